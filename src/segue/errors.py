@@ -1,0 +1,49 @@
+"""The errors Segue raises on purpose.
+
+Every one is a ``SegueError`` *and* the standard exception a caller would expect, carries the exit code of the command
+line, and says four things: what is wrong, what was found, what was expected, what to do.
+"""
+
+
+def explain(what: str, *, got: object = None, expected: object = None, mend: str = "") -> str:
+    """Join the four parts of an error message into one line.
+
+    >>> explain("bank and model differ", got="384 dimensions", expected="768", mend="rebuild the bank")
+    'bank and model differ: got 384 dimensions, expected 768. To mend it: rebuild the bank.'
+    """
+    facts = [f"got {got}"] if got is not None else []
+    facts += [f"expected {expected}"] if expected is not None else []
+    head = f"{what}: {', '.join(facts)}" if facts else what
+    return f"{head}. To mend it: {mend}." if mend else f"{head}."
+
+
+class SegueError(Exception):
+    """The root of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class InputError(SegueError, ValueError):
+    """A document, file, vector or argument cannot be used as it is."""
+
+
+class SettingsError(SegueError, ValueError):
+    """A recipe has unknown keys or impossible values; the message lists all of them."""
+
+
+class MissingExtraError(SegueError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class SpaceError(SegueError, ValueError):
+    """Two things that must live in one embedding space do not."""
+
+
+class StorageError(SegueError, OSError):
+    """Something could not be written or read back whole (disk full, file changed, folder in use)."""
+
+
+class BlockedError(SegueError, RuntimeError):
+    """An integrity check failed, so no headline number may be printed."""
+
+    exit_code = 3
