@@ -14,9 +14,9 @@ A *row* is the global, stable number of a passage in its bank; ``-1`` stands for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -144,3 +144,91 @@ Progress = Callable[[int, int | None, str], None]
 
 def no_progress(done: int, total: int | None, note: str) -> None:
     """Ignore progress."""
+
+
+@runtime_checkable
+class Bank(Protocol):
+    """What every room reads of a bank: passages by row number, documents as contiguous ranges of rows, in order.
+
+    ``segue.data.bank.PassageBank`` keeps it on disk; tests use one in memory.
+    """
+
+    def __len__(self) -> int:
+        """Count the rows, deleted ones included."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        ...
+
+    @property
+    def space(self) -> Any:
+        """The embedding space (``segue.data.encoders.space.Space``)."""
+        ...
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the bank says of itself: counts, settings, hashes, versions, source."""
+        ...
+
+    @property
+    def document_ids(self) -> list[str]:
+        """The id of each document, by document number."""
+        ...
+
+    @property
+    def document_titles(self) -> list[str]:
+        """The title of each document, by document number."""
+        ...
+
+    @property
+    def document_of(self) -> Int[np.ndarray, "bank"]:
+        """The document number of each row."""
+        ...
+
+    @property
+    def position(self) -> Int[np.ndarray, "bank"]:
+        """The place of each row in its document, counted from 0."""
+        ...
+
+    @property
+    def duplicate_group(self) -> Int[np.ndarray, "bank"]:
+        """The smallest row with the same normalised text; rows without text are their own group."""
+        ...
+
+    @property
+    def alive(self) -> Bool[np.ndarray, "bank"]:
+        """False where the passage was deleted."""
+        ...
+
+    @property
+    def first_row(self) -> Int[np.ndarray, "document"]:
+        """The first row of each document."""
+        ...
+
+    @property
+    def num_rows(self) -> Int[np.ndarray, "document"]:
+        """The number of rows of each document, deleted ones included."""
+        ...
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether passages have texts, or vectors only."""
+        ...
+
+    def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
+        """Return the float32 unit vectors of ``rows`` (all ≥ 0), in that order."""
+        ...
+
+    def blocks(self, rows_per_block: int = ...) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
+        """Yield (first row, float32 vectors) of contiguous blocks in order, one in memory at a time."""
+        ...
+
+    def texts(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
+        """Return the texts of ``rows``."""
+        ...
+
+    def passage_ids(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
+        """Return the names of ``rows`` in run and qrels files."""
+        ...
