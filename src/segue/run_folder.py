@@ -33,7 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise StorageError(
-            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another folder")
+            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another place")
         ) from error
     finally:
         if temporary.is_dir():
@@ -69,9 +69,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(explain(f"{path} does not exist", mend="check the path, or run the step that writes it")) from error
+        raise InputError(explain(f"{path} does not exist", mend="run the step that writes it")) from error
     except ValueError as error:
-        raise InputError(explain(f"{path} is not JSON", got=str(error), mend="delete it and run the step again")) from error
+        raise InputError(explain(f"{path} is not JSON", got=str(error), mend="delete it and run again")) from error
 
 
 def append_jsonl(path: Path, record: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise StorageError(
-            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another folder")
+            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another place")
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

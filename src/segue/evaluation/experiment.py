@@ -1,0 +1,120 @@
+"""One experiment: a bank, its folds of windows, and the document groups that statistics resample.
+
+Enters: a bank and the recipe's ``split`` and ``windows`` tables. Leaves: everything that training, evaluation and the
+checks read. The split is written to the run folder the first time and compared ever after, so that a run can never
+go on with other test documents than it began with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from segue.data.scoring import Pool
+from segue.data.splits import SplitSettings, document_groups, make_splits
+from segue.data.windows import WindowSettings, make_windows
+from segue.errors import InputError, explain
+from segue.run_folder import read_json, write_json
+from segue.types import Bank, Split, Windows
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The windows of one split, by part; ``split`` holds the document numbers they come from."""
+
+    split: Split
+    train: Windows
+    validation: Windows
+    test: Windows
+
+    @property
+    def number(self) -> int:
+        """Which fold this is, counted from 0."""
+        return self.split.fold
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every option of a comparison shares.
+
+    Attributes:
+        bank: the passages and their vectors.
+        pool: all candidates of the bank; every ranking is over the whole of it.
+        folds: one for a single split; with k folds every document is a test document once.
+        groups: near-duplicate group of each document, the unit of resampling.
+        context: passages read before each prediction.
+    """
+
+    bank: Bank
+    pool: Pool
+    folds: tuple[Fold, ...]
+    groups: Int[np.ndarray, "document"]
+    context: int
+
+    @property
+    def test_documents(self) -> Int[np.ndarray, "tested"]:
+        """Document numbers that have at least one test window, ascending."""
+        rows = np.concatenate([fold.test.target for fold in self.folds])
+        return np.unique(self.bank.document_of[rows]).astype(np.int64)
+
+
+def build_experiment(bank: Bank, split: SplitSettings, windows: WindowSettings) -> Experiment:
+    """Split the bank's documents and make the windows of every part.
+
+    Raises:
+        InputError: some part has no window (documents too short or too few).
+    """
+    folds = tuple(_fold(bank, part, windows) for part in make_splits(bank, split))
+    for fold in folds:
+        _require_windows(fold, windows)
+    groups = document_groups(bank, split.near_duplicates)
+    return Experiment(bank, Pool(bank), folds, groups, windows.context)
+
+
+def _fold(bank: Bank, split: Split, windows: WindowSettings) -> Fold:
+    train, validation, test = (
+        make_windows(bank, documents, windows) for documents in (split.train, split.validation, split.test)
+    )
+    return Fold(split, train, validation, test)
+
+
+def _require_windows(fold: Fold, settings: WindowSettings) -> None:
+    for name in ("train", "validation", "test"):
+        part: Windows = getattr(fold, name)
+        if len(part) == 0:
+            raise InputError(
+                explain(
+                    f"the {name} documents of fold {fold.number} give no window",
+                    got=f"dropped {dict(part.dropped)}",
+                    expected=f"documents of at least {settings.context + 1} passages",
+                    mend="add documents, lower [passages] target_characters or [windows] context",
+                )
+            )
+
+
+def lock_split(experiment: Experiment, path: Path) -> None:
+    """Write the split to ``path``, or compare it with what stands there.
+
+    Raises:
+        InputError: the run folder was begun with another split.
+    """
+    record = {"folds": [_split_record(experiment, fold) for fold in experiment.folds]}
+    if not path.exists():
+        write_json(path, record)
+    elif read_json(path) != record:
+        raise InputError(
+            explain(
+                f"{path} holds another split of the documents than the recipe makes now",
+                expected="the split this run began with, since its test documents are locked",
+                mend="choose a new --out folder, or restore the recipe and bank the run began with",
+            )
+        )
+
+
+def _split_record(experiment: Experiment, fold: Fold) -> dict[str, list[str]]:
+    names = experiment.bank.document_ids
+    parts = {"train": fold.split.train, "validation": fold.split.validation, "test": fold.split.test}
+    return {part: [names[number] for number in numbers] for part, numbers in parts.items()}

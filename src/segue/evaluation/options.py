@@ -1,0 +1,161 @@
+"""The options a triage compares: one value each, in the order in which tables show them.
+
+An option is data. What it trains is named by an architecture and a loss preset; what it retrieves with when it trains
+nothing is named by a baseline. ``triage.py`` turns options into retrievers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from segue.errors import SettingsError, explain
+from segue.types import Intent
+
+Family = Literal["control", "baseline", "loss", "architecture"]
+RECIPE_MODEL = "recipe"
+"""Stands for the architecture that the recipe's [model] table names."""
+WINNING_LOSS = "winning"
+"""Stands for the loss option that did best on the fold's validation documents."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the comparison.
+
+    Attributes:
+        name: as in tables, JSON and on the command line.
+        family: how tables group it.
+        description: what it does, in a clause.
+        question: what running it answers.
+        risk: of adopting it, ``low``, ``medium`` or ``high``.
+        intent: rows other than ``candidate`` cannot win.
+        model: architecture to train, ``RECIPE_MODEL``, or None for an option without training.
+        loss: a preset of ``LOSSES``, ``WINNING_LOSS``, or None.
+        anchor: whether the model starts from the best copying baseline.
+    """
+
+    name: str
+    family: Family
+    description: str
+    question: str
+    risk: Literal["low", "medium", "high"] = "low"
+    intent: Intent = "candidate"
+    model: str | None = None
+    loss: str | None = None
+    anchor: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether the option has weights to learn by gradient descent."""
+        return self.model is not None
+
+
+def _baselines() -> list[Option]:
+    rows: list[tuple[str, Family, Intent, str, str]] = [
+        ("chance", "control", "control", "a random order", "What does knowing nothing score?"),
+        ("oracle", "control", "control", "the true next vector as the query", "Can every target be found at all?"),
+        ("copy-last", "baseline", "candidate", "the last passage as the query", "Is the next passage merely similar?"),
+        ("mean", "baseline", "candidate", "the mean of the context", "Does the topic of the context suffice?"),
+        ("exp-mean", "baseline", "candidate", "an exponentially weighted mean", "Do recent passages say more?"),
+        ("ridge", "baseline", "candidate", "a regularised linear map", "How far does a linear model go?"),
+        ("bm25", "baseline", "candidate", "words of the last passage", "Do shared words suffice?"),
+        ("bm25-context", "baseline", "candidate", "words of the whole context", "Do shared words suffice?"),
+        (
+            "encoder-context",
+            "baseline",
+            "candidate",
+            "the encoder on the joined context",
+            "Can the encoder do it?",
+        ),
+    ]
+    return [
+        Option(name, family, description, question, intent=intent)
+        for name, family, intent, description, question in rows
+    ]
+
+
+def _loss_options() -> list[Option]:
+    projected = "InfoNCE in a projected space"
+    options = [
+        Option("ar-only", "loss", "1 − cosine to the next vector", "The report's first model.", model=RECIPE_MODEL,
+               loss="ar-cosine"),
+        Option("infonce-projected", "loss", f"0.7 {projected}, τ 0.07, + 0.3 AR", "The report's second model.",
+               "medium", "projected", RECIPE_MODEL, "infonce-projected"),
+        Option("option-1-raw", "loss", "0.85 InfoNCE on the raw vectors, τ 0.07, + 0.15 AR",
+               "Option 1: does dropping the projection head help?", model=RECIPE_MODEL, loss="infonce-0.85-ar-0.15"),
+    ]  # fmt: skip
+    for tau in ("0.05", "0.10", "0.15"):
+        options.append(
+            Option(f"option-2-tau-{tau}", "loss", f"0.7 {projected}, τ {tau}, + 0.3 AR",
+                   "Option 2: is the temperature at fault?", "medium", "projected", RECIPE_MODEL,
+                   f"infonce-projected-tau-{tau}")
+        )  # fmt: skip
+    for tau in ("0.05", "0.10", "0.15"):
+        options.append(
+            Option(f"option-2-raw-tau-{tau}", "loss", f"0.85 InfoNCE on the raw vectors, τ {tau}, + 0.15 AR",
+                   "Option 2 on the raw vectors.", model=RECIPE_MODEL, loss=f"infonce-0.85-ar-0.15-tau-{tau}")
+        )  # fmt: skip
+    options.append(
+        Option("option-3-pure", "loss", "InfoNCE on the raw vectors alone, τ 0.07", "Option 3: does the AR term hurt?",
+               model=RECIPE_MODEL, loss="infonce")
+    )  # fmt: skip
+    options.append(
+        Option("option-5-amn", "loss", "AMN with a mean squared error", "Option 5: the original baseline.",
+               model="amn", loss="mse")
+    )  # fmt: skip
+    return options
+
+
+def _architectures() -> list[Option]:
+    return [
+        Option(f"model-{name}", "architecture", f"{label} from the anchor, under the winning loss",
+               "Option 4: does another architecture help?", risk, model=name, loss=WINNING_LOSS, anchor=True)
+        for name, label, risk in (
+            ("amn", "AMN", "low"),
+            ("gru", "GRU", "low"),
+            ("lstm", "LSTM", "low"),
+            ("transformer", "Transformer", "medium"),
+            ("mamba", "Mamba-2", "medium"),
+            ("mlp", "MLP", "low"),
+        )
+    ]  # fmt: skip
+
+
+OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures())
+"""Every option, in reading order."""
+
+RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",
+                       model=RECIPE_MODEL, loss="recipe")  # fmt: skip
+"""What ``segue train`` trains: the recipe's own [model] and [loss] tables."""
+
+
+def choose_options(names: Sequence[str] | Literal["all"]) -> tuple[Option, ...]:
+    """Return the named options in reading order; baselines and controls are always among them.
+
+    Raises:
+        SettingsError: a name is unknown.
+
+    >>> [option.name for option in choose_options(["ar-only"])][-2:]
+    ['encoder-context', 'ar-only']
+    """
+    if names == "all":
+        return OPTIONS
+    known = {option.name for option in OPTIONS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = [difflib.get_close_matches(name, known, n=1) for name in unknown]
+        hints = [
+            f"{name!r} (nearest: {match[0]!r})" if match else repr(name)
+            for name, match in zip(unknown, near, strict=True)
+        ]
+        raise SettingsError(explain("[triage] options names what is not known", got=", ".join(hints),
+                                    expected=f"some of {', '.join(sorted(known))}"))  # fmt: skip
+    return tuple(option for option in OPTIONS if not option.trained or option.name in names)
+
+
+def _with_nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)

@@ -1,0 +1,146 @@
+"""A recipe: one TOML file that composes the settings which live beside each room.
+
+Everything not said has a documented default. All problems of a recipe are reported at once, unknown keys with the
+nearest valid one. Relative paths are relative to the folder the command is run in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError
+
+from segue.data.bank import BankSettings
+from segue.data.corpus import CorpusSettings
+from segue.data.encoders import EncoderSettings
+from segue.data.passages import PassageSettings
+from segue.data.splits import SplitSettings
+from segue.data.windows import WindowSettings
+from segue.errors import SettingsError, explain
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.gates import PRODUCTION_GATES, GateSettings
+from segue.evaluation.plan import TriageSettings
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training import TrainingSettings
+from segue.settings import Settings
+
+
+class Recipe(Settings):
+    """Everything one run needs to know; each table is documented beside the room it configures."""
+
+    title: str = Field("", description="printed at the head of the report")
+    corpus: CorpusSettings = Field(description="where documents come from")
+    passages: PassageSettings = PassageSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    bank: BankSettings = BankSettings()
+    split: SplitSettings = SplitSettings()
+    windows: WindowSettings = WindowSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    triage: TriageSettings = TriageSettings()
+    gates: tuple[GateSettings, ...] = Field(PRODUCTION_GATES, description="what the winner must reach")
+
+
+def load_recipe(path: Path | str, *, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe file.
+
+    Args:
+        path: a TOML file.
+        overrides: tables whose keys replace the file's, as ``{"triage": {"budget_minutes": 5}}``.
+
+    Raises:
+        SettingsError: the file is missing, is not TOML, or has problems; the message lists all of them.
+    """
+    return parse_recipe(_merge(_read_toml(Path(path)), overrides or {}), where=str(path))
+
+
+def parse_recipe(tables: dict[str, Any], *, where: str = "recipe") -> Recipe:
+    """Validate the tables of a recipe.
+
+    Raises:
+        SettingsError: lists every problem, one a line.
+    """
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        problems = [_problem(dict(issue)) for issue in error.errors(include_url=False)]
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise SettingsError(f"{where} has {count}:\n" + "\n".join(f"  - {line}" for line in problems)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(explain(f"recipe {path} does not exist", mend="check the path")) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(explain(f"recipe {path} is not TOML", got=str(error), mend="correct that line")) from error
+    except OSError as error:
+        raise SettingsError(explain(f"recipe {path} cannot be read", got=error.strerror)) from error
+
+
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _problem(issue: dict[str, Any]) -> str:
+    """Say one problem: where, what, and for unknown keys the nearest valid one."""
+    where = _place(issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        key = str(issue["loc"][-1])
+        valid = sorted(_fields(issue["loc"][:-1]))
+        near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
+        return f"{where}: unknown key; {hint}"
+    if issue["type"] == "missing":
+        return f"{where}: required, but missing"
+    message = issue["msg"][0].lower() + issue["msg"][1:]
+    return f"{where}: {message}, got {issue['input']!r}"
+
+
+def _place(loc: tuple[Any, ...]) -> str:
+    """Turn a location into ``[table] key``; tags of a union are left out.
+
+    >>> _place(("windows", "context"))
+    '[windows] context'
+    """
+    parts = [str(part) for part in loc]
+    if len(parts) > 1 and parts[0] == "corpus" and parts[1] in _corpus_models():
+        parts.pop(1)
+    return parts[0] if len(parts) == 1 else f"[{parts[0]}] {'.'.join(parts[1:])}"
+
+
+def _corpus_models() -> dict[str, type[BaseModel]]:
+    """Return the settings class of each corpus kind."""
+    union = get_args(CorpusSettings)[0]
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}
+
+
+def _fields(loc: tuple[Any, ...]) -> set[str]:
+    """Return the keys that are valid at a location."""
+    model: Any = Recipe
+    for part in loc:
+        if model is None:
+            break
+        if part in _corpus_models():
+            model = _corpus_models()[part]
+        elif isinstance(part, str) and part in model.model_fields:
+            model = _inner_model(model.model_fields[part].annotation)
+    return set(model.model_fields) if model is not None else set()
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """Find the settings class inside an annotation such as ``tuple[GateSettings, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _inner_model(part))), None)
