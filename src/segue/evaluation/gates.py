@@ -1,0 +1,333 @@
+"""Gates: thresholds and paired comparisons end in pass, fail, or not enough evidence.
+
+In: for each option its ranks, groups of documents and measured scalars (:class:`Judged`). Out: one
+:class:`GateOutcome` per gate.
+
+A point estimate on the right side of a threshold is no pass. A condition passes when its estimate and its whole
+95 % interval lie on the right side *and* its two-sided p-value stays below 0.05 after Holm's adjustment over all
+conditions of all gates judged together; it fails when the same holds on the wrong side; between the two there is not
+enough evidence. A gate with several conditions passes when any passes and fails when all fail
+(``docs/metrics.md`` has a worked example).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, field_validator, model_validator
+from scipy.special import ndtr
+
+from segue.errors import InputError, explain
+from segue.evaluation.intervals import bootstrap, holm, median_rank, paired, sign_flip
+from segue.evaluation.metrics import CUTOFFS, RATIOS, per_window
+from segue.evaluation.resampling import group_sums
+from segue.settings import Settings
+from segue.types import Interval
+
+Outcome = Literal["pass", "fail", "not-enough-evidence"]
+
+LEVEL = 0.05
+KNOWN_METRICS = (
+    *CUTOFFS, *RATIOS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy", "copying ratio",
+    *(f"{stage}_p{share}_ms" for stage in ("encode", "predict", "search", "rerank", "total") for share in (50, 95, 99)),
+)  # fmt: skip
+
+
+class Condition(Settings):
+    """One comparison: a metric, or its difference to another option, against a threshold."""
+
+    metric: str = Field(description="name of a metric as in the tables, e.g. R@5, MRR, search_p95_ms")
+    at_least: float | None = Field(default=None, description="passes above it, in the metric's unit")
+    at_most: float | None = Field(default=None, description="passes below it, in the metric's unit")
+    against: str | None = Field(default=None, description="an option's name: the difference to it is judged")
+
+    @field_validator("metric")
+    @classmethod
+    def _is_known(cls, metric: str) -> str:
+        if metric not in KNOWN_METRICS:
+            near = get_close_matches(metric, KNOWN_METRICS, n=1, cutoff=0.4)
+            raise ValueError(f"unknown metric {metric!r}{f', did you mean {near[0]!r}?' if near else ''}")
+        return metric
+
+    @model_validator(mode="after")
+    def _has_one_threshold(self) -> Condition:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"give exactly one of at_least and at_most for {self.metric}")
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """What the quantity is compared with."""
+        return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
+
+    def __str__(self) -> str:
+        """Say it in words.
+
+        >>> str(Condition(metric="R@5", at_least=0.1, against="ar-only"))
+        'ΔR@5 over ar-only ≥ 0.1'
+        """
+        quantity = f"Δ{self.metric} over {self.against}" if self.against else self.metric
+        return f"{quantity} {'≥' if self.at_least is not None else '≤'} {self.threshold:g}"
+
+
+class GateSettings(Settings):
+    """A named gate: passes when any of its conditions does."""
+
+    name: str = Field(min_length=1, description="name in tables and JSON")
+    any_of: tuple[Condition, ...] = Field(min_length=1, description="conditions, one of which has to pass")
+
+    def __str__(self) -> str:
+        return ", or ".join(map(str, self.any_of))
+
+
+PHASE_1 = GateSettings(
+    name="phase-1",
+    any_of=(
+        Condition(metric="R@5", at_least=0.10, against="ar-only"),
+        Condition(metric="MRR", at_least=0.05, against="ar-only"),
+    ),
+)
+CONTAIN = GateSettings(name="contain", any_of=(Condition(metric="Contain@50", at_least=0.60),))
+EFFICIENCY = GateSettings(name="efficiency", any_of=(Condition(metric="Eff@5", at_least=0.68),))
+RECALL = GateSettings(name="recall", any_of=(Condition(metric="R@5", at_least=0.40),))
+LATENCY = GateSettings(name="latency", any_of=(Condition(metric="search_p95_ms", at_most=1.45),))
+SHIP = GateSettings(
+    name="ship", any_of=(Condition(metric="R@5", at_least=0.30), Condition(metric="MRR", at_least=0.20))
+)
+
+PRODUCTION_GATES = (CONTAIN, RECALL, LATENCY)
+"""What a retriever has to reach to be run; Eff@5 is reported but rewards a *low* Contain@50, so it is none of them."""
+
+REPORT_GATES = (PHASE_1, CONTAIN, EFFICIENCY, RECALL, LATENCY, SHIP)
+"""All gates of the report the project implements."""
+
+DEFAULT_GATES = REPORT_GATES
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What gates need to know of one option.
+
+    Attributes:
+        ranks: rank of the target of each window.
+        groups: group of near-duplicate documents of each window.
+        targets: row of each window's target; two options are comparable only if theirs are equal. None: not checked.
+        values: further metrics per window (cosine …), None where not computed; ranks give the others.
+        scalars: quantities measured otherwise, with their intervals (latencies in ms).
+    """
+
+    ranks: Int[np.ndarray, "window"]
+    groups: Int[np.ndarray, "window"]
+    targets: Int[np.ndarray, "window"] | None = None
+    values: Mapping[str, Float[np.ndarray, "window"] | None] = field(default_factory=dict)
+    scalars: Mapping[str, Interval] = field(default_factory=dict)
+
+    def value(self, metric: str) -> Float[np.ndarray, "window"] | None:
+        """Look up a metric per window; None where it was not computed or has no value per window."""
+        return self.values[metric] if metric in self.values else per_window(self.ranks).get(metric)
+
+
+@dataclass(frozen=True)
+class ConditionOutcome:
+    """How one condition ended; numbers are None where nothing could be measured."""
+
+    condition: Condition
+    outcome: Outcome
+    value: float | None
+    low: float | None
+    high: float | None
+    p_adjusted: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """How a gate ended; ``value`` … ``threshold`` are those of the condition that decided it."""
+
+    name: str
+    candidate: str
+    outcome: Outcome
+    value: float | None
+    low: float | None
+    high: float | None
+    threshold: float
+    text: str
+    reason: str
+    conditions: tuple[ConditionOutcome, ...] = ()
+
+    def to_json(self) -> dict[str, str | float | None]:
+        """Give the gate as it stands in the JSON of triage and evaluate."""
+        names = ("name", "outcome", "candidate", "value", "low", "high", "threshold", "text", "reason")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What was measured for a condition, before the family is known."""
+
+    interval: Interval | None
+    p_value: float | None
+    missing: str = ""
+
+
+def judge(
+    gates: Sequence[GateSettings],
+    judged: Mapping[str, Judged],
+    candidate: str,
+    *,
+    resamples: int = 10_000,
+    seed: int = 1,
+) -> list[GateOutcome]:
+    """Judge one option by a family of gates.
+
+    Args:
+        gates: the family over which p-values are adjusted.
+        judged: what is known of each option, by name; options a gate compares with may be missing.
+        candidate: the option that is judged.
+        resamples: draws for the intervals.
+        seed: of draws and sign flips.
+
+    Raises:
+        InputError: the candidate is not among ``judged``.
+    """
+    if candidate not in judged:
+        names = ", ".join(judged) or "none"
+        raise InputError(explain("no such option to judge", got=candidate, expected=f"one of {names}"))
+    conditions = [condition for gate in gates for condition in gate.any_of]
+    evidence = [_measure(condition, judged, candidate, resamples=resamples, seed=seed) for condition in conditions]
+    ended = [
+        _decide(condition, found, p)
+        for condition, found, p in zip(conditions, evidence, _adjust(evidence), strict=True)
+    ]
+    outcomes, start = [], 0
+    for gate in gates:
+        stop = start + len(gate.any_of)
+        outcomes.append(_combine(gate, candidate, tuple(ended[start:stop])))
+        start = stop
+    return outcomes
+
+
+def _adjust(evidence: Sequence[_Evidence]) -> list[float | None]:
+    """Holm over those conditions that could be tested; the others make no claim and cost nothing."""
+    tested = [place for place, found in enumerate(evidence) if found.p_value is not None]
+    adjusted: list[float | None] = [None] * len(evidence)
+    for place, p in zip(tested, holm([evidence[place].p_value or 0.0 for place in tested]), strict=True):
+        adjusted[place] = p
+    return adjusted
+
+
+def _measure(
+    condition: Condition, judged: Mapping[str, Judged], candidate: str, *, resamples: int, seed: int
+) -> _Evidence:
+    """Find the interval and the p-value of one condition, or say why there are none."""
+    ours = judged[candidate]
+    if condition.against is not None:
+        return _compare(condition, ours, judged.get(condition.against), resamples=resamples, seed=seed)
+    if condition.metric in ours.scalars:
+        interval = ours.scalars[condition.metric]
+        return _Evidence(interval, _p_of_interval(interval, condition.threshold))
+    if condition.metric == "median rank":
+        middle = median_rank(ours.ranks, ours.groups, resamples=resamples, seed=seed)
+        return _Evidence(middle, _p_of_interval(middle, condition.threshold), "" if middle else "no windows")
+    return _measure_ratio(condition, ours, resamples=resamples, seed=seed)
+
+
+def _measure_ratio(condition: Condition, ours: Judged, *, resamples: int, seed: int) -> _Evidence:
+    """Measure a mean over windows or a quotient of two; both are ratios of sums over groups."""
+    top, bottom = RATIOS.get(condition.metric, (condition.metric, None))
+    names = [top] if bottom is None else [top, bottom]
+    found = {name: ours.value(name) for name in names}
+    values = {name: value for name, value in found.items() if value is not None}
+    if len(values) < len(names):
+        return _Evidence(None, None, f"{condition.metric} was not computed")
+    interval = bootstrap(values, ours.groups, resamples=resamples, seed=seed).get(condition.metric)
+    if interval is None:
+        return _Evidence(None, None, f"{condition.metric} has no value in any window")
+    known = ~np.isnan(values[top])
+    size = known.astype(np.float64) if bottom is None else values[bottom]
+    excess = np.nan_to_num(values[top]) - condition.threshold * size
+    return _Evidence(interval, sign_flip(group_sums(excess[:, None], ours.groups)[:, 0], seed=seed)[0])
+
+
+def _compare(condition: Condition, ours: Judged, theirs: Judged | None, *, resamples: int, seed: int) -> _Evidence:
+    """Measure the paired difference to another option."""
+    if theirs is None:
+        return _Evidence(None, None, f"{condition.against} was not evaluated")
+    if not _same_windows(ours, theirs):
+        return _Evidence(None, None, f"{condition.against} was evaluated on other windows")
+    a, b = ours.value(condition.metric), theirs.value(condition.metric)
+    if a is None or b is None or not (~np.isnan(a + b)).any():
+        return _Evidence(None, None, f"{condition.metric} has no value per window in both options")
+    test = paired(a, b, ours.groups, condition.threshold, resamples=resamples, seed=seed)
+    return _Evidence(test.difference, test.p_value)
+
+
+def _same_windows(ours: Judged, theirs: Judged) -> bool:
+    """Tell whether two options answered the same questions."""
+    if ours.targets is not None and theirs.targets is not None and not np.array_equal(ours.targets, theirs.targets):
+        return False
+    return np.array_equal(ours.groups, theirs.groups)
+
+
+def _p_of_interval(interval: Interval | None, threshold: float) -> float | None:
+    """Two-sided p-value from a 95 % interval, normal on the threshold's side (Altman and Bland, 2011)."""
+    if interval is None or interval.low is None or interval.high is None:
+        return None
+    half = interval.value - interval.low if threshold < interval.value else interval.high - interval.value
+    if half == 0:
+        return 1.0 if interval.value == threshold else 0.0
+    return float(2 * ndtr(-1.959964 * abs(interval.value - threshold) / half))
+
+
+def _decide(condition: Condition, found: _Evidence, p: float | None) -> ConditionOutcome:
+    """Apply the rule to one condition."""
+    interval = found.interval
+    if interval is None:
+        return ConditionOutcome(condition, "not-enough-evidence", None, None, None, None, found.missing)
+    numbers = (interval.value, interval.low, interval.high, p)
+    if interval.low is None or interval.high is None or p is None:
+        reason = "too few documents for an interval"
+        return ConditionOutcome(condition, "not-enough-evidence", *numbers, reason)
+    side = _side(interval.low, interval.high, condition)
+    if side == 0 or p >= LEVEL:
+        reason = "the interval contains the threshold" if side == 0 else f"adjusted p {p:.2g} is not below {LEVEL}"
+        return ConditionOutcome(condition, "not-enough-evidence", *numbers, reason)
+    reason = f"the whole interval is {'above' if interval.value > condition.threshold else 'below'}, adjusted p {p:.2g}"
+    return ConditionOutcome(condition, "pass" if side > 0 else "fail", *numbers, reason)
+
+
+def _side(low: float, high: float, condition: Condition) -> int:
+    """1 where the interval lies wholly on the passing side, -1 on the failing side, 0 across the threshold."""
+    above, below = low > condition.threshold, high < condition.threshold
+    sign = int(above) - int(below)
+    return sign if condition.at_least is not None else -sign
+
+
+def _combine(gate: GateSettings, candidate: str, conditions: tuple[ConditionOutcome, ...]) -> GateOutcome:
+    """Pass when any condition does, fail when all do."""
+    outcome = _any_of([condition.outcome for condition in conditions])
+    decisive = next((c for c in conditions if c.outcome == outcome and c.value is not None), conditions[0])
+    reason = "; ".join(f"{c.condition}: {_numbers(c)}{c.reason}" for c in conditions)
+    threshold = decisive.condition.threshold
+    ends = (decisive.value, decisive.low, decisive.high, threshold)
+    return GateOutcome(gate.name, candidate, outcome, *ends, str(gate), reason, conditions)
+
+
+def _any_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """Join the outcomes of alternatives."""
+    if "pass" in outcomes:
+        return "pass"
+    return "fail" if all(outcome == "fail" for outcome in outcomes) else "not-enough-evidence"
+
+
+def _numbers(ended: ConditionOutcome) -> str:
+    """Write value and interval, where there are any."""
+    if ended.value is None:
+        return ""
+    ends = "" if ended.low is None or ended.high is None else f" (95 % {ended.low:.3g} to {ended.high:.3g})"
+    return f"measured {ended.value:.3g}{ends}, "

@@ -1,0 +1,192 @@
+"""How sure are the numbers: intervals and tests whose unit is the group of near-duplicate documents, not the window.
+
+In: values per window and the group of each window. Out: 95 % intervals, paired differences, p-values.
+
+Windows of one document share its style and its subject, so they are no independent draws: intervals resample groups
+(``resampling.py``), tests flip the signs of groups. Below three groups there is no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.errors import InputError, explain
+from segue.evaluation.metrics import RATIOS, metric_range
+from segue.evaluation.resampling import CELLS, group_sums, ratio_intervals
+from segue.types import Interval
+
+EXACT_GROUPS = 14
+"""Up to so many groups all sign patterns are tried."""
+
+FLIPS = 20_000
+"""Random sign patterns beyond that."""
+
+
+def bootstrap(
+    values: Mapping[str, Float[np.ndarray, "window"]],
+    groups: Int[np.ndarray, "window"],
+    *,
+    ratios: Mapping[str, tuple[str, str]] = RATIOS,
+    resamples: int = 10_000,
+    seed: int = 1,
+) -> dict[str, Interval]:
+    """Average each metric over windows, with its 95 % interval over groups of documents.
+
+    All metrics see the same resamples. Ends are None with fewer than three groups, and where no limit is known.
+
+    Args:
+        values: per metric one value per window; NaN where the window has none.
+        groups: group of near-duplicate documents of each window, any integers.
+        ratios: name → (numerator, denominator), added where both are among ``values``; a quotient of two means.
+        resamples: draws of groups.
+        seed: of the draws.
+
+    Returns:
+        One interval per metric; a metric without a single value is left out (not computed is never 0).
+    """
+    columns = {name: (np.nan_to_num(value), (~np.isnan(value)).astype(np.float64)) for name, value in values.items()}
+    for name, (top, bottom) in ratios.items():
+        if top in columns and bottom in columns:
+            columns[name] = (columns[top][0], columns[bottom][0])
+    known = {name: column for name, column in columns.items() if column[1].sum() > 0}
+    if not known:
+        return {}
+    sums = group_sums(np.stack([top for top, _ in known.values()], axis=1), groups)
+    sizes = group_sums(np.stack([bottom for _, bottom in known.values()], axis=1), groups)
+    ranges = [metric_range(name) for name in known]
+    return dict(zip(known, ratio_intervals(sums, sizes, ranges, resamples=resamples, seed=seed), strict=True))
+
+
+def median_rank(
+    ranks: Int[np.ndarray, "window"], groups: Int[np.ndarray, "window"], *, resamples: int = 10_000, seed: int = 1
+) -> Interval | None:
+    """Give the median rank with its interval by Woodruff's method; None without windows.
+
+    The share of windows at or below the median has a bootstrap interval like any rate; its two margins, taken from
+    one half, say which quantiles of the ranks bound the median (Woodruff, 1952). No resample needs a sort.
+
+    >>> median_rank(np.array([1, 3, 8]), np.array([0, 1, 1]))
+    Interval(value=3.0, low=None, high=None)
+    """
+    if not len(ranks):
+        return None
+    median = float(np.median(ranks))
+    below = (ranks <= median).astype(np.float64)
+    sums = group_sums(np.stack([below, np.ones_like(below)], axis=1), groups)  # [group, 2]
+    (rate,) = ratio_intervals(sums[:, :1], sums[:, 1:], [(0.0, 1.0)], resamples=resamples, seed=seed)
+    if rate.low is None or rate.high is None:
+        return Interval(median)
+    places = np.clip([0.5 - (rate.high - rate.value), 0.5 + (rate.value - rate.low)], 0.0, 1.0)
+    low, high = np.quantile(ranks, places, method="inverted_cdf")
+    return Interval(median, float(min(low, median)), float(max(high, median)))
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two retrievers on the same windows.
+
+    Attributes:
+        difference: mean of a − b over windows, with its interval.
+        p_value: two-sided, that the difference equals ``threshold``.
+        p_greater: one-sided, that it is not above the threshold.
+        p_less: one-sided, that it is not below the threshold.
+        threshold: what the difference is tested against.
+        num_groups: groups of documents it rests on.
+    """
+
+    difference: Interval
+    p_value: float
+    p_greater: float
+    p_less: float
+    threshold: float
+    num_groups: int
+
+
+def paired(
+    a: Float[np.ndarray, "window"],
+    b: Float[np.ndarray, "window"],
+    groups: Int[np.ndarray, "window"],
+    threshold: float = 0.0,
+    *,
+    resamples: int = 10_000,
+    seed: int = 1,
+) -> PairedTest:
+    """Compare two options on the same windows; the unit is the group of documents.
+
+    The interval is that of :func:`bootstrap` for the mean of a − b (limits −1 and 1 where both are fractions), the
+    p-values come from :func:`sign_flip` of the groups' sums of a − b − threshold.
+
+    Raises:
+        InputError: no window has both values.
+    """
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any():
+        raise InputError(explain("nothing to compare", got="no window with both values", mend="evaluate both options"))
+    a, b, groups = a[known], b[known], groups[known]
+    fractions = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
+    sums = group_sums(np.stack([a - b, np.ones_like(a)], axis=1), groups)  # [group, 2]
+    limits = (-1.0, 1.0) if fractions else (-np.inf, np.inf)
+    (difference,) = ratio_intervals(sums[:, :1], sums[:, 1:], [limits], resamples=resamples, seed=seed)
+    two, greater, less = sign_flip(sums[:, 0] - threshold * sums[:, 1], seed=seed)
+    return PairedTest(difference, two, greater, less, threshold, len(sums))
+
+
+def sign_flip(sums: Float[np.ndarray, "group"], *, seed: int = 1) -> tuple[float, float, float]:
+    """Test that the groups' sums are centred on 0, by flipping their signs.
+
+    Exact up to 14 groups (all patterns); beyond that 20,000 random patterns and the observed one (Phipson and Smyth,
+    2010: add one to both counts). Groups whose sum is 0 say nothing.
+
+    Returns:
+        p-values: two-sided, one-sided for "above 0", one-sided for "below 0".
+
+    >>> sign_flip(np.array([1.0, 2.0, 3.0]))
+    (0.25, 0.125, 1.0)
+    """
+    sums = sums[sums != 0]
+    if not len(sums):
+        return 1.0, 1.0, 1.0
+    exact = len(sums) <= EXACT_GROUPS
+    totals = _all_flips(sums) if exact else np.append(_random_flips(sums, seed), sums.sum())
+    edge = sums.sum()
+    slack = 1e-9 * np.abs(sums).sum()  # equal patterns must count as equal in spite of rounding
+    return (
+        float((np.abs(totals) >= abs(edge) - slack).mean()),
+        float((totals >= edge - slack).mean()),
+        float((totals <= edge + slack).mean()),
+    )
+
+
+def _all_flips(sums: Float[np.ndarray, "group"]) -> Float[np.ndarray, "pattern"]:
+    """Total under each of the 2^G sign patterns."""
+    totals = np.zeros(1)
+    for value in sums:
+        totals = np.concatenate([totals + value, totals - value])
+    return totals
+
+
+def _random_flips(sums: Float[np.ndarray, "group"], seed: int) -> Float[np.ndarray, "pattern"]:
+    """Total under random sign patterns, in blocks of bounded memory."""
+    generator = np.random.default_rng(seed)
+    block = max(1, CELLS // len(sums))
+    blocks = [min(block, FLIPS - start) for start in range(0, FLIPS, block)]
+    flips = [generator.integers(0, 2, (size, len(sums)), dtype=np.int8) @ sums for size in blocks]
+    return 2 * np.concatenate(flips) - sums.sum()
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family by Holm's step-down (1979): each stays below 0.05 only if all smaller ones do.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = len(p_values) - np.arange(len(p_values))
+    stepped = np.maximum.accumulate(np.minimum(np.asarray(p_values)[order] * factors, 1.0))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = stepped
+    return adjusted.tolist()
