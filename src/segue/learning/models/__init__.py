@@ -1,0 +1,20 @@
+"""Context vectors → one predicted unit vector. One file per architecture; ``predictor.py`` is what they share."""
+
+from segue.learning.models.anchor import anchor_weights
+from segue.learning.models.build import build_model
+from segue.learning.models.checkpoint import load_predictor, save_predictor
+from segue.learning.models.model_card import ModelCard, hash_documents
+from segue.learning.models.predictor import Predictor, num_parameters
+from segue.learning.models.settings import ModelSettings
+
+__all__ = [
+    "ModelCard",
+    "ModelSettings",
+    "Predictor",
+    "anchor_weights",
+    "build_model",
+    "hash_documents",
+    "load_predictor",
+    "num_parameters",
+    "save_predictor",
+]

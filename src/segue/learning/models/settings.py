@@ -1,0 +1,44 @@
+"""Which model a recipe asks for; every architecture reads its numbers from the sizes in its own file."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from segue.errors import explain
+from segue.settings import Settings
+
+ARCHITECTURE_NAMES = ("amn", "gru", "lstm", "transformer", "mamba", "mlp")
+"""The built-in architectures, smallest full size first as far as the field has counted them."""
+
+Size = Literal["toy", "demo", "full"]
+
+
+class ModelSettings(Settings):
+    """The table ``[model]`` of a recipe."""
+
+    name: str = Field("gru", description="amn, gru, lstm, transformer, mamba, mlp, or your own 'package.module:Class'")
+    size: Size = Field("demo", description="toy for tests, demo for two cores, full for the published sizes")
+    anchor: bool = Field(True, description="add the correction to a learnt weighted mean of the context")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of activations dropped in training, [0, 1)")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the architecture's class; they override the size"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        """Refuse a name that is neither built in nor an import path, and name the nearest one."""
+        if name in ARCHITECTURE_NAMES or ":" in name:
+            return name
+        near = difflib.get_close_matches(name, ARCHITECTURE_NAMES, n=1, cutoff=0.4)
+        raise ValueError(
+            explain(
+                "there is no such architecture",
+                got=repr(name),
+                expected=f"one of {', '.join(ARCHITECTURE_NAMES)}, or 'package.module:Class'",
+                mend=f"write {near[0]!r}" if near else "",
+            )
+        )
