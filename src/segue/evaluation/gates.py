@@ -100,7 +100,7 @@ SHIP = GateSettings(
     name="ship", any_of=(Condition(metric="R@5", at_least=0.30), Condition(metric="MRR", at_least=0.20))
 )
 
-PRODUCTION_GATES = (CONTAIN, RECALL, LATENCY)
+PRODUCTION_GATES = (CONTAIN, RECALL, LATENCY, SHIP)
 """What a retriever has to reach to be run; Eff@5 is reported but rewards a *low* Contain@50, so it is none of them."""
 
 REPORT_GATES = (PHASE_1, CONTAIN, EFFICIENCY, RECALL, LATENCY, SHIP)

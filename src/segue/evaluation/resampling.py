@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import betaincinv, expit, logit
 
 from segue.types import Interval
@@ -49,18 +49,38 @@ def ratio_intervals(
     resamples: int = 10_000,
     seed: int = 1,
 ) -> list[Interval]:
-    """Give Σ sums / Σ sizes of each column with its interval; ``ranges`` are the limits of each metric."""
-    estimates = sums.sum(axis=0) / sizes.sum(axis=0)
-    errors = _jackknife_errors(sums, sizes)
-    drawn, drawn_errors = _resample(sums, sizes, resamples=resamples, seed=seed)
+    """Give Σ sums / Σ sizes of each column with its interval.
+
+    Args:
+        sums: what each group adds to the numerator.
+        sizes: what it adds to the denominator; each column has a sum above 0.
+        ranges: smallest and largest value of each metric; infinite where there is no limit.
+        resamples: draws of groups, the same for all metrics.
+        seed: of the draws.
+    """
+    lowest, width, bounded = _unit_scales(ranges)
+    scaled = (sums - lowest * sizes) / width  # bounded metrics now run from 0 to 1
+    drawn, drawn_errors = _resample(scaled, sizes, resamples=resamples, seed=seed)
+    values, errors = scaled.sum(axis=0) / sizes.sum(axis=0), _jackknife_errors(scaled, sizes)
     units = sizes.sum(axis=0) ** 2 / (sizes**2).sum(axis=0)  # groups of equal size that would weigh as much
-    enough = (sizes > 0).sum(axis=0) >= FEWEST_GROUPS
-    return [
-        _studentised(_Estimate(estimates[m], errors[m], units[m], *limits), drawn[:, m], drawn_errors[:, m])
-        if enough[m]
-        else Interval(float(estimates[m]))
-        for m, limits in enumerate(ranges)
-    ]
+    enough = ((sizes > 0).sum(axis=0) >= FEWEST_GROUPS) & np.isfinite(errors)
+    intervals = []
+    for m, value in enumerate(sums.sum(axis=0) / sizes.sum(axis=0)):
+        estimate = _Estimate(float(values[m]), float(errors[m]), float(units[m]), bool(bounded[m]))
+        ends = _ends(estimate, drawn[:, m], drawn_errors[:, m]) if enough[m] else (-np.inf, np.inf)
+        low, high = (float(lowest[m] + width[m] * end) if np.isfinite(end) else None for end in ends)
+        intervals.append(Interval(float(value), low, high))
+    return intervals
+
+
+def _unit_scales(
+    ranges: Sequence[tuple[float, float]],
+) -> tuple[Float[np.ndarray, "metric"], Float[np.ndarray, "metric"], Bool[np.ndarray, "metric"]]:
+    """Give offset and width that map each bounded range onto 0 … 1, and which ranges are bounded."""
+    limits = np.array(ranges, dtype=np.float64).reshape(-1, 2)
+    bounded = np.all(np.isfinite(limits), axis=1, keepdims=True)[:, 0]
+    lowest = np.where(bounded, limits[:, 0], 0.0)
+    return lowest, np.where(bounded, limits[:, 1] - lowest, 1.0), bounded
 
 
 def _jackknife_errors(
@@ -105,80 +125,47 @@ def _draws(num_groups: int, *, resamples: int, seed: int) -> Iterator[Float[np.n
 
 @dataclass(frozen=True)
 class _Estimate:
-    """A ratio, its standard error, the number of equal groups it is worth, and its limits."""
+    """A ratio (on 0 … 1 if bounded), its standard error, and the number of equal groups it is worth."""
 
     value: float
     error: float
     units: float
-    lowest: float
-    highest: float
-
-    @property
-    def bounded(self) -> bool:
-        return bool(np.isfinite(self.lowest) and np.isfinite(self.highest))
-
-    def to_unit(self, values: Float[np.ndarray, "*resample"]) -> Float[np.ndarray, "*resample"]:
-        """Map the metric's range onto 0 … 1."""
-        return np.clip((values - self.lowest) / (self.highest - self.lowest), 0.0, 1.0)
+    bounded: bool
 
 
-def _studentised(
+def _ends(
     estimate: _Estimate, drawn: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
-) -> Interval:
-    """Turn one metric's draws into its interval.
+) -> tuple[float, float]:
+    """Turn one metric's draws into the ends of its interval.
 
     A draw without spread (all groups drawn agree) lies infinitely many errors away: where such draws are common, the
     data set no end, and the exact binomial interval does.
     """
-    if not np.isfinite(estimate.error):
-        return Interval(float(estimate.value))
-    low, high = _bootstrap_t(estimate, drawn, errors)
-    if estimate.bounded:
-        floor, ceiling = _coin_tosses(estimate)
-        low, high = max(low, floor), min(high, ceiling)
-    low, high = max(low, estimate.lowest), min(high, estimate.highest)
-    value = float(estimate.value)
-    return Interval(value, _finite(min(low, value)), _finite(max(high, value)))
-
-
-def _finite(end: float) -> float | None:
-    """An infinite end is none."""
-    return float(end) if np.isfinite(end) else None
+    if not estimate.bounded:
+        return _bootstrap_t(estimate.value, estimate.error, drawn, errors)
+    floor, ceiling = _coin_tosses(estimate)
+    if not 0 < estimate.value < 1:
+        return floor, ceiling
+    slope = estimate.value * (1 - estimate.value)
+    inside = np.clip(drawn, 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # draws at an end of the range: logit ±inf, slope 0
+        drawn, errors = logit(inside), errors / (inside * (1 - inside))
+    low, high = expit(np.array(_bootstrap_t(float(logit(estimate.value)), estimate.error / slope, drawn, errors)))
+    return min(max(float(low), floor), estimate.value), max(min(float(high), ceiling), estimate.value)
 
 
 def _bootstrap_t(
-    estimate: _Estimate, drawn: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
+    value: float, error: float, drawn: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
 ) -> tuple[float, float]:
-    """Studentise on the logit scale (bounded metrics) or as it is, and transform the ends back."""
-    if not estimate.bounded:
-        low, high = _quantiles_of_t(drawn - estimate.value, errors)
-        return estimate.value - _times(high, estimate.error), estimate.value - _times(low, estimate.error)
-    width = estimate.highest - estimate.lowest
-    here, there = estimate.to_unit(np.asarray(estimate.value)), estimate.to_unit(drawn)
-    if not 0 < here < 1:
-        return estimate.lowest, estimate.highest
-    with np.errstate(divide="ignore", invalid="ignore"):  # draws at the end of the range: logit ±inf, no slope
-        low, high = _quantiles_of_t(logit(there) - logit(here), errors / width / (there * (1 - there)))
-    step = estimate.error / width / (here * (1 - here))
-    ends = expit(logit(here) - np.array([_times(high, step), _times(low, step)]))
-    return estimate.lowest + width * float(ends[0]), estimate.lowest + width * float(ends[1])
-
-
-def _quantiles_of_t(
-    differences: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
-) -> tuple[float, float]:
-    """Quantiles of difference / error; without an error the quotient is infinite, or 0 when nothing differs."""
-    far = np.where(differences == 0, 0.0, np.copysign(np.inf, differences))
-    spread = np.isfinite(errors) & (errors > 0) & np.isfinite(differences)
-    t = np.divide(differences, errors, out=far, where=spread)
-    known = t[~np.isnan(differences)]
-    low, high = np.quantile(known, [TAIL, 1 - TAIL], method="nearest")
-    return float(low), float(high)
-
-
-def _times(quantile: float, step: float) -> float:
-    """Multiply, where no step stays no step even at infinity."""
-    return quantile * step if step > 0 else 0.0
+    """Studentise: value − error · quantile of (drawn − value) / its own error (Efron and Tibshirani, 1993, 12.5)."""
+    if error == 0:
+        return value, value
+    difference = drawn - value
+    far = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
+    spread = np.isfinite(errors) & (errors > 0) & np.isfinite(difference)
+    t = np.divide(difference, errors, out=far, where=spread)[~np.isnan(drawn)]
+    low, high = np.quantile(t, [1 - TAIL, TAIL], method="nearest")
+    return value - error * float(low), value - error * float(high)
 
 
 def _coin_tosses(estimate: _Estimate) -> tuple[float, float]:
@@ -186,9 +173,8 @@ def _coin_tosses(estimate: _Estimate) -> tuple[float, float]:
 
     It is the only limit left when no group, or every group, scored: never seen in 10 documents is not never.
     """
-    hits = float(estimate.to_unit(np.asarray(estimate.value))) * estimate.units
+    hits = min(max(estimate.value, 0.0), 1.0) * estimate.units
     misses = estimate.units - hits
-    width = estimate.highest - estimate.lowest
     low = betaincinv(hits, misses + 1, TAIL) if hits > 0 else 0.0
     high = betaincinv(hits + 1, misses, 1 - TAIL) if misses > 0 else 1.0
-    return estimate.lowest + width * float(low), estimate.lowest + width * float(high)
+    return float(low), float(high)
