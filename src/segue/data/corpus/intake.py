@@ -1,0 +1,149 @@
+"""What all text readers share: settings, the checks at the door, and reading files as UTF-8.
+
+What enters: documents as a reader found them. What leaves: the same documents, in the same order, with a reason for
+each one that was left out. A reader never drops anything silently, and two documents never share an id: ids are how
+splits, runs and reports name a document.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pydantic import Field
+
+from segue.errors import InputError, explain
+from segue.settings import Settings
+from segue.types import Document, Skipped
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
+"""What the standard library raises when a compressed file is cut short or broken."""
+
+
+class TextSettings(Settings):
+    """What can be asked of every corpus of texts."""
+
+    minimum_characters: int = Field(
+        1, ge=0, description="documents with less text are skipped and counted; characters of all paragraphs together"
+    )
+    maximum_documents: int | None = Field(
+        None, ge=1, description="stop after that many documents (skipped ones do not count); null: read all"
+    )
+
+
+def admit(
+    items: Iterable[Document | Skipped], settings: TextSettings, *, source: Path | str
+) -> Iterator[Document | Skipped]:
+    """Pass documents on in order; skip empty and short ones with a reason; stop at ``maximum_documents``.
+
+    Raises:
+        InputError: two documents have one id, an id is empty, or a text cannot be stored as UTF-8.
+    """
+    seen: set[str] = set()
+    admitted = 0
+    for item in items:
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        _check(item, seen, source)
+        seen.add(item.id)
+        reason = _reason_to_skip(item, settings.minimum_characters)
+        yield Skipped(item.id, reason) if reason else item
+        admitted += reason is None
+        if admitted == settings.maximum_documents:
+            return
+
+
+def _check(document: Document, seen: set[str], source: Path | str) -> None:
+    if not document.id.strip():
+        raise InputError(explain(f"{source}: a document has an empty id", mend="give every document an id of its own"))
+    if document.id in seen:
+        raise InputError(
+            explain(f"{source}: two documents have the id {document.id!r}", mend="give every document an id of its own")
+        )
+    try:
+        "".join((document.id, document.title, *document.paragraphs)).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            explain(
+                f"{source}: document {document.id!r} holds half a character",
+                got=f"U+{ord(error.object[error.start]):04X} (a lone surrogate)",
+                expected="text that can be written as UTF-8",
+                mend="remove the broken character, or decode the source with its true encoding",
+            )
+        ) from error
+
+
+def _reason_to_skip(document: Document, minimum_characters: int) -> str | None:
+    characters = sum(map(len, document.paragraphs))
+    if characters == 0:
+        return "empty"
+    return f"shorter than {minimum_characters} characters" if characters < minimum_characters else None
+
+
+def require_file(path: Path) -> Path:
+    """Return ``path`` when it is a file.
+
+    Raises:
+        InputError: it does not exist or is a folder.
+    """
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "nothing there"
+        raise InputError(explain(f"cannot read {path}", got=got, expected="a file", mend="check the path in [corpus]"))
+    return path
+
+
+def open_compressed(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open a plain, gzip or bzip2 file for reading; its first bytes decide, not its name.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    with require_file(path).open("rb") as handle:
+        magic = handle.read(3)
+    if magic == b"BZh":
+        return bz2.open(path, "rb")
+    if magic[:2] == b"\x1f\x8b":
+        return gzip.open(path, "rb")
+    return path.open("rb")
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """Return the error for a file that ends too early or cannot be decompressed."""
+    return InputError(
+        explain(
+            f"{path} cannot be read to its end",
+            got=str(error) or type(error).__name__,
+            expected="a whole file",
+            mend="download or copy it again",
+        )
+    )
+
+
+def decode(data: bytes, where: Path | str, *, offset: int = 0) -> str:
+    """Decode UTF-8, with or without a byte order mark; ``offset`` is where ``data`` begins in its file, in bytes.
+
+    >>> decode(b"caf\\xc3\\xa9", "a.txt")
+    'café'
+
+    Raises:
+        InputError: the bytes are not UTF-8; the message names the place and the first wrong byte's offset.
+    """
+    mark = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    try:
+        return data[mark:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        start = mark + error.start
+        raise InputError(
+            explain(
+                f"{where} is not UTF-8",
+                got=f"byte 0x{data[start]:02x} at offset {offset + start}",
+                expected="UTF-8 text",
+                mend="save the file as UTF-8",
+            )
+        ) from error

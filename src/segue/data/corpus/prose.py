@@ -1,0 +1,58 @@
+"""What counts as prose, and how white space is tidied: small rules that the readers share.
+
+Passages are sentences. Headings, code, tables and bare list entries ("John Smith, actor") are not, so readers leave
+them out: a heading in a passage would give its topic away, and a passage made of list entries has no next thought.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CLOSERS = "\"'»”’›)]}」』）*_"
+_ENDERS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "：", "；", "؟", "۔", "।", "։", "።", "။", "។")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+
+SHORTEST_SENTENCE = 20
+"""Characters: a list entry with less is a name or a number, even with a full stop."""
+
+SURELY_PROSE = 200
+"""Characters: a line this long is prose whatever it ends with (Thai, for one, ends no sentence with a mark)."""
+
+
+def names(text: str) -> frozenset[str]:
+    """Read a set of names from one text, separated by semicolons: long tables stay readable that way.
+
+    >>> sorted(names("see also; notes"))
+    ['notes', 'see also']
+    """
+    return frozenset(tidy(name) for name in text.split(";"))
+
+
+def tidy(text: str) -> str:
+    r"""Collapse white space (no-break spaces and line ends too) to single spaces.
+
+    >>> tidy(" one\n two\u00a0 three ")
+    'one two three'
+    """
+    return " ".join(text.split())
+
+
+def is_prose(line: str) -> bool:
+    """Say whether a line reads like a sentence: it ends like one, or is long.
+
+    >>> [is_prose(line) for line in ("It snows in winter, mostly.", "John Smith (1950-2000), actor", "See also")]
+    [True, False, False]
+    """
+    if len(line) >= SURELY_PROSE:
+        return True
+    return len(line) >= SHORTEST_SENTENCE and line.rstrip(_CLOSERS).endswith(_ENDERS)
+
+
+def split_paragraphs(text: str) -> tuple[str, ...]:
+    r"""Split plain text at blank lines; line ends inside a paragraph become spaces.
+
+    >>> split_paragraphs("One\ntwo.\n \nThree.\n")
+    ('One two.', 'Three.')
+    """
+    unified = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+    return tuple(paragraph for block in _BLANK_LINE.split(unified) if (paragraph := tidy(block)))

@@ -1,0 +1,147 @@
+"""Documents → ordered passages: whole sentences up to a length, never across documents.
+
+What enters: the paragraphs of one document. What leaves: its passages, positions counted from 0. Sentences come from
+``sentencex`` (rules per language, no model, no network), so that the same text gives the same passages on every
+machine. Sentences of neighbouring paragraphs may share a passage: many paragraphs are shorter than one, and an encoder
+reads a passage of a few sentences better than a single line. A paragraph's end is a good place for a passage's end,
+though, and is taken when the passage has three quarters of its length.
+
+Lengths, with t = ``target_characters``: passages aim at t. None is longer than 1.5 t but for a single sentence, which
+is kept whole up to 2 t and else divided at a clause, at a space, at worst anywhere; and for a remainder of less than
+``minimum_characters``, which joins the passage before it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+import sentencex
+from pydantic import Field
+
+from segue.settings import Settings
+from segue.types import Document, Passage
+
+LONGEST = 1.5
+"""Times the target: no passage of several sentences is longer."""
+
+LONGEST_SENTENCE = 2.0
+"""Times the target: a longer sentence is divided."""
+
+_ENOUGH = 0.75  # times the target: a passage this long ends with its paragraph
+_SHORT_TAIL = 0.25  # times the target: a shorter last passage joins the one before it where there is room
+_CLAUSE_END = re.compile(r"[,;:–—、，；：](?=\s)|[、，；：]")
+
+
+class PassageSettings(Settings):
+    """How documents are cut."""
+
+    target_characters: int = Field(400, ge=40, le=20_000, description="length that passages aim at; characters")
+    minimum_characters: int = Field(
+        40,
+        ge=1,
+        description="a shorter remainder joins the passage before it; a shorter document gives no passage; characters",
+    )
+    language: str = Field(
+        "en", pattern=r"^[A-Za-z-]{2,12}$", description="language of the sentence rules, ISO 639 code"
+    )
+    maximum_passages: int | None = Field(
+        None, ge=1, description="passages kept of each document, from its start; null: all"
+    )
+
+
+def cut(document: Document, settings: PassageSettings) -> list[Passage]:
+    """Cut a document into passages, in reading order.
+
+    The passages' texts, joined, are the paragraphs' text but for white space (unless ``maximum_passages`` ends them).
+
+    >>> text = "Snow is frozen water that falls from clouds. It melts above zero degrees. Rain is liquid."
+    >>> [p.text for p in cut(Document("d", "D", (text,)), PassageSettings(target_characters=50, minimum_characters=9))]
+    ['Snow is frozen water that falls from clouds.', 'It melts above zero degrees. Rain is liquid.']
+    """
+    sentences = [list(_sentences(paragraph, settings)) for paragraph in document.paragraphs]
+    texts = [text.strip() for text in _fill(sentences, settings.target_characters)]
+    texts = list(_join_short(texts, settings))
+    if sum(map(len, texts)) < settings.minimum_characters:
+        return []
+    return [Passage(document.id, position, text) for position, text in enumerate(texts[: settings.maximum_passages])]
+
+
+def normalise_text(text: str) -> str:
+    r"""Return the form in which passages are compared: NFKC, case folded, white space collapsed.
+
+    Passages with the same normalised text are one candidate of a ranking.
+
+    >>> normalise_text("  The \uFB01rst\n TIME ")
+    'the first time'
+    """
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def _sentences(paragraph: str, settings: PassageSettings) -> Iterator[str]:
+    """Yield a paragraph's sentences with the space that follows each; the last one ends with a space too."""
+    text = " ".join(paragraph.split())
+    for sentence in sentencex.segment(settings.language, text):
+        yield from _divide(sentence, settings.target_characters)
+
+
+def _divide(sentence: str, target: int) -> Iterator[str]:
+    """Yield a sentence whole, or in pieces of at most 1.5 targets when it is longer than two."""
+    while len(sentence) > LONGEST_SENTENCE * target:
+        place = _place_to_divide(sentence, target // 2, int(LONGEST * target))
+        yield sentence[:place]
+        sentence = sentence[place:]
+    yield sentence
+
+
+def _place_to_divide(sentence: str, low: int, high: int) -> int:
+    """Return where to divide: after the last clause in [low, high], else at the last space there, else at ``high``."""
+    clauses = [match.end() for match in _CLAUSE_END.finditer(sentence, low, high)]
+    if clauses:
+        return clauses[-1]
+    space = sentence.rfind(" ", low, high)
+    return space if space > 0 else high
+
+
+def _fill(paragraphs: Sequence[Sequence[str]], target: int) -> Iterator[str]:
+    """Put sentences together until one more would lead further from the target than stopping does."""
+    passage = ""
+    for sentences in paragraphs:
+        for sentence in sentences:
+            if passage and not _brings_closer(len(passage), len(sentence), target):
+                yield passage
+                passage = ""
+            passage += sentence
+        if len(passage) >= _ENOUGH * target:
+            yield passage
+            passage = ""
+        elif passage:
+            passage = passage.rstrip() + " "
+    if passage:
+        yield passage
+
+
+def _brings_closer(length: int, more: int, target: int) -> bool:
+    """Say whether ``more`` characters bring a passage closer to the target, within 1.5 targets.
+
+    >>> _brings_closer(300, 120, 400), _brings_closer(300, 240, 400), _brings_closer(10, 700, 400)
+    (True, False, False)
+    """
+    together = length + more
+    return abs(together - target) <= abs(length - target) and together <= LONGEST * target
+
+
+def _join_short(texts: Iterable[str], settings: PassageSettings) -> list[str]:
+    """Join passages that are too short to stand alone to a neighbour, and a short last one to the one before it."""
+    joined: list[str] = []
+    for text in texts:
+        if joined and min(len(text), len(joined[-1])) < settings.minimum_characters:
+            joined[-1] += " " + text
+        else:
+            joined.append(text)
+    if len(joined) > 1 and len(joined[-1]) < _SHORT_TAIL * settings.target_characters:
+        together = f"{joined[-2]} {joined[-1]}"
+        if len(together) <= LONGEST * settings.target_characters:
+            joined[-2:] = [together]
+    return joined
