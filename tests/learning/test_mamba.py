@@ -112,3 +112,11 @@ def test_long_sequences_do_not_overflow():
     steps = torch.full((1, 64, 1), 50.0)
     out = scan(torch.ones(1, 64, 1, 1), steps, torch.tensor([-16.0]), torch.ones(1, 64, 1, 1), torch.ones(1, 64, 1, 1))
     assert out.flatten().tolist() == [50.0] * 64
+
+
+def test_computing_the_last_place_alone_changes_nothing():
+    torch.manual_seed(1)
+    block = Mamba(24, 5, width=16, blocks=1, d_state=8, heads=4, groups=2).blocks[0]
+    states = torch.randn(4, 5, 16)
+    mask = torch.arange(5).expand(4, 5) >= torch.arange(4)[:, None]
+    torch.testing.assert_close(block(states, mask, last=True), block(states, mask)[:, -1:])

@@ -5,6 +5,7 @@ convolution. The published code computes it in chunks of 256 for sequences of th
 them five passages are padded to a chunk. Here the whole sequence is one chunk: the recurrence is written out as
 attention, ``y[t] = sum over s ≤ t of (C[t]·B[s]) exp(A (dt[s+1] + … + dt[t])) dt[s] x[s]``: equation (7) of the paper,
 exact for any length, and cheapest for short ones since no state (width × 2 × d_state numbers a step) is ever formed.
+Only the newest place is read out, so the last block computes that place alone.
 
 Parameters have the names and shapes of transformers' ``Mamba2Block``; a test loads the same weights into both.
 """
@@ -38,16 +39,20 @@ def causal_convolution(
 ) -> Float[Tensor, "batch context channels"]:
     """Mix each channel with its own last ``kernel`` values; zeros stand before the first.
 
-    Written as one product per tap: on CPUs four to five times as fast as a grouped ``conv1d`` at these lengths.
+    Written out place by place: on CPUs over ten times as fast as a grouped ``conv1d`` at these lengths.
 
     >>> inputs = torch.tensor([[[1.0], [2.0], [3.0]]])
     >>> causal_convolution(inputs, torch.tensor([[10.0, 1.0]]), torch.zeros(1)).flatten().tolist()
     [1.0, 12.0, 23.0]
     """
-    places, kernel = inputs.shape[1], weight.shape[1]
-    padded = functional.pad(inputs, (0, 0, kernel - 1, 0))
-    taps = [padded[:, tap : tap + places] * weight[:, tap] for tap in range(kernel)]
-    return torch.stack(taps).sum(0) + bias
+    places, taps = inputs.unbind(1), weight.unbind(1)
+    outputs = []
+    for place in range(len(places)):
+        mixed = bias
+        for back in range(min(len(taps), place + 1)):
+            mixed = torch.addcmul(mixed, places[place - back], taps[-1 - back])
+        outputs.append(mixed)
+    return torch.stack(outputs, dim=1)
 
 
 def scan(
@@ -55,28 +60,28 @@ def scan(
     steps: Float[Tensor, "batch context heads"],
     decay: Float[Tensor, "heads"],
     keys: Float[Tensor, "batch context groups state"],
-    queries: Float[Tensor, "batch context groups state"],
-) -> Float[Tensor, "batch context heads channels"]:
+    queries: Float[Tensor, "batch asking groups state"],
+) -> Float[Tensor, "batch asking heads channels"]:
     """Run the recurrence over all places at once.
 
     Args:
         inputs: ``x``, what is written into the state.
-        steps: ``dt`` > 0, how far time moves at each place.
+        steps: ``dt``, how far time moves at each place; 0 leaves the state untouched.
         decay: ``A`` < 0, how fast each head forgets.
         keys: ``B``, under what it is written; heads are dealt out evenly, in order, to the groups.
-        queries: ``C``, under what it is read.
+        queries: ``C``, under what it is read, for the newest places only where they are fewer.
 
     Returns:
-        ``y`` without the skip ``D x``. Time and memory grow with the square of ``context``.
+        ``y`` at the places that ask, without the skip ``D x``. Time and memory grow with ``context`` squared.
     """
-    groups, heads = keys.shape[2], inputs.shape[2]
+    places, asking = inputs.shape[1], queries.shape[1]
     elapsed = (steps * decay).cumsum(1).transpose(1, 2)  # batch heads context
-    between = elapsed[..., :, None] - elapsed[..., None, :]  # batch heads to from
-    future = torch.ones(between.shape[-2:], dtype=torch.bool, device=between.device).triu(1)
+    between = elapsed[..., -asking:, None] - elapsed[..., None, :]  # batch heads asking context
+    future = torch.ones(asking, places, dtype=torch.bool, device=between.device).triu(1 + places - asking)
     kept = between.masked_fill(future, -torch.inf).exp() * steps.transpose(1, 2)[..., None, :]
-    matches = queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # batch groups to from
-    weights = matches.repeat_interleave(heads // groups, dim=1) * kept
-    return (weights @ inputs.transpose(1, 2)).transpose(1, 2)  # batch context heads channels
+    matches = queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # batch groups asking context
+    weights = matches.repeat_interleave(inputs.shape[2] // keys.shape[2], dim=1) * kept
+    return (weights @ inputs.transpose(1, 2)).transpose(1, 2)  # batch asking heads channels
 
 
 class GatedNorm(nn.Module):
@@ -88,9 +93,9 @@ class GatedNorm(nn.Module):
         self.groups = groups
 
     def forward(
-        self, inputs: Float[Tensor, "batch context width"], gate: Float[Tensor, "batch context width"]
-    ) -> Float[Tensor, "batch context width"]:
-        """Gate, then bring each group's root mean square to 1."""
+        self, inputs: Float[Tensor, "batch places width"], gate: Float[Tensor, "batch places width"]
+    ) -> Float[Tensor, "batch places width"]:
+        """Apply the gate, then bring each group's root mean square to 1."""
         gated = (inputs * functional.silu(gate)).unflatten(-1, (self.groups, -1))
         return functional.rms_norm(gated, gated.shape[-1:], eps=1e-5).flatten(-2) * self.weight
 
@@ -123,30 +128,37 @@ class Mixer(nn.Module):
         self.out_proj = nn.Linear(inner, width, bias=False)
 
     def forward(
-        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch context width"]:
-        """Mix the places, each with those before it; padding at the front leaves the state untouched."""
+        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"], *, last: bool
+    ) -> Float[Tensor, "batch places width"]:
+        """Mix the places, each with those before it; with ``last`` for the newest place alone.
+
+        Padding at the front leaves the state untouched: it enters the convolution as zeros, and no time passes in it.
+        """
         present = mask[..., None]
-        gate, mixed, steps = self.in_proj(states * present).split([self.parts[0], sum(self.parts), len(self.D)], dim=-1)
+        places = slice(-1, None) if last else slice(None)
+        for_gate, for_rest = self.in_proj.weight.split([self.parts[0], sum(self.parts) + len(self.D)])
+        states = states * present
+        gate = functional.linear(states[:, places], for_gate)
+        mixed, steps = functional.linear(states, for_rest).split([sum(self.parts), len(self.D)], dim=-1)
         assert self.conv1d.bias is not None
         mixed = functional.silu(causal_convolution(mixed, self.conv1d.weight.squeeze(1), self.conv1d.bias))
-        # The convolution's bias is not zero: without this it would write into the state before the first passage.
-        inputs, keys, queries = (mixed * present).split(list(self.parts), dim=-1)
-        read = self._read(inputs, keys, queries, functional.softplus(steps + self.dt_bias))
+        read = self._read(mixed, functional.softplus(steps + self.dt_bias) * present, places)
         return self.out_proj(self.norm(read, gate))
 
     def _read(
         self,
-        inputs: Float[Tensor, "batch context inner"],
-        keys: Float[Tensor, "batch context keys"],
-        queries: Float[Tensor, "batch context keys"],
+        mixed: Float[Tensor, "batch context parts"],
         steps: Float[Tensor, "batch context heads"],
-    ) -> Float[Tensor, "batch context inner"]:
+        places: slice,
+    ) -> Float[Tensor, "batch places inner"]:
         """Split into heads and groups, scan, add the skip."""
-        by_head = inputs.unflatten(-1, (len(self.D), -1))  # batch context heads channels
-        by_group = (self.groups, -1)
-        read = scan(by_head, steps, -self.A_log.exp(), keys.unflatten(-1, by_group), queries.unflatten(-1, by_group))
-        return (read + self.D[:, None] * by_head).flatten(-2)
+        inputs, keys, queries = mixed.split(list(self.parts), dim=-1)
+        inputs = inputs.unflatten(-1, (len(self.D), -1))  # batch context heads channels
+        keys, queries = (
+            part.unflatten(-1, (self.groups, -1)) for part in (keys, queries)
+        )  # batch context groups state
+        read = scan(inputs, steps, -self.A_log.exp(), keys, queries[:, places])
+        return (read + self.D[:, None] * inputs[:, places]).flatten(-2)
 
 
 def _first_steps(heads: int) -> Float[Tensor, "heads"]:
@@ -165,10 +177,10 @@ class MambaBlock(nn.Module):
         self.mixer = Mixer(width, **mixer)
 
     def forward(
-        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch context width"]:
-        """Return the new states of all places."""
-        return states + self.mixer(self.norm(states), mask)
+        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"], *, last: bool = False
+    ) -> Float[Tensor, "batch places width"]:
+        """Return the new states of all places, or with ``last`` of the newest place alone."""
+        return (states[:, -1:] if last else states) + self.mixer(self.norm(states), mask, last=last)
 
 
 class Mamba(nn.Module):
@@ -220,5 +232,5 @@ class Mamba(nn.Module):
         # Autocast may round what a block adds, but not what it is added to.
         states = self.project(context).to(context.dtype)
         for block in self.blocks:
-            states = block(states, mask)
+            states = block(states, mask, last=block is self.blocks[-1])
         return self.head(self.dropout(self.norm(states[:, -1])))
