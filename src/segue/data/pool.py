@@ -1,0 +1,199 @@
+"""The candidates of a ranking: which passages may be answered, and which of them count as one.
+
+A *candidate* is a duplicate group: passages with the same normalised text are one answer, whose score is the best of
+its members. Deleted passages are never candidates. Candidates are numbered so that scoring can walk through the bank
+in order: first those with one row, ascending by row, then those with several, each with its members in a row.
+
+The float32 product of a query and a row may be off by ``rounding_bound``; ``exact_scores`` are float64. Scoring uses
+the first to decide almost everything and the second for the few candidates that stand nearer to the line than the
+bound, so that ranks do not depend on the block size, the number of threads or the order of the rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from segue.errors import InputError, explain
+from segue.types import Bank
+
+TIE = 1e-6
+"""Scores nearer to each other than this are ties."""
+
+_PAIRS_AT_ONCE = 1 << 13
+_UNIT_SLACK = 1.01  # rows are of length 1 within the bank's tolerance; half-precision storage may add a little
+
+
+class Pool:
+    """The live passages of a bank, or of some of its documents, one candidate per duplicate group.
+
+    Args:
+        bank: the passages and their vectors.
+        documents: document numbers; None means all.
+
+    Attributes:
+        size: number of candidates.
+        num_single: candidates below this number have one row each, ascending.
+        members: rows of the candidates, those of one candidate side by side, ascending.
+        start: where in ``members`` each candidate begins.
+        count: how many members each candidate has.
+
+    Raises:
+        InputError: no live passage is left.
+    """
+
+    def __init__(self, bank: Bank, documents: Int[np.ndarray, "chosen"] | None = None) -> None:
+        self.bank = bank
+        self.mask = _live_rows(bank, documents)
+        rows = np.flatnonzero(self.mask)
+        if len(rows) == 0:
+            raise InputError(
+                explain("no passage is left as a candidate", expected="live passages", mend="check the bank")
+            )
+        groups, inverse, size_of_group = np.unique(bank.duplicate_group[rows], return_inverse=True, return_counts=True)
+        shared = size_of_group > 1
+        single_rows = rows[~shared[inverse]]
+        shared_rows = rows[shared[inverse]]
+        order = np.argsort(bank.duplicate_group[shared_rows], kind="stable")
+        self.num_single = len(single_rows)
+        self.size = len(groups)
+        self.members = np.concatenate([single_rows, shared_rows[order]])
+        self.count = np.concatenate([np.ones(self.num_single, dtype=np.int64), size_of_group[shared]])
+        self.start = np.cumsum(self.count) - self.count
+        self._candidate_of_group = np.full(len(bank), -1, dtype=np.int64)
+        self._candidate_of_group[bank.duplicate_group[self.members[self.start]]] = np.arange(self.size)
+
+    def candidates_of(self, rows: Int[np.ndarray, "*any"]) -> Int[np.ndarray, "*any"]:
+        """Return the candidate that stands for the text of each row; -1 for padding and texts outside the pool.
+
+        Raises:
+            InputError: a row is not in the bank.
+        """
+        _require_rows(rows, len(self.bank))
+        candidates = self._candidate_of_group[self.bank.duplicate_group[rows]]
+        return np.where(rows >= 0, candidates, -1)
+
+    def removed_pairs(
+        self, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
+        """Return (query, candidate) for every candidate that leaves, each pair once, ordered by query."""
+        candidates = self.candidates_of(exclude)
+        query, place = np.nonzero(candidates >= 0)
+        key = np.unique(query * self.size + candidates[query, place])
+        return key // self.size, key % self.size
+
+    def expand(
+        self, candidates: Int[np.ndarray, "pair"]
+    ) -> tuple[Int[np.ndarray, "member"], Int[np.ndarray, "member"]]:
+        """Return (place in ``candidates``, row) for every member row of every candidate."""
+        count = self.count[candidates]
+        place = np.repeat(np.arange(len(candidates)), count)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        return place, self.members[self.start[candidates][place] + within]
+
+
+def _live_rows(bank: Bank, documents: Int[np.ndarray, "chosen"] | None) -> Bool[np.ndarray, "bank"]:
+    if documents is None:
+        return np.array(bank.alive)
+    chosen = np.zeros(len(bank.first_row), dtype=bool)
+    chosen[documents] = True
+    return bank.alive & chosen[bank.document_of]
+
+
+def _require_rows(rows: Int[np.ndarray, "*any"], total: int) -> None:
+    if rows.size and not (rows.min() >= -1 and rows.max() < total):
+        raise InputError(
+            explain(
+                "a row is not in the bank",
+                got=f"{rows.min()} to {rows.max()}",
+                expected=f"0 to {total - 1}, or -1 for none",
+                mend="make the windows from this bank",
+            )
+        )
+
+
+def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None:
+    """Refuse queries of another dimension or with NaN or infinite components.
+
+    Raises:
+        InputError: naming the dimension, or the first query that is not finite.
+    """
+    if queries.shape[1] != bank.dimension:
+        raise InputError(
+            explain(
+                "queries and bank differ in dimension",
+                got=queries.shape[1],
+                expected=bank.dimension,
+                mend="use the bank that the model was trained on",
+            )
+        )
+    broken = np.flatnonzero(~np.isfinite(queries).all(axis=1))
+    if len(broken):
+        raise InputError(
+            explain(
+                f"query {broken[0]} has components that are not finite",
+                got=f"{len(broken)} such queries of {len(queries)}",
+                expected="finite numbers",
+                mend="look for a diverged model (a lower learning rate) or a broken vector file",
+            )
+        )
+
+
+def require_targets(pool: Pool, targets: Int[np.ndarray, "batch"]) -> None:
+    """Refuse targets that cannot be found because they are not searched.
+
+    Raises:
+        InputError: naming how many, and the first.
+    """
+    pool.candidates_of(targets)  # refuses rows outside the bank
+    outside = np.flatnonzero((targets < 0) | ~pool.mask[targets])
+    if len(outside):
+        raise InputError(
+            explain(
+                f"target {targets[outside[0]]} is not among the candidates",
+                got=f"{len(outside)} such targets of {len(targets)}",
+                expected="every target among the searched passages",
+                mend="search a bank that holds the evaluated documents",
+            )
+        )
+
+
+def rounding_bound(queries: Float[np.ndarray, "batch dim"]) -> Float[np.ndarray, "batch"]:
+    """Bound the error of a float32 inner product of each query with a unit row, whatever the order of summation.
+
+    |fl(x·y) - x·y| ≤ n·u / (1 - n·u) · ‖x‖·‖y‖ with u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 3.1); n is the dimension plus 8, for rounding the query and the threshold to float32.
+    """
+    steps = (queries.shape[1] + 8) * 2.0**-24
+    return steps / (1 - steps) * _UNIT_SLACK * np.maximum(np.linalg.norm(queries.astype(np.float64), axis=1), 1.0)
+
+
+def exact_scores(
+    queries: Float[np.ndarray, "batch dim"],
+    bank: Bank,
+    *,
+    query: Int[np.ndarray, "pair"],
+    rows: Int[np.ndarray, "pair"],
+) -> Float[np.ndarray, "pair"]:
+    """Return the float64 inner product of ``queries[query[i]]`` and the vector of ``rows[i]``, for every pair i."""
+    scores = np.empty(len(rows), dtype=np.float64)
+    for begin in range(0, len(rows), _PAIRS_AT_ONCE):
+        pairs = slice(begin, begin + _PAIRS_AT_ONCE)
+        vectors = bank.gather(rows[pairs])
+        scores[pairs] = np.einsum("pd,pd->p", queries[query[pairs]], vectors, dtype=np.float64)
+    return scores
+
+
+def exact_candidate_scores(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    *,
+    query: Int[np.ndarray, "pair"],
+    candidates: Int[np.ndarray, "pair"],
+) -> Float[np.ndarray, "pair"]:
+    """Return the float64 score of each (query, candidate): the best of the candidate's members."""
+    if len(candidates) == 0:
+        return np.empty(0, dtype=np.float64)
+    place, rows = pool.expand(candidates)
+    scores = exact_scores(queries, pool.bank, query=query[place], rows=rows)
+    return np.maximum.reduceat(scores, np.searchsorted(place, np.arange(len(candidates))))

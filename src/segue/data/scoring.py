@@ -1,0 +1,283 @@
+"""Vectors against the whole bank, in blocks: exact ranks, cosines and best candidates.
+
+Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings under the ranking rule: one candidate per
+duplicate group (score = best of its members), excluded passages leave with their duplicates, ties count against the
+target. Nothing of size query × bank ever exists; a block is ``QUERIES_PER_BLOCK`` × ``ROWS_PER_BLOCK`` scores, small
+enough to be counted while it is still in the cache.
+
+A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6. Those whose float32
+score is farther from that line than the proven rounding error are counted as they are; the few nearer ones are scored
+again in float64. So the ranks are those of exact arithmetic, and a cheaper first product (bfloat16) only has to come
+with its own bound. NumPy's product was measured faster than PyTorch's for these shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from segue.data.dense import in_document_ranks, ranks_of_scores, top_k_of_scores
+from segue.data.pool import (
+    TIE,
+    Pool,
+    exact_candidate_scores,
+    exact_scores,
+    require_queries,
+    require_targets,
+    rounding_bound,
+)
+from segue.data.ranking import rank_exactly
+from segue.types import Bank, Rankings
+
+__all__ = [
+    "TIE",
+    "Pool",
+    "ScoreBlock",
+    "in_document_ranks",
+    "ranks_of_scores",
+    "score_blocks",
+    "target_cosines",
+    "target_ranks",
+    "top_k",
+    "top_k_of_scores",
+]
+
+QUERIES_PER_BLOCK = 256
+ROWS_PER_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class ScoreBlock:
+    """The scores of a run of queries against a run of candidates; what leaves the candidates scores -inf.
+
+    ``scores[i, j]`` belongs to query ``first_query + i`` and candidate ``first_candidate + j``. The array is a buffer
+    that the next block overwrites.
+    """
+
+    first_query: int
+    first_candidate: int
+    scores: Float32[np.ndarray, "batch candidate"]
+
+    @property
+    def queries(self) -> slice:
+        """The queries of this block."""
+        return slice(self.first_query, self.first_query + len(self.scores))
+
+
+def score_blocks(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+) -> Iterator[ScoreBlock]:
+    """Yield the float32 scores of all queries against all candidates, every pair once, the bank read once.
+
+    Args:
+        queries: any length; rounded to float32.
+        pool: the candidates.
+        removed: (query, candidate) pairs that get the score -inf.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    by_candidate = np.argsort(removed[1], kind="stable")
+    query, candidate = removed[0][by_candidate], removed[1][by_candidate]
+    buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
+    for first, vectors, starts in _candidate_blocks(pool):
+        last = first + (len(vectors) if starts is None else len(starts))
+        here = slice(*np.searchsorted(candidate, [first, last]))
+        gone_query, gone_column = query[here], candidate[here] - first
+        for begin in range(0, len(queries), QUERIES_PER_BLOCK):
+            scores = _product(queries[begin : begin + QUERIES_PER_BLOCK], vectors, buffer)
+            if starts is not None:
+                scores = np.maximum.reduceat(scores, starts, axis=1)
+            inside = (gone_query >= begin) & (gone_query < begin + len(scores))
+            scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
+            yield ScoreBlock(begin, first, scores)
+
+
+def _product(
+    queries: Float32[np.ndarray, "batch dim"],
+    vectors: Float[np.ndarray, "rows dim"],
+    buffer: Float32[np.ndarray, "most_queries most_rows"],
+) -> Float32[np.ndarray, "batch rows"]:
+    """Multiply into the buffer's memory, so that the scores of one block after the other stay in the cache."""
+    if len(vectors) > buffer.shape[1]:  # one duplicate group larger than a block
+        return queries @ vectors.T
+    scores = buffer.reshape(-1)[: len(queries) * len(vectors)].reshape(len(queries), len(vectors))
+    return np.matmul(queries, vectors.T, out=scores)
+
+
+def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:
+    """Yield (first candidate, vectors of its and the following members, where each candidate starts in them).
+
+    ``starts`` is None where every candidate has one row.
+    """
+    first = 0
+    for vectors in _single_blocks(pool):
+        yield first, vectors, None
+        first += len(vectors)
+    while first < pool.size:
+        begin = pool.start[first]
+        last = max(first + 1, int(np.searchsorted(pool.start + pool.count, begin + ROWS_PER_BLOCK, side="right")))
+        end = pool.start[last - 1] + pool.count[last - 1]
+        yield first, pool.bank.gather(pool.members[begin:end]), pool.start[first:last] - begin
+        first = last
+
+
+def _single_blocks(pool: Pool) -> Iterator[Float[np.ndarray, "rows dim"]]:
+    """Yield the vectors of the candidates with one row, in order: read straight through, or picked if they are few."""
+    rows = pool.members[: pool.num_single]
+    if 2 * len(rows) < len(pool.bank):
+        for begin in range(0, len(rows), ROWS_PER_BLOCK):
+            yield pool.bank.gather(rows[begin : begin + ROWS_PER_BLOCK])
+        return
+    for start, vectors in pool.bank.blocks(rows_per_block=ROWS_PER_BLOCK):
+        inside = rows[slice(*np.searchsorted(rows, [start, start + len(vectors)]))]
+        if len(inside):
+            yield vectors if len(inside) == len(vectors) else vectors[inside - start]
+
+
+def target_ranks(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch"]:
+    """Return the exact rank of each target among the candidates, 1 = best.
+
+    The rank is 1 + the number of other candidates with a score above the target's - 1e-6: ties count against.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates; a target stands for its duplicate group, whichever member it is.
+        targets: rows of the true passages.
+        exclude: rows that leave with their duplicates, padded with -1; the target's own group never leaves.
+
+    Raises:
+        InputError: a query is not finite or of another dimension, or a target is not among the candidates.
+    """
+    require_queries(queries, pool.bank)
+    require_targets(pool, targets)
+    everyone = np.arange(len(queries))
+    own = pool.candidates_of(targets)
+    line = exact_candidate_scores(queries, pool, query=everyone, candidates=own) - TIE
+    removed = pool.removed_pairs(exclude)
+    removed = (np.concatenate([removed[0], everyone]), np.concatenate([removed[1], own]))
+    margin = rounding_bound(queries)
+    low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
+
+    above = np.zeros(len(queries), dtype=np.int64)
+    near = [(everyone[:0], everyone[:0])]
+    for block in score_blocks(queries, pool, removed):
+        surely = _count_above(block.scores, high[block.queries])
+        above[block.queries] += surely
+        near.append(_between(block, low[block.queries], high[block.queries], surely))
+    query, candidates = (np.concatenate(part) for part in zip(*near, strict=True))
+    scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
+    above += np.bincount(query[scores > line[query]], minlength=len(queries))
+    return above + 1
+
+
+def _count_above(
+    scores: Float32[np.ndarray, "batch candidate"], line: Float32[np.ndarray, "batch"]
+) -> Int[np.ndarray, "batch"]:
+    """Count the scores above each query's line.
+
+    Eight flags are added at a time, as the bytes of one machine word; 255 words at most, so no byte overflows.
+    """
+    words = 128
+    flags = np.zeros((len(scores), -(-scores.shape[1] // (8 * words)) * 8 * words), dtype=np.bool_)
+    np.greater(scores, line[:, None], out=flags[:, : scores.shape[1]])
+    sums = flags.view(np.uint64).reshape(len(scores), flags.shape[1] // (8 * words), words).sum(axis=2)
+    return sums.view(np.uint8).sum(axis=1, dtype=np.int64)
+
+
+def _between(
+    block: ScoreBlock,
+    low: Float32[np.ndarray, "batch"],
+    high: Float32[np.ndarray, "batch"],
+    surely: Int[np.ndarray, "batch"],
+) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
+    """Return the (query, candidate) pairs of a block that are too near to the line to be told by float32."""
+    unsure = np.flatnonzero(_count_above(block.scores, low) != surely)
+    scores = block.scores[unsure]
+    place, column = np.nonzero((scores > low[unsure, None]) & (scores <= high[unsure, None]))
+    return block.first_query + unsure[place], block.first_candidate + column
+
+
+def target_cosines(
+    queries: Float[np.ndarray, "batch dim"], bank: Bank, targets: Int[np.ndarray, "batch"]
+) -> Float[np.ndarray, "batch"]:
+    """Return the cosine of each query and its target, float64; 0 for a query of length 0."""
+    require_queries(queries, bank)
+    length = np.linalg.norm(queries.astype(np.float64), axis=1)
+    scores = exact_scores(queries, bank, query=np.arange(len(queries)), rows=targets)
+    return np.divide(scores, length, out=np.zeros_like(scores), where=length > 0)
+
+
+def top_k(
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]
+) -> Rankings:
+    """Return the k best candidates of each query, best first.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates; each is answered as its best member, the lowest row among equals.
+        k: places, at least 1; places that stay empty hold row -1 and score -inf.
+        exclude: rows that leave with their duplicates, padded with -1.
+
+    Raises:
+        InputError: a query is not finite or of another dimension.
+    """
+    require_queries(queries, pool.bank)
+    removed = pool.removed_pairs(exclude)
+
+    def fetch(which: Int[np.ndarray, "some"], count: int) -> tuple[np.ndarray, np.ndarray]:
+        return _fetch(queries[which], pool, count, _of_queries(removed, which, len(queries)))
+
+    return rank_exactly(queries, pool, k, fetch=fetch)
+
+
+def _of_queries(
+    pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]], which: Int[np.ndarray, "some"], total: int
+) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "kept"]]:
+    """Keep the pairs of the chosen queries, and number the queries by their place in ``which``."""
+    place = np.full(total, -1, dtype=np.int64)
+    place[which] = np.arange(len(which))
+    query = place[pairs[0]]
+    return query[query >= 0], pairs[1][query >= 0]
+
+
+def _fetch(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    count: int,
+    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch count"]]:
+    """Return the ``count`` candidates with the best float32 scores, in no order, and their scores."""
+    candidates = np.full((len(queries), count), -1, dtype=np.int64)
+    best = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    for block in score_blocks(queries, pool, removed):
+        here = block.queries
+        new, scores = _entering(block, best[here].min(axis=1))
+        both = np.concatenate([best[here], scores], axis=1)
+        kept = np.argpartition(both, both.shape[1] - count, axis=1)[:, both.shape[1] - count :]
+        best[here] = np.take_along_axis(both, kept, axis=1)
+        candidates[here] = np.take_along_axis(np.concatenate([candidates[here], new], axis=1), kept, axis=1)
+    return candidates, best
+
+
+def _entering(
+    block: ScoreBlock, worst: Float32[np.ndarray, "batch"]
+) -> tuple[Int[np.ndarray, "batch most"], Float32[np.ndarray, "batch most"]]:
+    """Return the candidates of a block that beat the worst of those kept so far: few, after the first blocks."""
+    place, column = np.divmod(np.flatnonzero(block.scores > worst[:, None]), block.scores.shape[1])
+    count = np.bincount(place, minlength=len(worst))
+    within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+    candidates = np.full((len(worst), count.max(initial=0)), -1, dtype=np.int64)
+    scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
+    candidates[place, within] = block.first_candidate + column
+    scores[place, within] = block.scores[place, column]
+    return candidates, scores

@@ -1,0 +1,164 @@
+"""Documents become windows: which passages were read, and which one came next.
+
+Enters: a bank and document numbers. Leaves: row numbers only (``Windows``); vectors are gathered batch by batch
+(``gather_contexts``), so 400,000 windows cost megabytes, not gigabytes.
+
+**The shift**, explained here once. A document's passages stand in consecutive rows, in reading order. The window of
+target row ``t`` is::
+
+    context = [t - context, …, t - 2, t - 1]   →   target = t
+
+so the context ends exactly one row before its target, no row is both read and asked for, and every passage of a
+document is the target of at most one window. The last context passage stands in the last column. Where the document
+begins less than ``context`` passages before ``t``, the columns in front hold -1 (only with ``minimum_context`` below
+``context``; otherwise such windows do not exist). Nothing reaches over the end of a document, hence never over a split.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
+
+from segue.errors import InputError, explain
+from segue.settings import Settings
+from segue.types import Bank, Contexts, Exclusion, Windows
+
+TOO_SHORT = "document shorter than the context"
+MISSING = "a passage of the window is deleted or missing"
+REPEATED = "target repeats a context passage"
+
+
+class WindowSettings(Settings):
+    """How many passages are read before each prediction."""
+
+    context: int = Field(5, ge=1, le=512, description="passages read before each prediction, 1 to 512")
+    minimum_context: int | None = Field(
+        None, ge=1, description="fewest passages read, 1 to context; shorter contexts are padded. Default: context"
+    )
+
+    @property
+    def fewest(self) -> int:
+        """The smallest number of context passages of a window."""
+        return self.context if self.minimum_context is None else self.minimum_context
+
+    @model_validator(mode="after")
+    def _ordered(self) -> WindowSettings:
+        if self.fewest > self.context:
+            raise ValueError(f"minimum_context is {self.minimum_context}, but context is only {self.context}")
+        return self
+
+
+def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: WindowSettings) -> Windows:
+    """List the windows of ``documents``, in the order of ``documents`` and of reading.
+
+    Dropped and counted in ``Windows.dropped``: documents without a single window (``TOO_SHORT``, counted as
+    documents), windows with a deleted passage or a gap in the positions (``MISSING``), and windows whose target has
+    the text of one of its context passages (``REPEATED``), since the right answer leaves the candidates with them.
+
+    Raises:
+        InputError: a document number is not in the bank.
+    """
+    _require_documents(bank, documents)
+    length = bank.num_rows[documents].astype(np.int64)
+    target, first = _targets(bank.first_row[documents].astype(np.int64), length, settings.fewest)
+    context = target[:, None] - np.arange(settings.context, 0, -1)  # [window, context]
+    context[context < first[:, None]] = -1
+
+    missing = _has_missing(bank, context, target)
+    repeated = _repeats(bank, context, target) & ~missing
+    counts = {
+        TOO_SHORT: int((length <= settings.fewest).sum()),
+        MISSING: int(missing.sum()),
+        REPEATED: int(repeated.sum()),
+    }
+    kept = ~(missing | repeated)
+    return Windows(context[kept], target[kept], {reason: count for reason, count in counts.items() if count})
+
+
+def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None:
+    total = len(bank.first_row)
+    if documents.size and not (documents.min() >= 0 and documents.max() < total):
+        raise InputError(
+            explain(
+                "a document number is not in the bank",
+                got=f"{documents.min()} to {documents.max()}",
+                expected=f"0 to {total - 1}",
+                mend="make the split from this bank",
+            )
+        )
+
+
+def _targets(
+    first: Int[np.ndarray, "chosen"], length: Int[np.ndarray, "chosen"], fewest: int
+) -> tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"]]:
+    """Return every row with at least ``fewest`` rows of its document before it, and its document's first row."""
+    count = np.maximum(length - fewest, 0)
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)  # 0, 1, … in each document
+    first = np.repeat(first, count)
+    return first + fewest + within, first
+
+
+def _has_missing(
+    bank: Bank, context: Int[np.ndarray, "window context"], target: Int[np.ndarray, "window"]
+) -> Bool[np.ndarray, "window"]:
+    """Tell which windows hold a deleted passage, or skip a position that the bank does not hold."""
+    real = context >= 0
+    rows = np.where(real, context, target[:, None])  # padding stands in for nothing: the target is checked anyway
+    distance = bank.position[target][:, None] - bank.position[rows]
+    return (~bank.alive[rows] | (distance != target[:, None] - rows)).any(axis=1) | ~bank.alive[target]
+
+
+def _repeats(
+    bank: Bank, context: Int[np.ndarray, "window context"], target: Int[np.ndarray, "window"]
+) -> Bool[np.ndarray, "window"]:
+    """Tell which windows have a target with the text of one of their context passages."""
+    same = bank.duplicate_group[context] == bank.duplicate_group[target][:, None]
+    return (same & (context >= 0)).any(axis=1)
+
+
+def gather_contexts(bank: Bank, windows: Windows, *, exclude: Exclusion = "context", texts: bool = False) -> Contexts:
+    """Gather what a retriever reads of ``windows``: unit vectors, mask, rows to exclude and, if asked, texts.
+
+    Args:
+        bank: the bank the windows were made from.
+        windows: a batch; all its vectors are in memory at once.
+        exclude: ``"context"`` excludes the context passages, ``"prefix"`` all passages of the document before the
+            target (wider than ``"context"``, since a reader of passage t has read everything before it), ``"none"``
+            nothing.
+        texts: gather texts too; they stay None where the bank has none.
+    """
+    rows = windows.context
+    mask = rows >= 0
+    vectors = np.zeros((*rows.shape, bank.dimension), dtype=np.float32)
+    vectors[mask] = bank.gather(rows[mask])
+    return Contexts(vectors, mask, rows, excluded_rows(bank, windows, exclude), _texts(bank, rows) if texts else None)
+
+
+def excluded_rows(bank: Bank, windows: Windows, exclude: Exclusion) -> Int[np.ndarray, "window excluded"]:
+    """Return the rows that may not be answered, padded with -1; their duplicates leave with them in scoring."""
+    if exclude == "context":
+        return windows.context
+    if exclude == "none":
+        return np.empty((len(windows), 0), dtype=np.int64)
+    first = bank.first_row[bank.document_of[windows.target]].astype(np.int64)
+    longest = int((windows.target - first).max(initial=0))
+    rows = first[:, None] + np.arange(longest)  # [window, prefix]
+    read = rows < windows.target[:, None]
+    read &= bank.alive[np.where(read, rows, 0)]
+    return np.where(read, rows, -1)
+
+
+def _texts(bank: Bank, rows: Int[np.ndarray, "window context"]) -> list[tuple[str, ...]] | None:
+    """Return one tuple of texts per window, oldest first, without padding."""
+    if not bank.has_texts:
+        return None
+    distinct, place = np.unique(rows[rows >= 0], return_inverse=True)
+    texts = bank.texts(distinct)
+    flat = iter(texts[number] for number in place)
+    return [tuple(next(flat) for _ in range(count)) for count in (rows >= 0).sum(axis=1)]
+
+
+def target_vectors(bank: Bank, windows: Windows) -> Float[np.ndarray, "window dim"]:
+    """Gather the unit vectors of the targets, the truth that training and the oracle read."""
+    return bank.gather(windows.target)
