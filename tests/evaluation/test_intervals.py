@@ -131,7 +131,7 @@ def test_order_of_windows_and_names_of_groups_do_not_matter() -> None:
 
 def test_pure_noise_scores_chance_in_every_metric() -> None:
     pool, groups, generator = 400, np.repeat(np.arange(60), 20), np.random.default_rng(0)
-    expected, held = chance(pool), {name: 0 for name in chance(pool)}
+    expected, held = chance(pool), dict.fromkeys(chance(pool), 0)
     for _ in range(60):
         ranks = generator.integers(1, pool + 1, len(groups))
         intervals = bootstrap(per_window(ranks), groups, resamples=300)
