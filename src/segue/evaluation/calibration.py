@@ -1,0 +1,66 @@
+"""Measure what a step of every trained option costs, and turn the recipe's minutes into a plan."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from segue.evaluation.entrants import Baselines, build_entrant, entrant_training, score_on_validation
+from segue.evaluation.experiment import Fold
+from segue.evaluation.job import Job
+from segue.evaluation.options import WINNING_LOSS, Option
+from segue.evaluation.plan import Plan, make_plan
+from segue.learning.training import steps_per_second
+from segue.types import Progress
+
+LOOK_COST = 6.0
+"""The look at the test documents costs about as much as this many validation scorings (four pools, latencies)."""
+
+
+def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress: Progress) -> Plan:
+    """Time a few steps of every trained option on the first fold, and one validation scoring, and make a plan.
+
+    Args:
+        job: the comparison.
+        baselines: for building the options.
+        seconds_spent: what the untrained options took already; it comes out of the budget.
+        progress: told of each option.
+    """
+    began = monotonic()
+    fold = job.experiment.folds[0]
+    trained = [option for option in job.options if option.trained]
+    rates = {}
+    for number, option in enumerate(trained):
+        progress(number, len(trained), f"calibrating {option.name}")
+        rates[option.name] = _rate(job, option, fold, baselines)
+    score_seconds = _score_seconds(job, fold, baselines)
+    budget = 60 * job.settings.budget_minutes
+    return make_plan(
+        rates,
+        most_steps=most_steps(job),
+        folds=len(job.experiment.folds),
+        seconds=budget - seconds_spent - (monotonic() - began),
+        score_seconds=score_seconds,
+        scorings=round(job.training.evaluations + 2 + LOOK_COST),
+        budget_minutes=job.settings.budget_minutes,
+    )
+
+
+def most_steps(job: Job) -> int:
+    """Return the steps that the recipe's [training] table allows, on the fold with the most training windows."""
+    if job.training.steps is not None:
+        return job.training.steps
+    windows = max(len(fold.train) for fold in job.experiment.folds)
+    return max(1, round(job.training.epochs * max(1, windows // job.training.batch_size)))
+
+
+def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines) -> float:
+    loss = "infonce" if option.loss == WINNING_LOSS else option.loss
+    predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
+    settings = entrant_training(job, option, fold, steps=most_steps(job))
+    return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings)
+
+
+def _score_seconds(job: Job, fold: Fold, baselines: Baselines) -> float:
+    began = monotonic()
+    score_on_validation(baselines.retriever("copy-last", fold), job, fold)
+    return monotonic() - began

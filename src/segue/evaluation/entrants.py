@@ -1,0 +1,276 @@
+"""An option becomes a retriever: untrained ones are fitted, trained ones go through the training loop.
+
+Everything here looks at training and validation windows only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from segue.data.windows import gather_contexts
+from segue.evaluation.experiment import Fold
+from segue.evaluation.job import Job
+from segue.evaluation.metrics import summarise
+from segue.evaluation.options import RECIPE_MODEL, Option
+from segue.hardware import choose_device
+from segue.learning.losses import LOSSES, Loss, LossSettings, build_loss
+from segue.learning.models import (
+    ModelCard,
+    ModelSettings,
+    Predictor,
+    anchor_weights,
+    build_model,
+    hash_documents,
+    load_predictor,
+    num_parameters,
+    save_predictor,
+)
+from segue.learning.training import TrainingResult, TrainingSettings, train
+from segue.retrieval.index import ExactIndex
+from segue.retrieval.retrievers import Query, Retriever, VectorRetriever
+from segue.retrieval.retrievers.baselines import (
+    EncoderOnContext,
+    ExponentialMean,
+    Oracle,
+    copy_last,
+    fit_decay,
+    fit_ridge,
+    mean,
+)
+from segue.retrieval.retrievers.bm25 import Bm25
+from segue.retrieval.retrievers.cache import QueryCache
+from segue.retrieval.retrievers.chance import Chance
+from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.selection import validation_mrr
+from segue.run_folder import read_json, write_json
+from segue.types import Progress, Windows
+
+SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
+"""What is recorded of validation, besides the cosine."""
+
+
+class Baselines:
+    """Makes the retrievers that need no gradient; what is costly to build is built once."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    @functools.cached_property
+    def index(self) -> ExactIndex:
+        """The exact index over the whole bank, which every query is searched in."""
+        return ExactIndex(self.job.experiment.pool)
+
+    def vector(self, name: str, query: Query, **more: Any) -> VectorRetriever:
+        """Return a retriever that searches the index with what ``query`` answers."""
+        intent = "control" if name == "oracle" else "candidate"
+        return VectorRetriever(name, intent, query, self.job.experiment.pool, self.index, **more)
+
+    def retriever(self, name: str, fold: Fold) -> Retriever:
+        """Return an untrained option, fitted on the fold's training and validation windows where it has settings.
+
+        Raises:
+            InputError: the option needs texts and the bank has none.
+        """
+        bank, pool = self.job.experiment.bank, self.job.experiment.pool
+        makers: dict[str, Callable[[], Retriever]] = {
+            "chance": lambda: Chance(pool, self.job.evaluation.seed),
+            "oracle": lambda: self.vector(name, Oracle(bank, _joined(fold.validation, fold.test))),
+            "copy-last": lambda: self.vector(name, copy_last),
+            "mean": lambda: self.vector(name, mean),
+            "exp-mean": lambda: self.vector(name, self.decay(fold)),
+            "ridge": lambda: self.vector(name, fit_ridge(bank, fold.train, self._watched(fold), pool=pool)),
+            "bm25": lambda: self._words("last"),
+            "bm25-context": lambda: self._words("context"),
+            "encoder-context": self._encoder_on_context,
+        }
+        return makers[name]()
+
+    def decay(self, fold: Fold) -> ExponentialMean:
+        """Return the exponential mean with the decay that did best on validation."""
+        experiment = self.job.experiment
+        return fit_decay(experiment.bank, self._watched(fold), pool=experiment.pool)
+
+    def _watched(self, fold: Fold) -> Windows:
+        return watched(self.job, fold)
+
+    @functools.cache  # noqa: B019  (lives as long as the run)
+    def _words(self, which: Any) -> Bm25:
+        return Bm25(self.job.experiment.bank, self.job.experiment.pool, which)
+
+    @functools.cache  # noqa: B019
+    def _encoder_on_context(self) -> VectorRetriever:
+        from segue.retrieval.retrievers.bm25 import require_texts
+
+        require_texts(self.job.experiment.bank, "encoder-context")
+        query = EncoderOnContext(self.job.load_encoder())
+        cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=bank_key(self.job))
+        return self.vector("encoder-context", query, stage="encode", cache=cache)
+
+
+def bank_key(job: Job) -> str:
+    """Name the bank's contents, so that nothing remembered of one bank is used for another."""
+    return str(job.experiment.bank.manifest.get("hash", ""))
+
+
+def watched(job: Job, fold: Fold) -> Windows:
+    """Return the validation windows that choices look at: all, or evenly spread ones up to the recipe's limit."""
+    most = job.settings.validation_windows
+    if most is None or len(fold.validation) <= most:
+        return fold.validation
+    return fold.validation.take(np.linspace(0, len(fold.validation) - 1, most).round().astype(np.int64))
+
+
+def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
+    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
+    bank, windows = job.experiment.bank, watched(job, fold)
+    size = min(job.evaluation.batch_size, retriever.batch_limit or job.evaluation.batch_size)
+    ranks, cosines = [], []
+    for start in range(0, len(windows), size):
+        batch = windows.take(slice(start, start + size))
+        contexts = gather_contexts(bank, batch, exclude=job.evaluation.exclude, texts=bank.has_texts)
+        scores = retriever.score(contexts)
+        ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
+        if scores.queries is not None:
+            cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
+    summary = summarise(np.concatenate(ranks))
+    found = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
+    return found | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {})
+
+
+def train_entrant(
+    job: Job, option: Option, fold: Fold, *, loss: str | None, steps: int, baselines: Baselines, progress: Progress
+) -> tuple[VectorRetriever, dict[str, Any]]:
+    """Train one option on one fold (or read its checkpoint back), and return it with what training did.
+
+    Args:
+        job: the comparison.
+        option: what to train.
+        fold: its training windows are trained on, its validation windows select.
+        loss: a preset of ``LOSSES``; ``recipe`` is the recipe's own.
+        steps: from the plan.
+        baselines: for the anchor's start and the index.
+        progress: told of every step.
+    """
+    folder = job.folder(option, fold)
+    if not (folder / "training.json").exists():
+        predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
+        settings = entrant_training(job, option, fold, steps=steps)
+        result = train(
+            predictor,
+            built,
+            job.experiment.bank,
+            fold.train,
+            settings=settings,
+            score=lambda model: score_on_validation(_as_retriever(job, option, model, baselines), job, fold),
+            folder=folder / "training",
+            progress=progress,
+        )
+        record = _training_record(loss, built, predictor, result)
+        record |= {"planned_steps": steps, "batch_size": settings.batch_size, "seed": settings.seed}
+        save_predictor(predictor, folder / "checkpoint", card=_card(job, option, fold, built, result))
+        write_json(folder / "training.json", record)
+    predictor, _ = load_predictor(folder / "checkpoint")
+    return _as_retriever(job, option, predictor, baselines), read_json(folder / "training.json")
+
+
+def build_entrant(
+    job: Job, option: Option, fold: Fold, *, loss: str | None, baselines: Baselines
+) -> tuple[Predictor, Loss]:
+    """Build an option's untrained predictor, its anchor at the best of the three simple means, and its loss."""
+    experiment = job.experiment
+    settings = model_settings(job, option)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.training.seed + fold.number)
+        predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
+    if predictor.anchor is not None:
+        predictor.start_anchor(_best_anchor(job, fold, baselines))
+    chosen = job.loss if loss in (None, "recipe") else LOSSES[str(loss)]
+    return predictor, build_loss(chosen, experiment.bank.dimension, seed=job.training.seed + fold.number)
+
+
+def model_settings(job: Job, option: Option) -> ModelSettings:
+    """Return the settings of an option's model: the recipe's size, with the option's architecture and anchor."""
+    if option.loss == "recipe":
+        return job.model
+    name = job.model.name if option.model == RECIPE_MODEL else str(option.model)
+    keep = job.model.options if name == job.model.name else {}
+    return job.model.model_copy(update={"name": name, "anchor": option.anchor, "options": keep})
+
+
+def entrant_training(job: Job, option: Option, fold: Fold, *, steps: int) -> TrainingSettings:
+    """Return the recipe's training settings with the plan's steps and a seed of the fold's own."""
+    return job.training.model_copy(update={"steps": steps, "seed": job.training.seed + fold.number})
+
+
+def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
+    experiment = job.experiment
+    decay = baselines.decay(fold)
+    context = experiment.context
+    starts: list[tuple[Query, torch.Tensor]] = [
+        (copy_last, anchor_weights("copy-last", context)),
+        (mean, anchor_weights("mean", context)),
+        (decay, anchor_weights("exp-mean", context, decay=decay.decay)),
+    ]
+    windows = watched(job, fold)
+    scores = [validation_mrr(query, experiment.bank, windows, pool=experiment.pool) for query, _ in starts]
+    return starts[int(np.argmax(scores))][1]
+
+
+def _as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> VectorRetriever:
+    query = PredictorQuery(predictor, choose_device(job.training.device))
+    return VectorRetriever(option.name, option.intent, query, job.experiment.pool, baselines.index)
+
+
+def describe_loss(settings: LossSettings) -> str:
+    """Say a loss in words.
+
+    >>> describe_loss(LOSSES["infonce-projected"])
+    '0.7 InfoNCE (projected, τ 0.07) + 0.3 AR'
+    """
+    words = []
+    for term in settings.terms:
+        weight = "" if len(settings.terms) == 1 else f"{term.weight:g} "
+        kind = {"ar-cosine": "AR", "mse": "MSE", "infonce": "InfoNCE"}[term.kind]
+        learnt = ", learnt" if term.learn_temperature else ""
+        detail = f" ({term.space}, τ {term.temperature:g}{learnt})" if term.kind == "infonce" else ""
+        words.append(f"{weight}{kind}{detail}")
+    return " + ".join(words)
+
+
+def _training_record(loss: str | None, built: Loss, predictor: Predictor, result: TrainingResult) -> dict[str, Any]:
+    return {
+        "model": predictor.settings.name,
+        "size": predictor.settings.size,
+        "anchor": predictor.settings.anchor,
+        "parameters": num_parameters(predictor),
+        "loss_name": loss,
+        "loss": describe_loss(built.settings),
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "seconds": result.seconds,
+        "under_trained": result.under_trained,
+        "curve": result.curve,
+    }
+
+
+def _card(job: Job, option: Option, fold: Fold, loss: Loss, result: TrainingResult) -> ModelCard:
+    bank = job.experiment.bank
+    return ModelCard(
+        name=option.name,
+        space=bank.space.to_json(),
+        training_documents=hash_documents(bank.document_ids[number] for number in fold.split.train),
+        loss=describe_loss(loss.settings),
+        loss_space=loss.space,
+        metrics={f"validation {name}": value for name, value in result.best_score.items()},
+        training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
+        seed=job.training.seed + fold.number,
+    )
+
+
+def _joined(first: Windows, second: Windows) -> Windows:
+    return Windows(np.concatenate([first.context, second.context]), np.concatenate([first.target, second.target]))

@@ -1,0 +1,84 @@
+"""What a comparison needs, and what one option comes to on one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segue.data.encoders import Encoder
+from segue.evaluation.evaluate import Evaluation, EvaluationSettings
+from segue.evaluation.experiment import Experiment, Fold
+from segue.evaluation.gates import GateSettings
+from segue.evaluation.options import Option
+from segue.evaluation.plan import TriageSettings
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training import TrainingSettings
+from segue.run_folder import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a comparison needs.
+
+    Attributes:
+        experiment: bank, folds, groups.
+        options: what is compared, in reading order.
+        load_encoder: gives the bank's encoder, for the row that encodes text; called at most once.
+        out: the run folder.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    experiment: Experiment
+    options: tuple[Option, ...]
+    model: ModelSettings
+    loss: LossSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    settings: TriageSettings
+    gates: tuple[GateSettings, ...]
+    load_encoder: Callable[[], Encoder]
+    out: Path
+
+    def folder(self, option: Option, fold: Fold) -> Path:
+        """Return where one option's work on one fold is kept."""
+        return self.out / "options" / option.name / f"fold-{fold.number}"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one option came to on one fold.
+
+    Attributes:
+        status: ``done``, ``under-trained``, ``skipped``, ``aborted`` or ``failed``.
+        reason: why it is not done.
+        validation: scores on the fold's validation documents, by metric name.
+        training: what training did, or None.
+        evaluation: the one look at the test documents, or None.
+    """
+
+    status: str
+    reason: str | None = None
+    validation: Mapping[str, float] | None = None
+    training: Mapping[str, Any] | None = None
+    evaluation: Evaluation | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the result; ``result.json`` comes last, so its presence means that the rest is whole."""
+        if self.evaluation is not None:
+            self.evaluation.save(folder / "evaluation")
+        record = {key: getattr(self, key) for key in ("status", "reason", "validation", "training")}
+        write_json(folder / "result.json", record)
+
+    @classmethod
+    def load(cls, folder: Path) -> FoldResult:
+        """Read a result back."""
+        record = read_json(folder / "result.json")
+        evaluated = folder / "evaluation"
+        return cls(**record, evaluation=Evaluation.load(evaluated) if evaluated.exists() else None)
+
+
+Results = dict[str, list[FoldResult]]
+"""Results by option name, one for each fold in order."""

@@ -1,0 +1,157 @@
+"""Compare options side by side: train each under one plan, score each on test once, recommend what measured best.
+
+Enters: a ``Job`` (an experiment, the options, the settings). Leaves: a run folder with one sub-folder per option and
+fold, and the results that ``comparison.py`` sums up. Every option and fold is a unit of work that is either whole or
+not there, so a killed run goes on where it was. Choices (steps, decay, the winning loss, the winner) look at
+validation documents only; every look at test documents is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from segue.errors import SegueError
+from segue.evaluation.calibration import calibrate
+from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
+from segue.evaluation.evaluate import Evaluation, evaluate
+from segue.evaluation.experiment import Fold, lock_split
+from segue.evaluation.job import FoldResult, Job, Results
+from segue.evaluation.options import RECIPE_MODEL, WINNING_LOSS, Option
+from segue.evaluation.plan import CLOCK_SLACK, Plan, load_plan
+from segue.retrieval.retrievers import Retriever
+from segue.run_folder import append_jsonl
+from segue.types import Progress, no_progress
+
+FALLBACK_LOSS = "infonce"
+"""The loss of the ``model-…`` rows when no loss option took part."""
+
+
+def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
+    """Run every option on every fold; what an earlier run finished is read back.
+
+    Raises:
+        InputError: the run folder belongs to another split.
+    """
+    lock_split(job.experiment, job.out / "split.json")
+    run = _Run(job, progress)
+    run.all(option for option in job.options if not option.trained)
+    run.plan = _settle_plan(run)
+    run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
+    run.all(option for option in job.options if option.loss == WINNING_LOSS)
+    return {option.name: run.results[option.name] for option in job.options}
+
+
+class _Run:
+    """The state of one pass over the options: results so far, the clock, the shared baselines."""
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job, self.progress = job, progress
+        self.results: Results = {}
+        self.plan: Plan | None = None
+        self.began = monotonic()
+        self.baselines = Baselines(job)
+
+    def elapsed(self) -> float:
+        return monotonic() - self.began
+
+    def all(self, options: Iterable[Option]) -> None:
+        for option in options:
+            self.results[option.name] = [self.one(option, fold) for fold in self.job.experiment.folds]
+
+    def one(self, option: Option, fold: Fold) -> FoldResult:
+        """Run one option on one fold, or read it back."""
+        folder = self.job.folder(option, fold)
+        if (folder / "result.json").exists():
+            return FoldResult.load(folder)
+        result = self._fresh(option, fold)
+        if result.status != "aborted":
+            result.save(folder)
+        return result
+
+    def _fresh(self, option: Option, fold: Fold) -> FoldResult:
+        if option.trained and self.elapsed() > 60 * CLOCK_SLACK * self.job.settings.budget_minutes:
+            return FoldResult("aborted", f"the clock passed {CLOCK_SLACK:g} × budget_minutes; run again to go on")
+        try:
+            return self._work(option, fold)
+        except SegueError as error:
+            return FoldResult("failed" if option.trained else "skipped", str(error))
+
+    def _work(self, option: Option, fold: Fold) -> FoldResult:
+        note = self._note(option, fold)
+        note(0, None, "")
+        training = None
+        if option.trained:
+            assert self.plan is not None
+            loss = winning_loss(self.job, self.results, fold) if option.loss == WINNING_LOSS else option.loss
+            steps = self.plan.steps[option.name]
+            retriever, training = train_entrant(
+                self.job, option, fold, loss=loss, steps=steps, baselines=self.baselines, progress=note
+            )
+        else:
+            retriever = self.baselines.retriever(option.name, fold)
+        validation = score_on_validation(retriever, self.job, fold)
+        evaluation = look_at_test(self.job, option, fold, retriever)
+        status = "under-trained" if training and training["under_trained"] else "done"
+        return FoldResult(status, None, validation, training, evaluation)
+
+    def _note(self, option: Option, fold: Fold) -> Progress:
+        """Turn an option's own progress into a line under the run's bar."""
+        folds = len(self.job.experiment.folds)
+        done = sum(len(results) for results in self.results.values()) + fold.number
+        name = option.name if folds == 1 else f"{option.name}, fold {fold.number + 1} of {folds}"
+
+        def note(step: int, total: int | None, text: str) -> None:
+            steps = f" step {step}/{total}" if total else ""
+            self.progress(done, folds * len(self.job.options), f"{name}{steps} {text}".strip())
+
+        return note
+
+
+def look_at_test(job: Job, option: Option, fold: Fold, retriever: Retriever) -> Evaluation:
+    """Score a retriever on the fold's test windows, and log that it was done."""
+    append_jsonl(
+        job.out / "looks.jsonl",
+        {"time": datetime.now(UTC).isoformat(timespec="seconds"), "option": option.name, "fold": fold.number},
+    )
+    experiment = job.experiment
+    folds = len(experiment.folds)
+    settings = job.evaluation.model_copy(update={"latency_queries": max(20, job.evaluation.latency_queries // folds)})
+    return evaluate(
+        retriever,
+        experiment.bank,
+        fold.test,
+        settings=settings,
+        groups=experiment.groups,
+        fresh_documents=fold.split.test,
+    )
+
+
+def winning_loss(job: Job, results: Results, fold: Fold) -> str:
+    """Return the loss of the option that did best by validation MRR on this fold, among the losses that may win."""
+    scores: dict[str, float] = {}
+    for option in job.options:
+        if option.model == RECIPE_MODEL and option.intent == "candidate" and option.name in results:
+            validation = results[option.name][fold.number].validation
+            if validation and option.loss:
+                scores[option.loss] = validation["MRR"]
+    return max(scores, key=scores.__getitem__) if scores else FALLBACK_LOSS
+
+
+def _settle_plan(run: _Run) -> Plan | None:
+    """Read this run's plan or the one the recipe names, else measure one; it is in the run folder ever after."""
+    job = run.job
+    trained = tuple(option.name for option in job.options if option.trained)
+    if not trained:
+        return None
+    path = job.out / "plan.json"
+    if path.exists():
+        return load_plan(path, options=trained)
+    if job.settings.plan is not None:
+        plan = load_plan(Path(job.settings.plan), options=trained)
+    else:
+        plan = calibrate(job, run.baselines, seconds_spent=run.elapsed(), progress=run.progress)
+    plan.save(path)
+    return plan
