@@ -1,0 +1,216 @@
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from pydantic import ValidationError
+
+from segue.learning.losses import (
+    LOSSES,
+    LossSettings,
+    LossTerm,
+    ar_cosine,
+    build_loss,
+    contrast_logits,
+    info_nce,
+    mse,
+    not_negatives,
+    num_negatives,
+)
+
+
+def unit_batch(seed: int, batch: int = 6, dim: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(batch, dim, generator=generator), dim=-1)
+
+
+def naive_info_nce(prediction, target, temperature, groups=None, context_groups=None):
+    """The formula, window by window, in plain Python and float64."""
+    prediction, target = prediction.double().tolist(), target.double().tolist()
+    losses = []
+    for i, p in enumerate(prediction):
+        weights = []
+        for j, t in enumerate(target):
+            same_text = groups is not None and i != j and groups[i] == groups[j]
+            read = context_groups is not None and i != j and groups[j] in context_groups[i]
+            if not (same_text or read):
+                weights.append((j, math.exp(sum(a * b for a, b in zip(p, t, strict=True)) / temperature)))
+        losses.append(-math.log(dict(weights)[i] / sum(weight for _, weight in weights)))
+    return sum(losses) / len(losses)
+
+
+def test_mse_and_ar_cosine_are_the_same_number_on_unit_vectors():
+    prediction, target = unit_batch(1), unit_batch(2)
+    torch.testing.assert_close(mse(prediction, target), ar_cosine(prediction, target))
+
+
+def test_ar_cosine_ignores_lengths_and_mse_does_not():
+    prediction, target = unit_batch(1), unit_batch(2)
+    torch.testing.assert_close(ar_cosine(3 * prediction, target), ar_cosine(prediction, target))
+    assert mse(3 * prediction, target) > mse(prediction, target)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.lists(st.integers(0, 4), min_size=6, max_size=6))
+def test_info_nce_equals_the_formula_window_by_window(seed, temperature, groups):
+    prediction, target = unit_batch(seed), unit_batch(seed + 1)
+    context = np.random.default_rng(seed).integers(-1, 5, size=(6, 2))
+    ours = info_nce(
+        prediction,
+        target,
+        temperature=temperature,
+        groups=torch.tensor(groups),
+        context_groups=torch.from_numpy(context),
+    )
+    assert float(ours) == pytest.approx(naive_info_nce(prediction, target, temperature, groups, context), rel=1e-4)
+
+
+def test_equal_vectors_score_chance_whatever_the_temperature():
+    same = torch.ones(8, 3)
+    for temperature in (0.05, 1.0):
+        assert float(info_nce(same, same, temperature=temperature)) == pytest.approx(math.log(8))
+
+
+def test_symmetric_is_the_mean_of_both_directions():
+    prediction, target = unit_batch(3), unit_batch(4)
+    both = info_nce(prediction, target, temperature=0.1, symmetric=True)
+    forth = info_nce(prediction, target, temperature=0.1)
+    back = info_nce(target, prediction, temperature=0.1)
+    torch.testing.assert_close(both, (forth + back) / 2)
+
+
+def test_duplicates_and_read_passages_are_no_negatives_and_get_no_gradient():
+    prediction, target = unit_batch(5, batch=3), unit_batch(6, batch=3).requires_grad_()
+    groups, context = torch.tensor([7, 7, 8]), torch.tensor([[8, -1], [1, 2], [-1, -1]])
+    logits = contrast_logits(prediction, target, temperature=0.1, groups=groups, context_groups=context)
+    assert num_negatives(logits).tolist() == [0, 1, 2]
+    # Window 0 sees neither its duplicate nor the passage it has read: nothing pushes it anywhere.
+    (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits[:1], torch.tensor([0])), target)
+    assert gradient.abs().max() == 0
+
+
+def test_padding_matches_no_passage():
+    assert not not_negatives(torch.tensor([0, 1]), torch.full((2, 3), -1)).any()
+
+
+def test_a_duplicate_of_the_target_in_the_batch_changes_nothing():
+    prediction, target = unit_batch(7, batch=3), unit_batch(8, batch=3)
+    twice = torch.cat([target, target[:1]]), torch.cat([prediction, prediction[:1]])
+    alone = info_nce(prediction, target, temperature=0.2, groups=torch.tensor([0, 1, 2]))
+    rows = contrast_logits(twice[1], twice[0], temperature=0.2, groups=torch.tensor([0, 1, 2, 0]))
+    first = torch.nn.functional.cross_entropy(rows[:1], torch.tensor([0]))
+    own = contrast_logits(prediction, target, temperature=0.2)[:1]
+    torch.testing.assert_close(first, torch.nn.functional.cross_entropy(own, torch.tensor([0])))
+    assert torch.isfinite(alone)
+
+
+def test_the_sum_is_weighted_and_the_parts_are_not():
+    prediction, target = unit_batch(1), unit_batch(2)
+    total, parts = build_loss(LOSSES["infonce-0.85-ar-0.15"], 4)(prediction, target)
+    assert list(parts) == ["infonce", "ar-cosine"]
+    torch.testing.assert_close(parts["ar-cosine"], ar_cosine(prediction, target))
+    torch.testing.assert_close(parts["infonce"], info_nce(prediction, target, temperature=0.07))
+    torch.testing.assert_close(total, 0.85 * parts["infonce"] + 0.15 * parts["ar-cosine"])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_preset_is_finite_and_moves_the_prediction(name):
+    prediction = unit_batch(1).requires_grad_()
+    total, parts = build_loss(LOSSES[name], 4)(prediction, unit_batch(2), torch.arange(6))
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(value.ndim == 0 for value in parts.values())
+    assert prediction.grad is not None
+    assert prediction.grad.abs().max() > 0
+
+
+def test_each_loss_prefers_the_truth_to_another_guess():
+    target = unit_batch(2)
+    for name in LOSSES:
+        loss = build_loss(LOSSES[name], 4)
+        assert loss(target, target)[0] < loss(target.roll(1, 0), target)[0], name
+
+
+def test_the_head_learns_from_predictions_only():
+    loss = build_loss(LOSSES["infonce-projected"], 4)
+    prediction, target = unit_batch(1).requires_grad_(), unit_batch(2).requires_grad_()
+    loss(prediction, target)[1]["infonce"].backward()
+    assert target.grad is None
+    assert prediction.grad is not None
+    assert all(weight.grad is not None for weight in loss.projection.parameters())
+
+
+def test_project_gives_unit_vectors_of_the_heads_size_and_without_a_head_the_raw_space():
+    projected = build_loss(LOSSES["infonce-projected"], 4)
+    assert projected.space == "projected"
+    assert projected.project(unit_batch(1)).shape == (6, 256)
+    torch.testing.assert_close(projected.project(unit_batch(1)).norm(dim=-1), torch.ones(6))
+    raw = build_loss(LOSSES["infonce"], 4)
+    assert raw.space == "raw"
+    torch.testing.assert_close(raw.project(unit_batch(1)), unit_batch(1))
+
+
+def test_a_learnt_temperature_starts_where_told_moves_and_stays_in_its_range():
+    term = LossTerm(kind="infonce", temperature=0.2, learn_temperature=True)
+    loss = build_loss(LossSettings(terms=(term,)), 4)
+    assert loss.temperatures == pytest.approx({"infonce": 0.2})
+    optimizer = torch.optim.SGD(loss.parameters(), lr=1000.0)
+    loss(unit_batch(1), unit_batch(1))[0].backward()  # right answers: a smaller temperature lowers the loss
+    optimizer.step()
+    loss.clamp()
+    assert loss.temperatures["infonce"] == pytest.approx(0.01)
+
+
+def test_the_loss_is_float32_inside_autocast_and_for_bfloat16_predictions():
+    prediction, target = unit_batch(1), unit_batch(2)
+    for name in ("infonce-projected", "mse", "infonce"):
+        loss = build_loss(LOSSES[name], 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside, _ = loss(prediction, target)
+        assert inside.dtype == torch.float32
+        torch.testing.assert_close(inside, loss(prediction, target)[0], rtol=0, atol=0)
+        assert loss(prediction.bfloat16(), target)[0].dtype == torch.float32
+
+
+def test_mask_context_false_is_the_textbook_loss():
+    term = LossTerm(kind="infonce", mask_context=False)
+    loss = build_loss(LossSettings(terms=(term,)), 4)
+    prediction, target = unit_batch(1), unit_batch(2)
+    groups = torch.arange(6)
+    total, _ = loss(prediction, target, groups, groups.roll(1)[:, None])
+    torch.testing.assert_close(total, info_nce(prediction, target, temperature=0.07, groups=groups))
+    masked, _ = build_loss(LOSSES["infonce"], 4)(prediction, target, groups, groups.roll(1)[:, None])
+    assert masked < total
+
+
+def test_building_is_seeded_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    first, again, other = (build_loss(LOSSES["infonce-projected"], 4, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"terms": [{"kind": "mse", "space": "projected"}]}, "only for kind = 'infonce'"),
+        ({"terms": [{"kind": "ar-cosine", "symmetric": True}]}, "symmetric"),
+        ({"terms": [{"kind": "infonce", "temperature": 0}]}, "greater than or equal to 0.01"),
+        ({"terms": []}, "at least 1"),
+        (
+            {
+                "terms": [
+                    {"kind": "infonce", "space": "projected"},
+                    {"kind": "infonce", "space": "projected", "projection": [8, 4]},
+                ]
+            },
+            "share one head",
+        ),
+    ],
+)
+def test_settings_without_meaning_are_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        LossSettings.model_validate(given)
