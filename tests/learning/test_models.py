@@ -176,6 +176,18 @@ def test_an_anchor_leaves_its_start_at_once():
     assert (predictor.anchor.weights.grad[:-1] < 0).all(), "more weight on the older passages is what helps"
 
 
+def test_an_anchor_passes_over_dropped_passages():
+    predictor = _toy("gru")
+    context, _ = example_batch()
+    dropped = context[4:5].clone()
+    dropped[:, -2:] = 0  # article dropout
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    answer = predictor(dropped, mask)
+    torch.testing.assert_close(answer, context[4:5, 2])
+    (1 - (answer * context[4:5, 0]).sum()).backward()
+    assert max(parameter.grad.abs().max() for parameter in predictor.parameters()) < 10
+
+
 def test_padding_moves_to_the_front_and_to_the_back():
     context = torch.arange(1.0, 5.0).reshape(1, 4, 1)
     moved, mask = pad_at_front(context, torch.tensor([[True, False, True, False]]))

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.learning.models.padding import pad_at_front
+
 AnchorKind = Literal["copy-last", "mean", "exp-mean"]
 
 SMALLEST_NORM = 1e-3
@@ -55,7 +57,12 @@ class Anchor(nn.Module):
     def forward(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
     ) -> Float[Tensor, "batch dim"]:
-        """Return unit vectors; only a sum that cancels out is shorter."""
+        """Return unit vectors; only a sum that cancels out is shorter.
+
+        A zero vector is a passage whose content was dropped (article dropout): the anchor passes over it. Copying it
+        would leave an answer without a direction, whose huge gradient would drown the rest of the batch.
+        """
+        context, mask = pad_at_front(context, mask & (context != 0).any(dim=-1))
         weights = self.weights * mask
         # An elementwise sum and not a matrix product, which autocast would round to bfloat16.
         total = (weights[..., None] * context).sum(1)
