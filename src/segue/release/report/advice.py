@@ -1,0 +1,226 @@
+"""Recommendation, what to run meanwhile, next steps: written rules over measured rows.
+
+Each rule says *because* with the row it rests on, and speaks of a lead only where the paired test does.
+"""
+
+from __future__ import annotations
+
+from segue.release.report.document import Bullets, Cards, Paragraph, Section
+from segue.release.report.facts import Comparison, Contrast, Row, mapping, number, sequence
+from segue.release.report.gates_table import gates
+from segue.release.report.inline import code
+from segue.release.report.summary import score_line
+from segue.release.report.tables import best_baseline, sentence_of
+from segue.release.report.wording import MILLISECONDS, PERCENT, count, duration, listing
+
+RESOLUTION = 0.005
+"""Differences in R@5 below half a point are not worth more documents."""
+FEW_SEEDS = 3
+
+
+def recommendation_section(comparison: Comparison) -> Section:
+    """Four cards: meanwhile, short, medium, long term."""
+    terms = (
+        ("In production meanwhile", meanwhile(comparison)),
+        ("Short term: the loss", short_term(comparison)),
+        ("Medium term: architecture and ranking", medium_term(comparison)),
+        ("Long term: evidence", long_term(comparison)),
+    )
+    cards = tuple((title, tuple(items)) for title, items in terms if items)
+    note = Paragraph("Derived by fixed rules from the rows above; a rule whose rows were not measured is silent.")
+    return Section("recommendation", "Recommendation", (note, Cards(cards)) if cards else ())
+
+
+def meanwhile(comparison: Comparison) -> list[str]:
+    """Serve the leader only if it clearly beats the best baseline and the ship gate does not fail; else the baseline."""
+    baseline, leader = best_baseline(comparison), comparison.winner
+    if baseline is None:
+        return []
+    contrast = leader.against(baseline) if leader and leader.name != baseline.name else None
+    if leader and contrast and contrast.outcome == "better" and _ship_gate(comparison) == "pass":
+        return [
+            f"Serve {score_line(leader)}: it is clearly above {code(baseline.name)}, {sentence_of(contrast)}, and passes the ship gate.",
+            f"Keep {code(baseline.name)} as the fallback: it needs no training{_latency(baseline)}.",
+        ]
+    return [
+        f"Serve {score_line(baseline)}: the best on validation of what needs no training{_latency(baseline)}.",
+        *_why_not(comparison, leader, contrast),
+        *_below_ship(comparison),
+    ]
+
+
+def _ship_gate(comparison: Comparison) -> str | None:
+    return next((str(gate.get("outcome")) for gate in gates(comparison) if gate["name"] == "ship"), None)
+
+
+def _latency(row: Row) -> str:
+    found = row.value("search_p95_ms")
+    return f" (search P95 {MILLISECONDS.number(found)} ms)" if found is not None else ""
+
+
+def _why_not(comparison: Comparison, leader: Row | None, contrast: Contrast | None) -> list[str]:
+    if leader is None or contrast is None:
+        return []
+    if contrast.outcome != "better":
+        return [
+            f"Not {code(leader.name)}, because its difference to that is not an established gain: {sentence_of(contrast)}."
+        ]
+    outcome = _ship_gate(comparison)
+    said = {"fail": "fails", "not-enough-evidence": "lacks evidence"}.get(outcome or "", "was not judged")
+    return [f"Not yet {code(leader.name)} ({sentence_of(contrast)}), because the ship gate {said}."]
+
+
+def _below_ship(comparison: Comparison) -> list[str]:
+    if _ship_gate(comparison) != "fail":
+        return []
+    return ["The ship gate fails: show such answers as suggestions, do not act on them unattended."]
+
+
+def short_term(comparison: Comparison) -> list[str]:
+    """Which loss to train with, and what to train longer."""
+    advice = [found for found in (_loss_advice(comparison), _projection_advice(comparison)) if found]
+    late = [code(row.name) for row in comparison.candidates if row.under_trained]
+    if late:
+        advice.append(f"Train {listing(late)} longer before ruling anything out: they had not flattened on validation.")
+    return advice
+
+
+def _loss_advice(comparison: Comparison) -> str:
+    reference = comparison.measured("ar-only")
+    best = comparison.measured(str(comparison.data.get("winning_loss")))
+    if reference is None or best is None:
+        return ""
+    if best.name == reference.name:
+        return f"Keep the cosine loss: {code('ar-only')} did best of the losses on validation."
+    contrast = best.against(reference)
+    if contrast is None:
+        return ""
+    if contrast.outcome == "better":
+        return f"Replace the cosine loss by that of {code(best.name)}: {sentence_of(contrast)} in R@5 against {code('ar-only')}."
+    return (
+        f"Do not change the loss on this evidence: {code(best.name)}, the best of the losses on validation, differs "
+        f"from {code('ar-only')} by {sentence_of(contrast)} in R@5."
+    )
+
+
+def _projection_advice(comparison: Comparison) -> str:
+    projected, raw = comparison.measured("infonce-projected"), comparison.measured("option-1-raw")
+    contrast = raw.against(projected) if raw and projected else None
+    if contrast is None or contrast.outcome == "undecided":
+        return ""
+    verb = "Drop" if contrast.outcome == "better" else "Keep"
+    return f"{verb} the projection head: {code('option-1-raw')} against {code('infonce-projected')} is {sentence_of(contrast)} in R@5."
+
+
+def medium_term(comparison: Comparison) -> list[str]:
+    """Architecture, cost, and what a reranker could add."""
+    leader = comparison.leader
+    if leader is None:
+        return []
+    return [
+        found for found in (_architecture_advice(comparison), _cheaper(comparison, leader), _rerank(leader)) if found
+    ]
+
+
+def _architecture_advice(comparison: Comparison) -> str:
+    reference = comparison.measured("copy-last")
+    rows = [row for row in comparison.candidates if row.family == "architecture"]
+    if reference is None or not rows:
+        return ""
+    better = [code(row.name) for row in rows if (found := row.against(reference)) and found.outcome == "better"]
+    if not better:
+        return f"No anchored architecture clearly beats {code('copy-last')} yet: a larger one is not the next step on this evidence."
+    return f"Go on with {listing(better, 'or')}: clearly above {code('copy-last')} in R@5, where {len(rows) - len(better)} of {len(rows)} architectures are not."
+
+
+def _cheaper(comparison: Comparison, leader: Row) -> str:
+    """Name the cheapest architecture that the test cannot tell from the leader."""
+    spent = number(leader.training.get("seconds"))
+    alike = [
+        (seconds, row)
+        for row in comparison.candidates
+        if row.family == "architecture"
+        and (seconds := number(row.training.get("seconds"))) is not None
+        and (contrast := row.against(leader)) is not None
+        and contrast.outcome == "undecided"
+    ]
+    if spent is None or not alike:
+        return ""
+    seconds, row = min(alike, key=lambda pair: pair[0])
+    if row.name == leader.name or seconds > 0.8 * spent:
+        return ""
+    return f"{code(row.name)} trained in {duration(seconds)} against {duration(spent)} and is not told apart from {code(leader.name)} here: try it where cost matters."
+
+
+def _rerank(leader: Row) -> str:
+    found, contained = leader.value("R@5"), leader.value("Contain@50")
+    if found is None or contained is None or contained - found < 0.05:
+        return ""
+    return (
+        f"Rerank: the first 50 answers of {code(leader.name)} hold the target in {PERCENT.number(contained)} % of windows, "
+        f"the first five in {PERCENT.number(found)} %. The {PERCENT.number(contained - found)} points between are the most a reranker of 50 can add to R@5."
+    )
+
+
+def long_term(comparison: Comparison) -> list[str]:
+    """What would make the claims firmer: documents, seeds, sizes, fresh text."""
+    steps = (_documents(comparison), _seeds(comparison), _sizes(comparison))
+    fresh = (
+        f"Score the chosen run on fresh documents before shipping: {code('segue evaluate RUN --corpus fresh.toml')}."
+    )
+    return [*(step for step in steps if step), fresh]
+
+
+def _documents(comparison: Comparison) -> str:
+    """Extrapolate by the square root how many documents would decide the difference that was seen."""
+    leader, reference, documents = comparison.leader, comparison.measured("copy-last"), comparison.amount("documents")
+    contrast = leader.against(reference) if leader and reference and leader.name != reference.name else None
+    if contrast is None or contrast.outcome != "undecided" or documents is None:
+        return ""
+    difference = contrast.difference
+    if difference.low is None or difference.high is None or abs(difference.value) < RESOLUTION:
+        return f"Measure on more than {count(documents)} test documents: the difference to {code('copy-last')} is undecided."
+    half = (difference.high - difference.low) / 2
+    needed = max(documents * (half / abs(difference.value)) ** 2, 1.2 * documents)
+    return (
+        f"Measure on more documents: a difference to {code('copy-last')} of the size seen ({sentence_of(contrast)}) would need about "
+        f"{count(round(needed, -1))} test documents instead of {count(documents)}, as intervals shrink with the square root."
+    )
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = len(sequence(comparison.data.get("seeds")))
+    if not comparison.trained or not 0 < seeds < FEW_SEEDS:
+        return ""
+    had = "one training seed" if seeds == 1 else f"{seeds} training seeds"
+    return f"Repeat with at least {FEW_SEEDS} seeds: these rows rest on {had}, which speaks for these weights, not for the method."
+
+
+def _sizes(comparison: Comparison) -> str:
+    size = str(comparison.data.get("size") or "")
+    if size in ("", "full"):
+        return ""
+    encoder = mapping(comparison.data.get("encoder")).get("encoder")
+    beside = f" (encoder here: {code(encoder)})" if encoder else ""
+    return f"Repeat with {code('full')} sizes: these rows are {code(size)}-sized{beside}."
+
+
+def next_steps_section(comparison: Comparison) -> Section:
+    """Commands that go on from here."""
+    late = [row for row in comparison.rows if row.under_trained or row.status == "aborted"]
+    broken = [code(row.name) for row in comparison.rows if row.status in ("failed", "skipped")]
+    steps = []
+    if late:
+        steps.append(
+            f"Give the triage more time (a larger {code('[triage] budget_minutes')}, a new {code('--out')}): {len(late)} options stopped early."
+        )
+    if broken:
+        steps.append(
+            f"Mend what kept {listing(broken)} from running (reasons in the table of options), and run the triage again: done options are read back."
+        )
+    steps += [
+        f"Look at single windows where the winner and {code('copy-last')} disagree: the TREC runs listed under Files hold both rankings.",
+        f"Score on documents that nobody has looked at: {code('segue evaluate RUN --corpus fresh.toml')}.",
+        f"Write this report again from the same measurements: {code('segue report RUN')}.",
+    ]
+    return Section("next", "Next steps", (Bullets(tuple(steps)),))

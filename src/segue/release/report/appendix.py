@@ -1,0 +1,109 @@
+"""What stands at the end: definitions, files, machine, where the time went."""
+
+from __future__ import annotations
+
+from segue.release.report.document import Block, Cell, Column, Section, Table, TableRow, Terms, single
+from segue.release.report.facts import Comparison, mapping, number, sequence
+from segue.release.report.inline import code, plain
+from segue.release.report.wording import DASH, count, duration
+
+DEFINITIONS: tuple[tuple[str, str], ...] = (
+    ("Window", "Some consecutive passages of one document (the context) and the passage that followed (the target)."),
+    (
+        "Pool",
+        "All candidates of the bank. Passages with the same normalised text are one candidate; the context’s own "
+        "passages leave the candidates unless a row declares otherwise. Ties count against the option.",
+    ),
+    ("R@k", "Share of windows whose target is among the first k answers; one target per window, so it is Success@k."),
+    ("Contain@50", "R@50 of the ranking as served: what a reranker of 50 could work with."),
+    ("Eff@5", "R@5 / Contain@50: of the targets contained, the share that is ranked among the first five."),
+    ("MRR", "Mean of 1 / rank of the target, over the whole pool."),
+    ("cosine", "Mean cosine of the query vector and the target’s vector. Reported, never selected on."),
+    ("search P95", "95th percentile of one query’s search time, one query at a time, encoding and prediction apart."),
+    ("micro, macro", "Mean over windows, mean over documents’ means. Tables are micro unless they say macro."),
+    ("in-document", "Candidates are only the passages of the window’s own document."),
+    ("context left in", "Candidates include the passages already read."),
+    ("prefix excluded", "All passages of the document before the target leave the candidates."),
+    ("fresh pool", "Candidates are only passages of documents that were not trained on."),
+    ("Interval", "95 % bootstrap over groups of near-duplicate documents."),
+    ("Paired test", "Sign-flipping of documents on per-window differences; p-values adjusted by Holm."),
+    ("Under-trained", "Training stopped before the validation curve flattened: the row is a lower bound."),
+    (
+        "Control",
+        "A row that breaks a rule on purpose and cannot win: the oracle knows the answer, chance knows nothing.",
+    ),
+    ("Projected", "A row whose loss lives, by design, in another space than the one that is searched; it cannot win."),
+)
+
+
+def files_section(comparison: Comparison) -> Section:
+    """What the run left, and this report's own files."""
+    entries = [mapping(entry) for entry in sequence(comparison.data.get("files"))]
+    own = [
+        {"path": "report.html", "what": "this report, one self-contained file"},
+        {"path": "report.md", "what": "the same as Markdown"},
+        {"path": "report.json", "what": "the table for programs"},
+        {"path": "triage.json", "what": "all measurements the report is written from"},
+    ]
+    paths = {str(entry.get("path")) for entry in entries}
+    entries += [entry for entry in own if entry["path"] not in paths]
+    if any(not comparison.refused and row.metric("R@5") for row in comparison.rows) and "report_files/" not in paths:
+        entries.append({"path": "report_files/", "what": "the plots as SVG"})
+    rows = [
+        TableRow((Cell(code(entry["path"])), Cell(plain(entry.get("what") or ""))))
+        for entry in entries
+        if entry.get("path")
+    ]
+    table = Table(
+        "files", "Paths are relative to the run folder.", (Column("Path", False), Column("What", False)), single(rows)
+    )
+    return Section("files", "Files", (table,))
+
+
+def definitions_section() -> Section:
+    """Short definitions of every word the tables use."""
+    return Section("definitions", "Definitions", (Terms(DEFINITIONS),))
+
+
+def machine_section(comparison: Comparison) -> Section:
+    """Where it ran, and where the time went."""
+    blocks: list[Block] = [table for table in (seconds_table(comparison), machine_table(comparison)) if table]
+    return Section("machine", "Machine and time", tuple(blocks))
+
+
+def seconds_table(comparison: Comparison) -> Table | None:
+    """Time by stage."""
+    spent = {
+        name: value
+        for name, raw in mapping(comparison.data.get("seconds")).items()
+        if (value := number(raw)) is not None
+    }
+    total = sum(spent.values())
+    if total <= 0:
+        return None
+    rows = [
+        TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(f"{100 * value / total:.0f}", sort=value)))
+        for name, value in spent.items()
+    ]
+    rows.append(TableRow((Cell("total"), Cell(duration(total), sort=total), Cell("100", sort=total)), "winner"))
+    columns = (Column("Stage", False), Column("Time"), Column("Share", True, "%"))
+    return Table("seconds", "Where the time went.", columns, single(rows))
+
+
+def machine_table(comparison: Comparison) -> Table | None:
+    """The machine, as the run recorded it."""
+    record = mapping(comparison.data.get("machine"))
+    rows = [
+        TableRow((Cell(plain(name).replace("_", " ")), Cell(_value(value))))
+        for name, value in record.items()
+        if value is not None
+    ]
+    columns = (Column("Machine", False), Column("", False))
+    return Table("machine", "As recorded when the run began.", columns, single(rows)) if rows else None
+
+
+def _value(value: object) -> str:
+    found = number(value)
+    if found is not None:
+        return count(found) if found == int(found) else f"{found:.1f}"
+    return plain(value) or DASH

@@ -1,0 +1,160 @@
+"""What a report is made of, before anyone decides how it looks: sections of paragraphs, lists, tables and figures.
+
+The same blocks are rendered as HTML and as Markdown, so the two can never say different things. Every ``text`` is a
+sentence in the markup of ``inline.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+Tone = Literal["", "best", "better", "worse", "undecided", "pass", "fail", "warn", "muted"]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Some sentences."""
+
+    text: str
+    kind: ClassVar[str] = "paragraph"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A paragraph that must not be overlooked."""
+
+    text: str
+    tone: Tone = "warn"
+    kind: ClassVar[str] = "notice"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    kind: ClassVar[str] = "bullets"
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Short titled lists that stand side by side."""
+
+    cards: tuple[tuple[str, tuple[str, ...]], ...]
+    kind: ClassVar[str] = "cards"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Names and what they mean."""
+
+    items: tuple[tuple[str, str], ...]
+    kind: ClassVar[str] = "terms"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot as SVG in the light palette, which ``svg.py`` also turns into one that follows the page's theme."""
+
+    name: str
+    svg: str
+    caption: str
+    alternative: str
+    kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a table.
+
+    Attributes:
+        text: the value.
+        detail: its interval, shown smaller.
+        tone: what it says at a glance; never by colour alone.
+        sort: the number to sort by.
+    """
+
+    text: str
+    detail: str = ""
+    tone: Tone = ""
+    sort: float | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column; numeric ones are set flush right."""
+
+    head: str
+    numeric: bool = True
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of a table; ``style`` is ``winner``, ``control`` or nothing; ``tags`` follow the first cell."""
+
+    cells: tuple[Cell, ...]
+    style: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that belong together under a title (empty: no title)."""
+
+    title: str
+    rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Groups of lines under the same columns."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    kind: ClassVar[str] = "table"
+
+
+Block = Paragraph | Notice | Bullets | Cards | Terms | Figure | Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the report; sections without blocks are left out."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole document.
+
+    Attributes:
+        title: of the run.
+        facts: what was measured on what, as name and value.
+        notices: what stands above everything else (unsafe, synthetic, small sizes).
+        sections: in reading order.
+        footer: how the report came about.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    notices: tuple[Notice, ...]
+    sections: tuple[Section, ...]
+    footer: str = ""
+    language: str = field(default="en", kw_only=True)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All plots in reading order."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+
+
+def single(rows: list[TableRow] | tuple[TableRow, ...]) -> tuple[Group, ...]:
+    """One untitled group."""
+    return (Group("", tuple(rows)),)

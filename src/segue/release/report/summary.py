@@ -1,0 +1,134 @@
+"""The TL;DR: what won, by how much, and what the gates say, in sentences that the intervals allow."""
+
+from __future__ import annotations
+
+from segue.release.report.document import Bullets, Notice, Section
+from segue.release.report.facts import Comparison, Contrast, Row, interval, mapping, sequence
+from segue.release.report.gates_table import gate_sentence
+from segue.release.report.hypotheses import highest_cosine
+from segue.release.report.inline import code, plain, strong
+from segue.release.report.tables import sentence_of
+from segue.release.report.wording import PERCENT, SCORE, listing, of_things
+
+
+def summary_section(comparison: Comparison) -> Section:
+    """A handful of sentences; each is left out where its rows were not measured."""
+    sentences = (
+        headline(comparison),
+        against_ar_only(comparison),
+        procedure(comparison),
+        gate_sentence(comparison),
+        ends_of_the_scale(comparison),
+        cosine(comparison),
+        under_trained(comparison),
+    )
+    found = tuple(sentence for sentence in sentences if sentence)
+    blocks = (Bullets(found),) if found else (Notice("Nothing was measured.", "muted"),)
+    return Section("summary", "TL;DR", blocks)
+
+
+def headline(comparison: Comparison) -> str:
+    """Name the winner, or say that none clearly beats copy-last."""
+    leader, reference = comparison.leader, comparison.measured("copy-last")
+    if leader is None:
+        return "No candidate was measured on validation, so that nothing could be chosen."
+    score = f"{_described(leader)} finds the next passage among its first five answers in {PERCENT.sentence(leader.metric('R@5'))} of cases"
+    if reference is None:
+        return f"{_opening(comparison, leader)} {score}. {code('copy-last')} was not measured beside it."
+    if reference.name == leader.name:
+        return f"{strong('No option is better on validation than copying the last passage.')} {score}."
+    contrast = leader.against(reference)
+    return f"{_opening(comparison, leader)} {score}{_verdict(contrast)}."
+
+
+def _opening(comparison: Comparison, leader: Row) -> str:
+    reference = comparison.measured("copy-last")
+    contrast = leader.against(reference) if reference else None
+    won = comparison.winner is not None
+    if contrast is not None and contrast.outcome != "better":
+        return strong("None of the options clearly beats copying the last passage.") + (
+            " Chosen on validation:" if won else " Best on validation:"
+        )
+    return (
+        f"{strong('The winner is')} {code(leader.name)}{strong('.')} Chosen on validation:"
+        if won
+        else "No winner is named. Best on validation:"
+    )
+
+
+def _described(row: Row) -> str:
+    described = plain(row.text("description"))
+    return f"{code(row.name)} ({described})" if described else code(row.name)
+
+
+def _verdict(contrast: Contrast | None) -> str:
+    if contrast is None:
+        return ""
+    meaning = {
+        "better": "clearly more than copying the last passage",
+        "worse": "clearly less than copying the last passage",
+        "undecided": "a difference to copying the last passage that this many documents do not establish",
+    }[contrast.outcome]
+    return f": {sentence_of(contrast)} against {code('copy-last')}, {meaning}"
+
+
+def against_ar_only(comparison: Comparison) -> str:
+    """The comparison that the original report was about."""
+    reference = comparison.measured("ar-only")
+    rows = [row for row in comparison.candidates if row.family == "loss" and row.name != "ar-only"]
+    if reference is None or not rows:
+        return ""
+    contrasts = [(row, contrast) for row in rows if (contrast := row.against(reference)) is not None]
+    better = [row for row, contrast in contrasts if contrast.outcome == "better"]
+    best, contrast = max(contrasts, key=lambda pair: pair[1].difference.value)
+    start = f"Of {of_things(len(contrasts), 'other loss option')} {len(better) or 'none'} "
+    verb = "is" if len(better) <= 1 else "are"
+    return (
+        f"{start}{verb} clearly better in R@5 than {code('ar-only')} ({PERCENT.sentence(reference.metric('R@5'))}); "
+        f"the largest difference is {sentence_of(contrast)}, by {code(best.name)}."
+    )
+
+
+def procedure(comparison: Comparison) -> str:
+    """With folds, what the choice itself scores."""
+    record = mapping(comparison.data.get("procedure"))
+    chosen = [str(name) for name in sequence(record.get("chosen"))]
+    if not chosen:
+        return ""
+    recall = interval(mapping(record.get("metrics")).get("R@5"))
+    scored = f"; choosing so, R@5 is {PERCENT.sentence(recall)}" if recall else ""
+    return f"Choosing inside each fold takes {listing([code(name) for name in chosen])}{scored}. That is the number to expect of the procedure."
+
+
+def ends_of_the_scale(comparison: Comparison) -> str:
+    """The controls say that the truth is in the pool and that nothing else gives it away."""
+    oracle, chance = comparison.measured("oracle"), comparison.measured("chance")
+    parts = []
+    if oracle:
+        parts.append(f"with the true vector as query R@1 is {PERCENT.number(oracle.value('R@1'))} %")
+    if chance:
+        parts.append(f"a random order has R@5 {PERCENT.number(chance.value('R@5'))} %")
+    return f"Controls: {' and '.join(parts)}." if parts else ""
+
+
+def cosine(comparison: Comparison) -> str:
+    """What selecting by cosine would have chosen."""
+    rows = [row for row in comparison.candidates if row.value("cosine") is not None]
+    if len(rows) < 3:
+        return ""
+    rest = "; MRR decides here." if comparison.leader else "."
+    return highest_cosine(rows).removesuffix(".") + rest
+
+
+def under_trained(comparison: Comparison) -> str:
+    """Options of which nothing final can be said."""
+    names = [code(row.name) for row in comparison.rows if row.under_trained]
+    if not names:
+        return ""
+    verb = "was" if len(names) == 1 else "were"
+    return f"{listing(names)} {verb} still improving on validation when the plan’s steps ended: under-trained, a lower bound."
+
+
+def score_line(row: Row) -> str:
+    """R@5 and MRR of a row, as other sections quote it."""
+    return f"{code(row.name)} (R@5 {PERCENT.sentence(row.metric('R@5'))}, MRR {SCORE.sentence(row.metric('MRR'))})"

@@ -1,0 +1,122 @@
+"""Plots as SVG that follow the page's light or dark theme.
+
+Plots are drawn with one fixed colour per *role*. Inline in a page each role becomes a CSS variable; in a file of its
+own the light colours stay, on a light card, so that it can be read wherever it is pasted.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib as mpl
+from matplotlib.figure import Figure as Canvas
+
+ROLES: dict[str, tuple[str, str]] = {
+    "ink": ("#1b1f24", "#e6e8eb"),
+    "soft": ("#59636e", "#a3adb8"),
+    "grid": ("#e3e7eb", "#2b3138"),
+    "faint": ("#c6cdd5", "#454d57"),
+    "paper": ("#fffffe", "#14171b"),
+    "baseline": ("#5d6975", "#aab4bf"),
+    "loss": ("#0a66a8", "#5fb3f0"),
+    "architecture": ("#b34a00", "#f59a52"),
+    "other": ("#6b4fa0", "#b9a3e8"),
+    "control": ("#8b939d", "#7a838e"),
+    "rank-1": ("#0b3c6f", "#a6d5fb"),
+    "rank-2": ("#1d679f", "#74b4e6"),
+    "rank-3": ("#4593c4", "#4c92c8"),
+    "rank-4": ("#8abfdf", "#35719f"),
+    "rank-5": ("#bcd9eb", "#2b5575"),
+    "rank-6": ("#dfe5ea", "#2a3a49"),
+    "rank-7": ("#eff1f3", "#22272d"),
+    "on-strong": ("#fefefe", "#0e1114"),
+}
+"""Role → colour on a light and on a dark page. Families differ in lightness too, for those who see hues alike."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "segue",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 11.0,
+    "axes.labelsize": 11.0,
+    "axes.titlesize": 11.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "figure.dpi": 72.0,
+}
+WIDTH = 12.0
+"""Inches of 72 points: a point is a pixel when the plot is shown at its own size."""
+
+
+def colour(role: str) -> str:
+    """The light colour of a role, as plots are drawn."""
+    return ROLES[role][0]
+
+
+def canvas(height: float, width: float = WIDTH) -> Canvas:
+    """Return an empty figure without background."""
+    return Canvas(figsize=(width, height), layout="constrained", facecolor="none")
+
+
+def tidy(axes: mpl.axes.Axes, grid: str = "") -> mpl.axes.Axes:
+    """Dress axes: soft spines and ticks, hairline grid along one axis or none."""
+    axes.set_facecolor("none")
+    for spine in axes.spines.values():
+        spine.set_color(colour("faint"))
+    axes.tick_params(colors=colour("soft"), labelcolor=colour("soft"), length=3)
+    axes.xaxis.label.set_color(colour("soft"))
+    axes.yaxis.label.set_color(colour("soft"))
+    if grid:
+        axes.grid(axis=grid, color=colour("grid"), linewidth=0.8)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+    return axes
+
+
+def to_svg(figure: Canvas, name: str) -> str:
+    """Write the figure as SVG text without prolog, its ids made unique by ``name``."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text).strip()
+
+
+def inline_svg(svg: str, *, label: str) -> str:
+    """Make the SVG part of a page: its colours follow the theme, its text the page's font.
+
+    Args:
+        svg: from ``to_svg``.
+        label: what the plot shows, already escaped for an attribute.
+    """
+    for role, (light, _) in ROLES.items():
+        svg = re.sub(rf"(?<=: ){light}\b", f"var(--plot-{role})", svg)
+    head, _, rest = svg.partition(">")
+    view = re.search(r'viewBox="[^"]+"', head)
+    # the namespaces are implied inside HTML, and a page that names no address at all is easier to trust
+    rest = rest.replace("xlink:href", "href")
+    return f'<svg {view[0] if view else ""} role="img" aria-label="{label}">{rest}'
+
+
+def standalone_svg(svg: str) -> str:
+    """Make the SVG a file of its own: a light card behind it, any sans-serif font."""
+    head, _, rest = svg.partition(">")
+    svg = f'{head}><rect width="100%" height="100%" rx="6" fill="{ROLES["paper"][0]}"/>{rest}'
+    return svg.replace("'DejaVu Sans'", "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans'") + "\n"
+
+
+def theme_variables(dark: bool) -> str:
+    """The CSS variables of one theme."""
+    return " ".join(f"--plot-{role}: {pair[dark]};" for role, pair in ROLES.items())

@@ -1,0 +1,177 @@
+"""Numbers and lists in words: the one place that decides units, digits and signs.
+
+Rates are fractions in files and per cent in print; what is absent is a dash, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segue.types import Interval
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a metric is printed.
+
+    Attributes:
+        factor: what the stored value is multiplied with.
+        places: digits after the point.
+        unit: follows a value in a sentence.
+        difference_unit: follows a difference in a sentence.
+    """
+
+    factor: float = 1.0
+    places: int = 3
+    unit: str = ""
+    difference_unit: str = ""
+
+    def number(self, value: float | None) -> str:
+        """Print without unit; tables carry it in their head.
+
+        >>> PERCENT.number(0.4123), SCORE.number(None)
+        ('41.2', '–')
+        """
+        return DASH if value is None else _minus(f"{value * self.factor:,.{self.places}f}")
+
+    def signed(self, value: float | None) -> str:
+        """Print a difference with its sign.
+
+        >>> PERCENT.signed(0.029), PERCENT.signed(-0.029), PERCENT.signed(0.0)
+        ('+2.9', '−2.9', '0.0')
+        """
+        if value is None:
+            return DASH
+        text = f"{value * self.factor:+,.{self.places}f}"
+        return text[1:] if float(text.replace(",", "")) == 0 else _minus(text)
+
+    def span(self, interval: Interval | None) -> str:
+        """Print the ends of an interval, or nothing where it has none.
+
+        >>> PERCENT.span(Interval(0.4, 0.38, 0.43))
+        '38.0–43.0'
+        """
+        if interval is None or interval.low is None or interval.high is None:
+            return ""
+        return f"{self.number(interval.low)}–{self.number(interval.high)}"
+
+    def signed_span(self, interval: Interval | None) -> str:
+        """Print the ends of a difference's interval; *to* keeps minus signs apart from the dash.
+
+        >>> PERCENT.signed_span(Interval(0.01, -0.01, 0.03))
+        '−1.0 to +3.0'
+        """
+        if interval is None or interval.low is None or interval.high is None:
+            return ""
+        return f"{self.signed(interval.low)} to {self.signed(interval.high)}"
+
+    def sentence(self, interval: Interval | None) -> str:
+        """Print value, unit and interval as they stand in a sentence.
+
+        >>> PERCENT.sentence(Interval(0.4, 0.38, 0.43))
+        '40.0 % (38.0–43.0)'
+        """
+        if interval is None:
+            return DASH
+        span = self.span(interval)
+        return f"{self.number(interval.value)}{self.unit}" + (f" ({span})" if span else "")
+
+    def half_width(self, interval: Interval | None) -> str:
+        """Print half the interval's width as ``±``.
+
+        >>> PERCENT.half_width(Interval(0.4, 0.38, 0.43))
+        '±2.5'
+        """
+        if interval is None or interval.low is None or interval.high is None:
+            return ""
+        return f"±{self.number((interval.high - interval.low) / 2)}"
+
+
+PERCENT = Scale(100.0, 1, " %", " points")
+SCORE = Scale()
+RATIO = Scale(places=2)
+MILLISECONDS = Scale(places=2, unit=" ms", difference_unit=" ms")
+PLACE = Scale(places=0)
+
+SCALES = {
+    **dict.fromkeys(("R@1", "R@5", "R@10", "R@20", "Contain@50"), PERCENT),
+    **dict.fromkeys(("MRR", "nDCG@10", "cosine"), SCORE),
+    **dict.fromkeys(("contrastive accuracy", "copying ratio"), SCORE),
+    **dict.fromkeys(("search_p95_ms", "total_p95_ms"), MILLISECONDS),
+    "Eff@5": RATIO,
+    "median rank": PLACE,
+}
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Print a whole number with thousands apart.
+
+    >>> count(6900)
+    '6,900'
+    """
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def of_things(value: float | None, thing: str) -> str:
+    """Print a number of things, in the singular for one.
+
+    >>> of_things(1, "fold"), of_things(3, "fold")
+    ('1 fold', '3 folds')
+    """
+    return f"{count(value)} {thing}" + ("" if value == 1 else "s")
+
+
+def magnitude(value: float | None) -> str:
+    """Print a number of parameters.
+
+    >>> magnitude(1_510_000), magnitude(384), magnitude(53_200)
+    ('1.51 M', '384', '53 k')
+    """
+    if value is None:
+        return DASH
+    if value >= 999_500:
+        return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:.1f} M"
+    return f"{value / 1e3:.0f} k" if value >= 1e4 else count(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Print a time span in the two units that matter.
+
+    >>> duration(4.21), duration(80.1), duration(3780)
+    ('4.2 s', '1 min 20 s', '1 h 03 min')
+    """
+    if seconds is None:
+        return DASH
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def p_value(p: float | None) -> str:
+    """Print a p-value, nothing where there is none.
+
+    >>> p_value(0.0001), p_value(0.0314)
+    ('p < 0.001', 'p = 0.031')
+    """
+    if p is None:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def listing(words: Sequence[str], last: str = "and") -> str:
+    """Join words as a sentence does.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
