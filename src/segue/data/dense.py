@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import TIE, Pool, require_queries, require_targets
+from segue.data.pool import TIE, Pool, best_of_runs, require_queries, require_targets
 from segue.data.ranking import empty_rankings
 from segue.errors import InputError, explain
 from segue.types import Bank, Rankings
@@ -35,9 +35,14 @@ def ranks_of_scores(
     ranks = np.empty(len(targets), dtype=np.int64)
     for begin in range(0, len(targets), _QUERIES_AT_ONCE):
         part = slice(begin, begin + _QUERIES_AT_ONCE)
-        by_candidate = np.maximum.reduceat(scores[part][:, pool.members], pool.start, axis=1)
-        ranks[part] = _ranks(by_candidate, own[part], pool.removed_pairs(exclude[part]))
+        ranks[part] = _ranks(_by_candidate(scores[part], pool), own[part], pool.removed_pairs(exclude[part]))
     return ranks
+
+
+def _by_candidate(scores: Float[np.ndarray, "batch bank"], pool: Pool) -> Float[np.ndarray, "batch candidate"]:
+    """Return the score of each candidate, a new array."""
+    shared = best_of_runs(scores[:, pool.shared_rows].T, pool.count[pool.num_single :]).T
+    return np.concatenate([scores[:, pool.single_rows], shared], axis=1)
 
 
 def _ranks(
@@ -83,15 +88,25 @@ def _leaders(
     removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
 ) -> Float[np.ndarray, "batch bank"]:
     """Copy the scores, -inf everywhere but at the best member (lowest row among equals) of each candidate."""
-    everyone = np.arange(len(scores))[:, None]
-    by_member = scores[:, pool.members]
-    best = np.maximum.reduceat(by_member, pool.start, axis=1)
-    is_best = by_member == np.repeat(best, pool.count, axis=1)
-    first = np.minimum.reduceat(np.where(is_best, pool.members, len(pool.bank)), pool.start, axis=1)
-    best[removed] = -np.inf
     leaders = np.full(scores.shape, -np.inf, dtype=scores.dtype)
-    leaders[everyone, first] = best
+    leaders[:, pool.single_rows] = scores[:, pool.single_rows]
+    _lead_shared(leaders, scores, pool)
+    pair, rows = pool.expand(removed[1])
+    leaders[removed[0][pair], rows] = -np.inf
     return leaders
+
+
+def _lead_shared(leaders: Float[np.ndarray, "batch bank"], scores: Float[np.ndarray, "batch bank"], pool: Pool) -> None:
+    """Write the best score of each candidate with several rows to the lowest row that has it."""
+    if pool.num_single == pool.size:
+        return
+    rows, count = pool.shared_rows, pool.count[pool.num_single :]
+    by_member = scores[:, rows]
+    best = best_of_runs(by_member.T, count).T
+    is_best = by_member == np.repeat(best, count, axis=1)
+    start = np.cumsum(count) - count
+    first = np.minimum.reduceat(np.where(is_best, rows, scores.shape[1]), start, axis=1)
+    leaders[np.arange(len(scores))[:, None], first] = best
 
 
 def _best_rows(scores: Float[np.ndarray, "bank"], k: int) -> Int[np.ndarray, "found"]:
@@ -156,10 +171,9 @@ def _ranks_in_one_document(
     rows = rows[bank.alive[rows]]
     groups, candidate = np.unique(bank.duplicate_group[rows], return_inverse=True)
     order = np.argsort(candidate, kind="stable")
-    starts = np.searchsorted(candidate[order], np.arange(len(groups)))
 
     vectors = bank.gather(rows[order]).astype(np.float64)
-    scores = np.maximum.reduceat(queries.astype(np.float64) @ vectors.T, starts, axis=1)
+    scores = best_of_runs(vectors @ queries.T.astype(np.float64), np.bincount(candidate)).T.copy()
     own = np.searchsorted(groups, bank.duplicate_group[targets])
     excluded = np.where(exclude >= 0, bank.duplicate_group[exclude], -1)
     place = np.minimum(np.searchsorted(groups, excluded), len(groups) - 1)

@@ -82,6 +82,16 @@ class Pool:
         key = np.unique(query * self.size + candidates[query, place])
         return key // self.size, key % self.size
 
+    @property
+    def single_rows(self) -> Int[np.ndarray, "single"]:
+        """The rows of the candidates with one row, ascending."""
+        return self.members[: self.num_single]
+
+    @property
+    def shared_rows(self) -> Int[np.ndarray, "shared"]:
+        """The rows of the candidates with several, side by side."""
+        return self.members[self.num_single :]
+
     def expand(
         self, candidates: Int[np.ndarray, "pair"]
     ) -> tuple[Int[np.ndarray, "member"], Int[np.ndarray, "member"]]:
@@ -192,8 +202,24 @@ def exact_candidate_scores(
     candidates: Int[np.ndarray, "pair"],
 ) -> Float[np.ndarray, "pair"]:
     """Return the float64 score of each (query, candidate): the best of the candidate's members."""
-    if len(candidates) == 0:
-        return np.empty(0, dtype=np.float64)
     place, rows = pool.expand(candidates)
-    scores = exact_scores(queries, pool.bank, query=query[place], rows=rows)
-    return np.maximum.reduceat(scores, np.searchsorted(place, np.arange(len(candidates))))
+    return best_of_runs(exact_scores(queries, pool.bank, query=query[place], rows=rows), pool.count[candidates])
+
+
+def best_of_runs(
+    values: Float[np.ndarray, "member *rest"], count: Int[np.ndarray, "run"]
+) -> Float[np.ndarray, "run *rest"]:
+    """Return the maximum of each run of consecutive members; ``count`` holds the runs' lengths, at least 1 each.
+
+    Goes over the first members of all runs, then the second ones …: runs are short, and ``np.maximum.reduceat`` pays
+    for each run.
+
+    >>> best_of_runs(np.array([1.0, 5.0, 2.0, 3.0]), np.array([1, 2, 1]))
+    array([1., 5., 3.])
+    """
+    start = np.cumsum(count) - count
+    best = values[start]
+    for place in range(1, count.max(initial=0)):
+        longer = np.flatnonzero(count > place)
+        best[longer] = np.maximum(best[longer], values[start[longer] + place])
+    return best

@@ -23,6 +23,7 @@ from segue.data.dense import in_document_ranks, ranks_of_scores, top_k_of_scores
 from segue.data.pool import (
     TIE,
     Pool,
+    best_of_runs,
     exact_candidate_scores,
     exact_scores,
     require_queries,
@@ -83,14 +84,13 @@ def score_blocks(
     by_candidate = np.argsort(removed[1], kind="stable")
     query, candidate = removed[0][by_candidate], removed[1][by_candidate]
     buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
-    for first, vectors, starts in _candidate_blocks(pool):
-        last = first + (len(vectors) if starts is None else len(starts))
+    for first, vectors, count in _candidate_blocks(pool):
+        last = first + (len(vectors) if count is None else len(count))
         here = slice(*np.searchsorted(candidate, [first, last]))
         gone_query, gone_column = query[here], candidate[here] - first
         for begin in range(0, len(queries), QUERIES_PER_BLOCK):
-            scores = _product(queries[begin : begin + QUERIES_PER_BLOCK], vectors, buffer)
-            if starts is not None:
-                scores = np.maximum.reduceat(scores, starts, axis=1)
+            some = queries[begin : begin + QUERIES_PER_BLOCK]
+            scores = _product(some, vectors, buffer) if count is None else _best_members(some, vectors, count)
             inside = (gone_query >= begin) & (gone_query < begin + len(scores))
             scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
             yield ScoreBlock(begin, first, scores)
@@ -102,16 +102,21 @@ def _product(
     buffer: Float32[np.ndarray, "most_queries most_rows"],
 ) -> Float32[np.ndarray, "batch rows"]:
     """Multiply into the buffer's memory, so that the scores of one block after the other stay in the cache."""
-    if len(vectors) > buffer.shape[1]:  # one duplicate group larger than a block
-        return queries @ vectors.T
     scores = buffer.reshape(-1)[: len(queries) * len(vectors)].reshape(len(queries), len(vectors))
     return np.matmul(queries, vectors.T, out=scores)
 
 
-def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:
-    """Yield (first candidate, vectors of its and the following members, where each candidate starts in them).
+def _best_members(
+    queries: Float32[np.ndarray, "batch dim"], vectors: Float[np.ndarray, "rows dim"], count: Int[np.ndarray, "c"]
+) -> Float32[np.ndarray, "batch c"]:
+    """Return the best score of each run of ``count`` rows."""
+    return np.ascontiguousarray(best_of_runs(vectors @ queries.T, count).T)
 
-    ``starts`` is None where every candidate has one row.
+
+def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:
+    """Yield (first candidate, vectors of its and the following candidates' members, members per candidate).
+
+    The last is None where every candidate has one row.
     """
     first = 0
     for vectors in _single_blocks(pool):
@@ -121,13 +126,13 @@ def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows
         begin = pool.start[first]
         last = max(first + 1, int(np.searchsorted(pool.start + pool.count, begin + ROWS_PER_BLOCK, side="right")))
         end = pool.start[last - 1] + pool.count[last - 1]
-        yield first, pool.bank.gather(pool.members[begin:end]), pool.start[first:last] - begin
+        yield first, pool.bank.gather(pool.members[begin:end]), pool.count[first:last]
         first = last
 
 
 def _single_blocks(pool: Pool) -> Iterator[Float[np.ndarray, "rows dim"]]:
     """Yield the vectors of the candidates with one row, in order: read straight through, or picked if they are few."""
-    rows = pool.members[: pool.num_single]
+    rows = pool.single_rows
     if 2 * len(rows) < len(pool.bank):
         for begin in range(0, len(rows), ROWS_PER_BLOCK):
             yield pool.bank.gather(rows[begin : begin + ROWS_PER_BLOCK])
