@@ -10,11 +10,10 @@ from pydantic import ValidationError
 
 from segue.errors import InputError
 from segue.evaluation.gates import (
-    DEFAULT_GATES,
     EFFICIENCY,
     LATENCY,
     PHASE_1,
-    PRODUCTION_GATES,
+    STANDARD_GATES,
     RECALL,
     REPORT_GATES,
     SHIP,
@@ -166,9 +165,9 @@ def test_a_rate_at_the_threshold_is_rarely_decided() -> None:
 
 
 def test_outcomes_are_json_with_the_promised_keys() -> None:
-    ended = judge(DEFAULT_GATES, {"x": option(0.5)}, "x")
+    ended = judge(REPORT_GATES, {"x": option(0.5)}, "x")
     records = json.loads(json.dumps([gate.to_json() for gate in ended], allow_nan=False))
-    assert [record["name"] for record in records] == [gate.name for gate in DEFAULT_GATES]
+    assert [record["name"] for record in records] == [gate.name for gate in REPORT_GATES]
     for record in records:
         assert {"name", "outcome", "value", "low", "high", "threshold", "candidate", "text"} <= set(record)
 
@@ -176,7 +175,7 @@ def test_outcomes_are_json_with_the_promised_keys() -> None:
 def test_families_hold_what_their_names_say() -> None:
     names = {gate.name for gate in REPORT_GATES}
     assert names == {"phase-1", "contain", "efficiency", "recall", "latency", "ship"}
-    assert "efficiency" not in {gate.name for gate in PRODUCTION_GATES}
+    assert "efficiency" not in {gate.name for gate in STANDARD_GATES}
 
 
 @pytest.mark.parametrize(
@@ -191,3 +190,17 @@ def test_families_hold_what_their_names_say() -> None:
 def test_impossible_settings_are_refused(condition: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         GateSettings.model_validate({"name": "g", "any_of": [condition]})
+
+
+def test_the_worked_example_of_the_documentation() -> None:
+    hits = [7, 8, 6, 9, 7, 8, 6, 7, 9, 8]
+    ranks = np.concatenate([np.where(np.arange(10) < count, 1, 90) for count in hits])
+    family = [
+        GateSettings(name=metric, any_of=(Condition(metric=metric, at_least=threshold),))
+        for metric, threshold in [("R@5", 0.4), ("Contain@50", 0.6), ("R@10", 0.7), ("MRR", 0.9)]
+    ]
+    ended = judge(family, {"x": Judged(ranks, np.repeat(np.arange(10), 10))}, "x")
+    assert [gate.outcome for gate in ended] == ["pass", "pass", "not-enough-evidence", "fail"]
+    adjusted = [gate.conditions[0].p_adjusted for gate in ended]
+    assert adjusted == pytest.approx([8 / 1024, 3 * 8 / 1024, 288 / 1024, 3 * 8 / 1024])
+    assert (ended[0].low, ended[0].high) == pytest.approx((0.67, 0.83), abs=0.005)

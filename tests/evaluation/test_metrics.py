@@ -179,8 +179,9 @@ def naive_contrastive_accuracy(predictions, targets, rows, neighbours):
 def test_contrastive_accuracy_equals_a_naive_loop(block: int) -> None:
     generator = np.random.default_rng(5)
     targets, rows = unit(generator, 40, 8), np.arange(100, 140)
+    rows[30] = rows[12]  # the same passage asked for twice
     predictions = unit(generator, 40, 8) + targets
-    neighbours = np.stack([rows - 1, rows + 1, np.full(40, -1)], axis=1)
+    neighbours = np.stack([rows - 1, rows + 1, rows - 1, np.full(40, -1)], axis=1)
     ours = contrastive_accuracy(predictions, targets, rows, neighbours=neighbours, block=block)
     assert ours == pytest.approx(naive_contrastive_accuracy(predictions, targets, rows, neighbours))
 

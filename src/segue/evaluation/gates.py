@@ -100,13 +100,11 @@ SHIP = GateSettings(
     name="ship", any_of=(Condition(metric="R@5", at_least=0.30), Condition(metric="MRR", at_least=0.20))
 )
 
-PRODUCTION_GATES = (CONTAIN, RECALL, LATENCY, SHIP)
-"""What a retriever has to reach to be run; Eff@5 is reported but rewards a *low* Contain@50, so it is none of them."""
+STANDARD_GATES = (PHASE_1, CONTAIN, RECALL, LATENCY, SHIP)
+"""What is judged unless a recipe says otherwise; Eff@5 rewards a *low* Contain@50, so it is none of them."""
 
 REPORT_GATES = (PHASE_1, CONTAIN, EFFICIENCY, RECALL, LATENCY, SHIP)
 """All gates of the report the project implements."""
-
-DEFAULT_GATES = REPORT_GATES
 
 
 @dataclass(frozen=True)
@@ -291,7 +289,7 @@ def _decide(condition: Condition, found: _Evidence, p: float | None) -> Conditio
         return ConditionOutcome(condition, "not-enough-evidence", None, None, None, None, found.missing)
     numbers = (interval.value, interval.low, interval.high, p)
     if interval.low is None or interval.high is None or p is None:
-        reason = "too few documents for an interval"
+        reason = "too few documents or repetitions for an interval"
         return ConditionOutcome(condition, "not-enough-evidence", *numbers, reason)
     side = _side(interval.low, interval.high, condition)
     if side == 0 or p >= LEVEL:

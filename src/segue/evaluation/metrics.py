@@ -220,15 +220,36 @@ def contrastive_accuracy(
     for start in range(0, len(rows), block):
         part = slice(start, start + block)
         truth = _squared_distance_to_own(predictions[part], targets[part])
-        further = compared = np.zeros(len(truth), dtype=np.int64)
-        for other in range(0, len(rows), block):
-            others = slice(other, other + block)
-            valid = ~_holds(hidden[part], rows[others])
-            distances = _squared_distances(predictions[part], targets[others])
-            further = further + (valid & (distances > truth[:, None] + _TIE)).sum(axis=1)
-            compared = compared + valid.sum(axis=1)
+        window, place = _occurrences(hidden[part], rows)
+        further = np.zeros(len(truth), dtype=np.int64)
+        for first in range(0, len(rows), block):
+            distances = _squared_distances(predictions[part], targets[first : first + block])
+            here = (place >= first) & (place < first + block)
+            distances[window[here], place[here] - first] = -np.inf  # never further
+            further += np.count_nonzero(distances > truth[:, None] + _TIE, axis=1)
+        compared = len(rows) - np.bincount(window, minlength=len(truth))
         answers[part] = np.where(compared > 0, further / np.maximum(compared, 1), np.nan)
     return answers
+
+
+def _occurrences(
+    hidden: Int[np.ndarray, "batch hidden"], rows: Int[np.ndarray, "window"]
+) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
+    """Find which hidden rows stand where in ``rows``: pairs of (window of the batch, place in rows), each once.
+
+    >>> [column.tolist() for column in _occurrences(np.array([[5, 7], [-1, 7]]), np.array([7, 9, 5]))]
+    [[0, 0, 1], [0, 2, 0]]
+    """
+    order = np.argsort(rows, kind="stable")
+    first, last = (np.searchsorted(rows[order], hidden, side=side) for side in ("left", "right"))
+    pairs = []
+    for step in range(int((last - first).max(initial=0))):
+        window, column = np.nonzero(first + step < last)
+        pairs.append(np.stack([window, order[first[window, column] + step]], axis=1))
+    if not pairs:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    found = np.unique(np.concatenate(pairs), axis=0)
+    return found[:, 0], found[:, 1]
 
 
 def _squared_distance_to_own(
@@ -243,14 +264,6 @@ def _squared_distances(
 ) -> Float[np.ndarray, "batch other"]:
     """‖a_i − b_j‖² without its term ‖a_i‖²."""
     return np.einsum("od,od->o", b, b)[None, :] - 2 * (a @ b.T)
-
-
-def _holds(hidden: Int[np.ndarray, "batch hidden"], rows: Int[np.ndarray, "other"]) -> Bool[np.ndarray, "batch other"]:
-    """Tell which rows are hidden from which window."""
-    found = np.zeros((len(hidden), len(rows)), dtype=bool)
-    for column in hidden.T:
-        found |= column[:, None] == rows[None, :]
-    return found
 
 
 def copying_ratio(
