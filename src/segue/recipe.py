@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -21,7 +21,7 @@ from segue.data.splits import SplitSettings
 from segue.data.windows import WindowSettings
 from segue.errors import SettingsError, explain
 from segue.evaluation.evaluate import EvaluationSettings
-from segue.evaluation.gates import PRODUCTION_GATES, GateSettings
+from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
 from segue.evaluation.plan import TriageSettings
 from segue.learning.losses import LossSettings
 from segue.learning.models import ModelSettings
@@ -44,7 +44,14 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     triage: TriageSettings = TriageSettings()
-    gates: tuple[GateSettings, ...] = Field(PRODUCTION_GATES, description="what the winner must reach")
+    gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
+        "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
+    )
+
+    def gate_family(self) -> tuple[GateSettings, ...]:
+        """Return the gates that are judged together."""
+        families = {"standard": STANDARD_GATES, "report": REPORT_GATES}
+        return families[self.gates] if isinstance(self.gates, str) else self.gates
 
 
 def load_recipe(path: Path | str, *, overrides: dict[str, Any] | None = None) -> Recipe:

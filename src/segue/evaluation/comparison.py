@@ -152,7 +152,7 @@ def _row(
     """Return one option's entry."""
     about = {name: getattr(option, name) for name in ("name", "intent", "family", "description", "question", "risk")}
     row = {**about, "status": _status(folds), "reason": next((fold.reason for fold in folds if fold.reason), None)}
-    row |= {"validation": _mean_validation(folds), "training": _training(folds)}
+    row |= {"validation": _mean_validation(folds), "training": _training(folds), "compatibility": _compatibility(folds)}
     return row | (_measured(evaluation) | {"delta": delta} if evaluation is not None else {"metrics": {}})
 
 
@@ -206,4 +206,14 @@ def _training(folds: Sequence[FoldResult]) -> dict[str, Any] | None:
         "seconds": sum(record["seconds"] for record in records),
         "under_trained": any(record["under_trained"] for record in records),
         "curves": [record["curve"] for record in records],
+    }
+
+
+def _compatibility(folds: Sequence[FoldResult]) -> dict[str, dict[str, float]] | None:
+    """Return the mean over folds of the projection-head compatibility test, for options that have a head."""
+    found = [fold.training["compatibility"] for fold in folds if fold.training and "compatibility" in fold.training]
+    if not found or len(found) < len(folds):
+        return None
+    return {
+        part: {name: float(np.mean([one[part][name] for one in found])) for name in found[0][part]} for part in found[0]
     }

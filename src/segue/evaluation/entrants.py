@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from segue.data.windows import gather_contexts
+from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
 from segue.evaluation.job import Job
 from segue.evaluation.metrics import summarise
@@ -132,7 +133,7 @@ def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str,
     ranks, cosines = [], []
     for start in range(0, len(windows), size):
         batch = windows.take(slice(start, start + size))
-        contexts = gather_contexts(bank, batch, exclude=job.evaluation.exclude, texts=bank.has_texts)
+        contexts = gather_contexts(bank, batch, exclude=job.evaluation.exclude, texts=retriever.reads_text)
         scores = retriever.score(contexts)
         ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
         if scores.queries is not None:
@@ -172,6 +173,9 @@ def train_entrant(
         )
         record = _training_record(loss, built, predictor, result)
         record |= {"planned_steps": steps, "batch_size": settings.batch_size, "seed": settings.seed}
+        if built.projection is not None:
+            query = _as_retriever(job, option, predictor, baselines).query
+            record["compatibility"] = compatibility(query, built, job.experiment.bank, watched(job, fold))
         save_predictor(predictor, folder / "checkpoint", card=_card(job, option, fold, built, result))
         write_json(folder / "training.json", record)
     predictor, _ = load_predictor(folder / "checkpoint")

@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""One file per verb: each composes the floors below into one thing a user asks for."""

@@ -1,0 +1,249 @@
+"""The command line: parse, call one verb, print. Nothing is decided here.
+
+Exit codes: 0 done; 1 with ``--gate``, when a gate fails or lacks evidence; 2 bad input or configuration; 3 blocked by
+an integrity check; 130 or 143 interrupted, with what was done kept.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+import typer.core
+
+from segue import __version__
+from segue.errors import BlockedError, SegueError
+
+if TYPE_CHECKING:
+    from segue.verbs.triage import Comparison
+
+VERBS = ("demo", "bank", "train", "evaluate", "triage", "report")
+"""In the order of the flow, as everywhere."""
+
+
+class FlowOrder(typer.core.TyperGroup):
+    """Lists the verbs in the order of the flow."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Return the names of the verbs."""
+        return list(VERBS)
+
+
+app = typer.Typer(
+    name="segue",
+    cls=FlowOrder,
+    help="Predict which passage comes next, and know whether the prediction can be trusted.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
+app.add_typer(bank_app, name="bank")
+
+INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gate of the recipe passes.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a TOML file.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def main() -> None:
+    """Run the command line; every error raised on purpose becomes one message and its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except SegueError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _say("interrupted; what was done is kept, run the same command to go on")
+        sys.exit(INTERRUPTED)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    _say("terminated; what was done is kept, run the same command to go on")
+    sys.exit(TERMINATED)
+
+
+def _fail(error: SegueError) -> NoReturn:
+    _say(str(error))
+    sys.exit(error.exit_code)
+
+
+def _say(text: str) -> None:
+    print(f"segue: {text}", file=sys.stderr)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"segue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+         as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+    """Run the main job on real Wikipedia text that needs no download.
+
+    Example: `segue demo`
+    """
+    from segue.verbs.demo import demo as verb
+
+    _show(verb(out, stages=_stages()), as_json=as_json, gate=gate)
+
+
+@bank_app.command("build")
+def bank_build(recipe: RecipeFile, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
+               device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Read, cut and encode a corpus; an interrupted build goes on where it was.
+
+    Example: `segue bank build recipe.toml --out bank/`
+    """
+    from segue.verbs.bank import build, info
+
+    bank = build(_load(recipe, device), out, stages=_stages())
+    _print_info(info(bank.path), as_json=as_json)
+
+
+@bank_app.command("info")
+def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")],
+              verify: Annotated[bool, typer.Option("--verify", help="Hash every file again.")] = False,
+              as_json: AsJson = False) -> None:  # fmt: skip
+    """Describe a bank.
+
+    Example: `segue bank info bank/ --verify`
+    """
+    from segue.verbs.bank import info
+
+    _print_info(info(bank, verify=verify), as_json=as_json)
+
+
+@app.command()
+def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False) -> None:
+    """Train the recipe's model with the recipe's loss; no test document is looked at.
+
+    Example: `segue train recipe.toml --out runs/first`
+    """
+    from segue.verbs.train import train as verb
+
+    record = verb(_load(recipe, device), _out(out, recipe), stages=_stages())
+    if as_json:
+        _print_json({name: value for name, value in record.items() if name != "curve"})
+    else:
+        print(
+            f"best step {record['best_step']} of {record['steps']}, {record['seconds']:.0f} s: {record['checkpoint']}"
+        )
+        print(f"next: segue evaluate {_out(out, recipe)}")
+
+
+@app.command()
+def evaluate(run: Run, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
+             as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+    """Score a trained run on its locked test documents, or on documents it has never met.
+
+    Example: `segue evaluate runs/first --corpus fresh.toml`
+    """
+    from segue.verbs.evaluate import evaluate as verb
+
+    _show(verb(run, corpus=corpus, stages=_stages()), as_json=as_json, gate=gate)
+
+
+@app.command()
+def triage(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False,
+           gate: Gate = False) -> None:  # fmt: skip
+    """Compare options under one plan, and write a report with a recommendation.
+
+    Example: `segue triage recipe.toml --out runs/mine`
+    """
+    from segue.verbs.triage import triage as verb
+
+    _show(verb(_load(recipe, device), _out(out, recipe), stages=_stages()), as_json=as_json, gate=gate)
+
+
+@app.command()
+def report(run: Run, as_json: AsJson = False) -> None:
+    """Write a run's report again from what was measured.
+
+    Example: `segue report runs/mine`
+    """
+    from segue.verbs.report import report as verb
+
+    _show(verb(run), as_json=as_json, gate=False)
+
+
+def _load(recipe: Path, device: str | None) -> Any:
+    from segue.recipe import load_recipe
+
+    where = {"device": device} if device else {}
+    return load_recipe(recipe, overrides={"encoder": where, "training": where} if where else None)
+
+
+def _out(out: Path | None, recipe: Path) -> Path:
+    return out if out is not None else Path("runs") / recipe.stem
+
+
+def _stages() -> Any:
+    from segue.console import stages
+
+    return stages
+
+
+def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
+    """Print a comparison as a table or as JSON, and leave with the exit code it deserves."""
+    if as_json:
+        _print_json(comparison.to_json())
+    else:
+        _print_table(comparison)
+    if comparison.record["blocked"] and not comparison.record["unsafe"]:
+        sys.exit(BlockedError.exit_code)
+    if gate and any(outcome["outcome"] != "pass" for outcome in comparison.record["gates"]):
+        sys.exit(GATE_MISSED)
+
+
+def _print_table(comparison: Comparison) -> None:
+    from rich.console import Console
+
+    from segue.release.report import summary_lines, terminal_table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(terminal_table(comparison.record))
+    for line in summary_lines(comparison.record):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_info(info: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(info)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in info.items():
+        many = isinstance(value, dict)
+        table.add_row(name, ", ".join(f"{key} {count}" for key, count in value.items()) if many else str(value))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

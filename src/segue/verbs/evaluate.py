@@ -1,0 +1,42 @@
+"""``segue evaluate``: score a trained run on its locked test documents, or on documents it has never met."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segue.errors import InputError, explain
+from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
+from segue.recipe import Recipe
+from segue.run_folder import read_json
+from segue.verbs.fresh import run_on_fresh
+from segue.verbs.preparation import open_bank, recorded_recipe
+from segue.verbs.stages import Stages, quiet
+from segue.verbs.triage import Comparison, run_comparison
+
+
+def evaluate(run: Path | str, *, corpus: Recipe | Path | str | None = None, stages: Stages = quiet) -> Comparison:
+    """Evaluate what ``segue train`` or ``segue triage`` left, beside every baseline.
+
+    Args:
+        run: a run folder.
+        corpus: a recipe whose [corpus] names fresh documents: they are added to a copy of the bank and asked about.
+        stages: shows progress.
+
+    Raises:
+        InputError: ``run`` is no run folder, or nothing was trained in it.
+    """
+    run = Path(run)
+    recipe = recorded_recipe(run)
+    bank = open_bank(recipe, stages=stages)
+    options = _options_of(run)
+    if corpus is not None:
+        return run_on_fresh(run, recipe, bank, options, corpus=corpus, stages=stages)
+    return run_comparison(recipe, options, run, bank=bank, stages=stages)
+
+
+def _options_of(run: Path) -> tuple[Option, ...]:
+    """Return the baselines and what was trained in a run."""
+    if not (run / "plan.json").exists():
+        raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
+    trained = set(read_json(run / "plan.json")["steps"])
+    return tuple(option for option in (*OPTIONS, RECIPE_OPTION) if not option.trained or option.name in trained)

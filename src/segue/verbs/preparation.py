@@ -1,0 +1,125 @@
+"""What all verbs share: a recipe becomes a bank, an experiment and a job in a run folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from segue.data.bank import PassageBank
+from segue.data.bank_build import build_bank
+from segue.data.bank_vectors import import_vectors
+from segue.data.corpus import VectorsSettings, open_corpus
+from segue.data.encoders import Encoder, load_encoder
+from segue.errors import InputError, explain
+from segue.evaluation.experiment import Experiment, build_experiment
+from segue.evaluation.job import Job
+from segue.evaluation.options import Option
+from segue.recipe import Recipe, load_recipe, parse_recipe
+from segue.run_folder import read_json, write_json
+from segue.verbs.stages import Stages, quiet
+
+SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "evaluation")
+"""The tables that shape results: a run folder cannot go on with others than it began with."""
+
+
+def as_recipe(recipe: Recipe | Path | str) -> Recipe:
+    """Return a recipe, reading it where a path is given."""
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+
+
+def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages = quiet) -> PassageBank:
+    """Open the recipe's bank; build it, or go on building it, where it is not whole.
+
+    Raises:
+        InputError: the corpus cannot be read, or the folder holds a bank of other settings.
+        StorageError: it cannot be written.
+    """
+    folder = Path(out if out is not None else recipe.bank.path)
+    if isinstance(recipe.corpus, VectorsSettings):
+        with stages("Importing vectors"):
+            return import_vectors(recipe.corpus, folder)
+    with stages("Reading and encoding") as progress:
+        return build_bank(
+            open_corpus(recipe.corpus),
+            functools.cache(lambda: load_encoder(recipe.encoder)),
+            folder,
+            passages=recipe.passages,
+            settings=recipe.bank,
+            progress=progress,
+        )
+
+
+def make_job(recipe: Recipe, bank: PassageBank, options: tuple[Option, ...], out: Path) -> Job:
+    """Bind a recipe, its bank and some options to a run folder, and record the recipe there.
+
+    Raises:
+        InputError: the folder holds a run of another recipe.
+    """
+    _record_recipe(recipe, out)
+    return Job(
+        experiment=experiment_of(recipe, bank),
+        options=options,
+        model=recipe.model,
+        loss=recipe.loss,
+        training=recipe.training,
+        evaluation=recipe.evaluation,
+        settings=recipe.triage,
+        gates=recipe.gate_family(),
+        load_encoder=encoder_of(recipe, bank),
+        out=out,
+    )
+
+
+def experiment_of(recipe: Recipe, bank: PassageBank) -> Experiment:
+    """Make the recipe's folds of windows over a bank."""
+    return build_experiment(bank, recipe.split, recipe.windows)
+
+
+def encoder_of(recipe: Recipe, bank: PassageBank) -> Any:
+    """Return a function that loads the bank's encoder when it is first asked for, and compares the spaces."""
+
+    @functools.cache
+    def load() -> Encoder:
+        from segue.data.encoders.space import require_same
+
+        if bank.space.declared:
+            raise InputError(explain("the bank's vectors were made elsewhere, so there is no encoder to ask",
+                                     mend="leave rows that encode text out"))  # fmt: skip
+        encoder = load_encoder(recipe.encoder)
+        require_same(bank.space, encoder.space, "the bank and the recipe's encoder")
+        return encoder
+
+    return load
+
+
+def recorded_recipe(run: Path) -> Recipe:
+    """Return the recipe that a run folder was made with.
+
+    Raises:
+        InputError: ``run`` is no run folder.
+    """
+    path = run / "recipe.json"
+    if not path.exists():
+        raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
+                                 mend="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
+    return parse_recipe(read_json(path), where=str(path))
+
+
+def _record_recipe(recipe: Recipe, out: Path) -> None:
+    path = out / "recipe.json"
+    tables = json.loads(recipe.model_dump_json())
+    if path.exists():
+        before = read_json(path)
+        changed = [name for name in SHAPING if before.get(name) != tables[name]]
+        if changed:
+            raise InputError(
+                explain(
+                    f"{out} holds a run of another recipe",
+                    got=f"changes in {', '.join(f'[{name}]' for name in changed)}",
+                    expected="the recipe it began with",
+                    mend="choose a new --out folder, or restore those tables",
+                )
+            )
+    write_json(path, tables)

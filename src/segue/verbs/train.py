@@ -1,0 +1,39 @@
+"""``segue train``: train the recipe's own model with the recipe's own loss, on the first fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segue.evaluation.calibration import most_steps
+from segue.evaluation.entrants import Baselines, train_entrant
+from segue.evaluation.experiment import lock_split
+from segue.evaluation.options import RECIPE_OPTION
+from segue.evaluation.plan import Plan
+from segue.hardware import limit_threads
+from segue.recipe import Recipe
+from segue.verbs.preparation import as_recipe, make_job, open_bank
+from segue.verbs.stages import Stages, quiet
+
+
+def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quiet) -> dict[str, Any]:
+    """Train and write a checkpoint; no test document is looked at. A killed training goes on where it was.
+
+    Returns:
+        What training did: ``steps``, ``best_step``, ``seconds``, ``curve``, and ``checkpoint``, the folder.
+
+    Raises:
+        SegueError: with what is wrong, what was expected and what to do.
+    """
+    limit_threads()
+    recipe, out = as_recipe(recipe), Path(out)
+    job = make_job(recipe, open_bank(recipe, stages=stages), (RECIPE_OPTION,), out)
+    lock_split(job.experiment, out / "split.json")
+    steps = most_steps(job)
+    Plan({RECIPE_OPTION.name: steps}, {}, 0.0, recipe.triage.budget_minutes, fits=True).save(out / "plan.json")
+    fold = job.experiment.folds[0]
+    with stages(f"Training {recipe.model.name}") as progress:
+        _, record = train_entrant(
+            job, RECIPE_OPTION, fold, loss="recipe", steps=steps, baselines=Baselines(job), progress=progress
+        )
+    return record | {"checkpoint": str(job.folder(RECIPE_OPTION, fold) / "checkpoint")}

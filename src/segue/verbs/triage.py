@@ -1,0 +1,166 @@
+"""``segue triage``: compare options on a corpus, and say which to use and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import segue
+from segue.data.bank import PassageBank
+from segue.evaluation.comparison import compare, merged
+from segue.evaluation.experiment import Experiment
+from segue.evaluation.job import Job, Results
+from segue.evaluation.options import Option, choose_options
+from segue.evaluation.trec import write_qrels, write_run
+from segue.evaluation.triage import run_triage
+from segue.hardware import describe_machine, limit_threads
+from segue.recipe import Recipe
+from segue.release.report import public_json, write_report
+from segue.run_folder import write_json
+from segue.verbs.preparation import as_recipe, make_job, open_bank
+from segue.verbs.stages import Stages, quiet
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to.
+
+    Attributes:
+        path: the run folder.
+        record: everything that was measured, as in ``triage.json``.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def winner(self) -> str | None:
+        """The candidate that did best on validation documents."""
+        return self.record["winner"]
+
+    @property
+    def report(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
+
+    def metric(self, option: str, name: str) -> float | None:
+        """Return one option's value of a metric; None where it was not computed."""
+        row = next(row for row in self.record["options"] if row["name"] == option)
+        return (row["metrics"].get(name) or {}).get("value")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the public form: what ``segue triage --json`` prints."""
+        return public_json(self.record) | {"run": str(self.path)}
+
+
+def triage(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quiet) -> Comparison:
+    """Run the recipe's options on its corpus, write the report, and return the comparison.
+
+    A killed triage goes on where it was when it is called again with the same ``out``.
+
+    Raises:
+        SegueError: with what is wrong, what was expected and what to do.
+    """
+    recipe = as_recipe(recipe)
+    options = choose_options(recipe.triage.options)
+    return run_comparison(recipe, options, Path(out), stages=stages)
+
+
+def run_comparison(
+    recipe: Recipe, options: tuple[Option, ...], out: Path, *, bank: PassageBank | None = None, stages: Stages = quiet
+) -> Comparison:
+    """Compare options on the recipe's bank and write everything the run folder holds."""
+    limit_threads()
+    began = monotonic()
+    bank = bank or open_bank(recipe, stages=stages)
+    encoded = monotonic()
+    job = make_job(recipe, bank, options, out)
+    with stages("Comparing options") as progress:
+        results = run_triage(job, progress=progress)
+    with stages("Writing the report"):
+        seconds = {"reading and encoding": encoded - began, "comparing": monotonic() - encoded}
+        record = _record(recipe, job, results, seconds)
+        write_json(out / "triage.json", record)
+        write_runs(job, results)
+        write_report(out)
+    return Comparison(out, record)
+
+
+def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float]) -> dict[str, Any]:
+    experiment, manifest = job.experiment, job.experiment.bank.manifest
+    about = {
+        "segue": segue.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": recipe.title or "Which passage comes next?",
+        "corpus": _corpus(recipe, manifest),
+        "encoder": {name: value for name, value in experiment.bank.space.to_json().items() if name != "fingerprint"},
+        "pool": experiment.pool.size,
+        "windows": sum(len(fold.test) for fold in experiment.folds),
+        "documents": len(experiment.test_documents),
+        "folds": len(experiment.folds),
+        "context": experiment.context,
+        "exclude": job.evaluation.exclude,
+        "seeds": [job.training.seed],
+        "size": job.model.size,
+        "machine": describe_machine(),
+        "seconds": seconds | _training_seconds(results),
+        "blocked": [],
+        "unsafe": False,
+        "dropped_windows": _dropped(experiment),
+    }
+    return about | compare(job, results) | {"files": _files(job)}
+
+
+def _corpus(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
+    counts = manifest.get("counts", {})
+    return {"kind": recipe.corpus.kind, "name": getattr(recipe.corpus, "path", recipe.corpus.kind), **counts}
+
+
+def _training_seconds(results: Results) -> dict[str, float]:
+    records = [fold.training for folds in results.values() for fold in folds if fold.training]
+    return {"of which training": sum(record["seconds"] for record in records)}
+
+
+def _dropped(experiment: Experiment) -> dict[str, int]:
+    """Add up, over all parts of all folds' test windows, what was left out and why."""
+    total: dict[str, int] = {}
+    for fold in experiment.folds:
+        for reason, count in fold.test.dropped.items():
+            total[reason] = total.get(reason, 0) + count
+    return total
+
+
+def write_runs(job: Job, results: Results) -> None:
+    """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage."""
+    bank = job.experiment.bank
+    for name, evaluation in merged(results).items():
+        queries = [f"after:{passage}" for passage in bank.passage_ids(evaluation.targets - 1)]
+        kept = [row[row >= 0] for row in evaluation.rankings]
+        answers = [bank.passage_ids(bank.duplicate_group[row]) for row in kept]
+        depth = evaluation.rankings.shape[1]
+        note = f"pool of {evaluation.pool_size} candidates, excluded: {evaluation.exclude}"
+        path = job.out / "options" / name / "run.trec.gz"
+        write_run(path, queries, answers, tag=name, depth=depth, note=note)
+        if not (job.out / "qrels.trec").exists():
+            write_qrels(job.out / "qrels.trec", queries, bank.passage_ids(bank.duplicate_group[evaluation.targets]))
+
+
+def _files(job: Job) -> list[dict[str, str]]:
+    """List what the run folder holds."""
+    files = [
+        ("recipe.json", "every setting, defaults included"),
+        ("split.json", "the documents of each part, locked"),
+        ("plan.json", "steps per option and the measurements they follow from"),
+        ("looks.jsonl", "every look at test documents"),
+        ("triage.json", "all numbers of this report"),
+        ("report.json", "the numbers in their public form"),
+        ("qrels.trec", "the passage that followed each window"),
+    ]
+    for option in job.options:
+        files.append((f"options/{option.name}/run.trec.gz", f"rankings of {option.name}"))
+        if option.trained:
+            files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
+    return [{"path": path, "what": what} for path, what in files if (job.out / path).exists() or "run.trec" in path]
