@@ -246,6 +246,7 @@ def test_the_contract_names_the_rule_that_an_own_architecture_breaks():
         (ModelSettings(name=f"{__name__}:Missing"), "cannot be imported"),
         (ModelSettings(name="subprocess:Popen"), "is no architecture"),
         (_own("Own", depth=3), "got an unexpected keyword argument 'depth'"),
+        (ModelSettings(name=f"{__name__}:Own", dropout=0.5), "unexpected keyword argument 'dropout'"),
         (_own("Headless"), "name the last layer 'head'"),
         (ModelSettings(name="gru", options={"widht": 3}), "widht"),
         (ModelSettings(name="transformer", options={"heads": 3}), "do not divide evenly"),

@@ -27,7 +27,8 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
     """Build an untrained predictor.
 
     Its first weights come from torch's global generator: ``torch.manual_seed(...)`` before makes them the same again.
-    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere.
+    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A class of your own has no sizes: it
+    is called with ``settings.options``, and with ``dropout`` where that is not 0.
 
     Args:
         settings: which architecture, in which size.
@@ -43,7 +44,8 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
         if settings.name == "amn":
             options.setdefault("add_mean", not settings.anchor)
     else:
-        architecture, options = _import_class(settings.name), settings.options
+        architecture = _import_class(settings.name)
+        options = ({"dropout": settings.dropout} if settings.dropout else {}) | settings.options
     correction = _construct(architecture, dimension, context, options, name=settings.name)
     return Predictor(correction, settings, dimension=dimension, context=context)
 
