@@ -1,0 +1,173 @@
+"""Judge a retriever: where does the passage that really followed stand in its ranking of the whole bank?
+
+Enters: a retriever, the bank and the windows of unseen documents. Leaves: an ``Evaluation``. Windows go through in
+batches; what a retriever makes of a batch (query vectors, or scores of all rows) is made once and asked under every
+condition: the declared exclusion, each other one, only the target's document, only fresh documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field
+
+from segue.data.scoring import Pool, target_cosines
+from segue.data.windows import excluded_rows, gather_contexts
+from segue.errors import InputError, explain
+from segue.evaluation.latency import measure_latency
+from segue.evaluation.metrics import contrastive_accuracy, copying_ratio
+from segue.evaluation.result import Evaluation, merge
+from segue.retrieval.retrievers import Retriever, Scores
+from segue.settings import Settings
+from segue.types import Bank, Exclusion, Progress, Windows, no_progress
+
+__all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
+
+
+class EvaluationSettings(Settings):
+    """The [evaluation] table."""
+
+    exclude: Exclusion = Field(
+        default="context",
+        description='which passages may not be answered: "context", "prefix" (all read so far) or "none"',
+    )
+    batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="windows handled at a time")
+    latency_queries: int = Field(default=200, ge=0, le=1_000_000, description="queries timed one by one; 0 times none")
+    run_depth: int = Field(default=100, ge=1, le=100_000, description="places of each ranking kept for the run file")
+    resamples: int = Field(default=10_000, ge=100, le=10_000_000, description="draws of the bootstrap")
+    seed: int = Field(default=1, ge=0, description="of the bootstrap and of the choice of timed queries")
+
+
+OTHER_EXCLUSIONS: Mapping[str, Exclusion] = {"context-left-in": "none", "prefix": "prefix"}
+"""Reported beside the declared exclusion."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a batch came to; ``queries`` and ``copying`` are None without query vectors."""
+
+    ranks: Int[np.ndarray, "batch"]
+    by_pool: dict[str, Int[np.ndarray, "batch"]]
+    rankings: Int[np.ndarray, "batch depth"]
+    queries: Float[np.ndarray, "batch dim"] | None
+    copying: Float[np.ndarray, "batch"] | None
+
+
+def evaluate(
+    retriever: Retriever,
+    bank: Bank,
+    windows: Windows,
+    *,
+    groups: Int[np.ndarray, "document"],
+    settings: EvaluationSettings | None = None,
+    fresh_documents: Int[np.ndarray, "fresh"] | None = None,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Rank every target and summarise.
+
+    Args:
+        retriever: what is judged, over its own pool.
+        bank: the bank of that pool.
+        windows: from documents it was not fitted on.
+        groups: near-duplicate group of every document of the bank, the unit of resampling.
+        settings: the [evaluation] table.
+        fresh_documents: document numbers unseen in training; their passages alone make the ``fresh`` pool.
+        progress: told after every batch.
+
+    Raises:
+        InputError: there is no window.
+    """
+    settings = settings or EvaluationSettings()
+    if len(windows) == 0:
+        raise InputError(explain("there is no window to evaluate", mend="add documents longer than the context"))
+    fresh = None if fresh_documents is None else Pool(bank, fresh_documents)
+    parts = []
+    for batch in _batches(windows, min(settings.batch_size, retriever.batch_limit or len(windows))):
+        parts.append(_judge(retriever, bank, batch, settings=settings, fresh=fresh))
+        progress(sum(len(part.ranks) for part in parts), len(windows), retriever.name)
+    queries = _join([part.queries for part in parts])
+    documents = bank.document_of[windows.target].astype(np.int64)
+    return Evaluation(
+        retriever.name,
+        retriever.intent,
+        settings.exclude,
+        retriever.pool.size,
+        targets=windows.target,
+        documents=documents,
+        groups=groups[documents],
+        ranks=np.concatenate([part.ranks for part in parts]),
+        ranks_by_pool={name: np.concatenate([part.by_pool[name] for part in parts]) for name in parts[0].by_pool},
+        rankings=np.concatenate([part.rankings for part in parts]),
+        cosine=None if queries is None else _cosines(queries, bank, windows),
+        contrastive=None if queries is None else _contrastive(queries, bank, windows),
+        copying=_join([part.copying for part in parts]),
+        timings=measure_latency(retriever, bank, windows, queries=settings.latency_queries, exclude=settings.exclude,
+                                seed=settings.seed),
+        fresh_pool_sizes=() if fresh is None else (fresh.size,),
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )  # fmt: skip
+
+
+def _batches(windows: Windows, size: int) -> list[Windows]:
+    return [windows.take(slice(start, start + size)) for start in range(0, len(windows), size)]
+
+
+def _judge(
+    retriever: Retriever, bank: Bank, batch: Windows, *, settings: EvaluationSettings, fresh: Pool | None
+) -> _Judged:
+    """Score a batch once and ask for its ranks under every condition."""
+    contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
+    scores, pool = retriever.score(contexts), retriever.pool
+    declared = contexts.exclude
+
+    def ranks(pool: Pool, exclude: Int[np.ndarray, "batch excluded"]) -> Int[np.ndarray, "batch"]:
+        return scores.ranks(pool, batch.target, exclude=exclude)
+
+    own = ranks(pool, declared)
+    by_pool = {"in-document": _in_document(scores, bank, batch, exclude=declared)}
+    for name, exclude in OTHER_EXCLUSIONS.items():
+        same = exclude == settings.exclude
+        by_pool[name] = own if same else ranks(pool, excluded_rows(bank, batch, exclude))
+    if fresh is not None:
+        by_pool["fresh"] = ranks(fresh, declared)
+    rankings = scores.top(pool, settings.run_depth, exclude=declared)
+    copying = None
+    if scores.queries is not None:
+        copying = copying_ratio(scores.queries, bank.gather(batch.target), contexts.vectors, contexts.mask)
+    return _Judged(own, by_pool, rankings.rows, scores.queries, copying)
+
+
+def _in_document(
+    scores: Scores, bank: Bank, batch: Windows, *, exclude: Int[np.ndarray, "batch excluded"]
+) -> Int[np.ndarray, "batch"]:
+    """Rank each target among the passages of its own document."""
+    documents = bank.document_of[batch.target]
+    ranks = np.empty(len(batch), dtype=np.int64)
+    for document in np.unique(documents):
+        places = np.flatnonzero(documents == document)
+        pool = Pool(bank, np.array([document]))
+        ranks[places] = scores.take(places).ranks(pool, batch.target[places], exclude=exclude[places])
+    return ranks
+
+
+def _join(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Join the batches' arrays; None where the retriever has none."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _cosines(queries: Float[np.ndarray, "window dim"], bank: Bank, windows: Windows) -> Float[np.ndarray, "window"]:
+    """Return the cosine of each query and the true vector."""
+    return target_cosines(queries, bank, windows.target).astype(np.float64)
+
+
+def _contrastive(queries: Float[np.ndarray, "window dim"], bank: Bank, windows: Windows) -> Float[np.ndarray, "window"]:
+    """Return contrastive accuracy; what was read and the passage after the target are not compared."""
+    after = np.minimum(windows.target + 1, len(bank) - 1)
+    follows = (bank.document_of[after] == bank.document_of[windows.target]) & (after > windows.target)
+    neighbours = np.column_stack([windows.context, np.where(follows, after, -1)])
+    return contrastive_accuracy(queries, bank.gather(windows.target), windows.target, neighbours=neighbours)

@@ -1,0 +1,138 @@
+"""How long one answer takes: one query at a time, one thread, stage by stage.
+
+The retriever's own ``rank`` is timed, the code that serving runs; it says itself when a stage has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from time import perf_counter
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binom
+
+from segue.data.windows import gather_contexts
+from segue.retrieval.retrievers import Retriever
+from segue.types import Bank, Exclusion, Interval, Windows
+
+STAGES = ("encode", "predict", "search", "rerank", "total")
+"""What an answer consists of; a stage that a retriever does not have is left out, never 0."""
+
+ANSWERS = 50
+"""Places asked for: what Contain@50 looks at."""
+
+PERCENTS = (50, 95, 99)
+
+WARM_UP = 5
+"""Queries that are asked before the clock runs."""
+
+
+class Stopwatch:
+    """Adds up milliseconds by stage for one answer; given to ``Retriever.rank`` as ``lap``."""
+
+    def __init__(self) -> None:
+        self.began = self._last = perf_counter()
+        self.milliseconds: dict[str, float] = {}
+
+    def __call__(self, stage: str) -> None:
+        """Note that ``stage`` has ended."""
+        now = perf_counter()
+        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + 1000 * (now - self._last)
+        self._last = now
+
+    def stop(self) -> dict[str, float]:
+        """Return the stages and their total."""
+        return {**self.milliseconds, "total": 1000 * (perf_counter() - self.began)}
+
+
+def measure_latency(
+    retriever: Retriever, bank: Bank, windows: Windows, *, queries: int, exclude: Exclusion = "context", seed: int = 1
+) -> dict[str, Float[np.ndarray, "query"]]:
+    """Time ``queries`` random windows, one at a time on one thread.
+
+    Args:
+        retriever: what is timed, as it serves.
+        bank: where contexts are gathered from, outside the timed part.
+        windows: from which the queries are drawn without replacement.
+        queries: how many, at most as many as there are windows; 0 measures nothing.
+        exclude: what leaves the candidates.
+        seed: of the draw.
+
+    Returns:
+        Milliseconds of each query, by stage.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(windows))[:queries]
+    if len(drawn) == 0:
+        return {}
+    asked = windows.take(np.concatenate([np.resize(drawn, WARM_UP), drawn]))
+    with single_thread():
+        laps = [_one(retriever, bank, asked.take(slice(n, n + 1)), exclude) for n in range(len(asked))][WARM_UP:]
+    return {stage: np.array([lap[stage] for lap in laps]) for stage in STAGES if stage in laps[0]}
+
+
+def _one(retriever: Retriever, bank: Bank, window: Windows, exclude: Exclusion) -> dict[str, float]:
+    contexts = gather_contexts(bank, window, exclude=exclude, texts=retriever.reads_text)
+    watch = Stopwatch()
+    retriever.rank(contexts, ANSWERS, lap=watch)
+    return watch.stop()
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """Hold FAISS, torch and BLAS to one thread, and give each back what it had."""
+    import faiss
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch_threads, faiss_threads = torch.get_num_threads(), faiss.omp_get_max_threads()
+    try:
+        with threadpool_limits(1):
+            torch.set_num_threads(1)
+            faiss.omp_set_num_threads(1)
+            yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        faiss.omp_set_num_threads(faiss_threads)
+
+
+def percentiles(timings: Mapping[str, Float[np.ndarray, "query"]]) -> dict[str, dict[str, float]]:
+    """Return P50, P95 and P99 of each stage, milliseconds.
+
+    >>> percentiles({"search": np.arange(1.0, 102.0)})
+    {'search': {'p50_ms': 51.0, 'p95_ms': 96.0, 'p99_ms': 100.0}}
+    """
+    return {
+        stage: {f"p{percent}_ms": float(np.percentile(samples, percent)) for percent in PERCENTS}
+        for stage, samples in timings.items()
+    }
+
+
+def latency_metrics(timings: Mapping[str, Float[np.ndarray, "query"]]) -> dict[str, Interval]:
+    """Return the percentiles of each stage with intervals over queries, named as in tables (``search_p95_ms``)."""
+    return {
+        f"{stage}_p{percent}_ms": quantile_interval(samples, percent / 100)
+        for stage, samples in timings.items()
+        for percent in PERCENTS
+    }
+
+
+def quantile_interval(samples: Float[np.ndarray, "query"], share: float = 0.95) -> Interval:
+    """Return a quantile with its 95 % interval from order statistics, without assuming a distribution.
+
+    How many of n samples lie below the true quantile is binomial (n, share); its 2.5 and 97.5 % points say which
+    samples bound it. An end beyond the outermost sample is None: with fewer than 72 samples P95 has no upper end.
+
+    >>> quantile_interval(np.arange(201.0))
+    Interval(value=190.0, low=184.0, high=197.0)
+    """
+    ordered = np.sort(samples)
+    number = len(ordered)
+    low = int(binom.ppf(0.025, number, share))  # P(fewer than low samples below the quantile) < 0.025
+    high = int(binom.ppf(0.975, number, share)) + 1
+    return Interval(
+        float(np.quantile(ordered, share)),
+        float(ordered[low - 1]) if low >= 1 else None,
+        float(ordered[high - 1]) if high <= number else None,
+    )

@@ -1,0 +1,198 @@
+"""What one retriever came to on one set of windows: ranks, from which every number follows.
+
+Stored as ``arrays.npz`` (no pickle) and ``evaluation.json``. Metrics are computed once and kept with their intervals;
+evaluations of several folds are merged window by window, never by averaging averages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.errors import InputError, explain
+from segue.evaluation.intervals import bootstrap, median_rank
+from segue.evaluation.latency import latency_metrics, percentiles
+from segue.evaluation.metrics import per_window
+from segue.run_folder import read_json, write_folder, write_json
+from segue.types import Exclusion, Intent, Interval
+
+OPTIONAL = ("cosine", "contrastive", "copying")
+"""Values per window that only retrievers with a query vector have."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One retriever on the test windows of one fold, or of several merged.
+
+    Attributes:
+        name: the retriever's.
+        intent: what the row stands for.
+        exclude: which passages left the candidates in ``ranks``.
+        pool_size: candidates searched (duplicates count once).
+        targets: the row that followed, the windows' identity.
+        documents: document number of each window.
+        groups: near-duplicate group of each window's document, the unit of resampling.
+        ranks: rank of each target among all candidates, from 1.
+        ranks_by_pool: the same under other conditions: ``in-document`` (only its document), ``context-left-in``,
+            ``prefix`` (all passages read so far are excluded), ``fresh`` (only documents unseen in training).
+        rankings: the first rows of each ranking as served, best first, -1 where empty.
+        cosine: of the query and the true vector; None without query vectors.
+        contrastive: contrastive accuracy of each window among the windows of its fold; None likewise.
+        copying: copying ratio of each window, NaN where undefined; None likewise.
+        timings: milliseconds of each timed query, by stage; empty where not measured.
+        fresh_pool_sizes: candidates of the fresh pool, one number for each fold.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        metrics: values with 95 % intervals, by name; what was not computed is absent.
+    """
+
+    name: str
+    intent: Intent
+    exclude: Exclusion
+    pool_size: int
+    targets: Int[np.ndarray, "window"]
+    documents: Int[np.ndarray, "window"]
+    groups: Int[np.ndarray, "window"]
+    ranks: Int[np.ndarray, "window"]
+    ranks_by_pool: Mapping[str, Int[np.ndarray, "window"]]
+    rankings: Int[np.ndarray, "window depth"]
+    cosine: Float[np.ndarray, "window"] | None = None
+    contrastive: Float[np.ndarray, "window"] | None = None
+    copying: Float[np.ndarray, "window"] | None = None
+    timings: Mapping[str, Float[np.ndarray, "query"]] = field(default_factory=dict)
+    fresh_pool_sizes: tuple[int, ...] = ()
+    resamples: int = 10_000
+    seed: int = 1
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            object.__setattr__(self, "metrics", _metrics(self))
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    @property
+    def num_documents(self) -> int:
+        """Documents that have at least one window."""
+        return len(np.unique(self.documents))
+
+    @property
+    def latency(self) -> dict[str, dict[str, float]] | None:
+        """P50, P95 and P99 of each stage in milliseconds; None where not measured."""
+        return percentiles(self.timings) if self.timings else None
+
+    @property
+    def scalars(self) -> dict[str, Interval]:
+        """Latencies in milliseconds with their intervals, named as in tables (``search_p95_ms``)."""
+        return latency_metrics(self.timings)
+
+    def values(self) -> dict[str, Float[np.ndarray, "window"]]:
+        """Return every metric that is a mean over windows, window by window; NaN where a window has none."""
+        own = {"cosine": self.cosine, "contrastive accuracy": self.contrastive, "copying ratio": self.copying}
+        return {**per_window(self.ranks), **{name: value for name, value in own.items() if value is not None}}
+
+    def save(self, folder: Path) -> None:
+        """Write the evaluation to a folder, whole or not at all."""
+        write_folder(folder, self._fill)
+
+    def _fill(self, folder: Path) -> None:
+        names = ("targets", "documents", "groups", "ranks", "rankings", *OPTIONAL)
+        arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        arrays |= {f"ranks_by_pool/{name}": ranks for name, ranks in self.ranks_by_pool.items()}
+        arrays |= {f"timings/{name}": samples for name, samples in self.timings.items()}
+        np.savez_compressed(folder / "arrays.npz", **arrays)
+        plain = ("name", "intent", "exclude", "pool_size", "fresh_pool_sizes", "resamples", "seed")
+        record = {name: getattr(self, name) for name in plain}
+        record["metrics"] = {name: asdict(interval) for name, interval in self.metrics.items()}
+        write_json(folder / "evaluation.json", {"format": 1, **record})
+
+    @classmethod
+    def load(cls, folder: Path) -> Evaluation:
+        """Read an evaluation back.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
+        record = read_json(folder / "evaluation.json")
+        arrays = _read_arrays(folder / "arrays.npz")
+        if record.pop("format", None) != 1:
+            raise InputError(explain(f"{folder} holds another format of evaluation", expected="format 1",
+                                     mend="evaluate again"))  # fmt: skip
+        record["fresh_pool_sizes"] = tuple(record["fresh_pool_sizes"])
+        record["metrics"] = {name: Interval(**interval) for name, interval in record["metrics"].items()}
+        nested: dict[str, Any] = {"ranks_by_pool": {}, "timings": {}}
+        for key in [key for key in arrays if "/" in key]:
+            group, name = key.split("/", 1)
+            nested[group][name] = arrays.pop(key)
+        return cls(**record, **arrays, **nested)
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        raise InputError(explain(f"{path} cannot be read", got=str(error), mend="evaluate again")) from error
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, Interval]:
+    """Summarise with intervals over groups of documents; latencies have intervals over queries."""
+    groups, resamples, seed = evaluation.groups, evaluation.resamples, evaluation.seed
+    metrics = bootstrap(evaluation.values(), groups, resamples=resamples, seed=seed)
+    median = median_rank(evaluation.ranks, groups, resamples=resamples, seed=seed)
+    if median is not None:
+        metrics["median rank"] = median
+    return metrics | latency_metrics(evaluation.timings)
+
+
+def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Join evaluations of one option over folds: their windows one after the other, metrics computed anew.
+
+    Raises:
+        InputError: there is none, or they are not comparable (name, intent, exclusion, pool size).
+    """
+    _require_comparable(evaluations)
+    first = evaluations[0]
+    pools = [name for name in first.ranks_by_pool if all(name in e.ranks_by_pool for e in evaluations)]
+    stages = [name for name in first.timings if all(name in e.timings for e in evaluations)]
+    joined: dict[str, Any] = {name: np.concatenate([getattr(e, name) for e in evaluations])
+              for name in ("targets", "documents", "groups", "ranks", "rankings")}  # fmt: skip
+    for name in OPTIONAL:
+        parts = [getattr(e, name) for e in evaluations]
+        joined[name] = None if any(part is None for part in parts) else np.concatenate(parts)
+    return Evaluation(
+        first.name,
+        first.intent,
+        first.exclude,
+        first.pool_size,
+        **joined,
+        ranks_by_pool={name: np.concatenate([e.ranks_by_pool[name] for e in evaluations]) for name in pools},
+        timings={name: np.concatenate([e.timings[name] for e in evaluations]) for name in stages},
+        fresh_pool_sizes=tuple(size for e in evaluations for size in e.fresh_pool_sizes),
+        resamples=first.resamples,
+        seed=first.seed,
+    )
+
+
+def _require_comparable(evaluations: Sequence[Evaluation]) -> None:
+    if not evaluations:
+        raise InputError(explain("there is no evaluation to merge", mend="evaluate at least one fold"))
+    for name in ("name", "intent", "exclude", "pool_size"):
+        found = {getattr(evaluation, name) for evaluation in evaluations}
+        if len(found) > 1:
+            raise InputError(
+                explain(
+                    f"evaluations differ in {name} and cannot be merged",
+                    got=json.dumps(sorted(found)),
+                    expected="the same in every fold",
+                    mend="evaluate all folds with one bank and one recipe",
+                )
+            )

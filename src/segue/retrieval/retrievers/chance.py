@@ -1,0 +1,64 @@
+"""Knowing nothing: a random order of the candidates, its own for every context.
+
+A score is a hash of (seed, the context's vectors, the candidate's vector). So it is the same whatever the batch, the
+row numbers or the order of the bank, and every place is equally likely for every target. A random *query* would not do:
+passages near the centre of the bank would stand in the middle of all its orders.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, UInt64
+
+from segue.data.scoring import Pool
+from segue.retrieval.retrievers.dense import DenseRetriever
+from segue.types import Bank, Contexts
+
+
+@final
+class Chance(DenseRetriever):
+    """Random scores, uniform in [0, 2⁵³).
+
+    Args:
+        pool: the candidates.
+        seed: another seed, another order.
+        bank: the bank of the pool.
+    """
+
+    def __init__(self, pool: Pool, seed: int = 1, *, name: str = "chance") -> None:
+        super().__init__(name, "control", pool=pool, bank=pool.bank)
+        self._seed = _mix(np.asarray([seed], dtype=np.uint64))
+        self._candidates = _group_keys(pool.bank)
+
+    def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
+        """Return one random score per context and row; duplicates share theirs."""
+        asked = _mix(_vector_keys(contexts.vectors.reshape(len(contexts), -1)) ^ self._seed)
+        mixed = _mix(asked[:, None] ^ self._candidates[None, :])
+        return (mixed >> np.uint64(11)).astype(np.float64)  # the 53 bits that a float64 holds exactly
+
+
+def _group_keys(bank: Bank) -> UInt64[np.ndarray, "bank"]:
+    """Hash every row; all members of a duplicate group take the smallest hash among them."""
+    keys = np.empty(len(bank), dtype=np.uint64)
+    for start, block in bank.blocks():
+        keys[start : start + len(block)] = _vector_keys(block)
+    smallest = keys.copy()
+    np.minimum.at(smallest, bank.duplicate_group, keys)
+    return _mix(smallest[bank.duplicate_group])
+
+
+def _vector_keys(vectors: Float[np.ndarray, "rows dim"]) -> UInt64[np.ndarray, "rows"]:
+    """Hash the bits of each vector: the sum over components of mix(component, its place)."""
+    bits = np.ascontiguousarray(vectors, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    places = np.arange(bits.shape[1], dtype=np.uint64) << np.uint64(32)
+    return _mix(bits | places).sum(axis=1, dtype=np.uint64)
+
+
+def _mix(values: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
+    """Scramble 64-bit numbers one to one: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)  # wraps, as intended
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

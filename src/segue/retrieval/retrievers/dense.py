@@ -1,0 +1,108 @@
+"""Retrievers that score every row of the bank for each context: words, chance.
+
+The scores of a batch are a [batch, bank] matrix, so batches are kept small enough for ``SCORES_BYTES``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.data.scoring import Pool, ranks_of_scores, top_k_of_scores
+from segue.retrieval.retrievers.interface import Lap, no_lap
+from segue.types import Bank, Contexts, Intent, Rankings
+
+SCORES_BYTES = 64 * 2**20
+"""The most memory that the scores of one batch may take."""
+
+
+@dataclass(frozen=True)
+class DenseScores:
+    """One score per context and row of the bank, higher is better."""
+
+    values: Float[np.ndarray, "batch bank"]
+
+    @property
+    def queries(self) -> None:
+        """None: there is no query vector."""
+        return None
+
+    def take(self, which: Int[np.ndarray, "chosen"]) -> DenseScores:
+        """Return the scores of the chosen contexts."""
+        return DenseScores(self.values[which])
+
+    def ranks(
+        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch"]:
+        """Return exact ranks; passages with equal scores (no word in common) stand before the target."""
+        return ranks_of_scores(self.values, pool, targets, exclude=exclude)
+
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+        """Return the best ``k``."""
+        return top_k_of_scores(self.values, pool, k, exclude=exclude)
+
+
+class DenseRetriever(ABC):
+    """The common part of retrievers with dense scores; a final class says how they come about.
+
+    Args:
+        name: the row's name.
+        intent: what the row stands for.
+        pool: the candidates.
+        bank: the bank whose rows are scored.
+        reads_text: whether the scores come from texts.
+    """
+
+    def __init__(self, name: str, intent: Intent, *, pool: Pool, bank: Bank, reads_text: bool = False) -> None:
+        self.name: str = name
+        self.intent: Intent = intent
+        self.pool = pool
+        self.reads_text = reads_text
+        self.batch_limit: int | None = max(1, SCORES_BYTES // (8 * max(1, len(bank))))
+
+    @abstractmethod
+    def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
+        """Return one score per context and row of the bank."""
+
+    @final
+    def score(self, contexts: Contexts) -> DenseScores:
+        """Score every row; give at most ``batch_limit`` contexts."""
+        return DenseScores(self.values(contexts))
+
+    @final
+    def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
+        """Return the best ``k`` passages for each context without ``contexts.exclude``."""
+        parts = [self.score(part).top(self.pool, k, exclude=part.exclude) for part in self._parts(contexts)]
+        lap("search")
+        return Rankings(np.concatenate([p.rows for p in parts]), np.concatenate([p.scores for p in parts]))
+
+    @final
+    def target_ranks(
+        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
+    ) -> Int[np.ndarray, "batch"]:
+        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
+        chosen, ranks, start = pool or self.pool, [], 0
+        for part in self._parts(contexts):
+            asked = targets[start : start + len(part)]
+            ranks.append(self.score(part).ranks(chosen, asked, exclude=part.exclude))
+            start += len(part)
+        return np.concatenate(ranks)
+
+    def _parts(self, contexts: Contexts) -> list[Contexts]:
+        size = self.batch_limit or len(contexts)
+        starts = range(0, max(1, len(contexts)), size)
+        return [_slice(contexts, slice(start, start + size)) for start in starts]
+
+
+def _slice(contexts: Contexts, part: slice) -> Contexts:
+    return Contexts(
+        contexts.vectors[part],
+        contexts.mask[part],
+        contexts.rows[part],
+        contexts.exclude[part],
+        None if contexts.texts is None else contexts.texts[part],
+    )

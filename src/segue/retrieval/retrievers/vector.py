@@ -1,0 +1,105 @@
+"""Retrievers that make one query vector per context and search the bank with it.
+
+Copying baselines, the linear map, the encoder and every learned predictor differ in the query function only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.data.scoring import Pool, target_ranks, top_k
+from segue.retrieval.index import Index
+from segue.retrieval.retrievers.cache import QueryCache
+from segue.retrieval.retrievers.interface import Lap, no_lap
+from segue.types import Contexts, Intent, Rankings
+
+Query = Callable[[Contexts], Float[np.ndarray, "batch dim"]]
+"""Turns contexts into unit vectors, float32."""
+
+
+@dataclass(frozen=True)
+class VectorScores:
+    """Query vectors; a candidate's score is its cosine with the query.
+
+    Attributes:
+        queries: unit vectors, float32.
+        index: searched instead of the bank's blocks where the asked pool is the retriever's own.
+        own: the retriever's own pool.
+    """
+
+    queries: Float[np.ndarray, "batch dim"]
+    index: Index | None
+    own: Pool
+
+    def take(self, which: Int[np.ndarray, "chosen"]) -> VectorScores:
+        """Return the scores of the chosen contexts."""
+        return VectorScores(self.queries[which], self.index, self.own)
+
+    def ranks(
+        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch"]:
+        """Return exact ranks; an approximate index plays no part in them."""
+        return target_ranks(self.queries, pool, targets, exclude=exclude)
+
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+        """Return the best ``k``, from the index where it holds the pool."""
+        if self.index is not None and pool is self.own:
+            return self.index.search(self.queries, k, exclude=exclude)
+        return top_k(self.queries, pool, k, exclude=exclude)
+
+
+@dataclass(frozen=True)
+class VectorRetriever:
+    """A query function, a pool, and perhaps an index over that pool.
+
+    Attributes:
+        name: the row's name.
+        intent: what the row stands for.
+        query: contexts → unit vectors, float32.
+        pool: the candidates.
+        index: answers ``rank``; None searches the bank exactly. Ranks of targets are exact either way.
+        stage: what making the query is called in latency tables: ``encode`` where it reads text.
+        cache: remembers queries between evaluations; ``rank`` never uses it, since serving would not.
+    """
+
+    name: str
+    intent: Intent
+    query: Query
+    pool: Pool
+    index: Index | None = None
+    stage: Literal["encode", "predict"] = "predict"
+    cache: QueryCache | None = None
+
+    @property
+    def batch_limit(self) -> int | None:
+        """None: one vector per context fits."""
+        return None
+
+    @property
+    def reads_text(self) -> bool:
+        """True where the query is encoded from text."""
+        return self.stage == "encode"
+
+    def score(self, contexts: Contexts) -> VectorScores:
+        """Make the queries, or remember them."""
+        queries = self.query(contexts) if self.cache is None else self.cache.queries(self.query, contexts)
+        return VectorScores(queries, self.index, self.pool)
+
+    def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
+        """Return the best ``k`` passages for each context without ``contexts.exclude``."""
+        scores = VectorScores(self.query(contexts), self.index, self.pool)
+        lap(self.stage)
+        rankings = scores.top(self.pool, k, exclude=contexts.exclude)
+        lap("search")
+        return rankings
+
+    def target_ranks(
+        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
+    ) -> Int[np.ndarray, "batch"]:
+        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
+        return self.score(contexts).ranks(pool or self.pool, targets, exclude=contexts.exclude)

@@ -1,0 +1,318 @@
+import contextlib
+import dataclasses
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from worlds import cycle_world, drift_world, make_bank, noise_world, transition_world
+
+from segue.data.scoring import Pool
+from segue.data.windows import WindowSettings, gather_contexts, make_windows
+from segue.errors import InputError
+from segue.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate, merge
+from segue.evaluation.gates import REPORT_GATES, Judged, judge
+from segue.evaluation.latency import Stopwatch, latency_metrics, measure_latency, quantile_interval, single_thread
+from segue.evaluation.metrics import chance as expected_by_chance
+from segue.retrieval.retrievers import VectorRetriever
+from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
+from segue.retrieval.retrievers.bm25 import Bm25
+from segue.retrieval.retrievers.chance import Chance
+
+FAST = EvaluationSettings(latency_queries=0, resamples=500, run_depth=20)
+
+
+def windows_of(bank, documents=None, context=3):
+    documents = np.arange(len(bank.first_row)) if documents is None else np.asarray(documents)
+    return make_windows(bank, documents, WindowSettings(context=context))
+
+
+def run(retriever, bank, windows, settings=FAST, **options):
+    groups = np.arange(len(bank.first_row))
+    return evaluate(retriever, bank, windows, groups=groups, settings=settings, **options)
+
+
+def vector(name, query, bank, intent="candidate"):
+    return VectorRetriever(name, intent, query, Pool(bank))
+
+
+def same(a: Evaluation, b: Evaluation) -> bool:
+    """Equal in every field, arrays included."""
+
+    def equal(x, y):
+        if isinstance(x, dict):
+            return x.keys() == y.keys() and all(equal(x[key], y[key]) for key in x)
+        if isinstance(x, np.ndarray):
+            return x.dtype == y.dtype and np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
+        return x == y
+
+    return all(equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(Evaluation))
+
+
+@pytest.mark.parametrize("kind", ["chance", "copy-last", "mean", "bm25"])
+def test_noise_scores_chance_within_its_intervals(kind):
+    bank = noise_world(documents=40, length=14)
+    pool = Pool(bank)
+    retriever = {
+        "chance": lambda: Chance(pool, 1),
+        "copy-last": lambda: vector("copy-last", copy_last, bank),
+        "mean": lambda: vector("mean", mean, bank),
+        "bm25": lambda: Chance(pool, 2),
+    }[kind]()
+    evaluation = run(retriever, bank, windows_of(bank))
+    expected = expected_by_chance(pool.size - 3)
+    for name in ("R@5", "R@20", "Contain@50", "MRR"):
+        interval = evaluation.metrics[name]
+        # one interval in twenty may miss; twice its width does not
+        width = interval.high - interval.low
+        assert interval.low - width <= expected[name] <= interval.high + width
+    assert abs(evaluation.metrics["median rank"].value / expected["median rank"] - 1) < 0.15
+
+
+def test_noise_passes_no_gate():
+    bank = noise_world(documents=40, length=14)
+    evaluations = {
+        "ar-only": run(vector("ar-only", mean, bank), bank, windows_of(bank)),
+        "copy-last": run(vector("copy-last", copy_last, bank), bank, windows_of(bank)),
+    }
+    judged = {name: Judged(e.ranks, e.groups, e.targets, e.values(), e.scalars) for name, e in evaluations.items()}
+    outcomes = judge(REPORT_GATES, judged, "copy-last", resamples=500)
+    assert [outcome.name for outcome in outcomes if outcome.outcome == "pass"] == []
+
+
+def test_oracle_scores_one_and_is_a_control():
+    bank = transition_world()
+    windows = windows_of(bank)
+    evaluation = run(vector("oracle", Oracle(bank, windows), bank, "control"), bank, windows)
+    assert evaluation.intent == "control"
+    for name in ("R@1", "MRR", "nDCG@10", "Eff@5", "median rank"):
+        assert evaluation.metrics[name].value == 1.0
+    assert np.allclose(evaluation.cosine, 1.0)
+    assert np.allclose(evaluation.contrastive, 1.0)
+
+
+def test_ranks_and_conditions_equal_a_naive_loop():
+    bank = drift_world(documents=6, length=9)
+    windows = windows_of(bank)
+    fresh = np.array([1, 3])
+    own = windows.take(np.isin(bank.document_of[windows.target], fresh))
+    evaluation = run(vector("copy-last", copy_last, bank), bank, own, fresh_documents=fresh)
+    assert evaluation.fresh_pool_sizes == (18,)
+    for place, (context, target) in enumerate(zip(own.context, own.target, strict=True)):
+        scores = bank.vectors.astype(np.float64) @ bank.vectors[context[-1]].astype(np.float64)
+        document = bank.document_of[target]
+        first = bank.first_row[document]
+
+        def rank(allowed, excluded, scores=scores, target=target):
+            return 1 + sum(scores[r] > scores[target] - 1e-6 for r in allowed if r not in excluded and r != target)
+
+        everything = range(len(bank))
+        inside = [row for row in everything if bank.document_of[row] == document]
+        assert evaluation.ranks[place] == rank(everything, set(context))
+        assert evaluation.ranks_by_pool["context-left-in"][place] == rank(everything, set())
+        assert evaluation.ranks_by_pool["prefix"][place] == rank(everything, set(range(first, target)))
+        assert evaluation.ranks_by_pool["in-document"][place] == rank(inside, set(context))
+        unseen = [row for row in everything if bank.document_of[row] in fresh]
+        assert evaluation.ranks_by_pool["fresh"][place] == rank(unseen, set(context))
+        assert evaluation.cosine[place] == pytest.approx(scores[target], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "bm25"])
+def test_evaluation_does_not_depend_on_the_batch_size(kind):
+    bank = drift_world(documents=8, length=10)
+    windows = windows_of(bank)
+    retriever = vector("copy-last", copy_last, bank) if kind == "copy-last" else Bm25(bank, Pool(bank))
+    whole = run(retriever, bank, windows, FAST.model_copy(update={"batch_size": 1000}))
+    parts = run(retriever, bank, windows, FAST.model_copy(update={"batch_size": 7}))
+    assert same(whole, parts)
+
+
+def test_declared_exclusion_is_what_ranks_are_under():
+    bank = drift_world(documents=8, length=10)
+    windows = windows_of(bank)
+    retriever = vector("copy-last", copy_last, bank)
+    context = run(retriever, bank, windows)
+    prefix = run(retriever, bank, windows, FAST.model_copy(update={"exclude": "prefix"}))
+    nothing = run(retriever, bank, windows, FAST.model_copy(update={"exclude": "none"}))
+    assert np.array_equal(prefix.ranks, context.ranks_by_pool["prefix"])
+    assert np.array_equal(nothing.ranks, context.ranks_by_pool["context-left-in"])
+    assert (nothing.ranks > context.ranks).all()  # the last passage stands before everything
+    assert (nothing.rankings[:, 0] == windows.context[:, -1]).all()
+    assert not np.isin(context.rankings[:, 0], windows.context[:, -1][:1]).all()
+
+
+def test_retrievers_without_a_query_vector_have_no_cosine():
+    bank = drift_world(documents=8, length=10)
+    evaluation = run(Bm25(bank, Pool(bank)), bank, windows_of(bank))
+    assert evaluation.cosine is None
+    assert evaluation.contrastive is None
+    assert evaluation.copying is None
+    assert not {"cosine", "contrastive accuracy", "copying ratio"} & evaluation.metrics.keys()
+
+
+def test_copy_last_has_a_copying_ratio_above_one_and_the_oracle_of_one():
+    bank = cycle_world(documents=8, length=10)
+    windows = windows_of(bank)
+    copying = run(vector("copy-last", copy_last, bank), bank, windows).metrics["copying ratio"].value
+    oracle = run(vector("oracle", Oracle(bank, windows), bank), bank, windows).metrics["copying ratio"].value
+    assert copying > 1.1
+    assert oracle == pytest.approx(1.0)
+
+
+def test_rankings_hold_the_target_at_its_rank():
+    bank = drift_world(documents=8, length=10)
+    windows = windows_of(bank)
+    evaluation = run(vector("copy-last", copy_last, bank), bank, windows)
+    shallow = np.flatnonzero(evaluation.ranks <= 20)
+    assert len(shallow) > 10
+    assert (evaluation.rankings[shallow, evaluation.ranks[shallow] - 1] == windows.target[shallow]).all()
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "bm25"])
+def test_save_and_load_is_identity(kind, tmp_path):
+    bank = drift_world(documents=8, length=10)
+    retriever = vector("copy-last", copy_last, bank) if kind == "copy-last" else Bm25(bank, Pool(bank))
+    settings = FAST.model_copy(update={"latency_queries": 5})
+    evaluation = run(retriever, bank, windows_of(bank), settings, fresh_documents=np.arange(8))
+    evaluation.save(tmp_path / "evaluation")
+    assert same(Evaluation.load(tmp_path / "evaluation"), evaluation)
+    evaluation.save(tmp_path / "evaluation")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation"]
+
+
+def test_broken_files_are_named(tmp_path):
+    bank = drift_world(documents=8, length=10)
+    run(vector("copy-last", copy_last, bank), bank, windows_of(bank)).save(tmp_path)
+    (tmp_path / "arrays.npz").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"arrays\.npz"):
+        Evaluation.load(tmp_path)
+    with pytest.raises(InputError, match=r"evaluation\.json"):
+        Evaluation.load(tmp_path / "nowhere")
+
+
+def test_folds_merge_to_the_evaluation_of_all_windows():
+    bank = drift_world(documents=9, length=10)
+    retriever = vector("copy-last", copy_last, bank)
+    folds = [run(retriever, bank, windows_of(bank, part)) for part in np.split(np.arange(9), 3)]
+    merged, whole = merge(folds), run(retriever, bank, windows_of(bank))
+    assert not np.array_equal(merged.contrastive, whole.contrastive)  # a fold's windows are compared with each other
+    dropped = {"contrastive": None, "metrics": {}}
+    assert same(dataclasses.replace(merged, **dropped), dataclasses.replace(whole, **dropped))
+
+
+def test_merging_keeps_what_every_fold_has():
+    bank = drift_world(documents=8, length=10)
+    settings = FAST.model_copy(update={"latency_queries": 10})
+    retriever = vector("copy-last", copy_last, bank)
+    first = run(retriever, bank, windows_of(bank, range(4)), settings, fresh_documents=np.arange(4))
+    second = run(retriever, bank, windows_of(bank, range(4, 8)), settings, fresh_documents=np.arange(4, 8))
+    merged = merge([first, second])
+    assert len(merged.timings["search"]) == 20
+    assert merged.fresh_pool_sizes == (40, 40)
+    assert len(merged.ranks_by_pool["fresh"]) == len(merged) == len(first) + len(second)
+    assert "fresh" not in merge([first, dataclasses.replace(second, ranks_by_pool={})]).ranks_by_pool
+
+
+def test_what_cannot_be_compared_is_not_merged():
+    bank = drift_world(documents=8, length=10)
+    evaluation = run(vector("copy-last", copy_last, bank), bank, windows_of(bank))
+    for change in ({"pool_size": 3}, {"name": "mean"}, {"exclude": "none"}):
+        with pytest.raises(InputError, match=f"differ in {next(iter(change))}"):
+            merge([evaluation, dataclasses.replace(evaluation, **change)])
+    with pytest.raises(InputError, match="no evaluation to merge"):
+        merge([])
+
+
+def test_no_window_is_an_error():
+    bank = drift_world()
+    with pytest.raises(InputError, match="no window"):
+        run(vector("copy-last", copy_last, bank), bank, windows_of(bank).take(slice(0, 0)))
+
+
+def test_groups_widen_intervals():
+    bank = drift_world(documents=24, length=10)
+    windows = windows_of(bank)
+    retriever = vector("copy-last", copy_last, bank)
+    apart = evaluate(retriever, bank, windows, groups=np.arange(24), settings=FAST)
+    paired = evaluate(retriever, bank, windows, groups=np.arange(24) // 6, settings=FAST)
+    assert np.array_equal(paired.groups, apart.documents // 6)
+    assert apart.metrics["R@5"].value == paired.metrics["R@5"].value
+    assert apart.metrics["R@5"] != paired.metrics["R@5"]
+    assert apart.num_documents == 24
+
+
+def test_duplicates_of_the_target_count_as_the_target():
+    vectors = np.eye(4, 3)[[0, 1, 2, 1]] + 0.1
+    bank = make_bank(vectors, [2, 2], ["a", "same", "b", "same"])
+    windows = windows_of(bank, [0], context=1)
+    evaluation = run(vector("copy-last", copy_last, bank), bank, windows)
+    assert evaluation.pool_size == 3
+    assert evaluation.ranks.tolist() == [2]  # "b" ties and counts against; the copy of the target does not
+
+
+def test_latency_has_the_stages_of_the_retriever_and_restores_threads():
+    bank = drift_world(documents=8, length=10)
+    windows = windows_of(bank)
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    timings = measure_latency(vector("copy-last", copy_last, bank), bank, windows, queries=12)
+    assert set(timings) == {"predict", "search", "total"}
+    assert all(len(samples) == 12 for samples in timings.values())
+    assert (timings["total"] >= timings["predict"] + timings["search"] - 1e-9).all()
+    assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before
+    assert set(measure_latency(Bm25(bank, Pool(bank)), bank, windows, queries=2)) == {"search", "total"}
+    assert measure_latency(Bm25(bank, Pool(bank)), bank, windows, queries=0) == {}
+    names = {f"{stage}_p{percent}_ms" for stage in timings for percent in (50, 95, 99)}
+    assert latency_metrics(timings).keys() == names
+
+
+def test_threads_are_restored_after_an_error():
+    torch.set_num_threads(2)
+    try:
+        with contextlib.suppress(RuntimeError), single_thread():
+            assert torch.get_num_threads() == 1
+            raise RuntimeError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_stopwatch_adds_up_stages(monkeypatch):
+    clock = iter([0.0, 0.002, 0.005, 0.006, 0.007])
+    monkeypatch.setattr("segue.evaluation.latency.perf_counter", lambda: next(clock))
+    watch = Stopwatch()
+    watch("predict")
+    watch("search")
+    watch("search")
+    stages = watch.stop()
+    assert stages == pytest.approx({"predict": 2.0, "search": 4.0, "total": 7.0})
+
+
+def test_quantile_interval_covers_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    truth = np.log(20.0)  # P95 of the exponential distribution
+    intervals = [quantile_interval(generator.exponential(size=200)) for _ in range(600)]
+    covered = np.mean([i.low <= truth <= i.high for i in intervals])
+    assert 0.93 <= covered <= 0.99
+
+
+def test_quantile_interval_of_few_samples_has_no_upper_end():
+    interval = quantile_interval(np.arange(1.0, 21.0))
+    assert interval.high is None
+    assert interval.low is not None
+    assert quantile_interval(np.array([3.0])).value == 3.0
+
+
+def test_progress_is_told_and_texts_are_gathered_only_for_readers(monkeypatch):
+    bank = drift_world(documents=8, length=10)
+    told = []
+    gathered = []
+
+    def spy(*arguments, **options):
+        gathered.append(options["texts"])
+        return gather_contexts(*arguments, **options)
+
+    monkeypatch.setattr("segue.evaluation.evaluate.gather_contexts", spy)
+    settings = FAST.model_copy(update={"batch_size": 30})
+    run(vector("copy-last", copy_last, bank), bank, windows_of(bank), settings, progress=lambda *a: told.append(a))
+    assert told == [(30, 56, "copy-last"), (56, 56, "copy-last")]
+    assert gathered == [False, False]
