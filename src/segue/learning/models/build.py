@@ -27,8 +27,8 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
     """Build an untrained predictor.
 
     Its first weights come from torch's global generator: ``torch.manual_seed(...)`` before makes them the same again.
-    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A class of your own has no sizes: it
-    is called with ``settings.options``, and with ``dropout`` where that is not 0.
+    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A class of your own has no sizes:
+    it is called with ``settings.options``, and with ``dropout`` where that is not 0.
 
     Args:
         settings: which architecture, in which size.
