@@ -17,7 +17,8 @@ from segue.errors import InputError, explain
 from segue.types import Rankings
 
 Fetch = Callable[[Int[np.ndarray, "some"], int], tuple[np.ndarray, np.ndarray]]
-"""``fetch(which queries, how many)`` → (candidates, float32 scores), each [some, count]; missing ones are -1, -inf."""
+"""``fetch(which queries, how many)`` → candidates [some, any], each at most once, -1 = none; and [some] the float32
+score that no candidate left behind exceeds, -inf where all were fetched. How many = the pool's size means all."""
 
 _MARGIN = 16  # fetched beyond k, so that a second fetch is rare
 
@@ -35,10 +36,9 @@ def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *,
     open_queries = np.arange(len(queries))
     count = min(k + _MARGIN, pool.size)
     while len(open_queries):
-        candidates, scores = fetch(open_queries, count)
+        candidates, worst_fetched = fetch(open_queries, count)
         found, last = order_candidates(queries, pool, k, which=open_queries, candidates=candidates)
         rankings.rows[open_queries], rankings.scores[open_queries] = found.rows, found.scores
-        worst_fetched = scores.min(axis=1)
         settled = np.isneginf(worst_fetched) | (last - bound[open_queries] > worst_fetched)
         open_queries = open_queries[~settled & (count < pool.size)]
         count = min(4 * count, pool.size)

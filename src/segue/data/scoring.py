@@ -260,8 +260,8 @@ def _fetch(
     pool: Pool,
     count: int,
     removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
-) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch count"]]:
-    """Return the ``count`` candidates with the best float32 scores, in no order, and their scores."""
+) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch"]]:
+    """Return the ``count`` candidates with the best float32 scores, in no order, and the worst of those scores."""
     candidates = np.full((len(queries), count), -1, dtype=np.int64)
     best = np.full((len(queries), count), -np.inf, dtype=np.float32)
     for block in score_blocks(queries, pool, removed):
@@ -271,7 +271,7 @@ def _fetch(
         kept = np.argpartition(both, both.shape[1] - count, axis=1)[:, both.shape[1] - count :]
         best[here] = np.take_along_axis(both, kept, axis=1)
         candidates[here] = np.take_along_axis(np.concatenate([candidates[here], new], axis=1), kept, axis=1)
-    return candidates, best
+    return candidates, best.min(axis=1)
 
 
 def _entering(
