@@ -1,0 +1,204 @@
+"""The space of an encoder: what must agree before two sets of vectors may be compared.
+
+A name proves nothing: GTR-T5 exists in two incompatible forms (with and without its dense layer) under one name. So a
+space carries a *fingerprint*, the encoder's own vectors for eight fixed probe texts. Wherever two spaces meet (bank,
+checkpoint, index, bundle, server) the fingerprints are compared; names, pooling and prompts only explain a difference.
+
+Why the tolerance is 1e-3 in cosine: bfloat16 against float32 stays within 1e-4 on every probe (all-MiniLM-L6-v2:
+7.5e-5 at most, float16 1e-6), while what makes vectors incomparable differs by 1e-2 and more on at least one: pooling
+.03 to .8, truncation at 224 instead of 256 tokens .010, a prompt .28, int8 weights .07. Lengths are compared too, since
+vectors that were not normalised have the right direction.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from segue.errors import InputError, SpaceError, explain
+
+Precision = Literal["float32", "bfloat16"]
+
+COSINE_TOLERANCE = 1e-3
+"""Largest 1 − cosine between two fingerprints of one space, per probe."""
+
+LENGTH_TOLERANCE = 1e-2
+"""Largest difference between the lengths of two fingerprint vectors of one space."""
+
+PROBE_LIST = 1
+"""Number of the list below; raised whenever a probe text changes, since old fingerprints then say nothing."""
+
+_TOPICS = (
+    "The glacier retreated up the valley and left a lake behind its moraine.",
+    "Parliament debated the budget until midnight and adjourned without a vote.",
+    "A hash table keeps its entries in buckets chosen by the hash of the key.",
+    "The violinist tuned her instrument before the second movement began.",
+    "Enzymes lower the energy that a chemical reaction needs to start.",
+    "The goalkeeper saved two penalties and the match ended in a draw.",
+)
+
+PROBES: tuple[str, ...] = (
+    "Snow",
+    "The cat sat on the mat.",
+    "What is the capital of Mongolia?",
+    "In 1969 the mission lasted 8 days, 3 hours and 18 minutes; it cost 355,000,000 dollars (0.4 % of the budget).",
+    "Ζεύς, 北京市, Владивосток, naïve café, الخط العربي: five scripts in one line – and an emoji 🚀.",
+    "for row in range(len(bank)): total += bank[row].score  # see https://example.org/docs?page=2",
+    "Albedo is the fraction of sunlight that a surface reflects. Fresh snow reflects most of it, while the open ocean "
+    "absorbs nearly all. When ice melts, darker water takes its place, more heat is absorbed, and more ice melts: "
+    "climatologists call this the ice-albedo feedback. Cities change the albedo of their surroundings as well.",
+    # About 1,000 tokens whose subject changes every 160 or so, so that each usual cut (128, 256, 384, 512) shows.
+    " ".join(topic for topic in _TOPICS for _ in range(12)),
+)
+"""One word, a sentence, a question, numbers, scripts, code, a passage, and a text longer than encoders read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Everything that decides which vector a text gets. Compare two with ``difference``, never with ``==``.
+
+    Attributes:
+        encoder: hub id, folder name or import path.
+        revision: hub revision, or sha256 of the weights.
+        dimension: components of a vector.
+        pooling: how token vectors become one vector, e.g. ``mean`` or ``mean+dense``.
+        normalised: whether vectors have length 1.
+        prompt: text put before every passage.
+        maximum_tokens: longer texts are cut; None where the encoder has no limit.
+        precision: arithmetic of the encoder; the vectors themselves are float32.
+        fingerprint: the vectors of ``PROBES``; None where the encoder is not at hand.
+        declared: True where someone said so and nobody could check.
+    """
+
+    encoder: str
+    revision: str
+    dimension: int
+    pooling: str
+    normalised: bool
+    prompt: str
+    maximum_tokens: int | None
+    precision: Precision
+    fingerprint: Float[np.ndarray, "probe dim"] | None
+    declared: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the space as JSON values; the fingerprint as base64 of little-endian float32."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.fingerprint is not None:
+            values["fingerprint"] = base64.b64encode(self.fingerprint.astype("<f4").tobytes()).decode("ascii")
+            values["probe_list"] = PROBE_LIST
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Space:
+        """Return the space that ``to_json`` wrote.
+
+        Raises:
+            InputError: keys are missing or unknown, or the fingerprint is of another list of probes.
+        """
+        values = dict(values)
+        probe_list = values.pop("probe_list", PROBE_LIST)
+        if probe_list != PROBE_LIST:
+            raise InputError(
+                explain(
+                    "fingerprint is of another list of probe texts",
+                    got=f"list {probe_list}",
+                    expected=f"list {PROBE_LIST}",
+                    mend="build it again with this version, or use the version that wrote it",
+                )
+            )
+        try:
+            values["fingerprint"] = _decode(values["fingerprint"], values["dimension"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(explain("not a space", got=f"{type(error).__name__}: {error}")) from error
+
+
+def declared_space(encoder: str, dimension: int) -> Space:
+    """Return the space of vectors made elsewhere: what their owner says, with nothing to check it by."""
+    return Space(
+        encoder=encoder,
+        revision="",
+        dimension=dimension,
+        pooling="",
+        normalised=True,
+        prompt="",
+        maximum_tokens=None,
+        precision="float32",
+        fingerprint=None,
+        declared=True,
+    )
+
+
+def difference(a: Space, b: Space) -> str | None:
+    """Return None where two spaces are one within tolerance, else a sentence that says what differs.
+
+    Two fingerprints decide alone. Without them only what both sides state can be compared.
+
+    >>> difference(declared_space("gtr", 768), declared_space("gtr", 768)) is None
+    True
+    >>> difference(declared_space("gtr", 768), declared_space("minilm", 384))
+    '768 dimensions (gtr) against 384 (minilm)'
+    """
+    if a.dimension != b.dimension:
+        return f"{a.dimension} dimensions ({a.encoder}) against {b.dimension} ({b.encoder})"
+    stated = ", ".join(_stated(a, b))
+    if a.fingerprint is None or b.fingerprint is None:
+        return f"different {stated}" if stated else None
+    measured = _measured(a.fingerprint, b.fingerprint)
+    if measured is None:
+        return None
+    return f"{measured}; different {stated}" if stated else f"{measured}, although both are called {a.encoder}"
+
+
+def require_same(a: Space, b: Space, where: str) -> None:
+    """Check that two spaces are one.
+
+    Args:
+        a: the first space.
+        b: the second space.
+        where: what meets there, e.g. ``"bank and checkpoint"``.
+
+    Raises:
+        SpaceError: they differ by more than the tolerance.
+    """
+    found = difference(a, b)
+    if found:
+        mend = f"use {a.encoder} with the same pooling, prompt and length on both sides"
+        raise SpaceError(explain(f"{where} do not live in one embedding space", got=found, mend=mend))
+
+
+def with_fingerprint(space: Space, fingerprint: Float[np.ndarray, "probe dim"]) -> Space:
+    """Return ``space`` with its measured fingerprint."""
+    return replace(space, fingerprint=fingerprint)
+
+
+def _measured(a: Float[np.ndarray, "probe dim"], b: Float[np.ndarray, "probe dim"]) -> str | None:
+    """Say how two fingerprints differ: first their lengths, then their directions."""
+    lengths_a, lengths_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    worst = int(np.argmax(np.abs(lengths_a - lengths_b)))
+    if not abs(lengths_a[worst] - lengths_b[worst]) <= LENGTH_TOLERANCE:
+        return f"probe vectors have length {lengths_a[worst]:.3f} against {lengths_b[worst]:.3f}"
+    cosines = np.einsum("pd,pd->p", a, b) / np.maximum(lengths_a * lengths_b, 1e-12)  # [probe]
+    if not cosines.min() >= 1 - COSINE_TOLERANCE:
+        return f"the vectors of probe {int(np.argmin(cosines))} have cosine {cosines.min():.4f}"
+    return None
+
+
+def _stated(a: Space, b: Space) -> list[str]:
+    """List the stated properties that differ; of a declared space only the encoder's name and the length are known."""
+    known = ["encoder", "normalised"]
+    if not (a.declared or b.declared):
+        known += ["revision", "pooling", "prompt", "maximum_tokens"]
+    pairs = ((name, getattr(a, name), getattr(b, name)) for name in known)
+    return [f"{name} ({left!r} against {right!r})" for name, left, right in pairs if left != right]
+
+
+def _decode(text: str | None, dimension: int) -> Float[np.ndarray, "probe dim"] | None:
+    if text is None:
+        return None
+    return np.frombuffer(base64.b64decode(text), dtype="<f4").reshape(-1, dimension).astype(np.float32)
