@@ -29,6 +29,7 @@ from segue.run_folder import write_json
 GROUPS = (5, 10, 30, 100)
 RATES = (0.02, 0.1, 0.4)
 CORRELATION = 0.15
+OTHER_CORRELATIONS = (0.02, 0.5)
 
 
 def documents(generator: np.random.Generator, num_groups: int) -> np.ndarray:
@@ -36,9 +37,11 @@ def documents(generator: np.random.Generator, num_groups: int) -> np.ndarray:
     return np.clip(generator.lognormal(3.08, 0.8, num_groups), 1, 150).astype(int)
 
 
-def rates_of(generator: np.random.Generator, num_groups: int, rate: float) -> np.ndarray:
+def rates_of(
+    generator: np.random.Generator, num_groups: int, rate: float, correlation: float = CORRELATION
+) -> np.ndarray:
     """Each document's own rate."""
-    strength = (1 - CORRELATION) / CORRELATION
+    strength = (1 - correlation) / correlation
     return generator.beta(rate * strength, (1 - rate) * strength, num_groups)
 
 
@@ -85,13 +88,15 @@ def studentised_logit(
 METHODS = {"percentile": percentile, "BCa": bca, "studentised": studentised, "logit": studentised_logit}
 
 
-def coverage(num_groups: int, rate: float, *, simulations: int, resamples: int) -> dict[str, dict[str, float]]:
+def coverage(
+    num_groups: int, rate: float, *, simulations: int, resamples: int, correlation: float = CORRELATION
+) -> dict[str, dict[str, float]]:
     """Share of intervals that hold the true rate, and their mean width, for each method."""
     generator = np.random.default_rng(1)
     holds, widths = defaultdict(list), defaultdict(list)
     for seed in range(simulations):
         sizes = documents(generator, num_groups).astype(float)
-        sums = generator.binomial(sizes.astype(int), rates_of(generator, num_groups, rate)).astype(float)
+        sums = generator.binomial(sizes.astype(int), rates_of(generator, num_groups, rate, correlation)).astype(float)
         ratios, errors = _resample(sums[:, None], sizes[:, None], resamples=resamples, seed=seed)
         ends = {name: method(ratios[:, 0], sums, sizes, errors[:, 0]) for name, method in METHODS.items()}
         (ours,) = ratio_intervals(sums[:, None], sizes[:, None], [(0.0, 1.0)], resamples=resamples, seed=seed)
@@ -158,7 +163,7 @@ def environment() -> dict[str, object]:
     return {"commit": found.stdout.strip() or None, **describe_machine()}
 
 
-def compare_intervals(**sizes: int) -> list[dict]:
+def compare_intervals(**sizes: float) -> list[dict]:
     """Print and return coverage and mean width of each interval, in per cent."""
     print("| rate | documents | " + " | ".join([*METHODS, "segue"]) + " |\n" + "|---" * (len(METHODS) + 3) + "|")
     rows = []
@@ -193,6 +198,9 @@ def main() -> None:
     chosen = parser.parse_args()
     sizes = {"simulations": chosen.simulations, "resamples": chosen.resamples}
     tables = {"intervals": compare_intervals(**sizes), "others": measure_the_rest(**sizes)}
+    for correlation in OTHER_CORRELATIONS:
+        print(f"\nintra-document correlation {correlation}")
+        tables[f"intervals, correlation {correlation}"] = compare_intervals(**sizes, correlation=correlation)
     if chosen.json:
         write_json(chosen.json, {"environment": environment(), **sizes, **tables})
 
