@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_matrix, transition_world, unit
 
-from segue.data import scoring
+from segue.data import blocks
 from segue.data.scoring import (
     TIE,
     Pool,
@@ -160,8 +160,8 @@ def test_ranks_do_not_depend_on_the_blocks(monkeypatch):
     ranks = target_ranks(queries, pool, targets, exclude=exclude)
     rankings = top_k(queries, pool, 30, exclude=exclude)
     for rows, some in ((3, 7), (64, 50), (599, 1)):
-        monkeypatch.setattr(scoring, "ROWS_PER_BLOCK", rows)
-        monkeypatch.setattr(scoring, "QUERIES_PER_BLOCK", some)
+        monkeypatch.setattr(blocks, "ROWS_PER_BLOCK", rows)
+        monkeypatch.setattr(blocks, "QUERIES_PER_BLOCK", some)
         assert np.array_equal(target_ranks(queries, pool, targets, exclude=exclude), ranks)
         again = top_k(queries, pool, 30, exclude=exclude)
         assert np.array_equal(again.rows, rankings.rows)

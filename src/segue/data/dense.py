@@ -30,7 +30,7 @@ def ranks_of_scores(
         InputError: a score is NaN, or a target is not among the candidates.
     """
     _require_scores(scores, pool.bank)
-    require_targets(pool, targets)
+    require_targets(targets, pool.mask)
     own = pool.candidates_of(targets)
     ranks = np.empty(len(targets), dtype=np.int64)
     for begin in range(0, len(targets), _QUERIES_AT_ONCE):
@@ -150,7 +150,7 @@ def in_document_ranks(
         InputError: a query is not finite or of another dimension, or a target was deleted.
     """
     require_queries(queries, bank)
-    require_targets(Pool(bank), targets)
+    require_targets(targets, bank.alive)
     ranks = np.empty(len(targets), dtype=np.int64)
     documents = bank.document_of[targets]
     by_document = np.argsort(documents, kind="stable")

@@ -149,14 +149,14 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
         )
 
 
-def require_targets(pool: Pool, targets: Int[np.ndarray, "batch"]) -> None:
+def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarray, "bank"]) -> None:
     """Refuse targets that cannot be found because they are not searched.
 
     Raises:
         InputError: naming how many, and the first.
     """
-    pool.candidates_of(targets)  # refuses rows outside the bank
-    outside = np.flatnonzero((targets < 0) | ~pool.mask[targets])
+    _require_rows(targets, len(candidates))
+    outside = np.flatnonzero((targets < 0) | ~candidates[targets])
     if len(outside):
         raise InputError(
             explain(

@@ -2,28 +2,24 @@
 
 Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings under the ranking rule: one candidate per
 duplicate group (score = best of its members), excluded passages leave with their duplicates, ties count against the
-target. Nothing of size query × bank ever exists; a block is ``QUERIES_PER_BLOCK`` × ``ROWS_PER_BLOCK`` scores, small
-enough to be counted while it is still in the cache.
+target. The product itself goes in blocks (``blocks.py``), so memory does not grow with the bank.
 
 A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6. Those whose float32
 score is farther from that line than the proven rounding error are counted as they are; the few nearer ones are scored
 again in float64. So the ranks are those of exact arithmetic, and a cheaper first product (bfloat16) only has to come
-with its own bound. NumPy's product was measured faster than PyTorch's for these shapes.
+with its own bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from segue.data.blocks import ScoreBlock, score_blocks
 from segue.data.dense import in_document_ranks, ranks_of_scores, top_k_of_scores
 from segue.data.pool import (
     TIE,
     Pool,
-    best_of_runs,
     exact_candidate_scores,
     exact_scores,
     require_queries,
@@ -45,102 +41,6 @@ __all__ = [
     "top_k",
     "top_k_of_scores",
 ]
-
-QUERIES_PER_BLOCK = 256
-ROWS_PER_BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class ScoreBlock:
-    """The scores of a run of queries against a run of candidates; what leaves the candidates scores -inf.
-
-    ``scores[i, j]`` belongs to query ``first_query + i`` and candidate ``first_candidate + j``. The array is a buffer
-    that the next block overwrites.
-    """
-
-    first_query: int
-    first_candidate: int
-    scores: Float32[np.ndarray, "batch candidate"]
-
-    @property
-    def queries(self) -> slice:
-        """The queries of this block."""
-        return slice(self.first_query, self.first_query + len(self.scores))
-
-
-def score_blocks(
-    queries: Float[np.ndarray, "batch dim"],
-    pool: Pool,
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
-) -> Iterator[ScoreBlock]:
-    """Yield the float32 scores of all queries against all candidates, every pair once, the bank read once.
-
-    Args:
-        queries: any length; rounded to float32.
-        pool: the candidates.
-        removed: (query, candidate) pairs that get the score -inf.
-    """
-    queries = np.ascontiguousarray(queries, dtype=np.float32)
-    by_candidate = np.argsort(removed[1], kind="stable")
-    query, candidate = removed[0][by_candidate], removed[1][by_candidate]
-    buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
-    for first, vectors, count in _candidate_blocks(pool):
-        last = first + (len(vectors) if count is None else len(count))
-        here = slice(*np.searchsorted(candidate, [first, last]))
-        gone_query, gone_column = query[here], candidate[here] - first
-        for begin in range(0, len(queries), QUERIES_PER_BLOCK):
-            some = queries[begin : begin + QUERIES_PER_BLOCK]
-            scores = _product(some, vectors, buffer) if count is None else _best_members(some, vectors, count)
-            inside = (gone_query >= begin) & (gone_query < begin + len(scores))
-            scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
-            yield ScoreBlock(begin, first, scores)
-
-
-def _product(
-    queries: Float32[np.ndarray, "batch dim"],
-    vectors: Float[np.ndarray, "rows dim"],
-    buffer: Float32[np.ndarray, "most_queries most_rows"],
-) -> Float32[np.ndarray, "batch rows"]:
-    """Multiply into the buffer's memory, so that the scores of one block after the other stay in the cache."""
-    scores = buffer.reshape(-1)[: len(queries) * len(vectors)].reshape(len(queries), len(vectors))
-    return np.matmul(queries, vectors.T, out=scores)
-
-
-def _best_members(
-    queries: Float32[np.ndarray, "batch dim"], vectors: Float[np.ndarray, "rows dim"], count: Int[np.ndarray, "c"]
-) -> Float32[np.ndarray, "batch c"]:
-    """Return the best score of each run of ``count`` rows."""
-    return np.ascontiguousarray(best_of_runs(vectors @ queries.T, count).T)
-
-
-def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:
-    """Yield (first candidate, vectors of its and the following candidates' members, members per candidate).
-
-    The last is None where every candidate has one row.
-    """
-    first = 0
-    for vectors in _single_blocks(pool):
-        yield first, vectors, None
-        first += len(vectors)
-    while first < pool.size:
-        begin = pool.start[first]
-        last = max(first + 1, int(np.searchsorted(pool.start + pool.count, begin + ROWS_PER_BLOCK, side="right")))
-        end = pool.start[last - 1] + pool.count[last - 1]
-        yield first, pool.bank.gather(pool.members[begin:end]), pool.count[first:last]
-        first = last
-
-
-def _single_blocks(pool: Pool) -> Iterator[Float[np.ndarray, "rows dim"]]:
-    """Yield the vectors of the candidates with one row, in order: read straight through, or picked if they are few."""
-    rows = pool.single_rows
-    if 2 * len(rows) < len(pool.bank):
-        for begin in range(0, len(rows), ROWS_PER_BLOCK):
-            yield pool.bank.gather(rows[begin : begin + ROWS_PER_BLOCK])
-        return
-    for start, vectors in pool.bank.blocks(rows_per_block=ROWS_PER_BLOCK):
-        inside = rows[slice(*np.searchsorted(rows, [start, start + len(vectors)]))]
-        if len(inside):
-            yield vectors if len(inside) == len(vectors) else vectors[inside - start]
 
 
 def target_ranks(
@@ -164,7 +64,7 @@ def target_ranks(
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
     """
     require_queries(queries, pool.bank)
-    require_targets(pool, targets)
+    require_targets(targets, pool.mask)
     everyone = np.arange(len(queries))
     own = pool.candidates_of(targets)
     line = exact_candidate_scores(queries, pool, query=everyone, candidates=own) - TIE
