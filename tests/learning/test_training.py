@@ -11,15 +11,13 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from worlds import make_bank, noise_world, transition_world
+from worlds import make_bank, transition_world
 
 from segue.data.windows import WindowSettings, gather_contexts, make_windows
 from segue.errors import InputError, StorageError
 from segue.learning import training_loop, training_state
-from segue.learning.batches import Batches
 from segue.learning.losses import LOSSES, LossSettings, LossTerm, build_loss
 from segue.learning.models import ModelSettings, build_model
-from segue.learning.optimisation import build_optimizer, learning_rate
 from segue.learning.training import TrainingSettings, steps_per_second, train
 
 BANK = transition_world(documents=30, length=12, dimension=8)
@@ -336,65 +334,6 @@ def test_bfloat16_trains_and_leaves_float32_weights(tmp_path):
     model, _, result = run(tmp_path, settings=FAST.model_copy(update={"precision": "bfloat16"}))
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     assert np.isfinite(result.curve[-1]["loss"])
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_towards_zero():
-    rates = [learning_rate(step, steps=200, peak=2.0, warmup=0.1) for step in range(200)]
-    assert max(rates) == 2.0
-    assert rates.index(2.0) == 19
-    assert rates[:20] == sorted(rates[:20])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert 0 < rates[-1] < 2e-3
-
-
-def test_only_matrices_decay():
-    optimizer = build_optimizer(predictor("transformer"), build_loss(LOSSES["infonce-projected"], 8),
-                                weight_decay=0.5, device="cpu")  # fmt: skip
-    decaying, other = optimizer.param_groups
-    assert (decaying["weight_decay"], other["weight_decay"]) == (0.5, 0.0)
-    assert all(weight.ndim >= 2 for weight in decaying["params"])
-    anchor = predictor("transformer").anchor
-    assert any(weight.shape == anchor.weights.shape for weight in other["params"])
-
-
-def test_an_epoch_sees_every_window_once_and_epochs_differ():
-    batches = Batches(BANK, TRAIN, batch_size=27, seed=1)
-    assert batches.steps_per_epoch == 8
-    first, second = (np.concatenate([batches.chosen(8 * epoch + step) for step in range(8)]) for epoch in (0, 1))
-    assert sorted(first) == list(range(len(TRAIN)))
-    assert sorted(second) == list(range(len(TRAIN)))
-    assert not np.array_equal(first, second)
-
-
-def test_a_batch_is_what_the_bank_holds_and_depends_on_its_step_only():
-    batches = Batches(BANK, TRAIN, batch_size=32, seed=1, article_dropout=0.5, span_corruption=0.5)
-    batches.batch(3)
-    one, other = batches.batch(9), Batches(
-        BANK, TRAIN, batch_size=32, seed=1, article_dropout=0.5, span_corruption=0.5
-    ).batch(9)  # fmt: skip
-    assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in vars(one))
-    clean = Batches(BANK, TRAIN, batch_size=32, seed=1).batch(9)
-    rows = TRAIN.take(batches.chosen(9))
-    np.testing.assert_array_equal(clean.context.numpy(), BANK.vectors[rows.context])
-    np.testing.assert_array_equal(clean.target.numpy(), BANK.vectors[rows.target])
-    np.testing.assert_array_equal(clean.context_groups.numpy(), rows.context)
-    assert torch.equal(one.target, clean.target)
-    assert not torch.equal(one.context, clean.context)
-    assert torch.equal(one.context_groups, clean.context_groups)
-
-
-def test_short_contexts_are_padded_with_zeros_and_masked():
-    windows = make_windows(BANK, np.arange(4), WindowSettings(context=3, minimum_context=1))
-    batch = Batches(BANK, windows, batch_size=len(windows), seed=1).batch(0)
-    assert not batch.mask.all()
-    assert (batch.context[~batch.mask] == 0).all()
-    assert (batch.context_groups[~batch.mask] == -1).all()
-
-
-def test_fewer_windows_than_a_batch_are_one_batch():
-    batches = Batches(noise_world(documents=2), make_windows(noise_world(documents=2), np.arange(2), WindowSettings()),
-                      batch_size=512, seed=1)  # fmt: skip
-    assert (batches.batch_size, batches.steps_per_epoch) == (14, 1)
 
 
 def test_article_dropout_is_the_originals_without_an_anchor_and_off_with_one():
