@@ -47,6 +47,7 @@ TRAINED = [  # name, family, intent, location, cosine, model, anchor, parameters
     ("model-mlp", "architecture", "candidate", 1.45, 0.493, "mlp", True, 780_000, 19, "InfoNCE (raw, τ 0.07)"),
 ]  # fmt: skip
 UNDER_TRAINED = {"model-mamba", "option-2-tau-0.15"}
+NAMES = {"gru": "GRU", "amn": "AMN", "lstm": "LSTM", "transformer": "Transformer", "mamba": "Mamba-2", "mlp": "MLP"}
 random = np.random.default_rng(2)
 sizes = random.integers(20, 140, DOCUMENTS)
 owner = np.repeat(np.arange(DOCUMENTS), sizes)
@@ -60,7 +61,8 @@ def ranks_at(location: float | None) -> np.ndarray:
     """Draw one rank per window."""
     if location is None:
         return random.integers(1, POOL + 1, len(owner))
-    noise = of_document + of_window + random.normal(0, 0.7, len(owner))
+    taste = random.normal(0, 0.3, DOCUMENTS)[owner]
+    noise = of_document + of_window + taste + random.normal(0, 0.7, len(owner))
     return np.clip(np.ceil(np.exp(location + noise * (location > 0))), 1, POOL).astype(int)
 
 
@@ -84,7 +86,7 @@ def metrics(ranks: np.ndarray, cosine: float | None, search: float | None) -> di
     found: dict = {f"R@{k}": interval(hits[k]) for k in (1, 5, 10, 20)}
     found |= {"Contain@50": interval(hits[50]), "Eff@5": interval(hits[5], hits[50]), "MRR": interval(1 / ranks)}
     found |= {"nDCG@10": interval(gain), "median rank": {"value": float(np.median(ranks)), "low": None, "high": None}}
-    edge = None if cosine is None else {"value": cosine, "low": round(cosine - 0.011, 5), "high": round(cosine + 0.011, 5)}
+    edge = None if cosine is None else {"value": cosine, "low": round(cosine - 0.011, 5), "high": min(1.0, round(cosine + 0.011, 5))}
     bare = {"low": None, "high": None}
     found |= {"cosine": edge, "search_p95_ms": None if search is None else {"value": search, **bare}}
     return found | {"total_p95_ms": None if search is None else {"value": round(search + 1.3, 3), **bare}}
@@ -102,7 +104,7 @@ def paired(ranks: np.ndarray, reference: np.ndarray) -> dict:
 
 def curve(level: float, cosine: float, anchored: bool, late: bool) -> list[dict]:
     """A saturating validation curve with a little noise."""
-    start = 0.228 if anchored else 0.004
+    start = 0.383 if anchored else 0.004
     points = []
     for step in range(0, 301, 30):
         done = 1 - np.exp(-step / (220 if late else 70))
@@ -152,7 +154,8 @@ def build() -> dict:
             "best_steps": [270, 300, 240], "seconds": float(seconds * FOLDS), "under_trained": late, "batch_size": 512,
             "curves": [curve(float(level), cosine, anchored, late) for level in levels],
         }  # fmt: skip
-        row["description"], row["question"] = loss if family == "loss" else f"{model} from the anchor", "Does it help?"
+        row["description"] = loss if family == "loss" else f"{NAMES[model]} from the anchor, under the winning loss"
+        row["question"] = "A question would stand here?"
         row["risk"] = "medium" if intent == "projected" else "low"
         if intent == "projected":
             recall = row["metrics"]["R@5"]["value"]
@@ -162,8 +165,9 @@ def build() -> dict:
             }  # fmt: skip
         options.append(row)
     for row in options:
-        references = ["copy-last", "ar-only"] + ["infonce-projected"] * (row["name"] in ("option-1-raw", "option-3-pure"))
-        row["delta"] = {r: paired(drawn[row["name"]], drawn[r]) for r in references if r != row["name"]}
+        if row["intent"] != "control":
+            others = [name for name in ("copy-last", "ar-only") if name != row["name"]]
+            row["delta"] = {name: paired(drawn[row["name"]], drawn[name]) for name in others}
     return {**header(), "gates": gates(options), "options": options, "files": files()}
 
 
@@ -176,9 +180,10 @@ def header() -> dict:
                    "characters": 3_012_345, "skipped": {"redirect": 99, "too short": 10}},
         "encoder": {"encoder": "made-up-encoder", "dimension": 384, "precision": "bfloat16", "pooling": "mean", "maximum_tokens": 256},
         "pool": POOL, "windows": len(owner), "documents": DOCUMENTS, "folds": FOLDS, "context": 5, "exclude": "context",
-        "seeds": [1], "size": "demo", "blocked": [], "unsafe": False, "winner": "model-gru", "winning_loss": "option-3-pure",
+        "seeds": [1], "size": "demo", "blocked": [], "unsafe": False, "winner": "model-gru",
+        "winning_losses": ["infonce", "infonce", "infonce"], "dropped_windows": {"target repeats its context": 12},
         "machine": {"cpu": "made-up processor", "cores": 2, "memory_gb": 24.0, "python": "3.12.0", "torch": "2.13.0"},
-        "seconds": {"reading and encoding": 80.1, "calibration": 9.5, "training": 151.2, "evaluation": 31.4},
+        "seconds": {"reading and encoding": 80.1, "comparing": 190.7, "of which training": 151.2},
     }  # fmt: skip
 
 
@@ -186,11 +191,11 @@ def gates(options: list[dict]) -> list[dict]:
     """Gates with outcomes that follow from the intervals."""
     row = next(o for o in options if o["name"] == "model-gru")
     asked = [
-        ("phase-1", row["delta"]["ar-only"]["R@5"], 0.10, "ΔR@5 over ar-only ≥ 0.10, or ΔMRR over ar-only ≥ 0.05"),
-        ("contain-50", row["metrics"]["Contain@50"], 0.60, "Contain@50 ≥ 0.60"),
-        ("eff-5", row["metrics"]["Eff@5"], 0.68, "Eff@5 ≥ 0.68"),
-        ("recall-5", row["metrics"]["R@5"], 0.40, "R@5 ≥ 0.40"),
-        ("ship", row["metrics"]["R@5"], 0.30, "R@5 ≥ 0.30 or MRR ≥ 0.20"),
+        ("phase-1", row["delta"]["ar-only"]["R@5"], 0.10, "ΔR@5 over ar-only ≥ 0.1, or ΔMRR over ar-only ≥ 0.05"),
+        ("contain", row["metrics"]["Contain@50"], 0.60, "Contain@50 ≥ 0.6"),
+        ("efficiency", row["metrics"]["Eff@5"], 0.68, "Eff@5 ≥ 0.68"),
+        ("recall", row["metrics"]["R@5"], 0.40, "R@5 ≥ 0.4"),
+        ("ship", row["metrics"]["MRR"], 0.20, "R@5 ≥ 0.3, or MRR ≥ 0.2"),
     ]
     found = [
         {"name": name, "candidate": "model-gru", "value": got["value"], "low": got["low"], "high": got["high"],
@@ -198,18 +203,17 @@ def gates(options: list[dict]) -> list[dict]:
          "outcome": "pass" if got["low"] >= bar else "fail" if got["high"] < bar else "not-enough-evidence"}
         for name, got, bar, text in asked
     ]  # fmt: skip
-    latency = {"name": "search-p95", "candidate": "model-gru", "value": 0.43, "low": None, "high": None, "threshold": 1.45}
-    return [*found, {**latency, "text": "search P95 ≤ 1.45 ms", "outcome": "pass"}]
+    latency = {"name": "latency", "candidate": "model-gru", "value": 0.43, "low": None, "high": None, "threshold": 1.45}
+    return [*found, {**latency, "text": "search_p95_ms ≤ 1.45", "outcome": "not-enough-evidence",
+                    "reason": "too few repetitions for an interval"}]
 
 
 def files() -> list[dict]:
     """Files of the run."""
-    return [
-        {"path": "options/model-gru/fold-0/checkpoint", "what": "weights, settings and model card of fold 0"},
-        {"path": "runs/model-gru.run", "what": "TREC run (score = −rank)"},
-        {"path": "qrels.txt", "what": "TREC qrels"},
-        {"path": "plan.json", "what": "steps per option"},
-    ]
+    names = [name for name, *_ in UNTRAINED + TRAINED]
+    found = [{"path": f"options/{name}/run.trec.gz", "what": f"rankings of {name}"} for name in names]
+    found += [{"path": f"options/{name}/fold-0/checkpoint", "what": f"weights of {name}, first fold"} for name in names[9:]]
+    return [*found, {"path": "qrels.trec", "what": "the passage that followed each window"}]
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
 """Recommendation, what to run meanwhile, next steps: written rules over measured rows.
 
-Each rule says *because* with the row it rests on, and speaks of a lead only where the paired test does.
+Each rule names the row it rests on, and speaks of a lead only where the paired test does.
 """
 
 from __future__ import annotations
 
 from segue.release.report.document import Bullets, Cards, Paragraph, Section
-from segue.release.report.facts import Comparison, Contrast, Row, mapping, number, sequence
+from segue.release.report.facts import Comparison, Contrast, Row, best_on_validation, mapping, number, sequence
 from segue.release.report.gates_table import gates
 from segue.release.report.inline import code
 from segue.release.report.summary import score_line
 from segue.release.report.tables import best_baseline, sentence_of
-from segue.release.report.wording import MILLISECONDS, PERCENT, count, duration, listing
+from segue.release.report.wording import MILLISECONDS, PERCENT, count, duration, listing, of_things
 
 RESOLUTION = 0.005
 """Differences in R@5 below half a point are not worth more documents."""
+ROOM = 0.05
+"""Contain@50 minus R@5 from which a reranker is worth naming."""
 FEW_SEEDS = 3
 
 
@@ -32,18 +34,19 @@ def recommendation_section(comparison: Comparison) -> Section:
 
 
 def meanwhile(comparison: Comparison) -> list[str]:
-    """Serve the leader only if it clearly beats the best baseline and the ship gate does not fail; else the baseline."""
+    """Serve the winner where it clearly beats the best baseline and passes the ship gate, else the baseline."""
     baseline, leader = best_baseline(comparison), comparison.winner
     if baseline is None:
         return []
     contrast = leader.against(baseline) if leader and leader.name != baseline.name else None
     if leader and contrast and contrast.outcome == "better" and _ship_gate(comparison) == "pass":
         return [
-            f"Serve {score_line(leader)}: it is clearly above {code(baseline.name)}, {sentence_of(contrast)}, and passes the ship gate.",
-            f"Keep {code(baseline.name)} as the fallback: it needs no training{_latency(baseline)}.",
+            f"Serve {score_line(leader)}. It passes the ship gate and is clearly above {code(baseline.name)}: "
+            f"{sentence_of(contrast)}.",
+            f"Keep {code(baseline.name)}, the best baseline on validation, as the fallback{_latency(baseline)}.",
         ]
     return [
-        f"Serve {score_line(baseline)}: the best on validation of what needs no training{_latency(baseline)}.",
+        f"Serve {score_line(baseline)}: the best baseline on validation{_latency(baseline)}.",
         *_why_not(comparison, leader, contrast),
         *_below_ship(comparison),
     ]
@@ -62,12 +65,11 @@ def _why_not(comparison: Comparison, leader: Row | None, contrast: Contrast | No
     if leader is None or contrast is None:
         return []
     if contrast.outcome != "better":
-        return [
-            f"Not {code(leader.name)}, because its difference to that is not an established gain: {sentence_of(contrast)}."
-        ]
-    outcome = _ship_gate(comparison)
-    said = {"fail": "fails", "not-enough-evidence": "lacks evidence"}.get(outcome or "", "was not judged")
-    return [f"Not yet {code(leader.name)} ({sentence_of(contrast)}), because the ship gate {said}."]
+        return [f"Not {code(leader.name)}: its difference to that is no established gain, {sentence_of(contrast)}."]
+    said = {"fail": "fails", "not-enough-evidence": "lacks evidence"}.get(
+        _ship_gate(comparison) or "", "was not judged"
+    )
+    return [f"Not yet {code(leader.name)} ({sentence_of(contrast)}): the ship gate {said}."]
 
 
 def _below_ship(comparison: Comparison) -> list[str]:
@@ -81,13 +83,21 @@ def short_term(comparison: Comparison) -> list[str]:
     advice = [found for found in (_loss_advice(comparison), _projection_advice(comparison)) if found]
     late = [code(row.name) for row in comparison.candidates if row.under_trained]
     if late:
-        advice.append(f"Train {listing(late)} longer before ruling anything out: they had not flattened on validation.")
+        verb = "it" if len(late) == 1 else "any of them"
+        advice.append(f"Train {listing(late)} longer before ruling {verb} out: validation had not flattened.")
     return advice
 
 
-def _loss_advice(comparison: Comparison) -> str:
+def best_loss(comparison: Comparison) -> Row | None:
+    """The candidate among the losses that did best on validation, trained with the recipe's architecture."""
     reference = comparison.measured("ar-only")
-    best = comparison.measured(str(comparison.data.get("winning_loss")))
+    model = reference.training.get("model") if reference else None
+    rows = [row for row in comparison.candidates if row.family == "loss" and row.training.get("model") == model]
+    return best_on_validation(rows)
+
+
+def _loss_advice(comparison: Comparison) -> str:
+    reference, best = comparison.measured("ar-only"), best_loss(comparison)
     if reference is None or best is None:
         return ""
     if best.name == reference.name:
@@ -95,12 +105,10 @@ def _loss_advice(comparison: Comparison) -> str:
     contrast = best.against(reference)
     if contrast is None:
         return ""
+    differs = f"{sentence_of(contrast)} in R@5 against {code('ar-only')}"
     if contrast.outcome == "better":
-        return f"Replace the cosine loss by that of {code(best.name)}: {sentence_of(contrast)} in R@5 against {code('ar-only')}."
-    return (
-        f"Do not change the loss on this evidence: {code(best.name)}, the best of the losses on validation, differs "
-        f"from {code('ar-only')} by {sentence_of(contrast)} in R@5."
-    )
+        return f"Replace the cosine loss by that of {code(best.name)}, the best of the losses on validation: {differs}."
+    return f"Do not change the loss on this evidence: {code(best.name)}, the best on validation, has {differs}."
 
 
 def _projection_advice(comparison: Comparison) -> str:
@@ -109,7 +117,10 @@ def _projection_advice(comparison: Comparison) -> str:
     if contrast is None or contrast.outcome == "undecided":
         return ""
     verb = "Drop" if contrast.outcome == "better" else "Keep"
-    return f"{verb} the projection head: {code('option-1-raw')} against {code('infonce-projected')} is {sentence_of(contrast)} in R@5."
+    return (
+        f"{verb} the projection head: {code('option-1-raw')} has {sentence_of(contrast)} in R@5 against "
+        f"{code('infonce-projected')}."
+    )
 
 
 def medium_term(comparison: Comparison) -> list[str]:
@@ -117,9 +128,8 @@ def medium_term(comparison: Comparison) -> list[str]:
     leader = comparison.leader
     if leader is None:
         return []
-    return [
-        found for found in (_architecture_advice(comparison), _cheaper(comparison, leader), _rerank(leader)) if found
-    ]
+    advice = (_architecture_advice(comparison), _cheaper(comparison, leader), _rerank(leader))
+    return [found for found in advice if found]
 
 
 def _architecture_advice(comparison: Comparison) -> str:
@@ -127,14 +137,19 @@ def _architecture_advice(comparison: Comparison) -> str:
     rows = [row for row in comparison.candidates if row.family == "architecture"]
     if reference is None or not rows:
         return ""
-    better = [code(row.name) for row in rows if (found := row.against(reference)) and found.outcome == "better"]
+    better = [row for row in rows if (found := row.against(reference)) and found.outcome == "better"]
     if not better:
-        return f"No anchored architecture clearly beats {code('copy-last')} yet: a larger one is not the next step on this evidence."
-    return f"Go on with {listing(better, 'or')}: clearly above {code('copy-last')} in R@5, where {len(rows) - len(better)} of {len(rows)} architectures are not."
+        return (
+            f"No anchored architecture clearly beats {code('copy-last')}: a larger one is not the next step on this "
+            "evidence."
+        )
+    names = listing([code(row.name) for row in better], "or")
+    others = f"; the other {len(rows) - len(better)} are not" if len(better) < len(rows) else ""
+    return f"Go on with {names}: clearly above {code('copy-last')} in R@5{others}."
 
 
 def _cheaper(comparison: Comparison, leader: Row) -> str:
-    """Name the cheapest architecture that the test cannot tell from the leader."""
+    """Name the cheapest architecture whose interval overlaps the leader's, where it saves a fifth or more."""
     spent = number(leader.training.get("seconds"))
     alike = [
         (seconds, row)
@@ -149,26 +164,28 @@ def _cheaper(comparison: Comparison, leader: Row) -> str:
     seconds, row = min(alike, key=lambda pair: pair[0])
     if row.name == leader.name or seconds > 0.8 * spent:
         return ""
-    return f"{code(row.name)} trained in {duration(seconds)} against {duration(spent)} and is not told apart from {code(leader.name)} here: try it where cost matters."
+    return (
+        f"{code(row.name)} trained in {duration(seconds)} against {duration(spent)}, and its interval overlaps that of "
+        f"{code(leader.name)}: try it where cost matters."
+    )
 
 
 def _rerank(leader: Row) -> str:
     found, contained = leader.value("R@5"), leader.value("Contain@50")
-    if found is None or contained is None or contained - found < 0.05:
+    if found is None or contained is None or contained - found < ROOM:
         return ""
     return (
-        f"Rerank: the first 50 answers of {code(leader.name)} hold the target in {PERCENT.number(contained)} % of windows, "
-        f"the first five in {PERCENT.number(found)} %. The {PERCENT.number(contained - found)} points between are the most a reranker of 50 can add to R@5."
+        f"Rerank: the first 50 answers of {code(leader.name)} hold the target in {PERCENT.number(contained)} % of "
+        f"windows, the first five in {PERCENT.number(found)} %; the {PERCENT.number(contained - found)} points between "
+        "are the most that a reranker of 50 can add to R@5."
     )
 
 
 def long_term(comparison: Comparison) -> list[str]:
     """What would make the claims firmer: documents, seeds, sizes, fresh text."""
     steps = (_documents(comparison), _seeds(comparison), _sizes(comparison))
-    fresh = (
-        f"Score the chosen run on fresh documents before shipping: {code('segue evaluate RUN --corpus fresh.toml')}."
-    )
-    return [*(step for step in steps if step), fresh]
+    command = code("segue evaluate RUN --corpus fresh.toml")
+    return [*(step for step in steps if step), f"Score the chosen run on fresh documents before shipping: {command}."]
 
 
 def _documents(comparison: Comparison) -> str:
@@ -179,12 +196,13 @@ def _documents(comparison: Comparison) -> str:
         return ""
     difference = contrast.difference
     if difference.low is None or difference.high is None or abs(difference.value) < RESOLUTION:
-        return f"Measure on more than {count(documents)} test documents: the difference to {code('copy-last')} is undecided."
+        return f"Measure on more than {count(documents)} test documents: the difference to {code('copy-last')} is open."
     half = (difference.high - difference.low) / 2
     needed = max(documents * (half / abs(difference.value)) ** 2, 1.2 * documents)
     return (
-        f"Measure on more documents: a difference to {code('copy-last')} of the size seen ({sentence_of(contrast)}) would need about "
-        f"{count(round(needed, -1))} test documents instead of {count(documents)}, as intervals shrink with the square root."
+        f"Measure on more documents: to establish a difference to {code('copy-last')} of the size seen "
+        f"({sentence_of(contrast)}) takes about {count(round(needed, -1))} test documents instead of "
+        f"{count(documents)}, as intervals shrink with the square root."
     )
 
 
@@ -193,7 +211,7 @@ def _seeds(comparison: Comparison) -> str:
     if not comparison.trained or not 0 < seeds < FEW_SEEDS:
         return ""
     had = "one training seed" if seeds == 1 else f"{seeds} training seeds"
-    return f"Repeat with at least {FEW_SEEDS} seeds: these rows rest on {had}, which speaks for these weights, not for the method."
+    return f"Repeat with at least {FEW_SEEDS} seeds: {had} speaks for these weights, not for the method."
 
 
 def _sizes(comparison: Comparison) -> str:
@@ -211,15 +229,15 @@ def next_steps_section(comparison: Comparison) -> Section:
     broken = [code(row.name) for row in comparison.rows if row.status in ("failed", "skipped")]
     steps = []
     if late:
-        steps.append(
-            f"Give the triage more time (a larger {code('[triage] budget_minutes')}, a new {code('--out')}): {len(late)} options stopped early."
-        )
+        more = f"a larger {code('[triage] budget_minutes')}, a new {code('--out')}"
+        steps.append(f"Give the triage more time ({more}): {of_things(len(late), 'option')} stopped early.")
     if broken:
         steps.append(
-            f"Mend what kept {listing(broken)} from running (reasons in the table of options), and run the triage again: done options are read back."
+            f"Mend what kept {listing(broken)} from running (reasons in the table of options) and run the triage "
+            "again: options that are done are read back."
         )
     steps += [
-        f"Look at single windows where the winner and {code('copy-last')} disagree: the TREC runs listed under Files hold both rankings.",
+        f"Look at windows where the winner and {code('copy-last')} disagree: the TREC runs under Files hold both.",
         f"Score on documents that nobody has looked at: {code('segue evaluate RUN --corpus fresh.toml')}.",
         f"Write this report again from the same measurements: {code('segue report RUN')}.",
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from segue.release.report.document import Block, Cell, Column, Section, Table, TableRow, Terms, single
 from segue.release.report.facts import Comparison, mapping, number, sequence
 from segue.release.report.inline import code, plain
-from segue.release.report.wording import DASH, count, duration
+from segue.release.report.wording import DASH, count, duration, of_things
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("Window", "Some consecutive passages of one document (the context) and the passage that followed (the target)."),
@@ -36,28 +38,39 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
 )
 
 
+OWN_FILES = (
+    ("report.html", "this report, one self-contained file"),
+    ("report.md", "the same as Markdown"),
+    ("report_files/", "its plots as SVG"),
+    ("report.json", "the numbers in their public form"),
+    ("triage.json", "all measurements the report is written from"),
+)
+
+
 def files_section(comparison: Comparison) -> Section:
     """What the run left, and this report's own files."""
     entries = [mapping(entry) for entry in sequence(comparison.data.get("files"))]
-    own = [
-        {"path": "report.html", "what": "this report, one self-contained file"},
-        {"path": "report.md", "what": "the same as Markdown"},
-        {"path": "report.json", "what": "the table for programs"},
-        {"path": "triage.json", "what": "all measurements the report is written from"},
+    listed = {str(entry["path"]): str(entry.get("what") or "") for entry in entries if entry.get("path")}
+    own = {
+        path: what for path, what in OWN_FILES if path not in listed and not (comparison.refused and "_files" in path)
+    }
+    rows = [TableRow((Cell(code(path)), Cell(plain(what)))) for path, what in _by_option(comparison, listed | own)]
+    columns = (Column("Path", False), Column("What", False))
+    return Section("files", "Files", (Table("files", "Paths are relative to the run folder.", columns, single(rows)),))
+
+
+def _by_option(comparison: Comparison, files: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Fold files that differ in the option's name alone into one line."""
+    lines: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    names = {row.name for row in comparison.rows}
+    for path, what in files.items():
+        name = next((part for part in path.split("/") if part in names), None)
+        key = (path.replace(f"/{name}/", "/OPTION/"), what.replace(name, "OPTION")) if name else (path, what)
+        lines.setdefault(key, []).append((path, what))
+    return [
+        found[0] if len(found) == 1 else (key[0], f"{key[1]}, for {of_things(len(found), 'option')}")
+        for key, found in lines.items()
     ]
-    paths = {str(entry.get("path")) for entry in entries}
-    entries += [entry for entry in own if entry["path"] not in paths]
-    if any(not comparison.refused and row.metric("R@5") for row in comparison.rows) and "report_files/" not in paths:
-        entries.append({"path": "report_files/", "what": "the plots as SVG"})
-    rows = [
-        TableRow((Cell(code(entry["path"])), Cell(plain(entry.get("what") or ""))))
-        for entry in entries
-        if entry.get("path")
-    ]
-    table = Table(
-        "files", "Paths are relative to the run folder.", (Column("Path", False), Column("What", False)), single(rows)
-    )
-    return Section("files", "Files", (table,))
 
 
 def definitions_section() -> Section:
@@ -72,20 +85,17 @@ def machine_section(comparison: Comparison) -> Section:
 
 
 def seconds_table(comparison: Comparison) -> Table | None:
-    """Time by stage."""
-    spent = {
-        name: value
-        for name, raw in mapping(comparison.data.get("seconds")).items()
-        if (value := number(raw)) is not None
-    }
-    total = sum(spent.values())
+    """Time by stage; entries that begin with *of which* are parts of the one before and add nothing."""
+    record = mapping(comparison.data.get("seconds"))
+    spent = {name: value for name, raw in record.items() if (value := number(raw)) is not None}
+    total = sum(value for name, value in spent.items() if not name.startswith("of which"))
     if total <= 0:
         return None
+    lines = [*spent.items(), ("total", total)]
     rows = [
         TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(f"{100 * value / total:.0f}", sort=value)))
-        for name, value in spent.items()
+        for name, value in lines
     ]
-    rows.append(TableRow((Cell("total"), Cell(duration(total), sort=total), Cell("100", sort=total)), "winner"))
     columns = (Column("Stage", False), Column("Time"), Column("Share", True, "%"))
     return Table("seconds", "Where the time went.", columns, single(rows))
 

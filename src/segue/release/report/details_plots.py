@@ -15,7 +15,7 @@ from segue.release.report.plots import contestants, label_of
 from segue.release.report.svg import STYLE, canvas, colour, tidy, to_svg
 from segue.release.report.wording import PERCENT, SCORE, listing, of_things
 
-PANELS = 4
+PANELS = 5
 """Small multiples side by side."""
 
 
@@ -34,15 +34,15 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     rows = [row for row in comparison.trained if curves(row)]
     if not rows:
         return None
-    lines = math.ceil(len(rows) / PANELS)
+    lines, across = math.ceil(len(rows) / PANELS), min(PANELS, len(rows))
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = canvas(0.6 + 1.75 * lines)
-        grid = figure.subplots(lines, min(PANELS, len(rows)), sharex=True, sharey=True, squeeze=False).ravel()
-        for place, axes in enumerate(grid):
-            if place < len(rows):
-                _panel(axes, rows[place], comparison, first=place == 0)
-            else:
-                axes.set_visible(False)
+        figure = canvas(0.8 + 1.7 * lines)
+        grid = figure.subplots(lines, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for place, row in enumerate(rows):
+            _panel(tidy(grid[place], "y"), row, comparison, first=place == 0)
+            grid[place].tick_params(labelbottom=place + across >= len(rows))
+        for axes in grid[len(rows) :]:
+            axes.set_visible(False)
         figure.supxlabel("optimiser steps", color=colour("soft"), fontsize=11)
         figure.supylabel("validation MRR", color=colour("soft"), fontsize=11)
         svg = to_svg(figure, "curves")
@@ -50,34 +50,43 @@ def curves_figure(comparison: Comparison) -> Figure | None:
 
 
 def _panel(axes: Axes, row: Row, comparison: Comparison, *, first: bool) -> None:
-    tidy(axes, "y")
-    reference = comparison.row("copy-last")
-    level = reference.part("validation", "MRR") if reference else None
+    level = _copying(comparison)
     if level is not None:
         axes.axhline(level, color=colour("soft"), linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-        if first:
-            axes.annotate("copy-last", (0.98, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                          textcoords="offset points", ha="right", va="bottom", fontsize=9, color=colour("soft"))  # fmt: skip
+    if level is not None and first:
+        _note(axes, "copy-last", (0.98, level), "data", colour("soft"))
     for steps, scores in curves(row):
         axes.plot(steps, scores, color=colour(row.family), linewidth=1.4)
         best = max(range(len(scores)), key=scores.__getitem__)
         axes.plot(steps[best], scores[best], "o", color=colour(row.family), markersize=4)
-    name = row.name + (" · under-trained" if row.under_trained else "")
-    axes.set_title(
-        name, loc="left", fontsize=10, color=colour("ink"), fontweight="bold" if row == comparison.winner else "normal"
-    )
+    weight = "bold" if comparison.won(row) else "normal"
+    axes.set_title(label_of(row, comparison), loc="left", fontsize=10, color=colour("ink"), fontweight=weight)
+    if row.under_trained:
+        _note(axes, "under-trained", (0.98, 0.04), "axes fraction", colour("ink"))
+
+
+def _note(axes: Axes, text: str, place: tuple[float, float], vertical: str, shade: str) -> None:
+    """A small remark at the right of a panel."""
+    axes.annotate(
+        text, place, xycoords=("axes fraction", vertical), xytext=(0, 3), textcoords="offset points",
+        ha="right", va="bottom", fontsize=9.5, color=shade,
+    )  # fmt: skip
+
+
+def _copying(comparison: Comparison) -> float | None:
+    """Validation MRR of copy-last."""
+    reference = comparison.row("copy-last")
+    return reference.part("validation", "MRR") if reference else None
 
 
 def _curves_caption(comparison: Comparison, rows: Sequence[Row]) -> str:
-    reference = comparison.row("copy-last")
-    level = reference.part("validation", "MRR") if reference else None
     reached = {row.name: max(max(scores) for _, scores in curves(row)) for row in rows}
-    best = max(reached, key=lambda name: reached[name])
-    text = (
-        f"Validation MRR while training, one line per fold, the dot at the step that was kept. The highest point is {SCORE.number(reached[best])} "
-        f"({code(best)})."
-    )
+    best, level = max(reached, key=lambda name: reached[name]), _copying(comparison)
     late = [code(row.name) for row in rows if row.under_trained]
+    text = (
+        "Validation MRR while training, one line per fold, the dot at the step that was kept. The highest point is "
+        f"{SCORE.number(reached[best])} ({code(best)})."
+    )
     text += f" Dashed: {code('copy-last')} at {SCORE.number(level)}." if level is not None else ""
     return text + (f" Not yet flat at the end: {listing(late)}." if late else "")
 
@@ -102,7 +111,7 @@ def ranks_figure(comparison: Comparison) -> Figure | None:
         axes.set_yticks(range(len(rows)), [label_of(row, comparison) for row in rows])
         for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
             tick.set_color(colour(row.family))
-            tick.set_fontweight("bold" if row == comparison.winner else "normal")
+            tick.set_fontweight("bold" if comparison.won(row) else "normal")
         axes.set(xlim=(0, 100), ylim=(-0.6, len(rows) + 0.5), xlabel="% of windows")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -131,20 +140,17 @@ def _key(axes: Axes, labels: Sequence[str], height: float) -> None:
     """A row of little squares above the bars, in the bars' order."""
     left = 0.0
     for index, label in enumerate(labels):
-        axes.barh(
-            height + 0.15, 1.4, left=left, height=0.42, color=_shade(index)[0], edgecolor=colour("faint"), linewidth=0.5
-        )
-        text = f"rank {label}" if index == 0 else label
-        axes.text(left + 2.0, height + 0.15, text, va="center", fontsize=10, color=colour("soft"))
+        text, middle, edge = f"rank {label}" if index == 0 else label, height + 0.15, colour("faint")
+        axes.barh(middle, 1.4, left=left, height=0.42, color=_shade(index)[0], edgecolor=edge, linewidth=0.5)
+        axes.text(left + 2.0, middle, text, va="center", fontsize=10, color=colour("soft"))
         left += 4.5 + 0.95 * len(text)
 
 
 def _ranks_caption(rows: Sequence[Row]) -> str:
     best = rows[-1]
-    shown = [
-        f"{PERCENT.number(share)} % at rank {plain(label)}"
-        for label, share in histogram(best)
-        if label in ("1", ">1000")
-    ]
-    tail = f": {listing(shown)}" if shown else ""
-    return f"Where the true next passage is ranked, {of_things(len(rows), 'option')} sorted by R@5, best at the top. {code(best.name)}{tail}."
+    ends = [(label, share) for label, share in histogram(best) if label in ("1", ">1000")]
+    shown = listing([f"{PERCENT.number(share)} % at rank {plain(label)}" for label, share in ends])
+    return (
+        f"Where the true next passage is ranked, {of_things(len(rows), 'option')} sorted by R@5, best at the top. "
+        f"{code(best.name)}{f': {shown}' if shown else ''}."
+    )

@@ -170,7 +170,7 @@ class Row:
         return self.intent == "candidate" and self.metric("R@5") is not None
 
     def against(self, other: Row, metric: str = "R@5") -> Contrast | None:
-        """This row minus another: by the paired test on record, turned round if need be, else by both intervals."""
+        """Subtract another row: by the paired test on record, turned round if need be, else by both intervals."""
         for row, reference, sign in ((self, other, 1), (other, self, -1)):
             entry = mapping(mapping(mapping(row.data.get("delta")).get(reference.name)).get(metric))
             found = paired_contrast(entry, sign)
@@ -230,6 +230,10 @@ class Comparison:
         """The candidate that the triage chose on validation."""
         row = self.row(self.data.get("winner"))
         return row if row is not None and row.can_win and not self.refused else None
+
+    def won(self, row: Row) -> bool:
+        """Whether this is the winner's row."""
+        return self.winner is not None and row.name == self.winner.name
 
     @property
     def leader(self) -> Row | None:

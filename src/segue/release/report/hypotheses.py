@@ -1,39 +1,21 @@
 """Hypotheses with their evidence. Each is a written rule over measured rows; a rule without its rows says nothing.
 
-*supported*, *contradicted* or *undecided* follows from a paired test where one is on record, and otherwise from whether
-the two rows' own 95 % intervals touch. The rules are printed with the report.
+*supported*, *contradicted*, *mixed* (one row says this, another that) or *undecided* follows from a paired test where
+one is on record, and otherwise from whether the two rows' own 95 % intervals touch. The rules are printed with the
+report.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from scipy.stats import spearmanr
 
-from segue.release.report.document import Cell, Column, Table, TableRow, Tone, single
-from segue.release.report.facts import Comparison, Contrast, Row
+from segue.release.report.facts import Comparison, Row, sequence
+from segue.release.report.findings import AGREES, MISLEADS, Finding, Verdict, contrasts, majority, shown
 from segue.release.report.inline import code
-from segue.release.report.tables import sentence_of
 from segue.release.report.wording import PERCENT, SCORE, listing, of_things, p_value
-
-Verdict = Literal["supported", "contradicted", "undecided"]
-_VERDICTS: dict[str, Verdict] = {"better": "supported", "worse": "contradicted", "undecided": "undecided"}
-_TONES: dict[Verdict, Tone] = {"supported": "better", "contradicted": "worse", "undecided": "undecided"}
-_SIGNS = {"supported": "▲", "contradicted": "▼", "undecided": "·"}
-MISLEADS, AGREES = 0.0, 0.7
-"""Rank correlations over options at or below which cosine is said to mislead, at or above which it is said not to."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A statement, what was measured about it, and what that says."""
-
-    statement: str
-    evidence: str
-    verdict: Verdict
 
 
 def hypotheses(comparison: Comparison) -> list[Finding]:
@@ -41,74 +23,28 @@ def hypotheses(comparison: Comparison) -> list[Finding]:
     return [finding for rule in RULES if (finding := rule(comparison)) is not None]
 
 
-def hypothesis_table(findings: Sequence[Finding]) -> Table:
-    """Statement, evidence, verdict."""
-    rows = [
-        TableRow(
-            (
-                Cell(finding.statement),
-                Cell(f"{_SIGNS[finding.verdict]} {finding.verdict}", tone=_TONES[finding.verdict]),
-                Cell(finding.evidence),
-            )
-        )
-        for finding in findings
-    ]
-    columns = (
-        Column("Hypothesis", False),
-        Column("Verdict", False),
-        Column("Evidence (R@5 on test unless said)", False),
-    )
-    caption = (
-        "A verdict needs a paired test (interval without 0, adjusted p < 0.05) or, where no pairing is on record, two "
-        f"intervals that do not touch. Cosine: supported at ρ ≤ {MISLEADS:.0f}, contradicted at ρ ≥ {AGREES}."
-    )
-    return Table("hypotheses", caption, columns, single(rows))
-
-
-def _contrasts(comparison: Comparison, pairs: Sequence[tuple[str, str]]) -> list[tuple[Row, Row, Contrast]]:
-    """The pairs of which both rows were measured."""
-    found = []
-    for one, other in pairs:
-        row, reference = comparison.measured(one), comparison.measured(other)
-        contrast = row.against(reference) if row and reference else None
-        if row and reference and contrast:
-            found.append((row, reference, contrast))
-    return found
-
-
-def _shown(found: Sequence[tuple[Row, Row, Contrast]]) -> str:
-    parts = [f"{code(row.name)} − {code(other.name)}: {sentence_of(contrast)}" for row, other, contrast in found]
-    return "; ".join(parts) + "."
-
-
-def _majority(found: Sequence[tuple[Row, Row, Contrast]]) -> Verdict:
-    """Decided when some contrast is and none says the opposite."""
-    outcomes = {contrast.outcome for *_, contrast in found} - {"undecided"}
-    return _VERDICTS[outcomes.pop()] if len(outcomes) == 1 else "undecided"
-
-
 def split_objective(comparison: Comparison) -> Finding | None:
     """The report's own diagnosis: two objectives in two spaces."""
-    found = _contrasts(comparison, [(name, "infonce-projected") for name in ("option-1-raw", "option-3-pure")])
+    found = contrasts(comparison, [(name, "infonce-projected") for name in ("option-1-raw", "option-3-pure")])
     if not found:
         return None
     statement = "The split objective (InfoNCE behind a projection head, AR on the raw vectors) costs recall."
-    return Finding(statement, _shown(found), _majority(found))
+    return Finding(statement, shown(found), majority(found))
 
 
 def contrastive(comparison: Comparison) -> Finding | None:
     """Whether negatives help at all."""
     names = ("infonce-projected", "option-1-raw", "option-3-pure")
-    found = _contrasts(comparison, [(name, "ar-only") for name in names])
+    found = contrasts(comparison, [(name, "ar-only") for name in names])
     statement = "A contrastive term finds more than the cosine loss alone."
-    return Finding(statement, _shown(found), _majority(found)) if found else None
+    return Finding(statement, shown(found), majority(found)) if found else None
 
 
 def ar_term(comparison: Comparison) -> Finding | None:
     """Option 3 against option 1."""
-    found = _contrasts(comparison, [("option-3-pure", "option-1-raw")])
+    found = contrasts(comparison, [("option-3-pure", "option-1-raw")])
     statement = "The AR term hurts: InfoNCE alone finds more than InfoNCE with a little AR."
-    return Finding(statement, _shown(found), _majority(found)) if found else None
+    return Finding(statement, shown(found), majority(found)) if found else None
 
 
 def temperature(comparison: Comparison) -> Finding | None:
@@ -131,7 +67,8 @@ _SWEEPS = (("projected", "infonce-projected"), ("raw", "option-1-raw"))
 
 def _sweep(comparison: Comparison, prefix: str, base: str) -> list[tuple[str, Row]]:
     start = "option-2-tau-" if prefix == "projected" else "option-2-raw-tau-"
-    rows = {"0.07": row for row in [comparison.measured(base)] if row}
+    middle = comparison.measured(base)
+    rows = {"0.07": middle} if middle else {}
     for row in comparison.rows:
         match = re.fullmatch(re.escape(start) + r"(\d+\.\d+)", row.name)
         if match and comparison.measured(row.name):
@@ -168,8 +105,8 @@ def highest_cosine(rows: Sequence[Row]) -> str:
     top = max(rows, key=lambda row: row.value("cosine") or 0.0)
     place = 1 + sum((row.value("R@5") or 0.0) > (top.value("R@5") or 0.0) for row in rows)
     return (
-        f"The highest cosine ({SCORE.number(top.value('cosine'))}, {code(top.name)}) goes with "
-        f"place {place} of {len(rows)} in R@5 ({PERCENT.number(top.value('R@5'))} %)."
+        f"Of {len(rows)} candidates with a cosine, the one with the highest ({SCORE.number(top.value('cosine'))}, "
+        f"{code(top.name)}) has place {place} in R@5 ({PERCENT.number(top.value('R@5'))} %)."
     )
 
 
@@ -179,19 +116,23 @@ def anchor(comparison: Comparison) -> Finding | None:
         (one.name, other.name)
         for one in comparison.trained
         for other in comparison.trained
-        if one.training.get("anchor") is True
-        and other.training.get("anchor") is False
-        and all(one.training.get(key) == other.training.get(key) for key in ("model", "loss"))
+        if one.training.get("anchor") is True and other.training.get("anchor") is False and _alike(one, other)
     ]
-    found = _contrasts(comparison, pairs)
+    found = contrasts(comparison, pairs)
     statement = "The anchor matters: starting from copying finds more than starting from nothing."
-    return Finding(statement, _shown(found), _majority(found)) if found else None
+    return Finding(statement, shown(found), majority(found)) if found else None
+
+
+def _alike(anchored: Row, bare: Row) -> bool:
+    """Whether both have one architecture, and the bare one's loss is among those the anchored one had on its folds."""
+    losses = sequence(anchored.training.get("losses")) or [anchored.training.get("loss")]
+    return anchored.training.get("model") == bare.training.get("model") and bare.training.get("loss") in losses
 
 
 def beyond_copying(comparison: Comparison) -> Finding | None:
     """Every trained candidate against copy-last."""
     names = [row.name for row in comparison.trained if row.intent == "candidate"]
-    found = _contrasts(comparison, [(name, "copy-last") for name in names])
+    found = contrasts(comparison, [(name, "copy-last") for name in names])
     if not found:
         return None
     outcome = {
@@ -200,22 +141,23 @@ def beyond_copying(comparison: Comparison) -> Finding | None:
     counts = [f"{len(names)} {word}" for word, names in outcome.items() if names]
     top = max(found, key=lambda entry: entry[2].difference.value)
     verdict: Verdict = "supported" if outcome["better"] else "contradicted" if not outcome["undecided"] else "undecided"
-    evidence = f"Of {of_things(len(found), 'trained candidate')} against {code('copy-last')}: {listing(counts)}. Largest: {_shown([top])}"
+    evidence = f"Of {of_things(len(found), 'trained candidate')} against {code('copy-last')}: {listing(counts)}. "
+    evidence += f"The largest difference: {shown([top])}"
     return Finding("Training adds something that copying the last passage does not have.", evidence, verdict)
 
 
 def recency(comparison: Comparison) -> Finding | None:
     """Earlier passages, without learning."""
-    found = _contrasts(comparison, [(name, "copy-last") for name in ("mean", "exp-mean")])
+    found = contrasts(comparison, [(name, "copy-last") for name in ("mean", "exp-mean")])
     statement = "Passages before the last one help even without learning."
-    return Finding(statement, _shown(found), _majority(found)) if found else None
+    return Finding(statement, shown(found), majority(found)) if found else None
 
 
 def words(comparison: Comparison) -> Finding | None:
     """Lexical against dense."""
-    found = _contrasts(comparison, [("bm25", "copy-last"), ("bm25-context", "copy-last")])
+    found = contrasts(comparison, [("bm25", "copy-last"), ("bm25-context", "copy-last")])
     statement = "Shared words find the next passage better than embeddings do."
-    return Finding(statement, _shown(found), _majority(found)) if found else None
+    return Finding(statement, shown(found), majority(found)) if found else None
 
 
 def architecture(comparison: Comparison) -> Finding | None:
@@ -225,9 +167,9 @@ def architecture(comparison: Comparison) -> Finding | None:
         return None
     ranked = sorted(rows, key=lambda row: -(row.value("R@5") or 0.0))
     decided = _apart(rows)
-    shown = ", ".join(f"{code(row.name)} {PERCENT.sentence(row.metric('R@5'))}" for row in (ranked[0], ranked[-1]))
+    ends = ", ".join(f"{code(row.name)} {PERCENT.sentence(row.metric('R@5'))}" for row in (ranked[0], ranked[-1]))
     note = "some intervals do not touch" if decided else "no two of them can be told apart"
-    evidence = f"Best and last of {len(rows)}: {shown}; {note}."
+    evidence = f"Best and last of {len(rows)}: {ends}; {note}."
     return Finding("The architecture decides.", evidence, "supported" if decided else "undecided")
 
 

@@ -49,7 +49,7 @@ CHECKS: dict[str, tuple[str, str]] = {
         "serve the space the loss was computed in, or declare the row projected",
     ),
     "SG111": ("Is the query really a prediction?", "query with the predictor's output; declare an oracle as control"),
-    "SG112": ("Is this the model that was trained?", "load the checkpoint with the code and settings it was saved with"),
+    "SG112": ("Is this the model that was trained?", "load the checkpoint with the code and settings it came with"),
     "SG113": (
         "Does the approximate index find what the exact one finds?",
         "search more lists or raise k_factor until recall@50 is at least 0.98, or search exactly",

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
+Point = tuple[float, float]
 
 _ANGLES = np.deg2rad([0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240])
 _DISTANCES = (7.0, 14.0, 24.0, 38.0, 55.0, 75.0)
@@ -39,9 +40,7 @@ def _first(pile: list[float]) -> float:
     return pile[0] / pile[1]
 
 
-def place_labels(
-    points: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], bounds: Box, *, radius: float = 5.0
-) -> list[Box]:
+def place_labels(points: Sequence[Point], sizes: Sequence[Point], bounds: Box, *, radius: float = 5.0) -> list[Box]:
     """Find a box for each point's label: near it, inside ``bounds``, over no point and no other label.
 
     Crowded points choose first; where nothing is free the least covered place is taken.
@@ -62,12 +61,12 @@ def place_labels(
     return [placed[index] for index in range(len(points))]
 
 
-def _crowding(points: Sequence[tuple[float, float]], index: int) -> float:
+def _crowding(points: Sequence[Point], index: int) -> float:
     x, y = points[index]
     return sum(1.0 / (1.0 + np.hypot(x - a, y - b)) for i, (a, b) in enumerate(points) if i != index)
 
 
-def _around(point: tuple[float, float], size: tuple[float, float], radius: float) -> list[Box]:
+def _around(point: Point, size: Point, radius: float) -> list[Box]:
     """Boxes around a point, near ones first."""
     boxes = []
     for distance, angle in itertools.product(_DISTANCES, _ANGLES):

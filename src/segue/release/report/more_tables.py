@@ -21,12 +21,14 @@ def drop_table(comparison: Comparison) -> Table | None:
         return TableRow((name_cell(row), *cells), style(comparison, row), tags(comparison, row))
 
     groups = grouped(comparison, line)
-    heads = [
-        Column(head, True, UNITS.get(name, ""))
-        for name in metrics
-        for head in (f"{name} validation", f"{name} test", f"Δ{name}")
-    ]
+    heads = [column for name in metrics for column in _drop_columns(name)]
     return Table("drop", _drop_caption(), (Column("Option", False), *heads), groups) if groups else None
+
+
+def _drop_columns(name: str) -> list[Column]:
+    unit = UNITS.get(name, "")
+    values = [Column(f"{name} {part}", True, unit) for part in ("validation", "test")]
+    return [*values, Column(f"Δ{name}", True, "points" if unit else "")]
 
 
 def _drop_caption() -> str:
@@ -60,7 +62,8 @@ def compatibility_table(comparison: Comparison) -> Table | None:
         columns += [Column(f"{space}: matched"), Column("random"), Column("gap"), Column("R@5", True, "%")]
     caption = (
         "Cosine of prediction and target (matched) beside that of prediction and a random passage (random): only the "
-        "gap between the two says something about a space. R@5 is measured by searching in that space."
+        "gap between the two says something about a space. R@5 is that of searching in that space. All on validation "
+        "documents."
     )
     return Table("compatibility", caption, tuple(columns), (Group("", tuple(lines)),)) if lines else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segue.release.report.document import Cell, Column, Table, TableRow, Tone
 from segue.release.report.facts import Comparison, Row, number, sequence
-from segue.release.report.inline import plain
+from segue.release.report.inline import code, plain
 from segue.release.report.tables import REFERENCES, grouped, name_cell, style, tags
 from segue.release.report.wording import DASH, SCALES, count, duration, magnitude
 
@@ -23,7 +23,7 @@ def option_table(comparison: Comparison) -> Table | None:
     shown = [name for name in REFERENCES if comparison.measured(name)]
     columns = [Column("Option", False), Column("What it does, what it answers", False), Column("Parameters")]
     columns += [Column("Steps"), Column("Training"), Column("Risk", False)]
-    columns += [Column(f"R@5 against {name}", False) for name in shown] + [Column("Status", False)]
+    columns += [Column(f"R@5 against {code(name)}", False) for name in shown] + [Column("Status", False)]
     caption = (
         "Outcomes by the paired test in R@5 over documents, Holm-adjusted; “undecided” is a difference that this many "
         "documents cannot show. Training time is the sum over folds, steps are those of one fold."

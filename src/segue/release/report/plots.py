@@ -13,7 +13,7 @@ from segue.release.report.document import Figure
 from segue.release.report.facts import Comparison, Row, mapping, number, sequence
 from segue.release.report.hypotheses import highest_cosine
 from segue.release.report.inline import code
-from segue.release.report.labels import place_labels, spread
+from segue.release.report.labels import Box, Point, place_labels, spread
 from segue.release.report.svg import STYLE, canvas, colour, tidy, to_svg
 from segue.release.report.wording import PERCENT, count, of_things
 
@@ -27,8 +27,7 @@ def contestants(comparison: Comparison) -> list[Row]:
 
 def label_of(row: Row, comparison: Comparison) -> str:
     """The name with the two marks that plots share."""
-    winner = comparison.winner is not None and row.name == comparison.winner.name
-    return f"{'★ ' if winner else ''}{row.name}{' (projected)' if row.intent == 'projected' else ''}"
+    return f"{'★ ' if comparison.won(row) else ''}{row.name}{' (projected)' if row.intent == 'projected' else ''}"
 
 
 def intervals_figure(comparison: Comparison) -> Figure | None:
@@ -40,7 +39,7 @@ def intervals_figure(comparison: Comparison) -> Figure | None:
         figure = canvas(1.0 + 0.3 * len(rows))
         axes = tidy(figure.subplots(), "x")
         for place, row in enumerate(rows):
-            _whisker(axes, row, place, bold=row is comparison.winner or row == comparison.winner)
+            _whisker(axes, row, place, bold=comparison.won(row))
         _copy_line(axes, comparison, len(rows))
         _name_axis(axes, rows, comparison)
         axes.set_xlabel("R@5, % of windows, with 95 % interval over documents")
@@ -54,25 +53,21 @@ def _whisker(axes: Axes, row: Row, place: int, *, bold: bool) -> None:
     assert found is not None
     if found.low is not None and found.high is not None:
         axes.plot([100 * found.low, 100 * found.high], [place, place], color=shade, linewidth=3 if bold else 1.6)
-    hollow = row.intent != "candidate"
-    axes.plot(
-        100 * found.value,
-        place,
-        "o",
-        color=shade,
-        markersize=9 if bold else 6.5,
-        markerfacecolor=colour("paper") if hollow else shade,
-    )
+    axes.plot(100 * found.value, place, "o", color=shade, markersize=9 if bold else 6.5, markerfacecolor=fill_of(row))
+
+
+def fill_of(row: Row) -> str:
+    """Marks of rows that cannot win are hollow."""
+    return colour(row.family) if row.intent == "candidate" else colour("paper")
 
 
 def _copy_line(axes: Axes, comparison: Comparison, top: int) -> None:
     reference = comparison.measured("copy-last")
-    if reference is not None:
-        value = 100 * (reference.value("R@5") or 0.0)
-        axes.axvline(value, color=colour("ink"), linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
-        axes.annotate(
-            f"copy-last {value:.1f}", (value, top - 0.35), color=colour("ink"), ha="center", va="bottom", fontsize=10
-        )
+    if reference is None:
+        return
+    value, ink = 100 * (reference.value("R@5") or 0.0), colour("ink")
+    axes.vlines(value, -0.6, top - 0.45, color=ink, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
+    axes.annotate(f"copy-last {value:.1f}", (value, top - 0.4), color=ink, ha="center", va="bottom", fontsize=10)
 
 
 def _name_axis(axes: Axes, rows: Sequence[Row], comparison: Comparison) -> None:
@@ -80,7 +75,7 @@ def _name_axis(axes: Axes, rows: Sequence[Row], comparison: Comparison) -> None:
     axes.set_yticks(range(len(rows)), [label_of(row, comparison) for row in rows])
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_color(colour(row.family))
-        tick.set_fontweight("bold" if comparison.winner == row else "normal")
+        tick.set_fontweight("bold" if comparison.won(row) else "normal")
     axes.set_ylim(-0.6, len(rows) + 0.3)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -105,12 +100,14 @@ def _intervals_caption(comparison: Comparison, rows: Sequence[Row]) -> str:
     reference, best, last = comparison.measured("copy-last"), rows[-1], rows[0]
     text = (
         f"R@5 of {of_things(len(rows), 'option')}: from {PERCENT.number(last.value('R@5'))} % ({code(last.name)}) to "
-        f"{PERCENT.sentence(best.metric('R@5'))} ({code(best.name)})."
+        f"{PERCENT.sentence(best.metric('R@5'))} ({code(best.name)}). Whiskers are each row’s own 95 % interval; "
+        "differences are judged by the paired test, not by overlap. Hollow: cannot win."
     )
     if reference is None:
         return text
     above = sum((row.value("R@5") or 0) > (reference.value("R@5") or 0) for row in rows)
-    return f"{text} The dashed line is {code('copy-last')}; {above or 'none'} of the points {'lies' if above <= 1 else 'lie'} to its right. Whiskers are the rows’ own intervals: differences are judged by the paired test, not by their overlap."
+    verb = "lies" if above == 1 else "lie"
+    return f"{text} Dashed: {code('copy-last')}; {above or 'none'} of the points {verb} to its right."
 
 
 def recall_figure(comparison: Comparison) -> Figure | None:
@@ -138,10 +135,9 @@ def recall_figure(comparison: Comparison) -> Figure | None:
 def recall_curve(row: Row) -> tuple[list[float], list[float]]:
     """The points (k, recall in per cent) that are on record."""
     record = mapping(row.data.get("recall_curve"))
-    pairs = [
-        (number(k), number(v)) for k, v in zip(sequence(record.get("k")), sequence(record.get("value")), strict=False)
-    ]
-    kept = [(k, 100 * v) for k, v in pairs if k is not None and v is not None and k > 0]
+    pairs = zip(sequence(record.get("k")), sequence(record.get("value")), strict=False)
+    numbers = [(number(k), number(value)) for k, value in pairs]
+    kept = [(k, 100 * value) for k, value in numbers if k is not None and value is not None and k > 0]
     return [k for k, _ in kept], [v for _, v in kept]
 
 
@@ -189,11 +185,7 @@ def _recall_caption(comparison: Comparison) -> str:
         parts += [f"{code(row.name)} {', '.join(shown)}"] if shown else []
     grey = sum(_highlighted(row, comparison) == "field" and len(recall_curve(row)[0]) > 1 for row in comparison.rows)
     field = f" Grey: the other {of_things(grey, 'option')}; dashed: controls." if grey else ""
-    return (
-        f"Recall against the number of answers looked at: {'; '.join(parts)}.{field}"
-        if parts
-        else f"Recall against k.{field}"
-    )
+    return f"Recall against the number of answers looked at: {'; '.join(parts)}.{field}" if parts else field.strip()
 
 
 def scatter_figure(comparison: Comparison) -> Figure | None:
@@ -207,21 +199,15 @@ def scatter_figure(comparison: Comparison) -> Figure | None:
         xs = [row.value("cosine") or 0.0 for row in rows]
         ys = [100 * (row.value("R@5") or 0.0) for row in rows]
         for row, x, y in zip(rows, xs, ys, strict=True):
-            hollow = row.intent != "candidate"
-            axes.plot(
-                x,
-                y,
-                "o",
-                markersize=8,
-                color=colour(row.family),
-                markerfacecolor=colour("paper") if hollow else colour(row.family),
-            )
+            axes.plot(x, y, "o", markersize=8, color=colour(row.family), markerfacecolor=fill_of(row))
         axes.margins(0.12, 0.1)
         axes.set(xlabel="mean cosine of query and target", ylabel="R@5, % of windows")
         figure.draw_without_rendering()
         _scatter_labels(axes, rows, list(zip(xs, ys, strict=True)), comparison)
         svg = to_svg(figure, "scatter")
-    caption = f"Cosine to the target against R@5, {of_things(len(rows), 'option')}. {highest_cosine(rows)}"
+    candidates = [row for row in rows if row.can_win]
+    caption = f"Cosine to the target against R@5, {of_things(len(rows), 'option')}; hollow: cannot win."
+    caption += f" {highest_cosine(candidates)}" if len(candidates) > 2 else ""
     return Figure("scatter", svg, caption, "Cosine against R@5 over the options")
 
 
@@ -230,14 +216,23 @@ def _scatter_labels(
 ) -> None:
     pixels = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
     texts = [label_of(row, comparison) for row in rows]
-    sizes = [(6.3 * len(text) + 4, 13.0) for text in texts]
+    sizes = [(6.3 * len(text) + 2, 13.0) for text in texts]
     box = axes.get_window_extent()
     boxes = place_labels(pixels, sizes, (box.x0 + 4, box.y0 + 4, box.x1, box.y1))
-    inverse = axes.transData.inverted()
-    for row, text, point, (left, bottom, right, top) in zip(rows, texts, points, boxes, strict=True):
-        middle = tuple(float(part) for part in inverse.transform(((left + right) / 2, (bottom + top) / 2)))
-        axes.annotate(
-            text, xy=point, xytext=middle, ha="center", va="center", fontsize=10.5, color=colour(row.family),
-            fontweight="bold" if row == comparison.winner else "normal",
-            arrowprops={"arrowstyle": "-", "color": colour("faint"), "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4},
-        )  # fmt: skip
+    for row, text, pixel, label in zip(rows, texts, pixels, boxes, strict=True):
+        _scatter_label(axes, text, pixel, label, shade=colour(row.family), bold=comparison.won(row))
+
+
+def _scatter_label(axes: Axes, text: str, pixel: Point, box: Box, *, shade: str, bold: bool) -> None:
+    """Write a label into its box, held at the side that faces its point, with a line where the two are apart."""
+    left, bottom, right, top = box
+    side = "left" if left > pixel[0] else "right" if right < pixel[0] else "center"
+    x = {"left": left, "right": right, "center": (left + right) / 2}[side]
+    y = (bottom + top) / 2
+    gap = float(np.hypot(min(max(pixel[0], left), right) - pixel[0], min(max(pixel[1], bottom), top) - pixel[1]))
+    line = {"arrowstyle": "-", "color": colour("faint"), "linewidth": 0.8, "shrinkA": 1, "shrinkB": 5}
+    to_data = axes.transData.inverted()
+    axes.annotate(
+        text, xy=tuple(to_data.transform(pixel)), xytext=tuple(to_data.transform((x, y))), ha=side, va="center",
+        fontsize=10.5, color=shade, fontweight="bold" if bold else "normal", arrowprops=line if gap > 14 else None,
+    )  # fmt: skip

@@ -26,7 +26,8 @@ document.querySelectorAll("table").forEach(table => table.querySelectorAll("thea
     table.querySelectorAll("thead th").forEach(other => other.removeAttribute("aria-sort"));
     head.ariaSort = falling ? "descending" : "ascending";
     const value = row => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
-    const compare = (a, b) => isNaN(value(a)) || isNaN(value(b)) ? value(b).localeCompare(value(a)) : value(b) - value(a);
+    const words = (a, b) => isNaN(value(a)) || isNaN(value(b));
+    const compare = (a, b) => words(a, b) ? value(b).localeCompare(value(a)) : value(b) - value(a);
     table.querySelectorAll("tbody").forEach(body => {
       const rows = [...body.rows].filter(row => !row.querySelector("th[colspan]"));
       body.append(...rows.sort((a, b) => falling ? compare(a, b) : compare(b, a)));

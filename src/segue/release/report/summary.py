@@ -15,11 +15,11 @@ def summary_section(comparison: Comparison) -> Section:
     """A handful of sentences; each is left out where its rows were not measured."""
     sentences = (
         headline(comparison),
-        against_ar_only(comparison),
         procedure(comparison),
         gate_sentence(comparison),
-        ends_of_the_scale(comparison),
+        against_ar_only(comparison),
         cosine(comparison),
+        ends_of_the_scale(comparison),
         under_trained(comparison),
     )
     found = tuple(sentence for sentence in sentences if sentence)
@@ -32,28 +32,27 @@ def headline(comparison: Comparison) -> str:
     leader, reference = comparison.leader, comparison.measured("copy-last")
     if leader is None:
         return "No candidate was measured on validation, so that nothing could be chosen."
-    score = f"{_described(leader)} finds the next passage among its first five answers in {PERCENT.sentence(leader.metric('R@5'))} of cases"
-    if reference is None:
-        return f"{_opening(comparison, leader)} {score}. {code('copy-last')} was not measured beside it."
-    if reference.name == leader.name:
-        return f"{strong('No option is better on validation than copying the last passage.')} {score}."
-    contrast = leader.against(reference)
-    return f"{_opening(comparison, leader)} {score}{_verdict(contrast)}."
-
-
-def _opening(comparison: Comparison, leader: Row) -> str:
-    reference = comparison.measured("copy-last")
-    contrast = leader.against(reference) if reference else None
-    won = comparison.winner is not None
-    if contrast is not None and contrast.outcome != "better":
-        return strong("None of the options clearly beats copying the last passage.") + (
-            " Chosen on validation:" if won else " Best on validation:"
-        )
-    return (
-        f"{strong('The winner is')} {code(leader.name)}{strong('.')} Chosen on validation:"
-        if won
-        else "No winner is named. Best on validation:"
+    score = (
+        f"finds the next passage among its first five answers in {PERCENT.sentence(leader.metric('R@5'))} of windows"
     )
+    if reference is None:
+        return f"{_naming(comparison, leader)} It {score}; {code('copy-last')} was not measured beside it."
+    if reference.name == leader.name:
+        return f"{strong('No option does better on validation than copying the last passage,')} which {score}."
+    contrast = leader.against(reference)
+    return f"{_opening(comparison, leader, contrast)} It {score}{_verdict(contrast)}."
+
+
+def _opening(comparison: Comparison, leader: Row, contrast: Contrast | None) -> str:
+    if contrast is None or contrast.outcome == "better":
+        return _naming(comparison, leader)
+    return f"{strong('No option clearly beats copying the last passage.')} Best on validation: {_described(leader)}."
+
+
+def _naming(comparison: Comparison, leader: Row) -> str:
+    if comparison.winner is None:
+        return f"No winner is named; best on validation is {_described(leader)}."
+    return f"{strong('The winner is')} {_described(leader)}, chosen on validation."
 
 
 def _described(row: Row) -> str:
@@ -65,11 +64,11 @@ def _verdict(contrast: Contrast | None) -> str:
     if contrast is None:
         return ""
     meaning = {
-        "better": "clearly more than copying the last passage",
-        "worse": "clearly less than copying the last passage",
-        "undecided": "a difference to copying the last passage that this many documents do not establish",
+        "better": "clearly more than copying",
+        "worse": "clearly less than copying",
+        "undecided": "a difference that this many documents do not establish",
     }[contrast.outcome]
-    return f": {sentence_of(contrast)} against {code('copy-last')}, {meaning}"
+    return f", {sentence_of(contrast)} against {code('copy-last')}: {meaning}"
 
 
 def against_ar_only(comparison: Comparison) -> str:
@@ -81,11 +80,11 @@ def against_ar_only(comparison: Comparison) -> str:
     contrasts = [(row, contrast) for row in rows if (contrast := row.against(reference)) is not None]
     better = [row for row, contrast in contrasts if contrast.outcome == "better"]
     best, contrast = max(contrasts, key=lambda pair: pair[1].difference.value)
-    start = f"Of {of_things(len(contrasts), 'other loss option')} {len(better) or 'none'} "
     verb = "is" if len(better) <= 1 else "are"
     return (
-        f"{start}{verb} clearly better in R@5 than {code('ar-only')} ({PERCENT.sentence(reference.metric('R@5'))}); "
-        f"the largest difference is {sentence_of(contrast)}, by {code(best.name)}."
+        f"{code('ar-only')} has R@5 {PERCENT.sentence(reference.metric('R@5'))}. Of "
+        f"{of_things(len(contrasts), 'other loss option')} that can win, {len(better) or 'none'} {verb} clearly "
+        f"better; the largest difference is {sentence_of(contrast)}, by {code(best.name)}."
     )
 
 
@@ -93,11 +92,15 @@ def procedure(comparison: Comparison) -> str:
     """With folds, what the choice itself scores."""
     record = mapping(comparison.data.get("procedure"))
     chosen = [str(name) for name in sequence(record.get("chosen"))]
-    if not chosen:
-        return ""
     recall = interval(mapping(record.get("metrics")).get("R@5"))
-    scored = f"; choosing so, R@5 is {PERCENT.sentence(recall)}" if recall else ""
-    return f"Choosing inside each fold takes {listing([code(name) for name in chosen])}{scored}. That is the number to expect of the procedure."
+    if len(chosen) < 2 or recall is None:
+        return ""
+    kinds = {name: chosen.count(name) for name in chosen}
+    names = [f"{code(name)}{f' ({many} folds)' if many > 1 else ''}" for name, many in kinds.items()]
+    return (
+        f"Choosing anew inside each fold takes {listing(names)} and has R@5 {PERCENT.sentence(recall)}: the number to "
+        "expect of the procedure, as no document took part in choosing what it tests."
+    )
 
 
 def ends_of_the_scale(comparison: Comparison) -> str:
@@ -105,7 +108,7 @@ def ends_of_the_scale(comparison: Comparison) -> str:
     oracle, chance = comparison.measured("oracle"), comparison.measured("chance")
     parts = []
     if oracle:
-        parts.append(f"with the true vector as query R@1 is {PERCENT.number(oracle.value('R@1'))} %")
+        parts.append(f"with the true vector as the query R@1 is {PERCENT.number(oracle.value('R@1'))} %")
     if chance:
         parts.append(f"a random order has R@5 {PERCENT.number(chance.value('R@5'))} %")
     return f"Controls: {' and '.join(parts)}." if parts else ""
@@ -114,10 +117,7 @@ def ends_of_the_scale(comparison: Comparison) -> str:
 def cosine(comparison: Comparison) -> str:
     """What selecting by cosine would have chosen."""
     rows = [row for row in comparison.candidates if row.value("cosine") is not None]
-    if len(rows) < 3:
-        return ""
-    rest = "; MRR decides here." if comparison.leader else "."
-    return highest_cosine(rows).removesuffix(".") + rest
+    return highest_cosine(rows) if len(rows) >= 3 else ""
 
 
 def under_trained(comparison: Comparison) -> str:
@@ -125,10 +125,13 @@ def under_trained(comparison: Comparison) -> str:
     names = [code(row.name) for row in comparison.rows if row.under_trained]
     if not names:
         return ""
-    verb = "was" if len(names) == 1 else "were"
-    return f"{listing(names)} {verb} still improving on validation when the plan’s steps ended: under-trained, a lower bound."
+    verb, what = ("was", "it is a lower bound") if len(names) == 1 else ("were", "they are lower bounds")
+    return (
+        f"{listing(names)} {verb} still improving on validation when the planned steps ended (under-trained): {what}."
+    )
 
 
 def score_line(row: Row) -> str:
     """R@5 and MRR of a row, as other sections quote it."""
-    return f"{code(row.name)} (R@5 {PERCENT.sentence(row.metric('R@5'))}, MRR {SCORE.sentence(row.metric('MRR'))})"
+    recall, mrr = PERCENT.sentence(row.metric("R@5")), SCORE.sentence(row.metric("MRR"))
+    return f"{code(row.name)}, R@5 {recall}, MRR {mrr}"

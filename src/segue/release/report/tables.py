@@ -26,8 +26,7 @@ def name_cell(row: Row) -> Cell:
 
 def tags(comparison: Comparison, row: Row) -> tuple[str, ...]:
     """What a reader must know beside the name: the winner, a declared intent, a status other than done."""
-    winner = comparison.winner
-    found = ["winner"] if winner is not None and row.name == winner.name else []
+    found = ["winner"] if comparison.won(row) else []
     found += [INTENT_TAGS[row.intent]] if row.intent in INTENT_TAGS else []
     found += [row.status] if row.status not in ("", "done") else []
     return (*found, "under-trained") if row.under_trained and row.status != "under-trained" else tuple(found)
@@ -35,7 +34,7 @@ def tags(comparison: Comparison, row: Row) -> tuple[str, ...]:
 
 def style(comparison: Comparison, row: Row) -> str:
     """How the line is set apart."""
-    if comparison.winner is not None and row.name == comparison.winner.name:
+    if comparison.won(row):
         return "winner"
     return "control" if row.intent == "control" else ""
 
@@ -62,19 +61,17 @@ def metric_table(comparison: Comparison) -> Table:
         cells += [contrast_cell(row, comparison.row(name), "R@5") for name in shown]
         return TableRow((name_cell(row), *cells), style(comparison, row), tags(comparison, row))
 
-    columns = [Column("Option", False)] + [
-        Column(HEADS.get(name, name), True, UNITS.get(name, "")) for name in HEADLINE
-    ]
-    columns += [Column(f"ΔR@5 {name}", True, "points") for name in shown]
-    return Table("metrics", _metric_caption(comparison), tuple(columns), grouped(comparison, line))
+    columns = [Column("Option", False)]
+    columns += [Column(HEADS.get(name, name), True, UNITS.get(name, "")) for name in HEADLINE]
+    columns += [Column(f"ΔR@5 vs {code(name)}", True, "points") for name in shown]
+    return Table("metrics", METRIC_CAPTION, tuple(columns), grouped(comparison, line))
 
 
-def _metric_caption(comparison: Comparison) -> str:
-    decided = "▲ better, ▼ worse, · undecided by a paired test over documents"
-    return (
-        "Test documents, the whole bank searched. Below each value its 95 % interval over groups of near-duplicate "
-        f"documents; bold: the best candidate of the column; Δ: {decided}."
-    )
+METRIC_CAPTION = (
+    "Test documents, the whole bank searched. Beside each value its 95 % interval over groups of near-duplicate "
+    "documents; bold: the best candidate of the column; Δ: ▲ better, ▼ worse, · undecided by a paired test over "
+    "documents."
+)
 
 
 def best_value(comparison: Comparison, name: str) -> float | None:
@@ -124,15 +121,13 @@ def difference_table(comparison: Comparison) -> Table:
 
     columns = [Column("Option", False)]
     for name, metric in pairs:
-        columns += [Column(f"Δ{metric} {name}", True, "points" if metric == "R@5" else ""), Column("p")]
+        columns += [Column(f"Δ{metric} vs {code(name)}", True, "points" if metric == "R@5" else ""), Column("p")]
     caption = "Option minus reference over the same windows: sign-flipping documents, p-values adjusted by Holm."
     return Table("differences", caption, tuple(columns), grouped(comparison, line))
 
 
 def _p_cell(row: Row, reference: Row | None, metric: str) -> Cell:
-    contrast: Contrast | None = (
-        None if reference is None or reference.name == row.name else row.against(reference, metric)
-    )
+    contrast = None if reference is None or reference.name == row.name else row.against(reference, metric)
     p = None if contrast is None else contrast.p
     text = p_value(p).removeprefix("p").removeprefix(" = ").strip()
     return Cell(text or DASH, sort=p, tone="" if text else "muted")
@@ -149,5 +144,9 @@ def sentence_of(contrast: Contrast, metric: str = "R@5") -> str:
     scale = SCALES[metric]
     value: Interval = contrast.difference
     notes = [note for note in (scale.signed_span(value), p_value(contrast.p)) if note]
-    notes += [] if contrast.paired else ["unpaired"]
+    notes += [] if contrast.paired else [_unpaired_note(contrast)]
     return f"{scale.signed(value.value)}{scale.difference_unit}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _unpaired_note(contrast: Contrast) -> str:
+    return "not paired" if contrast.outcome == "undecided" else "not paired; the two intervals do not touch"

@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from segue.release.report.context import notices
 from segue.release.report.facts import FAMILIES, Comparison, Row
 from segue.release.report.gates_table import gate_sentence
+from segue.release.report.header import notices
 from segue.release.report.inline import to_text
 from segue.release.report.integrity import CHECKS, UNKNOWN
 from segue.release.report.summary import headline
@@ -55,7 +55,7 @@ def _metric_table(comparison: Comparison) -> Table:
 
 
 def _line(comparison: Comparison, row: Row, best: Mapping[str, float | None]) -> list[Text]:
-    won = comparison.winner is not None and row.name == comparison.winner.name
+    won = comparison.won(row)
     style = "bold" if won else "dim" if row.intent == "control" or row.metric("R@5") is None else ""
     marks = {"projected": "ᵖ", "context left in": "ᶜ", "under-trained": "ᵘ"}
     tagged = "".join(marks.get(tag, "") for tag in tags(comparison, row))
@@ -78,7 +78,8 @@ def _difference(comparison: Comparison, row: Row) -> Text:
     contrast = row.against(reference) if reference and row.name != reference.name else None
     if contrast is None or not contrast.paired:
         return Text(DASH, "dim")
-    text = f"{SIGNS[contrast.outcome]} {PERCENT.signed(contrast.difference.value)} {PERCENT.half_width(contrast.difference)}"
+    difference = contrast.difference
+    text = f"{SIGNS[contrast.outcome]} {PERCENT.signed(difference.value)} {PERCENT.half_width(difference)}"
     return Text(text.strip(), COLOURS[contrast.outcome])
 
 
@@ -86,9 +87,8 @@ def summary_lines(triage: Mapping[str, Any]) -> list[str]:
     """What to print below the table: the key to its marks, the winner, the gates; plain text, one item a line."""
     comparison = Comparison(triage)
     if comparison.refused:
-        return [
-            f"Blocked by {', '.join(comparison.blocked)}: the numbers would answer another question than the one asked."
-        ]
+        codes = ", ".join(comparison.blocked)
+        return [f"Blocked by {codes}: the numbers would answer another question than the one asked."]
     lines = [to_text(notice.text) for notice in notices(comparison)]
     lines += [_key(comparison), to_text(headline(comparison)), to_text(gate_sentence(comparison))]
     return [line for line in lines if line]
@@ -100,7 +100,8 @@ def _key(comparison: Comparison) -> str:
         for key, what in (("pool", "candidates"), ("windows", "windows"), ("documents", "test documents"))
         if (value := comparison.amount(key)) is not None
     ]
-    text = f"{', '.join(size)}. Rates in per cent, ± half of the 95 % interval; ▲ better, ▼ worse, · undecided by the paired test"
+    key = "rates in per cent, ± half of the 95 % interval; ▲ better, ▼ worse, · undecided by the paired test"
+    text = ", ".join([*size, key])
     projected = "; ᵖ trained in a projected space" if any(row.intent == "projected" for row in comparison.rows) else ""
     late = "; ᵘ under-trained" if any(row.under_trained for row in comparison.rows) else ""
     return f"{text}{projected}{late}."

@@ -1,0 +1,123 @@
+"""The head of the report: what was measured on what, and what must be read before any number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from segue.release.report.document import Notice
+from segue.release.report.facts import Comparison, mapping, number, sequence
+from segue.release.report.inline import code, plain, strong
+from segue.release.report.wording import DASH, count, listing, of_things
+
+EXCLUDED = {
+    "context": "context excluded from the candidates",
+    "prefix": "all that was read excluded from the candidates",
+    "none": "nothing excluded from the candidates",
+}
+
+
+def facts(comparison: Comparison) -> tuple[tuple[str, str], ...]:
+    """What was measured on what; what is not known is left out."""
+    data = comparison.data
+    found = (
+        ("Corpus", _corpus(mapping(data.get("corpus")))),
+        ("Pool", _things(comparison, "pool", "candidate")),
+        ("Windows", _windows(comparison)),
+        ("Test documents", _documents(comparison)),
+        ("Encoder", _encoder(mapping(data.get("encoder")))),
+        ("Seeds", listing([plain(seed) for seed in sequence(data.get("seeds"))])),
+        ("Model sizes", code(data["size"]) if data.get("size") else ""),
+        ("Measured", _version(data)),
+    )
+    return tuple((name, value) for name, value in found if value)
+
+
+def _things(comparison: Comparison, key: str, thing: str) -> str:
+    value = comparison.amount(key)
+    return "" if value is None else of_things(value, thing)
+
+
+def _counts(record: Mapping[str, Any]) -> str:
+    """Counts with their reasons, zeros left out."""
+    return ", ".join(f"{count(value)} {plain(reason)}" for reason, raw in record.items() if (value := number(raw)))
+
+
+def _corpus(corpus: Mapping[str, Any]) -> str:
+    sizes = [
+        of_things(value, thing)
+        for key, thing in (("documents", "document"), ("passages", "passage"), ("characters", "character"))
+        if (value := number(corpus.get(key))) is not None
+    ]
+    kind = code(corpus["kind"]) if corpus.get("kind") else ""
+    name = plain(corpus.get("name") or "") if corpus.get("name") != corpus.get("kind") else ""
+    parts = [part for part in (" ".join(part for part in (kind, name) if part), listing(sizes)) if part]
+    skipped = _counts(mapping(corpus.get("skipped")))
+    return ": ".join(parts) + (f"; skipped: {skipped}" if skipped else "")
+
+
+def _windows(comparison: Comparison) -> str:
+    context = comparison.amount("context")
+    parts = [_things(comparison, "windows", "window")]
+    parts += [f"{of_things(context, 'passage')} of context"] if context is not None else []
+    parts += [EXCLUDED.get(str(comparison.data.get("exclude")), "")]
+    dropped = _counts(mapping(comparison.data.get("dropped_windows")))
+    return ", ".join(part for part in parts if part) + (f"; dropped: {dropped}" if dropped else "")
+
+
+def _documents(comparison: Comparison) -> str:
+    folds, tested = comparison.amount("folds"), comparison.amount("documents")
+    if tested is None:
+        return ""
+    if folds is not None and folds > 1:
+        return f"{count(tested)}, each tested once in {of_things(folds, 'fold')}"
+    return count(tested) + (", one split" if folds == 1 else "")
+
+
+def _encoder(encoder: Mapping[str, Any]) -> str:
+    dimension, longest = number(encoder.get("dimension")), number(encoder.get("maximum_tokens"))
+    parts = [code(encoder["encoder"])] if encoder.get("encoder") else []
+    parts += [f"{count(dimension)} dimensions"] if dimension is not None else []
+    parts += [f"{plain(encoder['pooling'])} pooling"] if encoder.get("pooling") else []
+    parts += [plain(encoder["precision"])] if encoder.get("precision") else []
+    parts += [f"at most {count(longest)} tokens"] if longest is not None else []
+    return ", ".join(parts) + ("; declared, not verified" if encoder.get("declared") is True else "")
+
+
+def _version(data: Mapping[str, Any]) -> str:
+    parts = [plain(data["created"])] if data.get("created") else []
+    parts += [f"by Segue {plain(data['segue'])}"] if data.get("segue") else []
+    parts += [f"at commit {code(str(data['commit'])[:12])}"] if data.get("commit") else []
+    return ", ".join(parts)
+
+
+def notices(comparison: Comparison) -> tuple[Notice, ...]:
+    """What must be read before any number."""
+    found = (_unsafe(comparison), _small(comparison))
+    return tuple(notice for notice in found if notice is not None)
+
+
+def _unsafe(comparison: Comparison) -> Notice | None:
+    if not comparison.unsafe:
+        return None
+    failed = listing([code(name) for name in comparison.blocked])
+    reason = f"{failed} failed" if failed else "A blocking integrity check was muted or skipped"
+    text = f"{strong('UNSAFE.')} {reason}, and the numbers are printed all the same. Do not quote them."
+    return Notice(text, "fail")
+
+
+def _small(comparison: Comparison) -> Notice | None:
+    size = str(comparison.data.get("size") or "")
+    if size in ("", "full") or comparison.refused:
+        return None
+    return Notice(
+        f"Model sizes are {code(size)}: small enough to be trained in minutes. The rows compare the options with each "
+        "other; they do not say what full sizes would reach.",
+        "muted",
+    )
+
+
+def footer(comparison: Comparison) -> str:
+    """How the report came about."""
+    version = plain(comparison.data.get("segue") or DASH)
+    return f"Segue {version}. Every number and sentence above is written from {code('triage.json')} by fixed rules."
