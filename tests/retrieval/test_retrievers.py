@@ -6,13 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from segue.retrieval.index.exact import ExactIndex
 from worlds import MemoryBank, cycle_world, drift_world, make_bank, noise_world, transition_world, unit
 
 from segue.data.encoders.space import Space
 from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, gather_contexts, make_windows
+from segue.data.windows import WindowSettings, excluded_rows, gather_contexts, make_windows
 from segue.errors import InputError, SpaceError
+from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
     EncoderOnContext,
@@ -98,7 +98,7 @@ def make_retriever(kind: str, bank: MemoryBank, windows: Windows) -> Retriever:
         "exp-mean": ExponentialMean(0.5),
         "ridge": Ridge(np.random.default_rng(1).standard_normal((3 * 16 + 1, 16)).astype(np.float32), 1.0),
         "oracle": Oracle(bank, windows),
-        "encoder-context": EncoderOnContext(HashingEncoder(), bank),
+        "encoder-context": EncoderOnContext(HashingEncoder()),
         "predictor": PredictorQuery(TinyPredictor(linear)),
         "indexed": copy_last,
     }
@@ -187,6 +187,19 @@ def test_contract_catches_the_fault(fault):
     check_retriever(Broken(inner, ""), bank, windows)
     with pytest.raises(AssertionError):
         check_retriever(Broken(inner, fault), bank, windows)
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "bm25"])
+def test_ranks_under_several_exclusions_equal_ranks_under_each(kind):
+    bank = messy_world()
+    windows = all_windows(bank, minimum=1)
+    retriever, excludes = make_retriever(kind, bank, windows), ("context", "none", "prefix")
+    scores = retriever.score(gather_contexts(bank, windows, texts=True))
+    rows = [excluded_rows(bank, windows, exclude) for exclude in excludes]
+    together = scores.ranks_under(retriever.pool, windows.target, excludes=rows)
+    for exclude, ranks in zip(rows, together, strict=True):
+        assert np.array_equal(ranks, scores.ranks(retriever.pool, windows.target, exclude=exclude))
+    assert not np.array_equal(together[0], together[1])
 
 
 def test_copy_last_ranks_equal_a_naive_loop():
@@ -377,12 +390,13 @@ def test_retrievers_that_read_text_say_so_when_contexts_bring_none():
     with pytest.raises(InputError, match="vectors only"):
         Bm25(bank, Pool(bank)).rank(contexts, 3)
     with pytest.raises(InputError, match="vectors only"):
-        EncoderOnContext(HashingEncoder(), bank)(contexts)
+        EncoderOnContext(HashingEncoder())(contexts)
 
 
 def test_encoder_must_share_the_space_of_the_bank():
     bank = dataclasses.replace(drift_world(), space=HashingEncoder(dimension=8).space)
-    with pytest.raises(SpaceError):
+    EncoderOnContext(HashingEncoder(dimension=8), bank)
+    with pytest.raises(SpaceError, match="encoder on the context and the bank"):
         EncoderOnContext(HashingEncoder(dimension=16), bank)
 
 
@@ -398,7 +412,7 @@ def test_encoded_queries_are_remembered_in_memory_and_on_disk(tmp_path):
     windows = all_windows(bank, minimum=1).take(slice(0, 30))
     contexts = gather_contexts(bank, windows, texts=True)
     encoder = HashingEncoder()
-    query = EncoderOnContext(encoder, bank)
+    query = EncoderOnContext(encoder)
 
     def retriever(path, key="k"):
         cache = QueryCache(path, key=key)

@@ -122,19 +122,13 @@ def _judge(
     """Score a batch once and ask for its ranks under every condition."""
     contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
     scores, pool = retriever.score(contexts), retriever.pool
-    declared = contexts.exclude
-
-    def ranks(pool: Pool, exclude: Int[np.ndarray, "batch excluded"]) -> Int[np.ndarray, "batch"]:
-        return scores.ranks(pool, batch.target, exclude=exclude)
-
-    own = ranks(pool, declared)
-    by_pool = {"in-document": _in_document(scores, bank, batch, exclude=declared)}
-    for name, exclude in OTHER_EXCLUSIONS.items():
-        same = exclude == settings.exclude
-        by_pool[name] = own if same else ranks(pool, excluded_rows(bank, batch, exclude))
+    excludes = {name: excluded_rows(bank, batch, exclude) for name, exclude in OTHER_EXCLUSIONS.items()}
+    own, *others = scores.ranks_under(pool, batch.target, excludes=[contexts.exclude, *excludes.values()])
+    by_pool = dict(zip(excludes, others, strict=True))
+    by_pool["in-document"] = _in_document(scores, bank, batch, exclude=contexts.exclude)
     if fresh is not None:
-        by_pool["fresh"] = ranks(fresh, declared)
-    rankings = scores.top(pool, settings.run_depth, exclude=declared)
+        by_pool["fresh"] = scores.ranks(fresh, batch.target, exclude=contexts.exclude)
+    rankings = scores.top(pool, settings.run_depth, exclude=contexts.exclude)
     copying = None
     if scores.queries is not None:
         copying = copying_ratio(scores.queries, bank.gather(batch.target), contexts.vectors, contexts.mask)

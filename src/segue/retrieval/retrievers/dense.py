@@ -6,6 +6,7 @@ The scores of a batch are a [batch, bank] matrix, so batches are kept small enou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -40,6 +41,12 @@ class DenseScores:
     ) -> Int[np.ndarray, "batch"]:
         """Return exact ranks; passages with equal scores (no word in common) stand before the target."""
         return ranks_of_scores(self.values, pool, targets, exclude=exclude)
+
+    def ranks_under(
+        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
+    ) -> list[Int[np.ndarray, "batch"]]:
+        """Return the ranks for each exclusion; the scores are at hand, so each is counted."""
+        return [self.ranks(pool, targets, exclude=exclude) for exclude in excludes]
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
         """Return the best ``k``."""

@@ -26,16 +26,16 @@ class EncoderOnContext:
 
     Args:
         encoder: the bank's encoder.
-        bank: whose space the encoder must share.
+        bank: where given, it must have texts and share the encoder's space.
 
     Raises:
         InputError: the bank has no texts.
         SpaceError: the encoder's space is not the bank's.
     """
 
-    def __init__(self, encoder: Encoder, bank: Bank) -> None:
-        require_texts(bank, "encoder-context")
-        if bank.space is not None:
+    def __init__(self, encoder: Encoder, bank: Bank | None = None) -> None:
+        if bank is not None:
+            require_texts(bank, "encoder-context")
             require_same(encoder.space, bank.space, "the encoder on the context and the bank")
         self._encoder = encoder
 

@@ -6,7 +6,7 @@ costly part, done once), and these answer for any pool. Serving asks ``rank``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -40,6 +40,16 @@ class Scores(Protocol):
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
         """Return the place of each target among all candidates of ``pool``, counted from 1."""
+        ...
+
+    def ranks_under(
+        self,
+        pool: Pool,
+        targets: Int[np.ndarray, "batch"],
+        *,
+        excludes: Sequence[Int[np.ndarray, "batch _"]],
+    ) -> list[Int[np.ndarray, "batch"]]:
+        """Return what ``ranks`` would for each of several exclusions, at less than their price."""
         ...
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:

@@ -5,13 +5,14 @@ Copying baselines, the linear map, the encoder and every learned predictor diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.data.pool import TIE, exact_candidate_scores
 from segue.data.scoring import Pool, target_ranks, top_k
 from segue.retrieval.index import Index
 from segue.retrieval.retrievers.cache import QueryCache
@@ -46,11 +47,40 @@ class VectorScores:
         """Return exact ranks; an approximate index plays no part in them."""
         return target_ranks(self.queries, pool, targets, exclude=exclude)
 
+    def ranks_under(
+        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
+    ) -> list[Int[np.ndarray, "batch"]]:
+        """Return exact ranks for each exclusion after one pass over the bank.
+
+        A rank without some candidates is the rank among all, less those of them that stand before the target.
+        """
+        nothing = np.empty((len(targets), 0), dtype=np.int64)
+        among_all = self.ranks(pool, targets, exclude=nothing)
+        return [among_all - _excluded_before(self.queries, pool, targets, exclude=exclude) for exclude in excludes]
+
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
         """Return the best ``k``, from the index where it holds the pool."""
         if self.index is not None and pool is self.own:
             return self.index.search(self.queries, k, exclude=exclude)
         return top_k(self.queries, pool, k, exclude=exclude)
+
+
+def _excluded_before(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch"]:
+    """Count the excluded candidates with a score above the target's - 1e-6, in the arithmetic of ``target_ranks``."""
+    own = pool.candidates_of(targets)
+    everyone = np.arange(len(targets))
+    line = exact_candidate_scores(queries, pool, query=everyone, candidates=own) - TIE
+    query, candidate = pool.removed_pairs(exclude)
+    others = candidate != own[query]  # the target's own group never leaves
+    query, candidate = query[others], candidate[others]
+    scores = exact_candidate_scores(queries, pool, query=query, candidates=candidate)
+    return np.bincount(query[scores > line[query]], minlength=len(targets))
 
 
 @dataclass(frozen=True)
