@@ -10,7 +10,7 @@ import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +44,7 @@ class EncoderSettings(Settings):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for package.module:Class")
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Text to unit vectors. ``segue.data.encoders.contract.check_encoder`` tells whether yours keeps the contract."""
 

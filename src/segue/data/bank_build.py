@@ -1,0 +1,111 @@
+"""Build a bank from texts: read, cut, encode, write shard by shard; killed at any point, the next build goes on.
+
+How resuming works: the corpus is read and cut again (cheap), and every shard that is already whole is compared with
+what was read by the hash of its texts instead of being encoded again (expensive). So a source that changed in between
+is noticed, and the result is the same, byte for byte, as of an undisturbed build: which texts are encoded together
+depends on the shard alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segue.data.bank import BankSettings, PassageBank
+from segue.data.bank_intake import Intake, ShardWriter, describe_skipped
+from segue.data.bank_manifest import BUILD, MANIFEST, asked_for, require_same_build, write_bank
+from segue.data.bank_shards import exclusive, require_bank_folder
+from segue.data.corpus import CorpusReader
+from segue.data.encoders import Encoder, EncoderSettings, load_encoder
+from segue.data.passages import PassageSettings
+from segue.errors import InputError, explain
+from segue.run_folder import read_json
+from segue.settings import Settings
+from segue.types import Progress, no_progress
+
+EncoderSource = Encoder | EncoderSettings | Callable[[], Encoder]
+"""An encoder, or how to get one. With settings a whole bank that was built with the same ones opens without loading."""
+
+
+def build_bank(
+    reader: CorpusReader,
+    encoder: EncoderSource,
+    out: Path | str,
+    *,
+    passages: PassageSettings | None = None,
+    settings: BankSettings | None = None,
+    progress: Progress = no_progress,
+) -> PassageBank:
+    """Build a bank in ``out``, go on with an unfinished build, or open a finished one of the same settings.
+
+    Args:
+        reader: where documents come from; read from its start each time.
+        encoder: text to vectors.
+        out: the bank's folder.
+        passages: how documents are cut.
+        settings: how the bank is stored; its ``path`` is not used.
+        progress: called per batch with the passages done so far.
+
+    Raises:
+        InputError: no passages, an id twice, a folder that holds something else, a source that changed meanwhile.
+        SpaceError: the bank in ``out`` is of another encoder.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    folder, settings = Path(out), settings or BankSettings()
+    asked = _asked(reader, passages or PassageSettings(), settings)
+    with exclusive(folder):
+        if (folder / MANIFEST).exists():
+            return _reuse(folder, asked, encoder)
+        require_bank_folder(folder, begun=(folder / BUILD).exists())
+        loaded = _load(encoder)
+        asked["encoder"] = _settings_of(encoder)
+        asked["space"] = loaded.space.to_json()
+        if (folder / BUILD).exists():
+            require_same_build(folder, read_json(folder / BUILD), asked, finished=False)
+        intake = Intake(ShardWriter(folder, loaded, asked, progress=progress))
+        intake.read(reader.read(), passages or PassageSettings())
+        _finish(folder, intake, asked)
+    return PassageBank.open(folder)
+
+
+def _asked(reader: CorpusReader, passages: PassageSettings, settings: BankSettings) -> dict[str, Any]:
+    """Return what decides a bank's contents, but for the encoder."""
+    chosen = getattr(reader, "settings", None)
+    source = chosen.model_dump(mode="json") if isinstance(chosen, Settings) else {"kind": type(reader).__name__}
+    return asked_for(source, passages.model_dump(mode="json"), settings.storage, settings.shard_passages)
+
+
+def _finish(folder: Path, intake: Intake, asked: dict[str, Any]) -> None:
+    """Write what is left, then documents and manifest."""
+    records = intake.records()
+    if not records:
+        raise InputError(
+            explain(
+                "the corpus gives no passages",
+                got=describe_skipped(intake.skipped),
+                expected="at least one document with text",
+                mend="check [corpus]: path, format, minimum_characters",
+            )
+        )
+    write_bank(folder, asked, records, intake.documents(0), skipped=intake.skipped, has_texts=True)
+
+
+def _reuse(folder: Path, asked: dict[str, Any], encoder: EncoderSource) -> PassageBank:
+    """Open a finished bank if it is the one asked for; the encoder is loaded only where its settings prove nothing."""
+    bank = PassageBank.open(folder)
+    settings = _settings_of(encoder)
+    if settings is None or settings != bank.manifest.get("encoder"):
+        asked = {**asked, "space": _load(encoder).space.to_json()}
+    require_same_build(folder, bank.manifest, asked, finished=True)
+    return bank
+
+
+def _settings_of(encoder: EncoderSource) -> dict[str, Any] | None:
+    return encoder.model_dump(mode="json") if isinstance(encoder, EncoderSettings) else None
+
+
+def _load(encoder: EncoderSource) -> Encoder:
+    if isinstance(encoder, EncoderSettings):
+        return load_encoder(encoder)
+    return encoder if hasattr(encoder, "encode") else encoder()  # type: ignore[return-value, operator]
