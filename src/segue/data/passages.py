@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import sentencex
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from segue.settings import Settings
 from segue.types import Document, Passage
@@ -39,7 +39,7 @@ class PassageSettings(Settings):
 
     target_characters: int = Field(400, ge=40, le=20_000, description="length that passages aim at; characters")
     minimum_characters: int = Field(
-        40,
+        20,
         ge=1,
         description="a shorter remainder joins the passage before it; a shorter document gives no passage; characters",
     )
@@ -49,6 +49,16 @@ class PassageSettings(Settings):
     maximum_passages: int | None = Field(
         None, ge=1, description="passages kept of each document, from its start; null: all"
     )
+
+    @model_validator(mode="after")
+    def _leave_room(self) -> PassageSettings:
+        """Refuse a minimum that every passage would fall short of: all would join into one."""
+        if 2 * self.minimum_characters > self.target_characters:
+            raise ValueError(
+                f"minimum_characters {self.minimum_characters} must be at most half of target_characters "
+                f"{self.target_characters}"
+            )
+        return self
 
 
 def cut(document: Document, settings: PassageSettings) -> list[Passage]:

@@ -7,7 +7,7 @@ document that was left out and why. Readers stream: none holds its corpus in mem
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ CorpusSettings = Annotated[
 """The table ``[corpus]``; its ``kind`` says which settings it holds."""
 
 
+@runtime_checkable
 class CorpusReader(Protocol):
     """What every reader is: something that can be read, again and again, with the same result."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 from pydantic import Field
 
@@ -98,7 +98,7 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def open_compressed(path: Path) -> IO[bytes] | gzip.GzipFile:
+def open_compressed(path: Path) -> io.BufferedIOBase:
     """Open a plain, gzip or bzip2 file for reading; its first bytes decide, not its name.
 
     Raises:

@@ -15,7 +15,7 @@ from segue.types import Document
 
 
 def document_from(
-    record: Mapping[str, Any], where: str, *, id_key: str = "id", title_key: str = "title", text_key: str = "text"
+    record: Any, where: str, *, id_key: str = "id", title_key: str = "title", text_key: str = "text"
 ) -> Document:
     """Build a document; ``where`` (file and line) goes into messages and the file's name into ``source``.
 

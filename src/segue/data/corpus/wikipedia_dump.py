@@ -7,21 +7,24 @@ English articles that ships inside the package gensim, which is found, never imp
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
+import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
-from xml.etree.ElementTree import ParseError
+from typing import Literal, NamedTuple
 
-import mwxml
-from mwxml.element_iterator import ElementIterator
 from pydantic import Field
 
 from segue.data.corpus import wikitext
 from segue.data.corpus.intake import DAMAGED, TextSettings, admit, damaged, open_compressed
 from segue.errors import InputError, MissingExtraError, explain
 from segue.types import Document, Skipped
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mwtypes warns of its own docstrings, once, when Python compiles it
+    import mwxml
+    from mwxml.element_iterator import ElementIterator
 
 DEMO_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 """Where gensim keeps its sample, below the package's folder."""
@@ -74,31 +77,48 @@ def demo_path() -> Path:
 
 
 def _articles(path: Path) -> Iterator[Document | Skipped]:
-    """Stream the pages; every way a file can be broken ends in one kind of error."""
     with open_compressed(path) as handle:
-        try:
-            yield from _pages(handle, path.name)
-        except (ParseError, mwxml.errors.MalformedXML, AssertionError, AttributeError, StopIteration) as error:
-            raise InputError(
-                explain(
-                    f"{path} is not a whole MediaWiki dump",
-                    got=str(error) or type(error).__name__,
-                    expected="a pages-articles XML file",
-                    mend="download it again",
-                )
-            ) from error
-        except DAMAGED as error:
-            raise damaged(path, error) from error
+        for page, media in _pages(handle, path):
+            yield _article(page, media, path.name)
 
 
-def _pages(handle: IO[bytes] | gzip.GzipFile, source: str) -> Iterator[Document | Skipped]:
-    root = ElementIterator.from_file(handle)
-    assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
-    dump = mwxml.Dump.from_element(root)
-    media = _media_names(dump.site_info)
-    for page in dump.pages:
-        yield _article(page, media, source)
-        root.element.clear()  # else the root keeps an empty element of every page: gigabytes over a full dump
+def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple[str, ...]]]:
+    """Stream the pages, with the wiki's media names; every way a dump can be broken ends in one kind of error."""
+    try:
+        root = ElementIterator.from_file(handle)
+        assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
+        dump = mwxml.Dump.from_element(root)
+        media = _media_names(dump.site_info)
+        for page in dump.pages:
+            yield _whole(page), media
+            root.element.clear()  # else the root keeps an empty element of every page: gigabytes over a full dump
+    except DAMAGED as error:
+        raise damaged(path, error) from error
+    except Exception as error:  # of XML, and whatever mwxml's own code runs into when an element is not as it expects
+        raise InputError(
+            explain(
+                f"{path} is not a whole MediaWiki dump",
+                got=str(error) or type(error).__name__,
+                expected="a pages-articles XML file",
+                mend="download it again",
+            )
+        ) from error
+
+
+class _Page(NamedTuple):
+    title: str
+    namespace: int
+    redirect: bool
+    text: str
+
+
+def _whole(page: mwxml.Page) -> _Page:
+    """Read a page to its end; of several revisions the last counts."""
+    text = ""
+    for revision in page:
+        text = revision.text or ""
+    redirect = bool(page.redirect) or text.lstrip()[:9].upper() == "#REDIRECT"
+    return _Page(page.title, page.namespace, redirect, text)
 
 
 def _media_names(site: mwxml.SiteInfo) -> tuple[str, ...]:
@@ -107,13 +127,9 @@ def _media_names(site: mwxml.SiteInfo) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("file", "image", "category", "media", *local)))
 
 
-def _article(page: mwxml.Page, media: tuple[str, ...], source: str) -> Document | Skipped:
-    """Turn a page into a document; of several revisions the last counts."""
-    text = ""
-    for revision in page:
-        text = revision.text or ""
+def _article(page: _Page, media: tuple[str, ...], source: str) -> Document | Skipped:
     if page.namespace != 0:
         return Skipped(page.title, "not an article (another namespace)")
-    if page.redirect or text.lstrip()[:9].upper() == "#REDIRECT":
+    if page.redirect:
         return Skipped(page.title, "redirect")
-    return Document(page.title, page.title, wikitext.paragraphs(text, media=media), source)
+    return Document(page.title, page.title, wikitext.paragraphs(page.text, media=media), source)

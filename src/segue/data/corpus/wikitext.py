@@ -1,7 +1,7 @@
 """Wikitext → paragraphs of prose, in reading order.
 
 Constructs without prose (comments, references, formulas, tables, templates, files and categories) are cut out of the
-source by linear scans first; what is left (links, styles, tags, entities) goes through mwparserfromhell. Parsing the
+source by linear scans first; what is left (links, styles, entities) goes through mwparserfromhell. Parsing the
 whole source gives the same text and takes six times as long: nine tenths of a parser's work is references, infoboxes
 and tables that are thrown away afterwards. A few inline templates carry text (``{{convert|5|km|mi}}``) and are written
 out.
@@ -31,7 +31,6 @@ DROPPED_SECTIONS = names(
 _MEDIA = ("file", "image", "category", "media")
 _DEEPEST_NESTING = 25
 
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _EMPTY_TAG = re.compile(r"<(?:ref|references|templatestyles)\b[^<>]*/\s*>", re.IGNORECASE)
 # The contents never cross another opening of the same tag: one that is not closed must not swallow the prose after it.
 _PAIRED_TAG = re.compile(
@@ -44,11 +43,12 @@ _TABLE = re.compile(r"^[ \t:*#]*\{\|(?:(?!^[ \t:*#]*\{\|).)*?^[ \t]*\|\}(?!\})",
 _OPEN_TABLE_ROW = re.compile(r"^[ \t]*(?:\{\||\|[-}+|]?|!).*$", re.MULTILINE)
 _HEADING = re.compile(r"^(={1,6})[ \t]*(.+?)[ \t]*\1[ \t]*$", re.MULTILINE)
 _INTERWIKI = re.compile(r"\[\[(?:[a-z]{2,3}|simple|zh-[a-z-]+):[^\[\]|]*\]\]")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _MAGIC_WORD = re.compile(r"__[A-Z]+__")
 _BREAK = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
 _POWER = re.compile(r"(?<=\d)<sup>\s*([-−+]?\d+)\s*</sup>", re.IGNORECASE)
 _ARGUMENT = re.compile(r"\|(?![^\[\]]*\]\])")
-_LEFTOVER = re.compile(r"'{2,}|\[\[|\]\]|\{\{+|\}\}+|</?[a-zA-Z][^<>]{0,200}>")
+_LEFTOVER = re.compile(r"'{2,}|\[\[|\]\]|\{\{+|\}\}+|</?[a-zA-Z][^<>]{0,300}>")
 
 # What stays around a hole: "()", "(, born 1950)", "value , and".
 _EMPTY_BRACKETS = re.compile(r"\(\s*[,;:–-]*\s*\)|\[\s*\]")
@@ -71,7 +71,7 @@ def paragraphs(source: str, *, media: tuple[str, ...] = _MEDIA) -> tuple[str, ..
 
 def _cut(source: str, media: tuple[str, ...]) -> str:
     """Remove what holds no prose; each step is linear in the text but for nested constructs, innermost first."""
-    text = _EMPTY_TAG.sub("", _COMMENT.sub("", source))
+    text = _EMPTY_TAG.sub("", _without_comments(source))
     text = _until_stable(_PAIRED_TAG, "", text)
     for _ in range(_DEEPEST_NESTING):
         text, templates = _TEMPLATE.subn(_write_out, text)
@@ -81,7 +81,17 @@ def _cut(source: str, media: tuple[str, ...]) -> str:
     text = _OPEN_TABLE_ROW.sub("", text)
     text = _until_stable(_media_link(media), "", text)
     text = _INTERWIKI.sub("", text)
-    return _MAGIC_WORD.sub("", _BREAK.sub(" ", _POWER.sub(r"^\1", text)))
+    return _TAG.sub("", _MAGIC_WORD.sub("", _BREAK.sub(" ", _POWER.sub(r"^\1", text))))
+
+
+def _without_comments(text: str) -> str:
+    """Drop comments; of one that is not closed only the mark."""
+    kept = []
+    end = 0
+    while (start := text.find("<!--", end)) >= 0 and (close := text.find("-->", start)) >= 0:
+        kept.append(text[end:start])
+        end = close + 3
+    return "".join((*kept, text[end:].replace("<!--", "")))
 
 
 def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
@@ -124,7 +134,7 @@ def _plain(title: str) -> str:
 def _mend(line: str) -> str:
     """Close the holes that cut constructs left in a line, and drop what could not be parsed."""
     line = _LEFTOVER.sub("", line) if _LEFTOVER.search(line) else line
-    line = _OPEN_BRACKET.sub("(", _EMPTY_BRACKETS.sub("", line))
+    line = _EMPTY_BRACKETS.sub("", _OPEN_BRACKET.sub("(", tidy(line)))
     return tidy(_DOUBLE_COMMA.sub(",", _BEFORE_MARK.sub("", line)))
 
 
