@@ -117,6 +117,18 @@ def test_ranks_and_conditions_equal_a_naive_loop():
         assert evaluation.cosine[place] == pytest.approx(scores[target], abs=1e-6)
 
 
+def test_word_ranks_within_documents_equal_ranks_over_each_document():
+    bank = drift_world(documents=6, length=9)
+    windows = windows_of(bank)
+    retriever = Bm25(bank, Pool(bank))
+    inside = run(retriever, bank, windows).ranks_by_pool["in-document"]
+    for document in range(6):
+        own = windows.take(bank.document_of[windows.target] == document)
+        contexts = gather_contexts(bank, own, texts=True)
+        alone = retriever.target_ranks(contexts, own.target, pool=Pool(bank, np.array([document])))
+        assert np.array_equal(inside[bank.document_of[windows.target] == document], alone)
+
+
 @pytest.mark.parametrize("kind", ["copy-last", "bm25"])
 def test_evaluation_does_not_depend_on_the_batch_size(kind):
     bank = drift_world(documents=8, length=10)

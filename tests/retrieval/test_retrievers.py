@@ -313,6 +313,13 @@ def test_chance_is_chance_where_all_documents_walk_one_circle():
     assert abs(ranks.mean() / len(bank) - 0.5) < 0.05
 
 
+def test_chance_tells_passages_of_equal_vectors_apart():
+    bank = make_bank(np.ones((60, 4)), [6] * 10)
+    windows = all_windows(bank, context=1)
+    ranks = Chance(Pool(bank), 1).target_ranks(gather_contexts(bank, windows), windows.target)
+    assert abs(ranks.mean() - 30) < 6
+
+
 def bm25_by_hand(query: str, texts: tuple[str, ...]) -> list[float]:
     """Lucene's BM25 as in its definition, k1 1.5, b 0.75, over words of two letters and more without stop words."""
     stop = {"the", "on", "and"}  # those of bm25s that occur here

@@ -20,7 +20,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.latency import measure_latency
 from segue.evaluation.metrics import contrastive_accuracy, copying_ratio
 from segue.evaluation.result import Evaluation, merge
-from segue.retrieval.retrievers import Retriever, Scores
+from segue.retrieval.retrievers import Retriever
 from segue.settings import Settings
 from segue.types import Bank, Exclusion, Progress, Windows, no_progress
 
@@ -125,7 +125,7 @@ def _judge(
     excludes = {name: excluded_rows(bank, batch, exclude) for name, exclude in OTHER_EXCLUSIONS.items()}
     own, *others = scores.ranks_under(pool, batch.target, excludes=[contexts.exclude, *excludes.values()])
     by_pool = dict(zip(excludes, others, strict=True))
-    by_pool["in-document"] = _in_document(scores, bank, batch, exclude=contexts.exclude)
+    by_pool["in-document"] = scores.ranks_in_document(bank, batch.target, exclude=contexts.exclude)
     if fresh is not None:
         by_pool["fresh"] = scores.ranks(fresh, batch.target, exclude=contexts.exclude)
     rankings = scores.top(pool, settings.run_depth, exclude=contexts.exclude)
@@ -133,19 +133,6 @@ def _judge(
     if scores.queries is not None:
         copying = copying_ratio(scores.queries, bank.gather(batch.target), contexts.vectors, contexts.mask)
     return _Judged(own, by_pool, rankings.rows, scores.queries, copying)
-
-
-def _in_document(
-    scores: Scores, bank: Bank, batch: Windows, *, exclude: Int[np.ndarray, "batch excluded"]
-) -> Int[np.ndarray, "batch"]:
-    """Rank each target among the passages of its own document."""
-    documents = bank.document_of[batch.target]
-    ranks = np.empty(len(batch), dtype=np.int64)
-    for document in np.unique(documents):
-        places = np.flatnonzero(documents == document)
-        pool = Pool(bank, np.array([document]))
-        ranks[places] = scores.take(places).ranks(pool, batch.target[places], exclude=exclude[places])
-    return ranks
 
 
 def _join(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

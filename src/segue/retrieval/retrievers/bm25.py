@@ -40,7 +40,6 @@ class Bm25(DenseRetriever):
         super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True)
         require_texts(bank, name)
         self._which = which
-        self._num_rows = len(bank)
         self._index = _index(bank, pool)
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
@@ -49,12 +48,8 @@ class Bm25(DenseRetriever):
             raise InputError(explain(f"{self.name} reads texts, but the contexts bring vectors only",
                                      mend="gather the contexts with texts"))  # fmt: skip
         queries = [texts[-1:] if self._which == "last" else texts for texts in contexts.texts]
-        index, scores = self._index, np.zeros((len(queries), self._num_rows))
-        for row, tokens in zip(scores, _tokens([" ".join(texts) for texts in queries]), strict=True):
-            for word, times in Counter(tokens).items():
-                if (posting := index.postings.get(word)) is not None:  # in which no row stands twice
-                    row[index.rows[posting]] += times * index.weights[posting]
-        return scores
+        tokens = _tokens([" ".join(texts) for texts in queries])
+        return np.stack([self._index.scores(words) for words in tokens])
 
 
 def require_texts(bank: Bank, name: str) -> None:
@@ -78,11 +73,31 @@ def _tokens(texts: Sequence[str]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class _Index:
-    """The weight of every word in every live row; ``postings`` says where in both arrays a word's part is."""
+    """The weight of every word in every live row, word by word.
 
-    postings: dict[str, slice]
+    Attributes:
+        words: the number of each word.
+        ends: word n has the entries ``ends[n]`` to ``ends[n + 1]``.
+        rows: the row of each entry; no row stands twice among the entries of one word.
+        weights: what the word adds to the row's score.
+        num_rows: rows of the bank.
+    """
+
+    words: dict[str, int]
+    ends: Int[np.ndarray, "bound"]
     rows: Int[np.ndarray, "entry"]
     weights: Float[np.ndarray, "entry"]
+    num_rows: int
+
+    def scores(self, tokens: Sequence[str]) -> Float[np.ndarray, "bank"]:
+        """Add up the weights of a query's words, each as often as it occurs."""
+        counts = Counter(self.words[token] for token in tokens if token in self.words)
+        numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+        times = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        begin, length = self.ends[numbers], self.ends[numbers + 1] - self.ends[numbers]
+        entries = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        weights = self.weights[entries] * np.repeat(times, length)
+        return np.bincount(self.rows[entries], weights=weights, minlength=self.num_rows).astype(np.float64)
 
 
 def _index(bank: Bank, pool: Pool) -> _Index:
@@ -90,9 +105,9 @@ def _index(bank: Bank, pool: Pool) -> _Index:
     live = np.flatnonzero(pool.mask)
     corpus = bm25s.tokenize(bank.texts(live), stopwords="english", show_progress=False)
     if not corpus.vocab:
-        return _Index({}, np.empty(0, dtype=np.int64), np.empty(0))
+        return _Index({}, np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), len(bank))
     model = bm25s.BM25(method="lucene", k1=1.5, b=0.75, dtype="float64")
     model.index(corpus, show_progress=False)
-    ends = model.scores["indptr"]
-    postings = {word: slice(ends[n], ends[n + 1]) for word, n in corpus.vocab.items() if n + 1 < len(ends)}
-    return _Index(postings, live[model.scores["indices"]], model.scores["data"])
+    ends = model.scores["indptr"].astype(np.int64)
+    words = {word: number for word, number in corpus.vocab.items() if number + 1 < len(ends)}
+    return _Index(words, ends, live[model.scores["indices"]], model.scores["data"], len(bank))

@@ -16,6 +16,9 @@ from segue.data.scoring import Pool
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
 
+HASHED_TOGETHER = 2048
+"""Rows whose hashes are in memory at once; every component takes eight bytes."""
+
 
 @final
 class Chance(DenseRetriever):
@@ -24,7 +27,7 @@ class Chance(DenseRetriever):
     Args:
         pool: the candidates.
         seed: another seed, another order.
-        bank: the bank of the pool.
+        name: the row's name.
     """
 
     def __init__(self, pool: Pool, seed: int = 1, *, name: str = "chance") -> None:
@@ -40,13 +43,30 @@ class Chance(DenseRetriever):
 
 
 def _group_keys(bank: Bank) -> UInt64[np.ndarray, "bank"]:
-    """Hash every row; all members of a duplicate group take the smallest hash among them."""
+    """Hash every row; all members of a duplicate group share the smallest hash among them.
+
+    Passages of equal vectors and different texts are told apart by their order, since ties would count against them.
+    """
     keys = np.empty(len(bank), dtype=np.uint64)
-    for start, block in bank.blocks():
+    for start, block in bank.blocks(rows_per_block=HASHED_TOGETHER):
         keys[start : start + len(block)] = _vector_keys(block)
-    smallest = keys.copy()
-    np.minimum.at(smallest, bank.duplicate_group, keys)
-    return _mix(smallest[bank.duplicate_group])
+    groups, group_of = np.unique(bank.duplicate_group, return_inverse=True)
+    smallest = np.full(len(groups), np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, group_of, keys)
+    return _mix(smallest + _occurrence(smallest))[group_of]
+
+
+def _occurrence(keys: UInt64[np.ndarray, "rows"]) -> UInt64[np.ndarray, "rows"]:
+    """Count how often each key stood before.
+
+    >>> _occurrence(np.array([5, 7, 5, 5], dtype=np.uint64)).tolist()
+    [0, 0, 1, 2]
+    """
+    order = np.argsort(keys, kind="stable")
+    sorted_keys = keys[order]
+    counts = np.empty(len(keys), dtype=np.uint64)
+    counts[order] = np.arange(len(keys)) - np.searchsorted(sorted_keys, sorted_keys)
+    return counts
 
 
 def _vector_keys(vectors: Float[np.ndarray, "rows dim"]) -> UInt64[np.ndarray, "rows"]:

@@ -32,10 +32,6 @@ class DenseScores:
         """None: there is no query vector."""
         return None
 
-    def take(self, which: Int[np.ndarray, "chosen"]) -> DenseScores:
-        """Return the scores of the chosen contexts."""
-        return DenseScores(self.values[which])
-
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
@@ -47,6 +43,18 @@ class DenseScores:
     ) -> list[Int[np.ndarray, "batch"]]:
         """Return the ranks for each exclusion; the scores are at hand, so each is counted."""
         return [self.ranks(pool, targets, exclude=exclude) for exclude in excludes]
+
+    def ranks_in_document(
+        self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch"]:
+        """Return exact ranks among the passages of each target's document."""
+        documents = bank.document_of[targets]
+        ranks = np.empty(len(targets), dtype=np.int64)
+        for document in np.unique(documents):
+            places = np.flatnonzero(documents == document)
+            pool = Pool(bank, np.array([document]))
+            ranks[places] = ranks_of_scores(self.values[places], pool, targets[places], exclude=exclude[places])
+        return ranks
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
         """Return the best ``k``."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.data.scoring import Pool
-from segue.types import Contexts, Intent, Rankings
+from segue.types import Bank, Contexts, Intent, Rankings
 
 Lap = Callable[[str], None]
 """Called with the name of a stage (``encode``, ``predict``, ``search``, ``rerank``) when that stage has ended."""
@@ -32,10 +32,6 @@ class Scores(Protocol):
         """The unit vectors that the candidates are compared with; None where the scores are no cosines."""
         ...
 
-    def take(self, which: Int[np.ndarray, "chosen"]) -> Scores:
-        """Return the scores of the chosen contexts."""
-        ...
-
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
@@ -50,6 +46,12 @@ class Scores(Protocol):
         excludes: Sequence[Int[np.ndarray, "batch _"]],
     ) -> list[Int[np.ndarray, "batch"]]:
         """Return what ``ranks`` would for each of several exclusions, at less than their price."""
+        ...
+
+    def ranks_in_document(
+        self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch"]:
+        """Return the place of each target among the passages of its own document."""
         ...
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:

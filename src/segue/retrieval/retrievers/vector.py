@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.data.pool import TIE, exact_candidate_scores
-from segue.data.scoring import Pool, target_ranks, top_k
+from segue.data.scoring import Pool, in_document_ranks, target_ranks, top_k
 from segue.retrieval.index import Index
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.interface import Lap, no_lap
-from segue.types import Contexts, Intent, Rankings
+from segue.types import Bank, Contexts, Intent, Rankings
 
 Query = Callable[[Contexts], Float[np.ndarray, "batch dim"]]
 """Turns contexts into unit vectors, float32."""
@@ -37,10 +37,6 @@ class VectorScores:
     index: Index | None
     own: Pool
 
-    def take(self, which: Int[np.ndarray, "chosen"]) -> VectorScores:
-        """Return the scores of the chosen contexts."""
-        return VectorScores(self.queries[which], self.index, self.own)
-
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
@@ -57,6 +53,12 @@ class VectorScores:
         nothing = np.empty((len(targets), 0), dtype=np.int64)
         among_all = self.ranks(pool, targets, exclude=nothing)
         return [among_all - _excluded_before(self.queries, pool, targets, exclude=exclude) for exclude in excludes]
+
+    def ranks_in_document(
+        self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch"]:
+        """Return exact ranks among the passages of each target's document."""
+        return in_document_ranks(self.queries, bank, targets, exclude=exclude)
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
         """Return the best ``k``, from the index where it holds the pool."""
