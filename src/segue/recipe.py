@@ -67,6 +67,15 @@ def load_recipe(path: Path | str, *, overrides: dict[str, Any] | None = None) ->
     return parse_recipe(_merge(_read_toml(Path(path)), overrides or {}), where=str(path))
 
 
+def load_corpus(path: Path | str) -> CorpusSettings:
+    """Read the [corpus] table of a TOML file; other tables are checked if they are there, and not used.
+
+    Raises:
+        SettingsError: as ``load_recipe``.
+    """
+    return load_recipe(path).corpus
+
+
 def parse_recipe(tables: dict[str, Any], *, where: str = "recipe") -> Recipe:
     """Validate the tables of a recipe.
 

@@ -12,6 +12,8 @@ from segue.evaluation.plan import Plan, make_plan
 from segue.learning.training import steps_per_second
 from segue.types import Progress
 
+CALIBRATION_SHARE = 0.05
+"""Timing the options takes at most about this share of the budget."""
 LOOK_COST = 6.0
 """The look at the test documents costs about as much as this many validation scorings (four pools, latencies)."""
 
@@ -57,7 +59,9 @@ def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines) -> float:
     loss = "infonce" if option.loss == WINNING_LOSS else option.loss
     predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
     settings = entrant_training(job, option, fold, steps=most_steps(job))
-    return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings)
+    bank, seconds = job.experiment.bank, CALIBRATION_SHARE * 60 * job.settings.budget_minutes
+    number = sum(option.trained for option in job.options)
+    return steps_per_second(predictor, built, bank, fold.train, settings=settings, seconds=min(3.0, seconds / number))
 
 
 def _score_seconds(job: Job, fold: Fold, baselines: Baselines) -> float:

@@ -32,7 +32,7 @@ from segue.learning.models import (
     save_predictor,
 )
 from segue.learning.training import TrainingResult, TrainingSettings, train
-from segue.retrieval.index import ExactIndex
+from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Query, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
     EncoderOnContext,
@@ -115,7 +115,7 @@ class Baselines:
 
 def bank_key(job: Job) -> str:
     """Name the bank's contents, so that nothing remembered of one bank is used for another."""
-    return str(job.experiment.bank.manifest.get("hash", ""))
+    return str(job.experiment.bank.manifest["hash"])
 
 
 def watched(job: Job, fold: Fold) -> Windows:

@@ -67,10 +67,10 @@ def build_experiment(bank: Bank, split: SplitSettings, windows: WindowSettings) 
     Raises:
         InputError: some part has no window (documents too short or too few).
     """
-    folds = tuple(_fold(bank, part, windows) for part in make_splits(bank, split))
+    groups = document_groups(bank, split.near_duplicates)
+    folds = tuple(_fold(bank, part, windows) for part in make_splits(bank, split, groups=groups))
     for fold in folds:
         _require_windows(fold, windows)
-    groups = document_groups(bank, split.near_duplicates)
     return Experiment(bank, Pool(bank), folds, groups, windows.context)
 
 

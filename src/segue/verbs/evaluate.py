@@ -6,7 +6,6 @@ from pathlib import Path
 
 from segue.errors import InputError, explain
 from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
-from segue.recipe import Recipe
 from segue.run_folder import read_json
 from segue.verbs.fresh import run_on_fresh
 from segue.verbs.preparation import open_bank, recorded_recipe
@@ -14,12 +13,12 @@ from segue.verbs.stages import Stages, quiet
 from segue.verbs.triage import Comparison, run_comparison
 
 
-def evaluate(run: Path | str, *, corpus: Recipe | Path | str | None = None, stages: Stages = quiet) -> Comparison:
+def evaluate(run: Path | str, *, corpus: Path | str | None = None, stages: Stages = quiet) -> Comparison:
     """Evaluate what ``segue train`` or ``segue triage`` left, beside every baseline.
 
     Args:
         run: a run folder.
-        corpus: a recipe whose [corpus] names fresh documents: they are added to a copy of the bank and asked about.
+        corpus: a TOML file whose [corpus] names fresh documents: they join a copy of the bank and are asked about.
         stages: shows progress.
 
     Raises:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from segue.data.bank import PassageBank
 from segue.data.bank_build import build_bank
 from segue.data.bank_vectors import import_vectors
 from segue.data.corpus import VectorsSettings, open_corpus
 from segue.data.encoders import Encoder, load_encoder
+from segue.data.encoders.space import require_same
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.evaluation.job import Job
@@ -38,12 +39,12 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
     """
     folder = Path(out if out is not None else recipe.bank.path)
     if isinstance(recipe.corpus, VectorsSettings):
-        with stages("Importing vectors"):
-            return import_vectors(recipe.corpus, folder)
+        with stages("Importing vectors") as progress:
+            return import_vectors(recipe.corpus, folder, bank=recipe.bank, progress=progress)
     with stages("Reading and encoding") as progress:
         return build_bank(
             open_corpus(recipe.corpus),
-            functools.cache(lambda: load_encoder(recipe.encoder)),
+            recipe.encoder,
             folder,
             passages=recipe.passages,
             settings=recipe.bank,
@@ -51,15 +52,24 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
         )
 
 
-def make_job(recipe: Recipe, bank: PassageBank, options: tuple[Option, ...], out: Path) -> Job:
+def make_job(
+    recipe: Recipe,
+    bank: PassageBank,
+    options: tuple[Option, ...],
+    out: Path,
+    *,
+    experiment: Experiment | None = None,
+) -> Job:
     """Bind a recipe, its bank and some options to a run folder, and record the recipe there.
+
+    ``experiment`` replaces the recipe's own folds.
 
     Raises:
         InputError: the folder holds a run of another recipe.
     """
     _record_recipe(recipe, out)
     return Job(
-        experiment=experiment_of(recipe, bank),
+        experiment=experiment or experiment_of(recipe, bank),
         options=options,
         model=recipe.model,
         loss=recipe.loss,
@@ -77,13 +87,11 @@ def experiment_of(recipe: Recipe, bank: PassageBank) -> Experiment:
     return build_experiment(bank, recipe.split, recipe.windows)
 
 
-def encoder_of(recipe: Recipe, bank: PassageBank) -> Any:
+def encoder_of(recipe: Recipe, bank: PassageBank) -> Callable[[], Encoder]:
     """Return a function that loads the bank's encoder when it is first asked for, and compares the spaces."""
 
     @functools.cache
     def load() -> Encoder:
-        from segue.data.encoders.space import require_same
-
         if bank.space.declared:
             raise InputError(explain("the bank's vectors were made elsewhere, so there is no encoder to ask",
                                      mend="leave rows that encode text out"))  # fmt: skip

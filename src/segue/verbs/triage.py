@@ -70,14 +70,20 @@ def triage(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = qui
 
 
 def run_comparison(
-    recipe: Recipe, options: tuple[Option, ...], out: Path, *, bank: PassageBank | None = None, stages: Stages = quiet
+    recipe: Recipe,
+    options: tuple[Option, ...],
+    out: Path,
+    *,
+    bank: PassageBank | None = None,
+    experiment: Experiment | None = None,
+    stages: Stages = quiet,
 ) -> Comparison:
-    """Compare options on the recipe's bank and write everything the run folder holds."""
+    """Compare options and write everything the run folder holds; bank and folds are the recipe's unless given."""
     limit_threads()
     began = monotonic()
     bank = bank or open_bank(recipe, stages=stages)
     encoded = monotonic()
-    job = make_job(recipe, bank, options, out)
+    job = make_job(recipe, bank, options, out, experiment=experiment)
     with stages("Comparing options") as progress:
         results = run_triage(job, progress=progress)
     with stages("Writing the report"):

@@ -1,0 +1,116 @@
+"""Phase 2: a trained run is scored on documents it has never met.
+
+The documents join a copy of the run's bank, so the pool is the old one and theirs; every window asked about comes from
+them. The run's own folder, bank and split stay untouched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from segue.data.bank import PassageBank
+from segue.data.bank_changes import append, copy_bank
+from segue.data.corpus import CorpusSettings, VectorsSettings, open_corpus
+from segue.data.scoring import Pool
+from segue.data.splits import document_groups
+from segue.data.windows import make_windows
+from segue.errors import InputError, explain
+from segue.evaluation.experiment import Experiment, Fold
+from segue.evaluation.options import Option
+from segue.recipe import Recipe, load_corpus
+from segue.types import Bank, Document, Skipped, Split
+from segue.verbs.preparation import encoder_of, experiment_of
+from segue.verbs.stages import Stages
+from segue.verbs.triage import Comparison, run_comparison
+
+KNOWN = "the bank has a document of this id"
+
+
+def run_on_fresh(
+    run: Path, recipe: Recipe, bank: PassageBank, options: tuple[Option, ...], *, corpus: Path | str, stages: Stages
+) -> Comparison:
+    """Score a run's first fold on fresh documents.
+
+    Args:
+        run: the run folder.
+        recipe: the run's.
+        bank: the run's.
+        options: what was trained there, and the baselines.
+        corpus: a TOML file with a [corpus] table.
+        stages: shows progress.
+
+    Raises:
+        InputError: the documents are not fresh, or give no window.
+    """
+    settings = load_corpus(corpus)
+    folder = run / "fresh" / Path(corpus).stem
+    grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
+    experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
+    for option in options:
+        if option.trained:
+            _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
+    if (run / "plan.json").exists():
+        shutil.copyfile(run / "plan.json", folder / "plan.json")
+    return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, stages=stages)
+
+
+def _grow(bank: PassageBank, recipe: Recipe, corpus: CorpusSettings, out: Path, *, stages: Stages) -> PassageBank:
+    """Copy the bank and append the corpus's documents, or open the copy where that was done."""
+    if isinstance(corpus, VectorsSettings):
+        raise InputError(explain("fresh documents have to be texts", got='kind = "vectors"',
+                                 mend="give their texts; they are encoded as the bank's were"))  # fmt: skip
+    grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
+    if len(grown.document_ids) > len(bank.document_ids):
+        return grown
+    with stages("Reading and encoding fresh documents") as progress:
+        fresh = _unknown(open_corpus(corpus).read(), set(bank.document_ids))
+        return append(grown, fresh, encoder_of(recipe, bank)(), progress=progress)
+
+
+def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:
+    """Pass on the documents whose id the bank does not have."""
+    for document in documents:
+        is_known = isinstance(document, Document) and document.id in known
+        yield Skipped(document.id, KNOWN) if is_known else document
+
+
+def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:
+    """Keep the first fold's training and validation windows; ask about the fresh documents only."""
+    fold = trained.folds[0]
+    groups = document_groups(grown, recipe.split.near_duplicates)
+    fresh = _not_near(groups, known=len(trained.bank.document_ids))
+    windows = make_windows(grown, fresh, recipe.windows)
+    if len(windows) == 0:
+        raise InputError(
+            explain(
+                "the fresh documents give no window",
+                got=f"{len(fresh)} documents unlike the bank's; dropped {dict(windows.dropped)}",
+                expected=f"documents of at least {recipe.windows.context + 1} passages",
+                mend="name a corpus of other, longer documents",
+            )
+        )
+    split = Split(fold.split.train, fold.split.validation, fresh)
+    return Experiment(grown, Pool(grown), (Fold(split, fold.train, fold.validation, windows),), groups, trained.context)
+
+
+def _not_near(groups: Int[np.ndarray, "document"], *, known: int) -> Int[np.ndarray, "fresh"]:
+    """Return the documents from number ``known`` on that are in no group with an earlier one.
+
+    >>> _not_near(np.array([0, 1, 1, 3]), known=2).tolist()  # document 2 nearly repeats document 1
+    [3]
+    """
+    late = np.arange(known, len(groups), dtype=np.int64)
+    return late[~np.isin(groups[late], groups[:known])]
+
+
+def _adopt(source: Path, target: Path) -> None:
+    """Copy a trained option's checkpoint and record, not its evaluation."""
+    if not (source / "training.json").exists() or (target / "training.json").exists():
+        return
+    shutil.copytree(source / "checkpoint", target / "checkpoint", dirs_exist_ok=True)
+    shutil.copyfile(source / "training.json", target / "training.json")
