@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 
 from segue.data.windows import WindowSettings, make_windows
+from segue.hardware import describe_machine
 from segue.learning.losses import LOSSES, build_loss
 from segue.learning.models import ModelSettings, build_model
 from segue.learning.training import TrainingSettings, train
@@ -186,10 +186,16 @@ def report(counts: list[int], repeats: int) -> dict[str, Any]:
         "bytes_per_window": {
             kind: round((values[-1] - values[0]) / (counts[-1] - counts[0]), 1) for kind, values in peaks.items()
         },
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+        "commit": commit(),
+        "machine": describe_machine(),
     }
+
+
+def commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    ).stdout.strip()
 
 
 def in_child(path: Path, windows: int, kind: str) -> int:

@@ -41,7 +41,12 @@ class TrainingSettings(Settings):
     device: Device = Field("auto", description="auto, cpu, cuda or mps")
 
     def dropout(self, *, anchored: bool) -> float:
-        """Return the share of article dropout, which by default depends on whether the model has an anchor."""
+        """Return the share of article dropout, which by default depends on whether the model has an anchor.
+
+        Measured on one synthetic world only, a random walk (GRU, 3 seeds, 200 steps): 0.2 cost 0.015 MRR after the last
+        step with an anchor and 0.027 at the best step without. There the last passage says everything, so a loss was to
+        be expected; whether dropout pays on text is open.
+        """
         if self.article_dropout is None:
             return 0.0 if anchored else ORIGINAL_DROPOUT
         return self.article_dropout
