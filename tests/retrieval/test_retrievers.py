@@ -410,8 +410,9 @@ def test_encoder_must_share_the_space_of_the_bank():
 def test_context_text_is_cut_at_its_beginning():
     assert keep_end(["one two", "three"], maximum_tokens=None) == "one two three"
     assert keep_end(["one two", "three"], maximum_tokens=100) == "one two three"
-    assert keep_end(["one two", "three"], maximum_tokens=2) == "three"
-    assert keep_end(["x" * 50], maximum_tokens=2) == "x" * 7
+    assert keep_end(["one two", "three"], maximum_tokens=4) == "three"
+    assert keep_end(["one. (two)", "three"], maximum_tokens=7) == "(two) three"
+    assert keep_end(["x" * 500], maximum_tokens=10) == "x" * 10
 
 
 def test_encoded_queries_are_remembered_in_memory_and_on_disk(tmp_path):

@@ -6,6 +6,7 @@ is cut at its beginning instead, before the encoder sees it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,8 +18,12 @@ from segue.errors import InputError, explain
 from segue.retrieval.retrievers.bm25 import require_texts
 from segue.types import Bank, Contexts
 
-CHARACTERS_PER_TOKEN = 3.5
-"""Below what English prose has (3.8 to 4.9 with word pieces), so that the estimate rarely exceeds the limit."""
+WRITTEN_UNITS = re.compile(r"[A-Za-z]+|\d+|\w|[^\w\s]")
+"""Runs of Latin letters, runs of digits, other letters one by one, signs one by one."""
+
+USED_SHARE = 0.95
+"""Share of the encoder's length that the estimate fills. Measured with MiniLM's word pieces on 64 texts (encyclopedia,
+manuals, Markdown, Russian, Chinese; limit 256): 3 to 22 % of the length is left unused, one text in twenty is over."""
 
 
 class EncoderOnContext:
@@ -55,14 +60,30 @@ class EncoderOnContext:
 def keep_end(texts: Sequence[str], *, maximum_tokens: int | None) -> str:
     """Join texts and cut words off the beginning until the rest should fit into ``maximum_tokens``.
 
-    >>> keep_end(["Snow reflects light.", "Ice melts."], maximum_tokens=4)
+    >>> keep_end(["Snow reflects light.", "Ice melts."], maximum_tokens=6)
     'Ice melts.'
     """
     joined = " ".join(text.strip() for text in texts)
-    if maximum_tokens is None:
+    if maximum_tokens is None or len(joined) <= maximum_tokens // 2:
         return joined
-    room = int(maximum_tokens * CHARACTERS_PER_TOKEN)
-    if len(joined) <= room:
-        return joined
-    start = joined.find(" ", len(joined) - room - 1)
-    return joined[start + 1 :] if start >= 0 else joined[-room:]
+    room = int(USED_SHARE * (maximum_tokens - 2))  # two are the encoder's own
+    start = len(joined)
+    for unit in reversed(list(WRITTEN_UNITS.finditer(joined))):
+        room -= _estimate_tokens(unit.group())
+        if room < 0:
+            break
+        start = unit.start()
+    else:
+        start = 0
+    return joined[start:] or joined[-maximum_tokens:]  # a single word longer than all the room
+
+
+def _estimate_tokens(unit: str) -> int:
+    """Guess how many word pieces a written unit takes: one for every six letters begun, or two digits, or one sign.
+
+    >>> [_estimate_tokens(unit) for unit in ("ice", "feedback", "1969", "北", ".")]
+    [1, 2, 2, 1, 1]
+    """
+    if unit.isascii() and unit.isalpha():
+        return 1 + (len(unit) - 1) // 6
+    return (len(unit) + 1) // 2 if unit.isdigit() else 1
