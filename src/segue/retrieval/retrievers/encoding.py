@@ -23,7 +23,7 @@ WRITTEN_UNITS = re.compile(r"[A-Za-z]+|\d+|\w|[^\w\s]")
 
 USED_SHARE = 0.95
 """Share of the encoder's length that the estimate fills. Measured with MiniLM's word pieces on 64 texts (encyclopedia,
-manuals, Markdown, Russian, Chinese; limit 256): a median of 224 pieces is kept; 3 % of the texts are over, by 7 at most."""
+manuals, Markdown, Russian, Chinese; limit 256): 224 pieces kept in the median; 3 % of texts over, by 7 at most."""
 
 
 class EncoderOnContext:
