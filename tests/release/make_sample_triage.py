@@ -40,9 +40,10 @@ TRAINED = [  # name, family, intent, location, cosine, model, anchor, parameters
     ("option-3-pure", "loss", "candidate", 1.79, 0.471, "gru", False, 1_310_000, 43, "InfoNCE (raw, τ 0.07)"),
     ("option-5-amn", "loss", "candidate", 2.30, 0.614, "amn", False, 512_000, 22, "MSE"),
     ("model-amn", "architecture", "candidate", 1.42, 0.502, "amn", True, 512_000, 25, "InfoNCE (raw, τ 0.07)"),
-    ("model-gru", "architecture", "candidate", 1.36, 0.495, "gru", True, 1_310_000, 45, "InfoNCE (raw, τ 0.07)"),
+    ("model-gru", "architecture", "candidate", 1.28, 0.495, "gru", True, 1_310_000, 45, "InfoNCE (raw, τ 0.07)"),
     ("model-lstm", "architecture", "candidate", 1.44, 0.498, "lstm", True, 1_050_000, 52, "InfoNCE (raw, τ 0.07)"),
-    ("model-transformer", "architecture", "candidate", 1.40, 0.489, "transformer", True, 2_120_000, 71, "InfoNCE (raw, τ 0.07)"),
+    ("model-transformer", "architecture", "candidate", 1.40, 0.489, "transformer", True, 2_120_000, 71,
+     "InfoNCE (raw, τ 0.07)"),
     ("model-mamba", "architecture", "candidate", 1.47, 0.503, "mamba", True, 1_720_000, 96, "InfoNCE (raw, τ 0.07)"),
     ("model-mlp", "architecture", "candidate", 1.45, 0.493, "mlp", True, 780_000, 19, "InfoNCE (raw, τ 0.07)"),
 ]  # fmt: skip
@@ -86,7 +87,11 @@ def metrics(ranks: np.ndarray, cosine: float | None, search: float | None) -> di
     found: dict = {f"R@{k}": interval(hits[k]) for k in (1, 5, 10, 20)}
     found |= {"Contain@50": interval(hits[50]), "Eff@5": interval(hits[5], hits[50]), "MRR": interval(1 / ranks)}
     found |= {"nDCG@10": interval(gain), "median rank": {"value": float(np.median(ranks)), "low": None, "high": None}}
-    edge = None if cosine is None else {"value": cosine, "low": round(cosine - 0.011, 5), "high": min(1.0, round(cosine + 0.011, 5))}
+    edge = (
+        None
+        if cosine is None
+        else {"value": cosine, "low": round(cosine - 0.011, 5), "high": min(1.0, round(cosine + 0.011, 5))}
+    )
     bare = {"low": None, "high": None}
     found |= {"cosine": edge, "search_p95_ms": None if search is None else {"value": search, **bare}}
     return found | {"total_p95_ms": None if search is None else {"value": round(search + 1.3, 3), **bare}}
@@ -119,12 +124,14 @@ def option(name: str, family: str, intent: str, ranks: np.ndarray, cosine: float
     found = metrics(ranks, cosine, search)
     share = np.histogram(ranks, np.array(EDGES) + 0.5)[0] / len(ranks)
     recall, mrr = found["R@5"]["value"], found["MRR"]["value"]
+    ease = random.normal(1.02, 0.004)
     return {
-        "name": name, "status": "under-trained" if name in UNDER_TRAINED else "done", "intent": intent, "family": family,
-        "question": "", "risk": "low", "reason": None, "metrics": found,
+        "name": name, "status": "under-trained" if name in UNDER_TRAINED else "done",
+        "intent": intent, "family": family, "question": "", "risk": "low", "reason": None, "metrics": found,
         "validation": None if family == "control" else {
-            "MRR": round(mrr + 0.008, 5), "R@1": round(found["R@1"]["value"] + 0.006, 5), "R@5": round(recall + 0.011, 5),
-            "R@10": round(found["R@10"]["value"] + 0.012, 5), "Contain@50": round(found["Contain@50"]["value"] + 0.01, 5),
+            "MRR": round(mrr * ease, 5), "R@1": round(found["R@1"]["value"] * ease, 5), "R@5": round(recall * ease, 5),
+            "R@10": round(found["R@10"]["value"] * ease, 5),
+            "Contain@50": round(found["Contain@50"]["value"] * ease, 5),
             "cosine": None if cosine is None else round(cosine + 0.006, 5),
         },
         "macro": {"R@5": round(recall + 0.021, 5), "MRR": round(mrr + 0.014, 5)},
@@ -133,7 +140,7 @@ def option(name: str, family: str, intent: str, ranks: np.ndarray, cosine: float
         "prefix": {"R@5": round(min(1.0, recall * 1.04), 5)}, "fresh": {"R@5": round(min(1.0, recall * 1.11), 5)},
         "recall_curve": {"k": KS, "value": [round(float(np.mean(ranks <= k)), 5) for k in KS]},
         "rank_histogram": {"labels": LABELS, "share": [round(float(s), 5) for s in share]},
-        "latency": None if search is None else {"search": {"p50_ms": search * 0.9, "p95_ms": search, "p99_ms": search * 1.2}},
+        "latency": search and {"search": {"p50_ms": 0.9 * search, "p95_ms": search, "p99_ms": 2 * search}},
         "training": None, "compatibility": None,
     }  # fmt: skip
 
@@ -168,7 +175,17 @@ def build() -> dict:
         if row["intent"] != "control":
             others = [name for name in ("copy-last", "ar-only") if name != row["name"]]
             row["delta"] = {name: paired(drawn[row["name"]], drawn[name]) for name in others}
-    return {**header(), "gates": gates(options), "options": options, "files": files()}
+    winner = best_on_validation(options)
+    chosen = [winner["name"], winner["name"], "model-transformer"]
+    return {
+        **header(), "winner": winner["name"], "procedure": {"chosen": chosen, "metrics": winner["metrics"]},
+        "gates": gates(winner), "options": options, "files": files(),
+    }  # fmt: skip
+
+
+def best_on_validation(options: list[dict]) -> dict:
+    """Choose the winner as a triage does."""
+    return max((o for o in options if o["intent"] == "candidate"), key=lambda o: o["validation"]["MRR"])
 
 
 def header() -> dict:
@@ -178,18 +195,18 @@ def header() -> dict:
         "title": "SYNTHETIC sample: made-up numbers, for tests only",
         "corpus": {"kind": "wikipedia-dump", "name": "made-up sample", "documents": 96, "passages": 7502,
                    "characters": 3_012_345, "skipped": {"redirect": 99, "too short": 10}},
-        "encoder": {"encoder": "made-up-encoder", "dimension": 384, "precision": "bfloat16", "pooling": "mean", "maximum_tokens": 256},
+        "encoder": {"encoder": "made-up-encoder", "dimension": 384, "precision": "bfloat16", "pooling": "mean",
+                    "maximum_tokens": 256},
         "pool": POOL, "windows": len(owner), "documents": DOCUMENTS, "folds": FOLDS, "context": 5, "exclude": "context",
-        "seeds": [1], "size": "demo", "blocked": [], "unsafe": False, "winner": "model-gru",
+        "seeds": [1], "size": "demo", "blocked": [], "unsafe": False,
         "winning_losses": ["infonce", "infonce", "infonce"], "dropped_windows": {"target repeats its context": 12},
         "machine": {"cpu": "made-up processor", "cores": 2, "memory_gb": 24.0, "python": "3.12.0", "torch": "2.13.0"},
         "seconds": {"reading and encoding": 80.1, "comparing": 190.7, "of which training": 151.2},
     }  # fmt: skip
 
 
-def gates(options: list[dict]) -> list[dict]:
+def gates(row: dict) -> list[dict]:
     """Gates with outcomes that follow from the intervals."""
-    row = next(o for o in options if o["name"] == "model-gru")
     asked = [
         ("phase-1", row["delta"]["ar-only"]["R@5"], 0.10, "ΔR@5 over ar-only ≥ 0.1, or ΔMRR over ar-only ≥ 0.05"),
         ("contain", row["metrics"]["Contain@50"], 0.60, "Contain@50 ≥ 0.6"),
@@ -198,26 +215,33 @@ def gates(options: list[dict]) -> list[dict]:
         ("ship", row["metrics"]["MRR"], 0.20, "R@5 ≥ 0.3, or MRR ≥ 0.2"),
     ]
     found = [
-        {"name": name, "candidate": "model-gru", "value": got["value"], "low": got["low"], "high": got["high"],
+        {"name": name, "candidate": row["name"], "value": got["value"], "low": got["low"], "high": got["high"],
          "threshold": bar, "text": text,
          "outcome": "pass" if got["low"] >= bar else "fail" if got["high"] < bar else "not-enough-evidence"}
         for name, got, bar, text in asked
     ]  # fmt: skip
-    latency = {"name": "latency", "candidate": "model-gru", "value": 0.43, "low": None, "high": None, "threshold": 1.45}
-    return [*found, {**latency, "text": "search_p95_ms ≤ 1.45", "outcome": "not-enough-evidence",
-                    "reason": "too few repetitions for an interval"}]
+    latency = {"name": "latency", "candidate": row["name"], "value": 0.43, "low": None, "high": None, "threshold": 1.45}
+    return [
+        *found,
+        {
+            **latency,
+            "text": "search_p95_ms ≤ 1.45",
+            "outcome": "not-enough-evidence",
+            "reason": "too few repetitions for an interval",
+        },
+    ]
 
 
 def files() -> list[dict]:
     """Files of the run."""
     names = [name for name, *_ in UNTRAINED + TRAINED]
     found = [{"path": f"options/{name}/run.trec.gz", "what": f"rankings of {name}"} for name in names]
-    found += [{"path": f"options/{name}/fold-0/checkpoint", "what": f"weights of {name}, first fold"} for name in names[9:]]
+    found += [
+        {"path": f"options/{name}/fold-0/checkpoint", "what": f"weights of {name}, first fold"} for name in names[9:]
+    ]
     return [*found, {"path": "qrels.trec", "what": "the passage that followed each window"}]
 
 
 if __name__ == "__main__":
-    triage = build()
-    recall = next(o for o in triage["options"] if o["name"] == "model-gru")["metrics"]["R@5"]
-    triage["procedure"] = {"chosen": ["model-gru", "model-gru", "model-transformer"], "metrics": {"R@5": recall}}
-    Path(__file__).with_name("sample_triage.json").write_text(json.dumps(triage, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(build(), ensure_ascii=False, indent=1)
+    Path(__file__).with_name("sample_triage.json").write_text(text + "\n", encoding="utf-8")

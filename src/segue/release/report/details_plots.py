@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from segue.release.report.document import Figure
 from segue.release.report.facts import Comparison, Row, mapping, number, sequence
 from segue.release.report.inline import code, plain
-from segue.release.report.plots import contestants, label_of
+from segue.release.report.plots import contestants, label_of, shortened
 from segue.release.report.svg import STYLE, canvas, colour, tidy, to_svg
 from segue.release.report.wording import PERCENT, SCORE, listing, of_things
 
@@ -132,7 +132,8 @@ def _bar(axes: Axes, row: Row, place: int) -> None:
         fill, ink = _shade(index)
         axes.barh(place, 100 * share, left=left, height=0.8, color=fill)
         if share >= 0.045:
-            axes.text(left + 50 * share, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=9.5, color=ink)
+            shown = f"{100 * share:.0f}"
+            axes.text(left + 50 * share, place, shown, ha="center", va="center", fontsize=9.5, color=ink, clip_on=True)
         left += 100 * share
 
 
@@ -140,7 +141,7 @@ def _key(axes: Axes, labels: Sequence[str], height: float) -> None:
     """A row of little squares above the bars, in the bars' order."""
     left = 0.0
     for index, label in enumerate(labels):
-        text, middle, edge = f"rank {label}" if index == 0 else label, height + 0.15, colour("faint")
+        text, middle, edge = shortened(f"rank {label}" if index == 0 else label, 12), height + 0.15, colour("faint")
         axes.barh(middle, 1.4, left=left, height=0.42, color=_shade(index)[0], edgecolor=edge, linewidth=0.5)
         axes.text(left + 2.0, middle, text, va="center", fontsize=10, color=colour("soft"))
         left += 4.5 + 0.95 * len(text)

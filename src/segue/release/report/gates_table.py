@@ -64,15 +64,16 @@ def _line(gate: Mapping[str, Any]) -> TableRow:
         (
             Cell(code(gate["name"])),
             Cell(word, tone=tone),
-            Cell(plain(gate.get("text") or DASH), _unmeasured(gate) if found is None else ""),
+            Cell(plain(gate.get("text") or DASH), _open(gate)),
             Cell(measured, span),
             Cell(DASH if threshold is None else f"{show(threshold)}{unit}"),
         )
     )
 
 
-def _unmeasured(gate: Mapping[str, Any]) -> str:
-    return plain(gate.get("reason") or "")
+def _open(gate: Mapping[str, Any]) -> str:
+    """Say what the evidence lacks."""
+    return plain(gate.get("reason") or "") if gate.get("outcome") == "not-enough-evidence" else ""
 
 
 def gate_scale(gate: Mapping[str, Any]) -> tuple[Scale, bool]:

@@ -85,7 +85,8 @@ def _encoder(encoder: Mapping[str, Any]) -> str:
 
 
 def _version(data: Mapping[str, Any]) -> str:
-    parts = [plain(data["created"])] if data.get("created") else []
+    when = str(data.get("created") or "").replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+    parts = [plain(when)] if when else []
     parts += [f"by Segue {plain(data['segue'])}"] if data.get("segue") else []
     parts += [f"at commit {code(str(data['commit'])[:12])}"] if data.get("commit") else []
     return ", ".join(parts)

@@ -25,7 +25,7 @@ def spread(heights: Float[np.ndarray, "label"], gap: float) -> Float[np.ndarray,
     order = np.argsort(heights, kind="stable")
     piles: list[list[float]] = []  # sum of wished positions of the pile's first label, number of labels
     for height in heights[order]:
-        piles.append([float(height), 1])
+        piles.append([float(height), 1.0])
         while len(piles) > 1 and _first(piles[-1]) < _first(piles[-2]) + gap * piles[-2][1]:
             wished, many = piles.pop()
             piles[-1][0] += wished - many * gap * piles[-1][1]
@@ -87,9 +87,9 @@ def _cost(box: Box, taken: Sequence[Box], bounds: Box, step: int) -> float:
 def overlap(one: Box, other: Box) -> float:
     """Area that two boxes share.
 
-    >>> overlap((0, 0, 2, 2), (1, 1, 3, 3)), overlap((0, 0, 1, 1), (1, 0, 2, 1))
-    (1, 0)
+    >>> overlap((0.0, 0.0, 2.0, 2.0), (1.0, 1.0, 3.0, 3.0)), overlap((0.0, 0.0, 1.0, 1.0), (1.0, 0.0, 2.0, 1.0))
+    (1.0, 0.0)
     """
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    return width * height if width > 0 and height > 0 else 0
+    return width * height if width > 0 and height > 0 else 0.0

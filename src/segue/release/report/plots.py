@@ -12,11 +12,12 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from segue.release.report.document import Figure
 from segue.release.report.facts import Comparison, Row, mapping, number, sequence
 from segue.release.report.hypotheses import highest_cosine
-from segue.release.report.inline import code
+from segue.release.report.inline import code, plain, to_text
 from segue.release.report.labels import Box, Point, place_labels, spread
 from segue.release.report.svg import STYLE, canvas, colour, tidy, to_svg
 from segue.release.report.wording import PERCENT, count, of_things
 
+LONGEST_NAME = 32
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "other": "other"}
 
 
@@ -26,8 +27,19 @@ def contestants(comparison: Comparison) -> list[Row]:
 
 
 def label_of(row: Row, comparison: Comparison) -> str:
-    """The name with the two marks that plots share."""
-    return f"{'★ ' if comparison.won(row) else ''}{row.name}{' (projected)' if row.intent == 'projected' else ''}"
+    """The name, cut where it would leave no room for the plot, with the two marks that plots share."""
+    name = shortened(row.name)
+    return f"{'★ ' if comparison.won(row) else ''}{name}{' (projected)' if row.intent == 'projected' else ''}"
+
+
+def shortened(text: str, longest: int = LONGEST_NAME) -> str:
+    """Bring a text from outside onto one line of at most ``longest`` characters.
+
+    >>> shortened("a b", 2)
+    'a…'
+    """
+    line = to_text(plain(text))
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def intervals_figure(comparison: Comparison) -> Figure | None:
@@ -137,7 +149,7 @@ def recall_curve(row: Row) -> tuple[list[float], list[float]]:
     record = mapping(row.data.get("recall_curve"))
     pairs = zip(sequence(record.get("k")), sequence(record.get("value")), strict=False)
     numbers = [(number(k), number(value)) for k, value in pairs]
-    kept = [(k, 100 * value) for k, value in numbers if k is not None and value is not None and k > 0]
+    kept = [(k, 100 * value) for k, value in numbers if k is not None and value is not None and k >= 1]
     return [k for k, _ in kept], [v for _, v in kept]
 
 

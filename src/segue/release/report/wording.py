@@ -29,7 +29,7 @@ class Scale:
     unit: str = ""
     difference_unit: str = ""
 
-    def number(self, value: float | None) -> str:
+    def number(self, value: int | float | None) -> str:
         """Print without unit; tables carry it in their head.
 
         >>> PERCENT.number(0.4123), SCORE.number(None)
@@ -37,7 +37,7 @@ class Scale:
         """
         return DASH if value is None else _minus(f"{value * self.factor:,.{self.places}f}")
 
-    def signed(self, value: float | None) -> str:
+    def signed(self, value: int | float | None) -> str:
         """Print a difference with its sign.
 
         >>> PERCENT.signed(0.029), PERCENT.signed(-0.029), PERCENT.signed(0.0)
@@ -110,7 +110,7 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def count(value: float | None) -> str:
+def count(value: int | float | None) -> str:
     """Print a whole number with thousands apart.
 
     >>> count(6900)
@@ -119,7 +119,7 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
-def of_things(value: float | None, thing: str) -> str:
+def of_things(value: int | float | None, thing: str) -> str:
     """Print a number of things, in the singular for one.
 
     >>> of_things(1, "fold"), of_things(3, "fold")
@@ -128,7 +128,7 @@ def of_things(value: float | None, thing: str) -> str:
     return f"{count(value)} {thing}" + ("" if value == 1 else "s")
 
 
-def magnitude(value: float | None) -> str:
+def magnitude(value: int | float | None) -> str:
     """Print a number of parameters.
 
     >>> magnitude(1_510_000), magnitude(384), magnitude(53_200)
@@ -141,7 +141,7 @@ def magnitude(value: float | None) -> str:
     return f"{value / 1e3:.0f} k" if value >= 1e4 else count(value)
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: int | float | None) -> str:
     """Print a time span in the two units that matter.
 
     >>> duration(4.21), duration(80.1), duration(3780)
