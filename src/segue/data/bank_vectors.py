@@ -1,7 +1,7 @@
 """Import vectors that were computed elsewhere: a matrix and a table of which passage each row is.
 
 What enters: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where
-known, ``text``); row i of one is row i of the other. What leaves: a bank whose space is *declared*, not known, in order:
+known, ``text``); row i of one is row i of the other. What leaves: a bank of a *declared* space, in a fixed order:
 documents as they first appear, passages by position. Memory: the table; vectors pass in blocks.
 """
 

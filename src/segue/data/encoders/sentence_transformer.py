@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ class SentenceTransformerEncoder:
                 progress(done, len(texts), "passages encoded")
         return vectors
 
-    def _forward(self, features: dict[str, Any]) -> Float[np.ndarray, "batch dim"]:
+    def _forward(self, features: Mapping[str, Any]) -> Float[np.ndarray, "batch dim"]:
         """Run the first module in its own precision and all others in float32."""
         features = {key: _to(value, self._model.device) for key, value in features.items()}
         first, *others = self._model

@@ -6,6 +6,7 @@ with the places its texts had. Which texts share a batch depends on the texts al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-def batches_of_like_length(features: dict[str, Any], batch_size: int) -> list[tuple[np.ndarray, dict[str, Any]]]:
+def batches_of_like_length(features: Mapping[str, Any], batch_size: int) -> list[tuple[np.ndarray, dict[str, Any]]]:
     """Cut features into batches of like token count, longest first, and trim each to its longest text.
 
     Features that are not one row per text (static embeddings keep all tokens in one list) stay one batch.
@@ -21,13 +22,13 @@ def batches_of_like_length(features: dict[str, Any], batch_size: int) -> list[tu
     mask = features.get("attention_mask")
     if mask is None or mask.ndim != 2:
         count = len(features["offsets"]) if "offsets" in features else len(features["input_ids"])
-        return [(np.arange(count), features)]
+        return [(np.arange(count), dict(features))]
     tokens = mask.sum(dim=1)
     order = torch.argsort(tokens, descending=True, stable=True)
     return [(rows.numpy(), _take(features, rows, int(tokens[rows[0]]))) for rows in order.split(batch_size)]
 
 
-def _take(features: dict[str, Any], rows: Tensor, length: int) -> dict[str, Any]:
+def _take(features: Mapping[str, Any], rows: Tensor, length: int) -> dict[str, Any]:
     """Take rows of every feature, without the columns that are padding in all of them, on whichever side they are."""
     mask = features["attention_mask"][rows]
     used = slice(None, length) if bool(mask[:, :length].sum() == mask.sum()) else slice(-length, None)
