@@ -96,7 +96,7 @@ def write_documents(folder: Path) -> None:
         subject = subjects[number % len(subjects)]
         sentences = [
             f"Report {number} says that {subject} {verb} {words[generator.integers(len(words))]}, step {place}."
-            for place, verb in enumerate(["grow", "move", "change", "rest", "return", "break", "shine", "fade"] * 5)
+            for place, verb in enumerate(["grow", "move", "change", "rest", "return", "break", "shine", "fade"] * 8)
         ]
         paragraphs = [" ".join(sentences[start : start + 5]) for start in range(0, len(sentences), 5)]
         (folder / f"{subject}-{number}.rst").write_text("\n\n".join(paragraphs), encoding="utf-8")
