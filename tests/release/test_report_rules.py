@@ -60,13 +60,22 @@ def test_headline_names_a_winner_only_where_the_paired_test_does(difference, sai
     assert to_text(headline(found)).startswith(said)
 
 
+def test_headline_does_not_say_none_when_an_option_that_was_not_chosen_is_above():
+    chosen = row("model-gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
+    other = row("model-amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
+    said = to_text(headline(triage(COPY, chosen, other, winner="model-gru")))
+    assert said.startswith(
+        "What did best on validation does not clearly beat copying the last passage. model-amn would"
+    )
+
+
 def test_headline_when_copying_did_best_on_validation():
     found = triage(row("copy-last", 0.3, validation=0.5), row("model-gru", 0.28), winner="copy-last")
     assert "No option does better on validation than copying" in to_text(headline(found))
 
 
 def test_without_a_winner_the_best_on_validation_is_described_not_the_best_on_test():
-    found = triage(COPY, row("model-gru", 0.90, validation=0.1), row("model-amn", 0.31, validation=0.6))
+    found = triage(COPY, row("model-gru", 0.90, half=0.7, validation=0.1), row("model-amn", 0.31, validation=0.6))
     assert "model-amn" in headline(found)
     assert "model-gru" not in headline(found)
 

@@ -18,10 +18,9 @@ FILES_FOLDER = "report_files"
 
 SORTER = """
 document.querySelectorAll("table").forEach(table => table.querySelectorAll("thead th").forEach((head, column) => {
-  const button = document.createElement("button");
-  button.append(...head.childNodes);
-  head.append(button);
-  button.addEventListener("click", () => {
+  head.tabIndex = 0;
+  head.addEventListener("keydown", event => event.key === "Enter" && head.click());
+  head.addEventListener("click", () => {
     const falling = head.ariaSort !== "descending";
     table.querySelectorAll("thead th").forEach(other => other.removeAttribute("aria-sort"));
     head.ariaSort = falling ? "descending" : "ascending";

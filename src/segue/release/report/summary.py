@@ -46,7 +46,19 @@ def headline(comparison: Comparison) -> str:
 def _opening(comparison: Comparison, leader: Row, contrast: Contrast | None) -> str:
     if contrast is None or contrast.outcome == "better":
         return _naming(comparison, leader)
-    return f"{strong('No option clearly beats copying the last passage.')} Best on validation: {_described(leader)}."
+    reference = comparison.measured("copy-last")
+    others = [row for row in comparison.candidates if reference and _clearly_above(row, reference)]
+    if not others:
+        start = strong("No option clearly beats copying the last passage.")
+        return f"{start} Best on validation: {_described(leader)}."
+    start = strong("What did best on validation does not clearly beat copying the last passage.")
+    names = listing([code(row.name) for row in others])
+    return f"{start} {names} would on test, but choosing there proves nothing. Chosen: {_described(leader)}."
+
+
+def _clearly_above(row: Row, reference: Row) -> bool:
+    contrast = row.against(reference) if row.name != reference.name else None
+    return contrast is not None and contrast.outcome == "better"
 
 
 def _naming(comparison: Comparison, leader: Row) -> str:

@@ -40,7 +40,7 @@ def _blocked_table(comparison: Comparison) -> Table:
 
 def _metric_table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=30)
     for name in HEADLINE:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     table.add_column("ΔR@5 copy-last", justify="right", no_wrap=True)
