@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from segue.data.encoders.space import Space, declared_space
+
 
 @dataclass(frozen=True)
 class MemoryBank:
@@ -23,8 +25,7 @@ class MemoryBank:
     first_row: np.ndarray
     num_rows: np.ndarray
     passage_texts: list[str] | None = None
-    space: Any = None
-    manifest: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=lambda: {"hash": "in memory"})
     path: Any = None
 
     def __len__(self) -> int:
@@ -33,6 +34,10 @@ class MemoryBank:
     @property
     def dimension(self) -> int:
         return int(self.vectors.shape[1])
+
+    @property
+    def space(self) -> Space:
+        return declared_space("a synthetic world", self.dimension)
 
     @property
     def has_texts(self) -> bool:

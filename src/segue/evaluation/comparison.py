@@ -107,9 +107,8 @@ def _gates(
 
 def as_judged(evaluation: Evaluation) -> Judged:
     """Return what gates need to know of an evaluation."""
-    scalars = {name: interval for name, interval in evaluation.metrics.items() if name.endswith("_ms")}
     own = {name: values for name, values in evaluation.values().items() if name not in per_window(evaluation.ranks[:1])}
-    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, scalars)
+    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars)
 
 
 def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, Any]]]:

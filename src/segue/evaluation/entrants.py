@@ -49,7 +49,7 @@ from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.selection import validation_mrr
 from segue.run_folder import read_json, write_json
-from segue.types import Progress, Windows
+from segue.types import Intent, Progress, Windows
 
 SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
 """What is recorded of validation, besides the cosine."""
@@ -68,7 +68,7 @@ class Baselines:
 
     def vector(self, name: str, query: Query, **more: Any) -> VectorRetriever:
         """Return a retriever that searches the index with what ``query`` answers."""
-        intent = "control" if name == "oracle" else "candidate"
+        intent: Intent = "control" if name == "oracle" else "candidate"
         return VectorRetriever(name, intent, query, self.job.experiment.pool, self.index, **more)
 
     def retriever(self, name: str, fold: Fold) -> Retriever:
@@ -108,7 +108,7 @@ class Baselines:
         from segue.retrieval.retrievers.bm25 import require_texts
 
         require_texts(self.job.experiment.bank, "encoder-context")
-        query = EncoderOnContext(self.job.load_encoder())
+        query = EncoderOnContext(self.job.load_encoder(), self.job.experiment.bank)
         cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=bank_key(self.job))
         return self.vector("encoder-context", query, stage="encode", cache=cache)
 

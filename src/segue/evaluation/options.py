@@ -15,6 +15,7 @@ from segue.errors import SettingsError, explain
 from segue.types import Intent
 
 Family = Literal["control", "baseline", "loss", "architecture"]
+Risk = Literal["low", "medium", "high"]
 RECIPE_MODEL = "recipe"
 """Stands for the architecture that the recipe's [model] table names."""
 WINNING_LOSS = "winning"
@@ -41,7 +42,7 @@ class Option:
     family: Family
     description: str
     question: str
-    risk: Literal["low", "medium", "high"] = "low"
+    risk: Risk = "low"
     intent: Intent = "candidate"
     model: str | None = None
     loss: str | None = None
@@ -110,17 +111,18 @@ def _loss_options() -> list[Option]:
 
 
 def _architectures() -> list[Option]:
+    rows: tuple[tuple[str, str, Risk], ...] = (
+        ("amn", "AMN", "low"),
+        ("gru", "GRU", "low"),
+        ("lstm", "LSTM", "low"),
+        ("transformer", "Transformer", "medium"),
+        ("mamba", "Mamba-2", "medium"),
+        ("mlp", "MLP", "low"),
+    )
     return [
         Option(f"model-{name}", "architecture", f"{label} from the anchor, under the winning loss",
                "Option 4: does another architecture help?", risk, model=name, loss=WINNING_LOSS, anchor=True)
-        for name, label, risk in (
-            ("amn", "AMN", "low"),
-            ("gru", "GRU", "low"),
-            ("lstm", "LSTM", "low"),
-            ("transformer", "Transformer", "medium"),
-            ("mamba", "Mamba-2", "medium"),
-            ("mlp", "MLP", "low"),
-        )
+        for name, label, risk in rows
     ]  # fmt: skip
 
 

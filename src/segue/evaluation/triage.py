@@ -82,6 +82,7 @@ class _Run:
     def _work(self, option: Option, fold: Fold) -> FoldResult:
         note = self._note(option, fold)
         note(0, None, "")
+        retriever: Retriever
         training = None
         if option.trained:
             assert self.plan is not None

@@ -23,6 +23,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.options import Option
 from segue.recipe import Recipe, load_corpus
+from segue.run_folder import read_json, write_json
 from segue.types import Bank, Document, Skipped, Split
 from segue.verbs.preparation import encoder_of, experiment_of
 from segue.verbs.stages import Stages
@@ -49,6 +50,7 @@ def run_on_fresh(
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
+    _require_same_corpus(settings, folder / "corpus.json")
     grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
@@ -57,6 +59,20 @@ def run_on_fresh(
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
     return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, stages=stages)
+
+
+def _require_same_corpus(corpus: CorpusSettings, path: Path) -> None:
+    asked = corpus.model_dump(mode="json")
+    if path.exists() and read_json(path) != asked:
+        raise InputError(
+            explain(
+                f"{path.parent} holds another fresh corpus",
+                got=f"{asked}",
+                expected=f"{read_json(path)}",
+                mend="give the TOML file another name, or delete that folder",
+            )
+        )
+    write_json(path, asked)
 
 
 def _grow(bank: PassageBank, recipe: Recipe, corpus: CorpusSettings, out: Path, *, stages: Stages) -> PassageBank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from segue.evaluation.calibration import most_steps
 from segue.evaluation.entrants import Baselines, train_entrant
 from segue.evaluation.experiment import lock_split
 from segue.evaluation.options import RECIPE_OPTION
-from segue.evaluation.plan import Plan
+from segue.evaluation.plan import Plan, load_plan
 from segue.hardware import limit_threads
 from segue.recipe import Recipe
 from segue.verbs.preparation import as_recipe, make_job, open_bank
@@ -30,10 +31,16 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
     job = make_job(recipe, open_bank(recipe, stages=stages), (RECIPE_OPTION,), out)
     lock_split(job.experiment, out / "split.json")
     steps = most_steps(job)
-    Plan({RECIPE_OPTION.name: steps}, {}, 0.0, recipe.triage.budget_minutes, fits=True).save(out / "plan.json")
+    _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
     with stages(f"Training {recipe.model.name}") as progress:
         _, record = train_entrant(
             job, RECIPE_OPTION, fold, loss="recipe", steps=steps, baselines=Baselines(job), progress=progress
         )
     return record | {"checkpoint": str(job.folder(RECIPE_OPTION, fold) / "checkpoint")}
+
+
+def _add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:
+    """Plan the recipe's own model, beside what a triage in the same folder may have planned."""
+    plan = load_plan(path, options=()) if path.exists() else Plan({}, {}, 0.0, budget_minutes, fits=True)
+    replace(plan, steps={**plan.steps, RECIPE_OPTION.name: steps}).save(path)

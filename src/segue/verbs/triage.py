@@ -122,7 +122,13 @@ def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float
 
 def _corpus(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
     counts = manifest.get("counts", {})
-    return {"kind": recipe.corpus.kind, "name": getattr(recipe.corpus, "path", recipe.corpus.kind), **counts}
+    return {"kind": recipe.corpus.kind, "name": _corpus_name(recipe), **counts}
+
+
+def _corpus_name(recipe: Recipe) -> str:
+    """Name the corpus by its last folder or file: where it lies on this machine is nobody's business."""
+    named = [getattr(recipe.corpus, key, None) for key in ("name", "path", "reader")]
+    return next((Path(str(name)).name for name in named if name), recipe.corpus.kind)
 
 
 def _training_seconds(results: Results) -> dict[str, float]:

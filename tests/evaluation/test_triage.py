@@ -1,0 +1,181 @@
+"""A comparison finds what is there, finds nothing in noise, and goes on where it was killed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worlds
+
+from segue.data.splits import SplitSettings
+from segue.data.windows import WindowSettings
+from segue.errors import InputError
+from segue.evaluation.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.experiment import build_experiment
+from segue.evaluation.gates import REPORT_GATES
+from segue.evaluation.job import FoldResult, Job
+from segue.evaluation.options import OPTIONS, Option, choose_options
+from segue.evaluation.plan import TriageSettings
+from segue.evaluation.triage import run_triage
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training import TrainingSettings
+
+
+def no_encoder():
+    raise InputError("there is no encoder in a synthetic world.")
+
+
+def job_on(bank, out: Path, options, *, folds: int | None = None, **training) -> Job:
+    settings = {"batch_size": 64, "steps": 20, "evaluations": 2, "precision": "float32", "device": "cpu", **training}
+    return Job(
+        build_experiment(bank, SplitSettings(folds=folds, test=0.25, validation=0.2), WindowSettings(context=3)),
+        tuple(options),
+        ModelSettings(size="toy", name="mlp"),
+        LossSettings(),
+        TrainingSettings(**settings),
+        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        TriageSettings(budget_minutes=1, plan=str(_plan(out, options, settings["steps"]))),
+        REPORT_GATES,
+        no_encoder,
+        out,
+    )
+
+
+def _plan(out: Path, options, steps: int) -> Path:
+    """Write a plan, so that no test depends on how fast this machine is."""
+    path = out.parent / f"{out.name}-plan.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {option.name: steps for option in options if option.trained}
+    record = {"steps": named, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    path.write_text(json.dumps({"format": 1, **record}))
+    return path
+
+
+def without_times(value):
+    """Leave out of a record everything that a clock measured."""
+    if isinstance(value, dict):
+        timed = ("seconds", "latency", "time")
+        return {k: without_times(v) for k, v in value.items() if k not in timed and not k.endswith("_ms")}
+    if isinstance(value, list):
+        return [without_times(item) for item in value if not (isinstance(item, dict) and item.get("name") == "latency")]
+    return value
+
+
+SMALL = choose_options(["ar-only", "option-3-pure", "infonce-projected", "model-mlp"])
+
+
+def test_baselines_are_never_optional():
+    names = [option.name for option in choose_options(["ar-only"])]
+    assert {"chance", "oracle", "copy-last", "mean", "exp-mean", "ridge", "bm25", "encoder-context"} <= set(names)
+
+
+def test_a_comparison_measures_every_option_and_says_why_one_could_not_be(tmp_path):
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", SMALL, folds=2)
+    record = compare(job, run_triage(job))
+    rows = {row["name"]: row for row in record["options"]}
+    assert [row["name"] for row in record["options"]] == [option.name for option in SMALL]
+    assert rows["encoder-context"]["status"] == "skipped"
+    assert "no encoder" in rows["encoder-context"]["reason"]
+    assert rows["oracle"]["metrics"]["R@1"]["value"] == 1.0
+    assert rows["infonce-projected"]["compatibility"]["projected"].keys() == {"matched", "random"}
+    assert rows["model-mlp"]["training"]["anchor"] is True
+    assert record["winner"] not in {"chance", "oracle", "infonce-projected"}
+    assert len(record["procedure"]["chosen"]) == 2
+    assert {gate["name"] for gate in record["gates"]} == {gate.name for gate in REPORT_GATES}
+    json.dumps(record, allow_nan=False)
+
+
+def test_with_folds_every_document_is_tested_once(tmp_path):
+    bank = worlds.drift_world(1, 12, 10, 16)
+    job = job_on(bank, tmp_path / "run", choose_options([]), folds=3)
+    evaluation = merged(run_triage(job))["copy-last"]
+    assert evaluation.num_documents == 12
+    assert len(evaluation) == 12 * (10 - 3)
+    assert len(np.unique(evaluation.targets)) == len(evaluation)
+
+
+def test_noise_scores_chance_and_passes_no_gate(tmp_path):
+    job = job_on(worlds.noise_world(3, 24, 14, 16), tmp_path / "run", choose_options(["option-3-pure", "model-mlp"]))
+    record = compare(job, run_triage(job))
+    pool = job.experiment.pool.size
+    for row in record["options"]:
+        if row["name"] in ("oracle", "encoder-context"):
+            continue
+        interval = row["metrics"]["R@5"]
+        # The three context passages are out of the candidates, so chance is a little above 5 / pool.
+        assert interval["low"] <= 5 / (pool - 3) <= interval["high"], row["name"]
+    quality = [gate for gate in record["gates"] if gate["name"] != "latency"]
+    assert quality
+    assert all(gate["outcome"] != "pass" for gate in quality)
+
+
+@pytest.mark.parametrize("architecture", ["amn", "gru", "lstm", "transformer", "mamba", "mlp"])
+def test_every_learned_model_solves_a_world_with_a_known_transition(tmp_path, architecture):
+    bank = worlds.transition_world(0, 120, 12, 16)
+    option = Option("solver", "loss", "", "", model=architecture, loss="infonce", anchor=False)
+    job = job_on(bank, tmp_path / "run", [option], steps=500, batch_size=256, evaluations=5, article_dropout=0.0,
+                 span_corruption=0.0, learning_rate=5e-3, patience=None)  # fmt: skip
+    evaluation = merged(run_triage(job))["solver"]
+    assert evaluation.metrics["R@1"].value > 0.95
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing in the package catches it."""
+
+
+def kill_after(calls: int) -> Callable[[int, int | None, str], None]:
+    left = [calls]
+
+    def progress(done: int, total: int | None, note: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    return progress
+
+
+def test_a_killed_comparison_resumes_to_the_same_numbers(tmp_path):
+    bank = worlds.drift_world(2, 14, 10, 16)
+    undisturbed = job_on(bank, tmp_path / "whole", SMALL, folds=2)
+    expected = compare(undisturbed, run_triage(undisturbed))
+    job = job_on(bank, tmp_path / "killed", SMALL, folds=2)
+    for calls in (3, 30, 55, 80):
+        with pytest.raises(Killed):
+            run_triage(job, progress=kill_after(calls))
+    assert without_times(compare(job, run_triage(job))) == without_times(expected)
+
+
+def test_a_run_never_goes_on_with_another_split(tmp_path):
+    options = choose_options([])
+    run_triage(job_on(worlds.noise_world(1, 12), tmp_path / "run", options))
+    with pytest.raises(InputError, match="another split"):
+        run_triage(job_on(worlds.noise_world(1, 16), tmp_path / "run", options))
+
+
+def result(mrr: float, status: str = "done") -> FoldResult:
+    return FoldResult(status, validation={"MRR": mrr})
+
+
+def test_the_winner_is_chosen_on_validation_among_finished_candidates():
+    options = [option for option in OPTIONS if option.name in ("oracle", "copy-last", "mean", "ridge")]
+    results = {
+        "oracle": [result(1.0), result(1.0)],
+        "copy-last": [result(0.3), result(0.2)],
+        "mean": [result(0.1), result(0.5)],
+        "ridge": [result(0.9), FoldResult("failed", "diverged")],
+    }
+    assert choose_winner(options, results) == "mean"
+    assert chosen_by_fold(options, results) == ["copy-last", "mean"]
+    assert choose_winner(options, {name: [FoldResult("failed")] for name in results}) is None
+
+
+def test_paired_differences_are_those_of_the_ranks(tmp_path):
+    job = job_on(worlds.drift_world(4, 12, 10, 16), tmp_path / "run", choose_options([]))
+    evaluations = merged(run_triage(job))
+    found = paired_differences(evaluations)["mean"]["copy-last"]["MRR"]
+    by_hand = (1 / evaluations["mean"].ranks).mean() - (1 / evaluations["copy-last"].ranks).mean()
+    assert found["value"] == pytest.approx(by_hand, abs=1e-12)
+    assert "chance" not in [name for name, delta in paired_differences(evaluations).items() if delta]
