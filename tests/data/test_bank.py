@@ -103,6 +103,13 @@ def test_opening_nothing_says_what_is_missing(tmp_path):
         PassageBank.open(tmp_path)
 
 
+def test_a_bank_of_another_version_is_refused(tmp_path):
+    path = build(tmp_path / "b").path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(InputError, match="format 99, expected format 1"):
+        PassageBank.open(path.parent)
+
+
 def test_verify_passes_on_an_untouched_bank(bank):
     assert len(PassageBank.open(str(bank.path), verify=True)) == len(TEXTS)
 

@@ -1,5 +1,6 @@
 """Building a bank: resumable at any point, refused where anything differs, never half."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -104,6 +105,35 @@ def test_resumed_build_is_byte_for_byte_the_undisturbed_one_and_encodes_nothing_
         bank = build(folder, encoder=again)
         assert len(again.encoded) == len(bank) - limit // 7 * 7
         assert files(folder) == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_stopped_before_or_after_any_one_file_appears_the_build_goes_on_to_the_same_bank(tmp_path, monkeypatch, moment):
+    few = DOCUMENTS[:4]
+    build(tmp_path / "whole", few)
+    replace, files_written = Path.replace, 0
+    for stop in range(1, 100):
+        count = iter(range(1, 100))
+
+        def stopping(path, target, stop=stop, count=count):
+            last = next(count) == stop
+            if last and moment == "before":
+                raise KeyboardInterrupt
+            replace(path, target)
+            if last:
+                raise KeyboardInterrupt
+
+        folder = tmp_path / str(stop)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Path, "replace", stopping)
+            build(folder, few)
+            files_written = next(count) - 1
+        if files_written:
+            break
+        assert (folder / "manifest.json").exists() == (stop == 9 and moment == "after")
+        build(folder, few)
+        assert files(folder) == files(tmp_path / "whole")
+    assert files_written == len(files(tmp_path / "whole")) == 9
 
 
 def test_a_finished_bank_is_reused_without_encoding(tmp_path):
@@ -227,28 +257,38 @@ class Slow(HashEncoder):
         time.sleep(0.003)
         return super().encode(texts, **options)
 
-folder, encoder, generator = Path(sys.argv[1]), Slow(), random.Random(7)
-kills = 0
-while kills < 10 and not (folder / "manifest.json").exists():
+encoder, generator = Slow(), random.Random(7)
+
+def start(folder):
     child = os.fork()
     if child == 0:
         build(folder, encoder=encoder)
         os._exit(0)
-    time.sleep(generator.uniform(0.0, 0.03))
+    return child
+
+began = time.monotonic()
+os.waitpid(start(Path(sys.argv[1]) / "undisturbed"), 0)
+whole = time.monotonic() - began
+folder, kills, shards = Path(sys.argv[1]) / "killed", 0, []
+while not (folder / "manifest.json").exists():
+    child = start(folder)
+    time.sleep(generator.uniform(0.1, 0.45) * whole)
     os.kill(child, signal.SIGKILL)
     kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-print(kills)
+    shards.append(len(list(folder.glob("shard-*.json"))))
+print(kills, len(set(shards)))
 """
 
 
 def test_killed_at_random_moments_and_resumed_the_hashes_are_those_of_an_undisturbed_build(tmp_path):
-    """Real processes, real SIGKILL; one process forks the builders, so that none has to import everything again."""
+    """Real processes, real SIGKILL, until one gets through; forked, so that none has to import everything again."""
     tests = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}"}
-    command = [sys.executable, "-c", KILLER, str(tmp_path / "killed")]
+    command = [sys.executable, "-c", KILLER, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert int(done.stdout) >= 3
-    bank = build(tmp_path / "killed")
-    build(tmp_path / "whole")
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
-    assert len(PassageBank.open(bank.path, verify=True)) == len(bank)
+    kills, moments = map(int, done.stdout.split())
+    assert kills >= 3
+    assert moments >= 3, "the kills should fall between different shards"
+    build(tmp_path / "killed")
+    assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
+    PassageBank.open(tmp_path / "killed", verify=True)

@@ -1,6 +1,7 @@
 """Encoders: one contract for all, fingerprints that tell spaces apart, and errors that name the mend."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer
 from segue.data.encoders import Encoder, EncoderSettings, load_encoder
 from segue.data.encoders.contract import check_encoder
 from segue.data.encoders.minilm import packaged_folder, verify_weights
+from segue.data.encoders.sentence_transformer import load_sentence_transformer
 from segue.data.encoders.space import PROBES, Space, declared_space, difference, require_same, with_fingerprint
 from segue.data.encoders.token_batches import batches_of_like_length
 from segue.errors import InputError, MissingExtraError, SpaceError
@@ -231,6 +233,30 @@ def test_a_missing_encoder_is_one_clear_line(name, monkeypatch):
     assert name in message
     assert "To mend it" in message
     assert "\n" not in message
+
+
+def cached_model(cache, model, name: str, *, skip: tuple[str, ...] = ()):
+    """Lay a model out as the hub's cache does."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    repository = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(model, repository / "snapshots" / revision, ignore=shutil.ignore_patterns(*skip))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    return revision
+
+
+def test_an_earlier_download_is_loaded_without_a_network_but_half_a_one_never(t5, t5_whole, tmp_path, monkeypatch):
+    """A cache without modules.json (from transformers alone) would load as another encoder of the same name."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    whole = cached_model(tmp_path, t5, "some/encoder")
+    cached_model(tmp_path, t5, "some/half", skip=("modules.json",))
+    cached_model(tmp_path, t5, "some/stub", skip=("model.safetensors",))
+    found = load_sentence_transformer(EncoderSettings(name="some/encoder", precision="float32")).space
+    assert difference(found, t5_whole.space) is None
+    assert (found.encoder, found.revision) == ("some/encoder", whole)
+    for name in ("some/half", "some/stub"):
+        with pytest.raises(InputError, match=f"{name}' cannot be loaded: got .*offline mode"):
+            load(name)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

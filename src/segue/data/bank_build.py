@@ -54,15 +54,17 @@ def build_bank(
     """
     folder, settings = Path(out), settings or BankSettings()
     asked = _asked(reader, passages or PassageSettings(), settings)
+    if (folder / MANIFEST).exists():
+        return _reuse(folder, asked, encoder)
     with exclusive(folder):
-        if (folder / MANIFEST).exists():
-            return _reuse(folder, asked, encoder)
         require_bank_folder(folder, begun=(folder / BUILD).exists())
         loaded = _load(encoder)
         asked["encoder"] = _settings_of(encoder)
         asked["space"] = loaded.space.to_json()
         if (folder / BUILD).exists():
-            require_same_build(folder, read_json(folder / BUILD), asked, finished=False)
+            begun = read_json(folder / BUILD)
+            require_same_build(folder, begun, asked, finished=False)
+            asked = begun  # to the last digit of its fingerprint
         intake = Intake(ShardWriter(folder, loaded, asked, progress=progress))
         intake.read(reader.read(), passages or PassageSettings())
         _finish(folder, intake, asked)

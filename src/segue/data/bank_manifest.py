@@ -42,6 +42,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     if (path / MANIFEST).is_file():
         manifest: dict[str, Any] = read_json(path / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            got, mend = f"format {manifest.get('format')}", "build it again, or use the version that wrote it"
+            raise InputError(explain(f"{path} is of another version", got=got, expected=f"format {FORMAT}", mend=mend))
         return manifest
     got = "a build that is not finished" if (path / BUILD).exists() else "no manifest.json there"
     mend = (

@@ -60,11 +60,11 @@ def import_vectors(
     vectors, table = _read_vectors(settings.vectors), _read_table(settings.table)
     _require_same_length(settings, vectors, table)
     asked = _asked(settings, vectors, shard_passages)
+    if (folder / MANIFEST).exists():
+        whole = PassageBank.open(folder)
+        require_same_build(folder, whole.manifest, asked, finished=True)
+        return whole
     with exclusive(folder):
-        if (folder / MANIFEST).exists():
-            whole = PassageBank.open(folder)
-            require_same_build(folder, whole.manifest, asked, finished=True)
-            return whole
         require_bank_folder(folder, begun=(folder / BUILD).exists())
         if (folder / BUILD).exists():
             require_same_build(folder, read_json(folder / BUILD), asked, finished=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from huggingface_hub import model_info, try_to_load_from_cache
 from jaxtyping import Float
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
@@ -30,6 +31,9 @@ from segue.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from segue.data.encoders import EncoderSettings
+
+HUB_SECONDS = 10.0
+"""How long to wait for the hub's first answer, seconds."""
 
 TOKENISED_TOGETHER = 1024
 """Texts whose tokens are in memory at once; batches of like length are formed among them."""
@@ -89,8 +93,7 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
     if folder.is_dir():
         return load_from_folder(folder, settings, encoder=folder.resolve().name, revision=folder_revision(folder))
     model = _load(settings.name, settings, local=False)
-    config = getattr(getattr(model[0], "auto_model", None), "config", None)
-    return _encoder(model, settings, encoder=settings.name, revision=getattr(config, "_commit_hash", None) or "")
+    return _encoder(model, settings, encoder=settings.name, revision=_hub_revision(settings.name))
 
 
 def load_from_folder(
@@ -110,8 +113,8 @@ def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTrans
     Every library on the way raises errors of its own (network, JSON, safetensors, missing keys), hence the wide net.
     """
     try:
-        with _progress_bars(not local and sys.stderr.isatty()):
-            return SentenceTransformer(name, device=choose_device(settings.device), local_files_only=local)
+        device = choose_device(settings.device)
+        return _open(name, device, local=True) if local else _from_cache_or_hub(name, device)
     except InputError:
         raise
     except Exception as error:
@@ -123,6 +126,31 @@ def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTrans
                 mend="check [encoder] name; without a network, copy the model's folder here and give its path",
             )
         ) from None
+
+
+def _from_cache_or_hub(name: str, device: str) -> SentenceTransformer:
+    """Load an earlier download where it is whole, so that no network is needed; else ask the hub.
+
+    The cache counts only where it knows about ``modules.json``: without that file sentence-transformers would pool in
+    a way of its own and drop the dense layer, and the same name would give another space. The hub is first asked one
+    question with a time limit: where there is no network, each file would be tried six times, for over a minute.
+    """
+    if try_to_load_from_cache(name, "modules.json") is not None:
+        with contextlib.suppress(Exception):
+            return _open(name, device, local=True)
+    model_info(name, timeout=HUB_SECONDS)
+    return _open(name, device, local=False)
+
+
+def _hub_revision(name: str) -> str:
+    """Return the hub revision that is in the cache: its files lie in a folder of that name."""
+    paths = (try_to_load_from_cache(name, file) for file in ("modules.json", "config.json"))
+    return next((Path(path).parent.name for path in paths if isinstance(path, str)), "")
+
+
+def _open(name: str, device: str, *, local: bool) -> SentenceTransformer:
+    with _progress_bars(not local and sys.stderr.isatty()):
+        return SentenceTransformer(name, device=device, local_files_only=local)
 
 
 @contextlib.contextmanager
