@@ -22,6 +22,7 @@ from segue.release.report.inline import plain, to_html, to_markdown, to_text
 from segue.release.report.labels import overlap, place_labels, spread
 from segue.release.report.learnings import learnings_section
 from segue.release.report.summary import headline
+from segue.release.report.tables import tags
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
@@ -67,6 +68,12 @@ def test_headline_does_not_say_none_when_an_option_that_was_not_chosen_is_above(
     assert said.startswith(
         "What did best on validation does not clearly beat copying the last passage. model-amn would"
     )
+
+
+def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
+    for difference, tag in (((0.05, 0.02, 0.01), "winner"), ((0.01, 0.02, 0.5), "chosen")):
+        found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
+        assert tags(found, found.winner) == (tag,)
 
 
 def test_headline_when_copying_did_best_on_validation():

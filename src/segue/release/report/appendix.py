@@ -93,11 +93,16 @@ def seconds_table(comparison: Comparison) -> Table | None:
         return None
     lines = [*spent.items(), ("total", total)]
     rows = [
-        TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(f"{100 * value / total:.0f}", sort=value)))
+        TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(_share(value, total), sort=value)))
         for name, value in lines
     ]
     columns = (Column("Stage", False), Column("Time"), Column("Share", True, "%"))
     return Table("seconds", "Where the time went.", columns, single(rows))
+
+
+def _share(value: float, total: float) -> str:
+    """Per cent of the total; a part that exceeds it was measured by an earlier session of the same run."""
+    return f"{100 * value / total:.0f}" if value <= total else DASH
 
 
 def machine_table(comparison: Comparison) -> Table | None:

@@ -62,7 +62,8 @@ def _panel(axes: Axes, row: Row, comparison: Comparison, *, first: bool) -> None
     weight = "bold" if comparison.won(row) else "normal"
     axes.set_title(label_of(row, comparison), loc="left", fontsize=10, color=colour("ink"), fontweight=weight)
     if row.under_trained:
-        _note(axes, "under-trained", (0.98, 0.04), "axes fraction", colour("ink"))
+        low = level is not None and max(max(scores) for _, scores in curves(row)) < 0.35 * level
+        _note(axes, "under-trained", (0.98, 0.45 if low else 0.04), "axes fraction", colour("ink"))
 
 
 def _note(axes: Axes, text: str, place: tuple[float, float], vertical: str, shade: str) -> None:

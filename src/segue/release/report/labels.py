@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 _ANGLES = np.deg2rad([0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240])
-_DISTANCES = (7.0, 14.0, 24.0, 38.0, 55.0, 75.0)
+_DISTANCES = (7.0, 14.0, 24.0, 38.0, 55.0, 75.0, 100.0, 130.0)
 
 
 def spread(heights: Float[np.ndarray, "label"], gap: float) -> Float[np.ndarray, "label"]:

@@ -94,7 +94,7 @@ def validation_told_the_truth(comparison: Comparison) -> str:
         return ""
     return (
         f"{strong('From validation to test.')} {code(leader.name)} goes from R@5 {PERCENT.number(before)} % to "
-        f"{PERCENT.number(after)} % ({PERCENT.signed(after - before)} points); its weights have seen neither."
+        f"{PERCENT.number(after)} % ({PERCENT.signed(after - before)} points); neither part was trained on."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,8 @@ from segue.release.report.document import Cell, Figure, Report
 from segue.release.report.inline import to_html, to_markdown, to_text
 from segue.release.report.svg import inline_svg, theme_variables
 
+_UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\bp) (?=[=&])|(?<=p =) (?=\d)|(?<=τ) (?=\d)")
+"""Spaces at which no line may break."""
 FILES_FOLDER = "report_files"
 
 SORTER = """
@@ -46,7 +49,7 @@ def render_html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = lambda text: Markup(to_html(text))
+    environment.filters["inline"] = lambda text: Markup(_UNBROKEN.sub("\u00a0", to_html(text)))
     environment.filters["plain"] = to_text
     style = resources.files("segue.release.report").joinpath("report.css").read_text(encoding="utf-8")
     style = style.replace("/* light plots */", theme_variables(False)).replace(

@@ -43,7 +43,7 @@ def _metric_table(comparison: Comparison) -> Table:
     table.add_column("", no_wrap=True, overflow="ellipsis", max_width=30)
     for name in HEADLINE:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
-    table.add_column("ΔR@5 copy-last", justify="right", no_wrap=True)
+    table.add_column("ΔR@5 vs copy", justify="right", no_wrap=True)
     best = {name: best_value(comparison, name) for name in HEADLINE}
     for family, title in FAMILIES.items():
         rows = [row for row in comparison.rows if row.family == family]
@@ -100,7 +100,10 @@ def _key(comparison: Comparison) -> str:
         for key, what in (("pool", "candidates"), ("windows", "windows"), ("documents", "test documents"))
         if (value := comparison.amount(key)) is not None
     ]
-    key = "rates in per cent, ± half of the 95 % interval; ▲ better, ▼ worse, · undecided by the paired test"
+    key = (
+        "rates in per cent, ± half of the 95 % interval (≤, ≥: its far end); ▲ better, ▼ worse, · undecided against "
+        "copy-last by the paired test"
+    )
     text = ", ".join([*size, key])
     projected = "; ᵖ trained in a projected space" if any(row.intent == "projected" for row in comparison.rows) else ""
     late = "; ᵘ under-trained" if any(row.under_trained for row in comparison.rows) else ""

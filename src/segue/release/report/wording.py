@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from segue.types import Interval
 
 DASH = "–"
+LOPSIDED = 3.0
+"""Intervals whose longer side exceeds this many times the shorter one are not printed as ``±``."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,16 @@ class Scale:
         return f"{self.number(interval.value)}{self.unit}" + (f" ({span})" if span else "")
 
     def half_width(self, interval: Interval | None) -> str:
-        """Print half the interval's width as ``±``.
+        """Print half the interval's width as ``±``, or only its far end where it is lopsided.
 
-        >>> PERCENT.half_width(Interval(0.4, 0.38, 0.43))
-        '±2.5'
+        >>> PERCENT.half_width(Interval(0.4, 0.38, 0.43)), PERCENT.half_width(Interval(1.0, 0.83, 1.0))
+        ('±2.5', '≥83.0')
         """
         if interval is None or interval.low is None or interval.high is None:
             return ""
+        below, above = interval.value - interval.low, interval.high - interval.value
+        if max(below, above) > LOPSIDED * min(below, above):
+            return f"≥{self.number(interval.low)}" if below > above else f"≤{self.number(interval.high)}"
         return f"±{self.number((interval.high - interval.low) / 2)}"
 
 
