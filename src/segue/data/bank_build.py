@@ -48,8 +48,8 @@ def build_bank(
         progress: called per batch with the passages done so far.
 
     Raises:
-        InputError: no passages, an id twice, a folder that holds something else, a source that changed meanwhile.
-        SpaceError: the bank in ``out`` is of another encoder.
+        InputError: no passages, an id twice, a source that changed meanwhile, or a folder that holds something else:
+            strangers' files, or a bank of another source, encoder or settings.
         StorageError: the disk is full, or another process is writing there.
     """
     folder, settings = Path(out), settings or BankSettings()
