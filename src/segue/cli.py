@@ -32,6 +32,14 @@ class FlowOrder(typer.core.TyperGroup):
         """Return the names of the verbs."""
         return list(VERBS)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; an interruption says what is kept, and has its exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say(f"interrupted; {KEPT}")
+            sys.exit(INTERRUPTED)
+
 
 app = typer.Typer(
     name="segue",
@@ -46,6 +54,7 @@ bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe o
 app.add_typer(bank_app, name="bank")
 
 INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
+KEPT = "what was done is kept, run the same command to go on"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
@@ -62,13 +71,10 @@ def main() -> None:
         app(standalone_mode=True)
     except SegueError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        _say("interrupted; what was done is kept, run the same command to go on")
-        sys.exit(INTERRUPTED)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
-    _say("terminated; what was done is kept, run the same command to go on")
+    _say(f"terminated; {KEPT}")
     sys.exit(TERMINATED)
 
 
@@ -81,7 +87,7 @@ def _say(text: str) -> None:
     print(f"segue: {text}", file=sys.stderr)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:
     if asked:
         print(f"segue {__version__}")
         raise typer.Exit
@@ -90,8 +96,8 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
 ) -> None: ...
 
 

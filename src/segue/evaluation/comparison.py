@@ -21,8 +21,8 @@ from segue.evaluation.job import FoldResult, Job, Results
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise, summarise_macro
 from segue.evaluation.options import Option
 
-REFERENCES = ("copy-last", "ar-only")
-"""What every option is compared with."""
+REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure")
+"""What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
 COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)

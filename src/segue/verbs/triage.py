@@ -88,9 +88,9 @@ def run_comparison(
         results = run_triage(job, progress=progress)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": monotonic() - encoded}
+        write_runs(job, results)
         record = _record(recipe, job, results, seconds)
         write_json(out / "triage.json", record)
-        write_runs(job, results)
         write_report(out)
     return Comparison(out, record)
 
@@ -148,16 +148,15 @@ def _dropped(experiment: Experiment) -> dict[str, int]:
 def write_runs(job: Job, results: Results) -> None:
     """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage."""
     bank = job.experiment.bank
+    names = bank.passage_ids(bank.duplicate_group)
     for name, evaluation in merged(results).items():
-        queries = [f"after:{passage}" for passage in bank.passage_ids(evaluation.targets - 1)]
-        kept = [row[row >= 0] for row in evaluation.rankings]
-        answers = [bank.passage_ids(bank.duplicate_group[row]) for row in kept]
+        queries = [f"after:{names[row]}" for row in evaluation.targets - 1]
+        answers = [[names[row] for row in rows if row >= 0] for rows in evaluation.rankings.tolist()]
         depth = evaluation.rankings.shape[1]
         note = f"pool of {evaluation.pool_size} candidates, excluded: {evaluation.exclude}"
-        path = job.out / "options" / name / "run.trec.gz"
-        write_run(path, queries, answers, tag=name, depth=depth, note=note)
+        write_run(job.out / "options" / name / "run.trec.gz", queries, answers, tag=name, depth=depth, note=note)
         if not (job.out / "qrels.trec").exists():
-            write_qrels(job.out / "qrels.trec", queries, bank.passage_ids(bank.duplicate_group[evaluation.targets]))
+            write_qrels(job.out / "qrels.trec", queries, [names[row] for row in evaluation.targets])
 
 
 def _files(job: Job) -> list[dict[str, str]]:
@@ -167,12 +166,11 @@ def _files(job: Job) -> list[dict[str, str]]:
         ("split.json", "the documents of each part, locked"),
         ("plan.json", "steps per option and the measurements they follow from"),
         ("looks.jsonl", "every look at test documents"),
-        ("triage.json", "all numbers of this report"),
-        ("report.json", "the numbers in their public form"),
         ("qrels.trec", "the passage that followed each window"),
     ]
     for option in job.options:
         files.append((f"options/{option.name}/run.trec.gz", f"rankings of {option.name}"))
-        if option.trained:
-            files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
-    return [{"path": path, "what": what} for path, what in files if (job.out / path).exists() or "run.trec" in path]
+        files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
+    there = [(path, what) for path, what in files if (job.out / path).exists()]
+    there += [("triage.json", "all numbers of this report"), ("report.json", "the numbers in their public form")]
+    return [{"path": path, "what": what} for path, what in there]

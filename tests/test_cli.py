@@ -1,0 +1,197 @@
+"""The command line, end to end on precomputed vectors: exit codes, JSON, errors in one line, interruption."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import worlds
+
+import segue
+from segue import cli
+
+
+def write_corpus(folder: Path, *, documents: int = 16, length: int = 10) -> Path:
+    """Write a world's vectors and texts as files, and a recipe that imports them."""
+    bank = worlds.drift_world(1, documents, length, 16)
+    np.save(folder / "vectors.npy", bank.vectors)
+    names = [bank.document_ids[number] for number in bank.document_of]
+    table = {"document_id": names, "position": bank.position, "text": bank.texts(np.arange(len(bank)))}
+    pq.write_table(pa.table(table), folder / "table.parquet")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(
+        f"""
+        [corpus]
+        kind = "vectors"
+        vectors = "{folder}/vectors.npy"
+        table = "{folder}/table.parquet"
+        [bank]
+        path = "{folder}/bank"
+        [windows]
+        context = 3
+        [split]
+        test = 0.3
+        validation = 0.2
+        [model]
+        name = "mlp"
+        size = "toy"
+        [training]
+        batch_size = 32
+        steps = 10
+        evaluations = 2
+        [triage]
+        options = ["ar-only", "option-3-pure"]
+        budget_minutes = 0.2
+        [evaluation]
+        resamples = 200
+        latency_queries = 5
+        run_depth = 10
+        """
+    )
+    return recipe
+
+
+def run(*words: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    before, sys.argv = sys.argv, ["segue", *words]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="module")
+def triaged(tmp_path_factory):
+    """Run one triage that the tests below look at."""
+    folder = tmp_path_factory.mktemp("triaged")
+    recipe = write_corpus(folder)
+    assert run("triage", str(recipe), "--out", str(folder / "run")) == 0
+    return folder
+
+
+def test_triage_leaves_everything_a_report_names(triaged):
+    record = json.loads((triaged / "run" / "triage.json").read_text())
+    for file in record["files"]:
+        assert (triaged / "run" / file["path"]).exists(), file["path"]
+    for name in ("report.html", "report.md", "report.json"):
+        assert (triaged / "run" / name).stat().st_size > 1000
+
+
+def test_json_is_the_public_form_and_nothing_else(triaged, capsys):
+    assert run("report", str(triaged / "run"), "--json") == 0
+    public = json.loads(capsys.readouterr().out)
+    assert set(public) == {"pool", "windows", "documents", "blocked", "winner", "run", "gates", "options"}
+    assert public["options"][0].keys() >= {"name", "status", "intent", "metrics"}
+    assert set(public["options"][0]["metrics"]) >= {
+        "R@1", "R@5", "R@10", "Contain@50", "Eff@5", "MRR", "cosine", "search_p95_ms", "total_p95_ms",
+    }  # fmt: skip
+    assert {gate["outcome"] for gate in public["gates"]} <= {"pass", "fail", "not-enough-evidence"}
+
+
+def test_the_table_is_printed_and_fits(triaged, capsys):
+    assert run("report", str(triaged / "run")) == 0
+    out = capsys.readouterr().out
+    assert "copy-last" in out
+    assert "report.html" in out
+    table = [line for line in out.splitlines() if "report.html" not in line]
+    assert max(len(line) for line in table) <= 120
+
+
+def test_a_missed_gate_is_exit_code_1_only_when_asked(triaged):
+    record = json.loads((triaged / "run" / "triage.json").read_text())
+    assert any(gate["outcome"] != "pass" for gate in record["gates"]), "the tiny run passes no latency gate"
+    recipe = str(triaged / "recipe.toml")
+    assert run("triage", recipe, "--out", str(triaged / "run"), "--json") == 0
+    assert run("triage", recipe, "--out", str(triaged / "run"), "--gate") == 1
+
+
+def test_train_then_evaluate(tmp_path, capsys):
+    recipe = write_corpus(tmp_path)
+    assert run("train", str(recipe), "--out", str(tmp_path / "run"), "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (Path(record["checkpoint"]) / "model.safetensors").exists()
+    assert not (tmp_path / "run" / "looks.jsonl").exists(), "training never looks at test documents"
+    assert run("evaluate", str(tmp_path / "run"), "--json") == 0
+    names = [option["name"] for option in json.loads(capsys.readouterr().out)["options"]]
+    assert names[-1] == "model"
+    assert "copy-last" in names
+
+
+def test_bank_build_and_info(tmp_path, capsys):
+    recipe = write_corpus(tmp_path)
+    assert run("bank", "build", str(recipe), "--out", str(tmp_path / "mine"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == 160
+    assert run("bank", "info", str(tmp_path / "mine"), "--verify") == 0
+    assert "160" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["triage", "nowhere.toml"], "nowhere.toml does not exist"),
+        (["bank", "info", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "does not exist"),
+        (["evaluate", "nowhere"], "is no run folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_recipe_with_several_problems_tells_all_of_them(tmp_path, capsys):
+    path = tmp_path / "bad.toml"
+    path.write_text('[corpus]\nkind = "folder"\npath = "x"\n[windows]\ncontext = -1\n[modle]\nname = "gru"\n')
+    assert run("triage", str(path)) == 2
+    error = capsys.readouterr().err
+    assert "2 problems" in error
+    assert "did you mean 'model'?" in error
+
+
+def test_vectors_that_are_not_unit_are_refused(tmp_path, capsys):
+    recipe = write_corpus(tmp_path)
+    np.save(tmp_path / "vectors.npy", 3 * np.load(tmp_path / "vectors.npy"))
+    assert run("triage", str(recipe), "--out", str(tmp_path / "run")) == 2
+    assert "length 1: got lengths from 3 to 3" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_document_is_refused_with_the_number(tmp_path, capsys):
+    assert run("triage", str(write_corpus(tmp_path, documents=1)), "--out", str(tmp_path / "run")) == 2
+    assert "1" in capsys.readouterr().err
+
+
+def test_documents_shorter_than_the_context_are_refused(tmp_path, capsys):
+    assert run("triage", str(write_corpus(tmp_path, length=3)), "--out", str(tmp_path / "run")) == 2
+    assert "at least 4 passages" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_was_done(tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segue.verbs.triage.run_comparison", interrupted)
+    assert run("triage", str(write_corpus(tmp_path)), "--out", str(tmp_path / "run")) == 130
+    assert "run the same command to go on" in capsys.readouterr().err
+
+
+def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):
+    recipe = triaged / "other.toml"
+    recipe.write_text((triaged / "recipe.toml").read_text().replace("steps = 10", "steps = 12"))
+    assert run("triage", str(recipe), "--out", str(triaged / "run")) == 2
+    assert "[training]" in capsys.readouterr().err
+
+
+def test_python_and_the_command_line_give_the_same(triaged):
+    comparison = segue.triage(triaged / "recipe.toml", triaged / "run")
+    assert comparison.winner == json.loads((triaged / "run" / "triage.json").read_text())["winner"]
+    assert comparison.metric("oracle", "R@1") == 1.0
