@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another place")
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    what = error.strerror or str(error)
+    return StorageError(explain(f"cannot write {path}", got=what, mend="free space or choose another place"))
 
 
 def _flush(path: Path) -> None:
@@ -76,36 +76,38 @@ def read_json(path: Path) -> Any:
 
 def append_jsonl(path: Path, record: dict[str, Any]) -> None:
     """Append one line to a JSONL file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as handle:
+            # A kill may have cut the last line short; the new one must not be glued to it.
+            broken = handle.tell() > 0 and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
+            handle.write((("\n" if broken else "") + line).encode())
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file; a last line cut short by a kill is left out, a missing file is empty."""
+    """Read a JSONL file; a line cut short by a kill is left out, a missing file is empty."""
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        with contextlib.suppress(ValueError):
             records.append(json.loads(line))
-        except ValueError:
-            break
     return records
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write a new folder beside ``path``, then put it in its place whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        temporary.mkdir(parents=True)
         fill(temporary)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            explain(f"cannot write {path}", got=error.strerror or str(error), mend="free space or choose another place")
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
