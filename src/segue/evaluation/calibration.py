@@ -12,7 +12,7 @@ from segue.evaluation.plan import Plan, make_plan
 from segue.learning.training import steps_per_second
 from segue.types import Progress
 
-CALIBRATION_SHARE = 0.05
+CALIBRATION_SHARE = 0.03
 """Timing the options takes at most about this share of the budget."""
 LOOK_COST = 6.0
 """The look at the test documents costs about as much as this many validation scorings (four pools, latencies)."""

@@ -108,14 +108,11 @@ class Baselines:
         from segue.retrieval.retrievers.bm25 import require_texts
 
         require_texts(self.job.experiment.bank, "encoder-context")
-        query = EncoderOnContext(self.job.load_encoder(), self.job.experiment.bank)
-        cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=bank_key(self.job))
+        limit = self.job.evaluation.context_tokens
+        query = EncoderOnContext(self.job.load_encoder(), self.job.experiment.bank, maximum_tokens=limit)
+        key = f"{self.job.experiment.bank.manifest['hash']}, {limit} tokens"
+        cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=key)
         return self.vector("encoder-context", query, stage="encode", cache=cache)
-
-
-def bank_key(job: Job) -> str:
-    """Name the bank's contents, so that nothing remembered of one bank is used for another."""
-    return str(job.experiment.bank.manifest["hash"])
 
 
 def watched(job: Job, fold: Fold) -> Windows:

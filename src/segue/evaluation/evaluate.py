@@ -37,6 +37,9 @@ class EvaluationSettings(Settings):
     batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="windows handled at a time")
     latency_queries: int = Field(default=200, ge=0, le=1_000_000, description="queries timed one by one; 0 times none")
     run_depth: int = Field(default=100, ge=1, le=100_000, description="places of each ranking kept for the run file")
+    context_tokens: int | None = Field(
+        None, ge=8, le=1_000_000, description="tokens of the context's end that encoder-context reads (null: its limit)"
+    )
     resamples: int = Field(default=10_000, ge=100, le=10_000_000, description="draws of the bootstrap")
     seed: int = Field(default=1, ge=0, description="of the bootstrap and of the choice of timed queries")
 

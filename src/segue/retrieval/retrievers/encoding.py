@@ -32,17 +32,20 @@ class EncoderOnContext:
     Args:
         encoder: the bank's encoder.
         bank: where given, it must have texts and share the encoder's space.
+        maximum_tokens: how much of the context's end is encoded; the encoder's own limit where that is less or None.
 
     Raises:
         InputError: the bank has no texts.
         SpaceError: the encoder's space is not the bank's.
     """
 
-    def __init__(self, encoder: Encoder, bank: Bank | None = None) -> None:
+    def __init__(self, encoder: Encoder, bank: Bank | None = None, *, maximum_tokens: int | None = None) -> None:
         if bank is not None:
             require_texts(bank, "encoder-context")
             require_same(encoder.space, bank.space, "the encoder on the context and the bank")
         self._encoder = encoder
+        limits = [limit for limit in (maximum_tokens, encoder.space.maximum_tokens) if limit is not None]
+        self._limit = min(limits, default=None)
 
     def __call__(self, contexts: Contexts) -> Float[np.ndarray, "batch dim"]:
         """Return the encoded contexts, unit float32.
@@ -53,8 +56,7 @@ class EncoderOnContext:
         if contexts.texts is None:
             raise InputError(explain("encoder-context reads texts, but the contexts bring vectors only",
                                      mend="gather the contexts with texts"))  # fmt: skip
-        limit = self._encoder.space.maximum_tokens
-        return self._encoder.encode([keep_end(texts, maximum_tokens=limit) for texts in contexts.texts])
+        return self._encoder.encode([keep_end(texts, maximum_tokens=self._limit) for texts in contexts.texts])
 
 
 def keep_end(texts: Sequence[str], *, maximum_tokens: int | None) -> str:
