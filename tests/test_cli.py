@@ -1,6 +1,7 @@
 """The command line, end to end on precomputed vectors: exit codes, JSON, errors in one line, interruption."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_bank_build_and_info(tmp_path, capsys):
     [
         (["triage", "nowhere.toml"], "nowhere.toml does not exist"),
         (["bank", "info", "nowhere"], "nowhere"),
-        (["report", "nowhere"], "does not exist"),
+        (["report", "nowhere"], "holds no comparison"),
         (["evaluate", "nowhere"], "is no run folder"),
     ],
 )
@@ -195,3 +196,77 @@ def test_python_and_the_command_line_give_the_same(triaged):
     comparison = segue.triage(triaged / "recipe.toml", triaged / "run")
     assert comparison.winner == json.loads((triaged / "run" / "triage.json").read_text())["winner"]
     assert comparison.metric("oracle", "R@1") == 1.0
+
+
+def test_a_recipe_that_gave_no_run_may_be_mended_in_the_same_folder(tmp_path, capsys):
+    recipe = write_corpus(tmp_path, length=6)
+    good = recipe.read_text()
+    recipe.write_text(good.replace("context = 3", "context = 8"))
+    assert run("triage", str(recipe), "--out", str(tmp_path / "run")) == 2
+    recipe.write_text(good)
+    assert run("train", str(recipe), "--out", str(tmp_path / "run"), "--device", "mps") == 2
+    assert run("train", str(recipe), "--out", str(tmp_path / "run")) == 0
+
+
+def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_again(triaged, tmp_path, capsys):
+    shutil.copytree(triaged / "run", tmp_path / "run")
+    words = ("triage", str(triaged / "recipe.toml"), "--out", str(tmp_path / "run"), "--json")
+    fold = tmp_path / "run" / "options" / "ar-only" / "fold-0"
+    for damage in ("", "[]", "{}", '{"status": "do'):
+        (fold / "result.json").write_text(damage)
+        assert run(*words) == 2
+        assert "delete that result.json" in capsys.readouterr().err
+    (fold / "evaluation" / "arrays.npz").write_bytes(b"no arrays")
+    (fold / "result.json").unlink()
+    assert run(*words) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("recipe.json", "[]"), ("plan.json", "[]"), ("plan.json", '{"format": 1, "steps": {"ar-only": "x"}}')],
+)
+def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, capsys, name, content):
+    shutil.copytree(triaged / "run", tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    assert run("triage", str(triaged / "recipe.toml"), "--out", str(tmp_path / "run")) == 2
+    assert f"{name} is not" in capsys.readouterr().err
+
+
+def test_a_report_of_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "triage.json").write_text("{}")
+    assert run("report", str(tmp_path)) == 2
+    assert "is no comparison: got no options" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert run("report", str(tmp_path / "file")) == 2
+
+
+def test_a_plan_that_is_not_there_is_told_before_any_work(tmp_path, capsys):
+    recipe = write_corpus(tmp_path)
+    recipe.write_text(recipe.read_text().replace("[triage]", f'[triage]\nplan = "{tmp_path}/nowhere.json"'))
+    assert run("triage", str(recipe), "--out", str(tmp_path / "run")) == 2
+    assert "nowhere.json does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "options").exists()
+
+
+def test_an_emptied_shard_is_damage_not_an_abort(tmp_path, capsys):
+    assert run("bank", "build", str(write_corpus(tmp_path)), "--json") == 0
+    (tmp_path / "bank" / "vectors-00000.npy").write_bytes(b"")
+    assert run("bank", "info", str(tmp_path / "bank")) == 2
+    assert "is not as it was written" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_in_any_column_is_found(tmp_path, capsys):
+    assert run("bank", "build", str(write_corpus(tmp_path)), "--json") == 0
+    path = tmp_path / "bank" / "passages-00000.parquet"
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    last = group.column(group.num_columns - 1)  # no hash of the manifest covers the duplicate groups
+    data = bytearray(path.read_bytes())
+    data[last.data_page_offset + last.total_compressed_size // 4] ^= 0x41
+    path.write_bytes(data)
+    assert run("bank", "info", str(tmp_path / "bank")) == 2
+    assert "passages-00000.parquet is not as it was written" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_bank_is_not_called_an_unfinished_one(tmp_path, capsys):
+    assert run("bank", "info", str(tmp_path)) == 2
+    assert "goes on" not in capsys.readouterr().err

@@ -74,3 +74,15 @@ def test_a_recipe_survives_json():
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda p: p.name)
 def test_every_recipe_of_the_project_is_valid(path):
     assert load_recipe(path).corpus is not None
+
+
+def test_unknown_options_are_told_with_the_other_problems():
+    tables = {"corpus": {"kind": "folder", "path": "x"}, "triage": {"options": ["ar-onyl"]}, "modle": {}}
+    with pytest.raises(SettingsError, match=r"(?s)2 problems.*\[triage\] options: .*'ar-onyl' \(nearest: 'ar-only'\)"):
+        parse_recipe(tables)
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('[corpus]\nkind = "folder"\npath = "x"\n', encoding="utf-8-sig")
+    assert load_recipe(path).corpus.kind == "folder"

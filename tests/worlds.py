@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segue.data.encoders.space import Space, declared_space
+from segue.data.encoders.space import declared_space
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,13 @@ class MemoryBank:
     first_row: np.ndarray
     num_rows: np.ndarray
     passage_texts: list[str] | None = None
+    space: Any = None
     manifest: dict[str, Any] = field(default_factory=lambda: {"hash": "in memory"})
     path: Any = None
+
+    def __post_init__(self) -> None:
+        if self.space is None:
+            object.__setattr__(self, "space", declared_space("a synthetic world", self.dimension))
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -34,10 +39,6 @@ class MemoryBank:
     @property
     def dimension(self) -> int:
         return int(self.vectors.shape[1])
-
-    @property
-    def space(self) -> Space:
-        return declared_space("a synthetic world", self.dimension)
 
     @property
     def has_texts(self) -> bool:

@@ -217,7 +217,8 @@ def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
         _print_table(comparison)
     if comparison.record["blocked"] and not comparison.record["unsafe"]:
         sys.exit(BlockedError.exit_code)
-    if gate and any(outcome["outcome"] != "pass" for outcome in comparison.record["gates"]):
+    gates = comparison.record["gates"]
+    if gate and (not gates or any(outcome["outcome"] != "pass" for outcome in gates)):
         sys.exit(GATE_MISSED)
 
 

@@ -92,13 +92,14 @@ def parse_recipe(tables: dict[str, Any], *, where: str = "recipe") -> Recipe:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(explain(f"recipe {path} does not exist", mend="check the path")) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(explain(f"recipe {path} is not TOML", got=str(error), mend="correct that line")) from error
     except OSError as error:
-        raise SettingsError(explain(f"recipe {path} cannot be read", got=error.strerror)) from error
+        what = f"recipe {path} cannot be read"
+        raise SettingsError(explain(what, got=error.strerror, mend="name a TOML file")) from error
 
 
 def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -120,8 +121,20 @@ def _problem(issue: dict[str, Any]) -> str:
         return f"{where}: unknown key; {hint}"
     if issue["type"] == "missing":
         return f"{where}: required, but missing"
+    if issue["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"[{where}] kind: {_wrong_kind(issue['input'].get('kind'))}"
+    if issue["type"] == "value_error":  # one of ours, which says what it got
+        return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
     message = issue["msg"][0].lower() + issue["msg"][1:]
     return f"{where}: {message}, got {issue['input']!r}"
+
+
+def _wrong_kind(kind: object) -> str:
+    kinds = _corpus_models()
+    near = difflib.get_close_matches(str(kind), kinds, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    what = "required, but missing" if kind is None else f"there is no kind {kind!r}"
+    return f"{what}; {hint}valid kinds: {', '.join(kinds)}"
 
 
 def _place(loc: tuple[Any, ...]) -> str:

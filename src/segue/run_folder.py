@@ -38,8 +38,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
-    what = error.strerror or str(error)
-    return StorageError(explain(f"cannot write {path}", got=what, mend="free space or choose another place"))
+    what = error.strerror or f"{error} (is the disk full?)"  # NumPy only counts the bytes
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    mend = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
+    return StorageError(explain(f"cannot write {path}", got=what, mend=mend))
 
 
 def _flush(path: Path) -> None:
@@ -61,17 +63,24 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file that holds an object, as all of ours do.
 
     Raises:
-        InputError: the file is missing or not JSON.
+        InputError: the file is missing, cannot be read, or holds something else.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(explain(f"{path} does not exist", mend="run the step that writes it")) from error
     except ValueError as error:
         raise InputError(explain(f"{path} is not JSON", got=str(error), mend="delete it and run again")) from error
+    except OSError as error:
+        raise InputError(explain(f"cannot read {path}", got=error.strerror, mend="check the path")) from error
+    if not isinstance(value, dict):
+        got = type(value).__name__
+        raise InputError(explain(f"{path} is not what it should be", got=got, expected="a JSON object",
+                                 mend="delete it and run again"))  # fmt: skip
+    return value
 
 
 def append_jsonl(path: Path, record: dict[str, Any]) -> None:
@@ -102,6 +111,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write a new folder beside ``path``, then put it in its place whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        shutil.rmtree(temporary, ignore_errors=True)  # a killed process of the same number may have left it
         temporary.mkdir(parents=True)
         fill(temporary)
         if path.exists():

@@ -168,7 +168,7 @@ def test_equal_encoder_settings_open_a_finished_bank_without_loading_the_encoder
         ({"encoder": HashEncoder(dimension=9)}, "9 .*dimensions|dimensions .*9"),
         ({"settings": BankSettings(shard_passages=8)}, "shard_passages 7 .now 8"),
         ({"settings": BankSettings(shard_passages=7, storage="float16")}, "storage float32 .now float16"),
-        ({"passages": PassageSettings(target_characters=80)}, "passages .*60.*80"),
+        ({"passages": PassageSettings(target_characters=80)}, "passages.target_characters 60 .now 80"),
     ],
 )
 def test_a_folder_of_other_settings_is_refused(tmp_path, change, message, finished):

@@ -73,7 +73,7 @@ def changed(row, values) -> np.ndarray:
         ({"positions": [1, 0, 0, 1, 4, 1]}, "position comes twice in document 'b'"),
         ({"ids": ["b", None, "a", "b", "c", "a"]}, "empty cells: got in document_id"),
         ({"texts": ["a", "b", None, "c", "d", "e"]}, "empty cells: got in text"),
-        ({"positions": ["x"] * 6}, "cannot read the table"),
+        ({"positions": ["x"] * 6}, "column position: wrong type.*expected int64"),
     ],
 )
 def test_wrong_files_are_refused_and_leave_no_bank(tmp_path, wrong, message):

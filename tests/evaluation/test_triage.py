@@ -1,27 +1,33 @@
 """A comparison finds what is there, finds nothing in noise, and goes on where it was killed."""
 
+import dataclasses
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import ir_measures
 import numpy as np
 import pytest
 import worlds
+from ir_measures import RR, Success, nDCG
 
 from segue.data.splits import SplitSettings
 from segue.data.windows import WindowSettings
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.evaluation.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
+from segue.evaluation.gates import REPORT_GATES, Condition, GateSettings
 from segue.evaluation.job import FoldResult, Job
+from segue.evaluation.metrics import summarise
 from segue.evaluation.options import OPTIONS, Option, choose_options
 from segue.evaluation.plan import TriageSettings
 from segue.evaluation.triage import run_triage
 from segue.learning.losses import LossSettings
 from segue.learning.models import ModelSettings
 from segue.learning.training import TrainingSettings
+from segue.verbs.triage import write_runs
 
 
 def no_encoder():
@@ -153,6 +159,71 @@ def test_a_run_never_goes_on_with_another_split(tmp_path):
     run_triage(job_on(worlds.noise_world(1, 12), tmp_path / "run", options))
     with pytest.raises(InputError, match="another split"):
         run_triage(job_on(worlds.noise_world(1, 16), tmp_path / "run", options))
+
+
+def test_what_failed_is_tried_again_and_a_full_disk_stops_the_run(tmp_path, monkeypatch):
+    options = choose_options(["option-3-pure"])
+    job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", options)
+    name = "segue.evaluation.triage.train_entrant"
+
+    def fails(error: Exception):
+        def attempt(*args, **kwargs):
+            raise error
+
+        return attempt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(name, fails(StorageError("disk full")))
+        with pytest.raises(StorageError):
+            run_triage(job)
+        patched.setattr(name, fails(InputError("diverged")))
+        assert run_triage(job)["option-3-pure"][0].status == "failed"
+    assert run_triage(job)["option-3-pure"][0].evaluation is not None
+
+
+def test_a_run_never_goes_on_with_another_bank(tmp_path):
+    bank = worlds.noise_world(1, 12)
+    run_triage(job_on(bank, tmp_path / "run", choose_options([])))
+    other = dataclasses.replace(bank, manifest={"hash": "other vectors"})
+    with pytest.raises(InputError, match="another split or bank"):
+        run_triage(job_on(other, tmp_path / "run", choose_options([])))
+
+
+def test_gates_compare_the_procedure_with_the_option_itself(tmp_path):
+    job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", choose_options([]), folds=2)
+    against_itself = GateSettings(name="x", any_of=(Condition(metric="MRR", at_least=0.5, against="copy-last"),))
+    job = dataclasses.replace(job, gates=(against_itself,))
+    record = compare(job, run_triage(job))
+    assert record["winner"] == "copy-last"
+    assert record["gates"][0]["candidate"] == "copy-last"
+    assert record["gates"][0]["outcome"] == "fail"
+
+
+def test_other_tools_compute_from_the_run_files_what_stands_in_the_report(tmp_path):
+    """Ties, duplicates and repeated contexts included: every other passage of this world has a twin."""
+    bank = twins_world()
+    job = job_on(bank, tmp_path / "run", choose_options([]))
+    results = run_triage(job)
+    write_runs(job, results)
+    qrels = list(ir_measures.read_trec_qrels(str(job.out / "qrels.trec")))
+    for name, evaluation in merged(results).items():
+        assert len({line.query_id for line in qrels}) == len(evaluation)
+        with gzip.open(job.out / "options" / name / "run.trec.gz", "rt") as handle:
+            run = list(ir_measures.read_trec_run(handle.read()))
+        measures = {"R@5": Success @ 5, "R@1": Success @ 1, "R@10": Success @ 10, "nDCG@10": nDCG @ 10, "MRR": RR @ 10}
+        found = ir_measures.calc_aggregate(measures.values(), qrels, run)
+        ours = summarise(evaluation.ranks, depth=10)
+        for metric, measure in measures.items():
+            assert found[measure] == pytest.approx(ours[metric], abs=1e-9), (name, metric)
+
+
+def twins_world() -> worlds.MemoryBank:
+    """Return a world in which texts and vectors repeat across documents, so that ties and duplicates are everywhere."""
+    generator = np.random.default_rng(5)
+    vectors = generator.standard_normal((12 * 10, 16))
+    vectors[1::2] = vectors[generator.integers(0, 6, 60) * 2]
+    texts = [f"passage {row}" if row % 4 else f"said {row % 3} times" for row in range(120)]
+    return worlds.make_bank(worlds.unit(vectors), [10] * 12, texts)
 
 
 def result(mrr: float, status: str = "done") -> FoldResult:

@@ -208,7 +208,7 @@ class PassageBank:
         path = vectors_path(self.path, number)
         try:
             vectors = np.asarray(np.load(path, mmap_mode="r"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise damaged(path, str(error)) from error
         expected = (rows, self.manifest["space"]["dimension"])
         if vectors.shape != expected:

@@ -47,12 +47,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise InputError(explain(f"{path} is of another version", got=got, expected=f"format {FORMAT}", mend=mend))
         return manifest
     got = "a build that is not finished" if (path / BUILD).exists() else "no manifest.json there"
-    mend = (
-        "run `segue bank build` with the same recipe; it goes on where it stopped"
-        if path.is_dir()
-        else "check the path"
-    )
-    raise InputError(explain(f"{path} is no bank", got=got if path.is_dir() else "no such folder", mend=mend))
+    if not path.is_dir():
+        got = "a file" if path.exists() else "no such folder"
+    go_on = "run `segue bank build` with the same recipe; it goes on where it stopped"
+    mend = go_on if (path / BUILD).exists() else "name a folder that `segue bank build` wrote"
+    raise InputError(explain(f"{path} is no bank", got=got, mend=mend))
 
 
 def asked_for(source: dict[str, Any], passages: dict[str, Any] | None, storage: Storage, shard: int) -> dict[str, Any]:
@@ -67,9 +66,7 @@ def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, 
         InputError: names every setting that differs.
     """
     names = ("format", "source", "passages", "storage", "shard_passages")
-    changed = [
-        f"{name} {recorded.get(name)} (now {asked[name]})" for name in names if recorded.get(name) != asked[name]
-    ]
+    changed = [_change(name, recorded.get(name), asked[name]) for name in names if recorded.get(name) != asked[name]]
     if "space" in asked:
         before, now = Space.from_json(recorded["space"]), Space.from_json(asked["space"])
         other = difference(before, now)
@@ -80,6 +77,18 @@ def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, 
         what = "a bank" if finished else "an unfinished build"
         mend = f"choose another folder, restore those settings, or delete {folder}"
         raise InputError(explain(f"{folder} holds {what} of other settings", got="; ".join(changed), mend=mend))
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    """Say how a setting changed; of a table only the keys that did.
+
+    >>> _change("passages", {"language": "en", "size": 1}, {"language": "de", "size": 1})
+    'passages.language en (now de)'
+    """
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{name} {before} (now {now})"
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return ", ".join(f"{name}.{key} {before.get(key)} (now {now.get(key)})" for key in keys)
 
 
 def documents_table(ids: Sequence[str], titles: Sequence[str], num_rows: Sequence[int], *, first_row: int) -> pa.Table:
@@ -114,7 +123,7 @@ def write_bank(
         StorageError: the disk is full or the folder cannot be written.
     """
     with atomic_path(folder / DOCUMENTS) as temporary:
-        pq.write_table(documents, temporary, compression="zstd")
+        pq.write_table(documents, temporary, compression="zstd", write_page_checksum=True)
     manifest = {
         **asked,
         "has_texts": has_texts,

@@ -111,7 +111,7 @@ def write_shard(
     with atomic_path(vectors_path(folder, number)) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.ascontiguousarray(vectors))
     with atomic_path(passages_path(folder, number)) as temporary:
-        pq.write_table(_table(rows, groups), temporary, compression="zstd")
+        pq.write_table(_table(rows, groups), temporary, compression="zstd", write_page_checksum=True)
     record = ShardRecord(
         rows=len(rows),
         characters=0 if rows.texts is None else sum(map(len, rows.texts)),
@@ -157,7 +157,7 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
         StorageError: the file is missing or damaged.
     """
     try:
-        return pq.ParquetFile(path).read(columns=columns)
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, str(error)) from error
 

@@ -96,7 +96,7 @@ def _read_vectors(path: Path) -> np.ndarray:
     """
     try:
         vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(explain(f"cannot read the vectors {path}", got=got, expected="a .npy file")) from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
@@ -114,21 +114,29 @@ def _read_table(path: Path) -> pa.Table:
     """
     try:
         table = pq.ParquetFile(path).read()
-        names = [name for name in ("document_id", "position", "text") if name in table.column_names]
-        wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
-        table = pa.table({name: table[name].cast(wanted[name]) for name in names})
     except (OSError, pa.ArrowException) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
         raise InputError(explain(f"cannot read the table {path}", got=got, expected="a Parquet file")) from error
-    if table.column_names[:2] != ["document_id", "position"]:
+    wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
+    names = [name for name in wanted if name in table.column_names]
+    if names[:2] != ["document_id", "position"]:
         got = f"columns {', '.join(table.column_names) or 'of other names'}"
         expected = "document_id, position and, where known, text"
         raise InputError(explain(f"{path} lacks columns", got=got, expected=expected))
-    empty = [name for name in table.column_names if table[name].null_count]
+    table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
+    empty = [name for name in names if table[name].null_count]
     if empty:
         mend = "fill them, or drop the column `text` altogether"
         raise InputError(explain(f"{path} has empty cells", got=f"in {', '.join(empty)}", mend=mend))
     return table
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(wanted)
+    except pa.ArrowException as error:
+        got = str(error).splitlines()[0].rstrip(".")
+        raise InputError(explain(f"{where}: wrong type", got=got, expected=wanted, mend="write it as that")) from error
 
 
 def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:

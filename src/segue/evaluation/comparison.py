@@ -17,7 +17,7 @@ import numpy as np
 from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import GateOutcome, Judged, judge
 from segue.evaluation.intervals import holm, paired
-from segue.evaluation.job import FoldResult, Job, Results
+from segue.evaluation.job import FINISHED, FoldResult, Job, Results
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise, summarise_macro
 from segue.evaluation.options import Option
 
@@ -27,7 +27,6 @@ COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
 """Cutoffs of the recall curve."""
-FINISHED = ("done", "under-trained")
 
 
 def compare(job: Job, results: Results) -> dict[str, Any]:
@@ -101,8 +100,9 @@ def _gates(
     if procedure is None or winner is None:
         return []
     judged = {name: as_judged(evaluation) for name, evaluation in evaluations.items()}
-    judged[winner] = as_judged(procedure)
-    return judge(job.gates, judged, winner, resamples=job.evaluation.resamples, seed=job.evaluation.seed)
+    judged[procedure.name] = as_judged(procedure)
+    how = {"resamples": job.evaluation.resamples, "seed": job.evaluation.seed}
+    return [replace(gate, candidate=winner) for gate in judge(job.gates, judged, procedure.name, **how)]
 
 
 def as_judged(evaluation: Evaluation) -> Judged:

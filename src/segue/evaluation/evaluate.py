@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,9 +31,8 @@ __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
 class EvaluationSettings(Settings):
     """The [evaluation] table."""
 
-    exclude: Exclusion = Field(
-        default="context",
-        description='which passages may not be answered: "context", "prefix" (all read so far) or "none"',
+    exclude: Literal["context", "prefix"] = Field(
+        "context", description='passages that may not be answered: "context" or "prefix" (all read so far)'
     )
     batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="windows handled at a time")
     latency_queries: int = Field(default=200, ge=0, le=1_000_000, description="queries timed one by one; 0 times none")

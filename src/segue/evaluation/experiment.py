@@ -7,6 +7,7 @@ go on with other test documents than it began with.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,19 +97,24 @@ def _require_windows(fold: Fold, settings: WindowSettings) -> None:
 
 
 def lock_split(experiment: Experiment, path: Path) -> None:
-    """Write the split to ``path``, or compare it with what stands there.
+    """Write the split and the bank's hash to ``path``, or compare them with what stands there.
 
     Raises:
-        InputError: the run folder was begun with another split.
+        InputError: the run folder was begun with another split or on another bank.
     """
-    record = {"folds": [_split_record(experiment, fold) for fold in experiment.folds]}
+    alive = hashlib.sha256(np.packbits(experiment.bank.alive).tobytes()).hexdigest()
+    record = {
+        "bank": experiment.bank.manifest["hash"],
+        "alive": alive,
+        "folds": [_split_record(experiment, fold) for fold in experiment.folds],
+    }
     if not path.exists():
         write_json(path, record)
     elif read_json(path) != record:
         raise InputError(
             explain(
-                f"{path} holds another split of the documents than the recipe makes now",
-                expected="the split this run began with, since its test documents are locked",
+                f"{path} holds another split or bank than the recipe gives now",
+                expected="the bank and the split this run began with, since its test documents are locked",
                 mend="choose a new --out folder, or restore the recipe and bank the run began with",
             )
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.data.encoders import Encoder
+from segue.errors import InputError, explain
 from segue.evaluation.evaluate import Evaluation, EvaluationSettings
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.gates import GateSettings
@@ -47,6 +48,10 @@ class Job:
         return self.out / "options" / option.name / f"fold-{fold.number}"
 
 
+FINISHED = ("done", "under-trained")
+"""Statuses of a result that has numbers and is kept."""
+
+
 @dataclass(frozen=True)
 class FoldResult:
     """What one option came to on one fold.
@@ -74,10 +79,19 @@ class FoldResult:
 
     @classmethod
     def load(cls, folder: Path) -> FoldResult:
-        """Read a result back."""
-        record = read_json(folder / "result.json")
+        """Read a result back.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
         evaluated = folder / "evaluation"
-        return cls(**record, evaluation=Evaluation.load(evaluated) if evaluated.exists() else None)
+        try:
+            record = read_json(folder / "result.json")
+            return cls(**record, evaluation=Evaluation.load(evaluated) if evaluated.exists() else None)
+        except (InputError, KeyError, TypeError, AttributeError) as error:
+            mend = "delete that result.json and run again; the trained model is kept"
+            what = f"{folder / 'result.json'} cannot be read back"
+            raise InputError(explain(what, got=str(error).rstrip("."), mend=mend)) from error
 
 
 Results = dict[str, list[FoldResult]]

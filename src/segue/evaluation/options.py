@@ -153,7 +153,7 @@ def choose_options(names: Sequence[str] | Literal["all"]) -> tuple[Option, ...]:
             f"{name!r} (nearest: {match[0]!r})" if match else repr(name)
             for name, match in zip(unknown, near, strict=True)
         ]
-        raise SettingsError(explain("[triage] options names what is not known", got=", ".join(hints),
+        raise SettingsError(explain("unknown options", got=", ".join(hints),
                                     expected=f"some of {', '.join(sorted(known))}"))  # fmt: skip
     return tuple(option for option in OPTIONS if not option.trained or option.name in names)
 

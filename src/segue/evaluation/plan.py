@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from segue.errors import InputError, explain
+from segue.evaluation.options import choose_options
 from segue.run_folder import read_json, write_json
 from segue.settings import Settings
 
@@ -36,6 +37,12 @@ class TriageSettings(Settings):
         ge=10,
         description="validation windows scored while training, evenly spread (null: all)",
     )
+
+    @field_validator("options")
+    @classmethod
+    def _known(cls, options: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+        choose_options(options)
+        return options
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,13 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
     record = read_json(path)
-    missing = [name for name in options if name not in record.get("steps", {})]
+    wrong = sorted({field.name for field in fields(Plan)} - set(record))
+    steps = record.get("steps")
+    if wrong or not _are_counts(steps):
+        got = f"no {', '.join(wrong)}" if wrong else "steps that are not counts"
+        mend = "name the plan.json of a run folder, or delete this one and run again"
+        raise InputError(explain(f"{path} is not a plan", got=got, mend=mend))
+    missing = [name for name in options if name not in steps]
     if missing or record.pop("format", None) != 1:
         raise InputError(
             explain(
@@ -78,6 +91,10 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
             )
         )
     return Plan(**record)
+
+
+def _are_counts(steps: object) -> bool:
+    return isinstance(steps, dict) and all(isinstance(count, int) and count > 0 for count in steps.values())
 
 
 def make_plan(

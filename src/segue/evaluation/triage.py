@@ -9,11 +9,12 @@ validation documents only; every look at test documents is logged.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from segue.errors import SegueError
+from segue.errors import SegueError, StorageError
 from segue.evaluation.calibration import calibrate
 from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
 from segue.evaluation.evaluate import Evaluation, evaluate
@@ -36,6 +37,8 @@ def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
         InputError: the run folder belongs to another split.
     """
     lock_split(job.experiment, job.out / "split.json")
+    if job.settings.plan is not None:
+        load_plan(Path(job.settings.plan), options=_trained(job))  # a wrong one is told at once
     run = _Run(job, progress)
     run.all(option for option in job.options if not option.trained)
     run.plan = _settle_plan(run)
@@ -67,7 +70,7 @@ class _Run:
         if (folder / "result.json").exists():
             return FoldResult.load(folder)
         result = self._fresh(option, fold)
-        if result.status != "aborted":
+        if result.evaluation is not None:  # what failed or was skipped is tried again by the next run
             result.save(folder)
         return result
 
@@ -76,6 +79,8 @@ class _Run:
             return FoldResult("aborted", f"the clock passed {CLOCK_SLACK:g} × budget_minutes; run again to go on")
         try:
             return self._work(option, fold)
+        except StorageError:
+            raise  # a full disk says nothing about the option
         except SegueError as error:
             return FoldResult("failed" if option.trained else "skipped", str(error))
 
@@ -141,18 +146,25 @@ def winning_loss(job: Job, results: Results, fold: Fold) -> str:
     return max(scores, key=scores.__getitem__) if scores else FALLBACK_LOSS
 
 
+def _trained(job: Job) -> tuple[str, ...]:
+    return tuple(option.name for option in job.options if option.trained)
+
+
 def _settle_plan(run: _Run) -> Plan | None:
     """Read this run's plan or the one the recipe names, else measure one; it is in the run folder ever after."""
     job = run.job
-    trained = tuple(option.name for option in job.options if option.trained)
+    trained = _trained(job)
     if not trained:
         return None
     path = job.out / "plan.json"
-    if path.exists():
-        return load_plan(path, options=trained)
+    known = load_plan(path, options=()) if path.exists() else None
+    if known is not None and set(trained) <= set(known.steps):
+        return known
     if job.settings.plan is not None:
         plan = load_plan(Path(job.settings.plan), options=trained)
     else:
         plan = calibrate(job, run.baselines, seconds_spent=run.elapsed(), progress=run.progress)
+    if known is not None:
+        plan = replace(plan, steps={**plan.steps, **known.steps})
     plan.save(path)
     return plan

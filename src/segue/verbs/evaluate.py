@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segue.errors import InputError, explain
 from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
-from segue.run_folder import read_json
+from segue.evaluation.plan import load_plan
 from segue.verbs.fresh import run_on_fresh
 from segue.verbs.preparation import open_bank, recorded_recipe
 from segue.verbs.stages import Stages, quiet
@@ -37,5 +37,5 @@ def _options_of(run: Path) -> tuple[Option, ...]:
     """Return the baselines and what was trained in a run."""
     if not (run / "plan.json").exists():
         raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
-    trained = set(read_json(run / "plan.json")["steps"])
+    trained = load_plan(run / "plan.json", options=()).steps
     return tuple(option for option in (*OPTIONS, RECIPE_OPTION) if not option.trained or option.name in trained)

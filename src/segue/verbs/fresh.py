@@ -50,7 +50,7 @@ def run_on_fresh(
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
-    _require_same_corpus(settings, folder / "corpus.json")
+    _require_same_corpus(settings, folder / "corpus.json", grown=_has_grown(folder / "bank", bank))
     grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
@@ -61,9 +61,14 @@ def run_on_fresh(
     return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, stages=stages)
 
 
-def _require_same_corpus(corpus: CorpusSettings, path: Path) -> None:
+def _has_grown(path: Path, bank: PassageBank) -> bool:
+    """Tell whether fresh documents have joined the copy of the bank."""
+    return path.exists() and len(PassageBank.open(path).document_ids) > len(bank.document_ids)
+
+
+def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> None:
     asked = corpus.model_dump(mode="json")
-    if path.exists() and read_json(path) != asked:
+    if grown and read_json(path) != asked:
         raise InputError(
             explain(
                 f"{path.parent} holds another fresh corpus",

@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from segue.data.bank import PassageBank
 from segue.data.bank_build import build_bank
@@ -17,6 +18,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.evaluation.job import Job
 from segue.evaluation.options import Option
+from segue.hardware import choose_device
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.run_folder import read_json, write_json
 from segue.verbs.stages import Stages, quiet
@@ -67,9 +69,12 @@ def make_job(
     Raises:
         InputError: the folder holds a run of another recipe.
     """
-    _record_recipe(recipe, out)
+    tables = _require_same_recipe(recipe, out / "recipe.json")
+    choose_device(recipe.training.device)
+    experiment = experiment or experiment_of(recipe, bank)
+    write_json(out / "recipe.json", tables)  # only now: a recipe that gives no run may be mended
     return Job(
-        experiment=experiment or experiment_of(recipe, bank),
+        experiment=experiment,
         options=options,
         model=recipe.model,
         loss=recipe.loss,
@@ -115,19 +120,19 @@ def recorded_recipe(run: Path) -> Recipe:
     return parse_recipe(read_json(path), where=str(path))
 
 
-def _record_recipe(recipe: Recipe, out: Path) -> None:
-    path = out / "recipe.json"
-    tables = json.loads(recipe.model_dump_json())
+def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
+    """Return the recipe's tables, having compared them with those that the run folder began with."""
+    tables: dict[str, Any] = json.loads(recipe.model_dump_json())
     if path.exists():
         before = read_json(path)
         changed = [name for name in SHAPING if before.get(name) != tables[name]]
         if changed:
             raise InputError(
                 explain(
-                    f"{out} holds a run of another recipe",
+                    f"{path.parent} holds a run of another recipe",
                     got=f"changes in {', '.join(f'[{name}]' for name in changed)}",
                     expected="the recipe it began with",
                     mend="choose a new --out folder, or restore those tables",
                 )
             )
-    write_json(path, tables)
+    return tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segue.errors import InputError, explain
 from segue.release.report import write_report
 from segue.run_folder import read_json
 from segue.verbs.triage import Comparison
@@ -16,6 +17,13 @@ def report(run: Path | str) -> Comparison:
         InputError: the folder holds no comparison.
     """
     run = Path(run)
-    record = read_json(run / "triage.json")
+    path = run / "triage.json"
+    if not path.exists():
+        raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
+                                 mend="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+    record = read_json(path)
+    if missing := [name for name in ("options", "gates", "winner", "blocked") if name not in record]:
+        raise InputError(explain(f"{path} is no comparison", got=f"no {', '.join(missing)}",
+                                 mend="run `segue triage` or `segue evaluate` again"))  # fmt: skip
     write_report(run)
     return Comparison(run, record)

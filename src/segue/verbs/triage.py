@@ -109,7 +109,7 @@ def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float
         "folds": len(experiment.folds),
         "context": experiment.context,
         "exclude": job.evaluation.exclude,
-        "seeds": [job.training.seed],
+        "seeds": [job.training.seed + fold.number for fold in experiment.folds],
         "size": job.model.size,
         "machine": describe_machine(),
         "seconds": seconds | _training_seconds(results),
@@ -146,17 +146,37 @@ def _dropped(experiment: Experiment) -> dict[str, int]:
 
 
 def write_runs(job: Job, results: Results) -> None:
-    """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage."""
+    """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage.
+
+    A query is named after the last passage read. The target stands where its rank says, which counts ties against the
+    retriever, so that other tools compute from the run what stands in the report.
+    """
     bank = job.experiment.bank
     names = bank.passage_ids(bank.duplicate_group)
     for name, evaluation in merged(results).items():
-        queries = [f"after:{names[row]}" for row in evaluation.targets - 1]
-        answers = [[names[row] for row in rows if row >= 0] for rows in evaluation.rankings.tolist()]
+        queries = [f"after:{passage}" for passage in bank.passage_ids(evaluation.targets - 1)]
+        targets = [names[row] for row in evaluation.targets]
         depth = evaluation.rankings.shape[1]
+        answers = [
+            place_target([names[row] for row in rows if row >= 0], target, rank=rank)[:depth]
+            for rows, target, rank in zip(evaluation.rankings.tolist(), targets, evaluation.ranks.tolist(), strict=True)
+        ]
         note = f"pool of {evaluation.pool_size} candidates, excluded: {evaluation.exclude}"
         write_run(job.out / "options" / name / "run.trec.gz", queries, answers, tag=name, depth=depth, note=note)
         if not (job.out / "qrels.trec").exists():
-            write_qrels(job.out / "qrels.trec", queries, [names[row] for row in evaluation.targets])
+            write_qrels(job.out / "qrels.trec", queries, targets)
+
+
+def place_target(answers: list[str], target: str, *, rank: int) -> list[str]:
+    """Put the target where its rank says, and leave the others in their order.
+
+    >>> place_target(["a", "t", "b"], "t", rank=3)  # t ties with b
+    ['a', 'b', 't']
+    >>> place_target(["a", "t"], "t", rank=9)
+    ['a']
+    """
+    others = [answer for answer in answers if answer != target]
+    return [*others[: rank - 1], target, *others[rank - 1 :]] if rank <= len(answers) else others
 
 
 def _files(job: Job) -> list[dict[str, str]]:

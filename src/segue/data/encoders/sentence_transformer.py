@@ -92,6 +92,10 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
     folder = Path(settings.name)
     if folder.is_dir():
         return load_from_folder(folder, settings, encoder=folder.resolve().name, revision=folder_revision(folder))
+    if settings.name.startswith((".", "/", "~")):  # never an id of a hub, which would only say how ids are written
+        raise InputError(explain(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
+                                 expected="the folder of a sentence-transformers model",
+                                 mend="check [encoder] name"))  # fmt: skip
     model = _load(settings.name, settings, local=False)
     return _encoder(model, settings, encoder=settings.name, revision=_hub_revision(settings.name))
 

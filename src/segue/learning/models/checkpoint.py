@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from segue import __version__
@@ -32,6 +32,7 @@ from segue.learning.models.build import build_model
 from segue.learning.models.model_card import ModelCard, render_card
 from segue.learning.models.predictor import Predictor, num_parameters
 from segue.learning.models.settings import ModelSettings
+from segue.learning.training_state import save_tensors
 from segue.run_folder import read_json, write_folder, write_json, write_text
 
 FORMAT_VERSION = 1
@@ -69,8 +70,8 @@ def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> No
     )
 
     def fill(place: Path) -> None:
-        save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
-        save_file(golden, place / GOLDEN)
+        save_tensors(place / WEIGHTS, weights, header={"format": "pt"})
+        save_tensors(place / GOLDEN, golden)
         write_text(place / DOCUMENTS, "".join(f"{digest}\n" for digest in card.training_documents))
         write_text(place / CARD, text)
         write_json(place / CONFIG, _config(predictor, card))
