@@ -270,3 +270,22 @@ def test_a_flipped_bit_in_any_column_is_found(tmp_path, capsys):
 def test_a_folder_that_is_no_bank_is_not_called_an_unfinished_one(tmp_path, capsys):
     assert run("bank", "info", str(tmp_path)) == 2
     assert "goes on" not in capsys.readouterr().err
+
+
+def test_a_fresh_corpus_that_gave_nothing_may_be_mended_under_its_name(triaged, tmp_path, capsys):
+    shutil.copytree(triaged / "run", tmp_path / "run")
+    fresh = tmp_path / "fresh.toml"
+    words = ("evaluate", str(tmp_path / "run"), "--corpus", str(fresh))
+    for path in ("nowhere", "nowhere-else"):
+        fresh.write_text(f'[corpus]\nkind = "folder"\npath = "{tmp_path}/{path}"\n')
+        assert run(*words) == 2
+        assert "another fresh corpus" not in capsys.readouterr().err
+
+
+def test_a_missing_encoder_folder_is_named_as_such(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("One sentence stands here, long enough to be read.")
+    recipe = tmp_path / "recipe.toml"
+    tables = f'[corpus]\nkind = "folder"\npath = "{tmp_path}"\nglob = "*.txt"\n[bank]\npath = "{tmp_path}/bank"\n'
+    recipe.write_text(tables + '[encoder]\nname = "./nowhere/model"\n')
+    assert run("bank", "build", str(recipe)) == 2
+    assert "'./nowhere/model' cannot be loaded: got no such folder" in capsys.readouterr().err

@@ -5,10 +5,11 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.learning.models import ModelCard, ModelSettings, Predictor, build_model, hash_documents
 from segue.learning.models.checkpoint import load_predictor, save_predictor
 from segue.learning.models.contract import as_if_trained, example_batch
@@ -146,7 +147,7 @@ def test_a_configuration_that_describes_no_model_is_refused(saved, changes):
 def test_a_configuration_that_is_a_list_is_refused(saved):
     _, folder = saved
     (folder / "config.json").write_text("[]")
-    with pytest.raises(InputError, match="another format"):
+    with pytest.raises(InputError, match="expected a JSON object"):
         load_predictor(folder)
 
 
@@ -204,3 +205,13 @@ def test_a_bare_card_is_enough(saved, tmp_path):
     assert loaded.context == 5
     assert (config["space"], config["training_documents"]) == (None, [])
     assert "license" not in (tmp_path / "bare" / "README.md").read_text().split("---")[1]
+
+
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing(saved, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("segue.learning.training_state.save_file", full)
+    with pytest.raises(StorageError, match="No space left"):
+        save_predictor(saved[0], tmp_path / "full", card=CARD)
+    assert not list(tmp_path.glob("*full*"))
