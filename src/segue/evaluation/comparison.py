@@ -39,7 +39,16 @@ def compare(job: Job, results: Results) -> dict[str, Any]:
     return {
         "winner": winner,
         "winning_losses": _winning_losses(results),
-        "procedure": procedure and {"chosen": chosen, "metrics": _intervals(procedure)},
+        "article_dropout": {
+            "with anchor": job.training.dropout(anchored=True),
+            "without": job.training.dropout(anchored=False),
+        },
+        "procedure": procedure
+        and {
+            "chosen": chosen,
+            "metrics": _intervals(procedure),
+            "delta": procedure_differences(procedure, evaluations),
+        },
         "gates": [gate.to_json() for gate in _gates(job, evaluations, procedure, winner)],
         "options": [
             _row(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
@@ -128,6 +137,21 @@ def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[
             adjusted = holm([test.p_value for test in tests])
             for name, test, p in zip(others, tests, adjusted, strict=True):
                 found[name].setdefault(reference, {})[metric] = {**asdict(test.difference), "p": p}
+    return found
+
+
+def procedure_differences(
+    procedure: Evaluation, evaluations: Mapping[str, Evaluation]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compare the procedure with copy-last and ar-only: reference → metric → ``value, low, high, p``.
+
+    The p-value is that of one test named beforehand, since nothing was chosen by it: no other is adjusted for.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for reference in ("copy-last", "ar-only"):
+        if reference in evaluations:
+            tests = {metric: _paired(procedure, evaluations[reference], metric) for metric in COMPARED}
+            found[reference] = {metric: {**asdict(t.difference), "p": t.p_value} for metric, t in tests.items()}
     return found
 
 
