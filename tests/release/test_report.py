@@ -336,7 +336,7 @@ def test_run_without_measurements_is_named(tmp_path):
     with pytest.raises(InputError, match=r"triage\.json does not exist"):
         write_report(tmp_path)
     (tmp_path / "triage.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match="not a triage"):
+    with pytest.raises(InputError, match="expected a JSON object"):
         write_report(tmp_path)
 
 

@@ -39,10 +39,6 @@ def write_report(run: Path) -> ReportPaths:
         StorageError: the report cannot be written.
     """
     triage = read_json(run / "triage.json")
-    if not isinstance(triage, dict):
-        raise InputError(
-            explain(f"{run / 'triage.json'} is not a triage", got=type(triage).__name__, expected="an object")
-        )
     report = report_context(triage)
     paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
     _write_plots(run / FILES_FOLDER, report.figures)
