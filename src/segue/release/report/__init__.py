@@ -10,7 +10,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from segue.errors import InputError, explain
 from segue.release.report.context import report_context
 from segue.release.report.document import Figure
 from segue.release.report.public import public_json
