@@ -5,19 +5,21 @@ Each rule names the row it rests on, and speaks of a lead only where the paired 
 
 from __future__ import annotations
 
-from segue.release.report.document import Bullets, Cards, Paragraph, Section
-from segue.release.report.facts import Comparison, Contrast, Row, best_on_validation, mapping, number, sequence
+from segue.release.report.chosen import ENOUGH_SEEDS, choice_against, has_folds, repeats, seeds_said
+from segue.release.report.document import Cards, Paragraph, Section
+from segue.release.report.facts import Comparison, Contrast, Row, best_on_validation, mapping, number
+from segue.release.report.findings import AT_THESE_STEPS, late
 from segue.release.report.gates_table import gates
+from segue.release.report.header import fresh_facts
 from segue.release.report.inline import code
-from segue.release.report.summary import score_line
+from segue.release.report.summary import choice_difference, score_line
 from segue.release.report.tables import best_baseline, sentence_of
-from segue.release.report.wording import MILLISECONDS, PERCENT, count, duration, listing, of_things
+from segue.release.report.wording import MILLISECONDS, PERCENT, count, duration, listing
 
 RESOLUTION = 0.005
 """Differences in R@5 below half a point are not worth more documents."""
 ROOM = 0.05
 """Contain@50 minus R@5 from which a reranker is worth naming."""
-FEW_SEEDS = 3
 
 
 def recommendation_section(comparison: Comparison) -> Section:
@@ -38,17 +40,17 @@ def meanwhile(comparison: Comparison) -> list[str]:
     baseline, leader = best_baseline(comparison), comparison.winner
     if baseline is None:
         return []
-    contrast = leader.against(baseline) if leader and leader.name != baseline.name else None
+    contrast = choice_against(comparison, baseline)
     if leader and contrast and contrast.outcome == "better" and _ship_gate(comparison) == "pass":
         return [
             f"Serve {score_line(leader)}. It passes the ship gate and is clearly above {code(baseline.name)}: "
-            f"{sentence_of(contrast)}.",
+            f"{choice_difference(comparison, contrast)}.",
             f"Keep {code(baseline.name)}, the best baseline on validation, as the fallback{_latency(baseline)}.",
         ]
     return [
         f"Serve {score_line(baseline)}: the best baseline on validation{_latency(baseline)}.",
         *_why_not(comparison, leader, contrast),
-        *_below_ship(comparison),
+        *_below_ship(comparison, baseline),
     ]
 
 
@@ -64,27 +66,36 @@ def _latency(row: Row) -> str:
 def _why_not(comparison: Comparison, leader: Row | None, contrast: Contrast | None) -> list[str]:
     if leader is None or contrast is None:
         return []
+    difference = choice_difference(comparison, contrast)
     if contrast.outcome != "better":
-        return [f"Not {code(leader.name)}: its difference to that is no established gain, {sentence_of(contrast)}."]
+        return [f"Not {code(leader.name)}: its difference to that is no established gain, {difference}."]
     said = {"fail": "fails", "not-enough-evidence": "lacks evidence"}.get(
         _ship_gate(comparison) or "", "was not judged"
     )
-    return [f"Not yet {code(leader.name)} ({sentence_of(contrast)}): the ship gate {said}."]
+    return [f"Not yet {code(leader.name)} ({difference}): the ship gate {said}."]
 
 
-def _below_ship(comparison: Comparison) -> list[str]:
+def _below_ship(comparison: Comparison, served: Row) -> list[str]:
+    """Name whom the failed ship gate judged: the winner or the procedure, which is not always what is served."""
     if _ship_gate(comparison) != "fail":
         return []
-    return ["The ship gate fails: show such answers as suggestions, do not act on them unattended."]
+    leader, folds = comparison.leader, has_folds(comparison)
+    judged = "the choice made inside each fold" if folds else code(leader.name) if leader else "the winner"
+    is_other = folds or leader is None or leader.name != served.name
+    other = f"; {code(served.name)} itself was not judged" if is_other else ""
+    return [
+        f"The ship gate judged {judged}, which fails it{other}: show such answers as suggestions, do not act on them "
+        "unattended."
+    ]
 
 
 def short_term(comparison: Comparison) -> list[str]:
     """Which loss to train with, and what to train longer."""
     advice = [found for found in (_loss_advice(comparison), _projection_advice(comparison)) if found]
-    late = [code(row.name) for row in comparison.candidates if row.under_trained]
-    if late:
-        verb = "it" if len(late) == 1 else "any of them"
-        advice.append(f"Train {listing(late)} longer before ruling {verb} out: validation had not flattened.")
+    names = [code(row.name) for row in comparison.candidates if row.under_trained]
+    if names:
+        verb = "it" if len(names) == 1 else "any of them"
+        advice.append(f"Train {listing(names)} longer before ruling {verb} out: validation had not flattened.")
     return advice
 
 
@@ -105,7 +116,7 @@ def _loss_advice(comparison: Comparison) -> str:
     contrast = best.against(reference)
     if contrast is None:
         return ""
-    differs = f"{sentence_of(contrast)} in R@5 against {code('ar-only')}"
+    differs = f"{sentence_of(contrast)} in R@5 against {code('ar-only')}{_steps_note(best, reference)}"
     if contrast.outcome == "better":
         return f"Replace the cosine loss by that of {code(best.name)}, the best of the losses on validation: {differs}."
     return f"Do not change the loss on this evidence: {code(best.name)}, the best on validation, has {differs}."
@@ -114,13 +125,17 @@ def _loss_advice(comparison: Comparison) -> str:
 def _projection_advice(comparison: Comparison) -> str:
     projected, raw = comparison.measured("infonce-projected"), comparison.measured("option-1-raw")
     contrast = raw.against(projected) if raw and projected else None
-    if contrast is None or contrast.outcome == "undecided":
+    if raw is None or projected is None or contrast is None or contrast.outcome == "undecided":
         return ""
     verb = "Drop" if contrast.outcome == "better" else "Keep"
     return (
         f"{verb} the projection head: {code('option-1-raw')} has {sentence_of(contrast)} in R@5 against "
-        f"{code('infonce-projected')}."
+        f"{code('infonce-projected')}{_steps_note(raw, projected)}."
     )
+
+
+def _steps_note(*rows: Row) -> str:
+    return f", {AT_THESE_STEPS}" if late(rows) else ""
 
 
 def medium_term(comparison: Comparison) -> list[str]:
@@ -185,13 +200,14 @@ def long_term(comparison: Comparison) -> list[str]:
     """What would make the claims firmer: documents, seeds, sizes, fresh text."""
     steps = (_documents(comparison), _seeds(comparison), _sizes(comparison))
     command = code("segue evaluate RUN --corpus fresh.toml")
-    return [*(step for step in steps if step), f"Score the chosen run on fresh documents before shipping: {command}."]
+    before = [] if fresh_facts(comparison) else [f"Score the chosen run on fresh documents before shipping: {command}."]
+    return [*(step for step in steps if step), *before]
 
 
 def _documents(comparison: Comparison) -> str:
     """Extrapolate by the square root how many documents would decide the difference that was seen."""
-    leader, reference, documents = comparison.leader, comparison.measured("copy-last"), comparison.amount("documents")
-    contrast = leader.against(reference) if leader and reference and leader.name != reference.name else None
+    reference, documents = comparison.measured("copy-last"), comparison.amount("documents")
+    contrast = choice_against(comparison, reference) if reference else None
     if contrast is None or contrast.outcome != "undecided" or documents is None:
         return ""
     difference = contrast.difference
@@ -207,11 +223,13 @@ def _documents(comparison: Comparison) -> str:
 
 
 def _seeds(comparison: Comparison) -> str:
-    seeds = len(sequence(comparison.data.get("seeds")))
-    if not comparison.trained or not 0 < seeds < FEW_SEEDS:
+    if not comparison.trained or not 0 < repeats(comparison) < ENOUGH_SEEDS:
         return ""
-    had = "one training seed" if seeds == 1 else f"{seeds} training seeds"
-    return f"Repeat with at least {FEW_SEEDS} seeds: {had} speaks for these weights, not for the method."
+    verb = "speaks" if repeats(comparison) == 1 else "speak"
+    return (
+        f"Repeat with at least {ENOUGH_SEEDS} seeds: {seeds_said(comparison)} {verb} for these weights, not for the "
+        "method."
+    )
 
 
 def _sizes(comparison: Comparison) -> str:
@@ -221,24 +239,3 @@ def _sizes(comparison: Comparison) -> str:
     encoder = mapping(comparison.data.get("encoder")).get("encoder")
     beside = f" (encoder here: {code(encoder)})" if encoder else ""
     return f"Repeat with {code('full')} sizes: these rows are {code(size)}-sized{beside}."
-
-
-def next_steps_section(comparison: Comparison) -> Section:
-    """Commands that go on from here."""
-    late = [row for row in comparison.rows if row.under_trained or row.status == "aborted"]
-    broken = [code(row.name) for row in comparison.rows if row.status in ("failed", "skipped")]
-    steps = []
-    if late:
-        more = f"a larger {code('[triage] budget_minutes')}, a new {code('--out')}"
-        steps.append(f"Give the triage more time ({more}): {of_things(len(late), 'option')} stopped early.")
-    if broken:
-        steps.append(
-            f"Mend what kept {listing(broken)} from running (reasons in the table of options) and run the triage "
-            "again: options that are done are read back."
-        )
-    steps += [
-        f"Look at windows where the winner and {code('copy-last')} disagree: the TREC runs under Files hold both.",
-        f"Score on documents that nobody has looked at: {code('segue evaluate RUN --corpus fresh.toml')}.",
-        f"Write this report again from the same measurements: {code('segue report RUN')}.",
-    ]
-    return Section("next", "Next steps", (Bullets(tuple(steps)),))

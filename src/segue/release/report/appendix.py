@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from segue.release.report.document import Block, Cell, Column, Section, Table, TableRow, Terms, single
 from segue.release.report.facts import Comparison, mapping, number, sequence
+from segue.release.report.header import fresh_facts
 from segue.release.report.inline import code, plain
-from segue.release.report.wording import DASH, count, duration, of_things
+from segue.release.report.wording import DASH, count, duration, listing, of_things
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("Window", "Some consecutive passages of one document (the context) and the passage that followed (the target)."),
@@ -88,21 +89,38 @@ def seconds_table(comparison: Comparison) -> Table | None:
     """Time by stage; entries that begin with *of which* are parts of the one before and add nothing."""
     record = mapping(comparison.data.get("seconds"))
     spent = {name: value for name, raw in record.items() if (value := number(raw)) is not None}
+    earlier = _earlier(spent)
     total = sum(value for name, value in spent.items() if not name.startswith("of which"))
     if total <= 0:
         return None
     lines = [*spent.items(), ("total", total)]
     rows = [
-        TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(_share(value, total), sort=value)))
+        TableRow((Cell(plain(name)), *(Cell(DASH, tone="muted"),) * 2))
+        if name in earlier
+        else TableRow((Cell(plain(name)), Cell(duration(value), sort=value), Cell(f"{100 * value / total:.0f}")))
         for name, value in lines
     ]
     columns = (Column("Stage", False), Column("Time"), Column("Share", True, "%"))
-    return Table("seconds", "Where the time went.", columns, single(rows))
+    return Table("seconds", _seconds_caption(comparison, earlier), columns, single(rows))
 
 
-def _share(value: float, total: float) -> str:
-    """Per cent of the total; a part that exceeds it was measured by an earlier session of the same run."""
-    return f"{100 * value / total:.0f}" if value <= total else DASH
+def _earlier(spent: Mapping[str, float]) -> dict[str, float]:
+    """Parts that took longer than the stage they belong to: other sessions of the same run spent them."""
+    found, whole = {}, 0.0
+    for name, value in spent.items():
+        if not name.startswith("of which"):
+            whole = value
+        elif value > whole:
+            found[name] = value
+    return found
+
+
+def _seconds_caption(comparison: Comparison, earlier: Mapping[str, float]) -> str:
+    if not earlier:
+        return "Where the time went."
+    parts = listing([f"{plain(name.removeprefix('of which').strip())} {duration(v)}" for name, v in earlier.items()])
+    resumed = "the trained run was read back" if fresh_facts(comparison) else "the run was resumed"
+    return f"Where this session’s time went; {resumed}, and earlier sessions are part of what it took in all ({parts})."
 
 
 def machine_table(comparison: Comparison) -> Table | None:

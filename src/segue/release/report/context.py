@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from segue.release.report.advice import next_steps_section, recommendation_section
+from segue.release.report.advice import recommendation_section
 from segue.release.report.appendix import definitions_section, files_section, machine_section
 from segue.release.report.details_plots import curves_figure, ranks_figure
 from segue.release.report.document import Block, Figure, Report, Section, Table
@@ -18,6 +18,7 @@ from segue.release.report.inline import plain
 from segue.release.report.integrity import blocked_section
 from segue.release.report.learnings import learnings_section
 from segue.release.report.more_tables import compatibility_table, drop_table, more_metrics_table, pools_table
+from segue.release.report.next_steps import next_steps_section
 from segue.release.report.option_table import option_table
 from segue.release.report.plots import intervals_figure, recall_figure, scatter_figure
 from segue.release.report.summary import summary_section
@@ -79,7 +80,7 @@ def _metrics(comparison: Comparison) -> list[Block | None]:
 
 def _hypotheses(comparison: Comparison) -> list[Block | None]:
     findings = hypotheses(comparison)
-    return [hypothesis_table(findings)] if findings else []
+    return [hypothesis_table(comparison, findings)] if findings else []
 
 
 def _appendix(comparison: Comparison) -> list[Block | None]:

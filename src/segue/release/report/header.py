@@ -21,12 +21,13 @@ def facts(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """What was measured on what; what is not known is left out."""
     data = comparison.data
     found = (
-        ("Corpus", _corpus(mapping(data.get("corpus")))),
+        ("Corpus", _corpus(mapping(data.get("corpus")), beside=fresh_facts(comparison))),
+        ("Fresh documents", _fresh(fresh_facts(comparison))),
         ("Pool", _things(comparison, "pool", "candidate")),
         ("Windows", _windows(comparison)),
         ("Test documents", _documents(comparison)),
         ("Encoder", _encoder(mapping(data.get("encoder")))),
-        ("Seeds", listing([plain(seed) for seed in sequence(data.get("seeds"))])),
+        ("Seeds", _seeds(comparison)),
         ("Model sizes", code(data["size"]) if data.get("size") else ""),
         ("Measured", _version(data)),
     )
@@ -43,15 +44,44 @@ def _counts(record: Mapping[str, Any]) -> str:
     return ", ".join(f"{count(value)} {plain(reason)}" for reason, raw in record.items() if (value := number(raw)))
 
 
-def _corpus(corpus: Mapping[str, Any]) -> str:
+def fresh_facts(comparison: Comparison) -> Mapping[str, Any]:
+    """The fresh documents that the test windows come from; empty where they come from the run's own corpus."""
+    return mapping(comparison.data.get("fresh"))
+
+
+def _named(corpus: Mapping[str, Any]) -> str:
+    kind = code(corpus["kind"]) if corpus.get("kind") else ""
+    name = plain(corpus.get("name") or "") if corpus.get("name") != corpus.get("kind") else ""
+    return " ".join(part for part in (kind, name) if part)
+
+
+def _fresh(fresh: Mapping[str, Any]) -> str:
+    sizes = [
+        of_things(value, thing)
+        for key, thing in (("documents", "document"), ("windows", "window"))
+        if (value := number(fresh.get(key))) is not None
+    ]
+    skipped = _counts(mapping(fresh.get("skipped")))
+    parts = [part for part in (_named(fresh), listing(sizes)) if part]
+    return ": ".join(parts) + (f"; skipped: {skipped}" if skipped else "")
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = [plain(seed) for seed in sequence(comparison.data.get("seeds"))]
+    each = ", one per fold" if len(seeds) > 1 and len(seeds) == comparison.amount("folds") else ""
+    return listing(seeds) + each
+
+
+def _corpus(corpus: Mapping[str, Any], *, beside: Mapping[str, Any]) -> str:
+    """Name the run's corpus and count the bank; with fresh documents beside it both are in the counts."""
     sizes = [
         of_things(value, thing)
         for key, thing in (("documents", "document"), ("passages", "passage"), ("characters", "character"))
         if (value := number(corpus.get(key))) is not None
     ]
-    kind = code(corpus["kind"]) if corpus.get("kind") else ""
-    name = plain(corpus.get("name") or "") if corpus.get("name") != corpus.get("kind") else ""
-    parts = [part for part in (" ".join(part for part in (kind, name) if part), listing(sizes)) if part]
+    parts = [part for part in (_named(corpus), listing(sizes)) if part]
+    if beside:
+        return ": ".join(parts) + ", with the fresh documents"
     skipped = _counts(mapping(corpus.get("skipped")))
     return ": ".join(parts) + (f"; skipped: {skipped}" if skipped else "")
 
@@ -94,7 +124,7 @@ def _version(data: Mapping[str, Any]) -> str:
 
 def notices(comparison: Comparison) -> tuple[Notice, ...]:
     """What must be read before any number."""
-    found = (_unsafe(comparison), _small(comparison))
+    found = (_unsafe(comparison), _phase_2(comparison), _small(comparison))
     return tuple(notice for notice in found if notice is not None)
 
 
@@ -105,6 +135,15 @@ def _unsafe(comparison: Comparison) -> Notice | None:
     reason = f"{failed} failed" if failed else "A blocking integrity check was muted or skipped"
     text = f"{strong('UNSAFE.')} {reason}, and the numbers are printed all the same. Do not quote them."
     return Notice(text, "fail")
+
+
+def _phase_2(comparison: Comparison) -> Notice | None:
+    if not fresh_facts(comparison):
+        return None
+    return Notice(
+        f"{strong('Fresh documents.')} Training and validation come from the run (its first fold); the test windows "
+        "come from fresh documents that it never met, in a pool of old and new passages.",
+    )
 
 
 def _small(comparison: Comparison) -> Notice | None:

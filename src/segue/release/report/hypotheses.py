@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from scipy.stats import spearmanr
 
-from segue.release.report.facts import Comparison, Row, sequence
-from segue.release.report.findings import AGREES, MISLEADS, Finding, Verdict, contrasts, majority, shown
+from segue.release.report.facts import Comparison, Row, mapping, number, sequence
+from segue.release.report.findings import (
+    AGREES,
+    MISLEADS,
+    Finding,
+    Verdict,
+    by_existence,
+    by_majority,
+    contrasts,
+    existence,
+    late,
+    shown,
+)
 from segue.release.report.inline import code
 from segue.release.report.wording import PERCENT, SCORE, listing, of_things, p_value
 
@@ -26,25 +38,23 @@ def hypotheses(comparison: Comparison) -> list[Finding]:
 def split_objective(comparison: Comparison) -> Finding | None:
     """The report's own diagnosis: two objectives in two spaces."""
     found = contrasts(comparison, [(name, "infonce-projected") for name in ("option-1-raw", "option-3-pure")])
-    if not found:
-        return None
     statement = "The split objective (InfoNCE behind a projection head, AR on the raw vectors) costs recall."
-    return Finding(statement, shown(found), majority(found))
+    return by_majority(statement, found)
 
 
 def contrastive(comparison: Comparison) -> Finding | None:
     """Whether negatives help at all."""
     names = ("infonce-projected", "option-1-raw", "option-3-pure")
     found = contrasts(comparison, [(name, "ar-only") for name in names])
-    statement = "A contrastive term finds more than the cosine loss alone."
-    return Finding(statement, shown(found), majority(found)) if found else None
+    statement = "A contrastive term finds more than the cosine loss alone: some loss with one does."
+    return by_existence(statement, found)
 
 
 def ar_term(comparison: Comparison) -> Finding | None:
     """Option 3 against option 1."""
     found = contrasts(comparison, [("option-3-pure", "option-1-raw")])
     statement = "The AR term hurts: InfoNCE alone finds more than InfoNCE with a little AR."
-    return Finding(statement, shown(found), majority(found)) if found else None
+    return by_majority(statement, found)
 
 
 def temperature(comparison: Comparison) -> Finding | None:
@@ -57,9 +67,11 @@ def temperature(comparison: Comparison) -> Finding | None:
         f"{label}: " + ", ".join(f"τ {tau}: {PERCENT.number(row.value('R@5'))} %" for tau, row in sweep)
         for label, sweep in measured
     )
-    decided = any(_apart([row for _, row in sweep]) for _, sweep in measured)
+    rows = [[row for _, row in sweep] for _, sweep in measured]
+    decided = any(_apart(sweep) for sweep in rows)
     note = "some intervals do not touch" if decided else "within each sweep all intervals overlap"
-    return Finding("The temperature decides.", f"{evidence}; {note}.", "supported" if decided else "undecided")
+    is_late = _rests_on_late(rows)
+    return Finding("The temperature decides.", f"{evidence}; {note}.", "supported" if decided else "undecided", is_late)
 
 
 _SWEEPS = (("projected", "infonce-projected"), ("raw", "option-1-raw"))
@@ -82,6 +94,12 @@ def _apart(rows: Sequence[Row]) -> bool:
     return any((contrast := one.against(other)) is not None and contrast.outcome == "better" for one, other in pairs)
 
 
+def _rests_on_late(groups: Sequence[Sequence[Row]]) -> bool:
+    """Whether some row is under-trained and no two fully trained rows of a group are apart without it."""
+    trained = [[row for row in rows if not row.under_trained] for rows in groups]
+    return any(late(rows) for rows in groups) and not any(_apart(rows) for rows in trained)
+
+
 def cosine_misleads(comparison: Comparison) -> Finding | None:
     """Rank correlation of cosine and R@5 over the candidates."""
     rows = [row for row in comparison.candidates if row.value("cosine") is not None]
@@ -97,7 +115,8 @@ def cosine_misleads(comparison: Comparison) -> Finding | None:
         f"Over {len(rows)} candidates Spearman’s ρ of cosine and R@5 is {SCORE.signed(rho)} "
         f"({p_value(p)}; options share windows, so read it as a description). {highest_cosine(rows)}"
     )
-    return Finding("Cosine to the target misleads: who has more of it does not find more.", evidence, verdict)
+    statement = "Cosine to the target misleads: who has more of it does not find more."
+    return Finding(statement, evidence, verdict, late(rows))
 
 
 def highest_cosine(rows: Sequence[Row]) -> str:
@@ -118,15 +137,32 @@ def anchor(comparison: Comparison) -> Finding | None:
         for other in comparison.trained
         if one.training.get("anchor") is True and other.training.get("anchor") is False and _alike(one, other)
     ]
-    found = contrasts(comparison, pairs)
     statement = "The anchor matters: starting from copying finds more than starting from nothing."
-    return Finding(statement, shown(found), majority(found)) if found else None
+    finding = by_majority(statement, contrasts(comparison, pairs))
+    return finding and replace(finding, evidence=f"{finding.evidence} {_dropout_note(comparison)}".strip())
+
+
+def _dropout_note(comparison: Comparison) -> str:
+    """Say that the pair differs in more than the anchor; runs before this was recorded had the defaults."""
+    record = mapping(comparison.data.get("article_dropout")) or {"with anchor": 0.0, "without": 0.2}
+    anchored, bare = number(record.get("with anchor")), number(record.get("without"))
+    if anchored is None or bare is None or anchored == bare:
+        return ""
+    return f"Article dropout differs too ({anchored:g} with the anchor, {bare:g} without): the two are not told apart."
 
 
 def _alike(anchored: Row, bare: Row) -> bool:
-    """Whether both have one architecture, and the bare one's loss is among those the anchored one had on its folds."""
-    losses = sequence(anchored.training.get("losses")) or [anchored.training.get("loss")]
-    return anchored.training.get("model") == bare.training.get("model") and bare.training.get("loss") in losses
+    """Whether both have one architecture and, fold by fold, one loss."""
+    if anchored.training.get("model") != bare.training.get("model"):
+        return False
+    one, other = _losses(anchored), _losses(bare)
+    if len(one) == len(other):
+        return one == other and None not in one
+    return {*map(str, one)} == {*map(str, other)} and len({*map(str, one)}) == 1  # one stands for all folds
+
+
+def _losses(row: Row) -> list[object]:
+    return sequence(row.training.get("losses")) or [row.training.get("loss")]
 
 
 def beyond_copying(comparison: Comparison) -> Finding | None:
@@ -140,24 +176,23 @@ def beyond_copying(comparison: Comparison) -> Finding | None:
     }
     counts = [f"{len(names)} {word}" for word, names in outcome.items() if names]
     top = max(found, key=lambda entry: entry[2].difference.value)
-    verdict: Verdict = "supported" if outcome["better"] else "contradicted" if not outcome["undecided"] else "undecided"
     evidence = f"Of {of_things(len(found), 'trained candidate')} against {code('copy-last')}: {listing(counts)}. "
     evidence += f"The largest difference: {shown([top])}"
-    return Finding("Training adds something that copying the last passage does not have.", evidence, verdict)
+    return Finding("Training adds something that copying the last passage does not have.", evidence, *existence(found))
 
 
 def recency(comparison: Comparison) -> Finding | None:
     """Earlier passages, without learning."""
     found = contrasts(comparison, [(name, "copy-last") for name in ("mean", "exp-mean")])
-    statement = "Passages before the last one help even without learning."
-    return Finding(statement, shown(found), majority(found)) if found else None
+    statement = "Passages before the last one help even without learning: some weighting of them does."
+    return by_existence(statement, found)
 
 
 def words(comparison: Comparison) -> Finding | None:
     """Lexical against dense."""
     found = contrasts(comparison, [("bm25", "copy-last"), ("bm25-context", "copy-last")])
     statement = "Shared words find the next passage better than embeddings do."
-    return Finding(statement, shown(found), majority(found)) if found else None
+    return by_majority(statement, found)
 
 
 def architecture(comparison: Comparison) -> Finding | None:
@@ -170,7 +205,8 @@ def architecture(comparison: Comparison) -> Finding | None:
     ends = ", ".join(f"{code(row.name)} {PERCENT.sentence(row.metric('R@5'))}" for row in (ranked[0], ranked[-1]))
     note = "some intervals do not touch" if decided else "no two of them can be told apart"
     evidence = f"Best and last of {len(rows)}: {ends}; {note}."
-    return Finding("The architecture decides.", evidence, "supported" if decided else "undecided")
+    verdict: Verdict = "supported" if decided else "undecided"
+    return Finding("The architecture decides.", evidence, verdict, _rests_on_late([rows]))
 
 
 RULES: tuple[Callable[[Comparison], Finding | None], ...] = (

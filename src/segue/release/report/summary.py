@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segue.release.report.chosen import BY_PROCEDURE, choice_against, procedure_row
 from segue.release.report.document import Bullets, Notice, Section
 from segue.release.report.facts import Comparison, Contrast, Row, interval, mapping, sequence
 from segue.release.report.gates_table import gate_sentence
@@ -39,8 +40,8 @@ def headline(comparison: Comparison) -> str:
         return f"{_naming(comparison, leader)} It {score}; {code('copy-last')} was not measured beside it."
     if reference.name == leader.name:
         return f"{strong('No option does better on validation than copying the last passage,')} which {score}."
-    contrast = leader.against(reference)
-    return f"{_opening(comparison, leader, contrast)} It {score}{_verdict(contrast)}."
+    contrast = choice_against(comparison, reference)
+    return f"{_opening(comparison, leader, contrast)} It {score}{_verdict(comparison, contrast)}."
 
 
 def _opening(comparison: Comparison, leader: Row, contrast: Contrast | None) -> str:
@@ -48,6 +49,10 @@ def _opening(comparison: Comparison, leader: Row, contrast: Contrast | None) -> 
         return _naming(comparison, leader)
     reference = comparison.measured("copy-last")
     others = [row for row in comparison.candidates if reference and _clearly_above(row, reference)]
+    if leader in others:  # by its own test, though the choice inside each fold is not
+        start = strong("The choice on validation does not clearly beat copying the last passage.")
+        alone = f"{code(leader.name)} alone does, but documents it is tested on took part in choosing it."
+        return f"{start} {alone} Chosen: {_described(leader)}."
     if not others:
         start = strong("No option clearly beats copying the last passage.")
         return f"{start} Best on validation: {_described(leader)}."
@@ -72,7 +77,7 @@ def _described(row: Row) -> str:
     return f"{code(row.name)} ({described})" if described else code(row.name)
 
 
-def _verdict(contrast: Contrast | None) -> str:
+def _verdict(comparison: Comparison, contrast: Contrast | None) -> str:
     if contrast is None:
         return ""
     meaning = {
@@ -80,7 +85,14 @@ def _verdict(contrast: Contrast | None) -> str:
         "worse": "clearly less than copying",
         "undecided": "a difference that this many documents do not establish",
     }[contrast.outcome]
-    return f", {sentence_of(contrast)} against {code('copy-last')}: {meaning}"
+    mark = ";" if procedure_row(comparison) else ","
+    return f"{mark} {choice_difference(comparison, contrast)} against {code('copy-last')}: {meaning}"
+
+
+def choice_difference(comparison: Comparison, contrast: Contrast) -> str:
+    """Print the difference of ``choice_against``, and whose it is where that is not the leader's own."""
+    whose = f"{BY_PROCEDURE} " if procedure_row(comparison) else ""
+    return f"{whose}{sentence_of(contrast)}"
 
 
 def against_ar_only(comparison: Comparison) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from segue.release.report.chosen import choice_against
 from segue.release.report.document import Cell, Column, Group, Table, TableRow, Tone
 from segue.release.report.facts import FAMILIES, Comparison, Contrast, Row, best_on_validation
 from segue.release.report.inline import code
@@ -26,16 +27,16 @@ def name_cell(row: Row) -> Cell:
 
 def tags(comparison: Comparison, row: Row) -> tuple[str, ...]:
     """What a reader must know beside the name: the winner, a declared intent, a status other than done."""
-    found = [_winner_tag(comparison, row)] if comparison.won(row) else []
+    found = [_winner_tag(comparison)] if comparison.won(row) else []
     found += [INTENT_TAGS[row.intent]] if row.intent in INTENT_TAGS else []
     found += [row.status] if row.status not in ("", "done") else []
     return (*found, "under-trained") if row.under_trained and row.status != "under-trained" else tuple(found)
 
 
-def _winner_tag(comparison: Comparison, row: Row) -> str:
+def _winner_tag(comparison: Comparison) -> str:
     """*Winner* is who clearly beats copying; who merely did best on validation is *chosen*."""
     reference = comparison.measured("copy-last")
-    contrast = row.against(reference) if reference and reference.name != row.name else None
+    contrast = choice_against(comparison, reference) if reference else None
     return "winner" if reference is None or (contrast and contrast.outcome == "better") else "chosen"
 
 
