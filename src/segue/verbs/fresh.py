@@ -7,8 +7,10 @@ them. The run's own folder, bank and split stay untouched.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -27,9 +29,11 @@ from segue.run_folder import read_json, write_json
 from segue.types import Bank, Document, Skipped, Split
 from segue.verbs.preparation import encoder_of, experiment_of
 from segue.verbs.stages import Stages
-from segue.verbs.triage import Comparison, run_comparison
+from segue.verbs.triage import Comparison, corpus_name, run_comparison
 
 KNOWN = "the bank has a document of this id"
+NEAR = "near-duplicate of a document of the bank"
+WINDOWLESS = "gives no window"
 
 
 def run_on_fresh(
@@ -58,7 +62,35 @@ def run_on_fresh(
             _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
-    return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, stages=stages)
+    facts = fresh_facts(settings, bank, experiment)
+    return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, fresh=facts, stages=stages)
+
+
+def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> dict[str, Any]:
+    """Say what is asked about, and which of the corpus's documents are not, and why.
+
+    Args:
+        corpus: of the fresh documents.
+        bank: as it was before they joined it.
+        experiment: on the grown bank.
+
+    Returns:
+        ``kind``, ``name``, ``documents`` and ``windows`` asked about, ``skipped`` by reason: what the reader left out,
+        and documents of the grown bank that nearly repeat the old bank's or are too short for a window.
+    """
+    (fold,) = experiment.folds
+    documents = len(experiment.test_documents)
+    added = len(experiment.bank.document_ids) - len(bank.document_ids)
+    skipped = Counter(experiment.bank.manifest["counts"]["skipped"])
+    skipped.subtract(bank.manifest["counts"]["skipped"])
+    skipped += Counter({NEAR: added - len(fold.split.test), WINDOWLESS: len(fold.split.test) - documents})
+    return {
+        "kind": corpus.kind,
+        "name": corpus_name(corpus),
+        "documents": documents,
+        "windows": len(fold.test),
+        "skipped": dict(skipped),
+    }
 
 
 def _has_grown(path: Path, bank: PassageBank) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import segue
 from segue.data.bank import PassageBank
+from segue.data.corpus import CorpusSettings
 from segue.evaluation.comparison import compare, merged
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.job import Job, Results
@@ -76,9 +77,13 @@ def run_comparison(
     *,
     bank: PassageBank | None = None,
     experiment: Experiment | None = None,
+    fresh: dict[str, Any] | None = None,
     stages: Stages = quiet,
 ) -> Comparison:
-    """Compare options and write everything the run folder holds; bank and folds are the recipe's unless given."""
+    """Compare options and write everything the run folder holds; bank and folds are the recipe's unless given.
+
+    ``fresh`` says of which corpus the test windows are, where that is not the recipe's.
+    """
     limit_threads()
     began = monotonic()
     bank = bank or open_bank(recipe, stages=stages)
@@ -89,7 +94,7 @@ def run_comparison(
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": monotonic() - encoded}
         write_runs(job, results)
-        record = _record(recipe, job, results, seconds)
+        record = _record(recipe, job, results, seconds) | _fresh(recipe, fresh)
         write_json(out / "triage.json", record)
         write_report(out)
     return Comparison(out, record)
@@ -100,7 +105,7 @@ def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float
     about = {
         "segue": segue.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "title": recipe.title or "Which passage comes next?",
+        "title": _title(recipe),
         "corpus": _corpus(recipe, manifest),
         "encoder": {name: value for name, value in experiment.bank.space.to_json().items() if name != "fingerprint"},
         "pool": experiment.pool.size,
@@ -120,20 +125,29 @@ def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float
     return about | compare(job, results) | {"files": _files(job)}
 
 
+def _fresh(recipe: Recipe, facts: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the facts of fresh documents, and a title that names them."""
+    return {"fresh": facts, "title": f"{_title(recipe)} (fresh documents: {facts['name']})"} if facts else {}
+
+
+def _title(recipe: Recipe) -> str:
+    return recipe.title or "Which passage comes next?"
+
+
 def _corpus(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
     counts = manifest.get("counts", {})
-    return {"kind": recipe.corpus.kind, "name": _corpus_name(recipe), **counts}
+    return {"kind": recipe.corpus.kind, "name": corpus_name(recipe.corpus), **counts}
 
 
-def _corpus_name(recipe: Recipe) -> str:
+def corpus_name(corpus: CorpusSettings) -> str:
     """Name the corpus by its last folder or file: where it lies on this machine is nobody's business."""
-    named = [getattr(recipe.corpus, key, None) for key in ("name", "path", "reader")]
-    return next((Path(str(name)).name for name in named if name), recipe.corpus.kind)
+    named = [getattr(corpus, key, None) for key in ("name", "path", "reader")]
+    return next((Path(str(name)).name for name in named if name), corpus.kind)
 
 
 def _training_seconds(results: Results) -> dict[str, float]:
     records = [fold.training for folds in results.values() for fold in folds if fold.training]
-    return {"of which training": sum(record["seconds"] for record in records)}
+    return {"of which training": sum((record["seconds"] for record in records), 0.0)}
 
 
 def _dropped(experiment: Experiment) -> dict[str, int]:
