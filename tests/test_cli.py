@@ -192,6 +192,11 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):
     assert "[training]" in capsys.readouterr().err
 
 
+def test_a_run_may_go_on_on_another_device(triaged):
+    words = (str(triaged / "recipe.toml"), "--out", str(triaged / "run"), "--device", "cpu")
+    assert run("triage", *words) == 0
+
+
 def test_python_and_the_command_line_give_the_same(triaged):
     comparison = segue.triage(triaged / "recipe.toml", triaged / "run")
     assert comparison.winner == json.loads((triaged / "run" / "triage.json").read_text())["winner"]

@@ -103,14 +103,14 @@ def _root(
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
-         as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+         device: Device = None, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Run the main job on real Wikipedia text that needs no download.
 
     Example: `segue demo`
     """
     from segue.verbs.demo import demo as verb
 
-    _show(verb(out, stages=_stages()), as_json=as_json, gate=gate)
+    _show(verb(out, device=device, stages=_stages()), as_json=as_json, gate=gate)
 
 
 @bank_app.command("build")
@@ -159,14 +159,14 @@ def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: A
 
 @app.command()
 def evaluate(run: Run, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
-             as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+             device: Device = None, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on documents it has never met.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
     """
     from segue.verbs.evaluate import evaluate as verb
 
-    _show(verb(run, corpus=corpus, stages=_stages()), as_json=as_json, gate=gate)
+    _show(verb(run, corpus=corpus, device=device, stages=_stages()), as_json=as_json, gate=gate)
 
 
 @app.command()
@@ -192,11 +192,11 @@ def report(run: Run, as_json: AsJson = False) -> None:
     _show(verb(run), as_json=as_json, gate=False)
 
 
-def _load(recipe: Path, device: str | None) -> Any:
+def _load(recipe: Path, device: Any) -> Any:
     from segue.recipe import load_recipe
+    from segue.verbs.preparation import on_device
 
-    where = {"device": device} if device else {}
-    return load_recipe(recipe, overrides={"encoder": where, "training": where} if where else None)
+    return on_device(load_recipe(recipe), device)
 
 
 def _out(out: Path | None, recipe: Path) -> Path:

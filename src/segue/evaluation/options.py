@@ -156,8 +156,3 @@ def choose_options(names: Sequence[str] | Literal["all"]) -> tuple[Option, ...]:
         raise SettingsError(explain("unknown options", got=", ".join(hints),
                                     expected=f"some of {', '.join(sorted(known))}"))  # fmt: skip
     return tuple(option for option in OPTIONS if not option.trained or option.name in names)
-
-
-def _with_nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)

@@ -7,25 +7,29 @@ from pathlib import Path
 from segue.errors import InputError, explain
 from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
 from segue.evaluation.plan import load_plan
+from segue.hardware import Device
 from segue.verbs.fresh import run_on_fresh
-from segue.verbs.preparation import open_bank, recorded_recipe
+from segue.verbs.preparation import on_device, open_bank, recorded_recipe
 from segue.verbs.stages import Stages, quiet
 from segue.verbs.triage import Comparison, run_comparison
 
 
-def evaluate(run: Path | str, *, corpus: Path | str | None = None, stages: Stages = quiet) -> Comparison:
+def evaluate(
+    run: Path | str, *, corpus: Path | str | None = None, device: Device | None = None, stages: Stages = quiet
+) -> Comparison:
     """Evaluate what ``segue train`` or ``segue triage`` left, beside every baseline.
 
     Args:
         run: a run folder.
         corpus: a TOML file whose [corpus] names fresh documents: they join a copy of the bank and are asked about.
+        device: where models run, if not where the recipe says.
         stages: shows progress.
 
     Raises:
         InputError: ``run`` is no run folder, or nothing was trained in it.
     """
     run = Path(run)
-    recipe = recorded_recipe(run)
+    recipe = on_device(recorded_recipe(run), device)
     bank = open_bank(recipe, stages=stages)
     options = _options_of(run)
     if corpus is not None:

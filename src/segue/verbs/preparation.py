@@ -18,7 +18,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.evaluation.job import Job
 from segue.evaluation.options import Option
-from segue.hardware import choose_device
+from segue.hardware import Device, choose_device
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.run_folder import read_json, write_json
 from segue.verbs.stages import Stages, quiet
@@ -30,6 +30,24 @@ SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model",
 def as_recipe(recipe: Recipe | Path | str) -> Recipe:
     """Return a recipe, reading it where a path is given."""
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+
+
+def on_device(recipe: Recipe, device: Device | None) -> Recipe:
+    """Return the recipe with its encoder and its models on ``device``; None leaves it as it is.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    if device is None:
+        return recipe
+    choose_device(device)
+    where = {"device": device}
+    return recipe.model_copy(
+        update={
+            "encoder": recipe.encoder.model_copy(update=where),
+            "training": recipe.training.model_copy(update=where),
+        }
+    )
 
 
 def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages = quiet) -> PassageBank:
@@ -125,7 +143,7 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     tables: dict[str, Any] = json.loads(recipe.model_dump_json())
     if path.exists():
         before = read_json(path)
-        changed = [name for name in SHAPING if before.get(name) != tables[name]]
+        changed = [name for name in SHAPING if _without_device(before.get(name)) != _without_device(tables[name])]
         if changed:
             raise InputError(
                 explain(
@@ -136,3 +154,8 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
                 )
             )
     return tables
+
+
+def _without_device(table: Any) -> Any:
+    """Leave out where a model runs: a run may go on elsewhere."""
+    return {key: value for key, value in table.items() if key != "device"} if isinstance(table, dict) else table
