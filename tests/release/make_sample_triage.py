@@ -178,7 +178,8 @@ def build() -> dict:
     winner = best_on_validation(options)
     chosen = [winner["name"], winner["name"], "model-transformer"]
     return {
-        **header(), "winner": winner["name"], "procedure": {"chosen": chosen, "metrics": winner["metrics"]},
+        **header(), "winner": winner["name"],
+        "procedure": {"chosen": chosen, "metrics": winner["metrics"], "delta": winner["delta"]},
         "gates": gates(winner), "options": options, "files": files(),
     }  # fmt: skip
 
@@ -198,7 +199,7 @@ def header() -> dict:
         "encoder": {"encoder": "made-up-encoder", "dimension": 384, "precision": "bfloat16", "pooling": "mean",
                     "maximum_tokens": 256},
         "pool": POOL, "windows": len(owner), "documents": DOCUMENTS, "folds": FOLDS, "context": 5, "exclude": "context",
-        "seeds": [1], "size": "demo", "blocked": [], "unsafe": False,
+        "seeds": [1, 2, 3], "size": "demo", "blocked": [], "unsafe": False,
         "winning_losses": ["infonce", "infonce", "infonce"], "dropped_windows": {"target repeats its context": 12},
         "machine": {"cpu": "made-up processor", "cores": 2, "memory_gb": 24.0, "python": "3.12.0", "torch": "2.13.0"},
         "seconds": {"reading and encoding": 80.1, "comparing": 190.7, "of which training": 151.2},

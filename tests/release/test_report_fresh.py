@@ -53,7 +53,7 @@ def asked(tmp_path_factory):
         context = 2
         [triage]
         options = ["ar-only"]
-        budget_minutes = 0.1
+        budget_minutes = 0.02
         [model]
         name = "mlp"
         size = "toy"
@@ -95,3 +95,14 @@ def test_the_report_says_whose_windows_are_whose(asked):
     assert any(line.startswith("Fresh documents.") for line in summary_lines(second.record))
     notices = [to_text(notice.text) for notice in report_context(first.record).notices]
     assert not any("Fresh documents" in notice for notice in notices)
+
+
+def test_with_a_single_split_the_procedure_differs_from_others_as_the_winner_does(asked):
+    for record in (found.record for found in asked):
+        value = {row["name"]: row["metrics"].get("R@5", {}).get("value") for row in record["options"]}
+        delta = record["procedure"]["delta"]
+        assert set(delta) == {"copy-last", "ar-only"}
+        for reference, metrics in delta.items():
+            assert set(metrics) == {"R@5", "MRR"}
+            assert set(metrics["R@5"]) == {"value", "low", "high", "p"}
+            assert metrics["R@5"]["value"] == pytest.approx(value[record["winner"]] - value[reference])

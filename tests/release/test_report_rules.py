@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from report_rows import COPY, row, triage
 
 from segue.release.report.advice import long_term, meanwhile, medium_term, short_term
 from segue.release.report.appendix import files_section
@@ -26,25 +27,6 @@ from segue.release.report.tables import tags
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
-
-
-def row(name, recall, *, half=0.02, validation=0.3, against=None, **more):
-    """An option by hand; ``against`` maps a reference to (difference, half width, p)."""
-    metric = {"value": recall, "low": recall - half, "high": recall + half}
-    delta = {
-        other: {"R@5": {"value": d, "low": d - wide, "high": d + wide, "p": p}}
-        for other, (d, wide, p) in (against or {}).items()
-    }
-    family = "architecture" if name.startswith("model") else "baseline" if name in ("copy-last", "mean") else "loss"
-    return {"name": name, "status": "done", "intent": "candidate", "family": family, "metrics": {"R@5": metric},
-            "validation": {"MRR": validation}, "delta": delta, **more}  # fmt: skip
-
-
-def triage(*rows, winner=None, **more):
-    return Comparison({"options": list(rows), "winner": winner, "documents": 100, **more})
-
-
-COPY = row("copy-last", 0.30)
 
 
 @pytest.mark.parametrize(
