@@ -53,7 +53,7 @@ def asked(tmp_path_factory):
         context = 2
         [triage]
         options = ["ar-only"]
-        budget_minutes = 0.02
+        budget_minutes = 1
         [model]
         name = "mlp"
         size = "toy"
