@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from segue.errors import SegueError, StorageError
-from segue.evaluation.calibration import calibrate
+from segue.evaluation.calibration import FALLBACK_LOSS, calibrate
 from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
 from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.experiment import Fold, lock_split
@@ -25,9 +25,6 @@ from segue.evaluation.plan import CLOCK_SLACK, Plan, load_plan
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import append_jsonl
 from segue.types import Progress, no_progress
-
-FALLBACK_LOSS = "infonce"
-"""The loss of the ``model-…`` rows when no loss option took part."""
 
 
 def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
