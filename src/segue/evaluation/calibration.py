@@ -10,6 +10,7 @@ from segue.evaluation.entrants import (
     entrant_training,
     model_settings,
     score_on_validation,
+    watched,
 )
 from segue.evaluation.experiment import Fold
 from segue.evaluation.job import Job
@@ -28,7 +29,9 @@ Work = tuple[str, bool, str]
 FALLBACK_LOSS = "infonce"
 """Stands for the winning loss before it is known, and where no loss option takes part."""
 LOOK_COST = 6.0
-"""The look at the test documents costs about as much as this many validation scorings (four pools, latencies)."""
+"""A look at test windows costs as much as scoring this many times as many of them (four pools, rankings)."""
+FIXED_SECONDS = 0.5
+"""Building, saving and loading a model, timing its answers."""
 
 
 def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress: Progress) -> Plan:
@@ -61,7 +64,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         folds=len(job.experiment.folds),
         seconds=budget - seconds_spent - (monotonic() - began),
         score_seconds=score_seconds,
-        scorings=round(job.training.evaluations + 2 + LOOK_COST),
+        scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
         budget_minutes=job.settings.budget_minutes,
     )
 
@@ -86,6 +89,12 @@ def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds
     predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
     settings = entrant_training(job, option, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
+
+
+def _look_cost(job: Job, fold: Fold, score_seconds: float) -> int:
+    """Return the cost of one option's look at the test documents, in validation scorings."""
+    share = len(fold.test) / len(watched(job, fold))
+    return round(LOOK_COST * share + FIXED_SECONDS / max(score_seconds, 1e-3))
 
 
 def _score_seconds(job: Job, fold: Fold, baselines: Baselines) -> float:
