@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.errors import InputError, explain
-from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
-from segue.evaluation.plan import load_plan
 from segue.hardware import Device
 from segue.verbs.fresh import run_on_fresh
-from segue.verbs.preparation import on_device, open_bank, recorded_recipe
+from segue.verbs.preparation import on_device, open_bank, options_of_run, recorded_recipe
 from segue.verbs.stages import Stages, quiet
 from segue.verbs.triage import Comparison, run_comparison
 
@@ -31,15 +28,7 @@ def evaluate(
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)
     bank = open_bank(recipe, stages=stages)
-    options = _options_of(run)
+    options = options_of_run(run)
     if corpus is not None:
         return run_on_fresh(run, recipe, bank, options, corpus=corpus, stages=stages)
     return run_comparison(recipe, options, run, bank=bank, stages=stages)
-
-
-def _options_of(run: Path) -> tuple[Option, ...]:
-    """Return the baselines and what was trained in a run."""
-    if not (run / "plan.json").exists():
-        raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
-    trained = load_plan(run / "plan.json", options=()).steps
-    return tuple(option for option in (*OPTIONS, RECIPE_OPTION) if not option.trained or option.name in trained)

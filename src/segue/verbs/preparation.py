@@ -17,7 +17,8 @@ from segue.data.encoders.space import require_same
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.evaluation.job import Job
-from segue.evaluation.options import Option
+from segue.evaluation.options import OPTIONS, RECIPE_OPTION, Option
+from segue.evaluation.plan import load_plan
 from segue.hardware import Device, choose_device
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.run_folder import read_json, write_json
@@ -136,6 +137,18 @@ def recorded_recipe(run: Path) -> Recipe:
         raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
                                  mend="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
     return parse_recipe(read_json(path), where=str(path))
+
+
+def options_of_run(run: Path) -> tuple[Option, ...]:
+    """Return the baselines and what was trained in a run.
+
+    Raises:
+        InputError: nothing was.
+    """
+    if not (run / "plan.json").exists():
+        raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
+    trained = load_plan(run / "plan.json", options=()).steps
+    return tuple(option for option in (*OPTIONS, RECIPE_OPTION) if not option.trained or option.name in trained)
 
 
 def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:

@@ -37,10 +37,14 @@ class Bm25(DenseRetriever):
 
     def __init__(self, bank: Bank, pool: Pool, which: Literal["last", "context"] = "last") -> None:
         name = "bm25" if which == "last" else "bm25-context"
-        super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True)
+        super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True, counts_bank=True)
         require_texts(bank, name)
         self._which = which
         self._index = _index(bank, pool)
+
+    def over(self, bank: Bank) -> Bm25:
+        """Return BM25 with the words of another bank."""
+        return Bm25(bank, Pool(bank), self._which)
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return the BM25 score of every row; 0 where no word is shared."""

@@ -32,8 +32,13 @@ class Chance(DenseRetriever):
 
     def __init__(self, pool: Pool, seed: int = 1, *, name: str = "chance") -> None:
         super().__init__(name, "control", pool=pool, bank=pool.bank)
+        self._number = seed
         self._seed = _mix(np.asarray([seed], dtype=np.uint64))
         self._candidates = _group_keys(pool.bank)
+
+    def over(self, bank: Bank) -> Chance:
+        """Return another bank's random order from the same seed."""
+        return Chance(Pool(bank), self._number, name=self.name)
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return one random score per context and row; duplicates share theirs."""

@@ -70,14 +70,29 @@ class DenseRetriever(ABC):
         pool: the candidates.
         bank: the bank whose rows are scored.
         reads_text: whether the scores come from texts.
+        counts_bank: whether they rest on statistics of the whole bank.
     """
 
-    def __init__(self, name: str, intent: Intent, *, pool: Pool, bank: Bank, reads_text: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        intent: Intent,
+        *,
+        pool: Pool,
+        bank: Bank,
+        reads_text: bool = False,
+        counts_bank: bool = False,
+    ) -> None:
         self.name: str = name
         self.intent: Intent = intent
         self.pool = pool
         self.reads_text = reads_text
+        self.counts_bank = counts_bank
         self.batch_limit: int | None = max(1, SCORES_BYTES // (8 * max(1, len(bank))))
+
+    @abstractmethod
+    def over(self, bank: Bank) -> DenseRetriever:
+        """Return the same retriever over another bank."""
 
     @abstractmethod
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:

@@ -91,6 +91,15 @@ class Retriever(Protocol):
         """Whether contexts must bring texts; gathering them for nothing would cost time."""
         ...
 
+    @property
+    def counts_bank(self) -> bool:
+        """Whether answers rest on statistics of the whole bank, test passages included (words counted for BM25)."""
+        ...
+
+    def over(self, bank: Bank) -> Retriever:
+        """Return the same retriever, with all that was fitted, over the whole of another bank of the same space."""
+        ...
+
     def score(self, contexts: Contexts) -> Scores:
         """Do the work that does not depend on pool and exclusion."""
         ...

@@ -6,7 +6,7 @@ Copying baselines, the linear map, the encoder and every learned predictor diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -116,6 +116,16 @@ class VectorRetriever:
     def reads_text(self) -> bool:
         """True where the query is encoded from text."""
         return self.stage == "encode"
+
+    @property
+    def counts_bank(self) -> bool:
+        """False: a query is made from its context alone."""
+        return False
+
+    def over(self, bank: Bank) -> VectorRetriever:
+        """Return the retriever over another bank, searched exactly; a query that reads the bank has ``over`` too."""
+        moved = getattr(self.query, "over", None)
+        return replace(self, query=moved(bank) if moved else self.query, pool=Pool(bank), index=None, cache=None)
 
     def score(self, contexts: Contexts) -> VectorScores:
         """Make the queries, or remember them."""

@@ -1,0 +1,122 @@
+"""A bank, an experiment or a run becomes a ``Case``.
+
+Nothing is loaded before a check asks for it: a run's predictors and retrievers are read back from its folder one by
+one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from segue.data.encoders import Encoder
+from segue.data.pool import Pool
+from segue.evaluation.checks.case import Case, Row, Trained
+from segue.evaluation.comparison import choose_winner
+from segue.evaluation.entrants import Baselines, entrant_training
+from segue.evaluation.experiment import Experiment, Fold
+from segue.evaluation.job import FINISHED, FoldResult, Job, Results
+from segue.evaluation.options import Option
+from segue.hardware import choose_device
+from segue.learning.losses import LOSSES
+from segue.learning.models import load_predictor
+from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.run_folder import read_json
+from segue.types import Bank
+
+
+def case_of_bank(bank: Bank, *, encoder: Callable[[], Encoder] | None = None) -> Case:
+    """Return a case without windows."""
+    return Case(bank, Pool(bank), encoder=encoder)
+
+
+def case_of_experiment(experiment: Experiment, *, encoder: Callable[[], Encoder] | None = None, **more: Any) -> Case:
+    """Return a case without rows."""
+    return Case(
+        experiment.bank,
+        experiment.pool,
+        experiment.folds,
+        experiment.groups,
+        experiment.context,
+        encoder=encoder,
+        **more,
+    )
+
+
+def case_of_job(job: Job, results: Results, *, subject: str | None = None) -> Case:
+    """Return a case with a row for each option and fold that is finished, or at least trained.
+
+    Args:
+        job: the comparison.
+        results: what it came to; empty for a run that only trained.
+        subject: what diagnosis is about; None: the trained candidate that did best on validation.
+    """
+    baselines = Baselines(job)
+    rows = [
+        row
+        for option in job.options
+        for fold in job.experiment.folds
+        if (row := _row(job, option, fold, results, baselines)) is not None
+    ]
+    return case_of_experiment(
+        job.experiment,
+        encoder=None if job.experiment.bank.space.declared else job.load_encoder,
+        exclude=job.evaluation.exclude,
+        rows=tuple(rows),
+        gates=job.gates,
+        subject=subject or _best_trained(job, results) or _any_trained(rows),
+        seed=job.evaluation.seed,
+    )
+
+
+def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Baselines) -> Row | None:
+    """Return the row of an option on a fold; None where there is nothing to look at."""
+    result = results[option.name][fold.number] if option.name in results else FoldResult("aborted")
+    folder = job.folder(option, fold)
+    trained = None
+    if option.trained:
+        if not (folder / "training.json").exists():
+            return None
+        trained = _trained(job, option, fold)
+        load = functools.partial(_load_trained, job, option, trained, baselines)
+    elif result.status in FINISHED:
+        load = functools.partial(baselines.retriever, option.name, fold)
+    else:
+        return None
+    declares = {"bank statistics": "word counts over the whole bank"} if option.name.startswith("bm25") else {}
+    return Row(
+        option.name,
+        option.intent,
+        fold.number,
+        option.family,
+        load,
+        evaluation=result.evaluation,
+        validation=result.validation,
+        trained=trained,
+        declares=declares,
+    )
+
+
+def _trained(job: Job, option: Option, fold: Fold) -> Trained:
+    folder = job.folder(option, fold)
+    record = read_json(folder / "training.json")
+    name = record["loss_name"]
+    settings = entrant_training(job, option, fold, steps=record["planned_steps"])
+    return Trained(folder, job.loss if name in (None, "recipe") else LOSSES[name], settings)
+
+
+def _load_trained(job: Job, option: Option, trained: Trained, baselines: Baselines) -> Retriever:
+    predictor, _ = load_predictor(trained.folder / "checkpoint")  # its own copy: it may move to another device
+    query = PredictorQuery(predictor, choose_device(job.training.device))
+    return VectorRetriever(option.name, option.intent, query, job.experiment.pool, baselines.index)
+
+
+def _best_trained(job: Job, results: Results) -> str | None:
+    """Return the trained candidate with the best mean validation MRR."""
+    return choose_winner([option for option in job.options if option.trained and option.name in results], results)
+
+
+def _any_trained(rows: list[Row]) -> str | None:
+    return next((row.name for row in rows if row.trained is not None and row.intent == "candidate"), None)

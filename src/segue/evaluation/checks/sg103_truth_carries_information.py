@@ -1,0 +1,164 @@
+"""SG103: does the truth carry information?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import binomtest
+
+from segue.data.windows import excluded_rows
+from segue.evaluation.checks.case import Case, Row
+from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.experiment import Fold
+from segue.evaluation.resampling import group_sums
+from segue.retrieval.retrievers.ridge import Ridge
+from segue.types import Contexts, Windows
+
+LEVEL = 0.001
+"""Of the sign test; halved, since two measures of likeness are tried."""
+FEWEST_GROUPS = 12
+"""Below so many groups of documents no sign test can reach the level: 2⁻¹¹ ≈ 0.0005."""
+FEW_GROUPS, HOPEFUL = 30, 0.05
+"""With fewer groups than this one unlucky document costs the level; a p-value below 0.05 is then a tip, no issue."""
+PENALTY = 10.0
+SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
+CUTOFF = 5
+
+
+def examine(case: Case) -> Verdict:
+    """Compare matched with random pairs, and ask rows for a shuffled truth."""
+    pairs = [_pairs(case, fold) for fold in case.folds]
+    groups = np.concatenate([part["groups"] for part in pairs])
+    measures = {name: _sign_test(pairs, groups, name) for name in ("last passage", "linear map")}
+    best = min(measures, key=lambda name: measures[name]["p"])
+    shuffled = {row.name: _shuffled(case, row) for row in _asked(case)}
+    num_groups = len(np.unique(groups))
+    details = {"groups": num_groups, "level": LEVEL, "pairs": measures, "shuffled_truth": shuffled}
+    said = (f"The truth's cosine with the {best} is {measures[best]['matched']:.3f}, a random passage's "
+            f"{measures[best]['random']:.3f} (p = {measures[best]['p']:.1g} over {num_groups} groups of "
+            "documents)")  # fmt: skip
+    high = [name for name, found in shuffled.items() if found["low"] > found["chance"]]
+    if high:
+        found = shuffled[high[0]]
+        said += (f"; with a shuffled truth {high[0]} scores R@{CUTOFF} {found['value']:.2%} where chance is "
+                 f"{found['chance']:.2%}")  # fmt: skip
+        return Verdict("issue", said + ".", measures[best]["p"], LEVEL / 2, details)
+    if measures[best]["p"] < LEVEL / 2:
+        return Verdict("passed", f"{said}; shuffled, it scores chance.", measures[best]["p"], LEVEL / 2, details)
+    hopeful = num_groups < FEW_GROUPS and measures[best]["p"] < HOPEFUL
+    if num_groups < FEWEST_GROUPS or hopeful:
+        return Verdict("tip", f"{said}: too few documents to tell.", measures[best]["p"], LEVEL / 2, details)
+    return Verdict("issue", f"{said}.", measures[best]["p"], LEVEL / 2, details)
+
+
+def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
+    """Return cosines of matched and of random pairs on some test windows, by measure."""
+    windows = case.sample(fold)
+    contexts = case.gather(case.bank, windows, exclude="none", texts=False)
+    truth = case.truth(case.bank, windows)
+    other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
+    linear = _linear_map(case, fold)
+    guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
+        "last passage": lambda asked: asked.vectors[:, -1],
+        "linear map": linear,
+    }
+    found: dict[str, Any] = {
+        "groups": case.groups_of(windows) if case.asked_documents is None else _asked_groups(case, fold)
+    }
+    for name, guess in guesses.items():
+        vectors = guess(contexts)
+        found[name] = (np.einsum("bd,bd->b", vectors, truth), np.einsum("bd,bd->b", vectors, other))
+    return found
+
+
+def _asked_groups(case: Case, fold: Fold) -> Int[np.ndarray, "window"]:
+    """Number the documents that stored questions are about."""
+    assert case.asked_documents is not None
+    names = np.array(case.asked_documents[fold.number])
+    chosen = np.isin(fold.test.target, case.sample(fold).target)
+    return np.unique(names, return_inverse=True)[1][chosen].astype(np.int64)
+
+
+def _linear_map(case: Case, fold: Fold) -> Ridge:
+    return Ridge.fit(case.bank, case.sample(fold, "train", most=4 * case.effort.windows), PENALTY)
+
+
+def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:
+    """Draw for each window another one of another group (of its own only where there is a single group).
+
+    >>> elsewhere(np.array([7, 7, 3]), np.random.default_rng(0)).tolist()[:2]
+    [2, 2]
+    """
+    order = np.argsort(groups, kind="stable")
+    _, first, count = np.unique(groups[order], return_index=True, return_counts=True)
+    begin, own = np.repeat(first, count), np.repeat(count, count)  # of each window in order
+    others = len(groups) - own
+    drawn = generator.integers(0, np.maximum(others, 1))
+    place = np.where(
+        others > 0, drawn + np.where(drawn >= begin, own, 0), generator.integers(0, len(groups), len(groups))
+    )
+    answer = np.empty(len(groups), dtype=np.int64)
+    answer[order] = order[place]
+    return answer
+
+
+def _sign_test(pairs: list[dict[str, Any]], groups: Int[np.ndarray, "window"], name: str) -> dict[str, float]:
+    """Test that in more than half of the groups of documents matched pairs are nearer than random ones."""
+    matched = np.concatenate([part[name][0] for part in pairs])
+    random = np.concatenate([part[name][1] for part in pairs])
+    wins = group_sums((matched - random)[:, None], groups)[:, 0]
+    decided = wins[wins != 0]
+    p = float(binomtest(int((decided > 0).sum()), len(decided), alternative="greater").pvalue) if len(decided) else 1.0
+    return {"matched": float(matched.mean()), "random": float(random.mean()), "p": p}
+
+
+def _asked(case: Case) -> list[Row]:
+    """Return the rows that are asked for a shuffled truth: some baselines, and the trained ones."""
+    return [row for row in case.candidates if row.name in SHUFFLED or row.trained is not None]
+
+
+def _shuffled(case: Case, row: Row) -> dict[str, float]:
+    """Return R@5 when each window's truth is another document's passage, its 99.9 % lower limit, and chance."""
+    fold = case.fold_of(row)
+    windows = case.answerable(case.sample(fold))
+    other = elsewhere(case.groups_of(windows), case.generator("SG103 shuffled"))
+    asked = Windows(windows.context, windows.target[other])
+    hits = (case.ranks_of(row, asked) <= CUTOFF).astype(np.float64)
+    left = np.maximum(1, case.pool.size - _num_excluded(case, windows))
+    low = _lower_limit(hits, case.groups_of(windows), case)
+    return {"value": float(hits.mean()), "low": low, "chance": float(np.minimum(1, CUTOFF / left).mean())}
+
+
+def _num_excluded(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
+    query, _ = case.pool.removed_pairs(excluded_rows(case.bank, windows, case.exclude))
+    return np.bincount(query, minlength=len(windows))
+
+
+def _lower_limit(hits: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"], case: Case) -> float:
+    """Return the 0.1 % quantile of the mean under resampling of groups (percentile bootstrap)."""
+    sums = group_sums(np.stack([hits, np.ones_like(hits)], axis=1), groups)
+    drawn = case.generator("SG103 bootstrap").integers(0, len(sums), (case.effort.resamples, len(sums)))
+    totals = sums[drawn].sum(axis=1)
+    return float(np.quantile(totals[:, 0] / totals[:, 1], 0.001))
+
+
+CHECK = Check(
+    code="SG103",
+    title="Truth carries information",
+    question="Does the truth carry information, and does a shuffled truth score chance?",
+    detection="On test windows the truth's cosine with the last passage, and with a linear map fitted on training "
+    "windows, is compared with that of a random passage of another document: a sign test over groups of "
+    f"near-duplicate documents, p < {LEVEL:g} halved for the two measures. Then the truth is exchanged for another "
+    "document's passage and rows are asked for its exact rank: the 99.9 % lower limit of R@5 must not lie above "
+    "chance. (Below chance is no fault: the first places go to the document that was read.)",
+    why="Shuffled or placeholder keys make every model score chance, and a metric that does not depend on the truth "
+    "makes every model look good.",
+    healthy="p below the level, and chance for the shuffled truth",
+    mend="trace how targets were joined to contexts: one of the two sides is shuffled, shifted or overwritten",
+    unit="p-value",
+    examine=examine,
+    needs=("windows",),
+)

@@ -1,0 +1,122 @@
+"""``segue audit``: may the numbers of a bank, a recipe or a run be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segue.data.bank import PassageBank
+from segue.errors import InputError, explain
+from segue.evaluation.checks import AUDIT, CHECKS, Case, Finding
+from segue.evaluation.checks.of_run import case_of_bank, case_of_experiment, case_of_job
+from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_json, unproven
+from segue.evaluation.job import FoldResult, Job, Results
+from segue.hardware import limit_threads
+from segue.recipe import Recipe
+from segue.verbs.preparation import (
+    as_recipe,
+    encoder_of,
+    experiment_of,
+    make_job,
+    open_bank,
+    options_of_run,
+    recorded_recipe,
+)
+from segue.verbs.stages import Stages, quiet
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        target: what was audited.
+        findings: one per check, in reading order.
+    """
+
+    target: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def blocked(self) -> list[str]:
+        """Codes of the checks that block the headline number."""
+        return blocked(self.findings)
+
+    @property
+    def unproven(self) -> list[str]:
+        """Codes of the integrity checks that were muted or could not be carried out."""
+        return unproven(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {"target": self.target, "blocked": self.blocked, "unproven": self.unproven,
+                "findings": to_json(self.findings)}  # fmt: skip
+
+
+def audit(
+    target: Recipe | Path | str, *, fast: bool = False, mute: Collection[str] = (), stages: Stages = quiet
+) -> Audit:
+    """Run every integrity check that applies.
+
+    Args:
+        target: a recipe (its bank must be built), a bank folder or a run folder.
+        fast: leave out the slow checks.
+        mute: codes that are not run; recorded.
+        stages: shows progress.
+
+    Raises:
+        InputError: the target is none of the three.
+        SettingsError: a muted code does not exist.
+    """
+    limit_threads()
+    require_codes(mute, CHECKS)
+    case = case_of(target, stages=stages)
+    with stages("Auditing") as progress:
+        findings = run_checks(AUDIT, case, fast=fast, mute=mute, progress=progress)
+    name = target.title if isinstance(target, Recipe) else str(target)
+    return Audit(name, tuple(findings))
+
+
+def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: Stages = quiet) -> Case:
+    """Return the case that a recipe, a bank folder or a run folder makes."""
+    if isinstance(target, Recipe) or Path(target).suffix == ".toml":
+        recipe = as_recipe(target)
+        bank = open_bank(recipe, stages=stages)
+        return case_of_experiment(experiment_of(recipe, bank), encoder=_encoder(recipe, bank))
+    folder = Path(target)
+    if (folder / "recipe.json").exists():
+        job, results = job_of_run(folder, stages=stages)
+        return case_of_job(job, results, subject=subject)
+    if (folder / "manifest.json").exists():
+        return case_of_bank(PassageBank.open(folder))
+    raise InputError(
+        explain(
+            f"{folder} cannot be audited",
+            got="neither recipe.json nor manifest.json in it" if folder.is_dir() else "no such folder",
+            expected="a recipe, a bank folder or a run folder",
+            mend="name what `segue bank build`, `segue train` or `segue triage` wrote",
+        )
+    )
+
+
+def _encoder(recipe: Recipe, bank: PassageBank) -> Any:
+    return None if bank.space.declared else encoder_of(recipe, bank)
+
+
+def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
+    """Read a run folder back: its job, and the results of what is finished on every fold."""
+    recipe = recorded_recipe(run)
+    job = make_job(recipe, open_bank(recipe, stages=stages), options_of_run(run), run)
+    return job, finished_results(job)
+
+
+def finished_results(job: Job) -> Results:
+    """Return the results on disk of the options that have one for every fold."""
+    results: Results = {}
+    for option in job.options:
+        folders: Sequence[Path] = [job.folder(option, fold) for fold in job.experiment.folds]
+        if all((folder / "result.json").exists() for folder in folders):
+            results[option.name] = [FoldResult.load(folder) for folder in folders]
+    return results

@@ -1,0 +1,92 @@
+"""A healthy experiment, run for real at toy size: what faults are injected into."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from story import StoryEncoder, story_world
+
+from segue.data.splits import SplitSettings
+from segue.data.windows import WindowSettings
+from segue.evaluation.checks import Case, Effort
+from segue.evaluation.checks.of_run import case_of_job
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.experiment import build_experiment
+from segue.evaluation.gates import REPORT_GATES
+from segue.evaluation.job import Job, Results
+from segue.evaluation.options import choose_options
+from segue.evaluation.plan import TriageSettings
+from segue.evaluation.triage import run_triage
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training import TrainingSettings
+
+TRAINED = ("ar-only", "infonce-projected", "option-1-raw", "option-3-pure", "model-mlp")
+EFFORT = Effort(windows=200, steps=30, batches=4, resamples=1000)
+STEPS = 200
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """The experiment, its results, and the case that checks examine."""
+
+    job: Job
+    results: Results
+    case: Case
+
+    def with_case(self, **changes) -> Case:
+        """Return the case with some fields replaced and nothing remembered."""
+        return dataclasses.replace(self.case, **changes, _remembered={})
+
+
+def run_healthy(out: Path, *, seed: int = 0, steps: int = STEPS, trained=TRAINED, documents: int = 60) -> Healthy:
+    """Build the world, run the comparison in ``out``, and return it all."""
+    bank = story_world(seed, documents=documents)
+    options = choose_options(list(trained))
+    plan = out.parent / f"{out.name}-plan.json"
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    record = {"steps": dict.fromkeys(trained, steps), "steps_per_second": {}, "score_seconds": 0.0}
+    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
+    job = Job(
+        build_experiment(bank, SplitSettings(test=0.3, validation=0.15, seed=seed + 1), WindowSettings(context=3)),
+        options,
+        ModelSettings(size="toy", name="mlp"),
+        LossSettings(),
+        TrainingSettings(batch_size=128, steps=steps, evaluations=8, precision="float32", device="cpu"),
+        EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
+        TriageSettings(budget_minutes=5, plan=str(plan)),
+        REPORT_GATES,
+        StoryEncoder,
+        out,
+    )
+    results = run_triage(job)
+    case = dataclasses.replace(case_of_job(job, results, subject=trained[-1] if trained else None), effort=EFFORT)
+    return Healthy(job, results, case)
+
+
+def with_row(case: Case, name: str, **changes) -> Case:
+    """Return the case with one option's rows changed."""
+    rows = tuple(dataclasses.replace(row, **changes) if row.name == name else row for row in case.rows)
+    return dataclasses.replace(case, rows=rows, _remembered={})
+
+
+def with_fold(case: Case, **changes) -> Case:
+    """Return the case with its only fold changed."""
+    (fold,) = case.folds
+    return dataclasses.replace(case, folds=(dataclasses.replace(fold, **changes),), _remembered={})
+
+
+def with_retriever(case: Case, name: str, retriever) -> Case:
+    """Return the case with another retriever behind one option's rows; what was evaluated stays."""
+    return with_row(case, name, load=lambda: retriever)
+
+
+def copied_run(healthy: Healthy, folder: Path) -> Case:
+    """Return the case over a copy of the run folder, whose files a fault may change."""
+    shutil.copytree(healthy.job.out, folder)
+    job = dataclasses.replace(healthy.job, out=folder)
+    return dataclasses.replace(case_of_job(job, healthy.results, subject=healthy.case.subject), effort=EFFORT)

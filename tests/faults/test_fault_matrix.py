@@ -1,0 +1,55 @@
+"""Every fault raises its own checks and no other; a healthy experiment raises no integrity check."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from fault import Fault, changed
+from healthy import Healthy, run_healthy
+
+from segue.evaluation.checks import AUDIT, CHECKS
+from segue.evaluation.checks.run import run_checks
+
+MODULES = sorted(path.stem for path in Path(__file__).parent.glob("faults_*.py"))
+FAULTS: list[Fault] = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]
+
+
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory) -> Healthy:
+    return run_healthy(tmp_path_factory.mktemp("healthy") / "run")
+
+
+@pytest.fixture(scope="session")
+def of_healthy(healthy):
+    return run_checks(CHECKS, healthy.case)
+
+
+def test_a_healthy_experiment_raises_no_integrity_check(of_healthy):
+    integrity = [finding for finding in of_healthy if finding.code.startswith("SG1")]
+    assert len(integrity) == len(AUDIT)
+    assert {finding.code: finding.statement for finding in integrity if finding.outcome not in QUIET} == {}
+
+
+QUIET = ("passed", "not-applicable")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_raises_its_own_checks_and_no_other(fault, healthy, of_healthy, tmp_path):
+    findings = run_checks(CHECKS, fault.inject(healthy, tmp_path / "broken"))
+    assert changed(findings, of_healthy) == dict(fault.raises), [
+        (finding.code, finding.statement) for finding in findings if finding.outcome not in QUIET
+    ]
+
+
+def test_every_check_has_a_fault_that_raises_it(of_healthy):
+    raised = {code for fault in FAULTS for code in fault.raises} | {
+        finding.code for finding in of_healthy if finding.outcome in ("issue", "tip")
+    }
+    assert {check.code for check in CHECKS} - raised == set()
+
+
+def test_there_are_enough_faults_and_each_name_is_used_once():
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 30
+    assert {fault.half for fault in FAULTS} == {"written", "unseen"}
