@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from segue.recipe import Recipe, load_recipe
     from segue.retrieval.retrievers import Retriever
     from segue.types import Document, Passage, Windows
+    from segue.verbs.audit import audit
     from segue.verbs.bank import build as build_bank
     from segue.verbs.demo import demo
+    from segue.verbs.diagnose import diagnose
     from segue.verbs.evaluate import evaluate
+    from segue.verbs.replay import replay_phase1
     from segue.verbs.report import report
     from segue.verbs.train import train
     from segue.verbs.triage import Comparison, triage
@@ -44,10 +47,13 @@ _PLACES = {
     "load_recipe": "segue.recipe",
     "demo": "segue.verbs.demo",
     "build_bank": "segue.verbs.bank:build",
+    "audit": "segue.verbs.audit",
     "train": "segue.verbs.train",
     "evaluate": "segue.verbs.evaluate",
+    "diagnose": "segue.verbs.diagnose",
     "triage": "segue.verbs.triage",
     "Comparison": "segue.verbs.triage",
+    "replay_phase1": "segue.verbs.replay",
     "report": "segue.verbs.report",
 }
 
@@ -62,13 +68,16 @@ __all__ = [
     "Retriever",
     "SegueError",
     "Windows",
+    "audit",
     "build_bank",
     "demo",
+    "diagnose",
     "evaluate",
     "load_encoder",
     "load_recipe",
     "make_splits",
     "make_windows",
+    "replay_phase1",
     "report",
     "train",
     "triage",

@@ -21,7 +21,7 @@ from segue.errors import BlockedError, SegueError
 if TYPE_CHECKING:
     from segue.verbs.triage import Comparison
 
-VERBS = ("demo", "bank", "train", "evaluate", "triage", "report")
+VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "replay", "report")
 """In the order of the flow, as everywhere."""
 
 
@@ -61,6 +61,9 @@ Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(he
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gate of the recipe passes.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a TOML file.")]
+Mute = Annotated[list[str] | None, typer.Option("--mute", metavar="CODE", help="Leave a check out; may be repeated.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that train.")]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a check blocks, labelled.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -103,14 +106,15 @@ def _root(
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
-         device: Device = None, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+         gate: Gate = False) -> None:  # fmt: skip
     """Run the main job on real Wikipedia text that needs no download.
 
     Example: `segue demo`
     """
     from segue.verbs.demo import demo as verb
 
-    _show(verb(out, device=device, stages=_stages()), as_json=as_json, gate=gate)
+    _show(verb(out, device=device, refusal=_refusal(mute, unsafe), stages=_stages()), as_json=as_json, gate=gate)
 
 
 @bank_app.command("build")
@@ -140,6 +144,25 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
 
 
 @app.command()
+def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")],
+          fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Check whether numbers can be trusted; exit code 3 where an integrity check blocks them.
+
+    Example: `segue audit runs/mine`
+    """
+    from segue.verbs.audit import audit as verb
+
+    found = verb(target, fast=fast, mute=mute or (), stages=_stages())
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _print_findings(found.to_json()["findings"])
+        print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "nothing blocks the headline number")
+    if found.blocked:
+        sys.exit(BlockedError.exit_code)
+
+
+@app.command()
 def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False) -> None:
     """Train the recipe's model with the recipe's loss; no test document is looked at.
 
@@ -159,37 +182,76 @@ def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: A
 
 @app.command()
 def evaluate(run: Run, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
-             device: Device = None, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+             gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on documents it has never met.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
     """
     from segue.verbs.evaluate import evaluate as verb
 
-    _show(verb(run, corpus=corpus, device=device, stages=_stages()), as_json=as_json, gate=gate)
+    comparison = verb(run, corpus=corpus, device=device, refusal=_refusal(mute, unsafe), stages=_stages())
+    _show(comparison, as_json=as_json, gate=gate)
 
 
 @app.command()
-def triage(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False,
-           gate: Gate = False) -> None:  # fmt: skip
+def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which row to explain.")] = None,
+             fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Explain why a run is not better; default: its best trained row.
+
+    Example: `segue diagnose runs/mine --option ar-only`
+    """
+    from segue.verbs.diagnose import diagnose as verb
+
+    found = verb(run, option=option, fast=fast, mute=mute or (), stages=_stages())
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _print_findings(found.to_json()["findings"], found.to_json()["causes"])
+
+
+@app.command()
+def triage(recipe: RecipeFile, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
+           as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options under one plan, and write a report with a recommendation.
 
     Example: `segue triage recipe.toml --out runs/mine`
     """
     from segue.verbs.triage import triage as verb
 
-    _show(verb(_load(recipe, device), _out(out, recipe), stages=_stages()), as_json=as_json, gate=gate)
+    comparison = verb(_load(recipe, device), _out(out, recipe), refusal=_refusal(mute, unsafe), stages=_stages())
+    _show(comparison, as_json=as_json, gate=gate)
 
 
 @app.command()
-def report(run: Run, as_json: AsJson = False) -> None:
+def replay(what: Annotated[Literal["phase1"], typer.Argument(metavar="WHAT", help="phase1: the original report.")],
+           out: Annotated[Path, typer.Option("--out", help="Folder of the three reports.")] = Path("runs/phase1"),
+           bank: Annotated[Path | None, typer.Option(help="The demo's bank; default: built in OUT.")] = None,
+           device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Repeat the original experiment as it was done, with a leaked split, and clean; see docs/phase1.md.
+
+    Example: `segue replay phase1 --out runs/phase1`
+    """
+    from segue.verbs.replay import replay_phase1
+
+    found = replay_phase1(out, bank=bank, device=device, stages=_stages())
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        print("\n".join(found.lines))
+    if not found.as_expected:
+        sys.exit(BlockedError.exit_code)
+
+
+@app.command()
+def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
     """Write a run's report again from what was measured.
 
     Example: `segue report runs/mine`
     """
     from segue.verbs.report import report as verb
 
-    _show(verb(run), as_json=as_json, gate=False)
+    _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False)
 
 
 def _load(recipe: Path, device: Any) -> Any:
@@ -197,6 +259,12 @@ def _load(recipe: Path, device: Any) -> Any:
     from segue.verbs.preparation import on_device
 
     return on_device(load_recipe(recipe), device)
+
+
+def _refusal(mute: list[str] | None, unsafe: bool) -> Any:
+    from segue.verbs.checking import Refusal
+
+    return Refusal(tuple(mute or ()), unsafe)
 
 
 def _out(out: Path | None, recipe: Path) -> Path:
@@ -232,6 +300,17 @@ def _print_table(comparison: Comparison) -> None:
     for line in summary_lines(comparison.record):
         console.print(line, highlight=False, markup=False)
     console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
+
+
+def _print_findings(findings: list[dict[str, Any]], causes: list[dict[str, Any]] | None = None) -> None:
+    from rich.console import Console
+
+    from segue.release.report import causes_lines, findings_table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(findings_table(findings))
+    for line in causes_lines(causes) if causes is not None else ():
+        console.print(line, highlight=False, markup=False)
 
 
 def _print_json(value: object) -> None:

@@ -27,8 +27,13 @@ from segue.run_folder import append_jsonl
 from segue.types import Progress, no_progress
 
 
-def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
+def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progress = no_progress) -> Results:
     """Run every option on every fold; what an earlier run finished is read back.
+
+    Args:
+        job: the comparison.
+        baselines: the job's, where the caller needs what they hold afterwards.
+        progress: told of every option and step.
 
     Raises:
         InputError: the run folder belongs to another split.
@@ -36,7 +41,7 @@ def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
     lock_split(job.experiment, job.out / "split.json")
     if job.settings.plan is not None:
         load_plan(Path(job.settings.plan), options=_trained(job))  # a wrong one is told at once
-    run = _Run(job, progress)
+    run = _Run(job, baselines or Baselines(job), progress)
     run.all(option for option in job.options if not option.trained)
     run.plan = _settle_plan(run)
     run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
@@ -47,12 +52,12 @@ def run_triage(job: Job, *, progress: Progress = no_progress) -> Results:
 class _Run:
     """The state of one pass over the options: results so far, the clock, the shared baselines."""
 
-    def __init__(self, job: Job, progress: Progress) -> None:
+    def __init__(self, job: Job, baselines: Baselines, progress: Progress) -> None:
         self.job, self.progress = job, progress
         self.results: Results = {}
         self.plan: Plan | None = None
         self.began = monotonic()
-        self.baselines = Baselines(job)
+        self.baselines = baselines
 
     def elapsed(self) -> float:
         return monotonic() - self.began

@@ -15,6 +15,9 @@ from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_j
 from segue.evaluation.job import FoldResult, Job, Results
 from segue.hardware import limit_threads
 from segue.recipe import Recipe
+from segue.release.report import write_report
+from segue.run_folder import read_json, write_json
+from segue.verbs.checking import Refusal, findings_record, read_findings
 from segue.verbs.preparation import (
     as_recipe,
     encoder_of,
@@ -58,7 +61,7 @@ class Audit:
 def audit(
     target: Recipe | Path | str, *, fast: bool = False, mute: Collection[str] = (), stages: Stages = quiet
 ) -> Audit:
-    """Run every integrity check that applies.
+    """Run every integrity check that applies; a run's report is written again with the answer.
 
     Args:
         target: a recipe (its bank must be built), a bank folder or a run folder.
@@ -75,8 +78,18 @@ def audit(
     case = case_of(target, stages=stages)
     with stages("Auditing") as progress:
         findings = run_checks(AUDIT, case, fast=fast, mute=mute, progress=progress)
+    if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
+        _record(Path(target), findings, mute)
     name = target.title if isinstance(target, Recipe) else str(target)
     return Audit(name, tuple(findings))
+
+
+def _record(run: Path, findings: list[Finding], mute: Collection[str]) -> None:
+    """Put the findings into the run's comparison and write its report again."""
+    record = read_json(run / "triage.json")
+    diagnosis = read_findings(record, "diagnosis")
+    write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal(tuple(mute))))
+    write_report(run)
 
 
 def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: Stages = quiet) -> Case:

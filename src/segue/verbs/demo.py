@@ -7,9 +7,10 @@ from pathlib import Path
 
 from segue.hardware import Device
 from segue.recipe import Recipe, load_recipe
+from segue.verbs.checking import Refusal
 from segue.verbs.preparation import on_device
 from segue.verbs.stages import Stages, quiet
-from segue.verbs.triage import Comparison, triage
+from segue.verbs.triage import REFUSE, Comparison, triage
 
 
 def demo_recipe(folder: Path) -> Recipe:
@@ -18,11 +19,17 @@ def demo_recipe(folder: Path) -> Recipe:
         return load_recipe(path, overrides={"bank": {"path": str(folder / "bank")}})
 
 
-def demo(out: Path | str = "runs/demo", *, device: Device | None = None, stages: Stages = quiet) -> Comparison:
+def demo(
+    out: Path | str = "runs/demo",
+    *,
+    device: Device | None = None,
+    refusal: Refusal = REFUSE,
+    stages: Stages = quiet,
+) -> Comparison:
     """Read the sample, encode it, compare every option over folds of its documents, and write the report.
 
     Raises:
         MissingExtraError: the sample or the encoder is not installed (``pip install 'segue[demo]'``).
     """
     out = Path(out)
-    return triage(on_device(demo_recipe(out), device), out, stages=stages)
+    return triage(on_device(demo_recipe(out), device), out, refusal=refusal, stages=stages)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from segue.hardware import Device
+from segue.verbs.checking import Refusal
 from segue.verbs.fresh import run_on_fresh
 from segue.verbs.preparation import on_device, open_bank, options_of_run, recorded_recipe
 from segue.verbs.stages import Stages, quiet
-from segue.verbs.triage import Comparison, run_comparison
+from segue.verbs.triage import REFUSE, Comparison, run_comparison
 
 
 def evaluate(
-    run: Path | str, *, corpus: Path | str | None = None, device: Device | None = None, stages: Stages = quiet
+    run: Path | str,
+    *,
+    corpus: Path | str | None = None,
+    device: Device | None = None,
+    refusal: Refusal = REFUSE,
+    stages: Stages = quiet,
 ) -> Comparison:
     """Evaluate what ``segue train`` or ``segue triage`` left, beside every baseline.
 
@@ -20,6 +26,7 @@ def evaluate(
         run: a run folder.
         corpus: a TOML file whose [corpus] names fresh documents: they join a copy of the bank and are asked about.
         device: where models run, if not where the recipe says.
+        refusal: which checks are muted, and whether blocked numbers are printed all the same, labelled.
         stages: shows progress.
 
     Raises:
@@ -30,5 +37,5 @@ def evaluate(
     bank = open_bank(recipe, stages=stages)
     options = options_of_run(run)
     if corpus is not None:
-        return run_on_fresh(run, recipe, bank, options, corpus=corpus, stages=stages)
-    return run_comparison(recipe, options, run, bank=bank, stages=stages)
+        return run_on_fresh(run, recipe, bank, options, corpus=corpus, refusal=refusal, stages=stages)
+    return run_comparison(recipe, options, run, bank=bank, refusal=refusal, stages=stages)

@@ -24,9 +24,11 @@ from segue.data.windows import make_windows
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.options import Option
+from segue.learning.training_state import LOSS_FILE
 from segue.recipe import Recipe, load_corpus
 from segue.run_folder import read_json, write_json
 from segue.types import Bank, Document, Skipped, Split
+from segue.verbs.checking import Refusal
 from segue.verbs.preparation import encoder_of, experiment_of
 from segue.verbs.stages import Stages
 from segue.verbs.triage import Comparison, corpus_name, run_comparison
@@ -37,7 +39,14 @@ WINDOWLESS = "gives no window"
 
 
 def run_on_fresh(
-    run: Path, recipe: Recipe, bank: PassageBank, options: tuple[Option, ...], *, corpus: Path | str, stages: Stages
+    run: Path,
+    recipe: Recipe,
+    bank: PassageBank,
+    options: tuple[Option, ...],
+    *,
+    corpus: Path | str,
+    refusal: Refusal,
+    stages: Stages,
 ) -> Comparison:
     """Score a run's first fold on fresh documents.
 
@@ -47,6 +56,7 @@ def run_on_fresh(
         bank: the run's.
         options: what was trained there, and the baselines.
         corpus: a TOML file with a [corpus] table.
+        refusal: of headline numbers.
         stages: shows progress.
 
     Raises:
@@ -63,7 +73,9 @@ def run_on_fresh(
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
-    return run_comparison(recipe, options, folder, bank=grown, experiment=experiment, fresh=facts, stages=stages)
+    return run_comparison(
+        recipe, options, folder, bank=grown, experiment=experiment, fresh=facts, refusal=refusal, stages=stages
+    )
 
 
 def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> dict[str, Any]:
@@ -162,8 +174,11 @@ def _not_near(groups: Int[np.ndarray, "document"], *, known: int) -> Int[np.ndar
 
 
 def _adopt(source: Path, target: Path) -> None:
-    """Copy a trained option's checkpoint and record, not its evaluation."""
+    """Copy a trained option's checkpoint, what its loss learnt, and its record; not its evaluation."""
     if not (source / "training.json").exists() or (target / "training.json").exists():
         return
     shutil.copytree(source / "checkpoint", target / "checkpoint", dirs_exist_ok=True)
+    if (source / "training" / LOSS_FILE).exists():
+        (target / "training").mkdir(exist_ok=True)
+        shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
     shutil.copyfile(source / "training.json", target / "training.json")

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from segue.errors import InputError, explain
 from segue.release.report import write_report
-from segue.run_folder import read_json
+from segue.run_folder import read_json, write_json
+from segue.verbs.checking import is_unsafe, read_findings
 from segue.verbs.triage import Comparison
 
 
-def report(run: Path | str) -> Comparison:
+def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
     """Write ``report.md``, ``report.html`` and ``report.json`` into a run folder.
+
+    Args:
+        run: the run folder.
+        unsafe: print numbers, labelled, although an integrity check blocks them; without it they are refused.
 
     Raises:
         InputError: the folder holds no comparison.
@@ -25,5 +30,7 @@ def report(run: Path | str) -> Comparison:
     if missing := [name for name in ("options", "gates", "winner", "blocked") if name not in record]:
         raise InputError(explain(f"{path} is no comparison", got=f"no {', '.join(missing)}",
                                  mend="run `segue triage` or `segue evaluate` again"))  # fmt: skip
+    record["unsafe"] = is_unsafe(read_findings(record, "audit"), asked=unsafe)
+    write_json(path, record)
     write_report(run)
     return Comparison(run, record)

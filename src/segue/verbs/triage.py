@@ -11,7 +11,9 @@ from typing import Any
 import segue
 from segue.data.bank import PassageBank
 from segue.data.corpus import CorpusSettings
+from segue.evaluation.checks.of_run import case_of_job
 from segue.evaluation.comparison import compare, merged
+from segue.evaluation.entrants import Baselines
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.job import Job, Results
 from segue.evaluation.options import Option, choose_options
@@ -21,8 +23,12 @@ from segue.hardware import describe_machine, limit_threads
 from segue.recipe import Recipe
 from segue.release.report import public_json, write_report
 from segue.run_folder import write_json
+from segue.verbs.checking import Refusal, check_record
 from segue.verbs.preparation import as_recipe, make_job, open_bank
 from segue.verbs.stages import Stages, quiet
+
+REFUSE = Refusal()
+"""All checks run, and an issue of an integrity check blocks the headline."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,24 @@ class Comparison:
         return public_json(self.record) | {"run": str(self.path)}
 
 
-def triage(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quiet) -> Comparison:
-    """Run the recipe's options on its corpus, write the report, and return the comparison.
+def triage(
+    recipe: Recipe | Path | str,
+    out: Path | str,
+    *,
+    refusal: Refusal = REFUSE,
+    stages: Stages = quiet,
+) -> Comparison:
+    """Run the recipe's options on its corpus, check them, write the report, and return the comparison.
 
-    A killed triage goes on where it was when it is called again with the same ``out``.
+    A killed triage goes on where it was when it is called again with the same ``out``. While an integrity check
+    fails, the report holds no headline number (``comparison.record["blocked"]`` names the checks).
 
     Raises:
         SegueError: with what is wrong, what was expected and what to do.
     """
     recipe = as_recipe(recipe)
     options = choose_options(recipe.triage.options)
-    return run_comparison(recipe, options, Path(out), stages=stages)
+    return run_comparison(recipe, options, Path(out), refusal=refusal, stages=stages)
 
 
 def run_comparison(
@@ -78,6 +91,7 @@ def run_comparison(
     bank: PassageBank | None = None,
     experiment: Experiment | None = None,
     fresh: dict[str, Any] | None = None,
+    refusal: Refusal = REFUSE,
     stages: Stages = quiet,
 ) -> Comparison:
     """Compare options and write everything the run folder holds; bank and folds are the recipe's unless given.
@@ -89,12 +103,16 @@ def run_comparison(
     bank = bank or open_bank(recipe, stages=stages)
     encoded = monotonic()
     job = make_job(recipe, bank, options, out, experiment=experiment)
+    baselines = Baselines(job)
     with stages("Comparing options") as progress:
-        results = run_triage(job, progress=progress)
+        results = run_triage(job, baselines=baselines, progress=progress)
+    compared = monotonic()
+    checked = check_record(case_of_job(job, results, baselines=baselines), refusal, stages=stages)
     with stages("Writing the report"):
-        seconds = {"reading and encoding": encoded - began, "comparing": monotonic() - encoded}
+        seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
+                   "checking": monotonic() - compared}  # fmt: skip
         write_runs(job, results)
-        record = _record(recipe, job, results, seconds) | _fresh(recipe, fresh)
+        record = _record(recipe, job, results, seconds) | checked | _fresh(recipe, fresh)
         write_json(out / "triage.json", record)
         write_report(out)
     return Comparison(out, record)
@@ -118,8 +136,6 @@ def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float
         "size": job.model.size,
         "machine": describe_machine(),
         "seconds": seconds | _training_seconds(results),
-        "blocked": [],
-        "unsafe": False,
         "dropped_windows": _dropped(experiment),
     }
     return about | compare(job, results) | {"files": _files(job)}

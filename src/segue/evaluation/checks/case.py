@@ -27,6 +27,7 @@ from segue.evaluation.result import Evaluation
 from segue.learning.losses import Loss, LossSettings, build_loss
 from segue.learning.models import Predictor, load_predictor
 from segue.learning.training_settings import TrainingSettings
+from segue.learning.training_state import LOSS_FILE
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.run_folder import read_json
 from segue.types import Bank, Contexts, Exclusion, Intent, Windows
@@ -42,6 +43,9 @@ class Gather(Protocol):
         """Return the contexts."""
         ...
 
+
+SHOWN = ("copy-last", "ar-only", "infonce-projected", "option-1-raw", "option-3-pure")
+"""Rows beside the subject in diagnosis tables: the baseline to beat, the report's two models, and their mends."""
 
 Truth = Callable[[Bank, Windows], Float[np.ndarray, "window dim"]]
 """Gives the vectors that are taken for the true next passages."""
@@ -103,10 +107,17 @@ class Trained:
 
     @functools.cached_property
     def loss(self) -> Loss:
-        """The loss with what it learnt (projection head, temperatures)."""
+        """The loss with what it learnt (projection head, temperatures).
+
+        Raises:
+            InputError: it learnt something, and the file is gone.
+        """
         loss = build_loss(self.loss_settings, self.predictor.dimension, seed=self.settings.seed)
-        path = self.folder / "training" / "loss.safetensors"
-        if path.exists():
+        path = self.folder / "training" / LOSS_FILE
+        if loss.state_dict():
+            if not path.exists():
+                raise InputError(explain(f"{path} is not there, so the projection head or temperature is unknown",
+                                         mend="keep that file, or train the option again"))  # fmt: skip
             loss.load_state_dict(load_file(path))
         return loss.eval()
 
@@ -205,6 +216,12 @@ class Case:
     def subject_rows(self) -> tuple[Row, ...]:
         """The rows of the option that diagnosis is about, one per fold; empty where there is none."""
         return self.rows_named(self.subject) if self.subject else ()
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """The rows of the first fold that diagnosis tables show: the subject, and what it is compared with."""
+        wanted = {self.subject, *SHOWN}
+        return tuple(row for row in self.first_rows if row.name in wanted)
 
     def sample(self, fold: Fold, which: Which = "test", *, most: int | None = None) -> Windows:
         """Return at most ``most`` (default: the effort's) windows of a part, evenly spread."""

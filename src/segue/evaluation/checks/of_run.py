@@ -45,15 +45,16 @@ def case_of_experiment(experiment: Experiment, *, encoder: Callable[[], Encoder]
     )
 
 
-def case_of_job(job: Job, results: Results, *, subject: str | None = None) -> Case:
+def case_of_job(job: Job, results: Results, *, subject: str | None = None, baselines: Baselines | None = None) -> Case:
     """Return a case with a row for each option and fold that is finished, or at least trained.
 
     Args:
         job: the comparison.
         results: what it came to; empty for a run that only trained.
         subject: what diagnosis is about; None: the trained candidate that did best on validation.
+        baselines: the job's, where they are at hand.
     """
-    baselines = Baselines(job)
+    baselines = baselines or Baselines(job)
     rows = [
         row
         for option in job.options

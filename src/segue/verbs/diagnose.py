@@ -1,0 +1,108 @@
+"""``segue diagnose``: why is a trained run not better?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segue.errors import InputError, explain
+from segue.evaluation.causes import Cause, causes_json, root_causes
+from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Finding
+from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_json
+from segue.hardware import limit_threads
+from segue.release.report import write_report
+from segue.run_folder import read_json, write_json
+from segue.verbs.audit import case_of
+from segue.verbs.checking import Refusal, findings_record, read_findings
+from segue.verbs.stages import Stages, quiet
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a diagnosis found.
+
+    Attributes:
+        run: the run folder.
+        subject: the option it is about.
+        audit: the integrity findings that it rests on.
+        findings: one per diagnosis check, in reading order.
+        causes: root causes, the most fundamental first; empty where none was found.
+    """
+
+    run: str
+    subject: str | None
+    audit: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    causes: tuple[Cause, ...]
+
+    @property
+    def blocked(self) -> list[str]:
+        """Codes of the integrity checks that failed; while there are any, only their causes are named."""
+        return blocked(self.audit)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {"run": self.run, "subject": self.subject, "blocked": self.blocked,
+                "causes": causes_json(self.causes), "findings": to_json(self.findings)}  # fmt: skip
+
+
+def diagnose(
+    run: Path | str,
+    *,
+    option: str | None = None,
+    fast: bool = False,
+    mute: Collection[str] = (),
+    stages: Stages = quiet,
+) -> Diagnosis:
+    """Explain a run's results; where it holds a comparison, its report is written again with the answer.
+
+    Args:
+        run: a run folder in which something was trained.
+        option: which row to explain; default: the trained candidate that did best on validation.
+        fast: leave out checks that train.
+        mute: codes that are not run; recorded.
+        stages: shows progress.
+
+    Raises:
+        InputError: ``run`` is no run folder, or has no such option.
+        SettingsError: a muted code does not exist.
+    """
+    limit_threads()
+    require_codes(mute, CHECKS)
+    run = Path(run)
+    if not (run / "recipe.json").exists():
+        raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
+                                 mend="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
+    case = case_of(run, subject=option, stages=stages)
+    if option is not None and not case.rows_named(option):
+        names = ", ".join(dict.fromkeys(row.name for row in case.rows))
+        raise InputError(explain(f"{run} has no finished option of this name", got=option, expected=names))
+    audit = _recorded_audit(run) or _audit(case, mute, stages)
+    with stages("Diagnosing") as progress:
+        findings = run_checks(DIAGNOSIS, case, fast=fast, mute=mute, progress=progress)
+    _record(run, audit, findings, mute)
+    return Diagnosis(str(run), case.subject, tuple(audit), tuple(findings), tuple(root_causes([*audit, *findings])))
+
+
+def _recorded_audit(run: Path) -> list[Finding]:
+    path = run / "triage.json"
+    return read_findings(read_json(path), "audit") if path.exists() else []
+
+
+def _audit(case: Case, mute: Collection[str], stages: Stages) -> list[Finding]:
+    with stages("Auditing") as progress:
+        return run_checks(AUDIT, case, mute=mute, progress=progress)
+
+
+def _record(run: Path, audit: list[Finding], findings: list[Finding], mute: Collection[str]) -> None:
+    """Put the findings into the run's comparison, if it has one, and write its report again."""
+    path = run / "triage.json"
+    if not path.exists():
+        return
+    record = read_json(path)
+    refusal = Refusal(tuple({*mute, *(record.get("muted") or [])}), unsafe=bool(record.get("unsafe")))
+    new = findings_record(audit, findings, refusal)
+    write_json(path, record | new)
+    write_report(run)
