@@ -105,7 +105,7 @@ def _root(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
          device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
          gate: Gate = False) -> None:  # fmt: skip
     """Run the main job on real Wikipedia text that needs no download.
@@ -181,7 +181,7 @@ def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: A
 
 
 @app.command()
-def evaluate(run: Run, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
+def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
              device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
              gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on documents it has never met.
@@ -211,7 +211,7 @@ def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which ro
 
 
 @app.command()
-def triage(recipe: RecipeFile, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
+def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
            as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options under one plan, and write a report with a recommendation.
 
