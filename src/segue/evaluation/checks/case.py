@@ -24,6 +24,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Fold
 from segue.evaluation.gates import GateSettings
 from segue.evaluation.result import Evaluation
+from segue.learning.batches import Batches
 from segue.learning.losses import Loss, LossSettings, build_loss
 from segue.learning.models import Predictor, load_predictor
 from segue.learning.training_settings import TrainingSettings
@@ -167,6 +168,7 @@ class Case:
         exclude: which passages should leave the candidates.
         gather: how windows become what retrievers and training batches read.
         truth: how windows become the vectors taken for true.
+        batches: makes training batches of a bank and windows.
         asked_documents: id of the document that each test window is from, by fold, where the windows' rows do not say
             it (questions that were stored as vectors); None: the documents of the targets.
         rows: what is compared, fold by fold.
@@ -185,6 +187,7 @@ class Case:
     exclude: Exclusion = "context"
     gather: Gather = gather_contexts
     truth: Truth = target_vectors
+    batches: Callable[..., Batches] = Batches
     asked_documents: Mapping[int, Sequence[str]] | None = None
     rows: tuple[Row, ...] = ()
     encoder: Callable[[], Encoder] | None = None

@@ -93,6 +93,22 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
     )
 
 
+def documents_of(bank: Bank, windows: Windows) -> Int[np.ndarray, "chosen"]:
+    """Return the documents that windows read from and ask about, ascending."""
+    rows = np.concatenate([windows.context[windows.context >= 0], windows.target])
+    return np.unique(bank.document_of[rows]).astype(np.int64)
+
+
+def well_formed(bank: Bank, windows: Windows) -> Windows:
+    """Return the windows that read consecutive passages of one document and ask for the next, as SG102 demands."""
+    known = windows.context >= 0
+    steps = np.arange(windows.context.shape[1], 0, -1)
+    rows = np.where(known, windows.context, windows.target[:, None])
+    follows = (windows.target[:, None] - rows == steps) | ~known
+    same = bank.document_of[rows] == bank.document_of[windows.target][:, None]
+    return windows.take((follows & same).all(axis=1) & known.any(axis=1))
+
+
 def windows_in(copy: BankCopy, windows: Windows) -> Windows:
     """Return the windows whose documents were copied, in the copy's row numbers; the copy is not permuted."""
     place = np.searchsorted(copy.source, windows.target)
