@@ -112,13 +112,14 @@ def run_comparison(
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "checking": monotonic() - compared}  # fmt: skip
         write_runs(job, results)
-        record = _record(recipe, job, results, seconds) | checked | _fresh(recipe, fresh)
+        record = comparison_record(recipe, job, results, seconds) | checked | _fresh(recipe, fresh)
         write_json(out / "triage.json", record)
         write_report(out)
     return Comparison(out, record)
 
 
-def _record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float]) -> dict[str, Any]:
+def comparison_record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float]) -> dict[str, Any]:
+    """Return what a comparison measured and on what; the keys that checks add are not among it."""
     experiment, manifest = job.experiment, job.experiment.bank.manifest
     about = {
         "segue": segue.__version__,
