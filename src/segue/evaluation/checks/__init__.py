@@ -10,6 +10,25 @@ from segue.evaluation.checks import (
     sg101_targets_in_the_index,
     sg102_windows_match_the_bank,
     sg103_truth_carries_information,
+    sg104_leaked_documents,
+    sg105_train_and_validation_apart,
+    sg106_one_space,
+    sg108_context_excluded,
+    sg114_numbers_comparable,
+    sg201_beats_untrained_baselines,
+    sg202_seen_and_unseen_documents,
+    sg203_projection_head,
+    sg206_predictions_collapsed,
+    sg207_anisotropy,
+    sg208_hubs,
+    sg209_copying,
+    sg210_where_the_truth_is,
+    sg211_cosine_and_rank,
+    sg214_latency,
+    sg216_reranker_ceiling,
+    sg217_bank_statistics,
+    sg218_win_on_unseen_documents,
+    sg219_enough_documents,
 )
 from segue.evaluation.checks.case import Case, Effort, Row, Trained
 from segue.evaluation.checks.interface import Check, Examine, Finding, Outcome, Verdict, not_applicable
@@ -34,10 +53,30 @@ AUDIT: tuple[Check, ...] = (
     sg101_targets_in_the_index.CHECK,
     sg102_windows_match_the_bank.CHECK,
     sg103_truth_carries_information.CHECK,
+    sg104_leaked_documents.CHECK,
+    sg105_train_and_validation_apart.CHECK,
+    sg106_one_space.CHECK,
+    sg108_context_excluded.CHECK,
+    sg114_numbers_comparable.CHECK,
 )
 """Integrity: may the number be printed?"""
 
-DIAGNOSIS: tuple[Check, ...] = ()
+DIAGNOSIS: tuple[Check, ...] = (
+    sg201_beats_untrained_baselines.CHECK,
+    sg202_seen_and_unseen_documents.CHECK,
+    sg203_projection_head.CHECK,
+    sg206_predictions_collapsed.CHECK,
+    sg207_anisotropy.CHECK,
+    sg208_hubs.CHECK,
+    sg209_copying.CHECK,
+    sg210_where_the_truth_is.CHECK,
+    sg211_cosine_and_rank.CHECK,
+    sg214_latency.CHECK,
+    sg216_reranker_ceiling.CHECK,
+    sg217_bank_statistics.CHECK,
+    sg218_win_on_unseen_documents.CHECK,
+    sg219_enough_documents.CHECK,
+)
 """Why is it not better?"""
 
 CHECKS: tuple[Check, ...] = (*AUDIT, *DIAGNOSIS)
