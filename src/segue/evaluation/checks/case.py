@@ -26,7 +26,7 @@ from segue.evaluation.gates import GateSettings
 from segue.evaluation.result import Evaluation
 from segue.learning.batches import Batches
 from segue.learning.losses import Loss, LossSettings, build_loss
-from segue.learning.models import Predictor, load_predictor
+from segue.learning.models import Predictor, load_predictor, read_config
 from segue.learning.training_settings import TrainingSettings
 from segue.learning.training_state import LOSS_FILE
 from segue.retrieval.retrievers import Retriever, VectorRetriever
@@ -96,10 +96,10 @@ class Trained:
         """
         return self._loaded[0]
 
-    @property
+    @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The checkpoint's ``config.json``, with ``training_documents``."""
-        return self._loaded[1]
+        """The checkpoint's ``config.json``, with ``training_documents``; read without the weights."""
+        return read_config(self.folder / "checkpoint")
 
     @functools.cached_property
     def record(self) -> dict[str, Any]:
@@ -247,6 +247,10 @@ class Case:
         if key not in self._remembered:
             self._remembered[key] = self._ask(row, self.sample(self.fold_of(row), which))
         return self._remembered[key]
+
+    def queries_of(self, row: Row, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
+        """Return the query vectors of a row on any windows; None for a row that has none."""
+        return self._ask(row, windows)
 
     def ranks(self, row: Row, which: Which = "test") -> Int[np.ndarray, "window"]:
         """Return the exact ranks of the targets of ``sample(fold, which)`` over the row's pool; made once."""

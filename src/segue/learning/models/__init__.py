@@ -2,7 +2,7 @@
 
 from segue.learning.models.anchor import anchor_weights
 from segue.learning.models.build import build_model
-from segue.learning.models.checkpoint import load_predictor, save_predictor
+from segue.learning.models.checkpoint import load_predictor, read_config, save_predictor
 from segue.learning.models.model_card import ModelCard, hash_documents
 from segue.learning.models.predictor import Predictor, num_parameters
 from segue.learning.models.settings import ModelSettings
@@ -16,5 +16,6 @@ __all__ = [
     "hash_documents",
     "load_predictor",
     "num_parameters",
+    "read_config",
     "save_predictor",
 ]

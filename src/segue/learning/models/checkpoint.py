@@ -91,7 +91,7 @@ def load_predictor(folder: Path) -> tuple[Predictor, dict[str, Any]]:
         SettingsError: the architecture cannot be imported or built.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     predictor = build_model(
         _read_settings(folder / CONFIG, config), dimension=config["dimension"], context=config["context"]
     )
@@ -143,8 +143,12 @@ def _config(predictor: Predictor, card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json`` and the list of training documents."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` and, as ``training_documents``, the list of training documents; weights are not read.
+
+    Raises:
+        InputError: a file of the checkpoint is missing, or the format is another one.
+    """
     for name in (CONFIG, WEIGHTS, GOLDEN, DOCUMENTS):
         if not (folder / name).is_file():
             raise InputError(
