@@ -1,8 +1,9 @@
 """Words in common: BM25 over the pool's passages, asked with the last passage or with the whole context.
 
-Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))), as bm25s computes it; lower case,
-words of two letters and more, English stop words left out, no stemming. N counts the pool's live passages. Weights
-and sums are float64, so that the order of words cannot decide a tie.
+Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))); lower case, words of two letters
+and more, English stop words left out, no stemming: bm25s cuts the words. N counts the pool's live passages, or those
+of some documents where the rest should not be known. Weights and sums are float64, so that the order of words cannot
+decide a tie.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from segue.errors import InputError, explain
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
 
+K1, B = 1.5, 0.75
+"""How soon a repeated word stops counting, and how much a long passage loses."""
+
 
 @final
 class Bm25(DenseRetriever):
@@ -28,23 +32,35 @@ class Bm25(DenseRetriever):
 
     Args:
         bank: passages with texts.
-        pool: the candidates; words are counted over its live rows.
+        pool: the candidates; their live rows are scored.
         which: ask with the ``last`` passage or with the whole ``context``.
+        counted: numbers of the documents over whose passages words are counted (how rare a word, how long a passage
+            is on average); None: over all that are scored.
 
     Raises:
         InputError: the bank has no texts.
     """
 
-    def __init__(self, bank: Bank, pool: Pool, which: Literal["last", "context"] = "last") -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        pool: Pool,
+        which: Literal["last", "context"] = "last",
+        counted: Int[np.ndarray, "counted"] | None = None,
+    ) -> None:
         name = "bm25" if which == "last" else "bm25-context"
         super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True, counts_bank=True)
         require_texts(bank, name)
-        self._which = which
-        self._index = _index(bank, pool)
+        self._bank, self._which = bank, which
+        self._index = _index(bank, pool, pool if counted is None else Pool(bank, counted))
 
     def over(self, bank: Bank) -> Bm25:
         """Return BM25 with the words of another bank."""
         return Bm25(bank, Pool(bank), self._which)
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Bm25:
+        """Return BM25 over the same candidates that counts words in some documents only."""
+        return Bm25(self._bank, self.pool, self._which, documents)
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return the BM25 score of every row; 0 where no word is shared."""
@@ -104,14 +120,27 @@ class _Index:
         return np.bincount(self.rows[entries], weights=weights, minlength=self.num_rows).astype(np.float64)
 
 
-def _index(bank: Bank, pool: Pool) -> _Index:
-    """Count words over the pool's live rows."""
+def _index(bank: Bank, pool: Pool, counted: Pool) -> _Index:
+    """Weigh the words of the pool's live rows, with words counted over those of ``counted``."""
     live = np.flatnonzero(pool.mask)
     corpus = bm25s.tokenize(bank.texts(live), stopwords="english", show_progress=False)
-    if not corpus.vocab:
-        return _Index({}, np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), len(bank))
-    model = bm25s.BM25(method="lucene", k1=1.5, b=0.75, dtype="float64")
-    model.index(corpus, show_progress=False)
-    ends = model.scores["indptr"].astype(np.int64)
-    words = {word: number for word, number in corpus.vocab.items() if number + 1 < len(ends)}
-    return _Index(words, ends, live[model.scores["indices"]], model.scores["data"], len(bank))
+    length = np.array([len(tokens) for tokens in corpus.ids], dtype=np.int64)
+    tokens = np.fromiter((token for tokens in corpus.ids for token in tokens), np.int64, count=length.sum())
+    pairs = tokens * len(live) + np.repeat(np.arange(len(live)), length)
+    distinct, times = np.unique(pairs, return_counts=True)
+    word, place = np.divmod(distinct, max(1, len(live)))
+    seen = counted.mask[live]
+    rarity = _idf(np.bincount(word[seen[place]], minlength=len(corpus.vocab)), int(seen.sum()))
+    share = length / max(length[seen].mean(), 1e-12) if seen.any() else np.ones(len(live))
+    weights = rarity[word] * times / (times + K1 * (1 - B + B * share[place]))
+    ends = np.searchsorted(word, np.arange(len(corpus.vocab) + 1))
+    return _Index(corpus.vocab, ends, live[place], weights, len(bank))
+
+
+def _idf(holders: Int[np.ndarray, "word"], total: int) -> Float[np.ndarray, "word"]:
+    """Return how rare each word is: ln(1 + (N − n + ½) / (n + ½)) where n of N passages hold it.
+
+    >>> _idf(np.array([0, 1]), 1).round(3).tolist()
+    [1.386, 0.288]
+    """
+    return np.log(1 + (total - holders + 0.5) / (holders + 0.5))
