@@ -1,0 +1,57 @@
+"""Cases by hand, for the tests of single checks: ``from check_cases import row, small_case, vectors_row``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from segue.data.pool import Pool
+from segue.data.windows import WindowSettings, make_windows
+from segue.evaluation.checks import Case, Effort, Row
+from segue.evaluation.evaluate import EvaluationSettings, evaluate
+from segue.evaluation.experiment import Fold
+from segue.retrieval.retrievers import VectorRetriever
+from segue.types import Split
+
+EFFORT = Effort(windows=200, steps=10, batches=2, resamples=300)
+
+
+def small_case(bank, *rows, context=2, test=None, subject=None, **more) -> Case:
+    """Return a case over a bank whose last documents are tested (default: half of them, at least one)."""
+    count = len(bank.first_row)
+    tested = test if test is not None else max(1, count // 2)
+    known = np.arange(count - tested)
+    split = Split(known[: len(known) // 2], known[len(known) // 2 :], np.arange(count - tested, count))
+    settings = WindowSettings(context=context)
+    fold = Fold(split, *(make_windows(bank, part, settings) for part in (split.train, split.validation, split.test)))
+    return Case(bank, Pool(bank), (fold,), np.arange(count), context, rows=rows, subject=subject,
+                **{"effort": EFFORT, **more})  # fmt: skip
+
+
+def row(name, retriever, *, family="baseline", **more) -> Row:
+    """Return a row that was not evaluated."""
+    return Row(name, retriever.intent, 0, family, lambda: retriever, **more)
+
+
+def vectors_row(name, query, bank, **more) -> Row:
+    """Return a row that asks with what ``query`` makes of contexts."""
+    return row(name, VectorRetriever(name, "candidate", query, Pool(bank)), **more)
+
+
+def fixed_queries(case, vectors):
+    """Return a query that answers the given vectors, one for each test window in order."""
+    place = {int(last): number for number, last in enumerate(case.folds[0].test.context[:, -1])}
+    return lambda contexts: np.stack([vectors[place[int(last)]] for last in contexts.rows[:, -1]]).astype(np.float32)
+
+
+def with_rows(case, *rows, subject=None, **changes) -> Case:
+    """Return the case with these rows, the first one being the subject unless another is named."""
+    return dataclasses.replace(case, rows=rows, subject=subject or rows[0].name, _remembered={}, **changes)
+
+
+def evaluated(case, asked: Row, **changes) -> Row:
+    """Return a row with its evaluation on test, of which parts may be replaced."""
+    settings = EvaluationSettings(resamples=200, latency_queries=0, run_depth=20)
+    found = evaluate(asked.retriever, case.bank, case.folds[0].test, groups=case.groups, settings=settings)
+    return dataclasses.replace(asked, evaluation=dataclasses.replace(found, metrics={}, **changes))
