@@ -32,7 +32,8 @@ def examine(case: Case) -> Verdict:
     details = {"rows": lengths, "encoded_again": again, "problems": problems}
     cosine = again.get("lowest")
     if problems:
-        return Verdict("issue", f"{'; '.join(problems)}.", cosine, 1 - COSINE_TOLERANCE, details)
+        decides = cosine if again.get("apart") else None
+        return Verdict("issue", f"{'; '.join(problems)}.", decides, 1 - COSINE_TOLERANCE, details)
     unstated = _unstated(case)
     said = f"All {lengths['rows']:,} rows have length 1 (within {LENGTH_TOLERANCE:g}); {_say_encoder(case, again)}"
     if unstated:

@@ -32,10 +32,9 @@ def examine(case: Case) -> Verdict:
     if not stored and not any(found["windows"] for found in asked):
         return not_applicable("no row has rankings of the present windows")
     broken = [found for found in [*stored, *asked] if found["left_in"] or found["ranks_ignore"]]
-    share = max((found["left_in"] / max(1, found["windows"]) for found in broken), default=0.0)
     details = {"stored": stored, "asked_again": asked}
     if broken:
-        return Verdict("issue", f"{'; '.join(dict.fromkeys(map(_say, broken)))}.", share, 0.0, details)
+        return Verdict("issue", _say_broken(broken), _share(broken), 0.0, details)
     return Verdict("passed", _say_clean(case, stored, asked), 0.0, 0.0, details)
 
 
@@ -124,11 +123,31 @@ def _among(
     return (values >= 0) & (rising[place] == keys)
 
 
-def _say(found: dict[str, Any]) -> str:
-    """Say how a row breaks what it declares."""
-    if found["ranks_ignore"]:
-        return (f"the ranks of {found['row']} are those with the context left in (a read passage stands before "
-                f"{found['read_before']} of {found['windows']} targets)")  # fmt: skip
+def _share(broken: list[dict[str, Any]]) -> float:
+    """Return the share of broken rankings where most were found; ranks that heed nothing are broken throughout."""
+    worst = max(broken, key=lambda found: found["left_in"])
+    return 1.0 if any(found["ranks_ignore"] for found in broken) else worst["left_in"] / worst["windows"]
+
+
+def _say_broken(broken: list[dict[str, Any]]) -> str:
+    """Say how the worst row breaks what it declares, whose ranks do, and how many rows there are."""
+    says = [_say_rankings(max(broken, key=lambda found: found["left_in"]))]
+    says += [_say_ranks(found) for found in broken if found["ranks_ignore"]][:1]
+    rows = {found["row"] for found in broken}
+    says += [f"{len(rows)} rows break the rule"] * (len(rows) > 1)
+    return f"{'; '.join(filter(None, says))}."
+
+
+def _say_ranks(found: dict[str, Any]) -> str:
+    return (
+        f"the ranks of {found['row']} are those with the context left in (a read passage stands before "
+        f"{found['read_before']} of {found['windows']} targets)"
+    )
+
+
+def _say_rankings(found: dict[str, Any]) -> str:
+    if not found["left_in"]:
+        return ""
     what = "all passages read so far are" if found["exclude"] == "prefix" else "the context is"
     said = (f"{found['row']} declares that {what} excluded, but {found['left_in']:,} of {found['windows']:,} rankings "
             f"({percent(found['left_in'] / found['windows'])}) hold such a passage or its duplicate")  # fmt: skip

@@ -7,7 +7,7 @@ one another (windows, groups of documents) is compared with what most of them ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def _of_fold(case: Case, fold: Fold) -> Iterator[Problem]:
     yield from _pools(case.bank, found)
     yield from _exclusions(case, rows)
     yield from _apart(found, _windows, "was measured on {value}, most rows on {usual}")
-    yield from _apart(found, _groups, "has its windows in {value}, most rows in {usual}")
+    yield from _apart(_alike(found), _groups, "counts its windows in {value}, most rows in {usual}")
     yield from _apart(found, _fresh, "has {value} in the fresh pool, most rows {usual}")
 
 
@@ -88,6 +88,18 @@ def _groups(evaluation: Evaluation) -> tuple[Hashable, str]:
     return key, f"{len(np.unique(evaluation.groups)):,} groups of {evaluation.num_documents:,} documents"
 
 
+def _alike(found: dict[str, Evaluation]) -> dict[str, Evaluation]:
+    """Return the rows with the most frequent windows: what differs between others follows from their windows."""
+    keys = {name: _windows(evaluation)[0] for name, evaluation in found.items()}
+    usual = _usual(keys.values())
+    return {name: evaluation for name, evaluation in found.items() if keys[name] == usual}
+
+
+def _usual(keys: Iterable[Hashable]) -> Hashable:
+    """Return the most frequent key, the first one among equals; None where there is none."""
+    return next((key for key, _ in Counter(keys).most_common(1)), None)
+
+
 def _fresh(evaluation: Evaluation) -> tuple[Hashable, str]:
     return evaluation.fresh_pool_sizes, " and ".join(f"{size:,}" for size in evaluation.fresh_pool_sizes) or "nothing"
 
@@ -99,7 +111,7 @@ def _apart(
     keys = {name: of(evaluation) for name, evaluation in found.items()}
     if len({key for key, _ in keys.values()}) <= 1:
         return
-    usual, _ = Counter(key for key, _ in keys.values()).most_common(1)[0]
+    usual = _usual(key for key, _ in keys.values())
     described = next(words for key, words in keys.values() if key == usual)
     odd: dict[str, list[str]] = {}
     for name, (key, words) in keys.items():
