@@ -145,8 +145,8 @@ CHECK = Check(
     detection="The subject and copy-last are asked about a sample of training, validation and test windows of the "
     "first fold, in one pool. The lead in R@5 over copy-last, paired, takes out that documents differ; each lead has "
     "its interval over groups of documents, their difference the interval of Zou and Donner (2008). Issue: on "
-    f"validation and on test documents clearly less than {KEPT:.0%} of the seen lead is left. Tip: the lead is clearly smaller on "
-    "both. A loss on test documents alone is no memory: look at the integrity checks.",
+    f"validation and on test documents clearly less than {KEPT:.0%} of the seen lead is left. Tip: the lead is clearly "
+    "smaller on both. A loss on test documents alone is no memory: look at the integrity checks.",
     why="A model that knows its training sequences by heart looks strong wherever training documents are asked about "
     "(91.5 % of them, in the report this project grew from) and fails on the first new article.",
     healthy="most of the lead over copy-last is left on unseen documents",

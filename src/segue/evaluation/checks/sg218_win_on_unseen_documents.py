@@ -92,7 +92,8 @@ CHECK = Check(
     question="Does the win survive a pool of unseen documents only, and the same reranker on copy-last?",
     detection="The subject's lead over copy-last in R@5 and MRR is measured among all candidates and among the "
     "passages of test documents alone (the fresh pool), paired over groups of documents. Issue: a clear lead is "
-    f"clearly smaller in the fresh pool and no clear lead there. Where a row {RERANKED} was evaluated, the subject must beat it too.",
+    f"clearly smaller in the fresh pool and no clear lead there. Where a row {RERANKED} was evaluated, the subject "
+    "must beat it too.",
     why="A model that was trained against the bank's own passages can learn which of them are never asked for and push "
     "them down. That lifts its rank among the bank it was trained on and is worth nothing on documents of tomorrow.",
     healthy="a clear lead in both pools",

@@ -1,0 +1,238 @@
+"""Faults in results: models that know by heart or nothing at all, wins that are none, and too little to tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import worlds
+from fault import Fault
+from healthy import EFFORT, with_fold, with_row
+
+from segue.data.pool import Pool
+from segue.data.scoring import target_cosines
+from segue.data.windows import gather_contexts
+from segue.evaluation.checks import Row
+from segue.evaluation.checks.of_run import case_of_job
+from segue.evaluation.evaluate import evaluate
+from segue.evaluation.options import Option, choose_options
+from segue.evaluation.triage import run_triage
+from segue.learning.losses import LossSettings, LossTerm
+from segue.retrieval.retrievers import VectorRetriever
+from segue.types import Windows
+
+SUBJECT = "model-mlp"
+
+
+def run_again(healthy, folder, options, *, steps, validation=None, **changes):
+    """Run other options on the healthy experiment; the first trained one is the subject."""
+    names = [option.name for option in options]
+    experiment = healthy.job.experiment
+    if validation is not None:
+        fold = dataclasses.replace(experiment.folds[0], validation=validation)
+        experiment = dataclasses.replace(experiment, folds=(fold,))
+    plan = folder.parent / f"{folder.name}-plan.json"
+    record = {"steps": dict.fromkeys(names, steps), "steps_per_second": {}, "score_seconds": 0.0}
+    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
+    job = dataclasses.replace(
+        healthy.job, experiment=experiment, out=folder, options=(*choose_options([]), *options),
+        settings=healthy.job.settings.model_copy(update={"plan": str(plan)}), **changes,
+    )  # fmt: skip
+    case = case_of_job(job, run_triage(job), subject=names[0])
+    rows = tuple(_as_fast(row, healthy.case) for row in case.rows)
+    return dataclasses.replace(case, rows=rows, folds=healthy.case.folds, effort=EFFORT, _remembered={})
+
+
+def _as_fast(row, case):
+    """Give a row the healthy latencies: how busy the machine is now has nothing to do with the fault."""
+    (like,) = case.rows_named(row.name) or case.subject_rows
+    timings = like.evaluation.timings
+    return dataclasses.replace(row, evaluation=dataclasses.replace(row.evaluation, timings=timings, metrics={}))
+
+
+def anchored(name, loss):
+    return Option(name, "architecture", "an MLP from the anchor", "?", model="mlp", loss=loss, anchor=True)
+
+
+def plain(name, loss, intent="candidate"):
+    return Option(name, "loss", "an MLP without an anchor", "?", intent=intent, model="recipe", loss=loss)
+
+
+def training(healthy, **changes):
+    return healthy.job.training.model_copy(update={"patience": None, **changes})
+
+
+def untrained_weights(healthy, folder):
+    """Training ended after its first step."""
+    return run_again(healthy, folder, [plain("option-3-pure", "infonce")], steps=1)
+
+
+def without_an_anchor(healthy, folder):
+    """The option under examination is one that 33 documents are too few for."""
+    return healthy.with_case(subject="ar-only")
+
+
+def selected_on_training_windows(healthy, folder):
+    """Trained long, without dropout, and stopped when its *training* windows scored best."""
+    settings = training(healthy, learning_rate=5e-3, article_dropout=0.0, span_corruption=0.0)
+    train = healthy.case.folds[0].train
+    option = plain("option-3-pure", "infonce")
+    return run_again(healthy, folder, [option], steps=400, validation=train, training=settings)
+
+
+def loss_behind_a_head(healthy, folder):
+    """The loss reads projected vectors only; raw ones are searched, and the row says so."""
+    loss = LossSettings(terms=(LossTerm(kind="infonce", weight=1.0, temperature=0.07, space="projected"),))
+    option = plain("model", "recipe", "projected")
+    model = healthy.job.model.model_copy(update={"anchor": False})
+    settings = training(healthy, learning_rate=3e-4)
+    return run_again(healthy, folder, [option], steps=200, loss=loss, model=model, training=settings)
+
+
+def context_left_in(healthy, folder):
+    """The subject declares that it answers passages it has just read."""
+    case, (row,) = healthy.case, healthy.case.subject_rows
+    contexts = gather_contexts(case.bank, case.folds[0].test, exclude="none")
+    found = dataclasses.replace(
+        row.evaluation, intent="context-left-in", exclude="none", metrics={},
+        ranks=row.evaluation.ranks_by_pool["context-left-in"], rankings=row.retriever.rank(contexts, 50).rows,
+    )  # fmt: skip
+    return with_row(case, SUBJECT, evaluation=found, intent="context-left-in")
+
+
+def second_editions(healthy, folder):
+    """Each test document stands in the bank twice, the second time with its words in another order."""
+    case = healthy.case
+    bank, groups = _with_second_editions(case.bank, case.folds[0].split.test, case.groups)
+    rows = tuple(_over(row, bank, groups, case.folds[0], healthy.job) for row in case.rows)
+    return healthy.with_case(bank=bank, pool=Pool(bank), groups=groups, rows=rows)
+
+
+def _with_second_editions(bank, documents, groups):
+    chosen = np.concatenate([np.arange(bank.first_row[n], bank.first_row[n] + bank.num_rows[n]) for n in documents])
+    texts = [" ".join(reversed(text.split())) for text in bank.texts(chosen)]
+    lengths = np.concatenate([bank.num_rows, bank.num_rows[documents]])
+    ids = [*bank.document_ids, *(f"{bank.document_ids[n]}, second edition" for n in documents)]
+    vectors = np.concatenate([bank.vectors, bank.vectors[chosen]])
+    made = worlds.make_bank(vectors, lengths, [*bank.passage_texts, *texts], document_ids=ids)
+    both = worlds.MemoryBank(**{**made.__dict__, "space": bank.space, "vectors": vectors, "manifest": bank.manifest})
+    return both, np.concatenate([groups, groups[documents]])
+
+
+def _over(row, bank, groups, fold, job):
+    retriever = row.retriever.over(bank)
+    found = evaluate(
+        retriever, bank, fold.test, groups=groups, settings=job.evaluation, fresh_documents=fold.split.test
+    )
+    found = dataclasses.replace(found, timings=row.evaluation.timings, metrics={})
+    return dataclasses.replace(row, load=lambda: retriever, evaluation=found)
+
+
+def cosine_is_highest_elsewhere(healthy, folder):
+    """Two models from the anchor: one minimises 1 − cosine, the other tells the target from the rest."""
+    options = [anchored(SUBJECT, "infonce"), anchored("model-mlp-ar", "ar-cosine")]
+    return run_again(healthy, folder, options, steps=400)
+
+
+def cosine_with_the_last_passage(healthy, folder):
+    """What is recorded as validation cosine was taken with the last passage read instead of the target."""
+    case = healthy.case
+    windows = case.folds[0].validation
+    last = Windows(windows.context, windows.context[:, -1])
+
+    def recorded(row):
+        if not row.validation or "cosine" not in row.validation:
+            return row
+        cosine = target_cosines(case.queries(row, "validation"), case.bank, last.target).mean()
+        return dataclasses.replace(row, validation={**row.validation, "cosine": float(cosine)})
+
+    return healthy.with_case(rows=tuple(recorded(row) for row in case.rows))
+
+
+def training_passages_pushed_down(healthy, folder):
+    """The subject is copy-last that never answers a passage it was trained on."""
+    case, fold = healthy.case, healthy.case.folds[0]
+    (like,) = case.rows_named("copy-last")
+    retriever = VectorRetriever("pushes", "candidate", like.retriever.query, Pool(case.bank, fold.split.test))
+    found = evaluate(retriever, case.bank, fold.test, groups=case.groups, settings=healthy.job.evaluation,
+                     fresh_documents=fold.split.test)  # fmt: skip
+    found = dataclasses.replace(found, pool_size=case.pool.size, timings=like.evaluation.timings, metrics={})
+    row = dataclasses.replace(like, name="pushes", family="architecture", evaluation=found)
+    return healthy.with_case(rows=(*case.rows, row), subject="pushes")
+
+
+def the_reranker_did_it(healthy, folder):
+    """The subject's reranker, put on copy-last, does better than on the subject."""
+    case = run_again(healthy, folder, [anchored("reranker", "infonce")], steps=400)
+    (found,) = case.subject_rows
+    evaluation = dataclasses.replace(found.evaluation, name="copy-last-rerank")
+    row = Row("copy-last-rerank", "candidate", 0, "architecture", found.load, evaluation)
+    return healthy.with_case(rows=(*healthy.case.rows, row))
+
+
+def three_documents(healthy, folder):
+    """Only three of the test documents were evaluated."""
+    case = healthy.case
+    test = case.folds[0].test
+    kept = np.isin(case.bank.document_of[test.target], np.unique(case.bank.document_of[test.target])[:3])
+    rows = tuple(dataclasses.replace(row, evaluation=_only(row.evaluation, kept)) for row in case.rows)
+    return dataclasses.replace(with_fold(case, test=test.take(kept)), rows=rows)
+
+
+def _only(evaluation, kept):
+    arrays = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying")
+    parts = {name: None if getattr(evaluation, name) is None else getattr(evaluation, name)[kept] for name in arrays}
+    pools = {name: ranks[kept] for name, ranks in evaluation.ranks_by_pool.items()}
+    return dataclasses.replace(evaluation, **parts, ranks_by_pool=pools, metrics={})
+
+
+def three_handbooks(healthy, folder):
+    """The test documents are chapters of three handbooks: near-duplicates in three groups."""
+    case = healthy.case
+    documents = case.folds[0].split.test
+    groups = case.groups.copy()
+    groups[documents] = documents[np.arange(len(documents)) % 3]
+
+    def grouped(evaluation):
+        return dataclasses.replace(evaluation, groups=groups[evaluation.documents], metrics={})
+
+    rows = tuple(dataclasses.replace(row, evaluation=grouped(row.evaluation)) for row in case.rows)
+    return healthy.with_case(groups=groups, rows=rows)
+
+
+LOSES = "a model that does not beat its baselines leaves little for a reranker either"
+HUBS = f"{LOSES}, and with such weights everything is answered with the same few passages"
+FEW = "with so few groups no comparison can be told"
+
+FAULTS = [
+    Fault("untrained-weights", "training ended after one step", untrained_weights,
+          {"SG201": "issue", "SG208": "issue", "SG216": "issue"}, HUBS, cause="under-trained"),
+    Fault("no-anchor", "the subject has no anchor and 33 training documents", without_an_anchor,
+          {"SG201": "issue", "SG202": "issue", "SG216": "tip"}, LOSES, cause="memorises", half="unseen"),
+    Fault("selected-on-training-windows", "trained long, stopped by the score of its training windows",
+          selected_on_training_windows, {"SG201": "issue", "SG202": "issue", "SG216": "tip"}, LOSES,
+          cause="memorises"),
+    Fault("loss-behind-a-head", "the loss reads projected vectors only, raw ones are searched", loss_behind_a_head,
+          {"SG203": "issue", "SG201": "issue", "SG208": "issue", "SG216": "issue"}, HUBS,
+          cause="loss-space-not-served"),
+    Fault("context-left-in-declared", "what was read stays among the subject's candidates, as declared",
+          context_left_in, {"SG210": "issue", "SG201": "tip"},
+          "passages read stand before the truth, so baselines that leave them out come level"),
+    Fault("second-editions", "test documents stand in the bank twice, their words in another order", second_editions,
+          {"SG210": "tip", "SG201": "tip"}, "the copies push every truth down, and the lead with it", half="unseen"),
+    Fault("cosine-is-highest-elsewhere", "the option with the highest cosine retrieves worse",
+          cosine_is_highest_elsewhere, {"SG211": "issue", "SG202": "tip"},
+          "trained twice as long, it also knows more of its training sequences", cause="cosine-misleads"),
+    Fault("cosine-with-the-last-passage", "validation cosine was taken with the last passage, not the target",
+          cosine_with_the_last_passage, {"SG211": "issue"}, cause="cosine-misleads", half="unseen"),
+    Fault("training-passages-pushed-down", "copy-last that never answers a passage it was trained on",
+          training_passages_pushed_down, {"SG218": "issue", "SG201": "issue"},
+          "below better baselines it stays, wherever training passages go", cause="fresh-pool"),
+    Fault("the-reranker-did-it", "copy-last under the same reranker is better", the_reranker_did_it,
+          {"SG218": "issue"}, cause="weak-model", half="unseen"),
+    Fault("three-documents", "three test documents were evaluated", three_documents,
+          {"SG219": "issue", "SG201": "tip", "SG103": "tip"}, FEW, cause="too-few-documents"),
+    Fault("three-handbooks", "the test documents are near-duplicates in three groups", three_handbooks,
+          {"SG219": "issue", "SG201": "tip", "SG103": "tip"}, FEW, cause="too-few-documents", half="unseen"),
+]  # fmt: skip
