@@ -147,6 +147,8 @@ def option(name: str, family: str, intent: str, ranks: np.ndarray, cosine: float
 
 def build() -> dict:
     """Assemble the whole triage."""
+    import sample_checks  # stands beside this script
+
     options, drawn = [], {}
     for name, family, intent, location, cosine, search, text in UNTRAINED:
         drawn[name] = ranks_at(location)
@@ -180,7 +182,8 @@ def build() -> dict:
     return {
         **header(), "winner": winner["name"],
         "procedure": {"chosen": chosen, "metrics": winner["metrics"], "delta": winner["delta"]},
-        "gates": gates(winner), "options": options, "files": files(),
+        "gates": gates(winner), "options": options, "files": files(), "audit": sample_checks.audit(),
+        "diagnosis": sample_checks.diagnosis(), "causes": sample_checks.causes(), "muted": ["SG214"],
     }  # fmt: skip
 
 

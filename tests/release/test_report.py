@@ -17,11 +17,13 @@ from rich.console import Console
 
 from segue.errors import InputError
 from segue.release.report import (
+    checks_tables,
     context,
     details_plots,
     plots,
     public_json,
     report_context,
+    small_plots,
     summary_lines,
     terminal_table,
     write_report,
@@ -41,7 +43,7 @@ def sample():
 
 def undrawn(patch):
     """Run all plotting code but the drawing itself, which takes most of the time."""
-    for module in (plots, details_plots):
+    for module in (plots, details_plots, small_plots):
         patch.setattr(module, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
 
 
@@ -54,6 +56,7 @@ def no_drawing(monkeypatch):
 def no_plots(monkeypatch):
     for name in ("intervals", "recall", "scatter", "curves", "ranks"):
         monkeypatch.setattr(context, f"{name}_figure", lambda comparison: None)
+    monkeypatch.setattr(checks_tables, "diagnosis_gallery", lambda comparison, findings: None)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,9 @@ def option(triage, name):
 
 
 def small(triage, *names):
-    """The triage with few options, in the given order."""
+    """The triage with few options, in the given order, and few checks, so that little is drawn."""
     triage["options"] = [option(triage, name) for name in names]
+    triage["diagnosis"] = [finding for finding in triage["diagnosis"] if finding["code"] in ("SG201", "SG216", "SG218")]
     return triage
 
 
@@ -116,9 +120,9 @@ def test_all_parts_of_the_report_are_there(written):
     text = written.markdown.read_text(encoding="utf-8")
     titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert titles == [
-        "TL;DR", "Metrics", "Gates", "From validation to test", "Projection-head compatibility",
-        "Hypotheses and evidence", "Options", "Recommendation", "Key learnings", "Files", "Next steps",
-        "Appendix: all differences, other rules, other metrics", "Definitions", "Machine and time",
+        "TL;DR", "Integrity", "Metrics", "Gates", "From validation to test", "Projection-head compatibility",
+        "Why is it not better?", "Hypotheses and evidence", "Options", "Recommendation", "Key learnings", "Files",
+        "Next steps", "Appendix: all differences, other rules, other metrics", "Definitions", "Machine and time",
     ]  # fmt: skip
     page = written.html.read_text(encoding="utf-8")
     assert [re.sub("<.*?>", "", title) for title in re.findall(r"<h2>(.*?)</h2>", page)] == titles
@@ -126,7 +130,8 @@ def test_all_parts_of_the_report_are_there(written):
 
 def test_markdown_shows_every_plot_as_a_file(written):
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", written.markdown.read_text(encoding="utf-8"))
-    assert {Path(link).stem for link in links} == {"intervals", "recall", "scatter", "curves", "ranks"}
+    of_checks = {"gradients", "spectrum", "hubs", "offsets", "truth", "order", "data", "ceiling"}
+    assert {Path(link).stem for link in links} == {"intervals", "recall", "scatter", "curves", "ranks", *of_checks}
     assert all((written.markdown.parent / link).read_text(encoding="utf-8").startswith("<svg") for link in links)
 
 
@@ -201,15 +206,16 @@ def marked(value):
 
 def test_blocked_run_prints_no_measured_number_anywhere(sample, tmp_path):
     triage = small(sample, "oracle", "copy-last", "ar-only", "infonce-projected", "model-gru")
-    for key in ("options", "gates", "procedure"):
+    for key in ("options", "gates", "procedure", "diagnosis"):
         triage[key] = marked(triage[key])
+    triage["audit"] = [finding for finding in triage["audit"] if finding["threshold"] != 0.98]
     triage["gates"] = [gate | {"threshold": 0.5} for gate in triage["gates"]]
     spotted = re.compile(r"98\.8|0\.98|0\.99|98765")
     assert spotted.search(everything_shown(triage, tmp_path / "run"))
     shown = everything_shown(triage | {"blocked": ["SG101", "SG999"], "winner": "model-gru"}, tmp_path / "run")
     assert not spotted.search(shown)
     assert "SG101" in shown
-    assert "build the index over the whole bank" in shown
+    assert "build the index over the bank" in shown
     assert "<svg" not in shown
     assert not (tmp_path / "run" / "report_files").exists()
 
@@ -238,7 +244,7 @@ def test_json_keeps_its_keys_and_says_null_for_what_is_not_there(sample):
 def hostile(value):
     """The same structure with every text replaced by one that tries to break out; what is looked up by name stays."""
     if isinstance(value, dict):
-        kept = ("family", "intent", "status", "outcome", "size")
+        kept = ("family", "intent", "status", "outcome", "size", "code")
         return {key: part if key in kept else hostile(part) for key, part in value.items()}
     if isinstance(value, list):
         return [hostile(part) for part in value]

@@ -12,13 +12,23 @@ from pathlib import Path
 
 from segue.release.report.context import report_context
 from segue.release.report.document import Figure
+from segue.release.report.findings_text import causes_lines, findings_table
 from segue.release.report.public import public_json
 from segue.release.report.render import FILES_FOLDER, render_html, render_markdown
 from segue.release.report.svg import standalone_svg
 from segue.release.report.terminal import summary_lines, terminal_table
 from segue.run_folder import read_json, write_folder, write_json, write_text
 
-__all__ = ["ReportPaths", "public_json", "report_context", "summary_lines", "terminal_table", "write_report"]
+__all__ = [
+    "ReportPaths",
+    "causes_lines",
+    "findings_table",
+    "public_json",
+    "report_context",
+    "summary_lines",
+    "terminal_table",
+    "write_report",
+]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from segue.release.report.advice import recommendation_section
 from segue.release.report.appendix import definitions_section, files_section, machine_section
+from segue.release.report.checks_tables import diagnosis_section, integrity_section
 from segue.release.report.details_plots import curves_figure, ranks_figure
 from segue.release.report.document import Block, Figure, Report, Section, Table
 from segue.release.report.facts import Comparison
@@ -23,6 +24,7 @@ from segue.release.report.option_table import option_table
 from segue.release.report.plots import intervals_figure, recall_figure, scatter_figure
 from segue.release.report.summary import summary_section
 from segue.release.report.tables import difference_table, metric_table
+from segue.release.report.unsafe import label_report
 
 
 def report_context(triage: Mapping[str, Any]) -> Report:
@@ -33,26 +35,34 @@ def report_context(triage: Mapping[str, Any]) -> Report:
     """
     comparison = Comparison(triage)
     sections = _blocked(comparison) if comparison.refused else _measured(comparison)
-    return Report(
+    report = Report(
         plain(triage.get("title") or "Triage report"),
         facts(comparison),
         notices(comparison),
         tuple(section for section in sections if section.blocks),
         footer(comparison),
     )
+    return label_report(report) if comparison.unsafe else report
 
 
 def _blocked(comparison: Comparison) -> list[Section]:
-    return [blocked_section(comparison), files_section(comparison), machine_section(comparison)]
+    return [
+        blocked_section(comparison),
+        integrity_section(comparison),
+        files_section(comparison),
+        machine_section(comparison),
+    ]
 
 
 def _measured(comparison: Comparison) -> list[Section]:
     return [
         summary_section(comparison),
+        integrity_section(comparison),
         _section("metrics", "Metrics", _metrics(comparison)),
         _section("gates", "Gates", [gate_table(comparison)]),
         _section("drop", "From validation to test", [drop_table(comparison)]),
         _section("compatibility", "Projection-head compatibility", [compatibility_table(comparison)]),
+        diagnosis_section(comparison),
         _section("hypotheses", "Hypotheses and evidence", _hypotheses(comparison)),
         _section("options", "Options", [option_table(comparison), curves_figure(comparison)]),
         recommendation_section(comparison),

@@ -65,6 +65,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Small plots that stand side by side where there is room."""
+
+    figures: tuple[Figure, ...]
+    kind: ClassVar[str] = "gallery"
+
+
+@dataclass(frozen=True)
 class Cell:
     """One value of a table.
 
@@ -109,16 +117,27 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """Groups of lines under the same columns."""
+    """Groups of lines under the same columns.
+
+    Attributes:
+        name: unique in the report.
+        caption: what it shows and how it is read.
+        columns: their heads.
+        groups: their lines.
+        folded: what stands on the fold that hides the table until it is asked for; empty: always open.
+        stacked: whether each line becomes a little card on a narrow page; for tables of sentences.
+    """
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
+    folded: str = field(default="", kw_only=True)
+    stacked: bool = field(default=False, kw_only=True)
     kind: ClassVar[str] = "table"
 
 
-Block = Paragraph | Notice | Bullets | Cards | Terms | Figure | Table
+Block = Paragraph | Notice | Bullets | Cards | Terms | Figure | Gallery | Table
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,10 @@ class Report:
     @property
     def figures(self) -> list[Figure]:
         """All plots in reading order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+        found: list[Figure] = []
+        for block in (block for section in self.sections for block in section.blocks):
+            found += block.figures if isinstance(block, Gallery) else [block] if isinstance(block, Figure) else []
+        return found
 
 
 def single(rows: list[TableRow] | tuple[TableRow, ...]) -> tuple[Group, ...]:

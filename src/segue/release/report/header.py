@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from segue.release.report.check_findings import unproven
 from segue.release.report.document import Notice
 from segue.release.report.facts import Comparison, mapping, number, sequence
 from segue.release.report.inline import code, plain, strong
@@ -124,7 +125,7 @@ def _version(data: Mapping[str, Any]) -> str:
 
 def notices(comparison: Comparison) -> tuple[Notice, ...]:
     """What must be read before any number."""
-    found = (_unsafe(comparison), _phase_2(comparison), _small(comparison))
+    found = (_unsafe(comparison), _unproven(comparison), _phase_2(comparison), _small(comparison))
     return tuple(notice for notice in found if notice is not None)
 
 
@@ -132,9 +133,23 @@ def _unsafe(comparison: Comparison) -> Notice | None:
     if not comparison.unsafe:
         return None
     failed = listing([code(name) for name in comparison.blocked])
-    reason = f"{failed} failed" if failed else "A blocking integrity check was muted or skipped"
+    reason = f"{failed} failed" if failed else "An integrity check was muted or skipped"
     text = f"{strong('UNSAFE.')} {reason}, and the numbers are printed all the same. Do not quote them."
     return Notice(text, "fail")
+
+
+def _unproven(comparison: Comparison) -> Notice | None:
+    """Name the integrity checks that nobody carried out."""
+    parts = [
+        f"{listing([code(name) for name in codes])} {'was' if len(codes) == 1 else 'were'} {outcome}"
+        for outcome, codes in unproven(comparison).items()
+    ]
+    if not parts:
+        return None
+    one = sum(len(codes) for codes in unproven(comparison).values()) == 1
+    asked = "what it asks" if one else "what they ask"
+    heading = f"{strong('Not examined.')} The integrity check{'' if one else 's'}"
+    return Notice(f"{heading} {listing(parts)}: nothing vouches for {asked}.")
 
 
 def _phase_2(comparison: Comparison) -> Notice | None:

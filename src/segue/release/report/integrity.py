@@ -1,72 +1,23 @@
-"""What a blocked report says instead of numbers: which check failed, what it asks, how to mend it."""
+"""What a blocked report says instead of numbers: which checks failed, what they measured, how to mend it."""
 
 from __future__ import annotations
 
-from segue.release.report.document import Bullets, Cell, Column, Notice, Section, Table, TableRow, single
-from segue.release.report.facts import Comparison
-from segue.release.report.inline import code, plain, strong
+from collections.abc import Sequence
+
+from segue.release.report.check_findings import CheckFinding, audit_of
+from segue.release.report.checks_tables import causes_blocks, loud_table
+from segue.release.report.document import Block, Bullets, Notice, Section
+from segue.release.report.facts import Comparison, mapping, sequence
+from segue.release.report.inline import code, strong
 from segue.release.report.wording import listing
 
-CHECKS: dict[str, tuple[str, str]] = {
-    "SG101": (
-        "Is every target in the index that is searched?",
-        "build the index over the whole bank, test documents included",
-    ),
-    "SG102": (
-        "Do context and target vectors equal the bank's rows, consecutive and in order?",
-        "make the windows again from the bank; never repair keys by hand",
-    ),
-    "SG103": (
-        "Does the truth carry information, and does a shuffled truth score chance?",
-        "trace how targets were joined to contexts; one of the two sides is shuffled or overwritten",
-    ),
-    "SG104": (
-        "Was anything that is evaluated trained on?",
-        "split by document with near-duplicates grouped, then train again",
-    ),
-    "SG105": (
-        "Do training and validation windows share passages?",
-        "split documents before making windows, then train again",
-    ),
-    "SG106": (
-        "Do encoder, bank, checkpoint and index live in one space?",
-        "rebuild the bank and the index with the encoder the checkpoint names",
-    ),
-    "SG107": (
-        "Can the future reach the prediction?",
-        "freeze statistics on training documents and read context passages only",
-    ),
-    "SG108": (
-        "Are the context passages and their duplicates out of the candidates, as the row declares?",
-        "evaluate with exclude = \"context\", or declare the row context-left-in",
-    ),
-    "SG109": (
-        "Does the ranking depend on ids, row numbers or positions?",
-        "remove position features and break ties against the retriever",
-    ),
-    "SG110": (
-        "Is the space of the loss the space that is indexed and served?",
-        "serve the space the loss was computed in, or declare the row projected",
-    ),
-    "SG111": ("Is the query really a prediction?", "query with the predictor's output; declare an oracle as control"),
-    "SG112": ("Is this the model that was trained?", "load the checkpoint with the code and settings it came with"),
-    "SG113": (
-        "Does the approximate index find what the exact one finds?",
-        "search more lists or raise k_factor until recall@50 is at least 0.98, or search exactly",
-    ),
-    "SG114": (
-        "Are the compared numbers comparable: same pool, windows, exclusion, duplicates rule?",
-        "evaluate all rows again under one recipe",
-    ),
-}  # fmt: skip
-UNKNOWN = ("No description of this check is on record.", "see the audit's output for this code")
+UNKNOWN = "No check of this code is known to this version."
 
 
 def blocked_section(comparison: Comparison) -> Section:
     """Say what failed, why no number follows, and what to do."""
-    codes = comparison.blocked
     notice = Notice(
-        f"{strong('No headline number is printed.')} {_failed(codes)} "
+        f"{strong('No headline number is printed.')} {_failed(comparison.blocked)} "
         "Numbers from this run would answer another question than the one asked.",
         "fail",
     )
@@ -77,19 +28,37 @@ def blocked_section(comparison: Comparison) -> Section:
             f"{code('--unsafe')} prints the numbers all the same, labelled as such.",
         )
     )
-    return Section("blocked", "Blocked by an integrity check", (notice, checks_table(codes), steps))
+    table = loud_table("blocked", "What failed, and how to mend it.", blocking_findings(comparison))
+    return Section("blocked", "Blocked by an integrity check", (notice, *_causes(comparison), table, steps))
 
 
-def _failed(codes: list[str]) -> str:
+def _failed(codes: Sequence[str]) -> str:
     names = listing([code(name) for name in codes])
     return f"{names} failed." if len(codes) > 1 else f"The integrity check {names} failed."
 
 
-def checks_table(codes: list[str]) -> Table:
-    """One line per failed check: its question and how to mend it."""
-    rows = []
-    for name in codes:
-        question, mend = CHECKS.get(name, UNKNOWN)
-        rows.append(TableRow((Cell(code(name)), Cell(plain(question)), Cell("failed", tone="fail"), Cell(plain(mend)))))
-    columns = (Column("Check", False), Column("Question", False), Column("Outcome", False), Column("To mend it", False))
-    return Table("blocked", "What failed, and how to mend it.", columns, single(rows))
+def _causes(comparison: Comparison) -> list[Block]:
+    """Root causes that rest on a failed integrity check; the others rest on numbers that may not be printed."""
+    failed = set(comparison.blocked)
+    found = [mapping(cause) for cause in sequence(comparison.data.get("causes"))]
+    causes = [cause for cause in found if failed & {str(name) for name in sequence(cause.get("evidence"))}]
+    return causes_blocks(causes, audit_of(comparison)) if causes else []
+
+
+def blocking_findings(comparison: Comparison) -> list[CheckFinding]:
+    """The findings that block; for a code without one on record, the check's own words."""
+    known = {finding.code: finding for finding in audit_of(comparison)}
+    return [known.get(name) or _words_of(name) for name in comparison.blocked]
+
+
+def _words_of(name: str) -> CheckFinding:
+    """Describe a check that a run blocked on before findings were recorded."""
+    from segue.evaluation.checks import CHECKS  # loads models and indexes, which few reports need
+
+    words = {"code": name, "outcome": "issue"}
+    check = next((check for check in CHECKS if check.code == name), None)
+    if check is None:
+        return CheckFinding(words | {"statement": UNKNOWN, "mend": "see what segue audit says of this code"})
+    return CheckFinding(
+        words | {"title": check.title, "statement": check.question, "healthy": check.healthy, "mend": check.mend}
+    )

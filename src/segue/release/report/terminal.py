@@ -9,17 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.release.report.facts import FAMILIES, Comparison, Row
+from segue.release.report.findings_text import findings_table
 from segue.release.report.gates_table import gate_sentence
 from segue.release.report.header import notices
 from segue.release.report.inline import to_text
-from segue.release.report.integrity import CHECKS, UNKNOWN
+from segue.release.report.integrity import blocking_findings
 from segue.release.report.summary import headline
 from segue.release.report.tables import HEADLINE, SIGNS, best_value, tags
+from segue.release.report.unsafe import UNSAFE
 from segue.release.report.wording import DASH, PERCENT, SCALES, count
 
 SHORT = {"Contain@50": "C@50", "search_p95_ms": "P95 ms", "cosine": "cos"}
 FEW_DIGITS = {"Eff@5", "cosine", "search_p95_ms"}
 """Shown without their interval, for want of room."""
+UNSAFE_TITLE = f"{UNSAFE}: an integrity check failed or was not carried out"
 COLOURS = {"better": "green", "worse": "red", "undecided": "dim"}
 
 
@@ -30,17 +33,16 @@ def terminal_table(triage: Mapping[str, Any]) -> Table:
 
 
 def _blocked_table(comparison: Comparison) -> Table:
-    table = Table(box=None, pad_edge=False, title="Blocked: no number is printed", title_justify="left")
-    for head in ("check", "question", "to mend it"):
-        table.add_column(head, overflow="fold")
-    for name in comparison.blocked:
-        table.add_row(Text(name, "bold red"), *(Text(part) for part in CHECKS.get(name, UNKNOWN)))
+    table = findings_table([finding.data for finding in blocking_findings(comparison)])
+    table.title, table.title_justify = "Blocked: no number is printed", "left"
     return table
 
 
 def _metric_table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=30)
+    if comparison.unsafe:
+        table.title, table.title_style, table.title_justify = UNSAFE_TITLE, "bold red", "left"
+    table.add_column(UNSAFE if comparison.unsafe else "", no_wrap=True, overflow="ellipsis", max_width=30)
     for name in HEADLINE:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     table.add_column("ΔR@5 vs copy", justify="right", no_wrap=True)
@@ -90,7 +92,9 @@ def summary_lines(triage: Mapping[str, Any]) -> list[str]:
         codes = ", ".join(comparison.blocked)
         return [f"Blocked by {codes}: the numbers would answer another question than the one asked."]
     lines = [to_text(notice.text) for notice in notices(comparison)]
-    lines += [_key(comparison), to_text(headline(comparison)), to_text(gate_sentence(comparison))]
+    label = f"{UNSAFE}: " if comparison.unsafe else ""
+    told = (to_text(headline(comparison)), to_text(gate_sentence(comparison)))
+    lines += [_key(comparison), *(f"{label}{line}" for line in told if line)]
     return [line for line in lines if line]
 
 

@@ -1,0 +1,182 @@
+"""The sections of the numbered checks: may the numbers be printed, and why are they not better?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segue.release.report.check_findings import (
+    LOUD,
+    CheckFinding,
+    audit_of,
+    by_urgency,
+    diagnosis_of,
+    having,
+    shown_outcome,
+)
+from segue.release.report.diagnosis_plots import diagnosis_gallery
+from segue.release.report.document import (
+    Block,
+    Cards,
+    Cell,
+    Column,
+    Notice,
+    Paragraph,
+    Section,
+    Table,
+    TableRow,
+    single,
+)
+from segue.release.report.facts import Comparison, mapping, number, sequence
+from segue.release.report.inline import code, plain, strong
+from segue.release.report.wording import DASH, listing, of_things
+
+HEALTHY = "Healthy: what a sound experiment measures."
+NOT_EXAMINED = ("skipped", "muted", "not-applicable")
+FIGURES = (Column("Measured"), Column("Threshold"), Column("Healthy", False))
+
+
+def integrity_section(comparison: Comparison) -> Section:
+    """All integrity checks on record: outcome, measured value, threshold, what healthy looks like."""
+    findings = audit_of(comparison)
+    blocks = (Paragraph(_integrity_sentence(findings)), integrity_table(findings)) if findings else ()
+    return Section("integrity", "Integrity", blocks)
+
+
+def _integrity_sentence(findings: Sequence[CheckFinding]) -> str:
+    asked = [finding for finding in findings if finding.outcome != "not-applicable"]
+    counts = [
+        f"{of_things(len(found), shown_outcome(outcome).word)}"
+        for outcome in ("issue", "tip")
+        if (found := having(findings, (outcome,)))
+    ]
+    unseen = [code(finding.code) for finding in having(findings, ("skipped", "muted"))]
+    text = f"May these numbers be printed? {of_things(len(asked), 'integrity check')} apply: "
+    text += f"{len(having(findings, ('passed',)))} passed{''.join(f', {count}' for count in counts)}"
+    return f"{text}; not examined: {listing(unseen)}." if unseen else f"{text}."
+
+
+def integrity_table(findings: Sequence[CheckFinding]) -> Table:
+    """One line per check, in the order of the codes."""
+    rows = [TableRow((_name(f), outcome_cell(f), *_figures(f), Cell(plain(f.text("statement"))))) for f in findings]
+    columns = (Column("Check", False), Column("Outcome", False), *FIGURES, Column("What was found", False))
+    caption = f"Integrity checks; an issue blocks the headline number. {HEALTHY}"
+    return Table("integrity", caption, columns, single(rows), stacked=True)
+
+
+def _name(finding: CheckFinding) -> Cell:
+    return Cell(code(finding.code), plain(finding.text("title")))
+
+
+def outcome_cell(finding: CheckFinding) -> Cell:
+    """Mark and word; the colour only repeats them."""
+    shown = shown_outcome(finding.outcome)
+    return Cell(f"{shown.mark} {plain(shown.word)}", tone=shown.tone)
+
+
+def _figures(finding: CheckFinding) -> tuple[Cell, Cell, Cell]:
+    """Measured, threshold, healthy."""
+    unit = plain(finding.text("unit").removeprefix("share").strip())
+    measured = Cell(finding.measured, unit if finding.measured != DASH else "", sort=number(finding.data["measured"]))\
+        if finding.measured != DASH else Cell(DASH, tone="muted")  # fmt: skip
+    threshold = Cell(finding.threshold, tone="muted" if finding.threshold == DASH else "")
+    return measured, threshold, Cell(plain(finding.text("healthy")) or DASH)
+
+
+def loud_table(name: str, caption: str, findings: Sequence[CheckFinding]) -> Table:
+    """Checks that have something to say, with what to do about it."""
+    rows = [
+        TableRow(
+            (
+                _name(finding),
+                outcome_cell(finding),
+                Cell(plain(finding.text("statement"))),
+                *_figures(finding),
+                Cell(plain(finding.text("mend"))),
+            )
+        )
+        for finding in findings
+    ]
+    columns = (
+        Column("Check", False),
+        Column("Outcome", False),
+        Column("What was found", False),
+        *FIGURES,
+        Column("To mend it", False),
+    )
+    return Table(name, caption, columns, single(rows), stacked=True)
+
+
+def diagnosis_section(comparison: Comparison) -> Section:
+    """Root causes first, then the checks they rest on, then their pictures."""
+    findings = diagnosis_of(comparison)
+    causes = comparison.data.get("causes")
+    blocks: list[Block] = causes_blocks(sequence(causes), findings) if isinstance(causes, list) else []
+    blocks += _diagnosis_tables(by_urgency(findings))
+    gallery = diagnosis_gallery(comparison, findings)
+    return Section("diagnosis", "Why is it not better?", (*blocks, *([gallery] if gallery else [])))
+
+
+def causes_blocks(causes: Sequence[Any], findings: Sequence[CheckFinding]) -> list[Block]:
+    """Root causes as cards; that none was found is an answer too."""
+    found = [mapping(cause) for cause in causes if isinstance(cause, Mapping)]
+    if not found:
+        return [Notice(f"{strong('No cause found.')} {_looked_at(findings)}", "muted")]
+    outcomes = {finding.code: finding.outcome for finding in findings}
+    return [Cards(tuple(_card(place, cause, outcomes) for place, cause in enumerate(found, 1)))]
+
+
+def _looked_at(findings: Sequence[CheckFinding]) -> str:
+    if not findings:
+        return "No check was asked that could name one."
+    loud = having(findings, LOUD)
+    noted = f"; {len(loud)} of them noted something, which explains nothing by itself" if loud else ""
+    return f"None of the written rules has the evidence it asks for. {of_things(len(findings), 'check')} looked{noted}."
+
+
+def _card(place: int, cause: Mapping[str, Any], outcomes: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    title = plain(cause.get("title") or cause.get("name") or "unnamed")
+    evidence = [_cited(str(name), outcomes) for name in sequence(cause.get("evidence"))]
+    options = [code(name) for name in sequence(cause.get("options"))]
+    items = (
+        plain(cause.get("statement") or ""),
+        f"Evidence: {listing(evidence)}." if evidence else "",
+        f"To mend it: {plain(cause.get('mend'))}." if cause.get("mend") else "",
+        f"Options that address it: {listing(options)}." if options else "",
+    )
+    return f"{place}. {title}", tuple(item for item in items if item)
+
+
+def _cited(name: str, outcomes: Mapping[str, str]) -> str:
+    outcome = outcomes.get(name)
+    return f"{code(name)} ({plain(shown_outcome(outcome).word)})" if outcome else code(name)
+
+
+def _diagnosis_tables(findings: Sequence[CheckFinding]) -> list[Block]:
+    """What is loud stands open; what passed and what was not examined is folded."""
+    loud, passed = having(findings, LOUD), having(findings, ("passed",))
+    rest = [finding for finding in findings if finding not in loud and finding not in passed]
+    tables: list[Block] = []
+    if loud:
+        tables += [loud_table("diagnosis", f"Checks that have something to say. {HEALTHY}", loud)]
+    if passed:
+        tables += [_quiet_table("passed", "Checks that found nothing wrong.", passed)]
+    if rest:
+        tables += [_quiet_table("not-examined", "Checks without an answer, and why.", rest)]
+    return tables
+
+
+def _quiet_table(name: str, caption: str, findings: Sequence[CheckFinding]) -> Table:
+    rows = [TableRow((_name(f), outcome_cell(f), Cell(plain(f.text("statement"))), *_figures(f)[:2])) for f in findings]
+    columns = (Column("Check", False), Column("Outcome", False), Column("What was found", False), *FIGURES[:2])
+    return Table(name, caption, columns, single(rows), folded=_fold(findings), stacked=True)
+
+
+def _fold(findings: Sequence[CheckFinding]) -> str:
+    """Count outcomes by word, as the fold's label."""
+    kinds = list(dict.fromkeys(finding.outcome for finding in findings))
+    words = [
+        f"{plain(shown_outcome(kind).mark)} {len(having(findings, (kind,)))} {plain(shown_outcome(kind).word)}"
+        for kind in kinds
+    ]
+    return ", ".join(words)
