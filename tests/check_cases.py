@@ -11,7 +11,9 @@ from segue.data.windows import WindowSettings, make_windows
 from segue.evaluation.checks import Case, Effort, Row
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.evaluation.experiment import Fold
+from segue.evaluation.result import Evaluation
 from segue.retrieval.retrievers import VectorRetriever
+from segue.retrieval.retrievers.baselines import copy_last
 from segue.types import Split
 
 EFFORT = Effort(windows=200, steps=10, batches=2, resamples=300)
@@ -55,3 +57,18 @@ def evaluated(case, asked: Row, **changes) -> Row:
     settings = EvaluationSettings(resamples=200, latency_queries=0, run_depth=20)
     found = evaluate(asked.retriever, case.bank, case.folds[0].test, groups=case.groups, settings=settings)
     return dataclasses.replace(asked, evaluation=dataclasses.replace(found, metrics={}, **changes))
+
+
+def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) -> Row:
+    """Return a row of which only ranks are known: one of each test window, or one for all of them."""
+    test = case.folds[0].test
+    ranks = np.broadcast_to(np.asarray(ranks, dtype=np.int64), len(test)).copy()
+    documents = case.bank.document_of[test.target].astype(np.int64)
+    pools = {} if fresh is None else {"fresh": np.broadcast_to(np.asarray(fresh, dtype=np.int64), len(test)).copy()}
+    parts = {"cosine": None, "rankings": np.full((len(test), 1), -1, dtype=np.int64), "intent": "candidate",
+             "exclude": "context", **changes}  # fmt: skip
+    found = Evaluation(name=name, pool_size=case.pool.size, targets=test.target, documents=documents,
+                       groups=case.groups[documents], ranks=ranks, ranks_by_pool=pools, resamples=100, **parts)  # fmt: skip
+    return Row(
+        name, parts["intent"], 0, family, lambda: VectorRetriever(name, "candidate", copy_last, case.pool), found
+    )
