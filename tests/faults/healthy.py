@@ -79,16 +79,17 @@ def run_healthy(
 
 
 def calm(results: Results) -> Results:
-    """Return the results with every query as fast as the median one: a busy machine decides no test."""
+    """Return the results with every stage of every query as fast as the next: a busy machine decides no test."""
     return {name: [dataclasses.replace(fold, evaluation=calm_timings(fold.evaluation)) for fold in folds]
             for name, folds in results.items()}  # fmt: skip
 
 
-def calm_timings(evaluation):
-    """Return an evaluation with every query as fast as the median one."""
+def calm_timings(evaluation, stage_ms=0.2):
+    """Return an evaluation in which each stage took the same time for every query."""
     if evaluation is None:
         return None
-    timings = {stage: np.full_like(times, np.median(times)) for stage, times in evaluation.timings.items()}
+    timings = {stage: np.full_like(times, stage_ms) for stage, times in evaluation.timings.items()}
+    timings["total"] = stage_ms * (len(timings) - 1) * np.ones_like(timings["total"])
     return dataclasses.replace(evaluation, timings=timings, metrics={})
 
 
