@@ -115,10 +115,10 @@ def _leaked(form: Record) -> list[str]:
         "inflated number is blocked; the honest one is the same model on the same windows, trained without the leak."
     )
     lines = [
-        (name, interval(row["leaked"]), interval(row["honest"]), interval(row["difference"]).replace(" %", " points"))
+        (name, interval(row["leaked"]), interval(row["honest"]), points(row["difference"]))
         for name, row in form["rows"].items()
     ]
-    heads = ("model", f"{CUTOFF}, inflated (SG104)", f"{CUTOFF}, honest", "paired difference")
+    heads = ("model", f"{CUTOFF}, inflated (SG104)", f"{CUTOFF}, honest", "difference in points, paired")
     return ["## (b) A leaked split: the inflated number is blocked", said, table(heads, lines)]
 
 
@@ -127,11 +127,12 @@ def _clean(form: Record) -> list[str]:
         f"{form['windows']:,} windows of {form['documents']} documents that nobody was trained on; "
         f"{form['pool']:,} candidates."
     )
-    parts = ["## (c) Clean", said, table(("model", "R@1", CUTOFF, "MRR", "cosine"), _measured(form["rows"]))]
+    heads = ("model", CUTOFF, f"Δ{CUTOFF} to ar-only", "to infonce-projected", "to copy-last", "MRR", "cosine")
+    parts = ["## (c) Clean", said, table(heads, _measured(form["rows"]))]
     parts += ["From validation to test:", table(("model", f"{CUTOFF}, validation", "test", "cosine, validation",
                                                  "test"), _drops(form["rows"]))]  # fmt: skip
-    heads = {name: row["compatibility"] for name, row in form["rows"].items() if row["compatibility"]}
-    for name, found in heads.items():
+    tested = {name: row["compatibility"] for name, row in form["rows"].items() if row["compatibility"]}
+    for name, found in tested.items():
         spaces = {"validation windows": {space: found[space] for space in ("raw", "projected")}}
         searched = ", ".join(f"{space} {share(value)}" for space, value in found[CUTOFF].items())
         parts += [f"The projection head of `{name}`; {CUTOFF} searched in each space: {searched}.", _heads(spaces)]
@@ -142,8 +143,9 @@ def _clean(form: Record) -> list[str]:
 
 def _measured(rows: Record) -> list[tuple[str, ...]]:
     return [
-        (name, interval(row["metrics"]["R@1"]), interval(row["metrics"][CUTOFF]), number(row["metrics"], "MRR"),
-         number(row["metrics"], "cosine"))
+        (name, interval(row["metrics"][CUTOFF]),
+         *(points(row["delta"].get(other)) for other in ("ar-only", "infonce-projected", "copy-last")),
+         number(row["metrics"], "MRR"), number(row["metrics"], "cosine"))
         for name, row in rows.items()
     ]  # fmt: skip
 
@@ -165,6 +167,19 @@ def interval(found: Record) -> str:
     if found["low"] is None or found["high"] is None:
         return share(found["value"])
     return f"{share(found['value'])} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def points(found: Record | None) -> str:
+    """Write a difference of shares with its 95 % interval; a dash where nothing was compared.
+
+    >>> points({"value": 0.05, "low": -0.01, "high": 0.1})
+    '+5.0 [-1.0, +10.0]'
+    """
+    if found is None:
+        return "–"
+    if found["low"] is None or found["high"] is None:
+        return f"{100 * found['value']:+.1f}"
+    return f"{100 * found['value']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
 
 
 def share(value: float) -> str:

@@ -41,6 +41,7 @@ LEFT_OUT = "encoder-context"
 SHARE_LEAKED = 0.915
 CONFLICT = "SG204"
 """The slow check that the report's diagnosis is about."""
+COMPARED_WITH = ("ar-only", "infonce-projected", "copy-last")
 TABLE = ("R@1", CUTOFF, "R@10", "Contain@50", "MRR", "cosine")
 
 
@@ -59,6 +60,7 @@ def run_clean(recipe: Recipe, bank: PassageBank, out: Path, *, stages: Stages) -
             "metrics": {name: row["metrics"][name] for name in TABLE if name in row["metrics"]},
             "validation": row["validation"],
             "compatibility": row["compatibility"],
+            "delta": {name: row["delta"][name][CUTOFF] for name in COMPARED_WITH if name in row["delta"]},
         }
         for row in found["options"]
         if row["metrics"]
