@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from segue.errors import SegueError, StorageError
@@ -11,10 +11,11 @@ from segue.evaluation.checks.case import Row
 Found = TypeVar("Found")
 
 
-def each_row(rows: Iterable[Row], ask: Callable[[Row], Found]) -> tuple[dict[str, Found], SegueError | None]:
+def each_row(rows: Sequence[Row], ask: Callable[[Row], Found]) -> tuple[dict[str, Found], SegueError | None]:
     """Return what each row answered, by name, and the first error of a row that could not be asked.
 
-    A check that finds no breach raises the error: it has not seen every row, so it vouches for nothing.
+    A check that finds no breach raises the error: it has not seen every row, so it vouches for nothing. Rows of other
+    folds than the first row's are named with their fold.
 
     Raises:
         StorageError: the disk is at fault, not the row.
@@ -23,7 +24,7 @@ def each_row(rows: Iterable[Row], ask: Callable[[Row], Found]) -> tuple[dict[str
     first: SegueError | None = None
     for row in rows:
         try:
-            found[row.name] = ask(row)
+            found[row.name if row.fold == rows[0].fold else f"{row.name}, fold {row.fold}"] = ask(row)
         except StorageError:
             raise
         except SegueError as error:

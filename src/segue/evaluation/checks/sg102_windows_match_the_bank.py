@@ -54,6 +54,7 @@ def _problems(case: Case, windows: Windows) -> dict[str, Bool[np.ndarray, "windo
     return {
         "context passages that the bank does not hold": (contexts.mask & ~known).any(axis=1),
         "context vectors unlike their rows": (known & apart).any(axis=1),
+        "other context rows than the window names": (contexts.rows != windows.context).any(axis=1),
         "a target vector unlike its row": truth,
         "rows out of order": _out_of_order(case, windows),
         "a passage of another document": _elsewhere(case, windows),

@@ -1,0 +1,109 @@
+"""SG112: is this the model that was trained and evaluated?"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from segue.data.scoring import target_cosines
+from segue.data.windows import gather_contexts
+from segue.errors import InputError, SettingsError
+from segue.evaluation.checks.case import Case, Row, Trained
+from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.checks.row_by_row import each_row
+from segue.learning.models.checkpoint import GOLDEN_TOLERANCE
+from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.types import Windows
+
+MOST = 256
+"""Test windows whose cosines are computed again."""
+CLOSE = 1e-3
+"""Difference of cosines that another device may make."""
+MOST_OTHERS = 0.01
+"""Share of windows that may differ by more."""
+
+
+def examine(case: Case) -> Verdict:
+    """Load every checkpoint, which tries its golden pair, and compute some evaluated cosines again."""
+    rows = [row for row in case.rows if row.trained is not None]
+    found, error = each_row(rows, functools.partial(_row, case))
+    wrong = {name: str(row["problem"]) for name, row in found.items() if row["problem"]}
+    details = {"rows": found, "golden_tolerance": GOLDEN_TOLERANCE}
+    if wrong:
+        said = "; ".join(f"{name}: {problem}" for name, problem in list(wrong.items())[:3])
+        return Verdict("issue", f"{len(wrong)} of {len(found)} trained rows are not what was trained. {said}",
+                       float(len(wrong)), 0.0, details)  # fmt: skip
+    if error is not None:
+        raise error
+    return Verdict("passed", _acquittal(found), 0.0, 0.0, details)
+
+
+def _acquittal(found: dict[str, dict[str, Any]]) -> str:
+    compared = [row["largest"] for row in found.values() if row["largest"] is not None]
+    said = (f"All {len(found)} checkpoints answer their golden input as when they were saved, to a distance of "
+            f"{GOLDEN_TOLERANCE:g}")  # fmt: skip
+    if not compared:
+        return f"{said}; no evaluated cosines could be compared."
+    return (f"{said}; the cosines of {len(compared)} of them on test windows are those that were evaluated, to "
+            f"{max(compared):.1g}.")  # fmt: skip
+
+
+def _row(case: Case, row: Row) -> dict[str, Any]:
+    """Return how far a row's cosines are from those evaluated, and what is wrong, if anything."""
+    try:
+        predictor = cast(Trained, row.trained).predictor
+    except SettingsError:
+        raise  # its architecture is not installed: nothing can be said
+    except InputError as error:
+        return {"largest": None, "share": None, "problem": str(error)}
+    windows = case.sample(case.fold_of(row), most=MOST)
+    windows = windows.take((windows.context >= 0).any(axis=1))  # stored questions name no rows to read
+    stored = _stored(case, row, windows)
+    if stored is None or len(windows) == 0:
+        return {"largest": None, "share": None, "problem": None}
+    queries = PredictorQuery(predictor)(gather_contexts(case.bank, windows))
+    now = target_cosines(queries, case.bank, windows.target)
+    apart = np.abs(now - stored)
+    share = float((apart > CLOSE).mean())
+    return {
+        "largest": float(apart.max()),
+        "share": share,
+        "problem": _said(share, now, stored) if share > MOST_OTHERS else None,
+    }
+
+
+def _said(share: float, now: Float[np.ndarray, "window"], stored: Float[np.ndarray, "window"]) -> str:
+    return (f"the checkpoint's cosine with the truth is another than the evaluated one for {share:.0%} of "
+            f"{len(now)} test windows (mean {now.mean():.3f}, evaluated {stored.mean():.3f}).")  # fmt: skip
+
+
+def _stored(case: Case, row: Row, windows: Windows) -> Float[np.ndarray, "window"] | None:
+    """Return the evaluated cosines of some windows; None where other windows were evaluated (SG114), or none."""
+    evaluation = row.evaluation
+    if evaluation is None or evaluation.cosine is None:
+        return None
+    if not np.array_equal(evaluation.targets, case.fold_of(row).test.target):
+        return None
+    order = np.argsort(evaluation.targets, kind="stable")
+    return evaluation.cosine[order[np.searchsorted(evaluation.targets[order], windows.target)]]
+
+
+CHECK = Check(
+    code="SG112",
+    title="Same model",
+    question="Is this the model that was trained and evaluated?",
+    detection="Every checkpoint of every fold holds an input and the answer that the trained net gave to it; the "
+    f"loaded net must answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to "
+    f"{MOST} evaluated windows are computed again from the checkpoint: at most {MOST_OTHERS:.0%} may differ by more "
+    f"than {CLOSE:g}.",
+    why="Two nets may share the name and shape of every parameter and compute different things; weights of two options "
+    "may be swapped. All loads without a word, and the number belongs to no model that exists.",
+    healthy="no difference beyond rounding",
+    mend="load each checkpoint with the code and the files that it was saved with, and evaluate it again",
+    unit="rows",
+    examine=examine,
+    needs=("trained",),
+)
