@@ -15,6 +15,7 @@ import torch
 from segue.data.windows import gather_contexts
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
+from segue.evaluation.fitted import Arrays, fitted
 from segue.evaluation.job import Job
 from segue.evaluation.metrics import summarise
 from segue.evaluation.options import RECIPE_MODEL, Option
@@ -32,12 +33,14 @@ from segue.learning.models import (
     save_predictor,
 )
 from segue.learning.training import TrainingResult, TrainingSettings, train
+from segue.learning.training_state import windows_hash
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Query, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
     EncoderOnContext,
     ExponentialMean,
     Oracle,
+    Ridge,
     copy_last,
     fit_decay,
     fit_ridge,
@@ -84,9 +87,9 @@ class Baselines:
             "copy-last": lambda: self.vector(name, copy_last),
             "mean": lambda: self.vector(name, mean),
             "exp-mean": lambda: self.vector(name, self.decay(fold)),
-            "ridge": lambda: self.vector(name, fit_ridge(bank, fold.train, self._watched(fold), pool=pool)),
-            "bm25": lambda: self._words("last"),
-            "bm25-context": lambda: self._words("context"),
+            "ridge": lambda: self.vector(name, self._ridge(fold)),
+            "bm25": lambda: self._words().asking("last"),
+            "bm25-context": lambda: self._words().asking("context"),
             "encoder-context": self._encoder_on_context,
         }
         return makers[name]()
@@ -94,14 +97,35 @@ class Baselines:
     def decay(self, fold: Fold) -> ExponentialMean:
         """Return the exponential mean with the decay that did best on validation."""
         experiment = self.job.experiment
-        return fit_decay(experiment.bank, self._watched(fold), pool=experiment.pool)
+
+        def fit() -> Arrays:
+            chosen = fit_decay(experiment.bank, self._watched(fold), pool=experiment.pool)
+            return {"decay": np.array(chosen.decay)}
+
+        return ExponentialMean(float(self._fitted("decay", fold, fit)["decay"]))
+
+    def _ridge(self, fold: Fold) -> Ridge:
+        experiment = self.job.experiment
+
+        def fit() -> Arrays:
+            chosen = fit_ridge(experiment.bank, fold.train, self._watched(fold), pool=experiment.pool)
+            return {"weights": chosen.weights, "alpha": np.array(chosen.alpha)}
+
+        kept = self._fitted("ridge", fold, fit)
+        return Ridge(kept["weights"], float(kept["alpha"]))
+
+    def _fitted(self, name: str, fold: Fold, fit: Callable[[], Arrays]) -> Arrays:
+        """Fit a baseline on a fold, or read back what an earlier command fitted."""
+        parts = (windows_hash(fold.train), windows_hash(self._watched(fold)))
+        key = " ".join([str(self.job.experiment.bank.manifest["hash"]), *parts])
+        return fitted(self.job.out / "cache" / f"{name}-fold-{fold.number}.npz", key=key, fit=fit)
 
     def _watched(self, fold: Fold) -> Windows:
         return watched(self.job, fold)
 
     @functools.cache  # noqa: B019  (lives as long as the run)
-    def _words(self, which: Any) -> Bm25:
-        return Bm25(self.job.experiment.bank, self.job.experiment.pool, which)
+    def _words(self) -> Bm25:
+        return Bm25(self.job.experiment.bank, self.job.experiment.pool)
 
     @functools.cache  # noqa: B019
     def _encoder_on_context(self) -> VectorRetriever:

@@ -8,6 +8,7 @@ decide a tie.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Bm25(DenseRetriever):
         which: Literal["last", "context"] = "last",
         counted: Int[np.ndarray, "counted"] | None = None,
     ) -> None:
-        name = "bm25" if which == "last" else "bm25-context"
+        name = _name(which)
         super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True, counts_bank=True)
         require_texts(bank, name)
         self._bank, self._which = bank, which
@@ -57,6 +58,12 @@ class Bm25(DenseRetriever):
     def over(self, bank: Bank) -> Bm25:
         """Return BM25 with the words of another bank."""
         return Bm25(bank, Pool(bank), self._which)
+
+    def asking(self, which: Literal["last", "context"]) -> Bm25:
+        """Return BM25 over the same counted words, asked otherwise."""
+        other = copy.copy(self)
+        other.name, other._which = _name(which), which
+        return other
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Bm25:
         """Return BM25 over the same candidates that counts words in some documents only."""
@@ -70,6 +77,10 @@ class Bm25(DenseRetriever):
         queries = [texts[-1:] if self._which == "last" else texts for texts in contexts.texts]
         tokens = _tokens([" ".join(texts) for texts in queries])
         return np.stack([self._index.scores(words) for words in tokens])
+
+
+def _name(which: Literal["last", "context"]) -> str:
+    return "bm25" if which == "last" else "bm25-context"
 
 
 def require_texts(bank: Bank, name: str) -> None:
