@@ -12,11 +12,10 @@ from segue.evaluation.checks import Case, Effort, Row, Trained
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
-from segue.learning.models import ModelCard, ModelSettings, build_model, save_predictor
-from segue.learning.training_settings import TrainingSettings
-from segue.learning.losses import LossSettings
+from segue.learning.losses import LossSettings, build_loss
 from segue.learning.models import ModelCard, ModelSettings, build_model, hash_documents, save_predictor
 from segue.learning.training import TrainingSettings
+from segue.learning.training_state import LOSS_FILE, save_tensors
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
@@ -74,28 +73,9 @@ def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) 
     pools = {} if fresh is None else {"fresh": np.broadcast_to(np.asarray(fresh, dtype=np.int64), len(test)).copy()}
     parts = {"cosine": None, "rankings": np.full((len(test), 1), -1, dtype=np.int64), "intent": "candidate",
              "exclude": "context", **changes}  # fmt: skip
-    found = Evaluation(name=name, pool_size=case.pool.size, targets=test.target, documents=documents,
-                       groups=case.groups[documents], ranks=ranks, ranks_by_pool=pools, resamples=100, **parts)  # fmt: skip
-    return Row(
-        name, parts["intent"], 0, family, lambda: VectorRetriever(name, "candidate", copy_last, case.pool), found
-    )
-
-
-def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trained:
-    """Save an untrained toy predictor that says it was trained on ``documents`` (ids), and return it as trained."""
-    predictor = build_model(ModelSettings(name="mlp", size="toy"), dimension=bank.dimension, context=context)
-    card = ModelCard("toy", space=space, training_documents=hash_documents(documents))
-    save_predictor(predictor, folder / "checkpoint", card=card)
-    return Trained(folder, LossSettings(), TrainingSettings())
-
-
-def trained_row(folder, bank, *, loss, name="model", context=2, anchor=True, record=None, **training) -> Row:
-    """Return a row of an untrained toy predictor in a folder as training leaves it; ``training`` are its settings."""
-    settings = TrainingSettings(**{"batch_size": 16, "steps": 20, "device": "cpu", "precision": "float32", **training})
-    predictor = build_model(ModelSettings(name="mlp", size="toy", anchor=anchor), dimension=bank.dimension,
-                            context=context)  # fmt: skip
-    card = ModelCard(name=name, space=bank.space.to_json(), training_documents=[], loss="", loss_space="raw", seed=1)
-    save_predictor(predictor, folder / "checkpoint", card=card)
-    write_json(folder / "training.json", record or {"batch_size": settings.batch_size})
-    query = PredictorQuery(predictor)
-    return vectors_row(name, query, bank, family="loss", trained=Trained(folder, loss, settings))
+    found = Evaluation(
+        name=name, pool_size=case.pool.size, targets=test.target, documents=documents, groups=case.groups[documents],
+        ranks=ranks, ranks_by_pool=pools, resamples=100, **parts,
+    )  # fmt: skip
+    retriever = VectorRetriever(name, "candidate", copy_last, case.pool)
+    return Row(name, parts["intent"], 0, family, lambda: retriever, found)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.front import Point, loss_front, own_share, varied_term
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
+from segue.evaluation.checks.measured import percent
 from segue.evaluation.checks.short_runs import answerable_validation, begin_like, bounded, t_interval
 from segue.evaluation.intervals import paired
 from segue.learning.batches import Batch
@@ -176,8 +177,8 @@ def _say(name: str, found: Along) -> str:
     at, control = found.of_early(found.cosine[pair]), found.of_early(found.control)
     ratio = found.of_early(found.norm_ratio[pair])
     word = "pull against each other" if found.opposed else "agree" if (at.low or 0) > 0 else "are unrelated"
-    silent = f"; the smaller one is {ratio.value:.2%} of the larger and cannot act" if found.inert else (
-        f"; the smaller is {ratio.value:.1%} of the larger")  # fmt: skip
+    silent = f"; the smaller one is {100 * ratio.value:.2f} % of the larger and cannot act" if found.inert else (
+        f"; the smaller is {percent(ratio.value)} of the larger")  # fmt: skip
     return (f"In early training of {name} the gradients of {pair[0]} and {pair[1]} {word}: cosine {at.value:.2f} "
             f"[{at.low:.2f}, {at.high:.2f}] where two halves of a batch under the whole loss have "
             f"{control.value:.2f}{silent}.")  # fmt: skip
@@ -185,11 +186,10 @@ def _say(name: str, found: Along) -> str:
 
 def _say_front(row: Row, front: list[Point], *, costs: bool) -> str:
     own, none, alone = (next(p for p in front if p.share == share) for share in (own_share(row), 0.0, 1.0))
-    said = (f"After {own.steps} steps of {row.name} R@5 on validation is {own.recall:.1%} with {own.share:.0%} "
-            f"{varied_term(row)}, {none.recall:.1%} without it and {alone.recall:.1%} with nothing else")  # fmt: skip
-    return said + (
-        "; the mixture costs recall." if costs else "; no single term does better by a point and beyond chance."
-    )
+    said = (f"After {own.steps} steps of {row.name} R@5 on validation is {percent(own.recall)} with "
+            f"{100 * own.share:.0f} % {varied_term(row)}, {percent(none.recall)} without it and "
+            f"{percent(alone.recall)} with nothing else")  # fmt: skip
+    return f"{said}; {'the mixture costs recall' if costs else 'no single term does better beyond a point and chance'}."
 
 
 def _as_details(found: Along) -> dict[str, Any]:
@@ -219,21 +219,19 @@ CHECK = Check(
     code="SG204",
     title="Loss terms agree",
     question="Do the loss terms pull against each other?",
-    detection="The configuration of each mixed loss (the subject's, the projected and the raw one) is trained anew for "
-    "some steps. At the start and at ever rarer steps each term's weighted gradient on the predictor's weights is "
-    "taken "
-    "on held-out batches: the cosine of each pair (Yu et al. 2020, Gradient Surgery, definition 1) with a t-interval "
-    "over batches, beside the cosine of the whole loss on two halves of a batch, and the ratio of the two lengths. "
-    "Terms are opposed when the mean cosine of the first half of the steps lies below 0 with its interval; a term "
-    f"cannot act below {CANNOT_ACT:.0%} of the other's length. Then the share of one term is varied from 0 to 1 at "
-    "equal steps (the head goes on learning at share 0), and the mixture's R@5 on validation is compared with each "
-    "single term's, paired over groups of documents. An issue: the subject's terms are opposed and its mixture loses "
-    "a point or more to one of them, or one of them cannot act. One training each: the seed's noise is not in the "
-    "intervals.",
+    detection="The configuration of each mixed loss (the subject's, the projected and the raw one) is trained anew "
+    "for some steps. At the start and at ever rarer steps each term's weighted gradient on the predictor's weights "
+    "is taken on held-out batches: the cosine of each pair (Yu et al. 2020, Gradient Surgery, definition 1) with a "
+    "t-interval over batches, beside the cosine of the whole loss on two halves of a batch, and the ratio of the "
+    "two lengths. Terms are opposed when the mean cosine of the first half of the steps lies below 0 with its "
+    f"interval; a term cannot act below {100 * CANNOT_ACT:.0f} % of the other's length. Then the share of one term "
+    "is varied from 0 to 1 at equal steps (the head goes on learning at share 0), and the mixture's R@5 on "
+    "validation is compared with each single term's, paired over groups of documents. An issue: the subject's "
+    "terms are opposed and its mixture loses a point or more to one of them, or one of them cannot act. One "
+    "training each: the seed's noise is not in the intervals.",
     why="Two objectives that want opposite weights cancel, and the model learns neither; a term that is a hundred "
-    "times "
-    "smaller is decoration. Near a stationary point of their sum two gradients are opposed whatever the task, so late "
-    "cosines prove nothing: the original report read a conflict out of a cosine that had no control.",
+    "times smaller is decoration. Near a stationary point of their sum two gradients are opposed whatever the "
+    "task, so late cosines prove nothing: the original report read a conflict out of a cosine that had no control.",
     healthy="a positive cosine in early training, near that of two halves of a batch; no single term beats the mixture",
     mend="drop the term that costs recall, or weigh the terms by the length of their gradients",
     unit="cosine",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
+from segue.evaluation.checks.measured import percent
 from segue.evaluation.checks.short_runs import t_interval
 from segue.learning.batches import Batch, Batches
 from segue.learning.contrast import contrast_logits, num_negatives
@@ -125,11 +126,12 @@ def _say_seen(name: str, found: dict[str, Any]) -> str:
 
 
 def _say_false(name: str, found: dict[str, Any]) -> str:
-    near = found["near_at_random"]
-    chance = "" if near is None else f" (of random pairs of two documents {near:.2%} are as near)"
-    return (f"In {name} {found['with_false_negative']:.1%} of the predictions have a negative of cosine ≥ {SAME:g} "
-            f"with their target{chance}; {found['of_same_document']:.2f} negatives each are of the target's document, "
-            f"chance would give {found['seen'] * found['same_document_at_random']:.2f}.")  # fmt: skip
+    near, share = found["near_at_random"], percent(found["with_false_negative"])
+    chance = "" if near is None else f" (of random pairs of two documents {100 * near:.2f} % are as near)"
+    expected = found["seen"] * found["same_document_at_random"]
+    return (f"In {name} {share} of the predictions have a negative of cosine ≥ {SAME:g} with their target{chance}; "
+            f"{found['of_same_document']:.2f} negatives each are of the target's document, chance would give "
+            f"{expected:.2f}.")  # fmt: skip
 
 
 CHECK = Check(
@@ -137,13 +139,13 @@ CHECK = Check(
     title="Negatives seen",
     question="How many negatives does the loss really see, and how many of them are false?",
     detection=f"The first {BATCHES} training batches are made as training makes them; the finite logits beside the "
-    "target are counted, and compared with the batch size that the settings and the training record claim, less one. "
-    f"An issue: fewer than {SEEN:.0%} are seen. A negative whose cosine with the target is at least {SAME:g} is false: "
-    f"an issue where more than {MANY:.0%} of the predictions have one, a tip above {SOME:.0%}. Beside it stand random "
-    "pairs of training targets.",
-    why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four times 256 has "
-    "255. And a duplicate among the negatives asks the model to tell a passage from itself, which caps what it can "
-    "learn.",
+    "target are counted, and compared with the batch size that the settings and the training record claim, less "
+    f"one. An issue: fewer than {100 * SEEN:.0f} % are seen. A negative whose cosine with the target is at least "
+    f"{SAME:g} is false: an issue where more than {100 * MANY:.0f} % of the predictions have one, a tip above "
+    f"{100 * SOME:.0f} %. Beside it stand random pairs of training targets.",
+    why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four times 256 "
+    "has 255. And a duplicate among the negatives asks the model to tell a passage from itself, which caps what it "
+    "can learn.",
     healthy="all but the few that are masked: the batch size less one",
     mend="raise [training] batch_size itself instead of accumulating, and group near-duplicates so that they are "
     "masked",

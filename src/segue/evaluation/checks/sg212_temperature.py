@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
+from segue.evaluation.checks.measured import percent
 from segue.learning.contrast import contrast_logits, num_negatives
 from segue.learning.gradients import held_out_batches
 from segue.learning.losses import Loss, LossTerm
@@ -113,11 +114,11 @@ def _mean_entropy(logits: list[Float[Tensor, "batch batch"]]) -> float:
 
 def _say(name: str, found: dict[str, Any]) -> str:
     limit = math.log1p(found["negatives"])
-    at = ", ".join(f"{share:.0%} at τ {tau}" for tau, share in found["entropy_at"].items())
+    at = ", ".join(f"{100 * share:.0f} % at τ {tau}" for tau, share in found["entropy_at"].items())
     return (f"In {name} at τ {found['temperature']:g} the entropy over {found['negatives']:.0f} held-out negatives is "
-            f"{found['entropy']:.0%} of log(1 + negatives) = {limit:.2f} nats (the same predictions: {at}); "
-            f"{found['saturated']:.1%} of the rows are saturated (largest probability above {SATURATED:g}), "
-            f"{found['flat']:.1%} flat (entropy above {FLAT:.0%}).")  # fmt: skip
+            f"{100 * found['entropy']:.0f} % of log(1 + negatives) = {limit:.2f} nats (the same predictions: {at}); "
+            f"{percent(found['saturated'])} of the rows are saturated (largest probability above {SATURATED:g}), "
+            f"{percent(found['flat'])} flat (entropy above {100 * FLAT:.0f} %).")  # fmt: skip
 
 
 CHECK = Check(
@@ -125,16 +126,13 @@ CHECK = Check(
     title="Temperature",
     question="Is the temperature such that the contrast can teach anything?",
     detection="The row's predictions of held-out batches are contrasted at its own τ, in the space of its loss. Of "
-    "each "
-    f"row of logits: entropy over log(1 + negatives), and the largest probability. Above {SATURATED:g} a row is "
-    f"saturated, above {FLAT:.0%} of the entropy flat. An issue of the subject where more than {MOST:.0%} of the rows "
-    f"are one of both, a tip above {SOME:.0%}. The same predictions at τ {', '.join(f'{tau:g}' for tau in CONTROLS)} "
-    "stand beside it. (Temperature as a choice of which negatives count: Wang and Liu 2021, Understanding the "
-    "Behaviour "
-    "of Contrastive Loss.)",
+    f"each row of logits: entropy over log(1 + negatives), and the largest probability. Above {SATURATED:g} a row "
+    f"is saturated, above {100 * FLAT:.0f} % of the entropy flat. An issue of the subject where more than "
+    f"{100 * MOST:.0f} % of the rows are one of both, a tip above {100 * SOME:.0f} %. The same predictions at τ "
+    f"{', '.join(f'{tau:g}' for tau in CONTROLS)} stand beside it. (Temperature as a choice of which negatives "
+    "count: Wang and Liu 2021, Understanding the Behaviour of Contrastive Loss.)",
     why="Too high a temperature pushes all negatives alike, so the near misses that decide R@1 teach as little as "
-    "random "
-    "passages; too low a one leaves a gradient from a handful of windows only, and noise is learnt.",
+    "random passages; too low a one leaves a gradient from a handful of windows only, and noise is learnt.",
     healthy="an entropy between 20 % and 90 % of its maximum, and hardly a row that is saturated or flat",
     mend="set τ between 0.05 and 0.1, or let it be learnt ([loss] learn_temperature)",
     unit="share of rows",

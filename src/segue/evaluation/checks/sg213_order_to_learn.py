@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from jaxtyping import Float, Int
 from segue.evaluation.checks.arms import ARMS, Arms, make_arms, neighbours
 from segue.evaluation.checks.case import Case
 from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.checks.measured import interval_json, paired_json, percent, points, side
 from segue.evaluation.checks.short_runs import CUTOFF, ranks_of_query
-from segue.evaluation.intervals import bootstrap, paired
+from segue.evaluation.intervals import PairedTest, bootstrap, holm, paired
 from segue.retrieval.retrievers.ridge import Ridge
 from segue.types import Bank, Interval
 
@@ -25,6 +27,37 @@ FEWEST_WINDOWS = 20
 TRUE, SHUFFLED = "true order", "passages shuffled"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was measured.
+
+    Attributes:
+        arms: R@5 by arm.
+        tests: the true order against each other arm.
+        probe: share of next told from previous, less ½.
+        likeness: the same share by cosine alone.
+    """
+
+    arms: dict[str, Interval]
+    tests: dict[str, PairedTest]
+    probe: PairedTest
+    likeness: Interval
+
+    @property
+    def accuracy(self) -> Interval:
+        """The probe's share."""
+        off = self.probe.difference
+        low, high = (None if end is None else min(1.0, max(0.0, 0.5 + end)) for end in (off.low, off.high))
+        return Interval(0.5 + off.value, low, high)
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """On which side of nothing each test lies: by interval, and by p-value adjusted for all four of them."""
+        family = {**self.tests, "probe": self.probe}
+        adjusted = holm([test.p_value for test in family.values()])
+        return {name: side(test, p) for (name, test), p in zip(family.items(), adjusted, strict=True)}
+
+
 def examine(case: Case) -> Verdict:
     """Fit a linear map to the same targets in four orders, and tell next from previous."""
     fold, generator = case.folds[0], case.generator("SG213")
@@ -34,12 +67,12 @@ def examine(case: Case) -> Verdict:
     if min(len(learnt), len(asked)) < FEWEST_WINDOWS:
         return Verdict("tip", f"Too few windows with as many passages after the target as before it to tell: "
                        f"{len(learnt)} for training, {len(asked)} for validation.")  # fmt: skip
-    hits = {name: _hits(case, learnt, asked, name) for name in ARMS}
     groups = case.groups_of(asked.windows[TRUE])
-    arms = {name: _share(case, values, groups) for name, values in hits.items()}
-    gains = {name: _gain(case, hits[TRUE], hits[name], groups) for name in ARMS if name != TRUE}
+    hits = {name: _hits(case, learnt, asked, name) for name in ARMS}
+    tests = {name: _against(case, hits[TRUE], hits[name], groups) for name in ARMS if name != TRUE}
     probe, likeness = _probe(case)
-    return _judge(arms, gains, probe=probe, likeness=likeness, num_windows=len(asked))
+    arms = {name: _share(case, values, groups) for name, values in hits.items()}
+    return _judge(Found(arms, tests, probe, likeness), num_windows=len(asked))
 
 
 def _hits(case: Case, learnt: Arms, asked: Arms, name: str) -> Float[np.ndarray, "window"]:
@@ -47,28 +80,33 @@ def _hits(case: Case, learnt: Arms, asked: Arms, name: str) -> Float[np.ndarray,
     return (ranks_of_query(case, ridge, asked.windows[name], exclude=asked.exclude) <= CUTOFF).astype(np.float64)
 
 
-def _gain(
+def _against(
     case: Case,
     ours: Float[np.ndarray, "window"],
     theirs: Float[np.ndarray, "window"],
     groups: Int[np.ndarray, "window"],
-) -> Interval:
-    return paired(ours, theirs, groups, resamples=case.effort.resamples, seed=case.seed).difference
+) -> PairedTest:
+    return paired(ours, theirs, groups, resamples=case.effort.resamples, seed=case.seed)
 
 
-def _probe(case: Case) -> tuple[Interval | None, Interval | None]:
-    """Return how often a linear classifier tells next from previous, and how often likeness does; on validation."""
+def _probe(case: Case) -> tuple[PairedTest, Interval]:
+    """Return how often, less ½, a linear classifier tells next from previous on validation; and how often likeness "
+    "does.
+
+    Every window of two context passages has such neighbours, so where there are windows there is an answer.
+    """
     fold = case.folds[0]
     train = neighbours(case.bank, case.sample(fold, "train", most=TRAIN_PER_WINDOW * case.effort.windows))
     asked = neighbours(case.bank, case.sample(fold, "validation"))
-    if min(len(train), len(asked)) == 0:
-        return None, None
+    if min(len(train), len(asked)) == 0:  # a context of one passage
+        nothing = np.array([0.5])
+        return _against(case, nothing, nothing, np.zeros(1, dtype=np.int64)), Interval(0.5)
     right = told_apart(case.bank, train, asked)
     middle, before, after = (case.bank.gather(asked[:, column]) for column in (1, 0, 2))
     alike = _right(np.einsum("td,td->t", middle, after - before))
     documents = case.bank.document_of[asked[:, 2]].astype(np.int64)
     groups = documents if case.groups is None else case.groups[documents]
-    return _share(case, right, groups), _share(case, alike, groups)
+    return _against(case, right, np.full_like(right, 0.5), groups), _share(case, alike, groups)
 
 
 def _share(case: Case, values: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"]) -> Interval:
@@ -106,29 +144,23 @@ def _right(margins: Float[np.ndarray, "triple"]) -> Float[np.ndarray, "triple"]:
     return 0.5 + 0.5 * np.sign(margins).astype(np.float64)
 
 
-def _judge(
-    arms: dict[str, Interval],
-    gains: dict[str, Interval],
-    *,
-    probe: Interval | None,
-    likeness: Interval | None,
-    num_windows: int,
-) -> Verdict:
-    near = any(_above(gains[name], 0.0) for name in (SHUFFLED, "context permuted"))
-    backwards = gains["document reversed"]
-    directed = probe is not None and _above(probe, 0.5)
-    directed = directed or _above(backwards, 0.0) or (backwards.high is not None and backwards.high < 0)
-    high = gains[SHUFFLED].high
-    outcome, said = _outcome(directed=directed, near=near, hopeless=high is not None and high < WORTH)
+def _judge(found: Found, *, num_windows: int) -> Verdict:
+    sides = found.sides
+    high = found.tests[SHUFFLED].difference.high
+    outcome, said = _outcome(
+        directed=sides["probe"] > 0 or sides["document reversed"] != 0,
+        near=max(sides[SHUFFLED], sides["context permuted"]) > 0,
+        hopeless=high is not None and high < WORTH,
+    )
     details = {
-        "arms": {name: {"R@5": found.value, "low": found.low, "high": found.high} for name, found in arms.items()},
-        "gain_of_true_order": {name: _ends(found) for name, found in gains.items()},
-        "probe": None if probe is None else {"accuracy": probe.value, "low": probe.low, "high": probe.high},
-        "likeness_alone": None if likeness is None else _ends(likeness),
+        "arms": {name: {"R@5": arm.value, "low": arm.low, "high": arm.high} for name, arm in found.arms.items()},
+        "gain_of_true_order": {name: paired_json(test) for name, test in found.tests.items()},
+        "probe": {"accuracy": found.accuracy.value, "low": found.accuracy.low, "high": found.accuracy.high},
+        "likeness_alone": interval_json(found.likeness),
         "windows": num_windows,
     }
-    statement = f"{_say(arms, gains, probe, likeness)}: {said}."
-    return Verdict(outcome, statement, gains[SHUFFLED].value, 0.0, details)
+    gain = found.tests[SHUFFLED].difference.value
+    return Verdict(outcome, f"{_say(found)}: {said}.", gain, 0.0, details)
 
 
 def _outcome(*, directed: bool, near: bool, hopeless: bool) -> tuple[Any, str]:
@@ -143,47 +175,32 @@ def _outcome(*, directed: bool, near: bool, hopeless: bool) -> tuple[Any, str]:
     return "tip", "no order can be seen, and there are too few documents to exclude one"
 
 
-def _above(interval: Interval, line: float) -> bool:
-    return interval.low is not None and interval.low > line
-
-
-def _ends(interval: Interval) -> dict[str, float | None]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
-
-
-def _say(
-    arms: dict[str, Interval], gains: dict[str, Interval], probe: Interval | None, likeness: Interval | None
-) -> str:
-    others = ", ".join(f"{arms[name].value:.1%} with {name} ({_points(gain)})" for name, gain in gains.items())
-    said = f"A linear map has R@5 {arms[TRUE].value:.1%} in the true order, {others}"
-    if probe is None or likeness is None:
-        return said
-    return (f"{said}; next is told from previous in {probe.value:.1%} {_range(probe)} of the cases, by likeness alone "
-            f"in {likeness.value:.1%}, by chance in 50 %")  # fmt: skip
-
-
-def _points(gain: Interval) -> str:
-    ends = "" if gain.low is None or gain.high is None else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    return f"the true order gains {100 * gain.value:+.1f} points{ends}"
-
-
-def _range(interval: Interval) -> str:
-    return "" if interval.low is None or interval.high is None else f"[{interval.low:.1%}, {interval.high:.1%}]"
+def _say(found: Found) -> str:
+    others = ", ".join(
+        f"{percent(found.arms[name].value)} with {name} (the true order gains {points(test.difference)})"
+        for name, test in found.tests.items()
+    )
+    accuracy = found.accuracy
+    ends = "" if accuracy.low is None or accuracy.high is None else (
+        f" (95 % {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})")  # fmt: skip
+    return (f"A linear map has R@5 {percent(found.arms[TRUE].value)} in the true order, {others}; next is told from "
+            f"previous in {percent(accuracy.value)}{ends} of the cases, by likeness alone in "
+            f"{percent(found.likeness.value)}, by chance in 50 %")  # fmt: skip
 
 
 CHECK = Check(
     code="SG213",
     title="Order to learn",
     question="Is there an order to learn, or only likeness? Are sequence prediction and similarity orthogonal?",
-    detection="A linear map (ridge, penalty 10) is fitted to training windows and asked on validation windows in four "
-    "arms: true order, context permuted, document reversed, passages shuffled within the document. All ask for the "
-    "same targets and exclude the same passages; differences are paired over groups of documents. And a probe: from "
-    "one passage a classifier linear in products of components tells the next from the previous one, to which likeness "
-    "is blind. An issue: neither the true order nor the probe does better than shuffled, respectively chance, and a "
-    f"gain of {WORTH:.0%} is excluded. A tip: shuffling or permuting hurts, since near passages are alike, but "
-    "reversing does not and the probe is at chance: then sequence prediction is similarity. (A mean difference of "
-    "neighbouring cosines cannot show this: it telescopes to zero for any text.) "
-    "What only a curved map could learn is not seen.",
+    detection="A linear map (ridge, penalty 10) is fitted to training windows and asked on validation windows in "
+    "four arms: true order, context permuted, document reversed, passages shuffled within the document. All ask "
+    "for the same targets and exclude the same passages; differences are paired over groups of documents, and all "
+    "tests share one level (Holm). And a probe: from one passage a classifier linear in products of components "
+    "tells the next from the previous one, to which likeness is blind. An issue: neither the true order nor the "
+    f"probe does better than shuffled, respectively chance, and a gain of {100 * WORTH:.0f} % is excluded. A tip: "
+    "shuffling or permuting hurts, since near passages are alike, but reversing does not and the probe is at "
+    "chance: then sequence prediction is similarity. (A mean difference of neighbouring cosines cannot show this: "
+    "it telescopes to zero for any text.) What only a curved map could learn is not seen.",
     why="Where passages have no order, no model of sequences can beat copying: a larger model and another loss are "
     "wasted on it.",
     healthy="the true order beats the shuffled one, and next is told from previous more often than by chance",

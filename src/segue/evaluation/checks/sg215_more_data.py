@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
+from segue.evaluation.checks.measured import percent
 from segue.evaluation.checks.short_runs import answerable_validation, begin_like, hits_of_run
 from segue.evaluation.intervals import bootstrap, paired
 from segue.types import Interval, Windows
@@ -99,7 +100,9 @@ def _outcome(slope: Interval, noise: float) -> Any:
 
 
 def _say(name: str, steps: int, documents: list[int], curve: list[Interval], *, slope: Interval, noise: float) -> str:
-    points = ", ".join(f"{point.value:.1%} from {number:,}" for number, point in zip(documents, curve, strict=True))
+    points = ", ".join(
+        f"{percent(point.value)} from {number:,}" for number, point in zip(documents, curve, strict=True)
+    )
     ends = "" if slope.low is None or slope.high is None else f" [{100 * slope.low:+.1f}, {100 * slope.high:+.1f}]"
     return (f"After {steps} steps {name} has R@5 on validation {points} documents; the last doubling gained "
             f"{100 * slope.value:+.1f} points{ends}, another seed moves it by {100 * noise:.1f}.")  # fmt: skip
@@ -110,12 +113,11 @@ CHECK = Check(
     title="More data",
     question="Would more training documents help?",
     detection="The subject's configuration is trained anew on nested random parts of the training documents (an "
-    "eighth, "
-    "a quarter, a half, all), for the same number of steps, and scored on validation. The slope is the paired gain of "
-    "the last doubling with its interval over groups of documents; a fifth training with another seed says how much "
-    f"chance moves the last point. A tip: the interval lies above 0 and the gain above {WORTH:.0%} and above twice the "
-    f"seed's; an issue from {LARGE:.0%} on. The trainings are short: what more data would give a longer one may be "
-    "more.",
+    "eighth, a quarter, a half, all), for the same number of steps, and scored on validation. The slope is the "
+    "paired gain of the last doubling with its interval over groups of documents; a fifth training with another "
+    "seed says how much chance moves the last point. A tip: the interval lies above 0 and the gain above "
+    f"{100 * WORTH:.0f} % and above twice the seed's; an issue from {100 * LARGE:.0f} % on. The trainings are "
+    "short: what more data would give a longer one may be more.",
     why="Documents are the dearest remedy: worth it while the curve still rises, and wasted when it does not.",
     healthy="a last doubling that gains less than a point",
     mend="add training documents; until then shorten the training and make the model smaller",
