@@ -154,6 +154,10 @@ class Broken:
     intent = "candidate"
     batch_limit = None
     reads_text = False
+    counts_bank = False
+
+    def over(self, bank):
+        return Broken(self.inner.over(bank), self.fault)
 
     @property
     def pool(self):
@@ -482,10 +486,29 @@ def test_dense_retrievers_answer_large_batches_in_parts(monkeypatch):
 
 
 def test_bm25_asked_otherwise_shares_the_counted_words():
-    bank = worlds.make_bank(np.eye(5), [5], FIVE)
+    bank = make_bank(np.eye(5), [5], FIVE)
     last = Bm25(bank, Pool(bank), "last")
     shared, own = last.asking("context"), Bm25(bank, Pool(bank), "context")
     contexts = gather_contexts(bank, Windows(np.array([[0, 1]]), np.array([2])), texts=True)
     assert (shared.name, last.name) == ("bm25-context", "bm25")
     assert np.array_equal(shared.values(contexts), own.values(contexts))
     assert not np.array_equal(shared.values(contexts), last.values(contexts))
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "bm25", "bm25-context", "chance"])
+def test_a_retriever_over_another_bank_answers_as_one_made_there(kind):
+    bank, other = drift_world(1), drift_world(2)
+    windows = all_windows(other).take(slice(0, 6))
+    contexts = gather_contexts(other, windows, texts=True)
+    moved = simple(kind, bank).over(other)
+    assert len(moved.pool.mask) == len(other)
+    assert np.array_equal(moved.target_ranks(contexts, windows.target),
+                          simple(kind, other).target_ranks(contexts, windows.target))  # fmt: skip
+
+
+def simple(kind, bank):
+    if kind == "copy-last":
+        return VectorRetriever(kind, "candidate", copy_last, Pool(bank))
+    if kind == "chance":
+        return Chance(Pool(bank), 1)
+    return Bm25(bank, Pool(bank), "last" if kind == "bm25" else "context")

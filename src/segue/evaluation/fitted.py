@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,7 +27,8 @@ def fitted(path: Path, *, key: str, fit: Callable[[], Arrays]) -> Arrays:
         return kept
     arrays = fit()
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, key=np.array(key), **arrays)
+        named: Mapping[str, Any] = {"key": np.array(key), **arrays}
+        np.savez(handle, **named)
     return arrays
 
 
