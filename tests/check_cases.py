@@ -79,3 +79,25 @@ def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) 
     )  # fmt: skip
     retriever = VectorRetriever(name, "candidate", copy_last, case.pool)
     return Row(name, parts["intent"], 0, family, lambda: retriever, found)
+
+
+def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trained:
+    """Save an untrained toy predictor that says it was trained on ``documents`` (ids), and return it as trained."""
+    predictor = build_model(ModelSettings(name="mlp", size="toy"), dimension=bank.dimension, context=context)
+    card = ModelCard("toy", space=space, training_documents=hash_documents(documents))
+    save_predictor(predictor, folder / "checkpoint", card=card)
+    return Trained(folder, LossSettings(), TrainingSettings())
+
+
+def trained_row(folder, bank, *, loss, name="model", context=2, anchor=True, record=None, **training) -> Row:
+    """Return a row of an untrained toy predictor in a folder as training leaves it; ``training`` are its settings."""
+    settings = TrainingSettings(**{"batch_size": 16, "steps": 20, "device": "cpu", "precision": "float32", **training})
+    predictor = build_model(ModelSettings(name="mlp", size="toy", anchor=anchor), dimension=bank.dimension,
+                            context=context)  # fmt: skip
+    card = ModelCard(name=name, space=bank.space.to_json(), training_documents=[], loss="", loss_space="raw", seed=1)
+    save_predictor(predictor, folder / "checkpoint", card=card)
+    write_json(folder / "training.json", record or {"batch_size": settings.batch_size})
+    (folder / "training").mkdir()
+    save_tensors(folder / "training" / LOSS_FILE, build_loss(loss, bank.dimension).state_dict())
+    query = PredictorQuery(predictor)
+    return vectors_row(name, query, bank, family="loss", trained=Trained(folder, loss, settings))
