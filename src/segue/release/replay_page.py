@@ -75,6 +75,21 @@ def _as_done(form: Record) -> list[str]:
         "belong together:",
         _heads(form["compatibility"]),
         *_learnt(form["rows"]),
+        *_mended(form["rows"]),
+    ]
+
+
+def _mended(rows: Record) -> list[str]:
+    """Show what the same weights find where the answers can be found."""
+    lines = [
+        (name, interval(row["metrics"][CUTOFF]), interval(row["mended"][CUTOFF]), number(row["mended"], "cosine"))
+        for name, row in rows.items()
+        if "mended" in row
+    ]
+    return [
+        "The same weights, asked about the same documents once these are in the index and the truth is the passage "
+        "that is really next (the context excluded):",
+        table(("model", f"{CUTOFF} as it was done", f"{CUTOFF}, questions mended", "cosine, questions mended"), lines),
     ]
 
 

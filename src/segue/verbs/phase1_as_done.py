@@ -27,6 +27,7 @@ from segue.evaluation.checks.of_run import case_of_job
 from segue.evaluation.checks.run import run_checks
 from segue.evaluation.compatibility import project
 from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
+from segue.evaluation.evaluate import evaluate
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.intervals import paired
 from segue.evaluation.job import FoldResult, Job, Results
@@ -67,11 +68,15 @@ class AsDone:
         job: the index, its random deal over windows, and the models of the report.
         stored: the questions before the repair, with their real next vectors.
         reader: the questions after it.
+        clean: the experiment whose bank holds what is asked about too.
+        asked: the questions as windows of that bank, with the answers that are really next.
     """
 
     job: Job
     stored: StoredQuestions
     reader: QuestionReader
+    clean: Experiment
+    asked: Windows
 
     @property
     def index(self) -> Bank:
@@ -100,7 +105,7 @@ def prepare(clean: Job, out: Path, recipe: Recipe, *, keys_per_document: int) ->
     stored = store_questions(bank, windows, keys_per_document=keys_per_document)
     reader = QuestionReader(repair(stored, index), index)
     job = replace(clean, experiment=_experiment(index, reader, recipe), options=_options(), out=out)
-    return AsDone(job, stored, reader)
+    return AsDone(job, stored, reader, clean.experiment, windows)
 
 
 def _last_documents(bank: Bank) -> Int[np.ndarray, "asked"]:
@@ -261,8 +266,18 @@ def _row(what: AsDone, case: Case, name: str, retriever: Retriever) -> dict[str,
     assert row.evaluation is not None
     metrics = {key: asdict(row.evaluation.metrics[key]) for key in ("R@1", CUTOFF, "R@10", "Contain@50", "MRR")}
     pairs = matched_and_random(_queries(what, retriever), what.reader.questions.targets, what.reader.questions.groups)
-    trained = {} if row.trained is None else {"last_step": _last_step(row.trained.record)}
+    trained = {} if row.trained is None else {
+        "last_step": _last_step(row.trained.record), "mended": _mended(what, retriever)
+    }  # fmt: skip
     return {"metrics": metrics, "cosine": pairs, "validation": dict(row.validation or {}), **trained}
+
+
+def _mended(what: AsDone, retriever: Retriever) -> dict[str, Any]:
+    """Ask the same weights about the same documents, now indexed, with the passages that are really next as truth."""
+    bank = what.clean.bank
+    settings = what.job.evaluation.model_copy(update={"latency_queries": 0})
+    found = evaluate(retriever.over(bank), bank, what.asked, groups=what.clean.groups, settings=settings)
+    return {name: asdict(found.metrics[name]) for name in (CUTOFF, "cosine")}
 
 
 def _queries(what: AsDone, retriever: Retriever) -> Float[np.ndarray, "window dim"]:

@@ -195,9 +195,14 @@ def _wrong_numbers(forms: dict[str, Any]) -> list[str]:
         for name, row in forms["a"]["rows"].items()
         if name != AMN and row["metrics"][CUTOFF]["value"] > chance and (row["metrics"][CUTOFF]["low"] or 0) > chance
     ]
+    lost = [
+        f"(a) {name} finds no more than chance even where the answers are indexed."
+        for name, row in forms["a"]["rows"].items()
+        if "mended" in row and row["mended"][CUTOFF]["value"] <= chance
+    ]
     honest = [
         f"(b) {name} gains nothing by the leak."
         for name, row in forms["b"]["rows"].items()
         if row["leaked"]["value"] <= row["honest"]["value"]
     ]
-    return above + honest
+    return above + lost + honest
