@@ -1,11 +1,13 @@
 """Write the pages that are made from the code, so that they never say anything else than the code does.
 
-``python docs/generate.py`` (or ``make docs``) writes ``recipe.md`` from the settings classes; a test compares the
-committed page with what would be written now.
+``python docs/generate.py`` (or ``make docs``) writes ``recipe.md`` from the settings classes and ``checks.md`` from the
+checks; a test compares the committed pages with what would be written now. ``--examples`` first injects
+faults of the fault matrix, some minutes, so that the examples in ``checks.md`` are what the checks really say.
 """
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -227,5 +229,10 @@ def _gate_section() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(recipe_page(), encoding="utf-8")
-    print(f"wrote {PAGE.name}")
+    import generate_checks  # stands beside this script
+
+    if "--examples" in sys.argv[1:]:
+        generate_checks.write_examples()
+    for page, text in ((PAGE, recipe_page()), (generate_checks.PAGE, generate_checks.checks_page())):
+        page.write_text(text, encoding="utf-8")
+        print(f"wrote {page.name}")

@@ -18,9 +18,9 @@ FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 NOT_FOR_READERS = (r"/tmp/", r"/home/", r"/root/", r"localhost", r"index-url")
 
 
-def generator():
-    """Import docs/generate.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+def generator(name="generate"):
+    """Import a script of docs/, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

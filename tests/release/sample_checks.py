@@ -134,6 +134,7 @@ def _hubs() -> dict:
     shares = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1]
     bend = {"copy-last": 0.52, "infonce-projected": 0.35, "option-1-raw": 0.55, "option-3-pure": 0.56, "model-gru": 0.6}
     return {"rows": {name: {"skew": round(3 - 2 * power, 2), "share_of_top_1_percent": round(0.01**power, 4),
+                            "share_of_hubs_of_other_documents": round(0.7 * 0.01**power, 4),
                             "curve": {"passages": shares, "slots": [round(share**power, 4) for share in shares]}}
                      for name, power in bend.items()}}  # fmt: skip
 
@@ -173,7 +174,8 @@ def _arms() -> dict:
 
 def _ceiling() -> dict:
     ks = [5, 10, 20, 50, 100, 200, 500]
-    return {"rows": {name: {"k": ks, "contain": [_contained(recall, k) for k in ks]} for name, recall in ROWS.items()}}
+    rows = {name: {"k": ks, "contain": [_contained(recall, k) for k in ks]} for name, recall in ROWS.items()}
+    return {"rows": rows, "chance": [round(k / 7441, 5) for k in ks]}
 
 
 def _contained(recall: float, k: int) -> float:

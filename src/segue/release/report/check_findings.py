@@ -129,13 +129,15 @@ def quantity(value: float | None, unit: str) -> str:
 
     >>> quantity(0.0123, "share of windows"), quantity(7.0, "windows"), quantity(0.12345, "cosine"), quantity(None, "")
     ('1.2 %', '7', '0.123', '–')
-    >>> quantity(0.0004, "share"), quantity(12.34, "ms")
-    ('0.04 %', '12.3')
+    >>> quantity(0.0004, "share"), quantity(12.34, "ms"), quantity(-0.012, "gain in R@5"), quantity(0.98, "recall@50")
+    ('0.04 %', '12.3', '−1.2 points', '98.0 %')
     """
     if value is None:
         return DASH
-    if unit.startswith("share"):
+    if unit.startswith(("share", "recall@")):
         return f"{_digits(100 * value, 1)} %"
+    if "R@" in unit:
+        return f"{_digits(100 * value, 1)} points"
     return count(value).replace("-", "−") if value == int(value) else _digits(value, 3 if abs(value) < 10 else 1)
 
 

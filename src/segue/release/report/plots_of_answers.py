@@ -105,8 +105,8 @@ def truth_figure(comparison: Comparison, finding: CheckFinding) -> Figure | None
     most = max(_impostors(entry).items(), key=lambda pair: pair[1])
     median = number(entry.get("median_rank"))
     title = f"{name_of(about)}: half of the truths rank {count(median)} or better; " if median is not None else ""
-    title += f"the best impostor is mostly “{most[0]}” ({_percent(most[1])})"
-    caption = f"Above: where {code(about)} ranks the truth. Below: what the best wrong answer is, in % of windows"
+    title += f"the best impostor is mostly “{most[0]}” ({_percent(most[1])})" if most[1] > 0 else "no impostor"
+    caption = f"Above: where {code(about)} ranks the truth. Below: what stands first where the truth does not"
     caption += f"; hollow: {code(other)}." if other else "."
     return small_figure(Words("truth", title, caption), draw, height=5.2, panels=2)
 
@@ -157,7 +157,7 @@ def _impostor_bars(axes: Axes, shares: Mapping[str, float], shade: str) -> None:
         bar_value(axes, f"{100 * share:.0f}", (100 * share, float(place)), colour("ink"))
     axes.set_yticks(places, list(shares))
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="best impostor, % of windows")
+    axes.set(xlabel="% of windows whose truth is not first")
     axes.margins(x=0.14)
 
 
@@ -181,12 +181,14 @@ def hubs_figure(comparison: Comparison, finding: CheckFinding) -> Figure | None:
         for name, line in lines.items():
             percent = [(100 * x, 100 * y) for x, y in line]
             draw_line(axes, *zip(*percent, strict=True), shade=shade_of(comparison, name), bold=name == about)
-        axes.set(xlabel="passages, % of the bank", ylabel="slots in the top 10, %", xlim=(0, 100), ylim=(0, 102))
+        axes.set(xlabel="passages, % of the bank", ylabel="places in the top 10, %", xlim=(0, 100), ylim=(0, 102))
         _in_the_free_corner(axes, comparison, lines, about)
 
-    title = f"The busiest 1 % of passages fill {_percent(tops[about])} of the answers of {name_of(about)}"
+    elsewhere = number(finding.rows[about].get("share_of_hubs_of_other_documents"))
+    title = f"{name_of(about)}: the busiest 1 % of passages fill {_percent(tops[about])} of its answers"
+    title += f", {_percent(elsewhere)} if picked on other documents" if elsewhere is not None else ""
     shown = [f"{code(name)} {_percent(top)}" for name, top in tops.items() if top is not None]
-    caption = "How the slots of all top-10 lists are shared among the passages; dashed: all alike. "
+    caption = "How the places of all top-10 lists are shared among the passages, busiest first; dashed: all alike. "
     caption += f"Held by the busiest 1 %: {', '.join(shown)}." if shown else ""
     return small_figure(Words("hubs", title, caption.strip()), draw, grid="both")
 
@@ -250,12 +252,17 @@ def ceiling_figure(comparison: Comparison, finding: CheckFinding) -> Figure | No
         return None
     about = lead(comparison, list(lines))
     contain = {point[0]: point[1] for point in lines[about]}
+    chance = points({"k": finding.rows[about].get("k"), "chance": finding.details.get("chance")}, "k", "chance")
     first, last = min(contain), 50.0 if 50.0 in contain else max(contain)
 
     def draw(panels: Sequence[Axes]) -> None:
         axes = panels[0]
         ends = [_row_line(axes, comparison, name, [(k, 100 * y) for k, y in line], bold=name == about)
                 for name, line in lines.items()]  # fmt: skip
+        if len(chance) > 1:
+            axes.plot([k for k, _ in chance], [100 * share for _, share in chance], color=colour("soft"),
+                      linewidth=0.9, linestyle=DASHED)  # fmt: skip
+            ends += [End(100 * chance[-1][1], "chance", colour("soft"))]
         _logarithmic(axes, sorted({k for line in lines.values() for k, _ in line}))
         axes.set(ylim=(0, 103), xlabel="k, candidates handed to a reranker (log.)", ylabel="Contain@k, % of windows")
         end_labels(axes, ends)

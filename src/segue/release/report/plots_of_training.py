@@ -22,7 +22,7 @@ from segue.release.report.small_plots import (
     small_figure,
 )
 from segue.release.report.svg import colour
-from segue.release.report.wording import PERCENT, RATIO, count, listing, of_things
+from segue.release.report.wording import PERCENT, RATIO, count, of_things
 from segue.types import Interval
 
 MOST_PANELS = 4
@@ -55,7 +55,7 @@ def gradients_figure(comparison: Comparison, finding: CheckFinding) -> Figure | 
     left_out = f" {of_things(len(pulls) - len(shown), 'more pair')} not drawn." if len(pulls) > len(shown) else ""
     caption = (
         "Cosine between the gradients of two loss terms on the shared parameters, on held-out batches, with its 95 % "
-        f"interval; below 0 they pull against each other. Dashed: two halves of a batch under one loss.{left_out}"
+        f"interval; below 0 they pull against each other. Dashed: two halves of a batch under the whole loss.{left_out}"
     )
     height = 1.5 + 1.75 * len(shown)
     return small_figure(Words("gradients", _pull_title(shown[0]), caption), draw, height=height, panels=len(shown))
@@ -124,7 +124,7 @@ def order_figure(comparison: Comparison, finding: CheckFinding) -> Figure | None
         axes.margins(x=0.2)
 
     probe = interval({**mapping(finding.details.get("probe")), "value": _accuracy(finding)})
-    caption = "The same model trained on passages in their own order and in orders without it."
+    caption = "R@5 of one method on passages in their own order and in orders that lack something of it."
     if probe is not None:
         said = PERCENT.sentence(probe)
         caption += f" A probe tells the next passage from the one before in {said} of pairs; chance: 50 %."
@@ -147,8 +147,8 @@ def _order_title(arms: Mapping[str, Interval]) -> str:
     """Set the arm that differs most from the first beside it."""
     first, *others = arms
     other = max(others, key=lambda name: abs(arms[name].value - arms[first].value))
-    shown = [f"{PERCENT.number(arms[name].value)} % ({name})" for name in (first, other)]
-    return f"R@5 of models trained in another order: {listing(shown)}"
+    shown = [f"{PERCENT.number(arms[name].value)} % with {name}" for name in (first, other)]
+    return f"R@5 is {', '.join(shown)}"
 
 
 def _whisker(axes: Axes, score: Interval, place: float, shade: str) -> None:

@@ -1,0 +1,207 @@
+"""Write the page of the numbered checks: their words from the registry, their examples from real runs.
+
+``examples`` injects the faults of the fault matrix that examples are taken from (some minutes) and keeps what the
+checks said in ``checks_examples.json``, with the whole matrix as ``tests/faults`` asserts it; ``checks_page`` renders
+the page from that file and the registry alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Check
+from segue.release.report.check_findings import LOUD, OUTCOMES, CheckFinding
+from segue.release.report.inline import plain, to_markdown
+
+PAGE = Path(__file__).with_name("checks.md")
+EXAMPLES = Path(__file__).with_name("checks_examples.json")
+TESTS = Path(__file__).parents[1] / "tests"
+MARKS = {outcome: OUTCOMES[outcome].mark for outcome in LOUD}
+
+HEAD = """# The numbered checks
+
+*Made from the checks and from real runs by `python docs/generate.py`; do not edit by hand.*
+
+One check, one question, one stable code. **Integrity** checks (SG1xx) ask whether a number may be printed: an issue
+blocks the headline number. **Diagnosis** checks (SG2xx) ask why a number is not better; they block nothing.
+`segue audit` runs the first, `segue diagnose` the second and derives root causes from their outcomes; every triage runs
+both, the slow ones left out of its diagnosis. Rows that break a rule on purpose declare it (the oracle, the projected
+option, context left in): only undeclared breaches count.
+
+Every check has a fault that it must catch: `tests/faults/` injects each fault into a healthy experiment, and the
+whole [fault matrix](#the-fault-matrix) is asserted. The examples below are what the checks really said of those faults.
+"""
+
+OUTCOME_WORDS = {
+    "issue": "something is wrong; blocks the headline number where the code is SG1xx",
+    "tip": "worth knowing; blocks nothing",
+    "passed": "looked, and found nothing wrong",
+    "not-applicable": "there is nothing to examine; the finding says why",
+    "skipped": "not carried out: too slow for `--fast`, or impossible, with the reason; nothing vouches for it",
+    "muted": "switched off by its code, which the report names",
+}
+
+MUTING = """## Muting a check
+
+`--mute SG208` (may be given again) leaves a check out. The finding is recorded as *muted*, and the report names it.
+Muting or skipping an integrity check lets numbers through that nothing vouches for: they are labelled UNSAFE wherever
+they are printed. `--unsafe` prints, with the same label, numbers that an issue blocks.
+"""
+
+MATRIX = f"""## The fault matrix
+
+A healthy experiment is broken in one way at a time. {MARKS["issue"]} marks an issue, {MARKS["tip"]} a tip; what is not
+marked answers as on the healthy experiment. Rules for root causes were written looking at the faults of the *written*
+half and are scored on those of the *unseen* half.
+"""
+
+
+def checks_page() -> str:
+    """Return the whole page."""
+    record = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    parts = [HEAD, _outcomes(), MUTING, *_overview(), *_checks(record), MATRIX, *_matrix(record)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _text(value: object) -> str:
+    """Make a text safe inside Markdown and its tables."""
+    return to_markdown(plain(value))
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _outcomes() -> str:
+    rows = [(f"{OUTCOMES[name].mark} {OUTCOMES[name].word}", words) for name, words in OUTCOME_WORDS.items()]
+    return "## Six outcomes\n\n" + _table(("outcome", "meaning"), rows)
+
+
+def _overview() -> Iterator[str]:
+    yield "## All checks"
+    rows = [(f"[{check.code}](#{_anchor(check)})", _text(check.title), _text(check.question)) for check in CHECKS]
+    yield _table(("code", "title", "question"), rows)
+
+
+def _anchor(check: Check) -> str:
+    """Return the anchor that a renderer makes of the check's heading."""
+    kept = "".join(char for char in _heading(check).lower() if char.isalnum() or char in " -_")
+    return kept.strip().replace(" ", "-")
+
+
+def _heading(check: Check) -> str:
+    return f"{check.code}: {check.title}"
+
+
+def _checks(record: Mapping[str, Any]) -> Iterator[str]:
+    for title, checks in (("Integrity", AUDIT), ("Diagnosis", DIAGNOSIS)):
+        yield f"## {title}"
+        for check in checks:
+            yield f"### {_heading(check)}\n\n**{_text(check.question)}**"
+            yield "\n".join(f"- *{name}:* {words}" for name, words in _facts(check) if words)
+            yield _example(record["examples"].get(check.code))
+
+
+def _facts(check: Check) -> Iterator[tuple[str, str]]:
+    yield "How it is detected", _text(check.detection)
+    yield "Why it matters", _text(check.why)
+    yield "Healthy", _text(check.healthy)
+    yield "To mend it", _text(check.mend)
+    yield "Measured in", _text(check.unit)
+    yield "Blocks the headline number", "yes" if check.blocks else "no"
+    yield "With `--fast`", "left out" if check.slow else "carried out"
+    yield "Error rate and power", _text(check.statistics)
+
+
+def _example(example: Mapping[str, Any] | None) -> str:
+    if example is None:
+        return "*No example yet.*"
+    finding, fault = CheckFinding(example), example["fault"]
+    mark = OUTCOMES[finding.outcome].mark
+    about = f"fault `{fault}`: {_text(example['what'])}" if fault else "on the healthy experiment"
+    return f"Example ({about}):\n\n> {mark} {OUTCOMES[finding.outcome].word}. {_text(finding.text('statement'))}"
+
+
+def _matrix(record: Mapping[str, Any]) -> Iterator[str]:
+    faults = record["faults"]
+    for title, checks in (("integrity", AUDIT), ("diagnosis", DIAGNOSIS)):
+        codes = [check.code for check in checks]
+        loud = [fault for fault in faults if set(codes) & set(fault["outcomes"])]
+        loud.sort(key=lambda fault: min(codes.index(code) for code in fault["outcomes"] if code in codes))
+        rows = [(f"`{fault['name']}`", *(MARKS.get(fault["outcomes"].get(code, ""), "") for code in codes))
+                for fault in loud]  # fmt: skip
+        yield f"### What {title} says of the faults"
+        yield _table(("fault", *(code.removeprefix("SG") for code in codes)), rows)
+    said = ", ".join(f"{code} {outcome}" for code, outcome in record["healthy"].items()) or "nothing"
+    yield f"Of the healthy experiment itself the checks say: {said}."
+    yield "### The faults"
+    rows = [(f"`{fault['name']}`", _text(fault["what"]), fault["half"], fault["cause"] or "–", _text(fault["why_more"]))
+            for fault in faults]  # fmt: skip
+    yield _table(("fault", "what was done wrong", "half", "root cause", "why more than one check speaks"), rows)
+
+
+def examples() -> dict[str, Any]:
+    """Run the faults that examples are taken from, and return what the checks said, with the whole matrix."""
+    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
+    faults = importlib.import_module("test_fault_matrix").FAULTS
+    with tempfile.TemporaryDirectory() as folder:
+        sound = importlib.import_module("healthy").run_healthy(Path(folder) / "run")
+        before = {code: finding for code, finding in _ask(sound.case, CHECKS).items() if finding["outcome"] in LOUD}
+        found = {code: _kept(finding) for code, finding in before.items()}
+        for number, (fault, checks) in enumerate(_chosen(faults)):
+            print(f"{fault.name}: {', '.join(check.code for check in checks)}", file=sys.stderr)
+            said = _ask(fault.inject(sound, Path(folder) / str(number)), checks)
+            found |= {code: _kept(finding, fault) for code, finding in said.items()}
+    return {
+        "healthy": {code: finding["outcome"] for code, finding in before.items()},
+        "faults": [_row(fault) for fault in faults],
+        "examples": dict(sorted(found.items())),
+    }
+
+
+def _chosen(faults: Sequence[Any]) -> list[tuple[Any, list[Check]]]:
+    """Choose for each check a fault that raises it, an issue before a tip; return them fault by fault."""
+    of_check = {check.code: fault for check in CHECKS if (fault := _first(check.code, faults)) is not None}
+    chosen = [(fault, [check for check in CHECKS if of_check.get(check.code) is fault]) for fault in faults]
+    return [(fault, checks) for fault, checks in chosen if checks]
+
+
+def _first(code: str, faults: Sequence[Any]) -> Any:
+    """Return the fault that raises a check and little else, the first of equals; None where none does."""
+    for outcome in LOUD:
+        raising = [fault for fault in faults if fault.raises.get(code) == outcome]
+        if raising:
+            return min(raising, key=lambda fault: len(fault.raises))
+    return None
+
+
+def _ask(case: Any, checks: Sequence[Check]) -> dict[str, dict[str, Any]]:
+    from segue.evaluation.checks.run import run_checks, to_json
+
+    return {finding["code"]: finding for finding in to_json(run_checks(checks, case))}
+
+
+def _kept(finding: Mapping[str, Any], fault: Any = None) -> dict[str, Any]:
+    """Keep of a finding what the page prints, and which fault it is about; folders of the machine are left out."""
+    kept = {key: finding[key] for key in ("code", "outcome", "statement", "measured", "threshold", "unit")}
+    kept["statement"] = re.sub(rf"{re.escape(tempfile.gettempdir())}/\S*/(?=\w)", "", kept["statement"])
+    return {"fault": fault and fault.name, "what": fault.what if fault else "", **kept}
+
+
+def _row(fault: Any) -> dict[str, Any]:
+    """Return a row of the fault matrix as JSON."""
+    words = {key: getattr(fault, key) for key in ("name", "what", "half", "cause", "why_more")}
+    return {**words, "outcomes": dict(fault.raises)}
+
+
+def write_examples() -> None:
+    """Run everything and write the JSON file."""
+    EXAMPLES.write_text(json.dumps(examples(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,44 @@
+"""The page of the checks says what the checks say, and its fault matrix is the one that is asserted."""
+
+import json
+import re
+
+import pytest
+from test_docs import DOCS, generator, text_of
+from test_fault_matrix import FAULTS
+
+from segue.evaluation.checks import CHECKS
+
+AGAIN = "run `python docs/generate.py --examples`"
+RECORD = json.loads(text_of(DOCS / "checks_examples.json"))
+PAGE = text_of(DOCS / "checks.md")
+
+
+def test_the_page_is_what_the_checks_and_the_committed_examples_say():
+    assert generator("generate_checks").checks_page() == PAGE, "run `make docs`"
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_every_check_has_an_example_that_a_fault_raised(check):
+    assert check.code in RECORD["examples"], AGAIN
+    example = RECORD["examples"][check.code]
+    raises = {fault.name: fault.raises for fault in FAULTS}
+    expected = raises[example["fault"]] if example["fault"] else RECORD["healthy"]
+    assert example["outcome"] == expected[check.code], AGAIN
+
+
+def test_the_matrix_on_the_page_is_the_one_that_is_asserted():
+    printed = {fault["name"]: (fault["outcomes"], fault["cause"], fault["half"]) for fault in RECORD["faults"]}
+    assert printed == {fault.name: (dict(fault.raises), fault.cause, fault.half) for fault in FAULTS}, AGAIN
+
+
+def test_the_page_marks_as_many_cells_as_faults_raise_outcomes():
+    matrix = PAGE[PAGE.index("## The fault matrix") : PAGE.index("### The faults")]
+    cells = [cell.strip() for line in matrix.splitlines() if line.startswith("| `") for cell in line.split("|")]
+    outcomes = [outcome for fault in FAULTS for outcome in fault.raises.values()]
+    assert [cells.count("✕"), cells.count("!")] == [outcomes.count("issue"), outcomes.count("tip")]
+
+
+def test_every_heading_of_a_check_is_linked_from_the_overview():
+    links = re.findall(r"\]\(#(sg\d+[^)]*)\)", PAGE)
+    assert len(links) == len(CHECKS)
