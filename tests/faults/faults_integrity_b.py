@@ -245,7 +245,13 @@ def no_model(healthy, folder):
     """The evaluation script searched with the last passage and wrote the model's name above it."""
     case = _with_query(healthy.case, "model-mlp", copy_last)
     (copied,) = case.rows_named("copy-last")
-    return with_row(case, "model-mlp", evaluation=dataclasses.replace(copied.evaluation, name="model-mlp"))
+    (row,) = case.rows_named("model-mlp")
+    return with_row(case, "model-mlp", evaluation=_as_fast_as(row, copied.evaluation))
+
+
+def _as_fast_as(row, evaluation):
+    """Give an evaluation a row's name and timings: how busy the machine is now is no part of a fault."""
+    return dataclasses.replace(evaluation, name=row.name, timings=row.evaluation.timings, metrics={})
 
 
 def untrained_anchor(healthy, folder):
@@ -269,9 +275,9 @@ def _evaluated(case, name):
     fold = case.fold_of(row)
     again = evaluate(
         row.retriever, case.bank, fold.test, groups=case.groups, fresh_documents=fold.split.test,
-        settings=EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
+        settings=EvaluationSettings(resamples=500, latency_queries=0, run_depth=50),
     )  # fmt: skip
-    return with_row(case, name, evaluation=again)
+    return with_row(case, name, evaluation=_as_fast_as(row, again))
 
 
 # It is another model.

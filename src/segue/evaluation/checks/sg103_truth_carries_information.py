@@ -26,6 +26,8 @@ FEW_GROUPS, HOPEFUL = 30, 0.05
 PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
 CUTOFF = 5
+MOST_SHUFFLED = 250
+"""Windows that a row is asked about with a shuffled truth; every trained row is asked."""
 
 
 def examine(case: Case) -> Verdict:
@@ -137,7 +139,7 @@ def _shuffled(case: Case, row: Row) -> dict[str, float]:
     that do not know the truth can expect at most 5 / targets of other documents (more where targets are duplicates).
     """
     fold = case.fold_of(row)
-    windows = case.answerable(case.sample(fold))
+    windows = case.answerable(case.sample(fold, most=min(MOST_SHUFFLED, case.effort.windows)))
     other = elsewhere(case.groups_of(windows), case.generator("SG103 shuffled"))
     asked = Windows(windows.context, windows.target[other])
     hits = (case.ranks_of(row, asked) <= CUTOFF).astype(np.float64)

@@ -29,8 +29,9 @@ from segue.evaluation.checks.interface import Check, Verdict, not_applicable
 from segue.evaluation.checks.row_by_row import each_row
 from segue.types import Rankings, Windows
 
-MOST, TIED, COPIES, PLACES = 64, 32, 2, 20
-"""Windows that are asked again, those of them that get ties, the ties of each, and the places that are compared."""
+DOCUMENTS, MOST, TIED, COPIES, PLACES = 24, 64, 32, 2, 20
+"""Documents that are copied, windows in them that are asked again, those of them that get ties, the ties of each, and
+the places that are compared."""
 CLOSE = 1e-5
 """Scores nearer than this may change places."""
 
@@ -56,8 +57,7 @@ class Trial:
 
 def examine(case: Case) -> Verdict:
     """Ask rows for the ranks of some targets in both orders."""
-    windows = case.sample(case.folds[0], most=MOST)
-    windows = windows.take(case.bank.alive[windows.target] & (windows.context >= 0).any(axis=1))
+    windows = _windows_of_some_documents(case)
     if len(windows) == 0:
         return not_applicable("no test window reads and asks for passages that the bank holds: see SG102")
     trial = _trial(case, windows)
@@ -86,6 +86,26 @@ def _accusation(broken: dict[str, dict[str, float]], details: dict[str, Any]) ->
 
 def _worst(broken: dict[str, dict[str, float]]) -> float:
     return max(max(row.values()) for row in broken.values())
+
+
+def _windows_of_some_documents(case: Case) -> Windows:
+    """Return windows that ask for live passages and know what was read, evenly spread."""
+    windows = case.folds[0].test
+    windows = windows.take(case.bank.alive[windows.target] & (windows.context >= 0).any(axis=1))
+    documents = case.documents(windows)
+    windows = windows.take(np.isin(documents, _spread(np.unique(documents), DOCUMENTS)))
+    return windows.take(_spread(np.arange(len(windows)), MOST))
+
+
+def _spread(numbers: Int[np.ndarray, "any"], most: int) -> Int[np.ndarray, "chosen"]:
+    """Choose at most so many, evenly spread.
+
+    >>> _spread(np.arange(7), 3).tolist()
+    [0, 3, 6]
+    """
+    if len(numbers) <= most:
+        return numbers
+    return numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.int64)]
 
 
 def _trial(case: Case, windows: Windows) -> Trial:
@@ -183,11 +203,11 @@ CHECK = Check(
     code="SG109",
     title="Ranking ignores ids",
     question="Does the ranking depend on ids, row numbers or positions?",
-    detection=f"The documents of up to {MOST} test windows of the first fold are copied, exact copies of {TIED} "
-    "targets' vectors are planted in other rows, and the copy is put into random order, every passage a document of "
-    "its own, with a meaningless name and position 0. Exact ranks of the targets must be the same, and so must "
-    f"the first {PLACES} places of each ranking wherever scores differ by more than {CLOSE:g}. Excluded passages "
-    "leave in both orders.",
+    detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied, exact "
+    f"copies of {TIED} targets' vectors are planted in other rows, and the copy is put into random order, every "
+    "passage a document of its own, with a meaningless name and position 0. Exact ranks of the targets must be the "
+    f"same, and so must the first {PLACES} places of each ranking wherever scores differ by more than {CLOSE:g}. "
+    "Excluded passages leave in both orders.",
     why="The next passage stands in the next row. A feature that sees row numbers, positions or document ids finds it "
     "without reading a word (“last position + 1” scores 100 %), and a tie broken by row number flatters or "
     "punishes a model for the order in which its bank was filled.",

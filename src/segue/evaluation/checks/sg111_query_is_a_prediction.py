@@ -35,8 +35,10 @@ def examine(case: Case) -> Verdict:
     asked = ~_read_already(case, windows)
     if not asked.any():
         return not_applicable("the truth of every test window is among the passages read: see SG102")
-    found, error = each_row(case.first_rows, functools.partial(_row, case, windows, asked))
-    known = {name: row for name, row in found.items() if row is not None}
+    ask = functools.partial(_row, case, windows, asked)
+    found, error = each_row(case.candidates, ask)
+    controls, _ = each_row([row for row in case.first_rows if row.intent == "control"], ask)
+    known = {name: row for name, row in (found | controls).items() if row is not None}
     details: dict[str, Any] = {"windows": int(asked.sum()), "rows": known}
     truths = {name: row for name, row in known.items() if row["equal"] > MOST_EQUAL and row["intent"] != "control"}
     if truths:
