@@ -1,0 +1,173 @@
+"""Has the space the capacity for raw InfoNCE? The same model in spaces of fewer dimensions, with fewer negatives.
+
+The bank is reduced to each dimension by the main directions of its training passages (uncentred, so that inner products
+are kept best) or by random directions, and brought back to length 1. In each space the same architecture learns pure
+InfoNCE, with the same windows in every step: only the block of the batch that serves as negatives changes, so what
+differs is the number of negatives and not the amount of data. Controls in each space: the true vector as the query
+(can the targets be told apart at all?) and copying the last passage.
+
+    python benchmarks/capacity.py --bank runs/manuals/bank --out runs/capacity.jsonl \
+        --json benchmarks/results/capacity.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from resumable import Units, open_case, parser_of, write_summary
+from torch import Tensor, nn
+
+from segue.data.pool import Pool
+from segue.evaluation.checks import Case
+from segue.evaluation.checks.copies import BankCopy, copy_documents
+from segue.evaluation.checks.short_runs import CUTOFF, ranks_of_query, t_interval
+from segue.evaluation.intervals import bootstrap, paired
+from segue.learning import short_run
+from segue.learning.contrast import info_nce
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training_settings import TrainingSettings
+from segue.retrieval.retrievers.baselines import Oracle, copy_last
+from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.selection import normalise
+
+
+def main() -> None:
+    asked = arguments()
+    case = open_case(asked)
+    dimensions = [size for size in asked.dimensions if size <= case.bank.dimension]
+    settings = list(product(range(1, asked.seeds + 1), dimensions, asked.negatives))
+    units = Units(asked.out, total=len(settings) + len(dimensions) * len(CONTROLS))
+    spaces = functools.lru_cache(maxsize=2)(functools.partial(reduced, case, asked.how))
+    how = {name: getattr(asked, name) for name in ("how", "model", "anchor", "steps", "batch_size", "windows",
+                                                   "context", "temperature", "learning_rate")}  # fmt: skip
+    for size, control in product(dimensions, CONTROLS):
+        key = {"control": control, "dimension": size, "how": asked.how, "windows": asked.windows,
+               "context": asked.context}  # fmt: skip
+        units.one(key, lambda size=size, control=control: control_of(spaces(size), asked, control))
+    for seed, size, block in settings:
+        key = {"dimension": size, "negatives": block, "seed": seed, **how}
+        units.one(key, lambda key=key: train(spaces(key["dimension"]), asked, key))
+    write_summary(asked, case, {"table": table(case, asked, units)})
+
+
+def arguments() -> argparse.Namespace:
+    parser = parser_of(__doc__, windows=2000)
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[32, 64, 128, 256, 384])
+    parser.add_argument("--negatives", type=int, nargs="+", default=[64, 256, 1024, 4096])
+    parser.add_argument("--how", choices=("principal", "random"), default="principal")
+    parser.add_argument("--model", default="amn")
+    parser.add_argument("--anchor", action="store_true")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=4096, help="windows a step, whatever the negatives")
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--temperature", type=float, default=0.07)
+    asked = parser.parse_args()
+    if any(asked.batch_size % block for block in asked.negatives):
+        parser.error("--batch-size has to be a multiple of all --negatives")
+    return asked
+
+
+def reduced(case: Case, how: str, size: int) -> Case:
+    """Return the case over a copy of the bank with ``size`` components."""
+    bank: BankCopy = copy_documents(case.bank, np.arange(len(case.bank.first_row)))
+    vectors = normalise(bank.vectors @ directions(case, bank, how, size))
+    small = dataclasses.replace(bank, vectors=vectors)
+    return dataclasses.replace(case, bank=small, pool=Pool(small), _remembered={})
+
+
+def directions(case: Case, bank: BankCopy, how: str, size: int) -> np.ndarray:
+    """Return orthonormal directions: those that training passages have most of, or random ones; all of them is all."""
+    if how == "random":
+        return np.linalg.qr(np.random.default_rng(1).standard_normal((bank.dimension, size)))[0].astype(np.float32)
+    seen = bank.vectors[np.isin(bank.document_of, case.folds[0].split.train)]
+    _, vectors = np.linalg.eigh(seen.T @ seen)
+    return np.ascontiguousarray(vectors[:, ::-1][:, :size])
+
+
+class BlockInfoNce(nn.Module):
+    """InfoNCE whose negatives are the other windows of a prediction's block of the batch."""
+
+    def __init__(self, block: int, temperature: float) -> None:
+        super().__init__()
+        self.block, self.temperature = block, temperature
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, groups: Tensor, context_groups: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean over the blocks."""
+        parts = [part.split(self.block) for part in (prediction.float(), target, groups, context_groups)]
+        losses = [info_nce(p, t, temperature=self.temperature, groups=g, context_groups=c)
+                  for p, t, g, c in zip(*parts, strict=True)]  # fmt: skip
+        loss = torch.stack(losses).mean()
+        return loss, {"infonce": loss}
+
+    def clamp(self) -> None:
+        """There is nothing to keep in range."""
+
+
+def train(case: Case, asked: argparse.Namespace, key: Mapping[str, Any]) -> dict[str, Any]:
+    run = short_run.begin(
+        case.bank,
+        case.folds[0].train,
+        model=ModelSettings(name=asked.model, anchor=asked.anchor),
+        loss=LossSettings(),
+        training=TrainingSettings(batch_size=asked.batch_size, steps=asked.steps, seed=key["seed"],
+                                  learning_rate=asked.learning_rate),
+    )  # fmt: skip
+    run.optimisation.loss = BlockInfoNce(key["negatives"], asked.temperature)  # has no weights to optimise
+    run.advance()
+    found = scored(case, asked, PredictorQuery(run.predictor, run.optimisation.device))
+    return found | {"batch": run.batches.batch_size}
+
+
+CONTROLS = ("copy-last", "oracle")
+
+
+def control_of(case: Case, asked: argparse.Namespace, name: str) -> dict[str, Any]:
+    query = copy_last if name == "copy-last" else Oracle(case.bank, validation(case, asked))
+    return scored(case, asked, query)
+
+
+def scored(case: Case, asked: argparse.Namespace, query: Any) -> dict[str, Any]:
+    hits = ranks_of_query(case, query, validation(case, asked)) <= CUTOFF
+    return {"R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
+
+
+def validation(case: Case, asked: argparse.Namespace) -> Any:
+    return case.answerable(case.sample(case.folds[0], "validation", most=asked.windows))
+
+
+def table(case: Case, asked: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
+    """Average hits over seeds; intervals over groups of documents, and by Student's t over seeds."""
+    groups = case.groups_of(validation(case, asked))
+    found: dict[tuple[int, Any], list[dict[str, Any]]] = defaultdict(list)
+    for record in units.asked:
+        unit = record["unit"]
+        found[unit["dimension"], unit.get("control") or unit["negatives"]].append(record)
+    rows = []
+    for (dimension, what), records in sorted(found.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        hits = np.mean([record["hits"] for record in records], axis=0)
+        copied = np.array(found[dimension, "copy-last"][0]["hits"], dtype=np.float64)
+        over_seeds = t_interval([record["R@5"] for record in records])
+        against = paired(hits, copied, groups).difference
+        rows.append({"dimension": dimension, "what": what if isinstance(what, str) else f"{what} windows contrasted",
+                     "R@5": ends(bootstrap({"R@5": hits}, groups)["R@5"]), "over seeds": ends(over_seeds),
+                     "against copy-last": ends(against), "seeds": len(records)})  # fmt: skip
+    return rows
+
+
+def ends(interval: Any) -> dict[str, float | None]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+if __name__ == "__main__":
+    main()

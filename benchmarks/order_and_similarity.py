@@ -1,0 +1,140 @@
+"""Are sequence prediction and similarity orthogonal? The same targets read in four orders, and next against previous.
+
+Arms: true order; context permuted; document reversed; passages shuffled within the document. All ask for the same
+targets and exclude the same passages. Learners: copying the last passage read, a linear map (ridge), and a trained
+predictor (pure InfoNCE from an anchor). Probe: from one passage, tell the next from the previous one, to which likeness
+is blind. The seed draws permutations, shuffles, weights and batches; documents are split once.
+
+    python benchmarks/order_and_similarity.py --bank runs/manuals/bank --out runs/order.jsonl \
+        --json benchmarks/results/order_and_similarity.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from resumable import Units, open_case, parser_of, write_summary
+
+from segue.evaluation.checks import Case
+from segue.evaluation.checks.arms import ARMS, Arms, make_arms, neighbours
+from segue.evaluation.checks.sg213_order_to_learn import PENALTY, told_apart
+from segue.evaluation.checks.short_runs import CUTOFF, ranks_of_query
+from segue.evaluation.intervals import bootstrap, paired
+from segue.learning import short_run
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training_settings import TrainingSettings
+from segue.retrieval.retrievers.baselines import copy_last
+from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.ridge import Ridge
+from segue.retrieval.retrievers.vector import Query
+
+LEARNERS = ("copy-last", "ridge", "trained")
+
+
+def main() -> None:
+    asked = arguments()
+    case = open_case(asked)
+    units = Units(asked.out, total=asked.seeds * (1 + len(LEARNERS) * len(ARMS)))
+    how = {name: getattr(asked, name) for name in ("windows", "context", "train_windows")}
+    for seed in range(1, asked.seeds + 1):
+        learnt, tried = arms_of(case, asked, seed)
+        units.one({"part": "probe", "seed": seed, **how}, lambda: probe(case, asked))
+        for learner in LEARNERS:
+            more = {"model": asked.model, "anchor": asked.anchor, "steps": asked.steps} if learner == "trained" else {}
+            for arm in ARMS:
+                key = {"part": "arm", "learner": learner, "arm": arm, "seed": seed, **how, **more}
+                units.one(key, lambda key=key, arms=(learnt, tried): hits_of(case, asked, key, arms))
+    write_summary(asked, case, summary(case, asked, units))
+
+
+def arguments() -> argparse.Namespace:
+    parser = parser_of(__doc__, windows=2000)
+    parser.add_argument("--train-windows", type=int, default=30_000)
+    parser.add_argument("--model", default="gru")
+    parser.add_argument("--no-anchor", dest="anchor", action="store_false")
+    parser.add_argument("--steps", type=int, default=400)
+    return parser.parse_args()
+
+
+def arms_of(case: Case, asked: argparse.Namespace, seed: int) -> tuple[Arms, Arms]:
+    fold, generator = case.folds[0], np.random.default_rng(seed)
+    learnt = make_arms(case.bank, case.sample(fold, "train", most=asked.train_windows), generator)
+    return learnt, make_arms(case.bank, validation(case, asked), generator)
+
+
+def validation(case: Case, asked: argparse.Namespace) -> Any:
+    return case.answerable(case.sample(case.folds[0], "validation", most=asked.windows))
+
+
+def hits_of(case: Case, asked: argparse.Namespace, key: dict[str, Any], arms: tuple[Arms, Arms]) -> dict[str, Any]:
+    learnt, tried = arms
+    query = learn(case, asked, key, learnt)
+    hits = ranks_of_query(case, query, tried.windows[key["arm"]], exclude=tried.exclude) <= CUTOFF
+    return {"R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
+
+
+def learn(case: Case, asked: argparse.Namespace, key: dict[str, Any], learnt: Arms) -> Query:
+    windows = learnt.windows[key["arm"]]
+    if key["learner"] == "copy-last":
+        return copy_last
+    if key["learner"] == "ridge":
+        return Ridge.fit(case.bank, windows, PENALTY)
+    run = short_run.begin(
+        case.bank,
+        windows,
+        model=ModelSettings(name=asked.model, anchor=asked.anchor),
+        loss=LossSettings(),
+        training=TrainingSettings(batch_size=512, steps=asked.steps, seed=key["seed"]),
+    ).advance()
+    return PredictorQuery(run.predictor, run.optimisation.device)
+
+
+def probe(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
+    """Tell next from previous: a linear classifier, and likeness alone."""
+    fold = case.folds[0]
+    learnt = neighbours(case.bank, case.sample(fold, "train", most=asked.train_windows))
+    tried = neighbours(case.bank, validation(case, asked))
+    right = told_apart(case.bank, learnt, tried)
+    before, middle, after = (case.bank.gather(tried[:, column]) for column in range(3))
+    alike = np.einsum("td,td->t", middle, after - before) > 0
+    return {"right": right.tolist(), "alike": alike.astype(float).tolist(), "targets": tried[:, 2].tolist()}
+
+
+def summary(case: Case, asked: argparse.Namespace, units: Units) -> dict[str, Any]:
+    """Average hits over seeds window by window; intervals are over groups of documents, seeds stand beside them."""
+    groups = case.groups_of(arms_of(case, asked, 1)[1].windows[ARMS[0]])
+    table = []
+    for learner in LEARNERS:
+        found = {arm: [r for r in units.asked if (r["unit"].get("learner"), r["unit"].get("arm")) == (learner, arm)]
+                 for arm in ARMS}  # fmt: skip
+        hits = {arm: np.mean([record["hits"] for record in records], axis=0) for arm, records in found.items()}
+        for arm in ARMS:
+            gain = paired(hits[ARMS[0]], hits[arm], groups)
+            table.append({"learner": learner, "arm": arm, "R@5": ends(bootstrap({"R@5": hits[arm]}, groups)["R@5"]),
+                          "R@5 by seed": [record["R@5"] for record in found[arm]],
+                          "gain of true order": {**ends(gain.difference), "p": gain.p_value}})  # fmt: skip
+    return {
+        "arms": table,
+        "windows_asked": len(groups),
+        "groups": len(np.unique(groups)),
+        "probe": probe_row(case, units),
+    }
+
+
+def probe_row(case: Case, units: Units) -> dict[str, Any]:
+    record = next(record for record in units.asked if record["unit"]["part"] == "probe")
+    documents = case.bank.document_of[np.array(record["targets"])].astype(np.int64)
+    groups = documents if case.groups is None else case.groups[documents]
+    told = {name: np.array(record[name]) for name in ("right", "alike")}
+    return {name: ends(bootstrap({"R@5": values}, groups)["R@5"]) for name, values in told.items()}
+
+
+def ends(interval: Any) -> dict[str, float | None]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What the benchmarks on a bank share: which bank, and results that are written unit by unit.
+
+A unit is one training or one fit. Its result is appended to a file of lines as soon as it is known; a run that was
+killed is begun again with the same arguments and goes on after the last whole line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segue.data.bank import PassageBank
+from segue.data.splits import SplitSettings
+from segue.data.windows import WindowSettings
+from segue.evaluation.checks import Case
+from segue.evaluation.checks.of_run import case_of_experiment
+from segue.evaluation.experiment import build_experiment
+from segue.hardware import describe_machine, limit_threads
+from segue.run_folder import write_json
+
+DEMO = Path("runs/demo/bank")
+
+
+def parser_of(doc: str | None, *, windows: int = 2000, seeds: int = 3) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that all of them take."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bank", type=Path, help="folder of a bank")
+    source.add_argument("--demo", action="store_true", help=f"the demo's bank, {DEMO}, as `segue demo` builds it")
+    parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each unit; gone on with")
+    parser.add_argument("--json", type=Path, help="where the summary goes")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--windows", type=int, default=windows, help="most validation windows that are asked")
+    parser.add_argument("--context", type=int, default=5)
+    return parser
+
+
+def open_case(asked: argparse.Namespace) -> Case:
+    """Return the bank's windows in a split of 80 : 10 : 10 documents; the test part is never asked."""
+    limit_threads()
+    bank = PassageBank.open(asked.bank or DEMO)
+    experiment = build_experiment(bank, SplitSettings(seed=1), WindowSettings(context=asked.context))
+    return case_of_experiment(experiment)
+
+
+class Units:
+    """The results so far, and the file they are appended to."""
+
+    def __init__(self, path: Path, *, total: int) -> None:
+        self.path, self.total, self.began = path, total, time.perf_counter()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.known = _read(path)
+        self.asked: list[dict[str, Any]] = []
+        self.fresh = 0
+
+    def one(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the unit's result, from the file where it stands there."""
+        name = json.dumps(key, sort_keys=True)
+        if name not in self.known:
+            began = time.perf_counter()
+            record = {"unit": key, **work(), "seconds": round(time.perf_counter() - began, 2)}
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(record) + "\n")
+                lines.flush()
+                os.fsync(lines.fileno())
+            self.known[name] = record
+            self.fresh += 1
+        self.asked.append(self.known[name])
+        self._tell(name)
+        return self.known[name]
+
+    def _tell(self, name: str) -> None:
+        done, spent = len(self.asked), time.perf_counter() - self.began
+        left = (self.total - done) * spent / self.fresh if self.fresh else 0.0
+        print(f"{done}/{self.total}, {spent:.0f} s, about {left:.0f} s left: {name}", file=sys.stderr, flush=True)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Read whole lines; the last one may have been cut by a kill, and is cut off so that the next begins afresh."""
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    records = [json.loads(line) for line in whole.splitlines()]
+    return {json.dumps(record["unit"], sort_keys=True): record for record in records}
+
+
+def write_summary(asked: argparse.Namespace, case: Case, summary: dict[str, Any]) -> None:
+    """Write the summary beside what it depends on, and print it where no file was named."""
+    said = {name: value for name, value in vars(asked).items() if name not in ("bank", "out", "json")}
+    parts = {part: len(getattr(case.folds[0], part)) for part in ("train", "validation")}
+    bank = {"name": "demo" if asked.demo else asked.bank.name, "hash": case.bank.manifest["hash"],
+            "passages": len(case.bank), "documents": len(case.bank.first_row), "windows": parts}  # fmt: skip
+    record = {"environment": environment(), "settings": said, "bank": bank, **summary}
+    if asked.json:
+        write_json(asked.json, record)
+    else:
+        print(json.dumps(record, indent=1))
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers depend on besides the seeds."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {"commit": found.stdout.strip() or None, **describe_machine()}
