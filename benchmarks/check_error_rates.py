@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -144,16 +145,25 @@ def ask(line: Line, measure: Callable[[], Line]) -> Line:
     return {**line, "seconds": round(time.perf_counter() - began, 2)}
 
 
-def work(task: tuple[str, int, frozenset[str]]) -> list[Line]:
+Task = tuple[str, int, frozenset[str]]
+"""A part, a seed, and the faults that are done."""
+
+
+def produce(task: Task) -> Iterable[Line]:
     """Do one part for one seed; faults already done are left out."""
     part, seed, done = task
     torch.set_num_threads(1)
     if part == "error":
         return measure_error(seed)
-    return list((measure_power if part == "power" else measure_causes)(seed, set(done)))
+    return (measure_power if part == "power" else measure_causes)(seed, set(done))
 
 
-def tasks(counts: dict[str, int], lines: list[Line]) -> list[tuple[str, int, frozenset[str]]]:
+def work(task: Task) -> list[Line]:
+    """Do a task in a process of its own."""
+    return list(produce(task))
+
+
+def tasks(counts: dict[str, int], lines: list[Line]) -> list[Task]:
     """List the work that is left; a seed of which some faults are done comes again for the others."""
     done: dict[tuple[str, int], set[str]] = defaultdict(set)
     for line in lines:
@@ -163,13 +173,13 @@ def tasks(counts: dict[str, int], lines: list[Line]) -> list[tuple[str, int, fro
             if not (part == "error" and done[part, seed])]  # fmt: skip
 
 
-def answers(todo: list[tuple[str, int, frozenset[str]]], jobs: int) -> Iterator[list[Line]]:
-    """Work through the tasks, in order, in this process or in several."""
+def answers(todo: list[Task], jobs: int) -> Iterator[Line]:
+    """Work through the tasks, in order: line by line in this process, or task by task in several."""
     if jobs == 1:
-        yield from map(work, todo)
+        yield from itertools.chain.from_iterable(map(produce, todo))
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as executor:
-        yield from executor.map(work, todo)
+        yield from itertools.chain.from_iterable(executor.map(work, todo))
 
 
 def rate(hits: int, total: int) -> Line:
@@ -290,13 +300,12 @@ def main() -> None:
     lines, measured = read_lines(record), commit()
     todo = tasks(counts, lines)
     with record.open("a", encoding="utf-8") as file:
-        for (part, seed, _), found in zip(todo, answers(todo, chosen.jobs), strict=True):
-            for line in found:
-                line["commit"] = measured
-                file.write(json.dumps(line) + "\n")
+        for line in answers(todo, chosen.jobs):
+            line["commit"] = measured
+            file.write(json.dumps(line) + "\n")
             file.flush()
-            lines += found
-            print(f"{part} seed {seed}: {sum(line['seconds'] for line in found):.1f} s", flush=True)
+            lines.append(line)
+            print(line["part"], line["seed"], line.get("fault", ""), f"{line['seconds']} s", flush=True)
     summary = summarise(lines, counts)
     write_json(chosen.out, summary)
     print(json.dumps({"blocked": summary["error"]["blocked"], "cause": summary["cause"]["named"]}, indent=1))
