@@ -13,7 +13,8 @@ from story import story_world
 from segue.errors import InputError
 from segue.evaluation.checks import Effort
 from segue.recipe import parse_recipe
-from segue.verbs.phase1_as_done import AMN, matched_and_random
+from segue.verbs.phase1_numbers import matched_and_random
+from segue.verbs.phase1_questions import AMN
 from segue.verbs.replay import FOLDERS, Budget, replay_phase1, unexpected
 
 

@@ -5,138 +5,30 @@
 * Nothing is excluded from the candidates, and the projected loss is not declared.
 * The "AMN baseline" queries with the truth.
 
-Leaves a blocked report, and the numbers that the original report printed, each beside the control it lacked.
+Leaves a blocked report, and the numbers that the original report printed.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from segue.data.pool import Pool
-from segue.data.splits import document_groups
-from segue.data.windows import WindowSettings, make_windows
 from segue.evaluation.checks import AUDIT, Case
-from segue.evaluation.checks.copies import BankCopy, copy_documents
 from segue.evaluation.checks.of_run import case_of_job
 from segue.evaluation.checks.run import run_checks
-from segue.evaluation.compatibility import project
 from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
-from segue.evaluation.evaluate import evaluate
-from segue.evaluation.experiment import Experiment, Fold
-from segue.evaluation.intervals import paired
-from segue.evaluation.job import FoldResult, Job, Results
-from segue.evaluation.options import Option, choose_options
-from segue.evaluation.stored_questions import (
-    QuestionReader,
-    StoredQuestions,
-    TruthAsQuery,
-    evaluate_questions,
-    repair,
-    rows_of_keys,
-    store_questions,
-)
+from segue.evaluation.job import FoldResult, Results
+from segue.evaluation.stored_questions import TruthAsQuery, evaluate_questions, store_questions
 from segue.recipe import Recipe
 from segue.release.report import write_report
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.run_folder import write_json
-from segue.types import Bank, Progress, Split, Windows
+from segue.types import Progress
 from segue.verbs.checking import Refusal, findings_record
+from segue.verbs.phase1_numbers import numbers
+from segue.verbs.phase1_questions import AMN, REPORTED, AsDone
 from segue.verbs.stages import Stages
 from segue.verbs.triage import comparison_record
-
-REPORTED = ("ar-only", "infonce-projected")
-"""The models of the original report."""
-AMN = "amn-baseline"
-SHARE_ASKED = 500 / 8970
-"""Of the documents: 8471 to 8970 were asked about, 1 to 8470 were indexed."""
-FEWEST_ASKED = 16
-"""Documents asked about, where their share makes fewer: no sign test can speak about less than twelve."""
-CUTOFF = "R@5"
-
-
-@dataclass(frozen=True)
-class AsDone:
-    """What form (a) asks of what.
-
-    Attributes:
-        job: the index, its random deal over windows, and the models of the report.
-        stored: the questions before the repair, with their real next vectors.
-        reader: the questions after it.
-        clean: the experiment whose bank holds what is asked about too.
-        asked: the questions as windows of that bank, with the answers that are really next.
-    """
-
-    job: Job
-    stored: StoredQuestions
-    reader: QuestionReader
-    clean: Experiment
-    asked: Windows
-
-    @property
-    def index(self) -> Bank:
-        """The bank without the documents asked about."""
-        return self.job.experiment.bank
-
-    @property
-    def fold(self) -> Fold:
-        """The only fold."""
-        return self.job.experiment.folds[0]
-
-
-def prepare(clean: Job, out: Path, recipe: Recipe, *, keys_per_document: int) -> AsDone:
-    """Take the last documents out of the bank, store questions about them, and repair these.
-
-    Args:
-        clean: its bank and settings are used.
-        out: run folder of this form.
-        recipe: of this form.
-        keys_per_document: of the placeholder keys.
-    """
-    bank = clean.experiment.bank
-    asked = _last_documents(bank)
-    index = copy_documents(bank, np.arange(asked[0]))
-    windows = make_windows(bank, asked, WindowSettings(context=recipe.windows.context))
-    stored = store_questions(bank, windows, keys_per_document=keys_per_document)
-    reader = QuestionReader(repair(stored, index), index)
-    job = replace(clean, experiment=_experiment(index, reader, recipe), options=_options(), out=out)
-    return AsDone(job, stored, reader, clean.experiment, windows)
-
-
-def _last_documents(bank: Bank) -> Int[np.ndarray, "asked"]:
-    total = len(bank.document_ids)
-    count = max(round(SHARE_ASKED * total), min(FEWEST_ASKED, total // 2))
-    return np.arange(total - count, total, dtype=np.int64)
-
-
-def _experiment(index: BankCopy, reader: QuestionReader, recipe: Recipe) -> Experiment:
-    documents = np.arange(len(index.document_ids), dtype=np.int64)
-    train, validation = _dealt_at_random(
-        make_windows(index, documents, recipe.windows), recipe.split.validation, seed=recipe.split.seed
-    )
-    asked = np.unique(index.document_of[reader.windows.target]).astype(np.int64)
-    fold = Fold(Split(documents, documents, asked), train, validation, reader.windows)
-    groups = document_groups(index, recipe.split.near_duplicates)
-    return Experiment(index, Pool(index), (fold,), groups, recipe.windows.context)
-
-
-def _dealt_at_random(windows: Windows, share: float, *, seed: int) -> tuple[Windows, Windows]:
-    """Deal overlapping windows, not documents, to training and validation."""
-    order = np.random.default_rng(seed).permutation(len(windows))
-    cut = round(share * len(windows))
-    return windows.take(np.sort(order[cut:])), windows.take(np.sort(order[:cut]))
-
-
-def _options() -> tuple[Option, ...]:
-    """Return the report's models as it presented them: the projected one without a word about its space."""
-    models = [replace(option, intent="candidate") for option in choose_options(REPORTED) if option.name in REPORTED]
-    amn = Option(AMN, "baseline", "the true vectors as queries, called a model", "What was the baseline's 100 %?")
-    return (amn, *models)
 
 
 def run_as_done(what: AsDone, recipe: Recipe, *, steps: int, stages: Stages) -> dict[str, Any]:
@@ -202,107 +94,3 @@ def _case(what: AsDone, results: Results, retrievers: dict[str, Retriever], base
         truth=what.reader.truth,
         asked_documents={what.fold.number: what.reader.questions.document_ids},
     )
-
-
-def numbers(what: AsDone, case: Case, retrievers: dict[str, Retriever]) -> dict[str, Any]:
-    """Return the tables of the original report with the controls it lacked."""
-    index, asked, kept = what.index, what.stored, what.reader.questions
-    return {
-        "documents": {
-            "indexed": len(index.document_ids),
-            "asked": len(set(kept.document_ids)),
-            "asked_and_indexed": len(set(kept.document_ids) & set(index.document_ids)),
-        },
-        "questions": {"stored": len(asked), "dropped": len(asked) - len(kept), "asked": len(kept)},
-        "chance": {CUTOFF: min(1.0, 5 / what.job.experiment.pool.size)},
-        "keys": _keys(what),
-        "rows": {row.name: _row(what, case, row.name, retrievers[row.name]) for row in case.rows},
-        "compatibility": _compatibility(what, case, retrievers[REPORTED[1]]),
-    }
-
-
-def _keys(what: AsDone) -> dict[str, float]:
-    """Compare each stored target, before the repair, with the row at its key and with the row at another key."""
-    kept = what.stored.take(rows_of_keys(what.index, what.stored.keys) >= 0)
-    return matched_and_random(kept.targets, what.reader.questions.targets, kept.groups)
-
-
-def matched_and_random(
-    first: Float[np.ndarray, "window dim"],
-    second: Float[np.ndarray, "window dim"],
-    groups: Int[np.ndarray, "window"],
-) -> dict[str, Any]:
-    """Return the mean cosine of pairs, that with the second halves of all other groups, and the difference.
-
-    The difference has its interval over groups.
-
-    >>> vectors = np.repeat(np.eye(3), 2, axis=0)
-    >>> found = matched_and_random(vectors, vectors, np.array([0, 0, 1, 1, 2, 2]))
-    >>> found["matched"], found["random"], found["difference"]["value"]
-    (1.0, 0.0, 1.0)
-    """
-    matched = np.einsum("wd,wd->w", first, second, dtype=np.float64)
-    random = np.einsum("wd,wd->w", first, _mean_of_others(second, groups))
-    return {
-        "matched": float(matched.mean()),
-        "random": float(random.mean()),
-        "difference": asdict(paired(matched, random, groups).difference),
-    }
-
-
-def _mean_of_others(
-    vectors: Float[np.ndarray, "window dim"], groups: Int[np.ndarray, "window"]
-) -> Float[np.ndarray, "window dim"]:
-    """Return for each window the mean vector of the windows of all other groups."""
-    own = np.unique(groups, return_inverse=True)[1]
-    sums = np.zeros((own.max() + 1, vectors.shape[1]))
-    np.add.at(sums, own, vectors)
-    count = np.bincount(own)
-    return ((sums.sum(axis=0) - sums) / np.maximum(1, len(own) - count)[:, None])[own]
-
-
-def _row(what: AsDone, case: Case, name: str, retriever: Retriever) -> dict[str, Any]:
-    (row,) = case.rows_named(name)
-    assert row.evaluation is not None
-    metrics = {key: asdict(row.evaluation.metrics[key]) for key in ("R@1", CUTOFF, "R@10", "Contain@50", "MRR")}
-    pairs = matched_and_random(_queries(what, retriever), what.reader.questions.targets, what.reader.questions.groups)
-    trained = {} if row.trained is None else {
-        "last_step": _last_step(row.trained.record), "mended": _mended(what, retriever)
-    }  # fmt: skip
-    return {"metrics": metrics, "cosine": pairs, "validation": dict(row.validation or {}), **trained}
-
-
-def _mended(what: AsDone, retriever: Retriever) -> dict[str, Any]:
-    """Ask the same weights about the same documents, now indexed, with the passages that are really next as truth."""
-    bank = what.clean.bank
-    settings = what.job.evaluation.model_copy(update={"latency_queries": 0})
-    found = evaluate(retriever.over(bank), bank, what.asked, groups=what.clean.groups, settings=settings)
-    return {name: asdict(found.metrics[name]) for name in (CUTOFF, "cosine")}
-
-
-def _queries(what: AsDone, retriever: Retriever) -> Float[np.ndarray, "window dim"]:
-    queries = retriever.score(what.reader.gather(what.index, what.reader.windows, exclude="none")).queries
-    assert queries is not None, "every row of this form has query vectors"
-    return queries
-
-
-def _last_step(record: dict[str, Any]) -> dict[str, float]:
-    """Return what a training's terms came to at its end, and ln of the batch: InfoNCE at chance."""
-    last = record["curve"][-1]
-    terms = {name.removeprefix("loss/"): value for name, value in last.items() if name.startswith("loss/")}
-    return terms | {"InfoNCE at chance": math.log(record["batch_size"])}
-
-
-def _compatibility(what: AsDone, case: Case, retriever: Retriever) -> dict[str, Any]:
-    """Return the report's compatibility test on the stored questions, and the same on pairs that belong together."""
-    (row,) = case.rows_named(REPORTED[1])
-    assert row.trained is not None
-    loss, asked = row.trained.loss, what.reader.questions
-    queries = _queries(what, retriever)
-    return {
-        "stored questions": {
-            "raw": matched_and_random(queries, asked.targets, asked.groups),
-            "projected": matched_and_random(project(loss, queries), project(loss, asked.targets), asked.groups),
-        },
-        "validation windows": {name: row.trained.record["compatibility"][name] for name in ("raw", "projected")},
-    }

@@ -30,7 +30,7 @@ from segue.release.report import write_report
 from segue.run_folder import read_json, write_json
 from segue.verbs.audit import finished_results
 from segue.verbs.checking import Refusal, findings_record, read_findings
-from segue.verbs.phase1_as_done import CUTOFF, REPORTED
+from segue.verbs.phase1_questions import CUTOFF, REPORTED
 from segue.verbs.stages import Stages
 from segue.verbs.triage import run_comparison
 

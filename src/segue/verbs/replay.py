@@ -23,7 +23,8 @@ from segue.recipe import Recipe
 from segue.release.replay_page import forms_lines, replay_page
 from segue.run_folder import write_json, write_text
 from segue.verbs.demo import demo_recipe
-from segue.verbs.phase1_as_done import AMN, CUTOFF, REPORTED, prepare, run_as_done
+from segue.verbs.phase1_as_done import run_as_done
+from segue.verbs.phase1_questions import AMN, CUTOFF, REPORTED, prepare
 from segue.verbs.phase1_split import MENDED, measure_conflict, options_of, run_clean, run_leaked
 from segue.verbs.preparation import make_job, on_device, open_bank
 from segue.verbs.stages import Stages, quiet
