@@ -233,6 +233,8 @@ if __name__ == "__main__":
 
     if "--examples" in sys.argv[1:]:
         generate_checks.write_examples()
+    else:
+        generate_checks.write_matrix()
     for page, text in ((PAGE, recipe_page()), (generate_checks.PAGE, generate_checks.checks_page())):
         page.write_text(text, encoding="utf-8")
         print(f"wrote {page.name}")

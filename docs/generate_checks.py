@@ -148,10 +148,16 @@ def _matrix(record: Mapping[str, Any]) -> Iterator[str]:
     yield _table(("fault", "what was done wrong", "half", "root cause", "why more than one check speaks"), rows)
 
 
+def fault_matrix() -> Sequence[Any]:
+    """Return the faults of ``tests/faults``, which is no part of the package."""
+    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
+    faults: Sequence[Any] = importlib.import_module("test_fault_matrix").FAULTS
+    return faults
+
+
 def examples() -> dict[str, Any]:
     """Run the faults that examples are taken from, and return what the checks said, with the whole matrix."""
-    sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
-    faults = importlib.import_module("test_fault_matrix").FAULTS
+    faults = fault_matrix()
     with tempfile.TemporaryDirectory() as folder:
         sound = importlib.import_module("healthy").run_healthy(Path(folder) / "run")
         before = {code: finding for code, finding in _ask(sound.case, CHECKS).items() if finding["outcome"] in LOUD}
@@ -203,5 +209,15 @@ def _row(fault: Any) -> dict[str, Any]:
 
 
 def write_examples() -> None:
-    """Run everything and write the JSON file."""
-    EXAMPLES.write_text(json.dumps(examples(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    """Run what examples are taken from and write the JSON file."""
+    _write(examples())
+
+
+def write_matrix() -> None:
+    """Bring the matrix in the JSON file up to date, without running anything."""
+    record = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    _write(record | {"faults": [_row(fault) for fault in fault_matrix()]})
+
+
+def _write(record: Mapping[str, Any]) -> None:
+    EXAMPLES.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

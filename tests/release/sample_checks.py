@@ -113,9 +113,11 @@ def _gradients() -> dict:
     for row in rows.values():
         row["pairs"]["InfoNCE · AR"]["norm_ratio"] = [1.9] * len(STEPS)
     front = [(0.0, 0.472), (0.15, 0.457), (0.3, 0.43), (0.6, 0.38), (1.0, 0.361)]
-    pareto = [{"weight": w, "losses": {"InfoNCE": round(2.1 + w, 3), "AR": round(0.52 - 0.1 * w, 3)}, "R@5": r}
-              for w, r in front]  # fmt: skip
-    return {"rows": rows, "pareto": pareto}
+    pareto = [
+        {"weight": w, "losses": {"InfoNCE": round(2.1 + w, 3), "AR": round(0.52 - 0.1 * w, 3)}, "R@5": r,
+         "low": round(r - 0.02, 3), "high": round(r + 0.02, 3)} for w, r in front
+    ]  # fmt: skip
+    return {"rows": rows, "pareto": pareto, "pareto_row": "infonce-projected"}
 
 
 def _falling(power: float, many: int = 32) -> list[float]:

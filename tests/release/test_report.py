@@ -130,7 +130,7 @@ def test_all_parts_of_the_report_are_there(written):
 
 def test_markdown_shows_every_plot_as_a_file(written):
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", written.markdown.read_text(encoding="utf-8"))
-    of_checks = {"gradients", "spectrum", "hubs", "offsets", "truth", "order", "data", "ceiling"}
+    of_checks = {"gradients", "weights", "spectrum", "hubs", "offsets", "truth", "order", "data", "ceiling"}
     assert {Path(link).stem for link in links} == {"intervals", "recall", "scatter", "curves", "ranks", *of_checks}
     assert all((written.markdown.parent / link).read_text(encoding="utf-8").startswith("<svg") for link in links)
 

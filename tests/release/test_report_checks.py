@@ -23,6 +23,7 @@ from segue.release.report.check_findings import OUTCOMES, CheckFinding, quantity
 from segue.release.report.diagnosis_plots import PICTURES, diagnosis_gallery
 from segue.release.report.facts import Comparison
 from segue.release.report.integrity import UNKNOWN
+from segue.release.report.plots_of_answers import ceiling_figure, offsets_figure
 from segue.release.report.render import render_html, render_markdown
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
@@ -221,12 +222,12 @@ def test_every_picture_is_drawn_from_the_sample_and_says_what_is_seen():
         assert re.search(r"%|steps|rank|direction|documents", shown)
 
 
-@pytest.mark.parametrize("code", PICTURES)
+@pytest.mark.parametrize(("code", "draw"), PICTURES)
 @pytest.mark.parametrize(
     "details", [{}, {"rows": {}}, {"rows": {"a": {}}}, {"rows": None}, {"arms": {"true order": None}}]
 )
-def test_without_its_details_a_picture_is_left_out(code, details):
-    assert PICTURES[code](Comparison({}), CheckFinding({"code": code, "details": details})) is None
+def test_without_its_details_a_picture_is_left_out(code, draw, details):
+    assert draw(Comparison({}), CheckFinding({"code": code, "details": details})) is None
 
 
 def test_pictures_need_no_options_on_record(undrawn):
@@ -237,12 +238,13 @@ def mangled(value, kept):
     """The same structure with one key's values, wherever it stands, replaced by what no picture expects."""
     if isinstance(value, dict):
         return {key: [None, "text"] if key == kept else mangled(part, kept) for key, part in value.items()}
-    return value
+    return [mangled(part, kept) for part in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("key", ["rows", "pairs", "control", "steps", "low", "spectrum_targets", "rank_predictions",
                                  "share_of_top_1_percent", "slots", "nearest", "edges", "share", "impostors",
-                                 "median_rank", "arms", "probe", "documents", "R@5", "contain", "k"])  # fmt: skip
+                                 "median_rank", "pareto", "losses", "arms", "probe", "documents", "R@5",
+                                 "contain", "k"])  # fmt: skip
 def test_any_part_of_a_picture_may_be_something_else(key, undrawn):
     findings = [finding | {"details": mangled(finding["details"], key)} for finding in SAMPLE["diagnosis"]]
     concerned = [new for new, old in zip(findings, SAMPLE["diagnosis"], strict=True) if new != old]
@@ -252,14 +254,14 @@ def test_any_part_of_a_picture_may_be_something_else(key, undrawn):
 
 def test_offsets_leave_out_a_row_that_always_copies(undrawn):
     finding = next(f for f in read_findings(SAMPLE["diagnosis"]) if f.code == "SG209")
-    figure = PICTURES["SG209"](Comparison(SAMPLE), finding)
+    figure = offsets_figure(Comparison(SAMPLE), finding)
     assert "Not drawn, always at one place: `copy-last`." in figure.caption
     assert "29.0 %" in figure.alternative
 
 
 def test_gap_to_the_ceiling_is_the_difference_of_two_measured_numbers(undrawn):
     finding = CheckFinding({"details": {"rows": {"a": {"k": [5, 50], "contain": [0.4, 0.75]}}}})
-    assert "at most 35.0 points over R@5" in PICTURES["SG216"](Comparison({}), finding).caption
+    assert "at most 35.0 points over R@5" in ceiling_figure(Comparison({}), finding).caption
 
 
 def test_markdown_of_the_checks_is_whole(shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from segue.release.report.check_findings import CheckFinding
 from segue.release.report.document import Figure, Gallery
@@ -14,23 +14,24 @@ from segue.release.report.plots_of_answers import (
     spectrum_figure,
     truth_figure,
 )
-from segue.release.report.plots_of_training import data_figure, gradients_figure, order_figure
+from segue.release.report.plots_of_training import data_figure, gradients_figure, order_figure, weights_figure
 
-PICTURES: Mapping[str, Callable[[Comparison, CheckFinding], Figure | None]] = {
-    "SG204": gradients_figure,
-    "SG206": spectrum_figure,
-    "SG208": hubs_figure,
-    "SG209": offsets_figure,
-    "SG210": truth_figure,
-    "SG213": order_figure,
-    "SG215": data_figure,
-    "SG216": ceiling_figure,
-}
+PICTURES: tuple[tuple[str, Callable[[Comparison, CheckFinding], Figure | None]], ...] = (
+    ("SG204", gradients_figure),
+    ("SG204", weights_figure),
+    ("SG206", spectrum_figure),
+    ("SG208", hubs_figure),
+    ("SG209", offsets_figure),
+    ("SG210", truth_figure),
+    ("SG213", order_figure),
+    ("SG215", data_figure),
+    ("SG216", ceiling_figure),
+)
 
 
 def diagnosis_gallery(comparison: Comparison, findings: Sequence[CheckFinding]) -> Gallery | None:
     """Draw what the findings' details hold; None where there is nothing to draw."""
     known = {finding.code: finding for finding in findings}
-    drawn = [draw(comparison, known[code]) for code, draw in PICTURES.items() if code in known]
+    drawn = [draw(comparison, known[code]) for code, draw in PICTURES if code in known]
     figures = tuple(figure for figure in drawn if figure is not None)
     return Gallery(figures) if figures else None

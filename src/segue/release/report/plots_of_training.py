@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 
 from segue.release.report.check_findings import CheckFinding
 from segue.release.report.document import Figure
-from segue.release.report.facts import Comparison, interval, mapping, number
-from segue.release.report.inline import plain
+from segue.release.report.facts import Comparison, interval, mapping, number, sequence
+from segue.release.report.inline import code, plain
+from segue.release.report.plots import shortened
 from segue.release.report.small_plots import (
     DASHED,
     Words,
@@ -106,6 +107,46 @@ def _banded(axes: Axes, line: Sequence[tuple[float, ...]], shade: str, *, dashed
     axes.plot(xs, ys, color=shade, linewidth=1.4 if dashed else 2.2, linestyle=DASHED if dashed else "-",
               marker="" if dashed else "o", markersize=4)  # fmt: skip
     axes.vlines(xs, lows, highs, color=shade, linewidth=1.0 if dashed else 1.4)
+
+
+def weights_figure(comparison: Comparison, finding: CheckFinding) -> Figure | None:
+    """R@5 of a mixed loss against the share of one of its terms."""
+    record = [mapping(entry) for entry in sequence(finding.details.get("pareto"))]
+    scores = {number(entry.get("weight")): interval({**entry, "value": entry.get("R@5")}) for entry in record}
+    line = [(weight, score) for weight, score in scores.items() if weight is not None and score is not None]
+    if len(line) < 2:
+        return None
+    term = _varied(list(mapping(record[0].get("losses"))))
+    best, highest = max(line, key=lambda point: point[1].value)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        axes, shade = panels[0], colour("loss")
+        axes.plot(*zip(*[(100 * weight, 100 * score.value) for weight, score in line], strict=True), color=shade)
+        for weight, score in line:
+            _upright(axes, score, 100 * weight, shade)
+        axes.set(xlabel=f"share of {shortened(term)} in the loss, %", ylabel="validation R@5, %")
+
+    row = str(finding.details.get("pareto_row") or "the loss")
+    title = f"{name_of(row)}: R@5 is highest ({PERCENT.number(highest.value)} %) with {100 * best:.0f} % {term}"
+    caption = (
+        f"R@5 on validation with its 95 % interval when {code(row)} is trained with another share of {code(term)}: "
+        "terms that hurt each other leave a mixture below its ends."
+    )
+    return small_figure(Words("weights", title, caption), draw, height=3.2)
+
+
+def _varied(terms: Sequence[Any]) -> str:
+    """Name the term whose share is varied: the first that is no InfoNCE, else the last."""
+    names = [str(term) for term in terms]
+    return next((name for name in names if not name.lower().startswith("infonce")), (names or ["one term"])[-1])
+
+
+def _upright(axes: Axes, score: Interval, place: float, shade: str) -> None:
+    if score.low is not None and score.high is not None:
+        axes.vlines(place, 100 * score.low, 100 * score.high, color=shade, linewidth=1.4)
+    axes.plot(place, 100 * score.value, "o", color=shade, markersize=6)
+    axes.annotate(PERCENT.number(score.value), (place, 100 * score.value), xytext=(5, 4), textcoords="offset points",
+                  fontsize=10, color=colour("ink"))  # fmt: skip
 
 
 def order_figure(comparison: Comparison, finding: CheckFinding) -> Figure | None:
