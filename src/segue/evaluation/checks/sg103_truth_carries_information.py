@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from segue.data.windows import excluded_rows
 from segue.evaluation.checks.case import Case, Row
-from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.checks.interface import Check, Verdict, not_applicable
 from segue.evaluation.experiment import Fold
 from segue.evaluation.resampling import group_sums
 from segue.retrieval.retrievers.ridge import Ridge
@@ -26,15 +26,19 @@ FEW_GROUPS, HOPEFUL = 30, 0.05
 PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
 CUTOFF = 5
+MEASURES = ("last passage", "linear map")
+"""What the truth is compared with; the second only where there are training windows."""
 MOST_SHUFFLED = 250
 """Windows that a row is asked about with a shuffled truth; every trained row is asked."""
 
 
 def examine(case: Case) -> Verdict:
     """Compare matched with random pairs, and ask rows for a shuffled truth."""
+    if not all(len(fold.test) for fold in case.folds):
+        return not_applicable("a fold has no test window")
     pairs = [_pairs(case, fold) for fold in case.folds]
     groups = np.concatenate([part["groups"] for part in pairs])
-    measures = {name: _sign_test(pairs, groups, name) for name in ("last passage", "linear map")}
+    measures = {name: _sign_test(pairs, groups, name) for name in MEASURES if name in pairs[0]}
     best = min(measures, key=lambda name: measures[name]["p"])
     shuffled = {row.name: _shuffled(case, row) for row in _asked(case)}
     num_groups = len(np.unique(groups))
@@ -71,11 +75,11 @@ def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
     contexts = case.gather(case.bank, windows, exclude="none", texts=False)
     truth = case.truth(case.bank, windows)
     other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
-    linear = _linear_map(case, fold)
     guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
-        "last passage": lambda asked: asked.vectors[:, -1],
-        "linear map": linear,
+        "last passage": lambda asked: asked.vectors[:, -1]
     }
+    if all(len(part.train) for part in case.folds):
+        guesses["linear map"] = _linear_map(case, fold)
     found: dict[str, Any] = {
         "groups": case.groups_of(windows) if case.asked_documents is None else _asked_groups(case, fold)
     }
