@@ -100,3 +100,11 @@ def test_half_precision_vectors_still_equal_their_rows():
 def test_no_window_at_all_passes():
     bank = worlds.make_bank(np.eye(3)[:2], [2])
     assert CHECK.examine(small_case(bank)).outcome == "passed"
+
+
+def test_vectors_that_are_not_finite_are_not_their_rows():
+    from segue.evaluation.checks.sg102_windows_match_the_bank import _apart
+
+    rows = np.array([[1.0, 0.0], [0.0, 1.0], [np.inf, 0.0]], dtype=np.float32)
+    vectors = np.array([[1.0, 0.0], [np.nan, 1.0], [np.inf, 0.0]], dtype=np.float32)
+    assert _apart(vectors, rows).tolist() == [False, True, True]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from segue.evaluation.checks.case import Case
 from segue.evaluation.checks.interface import Check, Verdict
@@ -49,8 +49,8 @@ def _problems(case: Case, windows: Windows) -> dict[str, Bool[np.ndarray, "windo
     known = contexts.rows >= 0
     rows = np.where(known, contexts.rows, 0)
     expected = case.bank.gather(rows.ravel()).reshape(*rows.shape, -1)
-    apart = np.linalg.norm(contexts.vectors - expected, axis=2) > SAME
-    truth = np.linalg.norm(case.truth(case.bank, windows) - case.bank.gather(windows.target), axis=1) > SAME
+    apart = _apart(contexts.vectors, expected)
+    truth = _apart(case.truth(case.bank, windows), case.bank.gather(windows.target))
     return {
         "context passages that the bank does not hold": (contexts.mask & ~known).any(axis=1),
         "context vectors unlike their rows": (known & apart).any(axis=1),
@@ -59,6 +59,14 @@ def _problems(case: Case, windows: Windows) -> dict[str, Bool[np.ndarray, "windo
         "rows out of order": _out_of_order(case, windows),
         "a passage of another document": _elsewhere(case, windows),
     }
+
+
+def _apart(
+    vectors: Float[np.ndarray, "*shape dim"], rows: Float[np.ndarray, "*shape dim"]
+) -> Bool[np.ndarray, "*shape"]:
+    """Tell which vectors are not within ``SAME`` of their rows; what is not finite is not."""
+    with np.errstate(invalid="ignore"):
+        return ~(np.linalg.norm(vectors - rows, axis=-1) <= SAME)
 
 
 def _out_of_order(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:

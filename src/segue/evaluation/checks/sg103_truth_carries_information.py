@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
 from segue.data.windows import excluded_rows
+from segue.errors import InputError, explain
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
 from segue.evaluation.experiment import Fold
@@ -70,10 +71,16 @@ def _say_shuffled(shuffled: dict[str, dict[str, float]], high: list[str]) -> str
 
 
 def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
-    """Return cosines of matched and of random pairs on some test windows, by measure."""
+    """Return cosines of matched and of random pairs on some test windows, by measure.
+
+    Raises:
+        InputError: a vector is not finite.
+    """
     windows = case.sample(fold)
     contexts = case.gather(case.bank, windows, exclude="none", texts=False)
     truth = case.truth(case.bank, windows)
+    if not (np.isfinite(contexts.vectors).all() and np.isfinite(truth).all()):
+        raise InputError(explain("some vectors of the windows are not finite", mend="see SG106"))
     other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
     guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
         "last passage": lambda asked: asked.vectors[:, -1]

@@ -29,9 +29,10 @@ from segue.evaluation.checks.interface import Check, Verdict, not_applicable
 from segue.evaluation.checks.row_by_row import each_row
 from segue.types import Rankings, Windows
 
-DOCUMENTS, MOST, TIED, COPIES, PLACES = 24, 64, 32, 2, 20
-"""Documents that are copied, windows in them that are asked again, those of them that get ties, the ties of each, and
-the places that are compared."""
+DOCUMENTS, HOSTS, MOST = 24, 12, 64
+"""Documents that are asked about, others copied beside them to hold ties, and windows that are asked again."""
+TIED, COPIES, PLACES = 32, 2, 20
+"""Windows that get ties, the ties of each, and the places of a ranking that are compared."""
 CLOSE = 1e-5
 """Scores nearer than this may change places."""
 
@@ -110,7 +111,8 @@ def _spread(numbers: Int[np.ndarray, "any"], most: int) -> Int[np.ndarray, "chos
 
 def _trial(case: Case, windows: Windows) -> Trial:
     generator = case.generator("SG109")
-    copy = copy_documents(case.bank, documents_of(case.bank, windows))
+    hosts = _spread(np.arange(len(case.bank.first_row)), HOSTS)
+    copy = copy_documents(case.bank, np.union1d(documents_of(case.bank, windows), hosts))
     inside = windows_in(copy, windows)
     ties = _choose_ties(copy, inside, generator)
     planted = ties >= 0
@@ -203,11 +205,11 @@ CHECK = Check(
     code="SG109",
     title="Ranking ignores ids",
     question="Does the ranking depend on ids, row numbers or positions?",
-    detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied, exact "
-    f"copies of {TIED} targets' vectors are planted in other rows, and the copy is put into random order, every "
-    "passage a document of its own, with a meaningless name and position 0. Exact ranks of the targets must be the "
-    f"same, and so must the first {PLACES} places of each ranking wherever scores differ by more than {CLOSE:g}. "
-    "Excluded passages leave in both orders.",
+    detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied with "
+    f"{HOSTS} others, exact copies of {TIED} targets' vectors are planted in other rows, and the copy is put into random "
+    "order, every passage a document of its own, with a meaningless name and position 0. Exact ranks of the targets "
+    f"must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more than "
+    f"{CLOSE:g}. Excluded passages leave in both orders.",
     why="The next passage stands in the next row. A feature that sees row numbers, positions or document ids finds it "
     "without reading a word (“last position + 1” scores 100 %), and a tie broken by row number flatters or "
     "punishes a model for the order in which its bank was filled.",

@@ -58,9 +58,9 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
     except SettingsError:
         raise  # its architecture is not installed: nothing can be said
     except InputError as error:
-        return {"largest": None, "share": None, "problem": str(error)}
+        return {"largest": None, "share": None, "problem": _of_row(str(error), row)}
     windows = case.sample(case.fold_of(row), most=MOST)
-    windows = windows.take((windows.context >= 0).any(axis=1))  # stored questions name no rows to read
+    windows = windows.take(np.asarray((windows.context >= 0).any(axis=1)))  # stored questions name no rows to read
     stored = _stored(case, row, windows)
     if stored is None or len(windows) == 0:
         return {"largest": None, "share": None, "problem": None}
@@ -73,6 +73,11 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
         "share": share,
         "problem": _said(share, now, stored) if share > MOST_OTHERS else None,
     }
+
+
+def _of_row(message: str, row: Row) -> str:
+    """Return an error's message with the row's name in place of its folder."""
+    return message.removeprefix("SG112: ").replace(str(cast(Trained, row.trained).folder), row.name)
 
 
 def _said(share: float, now: Float[np.ndarray, "window"], stored: Float[np.ndarray, "window"]) -> str:

@@ -76,6 +76,8 @@ def examine(case: Case) -> Verdict:
     rows = _rows(case)
     if not rows:
         return not_applicable("no trained row's loss has two terms")
+    if len(answerable_validation(case, rows[0])) == 0:
+        return not_applicable("no validation window has its target among the candidates")
     batches = {row.name: _batches(case, row) for row in rows}
     if min(len(found) for found in batches.values()) < FEWEST_BATCHES:
         return Verdict("tip", f"Too few validation windows to tell: fewer than {FEWEST_BATCHES} batches of "
