@@ -25,7 +25,7 @@ from resumable import Units, open_case, parser_of, write_summary
 from segue.evaluation.checks import Case
 from segue.evaluation.checks.front import SHARES, with_share
 from segue.evaluation.checks.sg204_loss_terms_agree import moments
-from segue.evaluation.checks.short_runs import hits_of_run, t_interval
+from segue.evaluation.checks.short_runs import bounded, hits_of_run, t_interval
 from segue.evaluation.intervals import bootstrap, paired
 from segue.learning import short_run
 from segue.learning.gradients import held_out_batches, measure, term_values
@@ -139,8 +139,8 @@ def gradients_table(units: Units) -> list[dict[str, Any]]:
     return table
 
 
-def ends(values: list[float]) -> dict[str, float | None]:
-    interval = t_interval(values)
+def ends(values: list[float], *, cosines: bool = True) -> dict[str, float | None]:
+    interval = bounded(t_interval(values)) if cosines else t_interval(values)
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
@@ -157,7 +157,9 @@ def front_table(case: Case, asked: argparse.Namespace, units: Units) -> list[dic
         without = np.mean([record["hits"] for record in points[model, loss, SHARES[0]]], axis=0)
         found = bootstrap({"R@5": hits}, groups)["R@5"]
         against = paired(hits, without, groups).difference
-        losses = {name: ends([record["losses"][name] for record in records]) for name in records[0]["losses"]}
+        losses = {
+            name: ends([record["losses"][name] for record in records], cosines=False) for name in records[0]["losses"]
+        }
         table.append({"model": model, "loss": loss, "share of AR": share, "losses": losses,
                       "R@5": {"value": found.value, "low": found.low, "high": found.high},
                       "against share 0": {"value": against.value, "low": against.low, "high": against.high},

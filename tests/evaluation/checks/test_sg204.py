@@ -5,6 +5,7 @@ import pytest
 from check_cases import small_case, trained_row, with_rows
 from worlds import drift_world
 
+from segue.data.pool import Pool
 from segue.evaluation.checks import Effort
 from segue.evaluation.checks.front import own_share, with_share
 from segue.evaluation.checks.sg204_loss_terms_agree import CHECK, _costs, moments
@@ -47,6 +48,14 @@ def test_a_term_that_cannot_act_is_an_issue_of_the_subject_and_a_tip_elsewhere(t
 
 def test_one_term_has_nothing_to_pull_against(tmp_path):
     assert examined(tmp_path, ("infonce", 1.0)).outcome == "not-applicable"
+
+
+def test_validation_documents_that_are_not_searched_are_not_applicable(tmp_path):
+    bank = drift_world(documents=24, length=10)
+    case = small_case(bank, effort=EFFORT)
+    row = trained_row(tmp_path, bank, loss=LOSSES["infonce-projected"])
+    pool = Pool(bank, case.folds[0].split.test)
+    assert CHECK.examine(with_rows(case, row, pool=pool)).outcome == "not-applicable"
 
 
 def test_too_few_validation_windows_are_a_tip(tmp_path):
