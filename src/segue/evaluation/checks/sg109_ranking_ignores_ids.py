@@ -206,10 +206,10 @@ CHECK = Check(
     title="Ranking ignores ids",
     question="Does the ranking depend on ids, row numbers or positions?",
     detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied with "
-    f"{HOSTS} others, exact copies of {TIED} targets' vectors are planted in other rows, and the copy is put into random "
-    "order, every passage a document of its own, with a meaningless name and position 0. Exact ranks of the targets "
-    f"must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more than "
-    f"{CLOSE:g}. Excluded passages leave in both orders.",
+    f"{HOSTS} others, exact copies of {TIED} targets' vectors are planted in other rows, and the copy is put into "
+    "random order, every passage a document of its own, with a meaningless name and position 0. Exact ranks of the "
+    f"targets must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more "
+    f"than {CLOSE:g}. Excluded passages leave in both orders.",
     why="The next passage stands in the next row. A feature that sees row numbers, positions or document ids finds it "
     "without reading a word (“last position + 1” scores 100 %), and a tie broken by row number flatters or "
     "punishes a model for the order in which its bank was filled.",
