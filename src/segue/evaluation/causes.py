@@ -68,7 +68,7 @@ INTEGRITY: tuple[Rule, ...] = (
     Rule("spaces-differ", "encoder, bank, checkpoint and index do not live in one space", ("SG106",),
          "build the bank and the index again with the encoder that the checkpoint names"),
     Rule("query-is-the-truth", "the query is the answer, not a prediction", ("SG111",),
-         "query with the predictor's output; declare an oracle as a control", unless=("SG102",)),
+         "query with the predictor's output; declare an oracle as a control"),
     Rule("future-leaks", "passages that come later reach the prediction", ("SG107",),
          "read context passages only; fit statistics on training documents", unless=("SG111",)),
     Rule("metadata-oracle", "the ranking reads ids, row numbers or positions", ("SG109",),

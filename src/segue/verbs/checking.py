@@ -37,7 +37,7 @@ def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> dict[str, A
         audit = run_checks(AUDIT, case, mute=refusal.mute, progress=progress)
     with stages("Diagnosing") as progress:
         diagnosis = run_checks(DIAGNOSIS, case, fast=True, mute=refusal.mute, progress=progress)
-    return findings_record(audit, diagnosis, refusal)
+    return findings_record(audit, diagnosis, refusal) | {"subject": case.subject}
 
 
 def findings_record(audit: Sequence[Finding], diagnosis: Sequence[Finding], refusal: Refusal) -> dict[str, Any]:

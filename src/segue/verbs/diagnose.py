@@ -82,7 +82,7 @@ def diagnose(
     audit = _recorded_audit(run) or _audit(case, mute, stages)
     with stages("Diagnosing") as progress:
         findings = run_checks(DIAGNOSIS, case, fast=fast, mute=mute, progress=progress)
-    _record(run, audit, findings, mute)
+    _record(run, audit, findings, mute=mute, subject=case.subject)
     return Diagnosis(str(run), case.subject, tuple(audit), tuple(findings), tuple(root_causes([*audit, *findings])))
 
 
@@ -96,13 +96,15 @@ def _audit(case: Case, mute: Collection[str], stages: Stages) -> list[Finding]:
         return run_checks(AUDIT, case, mute=mute, progress=progress)
 
 
-def _record(run: Path, audit: list[Finding], findings: list[Finding], mute: Collection[str]) -> None:
+def _record(
+    run: Path, audit: list[Finding], findings: list[Finding], *, mute: Collection[str], subject: str | None
+) -> None:
     """Put the findings into the run's comparison, if it has one, and write its report again."""
     path = run / "triage.json"
     if not path.exists():
         return
     record = read_json(path)
     refusal = Refusal(tuple({*mute, *(record.get("muted") or [])}), unsafe=bool(record.get("unsafe")))
-    new = findings_record(audit, findings, refusal)
+    new = findings_record(audit, findings, refusal) | {"subject": subject}
     write_json(path, record | new)
     write_report(run)

@@ -24,6 +24,7 @@ def public_json(triage: Mapping[str, Any]) -> dict[str, Any]:
         "windows": _whole(comparison, "windows"),
         "documents": _whole(comparison, "documents"),
         "blocked": comparison.blocked,
+        "unsafe": comparison.unsafe,
         "winner": None if winner is None else winner.name,
         "run": triage.get("run"),
         "gates": [_gate(mapping(gate), comparison.refused) for gate in sequence(triage.get("gates"))],

@@ -80,7 +80,9 @@ def shade_of(comparison: Comparison, name: str) -> str:
 
 
 def lead(comparison: Comparison, names: Sequence[str]) -> str:
-    """The row that a picture is about: the leader, or of these rows the one that did best on validation."""
+    """The row that a picture is about: the diagnosed one, the leader, or the best of these rows on validation."""
+    if comparison.data.get("subject") in names:
+        return str(comparison.data["subject"])
     if comparison.leader is not None and comparison.leader.name in names:
         return comparison.leader.name
     rows = [row for name in names if (row := comparison.row(name)) is not None and row.intent == "candidate"]
