@@ -30,7 +30,7 @@ def test_shares_and_percentiles_by_hand():
     stages = verdict.details["rows"]["model"]
     assert stages["predict"] == {"p50_ms": 3.0, "p95_ms": 3.0, "share": 0.75}
     assert verdict.outcome == "passed"
-    assert verdict.statement.startswith("Predict is most of the time: predict 75%")
+    assert verdict.statement.startswith("Predict is most of the time: predict 75 %")
     assert "No gate" in verdict.statement
 
 

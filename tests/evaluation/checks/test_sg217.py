@@ -2,6 +2,7 @@
 
 import math
 
+import bm25s
 import numpy as np
 import pytest
 from check_cases import row, small_case, vectors_row, with_rows
@@ -100,3 +101,16 @@ def test_words_counted_over_all_documents_are_the_plain_ones():
     plain = Bm25(bank, Pool(bank), "context")
     contexts = gather_contexts(bank, small_case(bank).folds[0].test, texts=True)
     assert np.array_equal(plain.values(contexts), plain.counting(np.arange(6)).values(contexts))
+
+
+def test_the_plain_weights_are_those_of_bm25s():
+    bank = words_world(documents=6)
+    corpus = bm25s.tokenize(bank.passage_texts, stopwords="english", show_progress=False)
+    theirs = bm25s.BM25(method="lucene", k1=1.5, b=0.75, dtype="float64")
+    theirs.index(corpus, show_progress=False)
+    windows = small_case(bank).folds[0].test.take(slice(0, 5))
+    values = Bm25(bank, Pool(bank)).values(gather_contexts(bank, windows, texts=True))
+    queries = bm25s.tokenize(bank.texts(windows.context[:, -1]), stopwords="english", return_ids=False,
+                             show_progress=False)  # fmt: skip
+    for ours, words in zip(values, queries, strict=True):
+        assert np.allclose(ours, theirs.get_scores(words))

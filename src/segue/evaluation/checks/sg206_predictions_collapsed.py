@@ -74,7 +74,8 @@ def _measure(case: Case, row: Row) -> dict[str, Any] | None:
     targets = case.truth(case.bank, windows)
     others = case.bank.gather(_other_rows(case, windows))
     of_predictions, of_targets = singular_values(predictions), singular_values(targets)
-    ratios = _over_halves(predictions, targets, case.groups_of(windows), case.generator("SG206 halves"))
+    groups, judged = case.groups_of(windows), row.name == case.subject
+    ratios = _over_halves(predictions, targets, groups, case.generator("SG206 halves")) if judged else []
     spread, own = targets.std(axis=0), predictions.std(axis=0)
     relative = own / np.maximum(spread, 1e-12)
     return {

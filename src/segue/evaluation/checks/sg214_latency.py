@@ -100,8 +100,8 @@ def _statement(name: str, rows: dict[str, dict[str, dict[str, float]]]) -> str:
     most = dominant(stages)
     if most == "nothing":
         return "No stage was timed."
-    figures = ", ".join(f"{stage} {found['share']:.0%} (P50 {found['p50_ms']:.2f} ms, P95 {found['p95_ms']:.2f} ms)"
-                        for stage, found in stages.items() if stage in PARTS)  # fmt: skip
+    figures = ", ".join(f"{stage} {100 * found['share']:.0f} % (P50 {found['p50_ms']:.2f} ms, P95 "
+                        f"{found['p95_ms']:.2f} ms)" for stage, found in stages.items() if stage in PARTS)  # fmt: skip
     verb = "is most of" if stages[most]["share"] >= DOMINANT else "is the largest part of"
     other = rows.get("copy-last", {}).get("total")
     beside = f"; copy-last answers in {other['p95_ms']:.2f} ms (P95)" if other and name != "copy-last" else ""
