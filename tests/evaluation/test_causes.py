@@ -53,3 +53,13 @@ def test_the_more_fundamental_cause_comes_first_and_its_consequences_are_left_ou
 def test_tips_are_evidence_only_beside_an_issue():
     (cause,) = root_causes([finding("SG204"), finding("SG203", "tip")])
     assert cause.evidence == ("SG204", "SG203")
+
+
+def test_a_suspicion_needs_confirmation():
+    assert names(finding("SG213", "tip")) == []
+    assert names(finding("SG213", "tip"), finding("SG201")) == ["no-order-to-learn"]
+
+
+def test_a_weak_model_is_the_last_resort():
+    assert names(finding("SG201")) == ["weak-model"]
+    assert names(finding("SG201"), finding("SG211")) == ["cosine-misleads"]

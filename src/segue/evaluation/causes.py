@@ -43,6 +43,9 @@ class Rule:
         issues: one of these checks must have raised an issue; all that did are evidence.
         tips: these count as evidence where they raised a tip beside an issue.
         unless: the rule is silent when one of these raised an issue, which explains the same more simply.
+        suspects: where none of ``issues`` did, a tip of one of these is enough, provided that
+        confirmed_by: one of these raised an issue.
+        last_resort: silent where any other cause was found.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Rule:
     options: tuple[str, ...] = ()
     tips: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    confirmed_by: tuple[str, ...] = ()
+    last_resort: bool = False
 
 
 RAW = ("option-1-raw", "option-3-pure")
@@ -79,10 +85,10 @@ INTEGRITY: tuple[Rule, ...] = (
          "serve that space, or train on the raw vectors", RAW),
     Rule("index-misses", "the approximate index does not find what is there", ("SG113",),
          "probe more, or search exactly", unless=("SG101", "SG106")),
-    Rule("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
-         "exclude the context and its duplicates, or declare the row context-left-in"),
     Rule("not-comparable", "the rows were not measured on the same questions and candidates", ("SG114",),
          "evaluate all rows again under one recipe"),
+    Rule("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
+         "exclude the context and its duplicates, or declare the row context-left-in"),
 )  # fmt: skip
 """Causes that block; the most fundamental first."""
 
@@ -90,7 +96,8 @@ DIAGNOSIS: tuple[Rule, ...] = (
     Rule("too-few-documents", "there are too few documents to tell", ("SG219",),
          "evaluate on more documents, or with folds, so that every document is a test document"),
     Rule("no-order-to-learn", "the order of the passages says nothing about what comes next", ("SG213",),
-         "use a retriever of similar passages; no predictor of the next one can beat it"),
+         "use a retriever of similar passages; no predictor of the next one can beat it",
+         suspects=("SG213",), confirmed_by=("SG201",)),
     Rule("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),
          "train with a contrastive loss on the raw vectors", RAW, tips=("SG207", "SG208")),
     Rule("temperature", "the temperature leaves the loss nothing to learn from", ("SG212",),
@@ -116,11 +123,11 @@ DIAGNOSIS: tuple[Rule, ...] = (
          "fit them on training documents, or declare them"),
     Rule("slow-stage", "one stage takes the latency", ("SG214",),
          "make that stage cheaper: a smaller model, an approximate index"),
-    Rule("fresh-pool", "the win does not survive among unseen documents alone", ("SG218",),
-         "report the fresh pool; train without pushing training passages down", unless=("SG202",)),
+    Rule("fresh-pool", "the win is not the model's own: it is lost on equal terms", ("SG218",),
+         "report the fresh pool, and the same reranker on copy-last, beside it", unless=("SG202",)),
     Rule("weak-model", "nothing is broken, and the model does not beat what needs no training", ("SG201",),
          "start from the anchor, or serve the baseline", ARCHITECTURES,
-         unless=("SG202", "SG203", "SG204", "SG205", "SG206", "SG208", "SG209", "SG212", "SG213", "SG215", "SG219")),
+         last_resort=True),
 )  # fmt: skip
 """Causes that explain; the most fundamental first."""
 
@@ -129,17 +136,27 @@ def root_causes(findings: Sequence[Finding]) -> list[Cause]:
     """Return the causes that the findings are evidence for; an empty list says that no cause was found."""
     by_code = {finding.code: finding for finding in findings}
     broken = any(finding.blocks for finding in findings)
-    rules = INTEGRITY if broken else DIAGNOSIS
-    return [cause for rule in rules if (cause := _cause(rule, by_code)) is not None]
+    causes: list[Cause] = []
+    for rule in INTEGRITY if broken else DIAGNOSIS:
+        cause = None if rule.last_resort and causes else _cause(rule, by_code)
+        causes += [] if cause is None else [cause]
+    return causes
 
 
 def _cause(rule: Rule, findings: Mapping[str, Finding]) -> Cause | None:
-    issues = [code for code in rule.issues if _says(findings, code, "issue")]
-    if not issues or any(_says(findings, code, "issue") for code in rule.unless):
+    found = [code for code in rule.issues if _says(findings, code, "issue")] or _suspected(rule, findings)
+    if not found or any(_says(findings, code, "issue") for code in rule.unless):
         return None
-    evidence = (*issues, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
+    evidence = (*found, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
     statement = " ".join(findings[code].statement for code in evidence)
     return Cause(rule.name, rule.title, statement, evidence, rule.options, rule.mend)
+
+
+def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:
+    """Return the tips that a confirmed suspicion rests on, and what confirms it."""
+    tips = [code for code in rule.suspects if _says(findings, code, "tip")]
+    confirmed = [code for code in rule.confirmed_by if _says(findings, code, "issue")]
+    return [*tips, *confirmed] if tips and confirmed else []
 
 
 def _says(findings: Mapping[str, Finding], code: str, *outcomes: str) -> bool:
