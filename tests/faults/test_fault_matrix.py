@@ -10,7 +10,7 @@ from fault import Fault, changed
 from healthy import Healthy, run_healthy
 
 from segue.evaluation.checks import AUDIT, CHECKS
-from segue.evaluation.checks.run import run_checks
+from segue.evaluation.checks.run import BROKE, run_checks
 
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("faults_*.py"))
 FAULTS: list[Fault] = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]
@@ -38,6 +38,7 @@ QUIET = ("passed", "not-applicable")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_raises_its_own_checks_and_no_other(fault, healthy, of_healthy, tmp_path):
     findings = run_checks(CHECKS, fault.inject(healthy, tmp_path / "broken"))
+    assert [finding.statement for finding in findings if finding.statement.startswith(BROKE)] == []
     assert changed(findings, of_healthy) == dict(fault.raises), [
         (finding.code, finding.statement) for finding in findings if finding.outcome not in QUIET
     ]

@@ -8,6 +8,8 @@ import worlds
 from check_cases import small_case, vectors_row
 
 from segue.data.pool import Pool
+from segue.errors import InputError
+from segue.evaluation.checks import Row
 from segue.evaluation.checks.sg101_targets_in_the_index import CHECK
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.baselines import copy_last
@@ -55,3 +57,13 @@ def test_a_duplicate_of_the_target_is_as_good_as_the_target():
 def test_one_document_and_no_window_at_all_do_not_crash(length):
     bank = worlds.make_bank(np.eye(4)[:length], [length])
     assert CHECK.examine(small_case(bank)).outcome == "passed"
+
+
+def test_a_row_that_cannot_be_asked_hides_no_missing_target():
+    def broken():
+        raise InputError("no such encoder")
+
+    case = dataclasses.replace(small_case(BANK), rows=(Row("encoder-context", "candidate", 0, "baseline", broken),))
+    with pytest.raises(InputError, match="no such encoder"):
+        CHECK.examine(case)
+    assert CHECK.examine(dataclasses.replace(case, pool=Pool(BANK, np.arange(5)))).outcome == "issue"

@@ -9,10 +9,10 @@ from check_cases import row, small_case, toy_checkpoint
 from story import StoryEncoder, story_world
 from worlds import noise_world
 
-from segue.data.encoders.space import declared_space
+from segue.data.encoders.space import declared_space, require_same
 from segue.data.pool import Pool
 from segue.errors import InputError
-from segue.evaluation.checks import Case
+from segue.evaluation.checks import Case, Row
 from segue.evaluation.checks.run import run_checks
 from segue.evaluation.checks.sg106_one_space import CHECK
 from segue.retrieval.index.exact import ExactIndex
@@ -162,3 +162,16 @@ def test_one_passage_has_no_random_pair():
     verdict = CHECK.examine(dataclasses.replace(case, bank=dataclasses.replace(bank, alive=alive)))
     assert verdict.outcome == "passed"
     assert verdict.details["encoded_again"]["random"] is None
+
+
+def test_an_encoder_that_is_refused_for_its_space_is_an_issue_though_a_row_needs_it():
+    def refused():
+        require_same(case.bank.space, StoryEncoder(by_length=True).space, "the bank and the recipe's encoder")
+
+    case = story_case()
+    needing = Row("encoder-context", "candidate", 0, "baseline", refused)
+    found = run_checks([CHECK], dataclasses.replace(case, encoder=refused, rows=(needing,)))
+    assert [finding.outcome for finding in found] == ["issue"]
+    assert "do not live in one embedding space" in found[0].statement
+    found = run_checks([CHECK], dataclasses.replace(case, rows=(needing,)))
+    assert [finding.outcome for finding in found] == ["skipped"], "a row that could not be asked vouches for nothing"

@@ -22,6 +22,9 @@ MISSING: dict[Part, str] = {
 }
 
 
+BROKE = "the check itself broke"
+
+
 def run_checks(
     checks: Sequence[Check],
     case: Case,
@@ -84,10 +87,17 @@ def _find(check: Check, case: Case, *, fast: bool, muted: bool) -> Finding:
         verdict = check.examine(case)
     except StorageError:
         raise
-    except SegueError as error:
-        verdict = Verdict("not-applicable", f"could not be examined: {error}")
+    except Exception as error:  # a broken check must not take the whole comparison with it
+        verdict = Verdict("not-applicable", _why_not(error))
         return _finding(check, "skipped", verdict, perf_counter() - began)
     return _finding(check, verdict.outcome, verdict, perf_counter() - began)
+
+
+def _why_not(error: Exception) -> str:
+    """Say why a check could not be carried out; what was not raised on purpose is a fault of the check itself."""
+    if isinstance(error, SegueError):
+        return f"could not be examined: {error}"
+    return f"{BROKE}, please report it: {type(error).__name__}: {error}"
 
 
 def _has(case: Case, part: Part) -> bool:

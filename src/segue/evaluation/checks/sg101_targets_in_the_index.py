@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.checks.row_by_row import each_row
 from segue.retrieval.index import Index
 from segue.types import Windows
 
@@ -20,11 +23,14 @@ def examine(case: Case) -> Verdict:
         asked += len(fold.test)
         absent += _absent(case, fold.test)
         unknown += _of_unknown_documents(case, fold.number)
-    lost = {row.name: share for row in case.first_rows if (share := _lost_by_index(case, row)) > 0}
+    searched, error = each_row(case.first_rows, functools.partial(_lost_by_index, case))
+    lost = {name: share for name, share in searched.items() if share > 0}
     missing = max(absent, unknown) / max(1, asked)
     worst = max([missing, *lost.values()])
     details = {"asked": asked, "targets_absent": absent, "documents_absent": unknown, "lost_by_index": lost}
     if worst == 0:
+        if error is not None:
+            raise error
         return Verdict(
             "passed", f"All {asked:,} targets are among the {case.pool.size:,} candidates.", 0.0, 0.0, details
         )

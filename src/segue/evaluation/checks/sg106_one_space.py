@@ -6,6 +6,7 @@ and some texts encoded again and compared with their rows.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 
 from segue.data.encoders import Encoder
 from segue.data.encoders.space import COSINE_TOLERANCE, LENGTH_TOLERANCE, Space, difference
-from segue.errors import SegueError
+from segue.errors import SegueError, SpaceError
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict
+from segue.evaluation.checks.row_by_row import each_row
 
 ENCODED = 48
 """Texts that are encoded again."""
@@ -26,7 +28,8 @@ ROWS_AT_ONCE = 8192
 def examine(case: Case) -> Verdict:
     """Measure the bank's rows, and compare its space with every other that meets it."""
     lengths = _lengths(case)
-    problems = [*_of_lengths(lengths), *_of_checkpoints(case), *_of_indexes(case)]
+    of_indexes, error = _of_indexes(case)
+    problems = [*_of_lengths(lengths), *_of_checkpoints(case), *of_indexes]
     again = _encode_again(case, problems)
     problems += _of_encoder(again)
     details = {"rows": lengths, "encoded_again": again, "problems": problems}
@@ -34,6 +37,8 @@ def examine(case: Case) -> Verdict:
     if problems:
         decides = cosine if again.get("apart") else None
         return Verdict("issue", f"{'; '.join(problems)}.", decides, 1 - COSINE_TOLERANCE, details)
+    if error is not None:
+        raise error
     unstated = _unstated(case)
     said = f"All {lengths['rows']:,} rows have length 1 (within {LENGTH_TOLERANCE:g}); {_say_encoder(case, again)}"
     if unstated:
@@ -88,15 +93,20 @@ def _of_checkpoints(case: Case) -> list[str]:
     return [f"bank and checkpoint of {_names(names)} differ: {apart}" for apart, names in found.items()]
 
 
-def _of_indexes(case: Case) -> list[str]:
-    """Compare the space of the bank that each row searches, and what the bank states, with what it holds."""
+def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
+    """Compare the space of the bank that each row searches, and what the bank states, with what it holds.
+
+    Returns:
+        What differs, and the first error of a row that could not be asked.
+    """
     stated = case.bank.space.dimension
     own = [f"the bank states {stated} dimensions and holds {case.bank.dimension}"] * (stated != case.bank.dimension)
+    searched, error = each_row(case.first_rows if case.folds else (), functools.partial(_searched_elsewhere, case))
     found: dict[str, list[str]] = {}
-    for row in case.first_rows if case.folds else ():
-        if apart := _searched_elsewhere(case, row):
-            found.setdefault(apart, []).append(row.name)
-    return own + [f"bank and index of {_names(names)} differ: {apart}" for apart, names in found.items()]
+    for name, apart in searched.items():
+        if apart:
+            found.setdefault(apart, []).append(name)
+    return own + [f"bank and index of {_names(names)} differ: {apart}" for apart, names in found.items()], error
 
 
 def _searched_elsewhere(case: Case, row: Row) -> str | None:
@@ -110,6 +120,8 @@ def _searched_elsewhere(case: Case, row: Row) -> str | None:
 def _encode_again(case: Case, problems: list[str]) -> dict[str, Any]:
     """Load the encoder, compare fingerprints, and encode some texts again; empty where there is no encoder.
 
+    A run's encoder is compared with the bank where it is loaded already, and refused where the two differ.
+
     Raises:
         SegueError: the encoder cannot be loaded, and nothing else is known to be wrong.
     """
@@ -117,6 +129,8 @@ def _encode_again(case: Case, problems: list[str]) -> dict[str, Any]:
         return {}
     try:
         encoder = case.encoder()
+    except SpaceError as error:
+        return {"refused": str(error).removesuffix(".")}
     except SegueError:
         if problems:
             return {}
@@ -148,7 +162,7 @@ def _cosines(case: Case, encoder: Encoder) -> dict[str, Any]:
 
 def _of_encoder(again: dict[str, Any]) -> list[str]:
     """Say how the encoder differs from the bank."""
-    found = []
+    found = [again["refused"]] if "refused" in again else []
     if again.get("difference"):
         found.append(f"bank and encoder differ: {again['difference']}")
     if again.get("apart"):

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from segue.data.pool import Pool
 from segue.evaluation.checks.case import Case, Row
-from segue.evaluation.checks.copies import BankCopy, copy_documents, windows_in
+from segue.evaluation.checks.copies import BankCopy, copy_documents, documents_of, windows_in
 from segue.evaluation.checks.interface import Check, Verdict
 from segue.evaluation.checks.measured import percent
 from segue.evaluation.intervals import paired
@@ -88,8 +88,8 @@ def _depends_on_others(case: Case, row: Row) -> bool:
 
 def _two_banks(case: Case, row: Row) -> tuple[BankCopy, BankCopy, Windows]:
     """Copy the asked documents alone, and with others beside them."""
-    windows = case.sample(case.fold_of(row), most=PROBED)
-    asked = np.unique(case.documents(windows))
+    windows = case.answerable(case.sample(case.fold_of(row), most=PROBED))
+    asked = documents_of(case.bank, windows)
     others = np.setdiff1d(np.arange(len(case.bank.num_rows)), asked)
     drawn = case.generator("SG217 documents").permutation(others)
     kept = drawn[np.cumsum(case.bank.num_rows[drawn]) <= PROBED_PASSAGES]
