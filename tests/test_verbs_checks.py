@@ -134,3 +134,11 @@ def test_a_run_that_only_trained_can_be_audited(finished, tmp_path):
     by_code = {finding.code: finding for finding in found.findings}
     assert by_code["SG104"].outcome == "passed"
     assert np.isclose(by_code["SG104"].measured, 0.0)
+
+
+@pytest.mark.parametrize("verb", [segue.audit, segue.diagnose])
+def test_a_run_whose_bank_has_changed_since_is_refused_not_accused_of_a_leak(copy, verb):
+    split = read_json(copy / "split.json")
+    write_json(copy / "split.json", split | {"alive": "of another bank"})
+    with pytest.raises(InputError, match="the bank has changed since"):
+        verb(copy)

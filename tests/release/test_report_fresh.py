@@ -8,6 +8,8 @@ import pytest
 from segue.release.report import report_context, summary_lines
 from segue.release.report.inline import to_text
 from segue.release.report.render import render_markdown
+from segue.verbs.audit import audit
+from segue.verbs.diagnose import diagnose
 from segue.verbs.evaluate import evaluate
 from segue.verbs.triage import triage
 
@@ -106,3 +108,14 @@ def test_with_a_single_split_the_procedure_differs_from_others_as_the_winner_doe
             assert set(metrics) == {"R@5", "MRR"}
             assert set(metrics["R@5"]) == {"value", "low", "high", "p"}
             assert metrics["R@5"]["value"] == pytest.approx(value[record["winner"]] - value[reference])
+
+
+def test_a_run_on_fresh_documents_can_be_audited_and_diagnosed_again(asked):
+    first, second = asked
+    for found in (first, second):
+        before = {finding["code"]: finding["outcome"] for finding in found.record["audit"]}
+        assert {finding.code: finding.outcome for finding in audit(found.path).findings} == before
+        before = {finding["code"]: finding["outcome"] for finding in found.record["diagnosis"]}
+        again = diagnose(found.path, fast=True)
+        assert {finding.code: finding.outcome for finding in again.findings} == before
+        assert again.subject == found.record["subject"]

@@ -102,12 +102,7 @@ def lock_split(experiment: Experiment, path: Path) -> None:
     Raises:
         InputError: the run folder was begun with another split or on another bank.
     """
-    alive = hashlib.sha256(np.packbits(experiment.bank.alive).tobytes()).hexdigest()
-    record = {
-        "bank": experiment.bank.manifest["hash"],
-        "alive": alive,
-        "folds": [_split_record(experiment, fold) for fold in experiment.folds],
-    }
+    record = _bank_record(experiment.bank) | {"folds": [_split_record(experiment, fold) for fold in experiment.folds]}
     if not path.exists():
         write_json(path, record)
     elif read_json(path) != record:
@@ -118,6 +113,31 @@ def lock_split(experiment: Experiment, path: Path) -> None:
                 mend="choose a new --out folder, or restore the recipe and bank the run began with",
             )
         )
+
+
+def require_same_bank(bank: Bank, path: Path) -> None:
+    """Compare a bank with the one that ``path`` was written for; where no split is locked yet there is nothing to do.
+
+    Raises:
+        InputError: documents were added, deleted or built again since, so that rows and splits are no longer the run's.
+    """
+    if not path.exists():
+        return
+    locked, present = read_json(path), _bank_record(bank)
+    if {name: locked.get(name) for name in present} != present:
+        raise InputError(
+            explain(
+                f"the bank has changed since {path} was written",
+                expected="the bank that the run was made on, since its rankings name rows and its split documents",
+                mend="restore that bank, or begin a run on the present one in a new --out folder",
+            )
+        )
+
+
+def _bank_record(bank: Bank) -> dict[str, str]:
+    """Return what tells a bank's contents: its hash, and which passages are alive."""
+    alive = hashlib.sha256(np.packbits(bank.alive).tobytes()).hexdigest()
+    return {"bank": bank.manifest["hash"], "alive": alive}
 
 
 def _split_record(experiment: Experiment, fold: Fold) -> dict[str, list[str]]:

@@ -12,12 +12,14 @@ from segue.errors import InputError, explain
 from segue.evaluation.checks import AUDIT, CHECKS, Case, Finding
 from segue.evaluation.checks.of_run import case_of_bank, case_of_experiment, case_of_job
 from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_json, unproven
+from segue.evaluation.experiment import require_same_bank
 from segue.evaluation.job import FoldResult, Job, Results
 from segue.hardware import limit_threads
 from segue.recipe import Recipe
 from segue.release.report import write_report
 from segue.run_folder import read_json, write_json
 from segue.verbs.checking import Refusal, findings_record, read_findings
+from segue.verbs.fresh import experiment_of_run
 from segue.verbs.preparation import (
     as_recipe,
     encoder_of,
@@ -119,9 +121,16 @@ def _encoder(recipe: Recipe, bank: PassageBank) -> Any:
 
 
 def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
-    """Read a run folder back: its job, and the results of what is finished on every fold."""
+    """Read a run folder back: its job, and the results of what is finished on every fold.
+
+    Raises:
+        InputError: ``run`` is no run folder, nothing was trained in it, or its bank has changed since.
+    """
     recipe = recorded_recipe(run)
-    job = make_job(recipe, open_bank(recipe, stages=stages), options_of_run(run), run)
+    bank = open_bank(recipe, stages=stages)
+    experiment = experiment_of_run(run, recipe, bank)
+    require_same_bank(experiment.bank, run / "split.json")
+    job = make_job(recipe, bank, options_of_run(run), run, experiment=experiment)
     return job, finished_results(job)
 
 

@@ -36,6 +36,8 @@ from segue.verbs.triage import Comparison, corpus_name, run_comparison
 KNOWN = "the bank has a document of this id"
 NEAR = "near-duplicate of a document of the bank"
 WINDOWLESS = "gives no window"
+CORPUS = "corpus.json"
+"""Stands in a folder of phase 2, and in no other run folder."""
 
 
 def run_on_fresh(
@@ -64,7 +66,7 @@ def run_on_fresh(
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
-    _require_same_corpus(settings, folder / "corpus.json", grown=_has_grown(folder / "bank", bank))
+    _require_same_corpus(settings, folder / CORPUS, grown=_has_grown(folder / "bank", bank))
     grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
@@ -76,6 +78,20 @@ def run_on_fresh(
     return run_comparison(
         recipe, options, folder, bank=grown, experiment=experiment, fresh=facts, refusal=refusal, stages=stages
     )
+
+
+def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experiment:
+    """Make the folds that a run folder was evaluated on: the recipe's, or in phase 2 one on the grown bank.
+
+    Args:
+        run: the run folder.
+        recipe: as recorded there.
+        bank: the recipe's.
+    """
+    experiment = experiment_of(recipe, bank)
+    if not (run / CORPUS).exists():
+        return experiment
+    return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
 
 
 def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> dict[str, Any]:
