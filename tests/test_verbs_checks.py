@@ -142,3 +142,43 @@ def test_a_run_whose_bank_has_changed_since_is_refused_not_accused_of_a_leak(cop
     write_json(copy / "split.json", split | {"alive": "of another bank"})
     with pytest.raises(InputError, match="the bank has changed since"):
         verb(copy)
+
+
+def test_a_diagnosis_of_blocked_numbers_quotes_none_of_them(copy, capsys):
+    leak(copy)
+    segue.audit(copy)
+    assert run("diagnose", str(copy), "--fast", "--json") == 3
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["blocked"], shown["unsafe"]) == (["SG104"], False)
+    assert [finding["code"] for finding in shown["findings"]] == ["SG104"]
+    assert run("diagnose", str(copy), "--fast") == 3
+    out = capsys.readouterr().out
+    assert "SG201" not in out
+    assert "blocked by SG104" in out
+    assert run("report", str(copy), "--unsafe") == 0
+    capsys.readouterr()
+    assert run("diagnose", str(copy), "--fast") == 0
+    out = capsys.readouterr().out
+    assert "SG201" in out
+    assert "UNSAFE: blocked by SG104" in out
+
+
+def test_what_is_muted_is_what_the_findings_say_is(copy, capsys):
+    segue.diagnose(copy, fast=True, mute=["SG208", "SG104"])
+    assert read_json(copy / "triage.json")["muted"] == ["SG208"], "the recorded audit was not muted"
+    assert run("audit", str(copy), "--mute", "SG104") == 0
+    assert "nothing vouches for it: SG104" in capsys.readouterr().out
+    assert read_json(copy / "triage.json")["muted"] == ["SG104", "SG208"]
+    segue.diagnose(copy, fast=True)
+    assert read_json(copy / "triage.json")["muted"] == ["SG104"]
+
+
+def test_a_recipe_that_asks_for_a_head_declares_its_row_and_is_not_blocked(tmp_path):
+    recipe = write_corpus(tmp_path)
+    terms = '[{kind = "infonce", weight = 0.7, space = "projected"}, {kind = "ar-cosine", weight = 0.3}]'
+    recipe.write_text(f"{recipe.read_text()}\n[loss]\nterms = {terms}\n")
+    segue.train(recipe, tmp_path / "run")
+    record = segue.evaluate(tmp_path / "run").record
+    assert record["blocked"] == []
+    assert next(row["intent"] for row in record["options"] if row["name"] == "model") == "projected"
+    assert record["subject"] == "model"

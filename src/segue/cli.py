@@ -158,6 +158,8 @@ def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recip
     else:
         _print_findings(found.to_json()["findings"])
         print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "nothing blocks the headline number")
+        if found.unproven:
+            print(f"muted or not carried out, so that nothing vouches for it: {', '.join(found.unproven)}")
     if found.blocked:
         sys.exit(BlockedError.exit_code)
 
@@ -197,7 +199,7 @@ def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Reci
 @app.command()
 def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which row to explain.")] = None,
              fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
-    """Explain why a run is not better; default: its best trained row.
+    """Explain why a run is not better; default: its best trained row. Exit code 3 where a check blocks its numbers.
 
     Example: `segue diagnose runs/mine --option ar-only`
     """
@@ -208,6 +210,10 @@ def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which ro
         _print_json(found.to_json())
     else:
         _print_findings(found.to_json()["findings"], found.to_json()["causes"])
+        if found.blocked:
+            print(f"{'UNSAFE: ' if found.unsafe else ''}blocked by {', '.join(found.blocked)}")
+    if found.refused:
+        sys.exit(BlockedError.exit_code)
 
 
 @app.command()

@@ -81,16 +81,16 @@ def audit(
     with stages("Auditing") as progress:
         findings = run_checks(AUDIT, case, fast=fast, mute=mute, progress=progress)
     if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
-        _record(Path(target), findings, mute)
+        _record(Path(target), findings)
     name = target.title if isinstance(target, Recipe) else str(target)
     return Audit(name, tuple(findings))
 
 
-def _record(run: Path, findings: list[Finding], mute: Collection[str]) -> None:
+def _record(run: Path, findings: list[Finding]) -> None:
     """Put the findings into the run's comparison and write its report again."""
     record = read_json(run / "triage.json")
     diagnosis = read_findings(record, "diagnosis")
-    write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal(tuple(mute))))
+    write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal()))
     write_report(run)
 
 

@@ -47,7 +47,7 @@ def findings_record(audit: Sequence[Finding], diagnosis: Sequence[Finding], refu
         "audit": to_json(audit),
         "diagnosis": to_json(diagnosis),
         "causes": causes_json(root_causes([*audit, *diagnosis])),
-        "muted": sorted(refusal.mute),
+        "muted": [finding.code for finding in (*audit, *diagnosis) if finding.outcome == "muted"],
         "blocked": codes,
         "unsafe": is_unsafe(audit, asked=refusal.unsafe),
     }

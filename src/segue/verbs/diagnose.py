@@ -29,6 +29,7 @@ class Diagnosis:
         audit: the integrity findings that it rests on.
         findings: one per diagnosis check, in reading order.
         causes: root causes, the most fundamental first; empty where none was found.
+        unsafe: whether the run's numbers are shown, labelled, although a check blocks them.
     """
 
     run: str
@@ -36,16 +37,27 @@ class Diagnosis:
     audit: tuple[Finding, ...]
     findings: tuple[Finding, ...]
     causes: tuple[Cause, ...]
+    unsafe: bool = False
 
     @property
     def blocked(self) -> list[str]:
         """Codes of the integrity checks that failed; while there are any, only their causes are named."""
         return blocked(self.audit)
 
+    @property
+    def refused(self) -> bool:
+        """Whether the diagnosis may not be printed, since it quotes numbers that are blocked."""
+        return bool(self.blocked) and not self.unsafe
+
+    @property
+    def shown(self) -> tuple[Finding, ...]:
+        """The findings to print: where numbers are refused, those that block them."""
+        return tuple(finding for finding in self.audit if finding.blocks) if self.refused else self.findings
+
     def to_json(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        return {"run": self.run, "subject": self.subject, "blocked": self.blocked,
-                "causes": causes_json(self.causes), "findings": to_json(self.findings)}  # fmt: skip
+        return {"run": self.run, "subject": self.subject, "blocked": self.blocked, "unsafe": self.unsafe,
+                "causes": causes_json(self.causes), "findings": to_json(self.shown)}  # fmt: skip
 
 
 def diagnose(
@@ -82,8 +94,9 @@ def diagnose(
     audit = _recorded_audit(run) or _audit(case, mute, stages)
     with stages("Diagnosing") as progress:
         findings = run_checks(DIAGNOSIS, case, fast=fast, mute=mute, progress=progress)
-    _record(run, audit, findings, mute=mute, subject=case.subject)
-    return Diagnosis(str(run), case.subject, tuple(audit), tuple(findings), tuple(root_causes([*audit, *findings])))
+    unsafe = _record(run, audit, findings, subject=case.subject)
+    causes = tuple(root_causes([*audit, *findings]))
+    return Diagnosis(str(run), case.subject, tuple(audit), tuple(findings), causes, unsafe)
 
 
 def _recorded_audit(run: Path) -> list[Finding]:
@@ -96,15 +109,17 @@ def _audit(case: Case, mute: Collection[str], stages: Stages) -> list[Finding]:
         return run_checks(AUDIT, case, mute=mute, progress=progress)
 
 
-def _record(
-    run: Path, audit: list[Finding], findings: list[Finding], *, mute: Collection[str], subject: str | None
-) -> None:
-    """Put the findings into the run's comparison, if it has one, and write its report again."""
+def _record(run: Path, audit: list[Finding], findings: list[Finding], *, subject: str | None) -> bool:
+    """Put the findings into the run's comparison, if it has one, and write its report again.
+
+    Returns:
+        Whether the comparison's numbers are labelled unsafe.
+    """
     path = run / "triage.json"
     if not path.exists():
-        return
+        return False
     record = read_json(path)
-    refusal = Refusal(tuple({*mute, *(record.get("muted") or [])}), unsafe=bool(record.get("unsafe")))
-    new = findings_record(audit, findings, refusal) | {"subject": subject}
+    new = findings_record(audit, findings, Refusal(unsafe=bool(record.get("unsafe")))) | {"subject": subject}
     write_json(path, record | new)
     write_report(run)
+    return bool(new["unsafe"])

@@ -84,7 +84,7 @@ def measure_conflict(job: Job, effort: Effort, *, stages: Stages) -> dict[str, A
     record = read_json(job.out / "triage.json")
     others = [finding for finding in read_findings(record, "diagnosis") if finding.code != CONFLICT]
     diagnosis = sorted([*others, *findings], key=lambda finding: finding.code)
-    checked = findings_record(read_findings(record, "audit"), diagnosis, Refusal(tuple(record["muted"])))
+    checked = findings_record(read_findings(record, "audit"), diagnosis, Refusal())
     write_json(job.out / "triage.json", record | checked)
     write_report(job.out)
     (finding,) = findings

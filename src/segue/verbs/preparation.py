@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,15 @@ def options_of_run(run: Path) -> tuple[Option, ...]:
     if not (run / "plan.json").exists():
         raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
     trained = load_plan(run / "plan.json", options=()).steps
-    return tuple(option for option in (*OPTIONS, RECIPE_OPTION) if not option.trained or option.name in trained)
+    known = (*OPTIONS, recipe_option(recorded_recipe(run)))
+    return tuple(option for option in known if not option.trained or option.name in trained)
+
+
+def recipe_option(recipe: Recipe) -> Option:
+    """Return the option that ``segue train`` trains; a recipe that asks for a head declares the row as projected."""
+    if any(term.space == "projected" for term in recipe.loss.terms):
+        return replace(RECIPE_OPTION, intent="projected")
+    return RECIPE_OPTION
 
 
 def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:

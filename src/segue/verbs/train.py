@@ -13,7 +13,7 @@ from segue.evaluation.options import RECIPE_OPTION
 from segue.evaluation.plan import Plan, load_plan
 from segue.hardware import limit_threads
 from segue.recipe import Recipe
-from segue.verbs.preparation import as_recipe, make_job, open_bank
+from segue.verbs.preparation import as_recipe, make_job, open_bank, recipe_option
 from segue.verbs.stages import Stages, quiet
 
 
@@ -28,16 +28,17 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
-    job = make_job(recipe, open_bank(recipe, stages=stages), (RECIPE_OPTION,), out)
+    option = recipe_option(recipe)
+    job = make_job(recipe, open_bank(recipe, stages=stages), (option,), out)
     lock_split(job.experiment, out / "split.json")
     steps = most_steps(job)
     _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
     with stages(f"Training {recipe.model.name}") as progress:
         _, record = train_entrant(
-            job, RECIPE_OPTION, fold, loss="recipe", steps=steps, baselines=Baselines(job), progress=progress
+            job, option, fold, loss="recipe", steps=steps, baselines=Baselines(job), progress=progress
         )
-    return record | {"checkpoint": str(job.folder(RECIPE_OPTION, fold) / "checkpoint")}
+    return record | {"checkpoint": str(job.folder(option, fold) / "checkpoint")}
 
 
 def _add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:

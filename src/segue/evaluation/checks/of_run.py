@@ -120,4 +120,6 @@ def _best_trained(job: Job, results: Results) -> str | None:
 
 
 def _any_trained(rows: list[Row]) -> str | None:
-    return next((row.name for row in rows if row.trained is not None and row.intent == "candidate"), None)
+    """Return the first trained candidate, or a trained row that cannot win where there is no other."""
+    trained = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
+    return trained[0].name if trained else None
