@@ -80,20 +80,22 @@ def _depends_on_others(case: Case, row: Row) -> bool:
     retriever = row.retriever
     if isinstance(retriever, VectorRetriever) and getattr(retriever.query, "over", None) is None:
         return False
-    small, large, windows = _two_banks(case, row)
-    if len(windows) == 0 or len(small) == len(large):
+    windows = case.answerable(case.sample(case.fold_of(row), most=PROBED))
+    if len(windows) == 0:
+        return False
+    small, large = _two_banks(case, windows)
+    if len(small) == len(large):
         return False
     return not np.array_equal(_ranks_in(small, case, row, windows), _ranks_in(large, case, row, windows))
 
 
-def _two_banks(case: Case, row: Row) -> tuple[BankCopy, BankCopy, Windows]:
+def _two_banks(case: Case, windows: Windows) -> tuple[BankCopy, BankCopy]:
     """Copy the asked documents alone, and with others beside them."""
-    windows = case.answerable(case.sample(case.fold_of(row), most=PROBED))
     asked = documents_of(case.bank, windows)
     others = np.setdiff1d(np.arange(len(case.bank.num_rows)), asked)
     drawn = case.generator("SG217 documents").permutation(others)
     kept = drawn[np.cumsum(case.bank.num_rows[drawn]) <= PROBED_PASSAGES]
-    return copy_documents(case.bank, asked), copy_documents(case.bank, np.concatenate([asked, kept])), windows
+    return copy_documents(case.bank, asked), copy_documents(case.bank, np.concatenate([asked, kept]))
 
 
 def _ranks_in(copy: BankCopy, case: Case, row: Row, windows: Windows) -> Int[np.ndarray, "window"]:
