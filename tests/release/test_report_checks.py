@@ -268,3 +268,11 @@ def test_markdown_of_the_checks_is_whole(shown):
     rendered = MarkdownIt("commonmark").enable("table").render(shown[0])
     for finding in [*SAMPLE["audit"], *SAMPLE["diagnosis"]]:
         assert f"<td><code>{finding['code']}</code>" in rendered
+
+
+def test_while_numbers_are_refused_only_what_blocks_them_is_quoted(blocked):
+    first, second, *rest = blocked["audit"]
+    audit = [first, second | {"outcome": "passed", "statement": "validation R@5 28.4 % raw"}, *rest]
+    for text in both(few(blocked | {"audit": audit})):
+        assert "28.4" not in text
+        assert BLOCKING["statement"].split(".")[0] in text

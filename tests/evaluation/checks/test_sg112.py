@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import worlds
 from check_cases import evaluated, small_case, trained_row
@@ -83,3 +84,12 @@ def test_an_architecture_that_is_not_installed_cannot_be_judged(tmp_path):
     path.write_text(path.read_text().replace('"name": "mlp"', '"name": "nowhere.at_all:Net"'))
     with pytest.raises(ValueError, match="cannot be imported"):
         examine(found)
+
+
+def test_ranks_on_record_that_its_answers_do_not_reach_are_an_issue(tmp_path):
+    found = evaluated(CASE, model(tmp_path))
+    perfect = dataclasses.replace(found.evaluation, ranks=np.ones_like(found.evaluation.ranks), metrics={})
+    verdict = examine(dataclasses.replace(found, evaluation=perfect))
+    assert verdict.outcome == "issue"
+    assert "ranks on record" in verdict.statement
+    assert verdict.details["rows"]["model"]["other_ranks"] > 0.5

@@ -6,14 +6,15 @@ import functools
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from segue.data.scoring import target_cosines
-from segue.data.windows import gather_contexts
+from segue.data.scoring import target_cosines, target_ranks
+from segue.data.windows import excluded_rows, gather_contexts
 from segue.errors import InputError, SettingsError
 from segue.evaluation.checks.case import Case, Row, Trained
 from segue.evaluation.checks.interface import Check, Verdict
 from segue.evaluation.checks.row_by_row import each_row
+from segue.evaluation.result import Evaluation
 from segue.learning.models.checkpoint import GOLDEN_TOLERANCE
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.types import Windows
@@ -24,10 +25,15 @@ CLOSE = 1e-3
 """Difference of cosines that another device may make."""
 MOST_OTHERS = 0.01
 """Share of windows that may differ by more."""
+RANKED = 64
+"""Test windows whose ranks are counted again, where the cosines are the same to the last digits."""
+EQUAL = 1e-6
+SAME_RANK = 0.05
+"""Two counts of a rank may differ by one place, or by this share of it."""
 
 
 def examine(case: Case) -> Verdict:
-    """Load every checkpoint, which tries its golden pair, and compute some evaluated cosines again."""
+    """Load every checkpoint, which tries its golden pair, and compute some evaluated cosines and ranks again."""
     rows = [row for row in case.rows if row.trained is not None]
     found, error = each_row(rows, functools.partial(_row, case))
     wrong = {name: str(row["problem"]) for name, row in found.items() if row["problem"]}
@@ -68,11 +74,35 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
     now = target_cosines(queries, case.bank, windows.target)
     apart = np.abs(now - stored)
     share = float((apart > CLOSE).mean())
-    return {
-        "largest": float(apart.max()),
-        "share": share,
-        "problem": _said(share, now, stored) if share > MOST_OTHERS else None,
-    }
+    if share > MOST_OTHERS:
+        return {"largest": float(apart.max()), "share": share, "problem": _said(share, now, stored)}
+    others = _other_ranks(case, row, windows, queries) if apart.max() <= EQUAL else 0.0
+    problem = f"{others:.0%} of its ranks on record are not those of its own answers." if others else None
+    return {"largest": float(apart.max()), "share": share, "other_ranks": others, "problem": problem}
+
+
+def _other_ranks(case: Case, row: Row, windows: Windows, queries: Float[np.ndarray, "window dim"]) -> float:
+    """Return the share of some windows whose rank on record is another than the one counted now.
+
+    Only where the record claims the case's own candidates and exclusion; SG114 speaks where it does not.
+    """
+    evaluation = cast(Evaluation, row.evaluation)
+    if (evaluation.exclude, evaluation.pool_size) != (case.exclude, case.pool.size):
+        return 0.0
+    inside = np.flatnonzero(case.pool.candidates_of(windows.target) >= 0)[:RANKED]
+    if len(inside) == 0:
+        return 0.0
+    asked = windows.take(inside)
+    exclude = excluded_rows(case.bank, asked, case.exclude)
+    now = target_ranks(queries[inside], case.pool, asked.target, exclude=exclude)
+    stored = evaluation.ranks[_places(evaluation, asked)]
+    return float((np.abs(now - stored) > np.maximum(1, SAME_RANK * now)).mean())
+
+
+def _places(evaluation: Evaluation, windows: Windows) -> Int[np.ndarray, "window"]:
+    """Return where windows stand in an evaluation."""
+    order = np.argsort(evaluation.targets, kind="stable")
+    return order[np.searchsorted(evaluation.targets[order], windows.target)]
 
 
 def _of_row(message: str, row: Row) -> str:
@@ -92,8 +122,7 @@ def _stored(case: Case, row: Row, windows: Windows) -> Float[np.ndarray, "window
         return None
     if not np.array_equal(evaluation.targets, case.fold_of(row).test.target):
         return None
-    order = np.argsort(evaluation.targets, kind="stable")
-    return evaluation.cosine[order[np.searchsorted(evaluation.targets[order], windows.target)]]
+    return evaluation.cosine[_places(evaluation, windows)]
 
 
 CHECK = Check(
@@ -103,7 +132,7 @@ CHECK = Check(
     detection="Every checkpoint of every fold holds an input and the answer that the trained net gave to it; the "
     f"loaded net must answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to "
     f"{MOST} evaluated windows are computed again from the checkpoint: at most {MOST_OTHERS:.0%} may differ by more "
-    f"than {CLOSE:g}.",
+    f"than {CLOSE:g}; where they agree, the ranks of {RANKED} windows are counted again as well.",
     why="Two nets may share the name and shape of every parameter and compute different things; weights of two options "
     "may be swapped. All loads without a word, and the number belongs to no model that exists.",
     healthy="no difference beyond rounding",

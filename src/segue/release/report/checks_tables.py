@@ -39,7 +39,10 @@ FIGURES = (Column("Measured"), Column("Threshold"), Column("Healthy", False))
 def integrity_section(comparison: Comparison) -> Section:
     """All integrity checks on record: outcome, measured value, threshold, what healthy looks like."""
     findings = audit_of(comparison)
-    blocks = (Paragraph(_integrity_sentence(findings)), integrity_table(findings)) if findings else ()
+    blocks: tuple[Block, ...] = ()
+    if findings:
+        table = integrity_table(findings, refused=comparison.refused)
+        blocks = (Paragraph(_integrity_sentence(findings)), table)
     return Section("integrity", "Integrity", blocks)
 
 
@@ -56,9 +59,15 @@ def _integrity_sentence(findings: Sequence[CheckFinding]) -> str:
     return f"{text}; not examined: {listing(unseen)}." if unseen else f"{text}."
 
 
-def integrity_table(findings: Sequence[CheckFinding]) -> Table:
-    """One line per check, in the order of the codes; folded where every check passed or does not apply."""
-    rows = [TableRow((_name(f), outcome_cell(f), *_figures(f), Cell(plain(f.text("statement"))))) for f in findings]
+def integrity_table(findings: Sequence[CheckFinding], *, refused: bool = False) -> Table:
+    """One line per check, in the order of the codes; folded where every check passed or does not apply.
+
+    While numbers are refused, only what blocks them is quoted: other statements may name a model's score.
+    """
+    said = ["" if refused and finding.outcome != "issue" else plain(finding.text("statement")) for finding in findings]
+    rows = [
+        TableRow((_name(f), outcome_cell(f), *_figures(f), Cell(text))) for f, text in zip(findings, said, strict=True)
+    ]
     columns = (Column("Check", False), Column("Outcome", False), *FIGURES, Column("What was found", False))
     caption = f"Integrity checks; an issue blocks the headline number. {HEALTHY}"
     quiet = all(finding.outcome in ("passed", "not-applicable") for finding in findings)
