@@ -52,7 +52,10 @@ from segue.evaluation.checks.run import run_checks  # noqa: E402
 from segue.hardware import describe_machine  # noqa: E402
 from segue.run_folder import write_json  # noqa: E402
 
-STATISTICAL = ("SG103", "SG104", "SG113", "SG201", "SG202", "SG204", "SG206", "SG208", "SG209", "SG213", "SG219")
+STATISTICAL = (
+    "SG103", "SG104", "SG113", "SG201", "SG202", "SG203", "SG204", "SG206", "SG207", "SG208", "SG209", "SG211", "SG213",
+    "SG215", "SG218", "SG219",
+)  # fmt: skip
 """Checks whose verdict depends on which documents were drawn."""
 SMALL = ("infonce-projected", "model-mlp")
 STEPS = 40
