@@ -63,8 +63,6 @@ class Check:
         examine: the function.
         needs: parts of the case without which there is nothing to examine.
         slow: left out by ``--fast``.
-        statistics: for a statistical check, its measured error rate and its power at the fault's stated size, and
-            where both were measured.
     """
 
     code: str
@@ -78,7 +76,6 @@ class Check:
     examine: Examine
     needs: tuple[Part, ...] = ()
     slow: bool = False
-    statistics: str = ""
 
     @property
     def blocks(self) -> bool:
