@@ -140,8 +140,8 @@ FAULTS = [
     Fault("versions-as-negatives", "training documents in four versions contrast with each other",
           versions_of_documents,
           {"SG112": "issue", "SG201": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
-          "four versions of a document are one: nine are left to learn from, too few to beat shared words; the rows that "
-          "were not trained again were ranked among other texts"),
+          "four versions of a document are one: nine are left to learn from, too few to beat shared words; the rows "
+          "that were not trained again were ranked among other texts"),
     Fault("temperature-one", "the temperature is 1", at_temperature(1.0), {"SG212": "issue"}, cause="temperature"),
     Fault("temperature-hundredth", "the temperature is 0.01", at_temperature(0.01), {"SG212": "issue"},
           cause="temperature", half="unseen"),
