@@ -87,6 +87,12 @@ def test_a_leak_blocks_the_headline_with_exit_code_3_and_unsafe_labels_it(copy, 
     assert "unsafe" in (copy / "report.md").read_text().lower()
 
 
+def test_a_checkpoint_that_is_gone_does_not_hide_the_leak_of_another(copy):
+    leak(copy)
+    (copy / "options" / "ar-only" / "fold-0" / "checkpoint" / "config.json").unlink()
+    assert {"SG104", "SG112"} <= set(segue.audit(copy).blocked)
+
+
 def test_muting_the_check_is_recorded_and_leaves_the_numbers_labelled(copy):
     leak(copy)
     found = segue.audit(copy, mute=["SG104"])

@@ -8,16 +8,17 @@ and nothing is what a clean split finds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.evaluation.checks.case import Case
+from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict
 from segue.evaluation.checks.measured import percent
+from segue.evaluation.checks.row_by_row import each_row
 from segue.evaluation.experiment import Fold
 from segue.learning.models import hash_documents
 
@@ -29,6 +30,9 @@ NEAR = 0.995
 """Cosine from which two passages are near-duplicates."""
 ROWS_AT_ONCE = 8192
 SPLIT = "the split"
+
+TrainingDocuments = tuple[int, str, frozenset[str]]
+"""A row's fold, its name, and the hashes of the documents that its checkpoint lists."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class TrainingList:
 def examine(case: Case) -> Verdict:
     """Compare every list of training documents with what is evaluated on its fold."""
     hashes = hash_documents(case.bank.document_ids)
-    found = [one for fold in case.folds for one in _of_fold(case, fold, hashes)]
+    carried, error = each_row([row for row in case.rows if row.trained is not None], _carried)
+    found = [one for fold in case.folds for one in _of_fold(case, fold, hashes, carried.values())]
     leaked = max(found, key=lambda one: one["documents_trained_on"] / max(1, one["documents"]))
     copied = max(found, key=lambda one: one["targets_word_for_word"])
     details = {"lists": found}
@@ -54,28 +59,42 @@ def examine(case: Case) -> Verdict:
     if share > ALLOWED and copied["targets_word_for_word"] >= FEWEST:
         said = f"No evaluation document was trained on, but {_say_copies(copied)}: {100 * ALLOWED:g} % is allowed."
         return Verdict("issue", said, share, ALLOWED, details)
+    if error is not None:
+        raise error
     notes = _notes(case, found)
     said = f"{_say_clean(leaked)}; {_say_copies(copied)}{_say_near(case, found)}."
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
 
 
-def _of_fold(case: Case, fold: Fold, hashes: Sequence[str]) -> list[dict[str, Any]]:
+def _carried(row: Row) -> TrainingDocuments:
+    """Return the training documents that a row's checkpoint lists.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    assert row.trained is not None
+    return row.fold, row.name, frozenset(row.trained.config["training_documents"])
+
+
+def _of_fold(
+    case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[TrainingDocuments]
+) -> list[dict[str, Any]]:
     """Compare each list of a fold with its evaluation documents and targets."""
-    lists = _lists(case, fold, hashes)
+    lists = _lists(case, fold, hashes, carried)
     trained = np.array([[digest in known.hashes for digest in hashes] for known in lists])  # [list, document]
     near = _near_targets(case, fold, trained)
     return [_compare(case, known, trained[number]) | near[number] for number, known in enumerate(lists)]
 
 
-def _lists(case: Case, fold: Fold, hashes: Sequence[str]) -> list[TrainingList]:
+def _lists(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[TrainingDocuments]) -> list[TrainingList]:
     """Return the different lists of a fold: its split's, and those that checkpoints carry."""
     windows = case.bank.document_of[fold.train.target].astype(np.int64)
     split = frozenset(hashes[number] for number in np.union1d(fold.split.train, windows))
     rows: dict[frozenset[str], list[str]] = {split: [SPLIT]}
-    for row in case.rows:
-        if row.fold == fold.number and row.trained is not None:
-            rows.setdefault(frozenset(row.trained.config["training_documents"]), []).append(row.name)
-    return [TrainingList(fold, listed, tuple(names)) for listed, names in rows.items()]
+    for number, name, listed in carried:
+        if number == fold.number:
+            rows.setdefault(listed, []).append(name)
+    return [TrainingList(fold, known, tuple(names)) for known, names in rows.items()]
 
 
 def _compare(case: Case, known: TrainingList, trained: Bool[np.ndarray, "document"]) -> dict[str, Any]:
