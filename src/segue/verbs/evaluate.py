@@ -34,8 +34,8 @@ def evaluate(
     """
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)
-    bank = open_bank(recipe, stages=stages)
     options = options_of_run(run)
     if corpus is not None:
+        bank = open_bank(recipe, stages=stages)
         return run_on_fresh(run, recipe, bank, options, corpus=corpus, refusal=refusal, stages=stages)
-    return run_comparison(recipe, options, run, bank=bank, refusal=refusal, stages=stages)
+    return run_comparison(recipe, options, run, refusal=refusal, stages=stages)

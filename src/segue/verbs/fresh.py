@@ -75,9 +75,7 @@ def run_on_fresh(
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
-    return run_comparison(
-        recipe, options, folder, bank=grown, experiment=experiment, fresh=facts, refusal=refusal, stages=stages
-    )
+    return run_comparison(recipe, options, folder, experiment=experiment, fresh=facts, refusal=refusal, stages=stages)
 
 
 def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experiment:

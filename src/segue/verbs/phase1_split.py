@@ -31,6 +31,7 @@ from segue.run_folder import read_json, write_json
 from segue.verbs.audit import finished_results
 from segue.verbs.checking import Refusal, findings_record, read_findings
 from segue.verbs.phase1_questions import CUTOFF, REPORTED
+from segue.verbs.preparation import experiment_of
 from segue.verbs.stages import Stages
 from segue.verbs.triage import run_comparison
 
@@ -52,7 +53,9 @@ def options_of(trained: tuple[str, ...]) -> tuple[Option, ...]:
 
 def run_clean(recipe: Recipe, bank: PassageBank, out: Path, *, stages: Stages) -> dict[str, Any]:
     """Compare the report's models with its first and third option, on documents that nobody was trained on."""
-    found = run_comparison(recipe, options_of(REPORTED + MENDED), out, bank=bank, stages=stages).record
+    found = run_comparison(
+        recipe, options_of(REPORTED + MENDED), out, experiment=experiment_of(recipe, bank), stages=stages
+    ).record
     rows = {
         row["name"]: {
             "intent": row["intent"],
@@ -103,7 +106,7 @@ def run_leaked(recipe: Recipe, bank: PassageBank, out: Path, *, honest: Job, sta
     """
     (fold,) = honest.experiment.folds
     leaked = leak(honest.experiment, SHARE_LEAKED, recipe)
-    found = run_comparison(recipe, options_of(REPORTED), out, bank=bank, experiment=leaked, stages=stages).record
+    found = run_comparison(recipe, options_of(REPORTED), out, experiment=leaked, stages=stages).record
     evaluated = np.unique(bank.document_of[fold.test.target])
     known = int(np.isin(evaluated, leaked.folds[0].split.train).sum())
     rows = {name: _pair(honest.out / "options" / name, out / "options" / name) for name in REPORTED}

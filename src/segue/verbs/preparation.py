@@ -23,6 +23,7 @@ from segue.evaluation.plan import load_plan
 from segue.hardware import Device, choose_device
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.run_folder import read_json, write_json
+from segue.types import Bank
 from segue.verbs.stages import Stages, quiet
 
 SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "evaluation")
@@ -76,7 +77,7 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
 
 def make_job(
     recipe: Recipe,
-    bank: PassageBank,
+    bank: Bank,
     options: tuple[Option, ...],
     out: Path,
     *,
@@ -107,12 +108,12 @@ def make_job(
     )
 
 
-def experiment_of(recipe: Recipe, bank: PassageBank) -> Experiment:
+def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
     """Make the recipe's folds of windows over a bank."""
     return build_experiment(bank, recipe.split, recipe.windows)
 
 
-def encoder_of(recipe: Recipe, bank: PassageBank) -> Callable[[], Encoder]:
+def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:
     """Return a function that loads the bank's encoder when it is first asked for, and compares the spaces."""
 
     @functools.cache

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import segue
-from segue.data.bank import PassageBank
 from segue.data.corpus import CorpusSettings
 from segue.evaluation.checks.of_run import case_of_job
 from segue.evaluation.comparison import compare, merged
@@ -88,19 +87,25 @@ def run_comparison(
     options: tuple[Option, ...],
     out: Path,
     *,
-    bank: PassageBank | None = None,
     experiment: Experiment | None = None,
     fresh: dict[str, Any] | None = None,
     refusal: Refusal = REFUSE,
     stages: Stages = quiet,
 ) -> Comparison:
-    """Compare options and write everything the run folder holds; bank and folds are the recipe's unless given.
+    """Compare options and write everything the run folder holds.
 
-    ``fresh`` says of which corpus the test windows are, where that is not the recipe's.
+    Args:
+        recipe: all settings.
+        options: what is compared.
+        out: the run folder.
+        experiment: bank and folds, where they are not the recipe's own.
+        fresh: of which corpus the test windows are, where that is not the recipe's.
+        refusal: of headline numbers.
+        stages: shows progress.
     """
     limit_threads()
     began = monotonic()
-    bank = bank or open_bank(recipe, stages=stages)
+    bank = experiment.bank if experiment is not None else open_bank(recipe, stages=stages)
     encoded = monotonic()
     job = make_job(recipe, bank, options, out, experiment=experiment)
     baselines = Baselines(job)
