@@ -90,8 +90,9 @@ CHECK = Check(
     title="Windows match the bank",
     question="Do the context and target vectors of a window equal the bank's rows, are the contexts consecutive, "
     "and is the target the next passage?",
-    detection="Every window of every part is gathered as retrievers and training read it. Each vector must lie within "
-    f"{SAME:g} of its row's; rows and positions must rise by one up to the target; all must be of one document.",
+    detection="Every window of every part is gathered as retrievers read it. Each vector must lie within "
+    f"{SAME:g} of its row's; rows and positions must rise by one up to the target; all must be of one document. "
+    "(What training gathers is SG107's matter.)",
     why="Placeholder keys, shifted targets and targets that a repair overwrote all look like a model that has learnt "
     "nothing, or like one that has learnt everything.",
     healthy="no broken window",
