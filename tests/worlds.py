@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from segue.data.encoders.space import declared_space
+from segue.data.windows import WindowSettings, make_windows
+from segue.types import Windows
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,34 @@ def cycle_world(
     spread = noise * generator.standard_normal((documents, length, dimension))
     vectors = (centres[walk] + spread).reshape(-1, dimension)  # document-major: [document * step, dim]
     return make_bank(vectors, [length] * documents, _texts("cycle", len(vectors)))
+
+
+def all_windows(bank: MemoryBank, context: int = 3, minimum: int | None = None) -> Windows:
+    """Return every window of every document."""
+    documents = np.arange(len(bank.first_row))
+    return make_windows(bank, documents, WindowSettings(context=context, minimum_context=minimum))
+
+
+def messy_world() -> MemoryBank:
+    """Documents of several lengths, duplicate texts within and across documents, deleted rows, a vector for each."""
+    base = drift_world(seed=3, documents=10, length=9)
+    texts = list(base.passage_texts)
+    texts[30] = texts[4]
+    texts[52] = texts[4]
+    texts[61] = texts[60]
+    return make_bank(base.vectors, [9, 18, 9, 9, 27, 9, 9], texts, dead=[17, 40])
+
+
+def reverse_documents(bank: MemoryBank, windows: Windows) -> tuple[MemoryBank, Windows]:
+    """The same bank with its documents in reverse order, and the windows in its row numbers."""
+    ranges = zip(bank.first_row, bank.num_rows, strict=True)
+    order = np.concatenate([np.arange(first, first + count) for first, count in reversed(list(ranges))])
+    moved = np.argsort(order)  # old row → new row
+    texts = None if bank.passage_texts is None else bank.texts(order)
+    dead = np.flatnonzero(~bank.alive[order])
+    other = make_bank(bank.vectors[order], bank.num_rows[::-1], texts, dead=dead, document_ids=bank.document_ids[::-1])
+    context = np.where(windows.context >= 0, moved[windows.context], -1)
+    return other, Windows(context, moved[windows.target])
 
 
 def _texts(world: str, count: int) -> list[str]:

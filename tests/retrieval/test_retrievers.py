@@ -6,7 +6,18 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from worlds import MemoryBank, cycle_world, drift_world, make_bank, noise_world, transition_world, unit
+from worlds import (
+    MemoryBank,
+    all_windows,
+    cycle_world,
+    drift_world,
+    make_bank,
+    messy_world,
+    noise_world,
+    reverse_documents,
+    transition_world,
+    unit,
+)
 
 from segue.data.encoders.space import Space
 from segue.data.scoring import Pool
@@ -42,23 +53,6 @@ FIVE = (
 )
 
 
-def all_windows(bank, context=3, minimum=None):
-    documents = np.arange(len(bank.first_row))
-    return make_windows(bank, documents, WindowSettings(context=context, minimum_context=minimum))
-
-
-def reverse_documents(bank: MemoryBank, windows: Windows) -> tuple[MemoryBank, Windows]:
-    """The same bank with its documents in reverse order, and the windows in its row numbers."""
-    ranges = zip(bank.first_row, bank.num_rows, strict=True)
-    order = np.concatenate([np.arange(first, first + count) for first, count in reversed(list(ranges))])
-    moved = np.argsort(order)  # old row → new row
-    texts = None if bank.passage_texts is None else bank.texts(order)
-    dead = np.flatnonzero(~bank.alive[order])
-    other = make_bank(bank.vectors[order], bank.num_rows[::-1], texts, dead=dead, document_ids=bank.document_ids[::-1])
-    context = np.where(windows.context >= 0, moved[windows.context], -1)
-    return other, Windows(context, moved[windows.target])
-
-
 class HashingEncoder:
     """Encodes a text as a bag of hashed words; remembers what it was asked."""
 
@@ -76,16 +70,6 @@ class HashingEncoder:
             for word in text.split():
                 vectors[number, sum(map(ord, word)) % self.space.dimension] += 1
         return unit(vectors)
-
-
-def messy_world() -> MemoryBank:
-    """Documents of several lengths, duplicate texts within and across documents, deleted rows, a vector for each."""
-    base = drift_world(seed=3, documents=10, length=9)
-    texts = list(base.passage_texts)
-    texts[30] = texts[4]
-    texts[52] = texts[4]
-    texts[61] = texts[60]
-    return make_bank(base.vectors, [9, 18, 9, 9, 27, 9, 9], texts, dead=[17, 40])
 
 
 def make_retriever(kind: str, bank: MemoryBank, windows: Windows) -> Retriever:

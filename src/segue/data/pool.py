@@ -11,6 +11,8 @@ bound, so that ranks do not depend on the block size, the number of threads or t
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -81,6 +83,13 @@ class Pool:
         query, place = np.nonzero(candidates >= 0)
         key = np.unique(query * self.size + candidates[query, place])
         return key // self.size, key % self.size
+
+    def on(self, bank: Bank) -> Pool:
+        """Return the same candidates with the vectors of another bank of the same passages (a re-encoded one)."""
+        assert len(bank) == len(self.bank), "a pool's rows mean nothing in a bank of other passages"
+        other = copy.copy(self)
+        other.bank = bank
+        return other
 
     @property
     def single_rows(self) -> Int[np.ndarray, "single"]:
