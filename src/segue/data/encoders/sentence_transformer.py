@@ -54,6 +54,11 @@ class SentenceTransformerEncoder:
         """The space of the vectors, fingerprint included."""
         return self._space
 
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model itself, for who trains it."""
+        return self._model
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return one unit vector per text, in order.
