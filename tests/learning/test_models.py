@@ -9,6 +9,7 @@ from torch.nn import functional
 from segue.errors import SettingsError
 from segue.learning.models import ModelSettings, anchor_weights, build_model, num_parameters
 from segue.learning.models.amn import Amn
+from segue.learning.models.bidirectional_gru import BidirectionalGru
 from segue.learning.models.build import ARCHITECTURES
 from segue.learning.models.contract import as_if_trained, check_predictor, example_batch
 from segue.learning.models.gru import Gru
@@ -17,7 +18,14 @@ from segue.learning.models.padding import pad_at_front, start_at_front
 from segue.learning.models.settings import ARCHITECTURE_NAMES
 from segue.learning.models.transformer import Transformer
 
-PUBLISHED_MILLIONS = {"amn": 1.51, "lstm": 5.1, "gru": 7.1, "transformer": 17.9, "mamba": 53.0}
+PUBLISHED_MILLIONS = {
+    "amn": 1.51,
+    "bidirectional-gru": 4.7,
+    "lstm": 5.1,
+    "gru": 7.1,
+    "transformer": 17.9,
+    "mamba": 53.0,
+}
 
 
 def _toy(name, *, anchor=True, dimension=24, context=5, **more):
@@ -51,11 +59,19 @@ def test_amn_has_exactly_the_parameters_of_its_description():
     assert num_parameters(Amn(768, 5)) == mlp + projections == 1_509_376
 
 
+def test_the_two_tower_query_net_has_exactly_the_parameters_of_its_description():
+    direction = 3 * 512 * (768 + 512) + 6 * 512
+    assert num_parameters(BidirectionalGru(768, 5)) == 2 * direction + (1024 * 768 + 768) == 4_725_504
+
+
 def test_an_anchor_adds_one_parameter_per_place():
     assert num_parameters(_toy("gru")) == num_parameters(_toy("gru", anchor=False)) + 5
 
 
-@pytest.mark.parametrize("net", [Gru(24, 5, width=16, blocks=2), Lstm(24, 5, width=16, layers=2)])
+@pytest.mark.parametrize(
+    "net",
+    [Gru(24, 5, width=16, blocks=2), Lstm(24, 5, width=16, layers=2), BidirectionalGru(24, 5, width=16, layers=2)],
+)
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_a_short_context_is_read_as_the_unpadded_sequence(net, length):
     context, _ = example_batch()
@@ -79,6 +95,26 @@ def test_a_gru_block_is_the_recurrence_of_the_textbook():
         hidden = (1 - update) * torch.tanh(inn + torch.sigmoid(ir + hr) * hn) + update * hidden
     expected = net.head(states[-1] + hidden)
     torch.testing.assert_close(net(context, torch.ones(1, 3, dtype=torch.bool))[0], expected)
+
+
+def test_a_bidirectional_gru_is_the_mean_of_both_recurrences():
+    torch.manual_seed(1)
+    net = BidirectionalGru(6, 3, width=4)
+    context = torch.randn(1, 3, 6)
+    states = [[], []]
+    for direction, suffix in enumerate(("l0", "l0_reverse")):
+        weights = {
+            name: getattr(net.gru, f"{name}_{suffix}") for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+        }
+        hidden = torch.zeros(4)
+        for passage in context[0] if direction == 0 else context[0].flip(0):
+            ir, iz, inn = (weights["weight_ih"] @ passage + weights["bias_ih"]).chunk(3)
+            hr, hz, hn = (weights["weight_hh"] @ hidden + weights["bias_hh"]).chunk(3)
+            update = torch.sigmoid(iz + hz)
+            hidden = (1 - update) * torch.tanh(inn + torch.sigmoid(ir + hr) * hn) + update * hidden
+            states[direction].append(hidden)
+    mean = torch.cat([torch.stack(part).mean(0) for part in states])
+    torch.testing.assert_close(net(context, torch.ones(1, 3, dtype=torch.bool))[0], net.head(mean))
 
 
 def test_amn_attends_as_its_formula_says():
@@ -109,7 +145,7 @@ def test_computing_the_last_place_alone_changes_nothing():
     torch.testing.assert_close(block(context, mask, last=True), block(context, mask, last=False)[:, -1:])
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "transformer", "mamba", "mlp"])
+@pytest.mark.parametrize("name", ["bidirectional-gru", "lstm", "gru", "transformer", "mamba", "mlp"])
 def test_the_order_of_the_passages_matters(name):
     context, _ = example_batch()
     whole, mask = context[4:5], torch.ones(1, 5, dtype=torch.bool)

@@ -66,10 +66,15 @@ class Amn(nn.Module):
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
     ) -> Float[Tensor, "batch dim"]:
         """Return one correction for each context."""
-        mean = context.sum(1) / mask.sum(1, keepdim=True)  # padding is zero
-        attended = self._attend(mean, context, mask)
-        correction = self.head(self.mlp(torch.cat([mean, attended], dim=-1)))
-        return mean + correction if self.add_mean else correction
+        correction = self.head(self.encode(context, mask))
+        return _mean(context, mask) + correction if self.add_mean else correction
+
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads."""
+        mean = _mean(context, mask)
+        return self.mlp(torch.cat([mean, self._attend(mean, context, mask)], dim=-1))
 
     def _attend(
         self,
@@ -82,3 +87,9 @@ class Amn(nn.Module):
         scores = (keys * self.query(mean)[:, None]).sum(-1) / math.sqrt(keys.shape[-1])
         weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return (weights[..., None] * context).sum(1)
+
+
+def _mean(
+    context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+) -> Float[Tensor, "batch dim"]:
+    return context.sum(1) / mask.sum(1, keepdim=True)  # padding is zero

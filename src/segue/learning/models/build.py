@@ -9,12 +9,14 @@ from typing import Any
 from torch import nn
 
 from segue.errors import SettingsError, explain
-from segue.learning.models import amn, gru, lstm, mamba, mlp, transformer
+from segue.learning.models import amn, bidirectional_gru, gru, lstm, mamba, mlp, transformer
+from segue.learning.models.document_tower import build_document_tower
 from segue.learning.models.predictor import Predictor
 from segue.learning.models.settings import ModelSettings, Size
 
 ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[Size, dict[str, Any]]]] = {
     "amn": (amn.Amn, amn.SIZES),
+    "bidirectional-gru": (bidirectional_gru.BidirectionalGru, bidirectional_gru.SIZES),
     "gru": (gru.Gru, gru.SIZES),
     "lstm": (lstm.Lstm, lstm.SIZES),
     "transformer": (transformer.Transformer, transformer.SIZES),
@@ -27,7 +29,8 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
     """Build an untrained predictor.
 
     Its first weights come from torch's global generator: ``torch.manual_seed(...)`` before makes them the same again.
-    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A class of your own has no sizes:
+    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A document tower starts at the
+    identity. A class of your own has no sizes:
     it is called with ``settings.options``, and with ``dropout`` where that is not 0.
 
     Args:
@@ -36,7 +39,7 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
         context: places of the window, at least 1.
 
     Raises:
-        SettingsError: the class cannot be imported, or does not take the options.
+        SettingsError: the class cannot be imported, does not take the options, or cannot be shared with documents.
     """
     if settings.name in ARCHITECTURES:
         architecture, sizes = ARCHITECTURES[settings.name]
@@ -47,7 +50,8 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
         architecture = _import_class(settings.name)
         options = ({"dropout": settings.dropout} if settings.dropout else {}) | settings.options
     correction = _construct(architecture, dimension, context, options, name=settings.name)
-    return Predictor(correction, settings, dimension=dimension, context=context)
+    tower = build_document_tower(settings.documents, correction, dimension=dimension, size=settings.size)
+    return Predictor(correction, settings, dimension=dimension, context=context, documents=tower)
 
 
 def _import_class(path: str) -> type[nn.Module]:

@@ -4,7 +4,7 @@
 ``model.safetensors``      the weights, float32
 ``config.json``            settings, shape, space, loss, metrics: all that is needed to build the net again
 ``training_documents.txt`` sha256 of each training document's id, one a line
-``golden.safetensors``     an input and the output that the trained net gave to it
+``golden.safetensors``     an input and the output that the trained nets gave to it, document tower included
 ``README.md``              the model card
 ========================== =================================================================================
 
@@ -59,8 +59,7 @@ def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> No
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in predictor.state_dict().items()}
     _require_finite(weights, folder)
-    context, mask = golden_input(predictor.context, predictor.dimension)
-    golden = {"context": context, "mask": mask, "output": golden_output(predictor, context, mask)}
+    golden = _golden(predictor)
     text = render_card(
         card,
         predictor.settings,
@@ -119,6 +118,22 @@ def golden_output(
     """Return the predictor's answer, computed in float64 on a copy; the predictor itself stays as it is."""
     exact = copy.deepcopy(predictor).cpu().double().eval()
     return exact(context.double(), mask)
+
+
+@torch.no_grad()
+def golden_documents(predictor: Predictor, passages: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Return passages as the predictor's document tower encodes them, computed like ``golden_output``."""
+    exact = copy.deepcopy(predictor).cpu().double().eval()
+    return exact.encode_documents(passages.double())
+
+
+def _golden(predictor: Predictor) -> dict[str, Tensor]:
+    """Gather an input, the answer to it, and where there is a document tower the newest passages as it encodes them."""
+    context, mask = golden_input(predictor.context, predictor.dimension)
+    golden = {"context": context, "mask": mask, "output": golden_output(predictor, context, mask)}
+    if predictor.documents is not None:
+        golden["documents"] = golden_documents(predictor, context[:, -1])
+    return golden
 
 
 def _config(predictor: Predictor, card: ModelCard) -> dict[str, Any]:
@@ -233,6 +248,9 @@ def _check_golden(predictor: Predictor, golden: dict[str, Tensor], folder: Path)
     if shapes == _golden_shapes(predictor):
         answer = golden_output(predictor, golden["context"], golden["mask"])
         distance = float((answer - golden["output"]).norm(dim=-1).max())
+        if "documents" in golden:
+            passages = golden_documents(predictor, golden["context"][:, -1])
+            distance = max(distance, float((passages - golden["documents"]).norm(dim=-1).max()))
     if not distance <= GOLDEN_TOLERANCE:
         raise InputError(
             explain(
@@ -247,4 +265,5 @@ def _check_golden(predictor: Predictor, golden: dict[str, Tensor], folder: Path)
 def _golden_shapes(predictor: Predictor) -> dict[str, tuple[int, ...]]:
     """Return the shapes a golden pair of this predictor has."""
     places, dimension = predictor.context, predictor.dimension
-    return {"context": (places, places, dimension), "mask": (places, places), "output": (places, dimension)}
+    shapes = {"context": (places, places, dimension), "mask": (places, places), "output": (places, dimension)}
+    return shapes if predictor.documents is None else {**shapes, "documents": (places, dimension)}

@@ -48,6 +48,7 @@ def check_predictor(build: Build) -> None:
         check_input_is_kept,
         check_every_parameter_learns,
         check_start_is_the_anchor,
+        check_documents,
         check_context_matters,
         check_save_and_load,
     ):
@@ -121,7 +122,8 @@ def check_every_parameter_learns(predictor: Predictor) -> None:
     """A parameter that no context can move is a mistake in the forward pass."""
     context, mask = example_batch()
     target = functional.normalize(torch.randn(len(context), DIMENSION), dim=-1)
-    (1 - (as_if_trained(predictor).train()(context, mask) * target).sum(-1)).mean().backward()
+    answer = as_if_trained(predictor).train()(context, mask)
+    (1 - (answer * predictor.encode_documents(target)).sum(-1)).mean().backward()
     for name, parameter in predictor.named_parameters():
         assert parameter.grad is not None, f"{name} takes no part in the answer"
         assert bool(torch.isfinite(parameter.grad).all()), f"{name} has a gradient that is not finite"
@@ -141,6 +143,19 @@ def check_start_is_the_anchor(predictor: Predictor) -> None:
         _same(predictor(context, mask), expected, f"the start is not {kind}")
 
 
+def check_documents(predictor: Predictor) -> None:
+    """Passages start as they are; a trained tower answers finite unit vectors, each by itself."""
+    vectors, _ = example_batch()
+    vectors = vectors[:, -1]
+    _same(predictor.eval().encode_documents(vectors), vectors, "the document tower does not start at the identity")
+    encoded = as_if_trained(predictor).encode_documents(vectors)
+    _same(encoded.norm(dim=-1), torch.ones(len(vectors)), "encoded passages are no unit vectors")
+    alone = torch.cat([predictor.encode_documents(vectors[row : row + 1]) for row in range(len(vectors))])
+    _same(encoded, alone, "an encoded passage depends on the rest of the batch")
+    if predictor.documents is not None:
+        assert not torch.allclose(encoded, vectors, atol=TOLERANCE), "the document tower never leaves the identity"
+
+
 def check_context_matters(predictor: Predictor) -> None:
     """The answer depends on the passages that were read."""
     context, mask = example_batch()
@@ -157,6 +172,9 @@ def check_save_and_load(predictor: Predictor) -> None:
         save_predictor(predictor, Path(folder) / "model", card=ModelCard(name="contract"))
         loaded, _ = load_predictor(Path(folder) / "model")
     assert torch.equal(loaded(context, mask), predictor(context, mask)), "loading changes the answers"
+    passages = context[:, -1]
+    same = torch.equal(loaded.encode_documents(passages), predictor.encode_documents(passages))
+    assert same, "loading changes the encoded passages"
 
 
 def _same(left: Tensor, right: Tensor, message: str) -> None:

@@ -40,12 +40,18 @@ class Gru(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, dimension)
 
-    def forward(
+    def encode(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context; a short one is read from a fresh state."""
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads; a short one is read from a fresh state."""
         context, newest = start_at_front(context, mask)
         states = self.project(context)
         for norm, gru in zip(self.norms, self.grus, strict=True):
             states = states + self.dropout(gru(norm(states))[0])
-        return self.head(at_place(states, newest))
+        return at_place(states, newest)
+
+    def forward(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))

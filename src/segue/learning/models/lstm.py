@@ -39,10 +39,16 @@ class Lstm(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, dimension)
 
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads; a short one is read from a fresh state."""
+        context, newest = start_at_front(context, mask)
+        states = self.lstm(context)[0]
+        return self.dropout(at_place(states, newest))
+
     def forward(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
     ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context; a short one is read from a fresh state."""
-        context, newest = start_at_front(context, mask)
-        states = self.lstm(context)[0]
-        return self.head(self.dropout(at_place(states, newest)))
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))

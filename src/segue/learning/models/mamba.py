@@ -225,12 +225,18 @@ class Mamba(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, dimension)
 
-    def forward(
+    def encode(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads."""
         # Autocast may round what a block adds, but not what it is added to.
         states = self.project(context).to(context.dtype)
         for block in self.blocks:
             states = block(states, mask, last=block is self.blocks[-1])
-        return self.head(self.dropout(self.norm(states[:, -1])))
+        return self.dropout(self.norm(states[:, -1]))
+
+    def forward(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))

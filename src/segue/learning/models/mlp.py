@@ -39,9 +39,15 @@ class Mlp(nn.Module):
             self.hidden.extend([nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)])
         self.head = nn.Linear(width, dimension)
 
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads."""
+        flags = mask.to(context.dtype)
+        return self.hidden(torch.cat([context.flatten(1), flags], dim=1))
+
     def forward(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
     ) -> Float[Tensor, "batch dim"]:
         """Return one correction for each context."""
-        flags = mask.to(context.dtype)
-        return self.head(self.hidden(torch.cat([context.flatten(1), flags], dim=1)))
+        return self.head(self.encode(context, mask))

@@ -52,6 +52,7 @@ def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, con
     facts = {
         "architecture": f"{settings.name}, size {settings.size}, {'with' if settings.anchor else 'without'} anchor",
         "parameters": f"{parameters:,}",
+        "document tower": _DOCUMENTS[settings.documents],
         "input": f"{context} passages × {dimension} components, unit vectors",
         "output": f"one unit vector of {dimension} components",
         "loss": card.loss or "not stated",
@@ -71,6 +72,15 @@ def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, con
         _LIMITS,
     ]
     return "\n\n".join(sections) + "\n"
+
+
+_DOCUMENTS = {
+    "identity": "none: the bank is searched as it is",
+    "linear": "a matrix and a bias; the bank has to be encoded anew with `encode_documents`",
+    "mlp": "one hidden layer; the bank has to be encoded anew with `encode_documents`",
+    "shared": "the query's own net with a second head (siamese); the bank has to be encoded anew with "
+    "`encode_documents`",
+}
 
 
 def _header(card: ModelCard) -> str:

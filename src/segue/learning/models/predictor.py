@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.learning.models.anchor import Anchor
+from segue.learning.models.document_tower import DocumentTower
 from segue.learning.models.model_card import ModelCard
 from segue.learning.models.padding import pad_at_front
 from segue.learning.models.settings import ModelSettings
@@ -50,14 +51,24 @@ class Predictor(nn.Module):
         settings: what it was built from; a checkpoint needs it to build it again.
         dimension: components of an embedding.
         context: places of the window, at least 1.
+        documents: the document tower; None leaves passages as they are.
     """
 
-    def __init__(self, correction: nn.Module, settings: ModelSettings, *, dimension: int, context: int) -> None:
+    def __init__(
+        self,
+        correction: nn.Module,
+        settings: ModelSettings,
+        *,
+        dimension: int,
+        context: int,
+        documents: DocumentTower | None = None,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.dimension = dimension
         self.context = context
         self.correction = correction
+        self.documents = documents
         self.anchor = Anchor(context) if settings.anchor else None
         if self.anchor is not None:
             _start_at_zero(correction)
@@ -84,6 +95,26 @@ class Predictor(nn.Module):
         if self.anchor is not None:
             total = total + self.anchor(context, mask) * scale
         return functional.normalize(total, dim=-1)
+
+    def encode_documents(self, vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Return passages as this predictor's answers are compared with them; themselves without a document tower.
+
+        Args:
+            vectors: unit vectors of passages.
+
+        Returns:
+            Unit vectors.
+        """
+        if self.documents is None:
+            return vectors
+        return self.documents(vectors, self._as_context(vectors) if self.documents.net is None else None)
+
+    def _as_context(self, vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch features"]:
+        """Let the query's net read each passage as a context of one."""
+        context = functional.pad(vectors[:, None] * math.sqrt(self.dimension), (0, 0, self.context - 1, 0))
+        mask = torch.arange(self.context, device=vectors.device).expand(len(vectors), -1) == self.context - 1
+        encode: Any = self.correction.encode
+        return encode(context, mask)
 
     @torch.no_grad()
     def start_anchor(self, weights: Float[Tensor, "context"]) -> None:

@@ -10,18 +10,25 @@ from pydantic import Field, field_validator
 from segue.errors import explain
 from segue.settings import Settings
 
-ARCHITECTURE_NAMES = ("amn", "gru", "lstm", "transformer", "mamba", "mlp")
+ARCHITECTURE_NAMES = ("amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp")
 """The built-in architectures, smallest full size first as far as the field has counted them."""
 
 Size = Literal["toy", "demo", "full"]
+DocumentKind = Literal["identity", "linear", "mlp", "shared"]
 
 
 class ModelSettings(Settings):
     """The table ``[model]`` of a recipe."""
 
-    name: str = Field("gru", description="amn, gru, lstm, transformer, mamba, mlp, or your own 'package.module:Class'")
+    name: str = Field(
+        "gru",
+        description="amn, bidirectional-gru, gru, lstm, transformer, mamba, mlp, or your own 'package.module:Class'",
+    )
     size: Size = Field("demo", description="toy for tests, demo for two cores, full for the published sizes")
     anchor: bool = Field(True, description="add the correction to a learnt weighted mean of the context")
+    documents: DocumentKind = Field(
+        "identity", description="document tower: identity, linear, mlp, or shared (siamese: the query's own net)"
+    )
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of activations dropped in training, [0, 1)")
     options: dict[str, Any] = Field(
         default_factory=dict, description="keyword arguments of the architecture's class; they override the size"

@@ -101,11 +101,17 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, dimension)
 
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads."""
+        states = self.project(context) + self.positions[-context.shape[1] :]
+        for block in self.blocks:
+            states = block(states, mask, last=block is self.blocks[-1])
+        return self.norm(states[:, -1])
+
     def forward(
         self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
     ) -> Float[Tensor, "batch dim"]:
         """Return one correction for each context."""
-        states = self.project(context) + self.positions[-context.shape[1] :]
-        for block in self.blocks:
-            states = block(states, mask, last=block is self.blocks[-1])
-        return self.head(self.norm(states[:, -1]))
+        return self.head(self.encode(context, mask))

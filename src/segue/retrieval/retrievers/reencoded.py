@@ -49,9 +49,9 @@ class ReencodedScores:
         return self.searched.ranks(self._here(pool), targets, exclude=exclude)
 
     def ranks_under(
-        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
-    ) -> list[Int[np.ndarray, "batch"]]:
-        """Return exact ranks for each exclusion after one pass over the re-encoded bank."""
+        self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
+    ) -> list[Int[np.ndarray, "batch several"]]:
+        """Return exact ranks of each target for each exclusion after one pass over the re-encoded bank."""
         return self.searched.ranks_under(self._here(pool), targets, excludes=excludes)
 
     def ranks_in_document(
