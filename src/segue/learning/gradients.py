@@ -128,7 +128,8 @@ def _forward(predictor: Predictor, loss: Loss, batch: Batch) -> tuple[Tensor, di
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         prediction = predictor(batch.context, batch.mask)
-    total, parts = loss(prediction, batch.target, batch.groups, batch.context_groups)
+        target = predictor.encode_documents(batch.target)
+    total, parts = loss(prediction, target, batch.groups, batch.context_groups)
     return total, parts
 
 

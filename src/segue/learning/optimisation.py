@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from segue.errors import InputError, explain
+from segue.errors import InputError, SettingsError, explain
 from segue.hardware import has_fast_bfloat16
 from segue.learning.batches import Batch, torch_seed
 from segue.learning.losses import Loss
@@ -74,6 +74,9 @@ class Optimisation:
         clip: longest gradient.
         precision: of the model's arithmetic.
         device: ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        SettingsError: the predictor's document tower and the loss do not go together.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Optimisation:
         precision: Precision,
         device: str,
     ) -> None:
+        _require_contrast(predictor, loss)
         self.predictor, self.loss = predictor.to(device), loss.to(device)
         self.optimizer = build_optimizer(predictor, loss, weight_decay=weight_decay, device=device)
         self.weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
@@ -118,8 +122,32 @@ class Optimisation:
     def _forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             prediction = self.predictor(batch.context, batch.mask)
-        total, parts = self.loss(prediction, batch.target, batch.groups, batch.context_groups)
+            target = self.predictor.encode_documents(batch.target)
+        total, parts = self.loss(prediction, target, batch.groups, batch.context_groups)
         return total, parts
+
+
+def _require_contrast(predictor: Predictor, loss: Loss) -> None:
+    """Refuse a learnt document tower under a loss that it would spoil, or that would compare with vectors it left.
+
+    1 − cos alone is least for a tower that sends every passage to one point. Losses over the bank hold its vectors as
+    they are; encoding them anew in every step would cost a pass over the bank, and a store of them would be stale.
+    """
+    if predictor.documents is None:
+        return
+    kinds = [term.kind for term in loss.settings.terms]
+    stored = [kind for kind in kinds if kind not in ("infonce", "ar-cosine", "mse")]
+    if "infonce" in kinds and not stored:
+        return
+    tower = f"documents = {predictor.settings.documents!r}"
+    raise SettingsError(
+        explain(
+            f"[model] {tower} cannot be trained with this loss",
+            got=f"terms {', '.join(kinds)}",
+            expected="an `infonce` term (in-batch negatives), with or without `ar-cosine` or `mse`",
+            mend='use kind = "infonce", or documents = "identity"',
+        )
+    )
 
 
 def _require_finite(number: int, values: dict[str, float], *, rate: float, precision: Precision) -> None:
