@@ -117,6 +117,59 @@ def test_ranks_and_conditions_equal_a_naive_loop():
         assert evaluation.cosine[place] == pytest.approx(scores[target], abs=1e-6)
 
 
+def repetitive_world():
+    """Documents of 4 to 9 passages, some with the text of an earlier one, some deleted."""
+    generator = np.random.default_rng(5)
+    lengths = [4, 9, 6, 5, 8, 4]
+    rows = sum(lengths)
+    texts = [f"text {number}" for number in generator.integers(28, size=rows)]
+    return make_bank(generator.standard_normal((rows, 8)), lengths, texts, dead=[7, 20])
+
+
+@pytest.mark.parametrize("exclude", ["context", "prefix"])
+@pytest.mark.parametrize("kind", ["copy-last", "bm25"])
+def test_horizon_is_the_best_rank_of_the_next_three_in_a_naive_loop(kind, exclude):
+    bank = repetitive_world()
+    windows = windows_of(bank)
+    retriever = vector("copy-last", copy_last, bank) if kind == "copy-last" else Bm25(bank, Pool(bank))
+    evaluation = run(retriever, bank, windows, FAST.model_copy(update={"exclude": exclude}))
+    groups, asked = bank.duplicate_group, set()
+    for place, (context, target) in enumerate(zip(windows.context, windows.target, strict=True)):
+        if kind == "copy-last":
+            scores = bank.vectors.astype(np.float64) @ bank.vectors[context[-1]].astype(np.float64)
+        else:
+            one = windows.take(slice(place, place + 1))
+            scores = retriever.values(gather_contexts(bank, one, texts=True))[0]
+        first = bank.first_row[bank.document_of[target]]
+        read = {groups[row] for row in (context if exclude == "context" else range(first, target)) if bank.alive[row]}
+        best = {g: max(scores[r] for r in range(len(bank)) if groups[r] == g and bank.alive[r])
+                for g in {groups[r] for r in range(len(bank)) if bank.alive[r]} - read}  # fmt: skip
+        end = min(target + 3, first + bank.num_rows[bank.document_of[target]])
+        later = [groups[row] for row in range(target, end) if bank.alive[row] and groups[row] not in read]
+        asked.add(len(later))
+        ranks = [1 + sum(s > best[own] - 1e-6 for g, s in best.items() if g != own) for own in later]
+        assert evaluation.horizon[place] == min(ranks)
+    assert asked == {1, 2, 3}
+
+
+def test_a_document_of_one_window_has_the_horizon_of_its_target():
+    bank = drift_world(documents=6, length=4)
+    evaluation = run(vector("copy-last", copy_last, bank), bank, windows_of(bank))
+    assert np.array_equal(evaluation.horizon, evaluation.ranks)
+    assert evaluation.metrics["horizon R@5"] == evaluation.metrics["R@5"]
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_horizon(tmp_path):
+    bank = drift_world(documents=8, length=10)
+    evaluation = run(vector("copy-last", copy_last, bank), bank, windows_of(bank))
+    old = dataclasses.replace(evaluation, horizon=None, metrics={})
+    old.save(tmp_path / "old")
+    assert same(Evaluation.load(tmp_path / "old"), old)
+    assert "horizon R@5" not in old.metrics
+    assert merge([old, old]).horizon is None
+    assert "horizon R@5" in merge([evaluation, evaluation]).metrics
+
+
 def test_word_ranks_within_documents_equal_ranks_over_each_document():
     bank = drift_world(documents=6, length=9)
     windows = windows_of(bank)

@@ -12,12 +12,12 @@ from ir_measures import RR, R, Success, nDCG
 from segue.errors import InputError
 from segue.evaluation.metrics import (
     CUTOFFS,
+    best_ranks,
     by_document,
     chance,
     contrastive_accuracy,
     copying_ratio,
-    horizon_hits,
-    horizon_ranks,
+    horizon_per_window,
     mean,
     metric_range,
     per_window,
@@ -137,12 +137,17 @@ def test_chance_is_the_average_over_all_ranks() -> None:
 
 def test_horizon_takes_the_best_of_the_next_passages() -> None:
     ranks = np.array([[9, 3, 40], [7, -1, -1], [1, 2, 3]])
-    assert horizon_ranks(ranks).tolist() == [3, 7, 1]
-    assert horizon_hits(ranks, 5).tolist() == [1, 0, 1]
+    assert best_ranks(ranks).tolist() == [3, 7, 1]
+    scored = horizon_per_window(best_ranks(ranks))
+    assert {name: values.tolist() for name, values in scored.items()} == {
+        "horizon R@1": [0, 0, 1],
+        "horizon R@5": [1, 0, 1],
+        "horizon R@10": [1, 1, 1],
+    }
     with pytest.raises(InputError, match="no next passage"):
-        horizon_ranks(np.array([[-1, -1]]))
+        best_ranks(np.array([[-1, -1]]))
     with pytest.raises(InputError, match="out of range"):
-        horizon_ranks(np.array([[0, 4]]))
+        best_ranks(np.array([[0, 4]]))
 
 
 def test_histogram_shares_add_up_and_bins_close_on_the_right() -> None:

@@ -21,7 +21,7 @@ from worlds import (
 
 from segue.data.encoders.space import Space
 from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, excluded_rows, gather_contexts, make_windows
+from segue.data.windows import WindowSettings, excluded_rows, following_rows, gather_contexts, make_windows
 from segue.errors import InputError, SpaceError
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
@@ -184,9 +184,16 @@ def test_ranks_under_several_exclusions_equal_ranks_under_each(kind):
     retriever, excludes = make_retriever(kind, bank, windows), ("context", "none", "prefix")
     scores = retriever.score(gather_contexts(bank, windows, texts=True))
     rows = [excluded_rows(bank, windows, exclude) for exclude in excludes]
-    together = scores.ranks_under(retriever.pool, windows.target, excludes=rows)
+    targets = following_rows(bank, windows)
+    together = scores.ranks_under(retriever.pool, targets, excludes=rows)
     for exclude, ranks in zip(rows, together, strict=True):
-        assert np.array_equal(ranks, scores.ranks(retriever.pool, windows.target, exclude=exclude))
+        assert np.array_equal(ranks[:, 0], scores.ranks(retriever.pool, windows.target, exclude=exclude))
+        assert np.array_equal(ranks == -1, targets == -1)
+        later = np.where(targets >= 0, targets, windows.target[:, None])
+        for column in (1, 2):
+            alone = scores.ranks(retriever.pool, later[:, column], exclude=exclude)
+            assert np.array_equal(ranks[:, column][targets[:, column] >= 0], alone[targets[:, column] >= 0])
+    assert 0 < (targets[:, 1:] == -1).sum() < targets[:, 1:].size
     assert not np.array_equal(together[0], together[1])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import TIE, Pool, best_of_runs, require_queries, require_targets
+from segue.data.pool import TIE, Pool, among_pairs, best_of_runs, require_queries, require_targets
 from segue.data.ranking import empty_rankings
 from segue.errors import InputError, explain
 from segue.types import Bank, Rankings
@@ -29,10 +29,26 @@ def ranks_of_scores(
     Raises:
         InputError: a score is NaN, or a target is not among the candidates.
     """
-    _require_scores(scores, pool.bank)
     require_targets(targets, pool.mask)
+    return ranks_of_several_scores(scores, pool, targets[:, None], exclude=exclude)[:, 0]
+
+
+def ranks_of_several_scores(
+    scores: Float[np.ndarray, "batch bank"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch several"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch several"]:
+    """Return the exact rank of each of several targets, -1 for a target of -1, given the scores of all rows.
+
+    Raises:
+        InputError: a score is NaN, or a target is not among the candidates.
+    """
+    _require_scores(scores, pool.bank)
+    require_targets(targets[targets >= 0], pool.mask)
     own = pool.candidates_of(targets)
-    ranks = np.empty(len(targets), dtype=np.int64)
+    ranks = np.empty(targets.shape, dtype=np.int64)
     for begin in range(0, len(targets), _QUERIES_AT_ONCE):
         part = slice(begin, begin + _QUERIES_AT_ONCE)
         ranks[part] = _ranks(_by_candidate(scores[part], pool), own[part], pool.removed_pairs(exclude[part]))
@@ -47,17 +63,19 @@ def _by_candidate(scores: Float[np.ndarray, "batch bank"], pool: Pool) -> Float[
 
 def _ranks(
     scores: Float[np.ndarray, "batch candidate"],
-    own: Int[np.ndarray, "batch"],
+    own: Int[np.ndarray, "batch several"],
     removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
-) -> Int[np.ndarray, "batch"]:
-    """Count the other candidates above the target's score - 1e-6, from scores that may be overwritten."""
-    line = scores[np.arange(len(own)), own].astype(np.float64) - TIE
+) -> Int[np.ndarray, "batch several"]:
+    """Count the other candidates above each target's score - 1e-6, from scores that may be overwritten."""
+    place = np.maximum(own, 0)
+    line = np.take_along_axis(scores, place, axis=1).astype(np.float64) - TIE
     scores[removed] = -np.inf
-    scores[np.arange(len(own)), own] = -np.inf
+    left = np.take_along_axis(scores, place, axis=1)
+    above = np.stack([(scores > one[:, None]).sum(axis=1) for one in line.T], axis=1) - (left > line)
     # A target that scores -inf is never answered: everything else, -inf included, stands before it.
-    above = (scores > line[:, None]).sum(axis=1)
-    never = scores.shape[1] - 1 - np.bincount(removed[0][removed[1] != own[removed[0]]], minlength=len(own))
-    return np.where(np.isneginf(line), never, above) + 1
+    gone = np.bincount(removed[0], minlength=len(own))[:, None]
+    never = scores.shape[1] - gone - ~among_pairs(own, removed)
+    return np.where(own < 0, -1, 1 + np.where(np.isneginf(line), never, above))
 
 
 def top_k_of_scores(
@@ -179,4 +197,4 @@ def _ranks_in_one_document(
     place = np.minimum(np.searchsorted(groups, excluded), len(groups) - 1)
     query, column = np.nonzero(groups[place] == excluded)
     pairs = np.unique(np.stack([query, place[query, column]]), axis=1)
-    return _ranks(scores, own, (pairs[0], pairs[1]))
+    return _ranks(scores, own[:, None], (pairs[0], pairs[1]))[:, 0]

@@ -111,6 +111,19 @@ class Pool:
         return place, self.members[self.start[candidates][place] + within]
 
 
+def among_pairs(
+    candidates: Int[np.ndarray, "batch several"], pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
+) -> Bool[np.ndarray, "batch several"]:
+    """Tell which of each query's candidates (-1 = none) stand among the (query, candidate) pairs.
+
+    >>> among_pairs(np.array([[4, -1], [4, 7]]), (np.array([0, 1]), np.array([4, 7]))).tolist()
+    [[True, False], [False, True]]
+    """
+    size = 1 + max(int(candidates.max(initial=0)), int(pairs[1].max(initial=0)))
+    found = np.isin(np.arange(len(candidates))[:, None] * size + candidates, pairs[0] * size + pairs[1])
+    return found & (candidates >= 0)
+
+
 def _live_rows(bank: Bank, documents: Int[np.ndarray, "chosen"] | None) -> Bool[np.ndarray, "bank"]:
     if documents is None:
         return np.array(bank.alive)

@@ -13,13 +13,14 @@ with its own bound.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from segue.data.blocks import ScoreBlock, score_blocks
-from segue.data.dense import in_document_ranks, ranks_of_scores, top_k_of_scores
+from segue.data.dense import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.data.pool import (
     TIE,
     Pool,
+    among_pairs,
     exact_candidate_scores,
     exact_scores,
     require_queries,
@@ -35,6 +36,8 @@ __all__ = [
     "ScoreBlock",
     "in_document_ranks",
     "ranks_of_scores",
+    "ranks_of_several",
+    "ranks_of_several_scores",
     "score_blocks",
     "target_cosines",
     "target_ranks",
@@ -63,26 +66,76 @@ def target_ranks(
     Raises:
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
     """
-    require_queries(queries, pool.bank)
     require_targets(targets, pool.mask)
-    everyone = np.arange(len(queries))
-    own = pool.candidates_of(targets)
-    line = exact_candidate_scores(queries, pool, query=everyone, candidates=own) - TIE
-    removed = pool.removed_pairs(exclude)
-    removed = (np.concatenate([removed[0], everyone]), np.concatenate([removed[1], own]))
-    margin = rounding_bound(queries)
-    low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
+    return ranks_of_several(queries, pool, targets[:, None], exclude=exclude)[:, 0]
 
-    above = np.zeros(len(queries), dtype=np.int64)
-    near = [(everyone[:0], everyone[:0])]
+
+def ranks_of_several(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch several"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch several"]:
+    """Return what ``target_ranks`` says of each of several targets of a query, after one pass over the bank.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates.
+        targets: rows; -1 means that there is none, and gets the rank -1.
+        exclude: rows that leave with their duplicates, padded with -1; a target's own group never leaves its own count.
+
+    Raises:
+        InputError: a query is not finite or of another dimension, or a target is not among the candidates.
+    """
+    require_queries(queries, pool.bank)
+    there = targets >= 0
+    require_targets(targets[there], pool.mask)
+    own, scores = pool.candidates_of(targets), np.full(targets.shape, -np.inf)
+    scores[there] = exact_candidate_scores(queries, pool, query=np.nonzero(there)[0], candidates=own[there])
+    line = np.where(there, scores - TIE, np.inf)
+    removed = pool.removed_pairs(exclude)
+    of_targets = np.nonzero(there)[0], own[there]  # compared with each other below, in float64
+    others = (np.concatenate(pair) for pair in zip(removed, of_targets, strict=True))
+    above = _count_candidates_above(queries, pool, line, removed=(next(others), next(others)))
+    rivals = _first_of_each(own) & there & ~among_pairs(own, removed)
+    before = rivals[:, None, :] & (own[:, None, :] != own[:, :, None]) & (scores[:, None, :] > line[:, :, None])
+    return np.where(there, 1 + above + before.sum(axis=2), -1)
+
+
+def _first_of_each(own: Int[np.ndarray, "batch several"]) -> Bool[np.ndarray, "batch several"]:
+    """Tell which targets are the first of their candidate among a query's targets.
+
+    >>> _first_of_each(np.array([[4, 9, 4]])).tolist()
+    [[True, True, False]]
+    """
+    return ~np.tril(own[:, :, None] == own[:, None, :], -1).any(axis=2)
+
+
+def _count_candidates_above(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    line: Float[np.ndarray, "batch several"],
+    *,
+    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+) -> Int[np.ndarray, "batch several"]:
+    """Count the candidates above each of a query's lines, in the order of exact arithmetic."""
+    margin = rounding_bound(queries)[:, None]
+    low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
+    above = np.zeros(line.shape, dtype=np.int64)
+    nothing = np.empty(0, dtype=np.int64)
+    near = [[(nothing, nothing)] for _ in line.T]
     for block in score_blocks(queries, pool, removed):
-        surely = _count_above(block.scores, high[block.queries])
-        above[block.queries] += surely
-        near.append(_between(block, low[block.queries], high[block.queries], surely))
-    query, candidates = (np.concatenate(part) for part in zip(*near, strict=True))
-    scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
-    above += np.bincount(query[scores > line[query]], minlength=len(queries))
-    return above + 1
+        here = block.queries
+        for place, unsure in enumerate(near):
+            surely = _count_above(block.scores, high[here, place])
+            above[here, place] += surely
+            unsure.append(_between(block, low[here, place], high[here, place], surely))
+    for place, unsure in enumerate(near):
+        query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
+        scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
+        above[:, place] += np.bincount(query[scores > line[query, place]], minlength=len(queries))
+    return above
 
 
 def _count_above(

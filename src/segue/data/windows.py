@@ -24,6 +24,9 @@ from segue.errors import InputError, explain
 from segue.settings import Settings
 from segue.types import Bank, Contexts, Exclusion, Windows
 
+HORIZON = 3
+"""Passages looked ahead, the next one included: what a reader is likely to open soon."""
+
 TOO_SHORT = "document shorter than the context"
 MISSING = "a passage of the window is deleted or missing"
 REPEATED = "target repeats a context passage"
@@ -147,6 +150,31 @@ def excluded_rows(bank: Bank, windows: Windows, exclude: Exclusion) -> Int[np.nd
     read = rows < windows.target[:, None]
     read &= bank.alive[np.where(read, rows, 0)]
     return np.where(read, rows, -1)
+
+
+def following_rows(
+    bank: Bank, windows: Windows, *, exclude: Exclusion = "context", horizon: int = HORIZON
+) -> Int[np.ndarray, "window horizon"]:
+    """Return the target and the passages after it in its document, -1 where there is none to be answered.
+
+    None is where the document has ended, where a passage was deleted or is missing, and where it has the text of one
+    that may not be answered, since it left the candidates with that. The first column is always the target.
+
+    Args:
+        bank: the bank the windows were made from.
+        windows: some of its windows.
+        exclude: which passages may not be answered.
+        horizon: passages looked ahead, the target included.
+    """
+    target = windows.target[:, None]
+    rows = np.minimum(target + np.arange(horizon), len(bank) - 1)  # [window, horizon]
+    distance = bank.position[rows] - bank.position[target]
+    follows = (bank.document_of[rows] == bank.document_of[target]) & (distance == np.arange(horizon)) & bank.alive[rows]
+    read = excluded_rows(bank, windows, exclude)
+    read_groups = np.where(read >= 0, bank.duplicate_group[read], -1)
+    follows &= (bank.duplicate_group[rows][:, :, None] != read_groups[:, None, :]).all(axis=2)
+    follows[:, 0] = True
+    return np.where(follows, rows, -1)
 
 
 def _texts(bank: Bank, rows: Int[np.ndarray, "window context"]) -> list[tuple[str, ...]] | None:

@@ -18,7 +18,16 @@ from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import GateOutcome, Judged, judge
 from segue.evaluation.intervals import holm, paired
 from segue.evaluation.job import FINISHED, FoldResult, Job, Results
-from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise, summarise_macro
+from segue.evaluation.metrics import (
+    by_document,
+    horizon_per_window,
+    mean,
+    per_window,
+    rank_histogram,
+    recall_curve,
+    summarise,
+    summarise_macro,
+)
 from segue.evaluation.options import Option
 
 REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure")
@@ -184,12 +193,19 @@ def _measured(evaluation: Evaluation) -> dict[str, Any]:
     histogram = rank_histogram(evaluation.ranks) or {}
     return {
         "metrics": _intervals(evaluation),
-        "macro": summarise_macro(evaluation.ranks, evaluation.documents),
+        "macro": _macro(evaluation),
         **by_pool,
         "latency": _latency(evaluation),
         "recall_curve": {"k": list(CURVE), "value": recall_curve(evaluation.ranks, CURVE)},
         "rank_histogram": {"labels": list(histogram), "share": list(histogram.values())},
     }
+
+
+def _macro(evaluation: Evaluation) -> dict[str, float | None]:
+    """Return what documents average to, each counted once."""
+    horizon = {} if evaluation.horizon is None else horizon_per_window(evaluation.horizon)
+    found = summarise_macro(evaluation.ranks, evaluation.documents)
+    return found | {name: mean(by_document(values, evaluation.documents)[0]) for name, values in horizon.items()}
 
 
 def _intervals(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:

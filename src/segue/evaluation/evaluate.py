@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from segue.data.scoring import Pool, target_cosines
-from segue.data.windows import excluded_rows, gather_contexts
+from segue.data.windows import excluded_rows, following_rows, gather_contexts
 from segue.errors import InputError, explain
 from segue.evaluation.latency import measure_latency
-from segue.evaluation.metrics import contrastive_accuracy, copying_ratio
+from segue.evaluation.metrics import best_ranks, contrastive_accuracy, copying_ratio
 from segue.evaluation.result import Evaluation, merge
 from segue.retrieval.retrievers import Retriever
 from segue.settings import Settings
@@ -53,6 +53,7 @@ class _Judged:
     """What a batch came to; ``queries`` and ``copying`` are None without query vectors."""
 
     ranks: Int[np.ndarray, "batch"]
+    horizon: Int[np.ndarray, "batch"]
     by_pool: dict[str, Int[np.ndarray, "batch"]]
     rankings: Int[np.ndarray, "batch depth"]
     queries: Float[np.ndarray, "batch dim"] | None
@@ -102,6 +103,7 @@ def evaluate(
         documents=documents,
         groups=groups[documents],
         ranks=np.concatenate([part.ranks for part in parts]),
+        horizon=np.concatenate([part.horizon for part in parts]),
         ranks_by_pool={name: np.concatenate([part.by_pool[name] for part in parts]) for name in parts[0].by_pool},
         rankings=np.concatenate([part.rankings for part in parts]),
         cosine=None if queries is None else _cosines(queries, bank, windows),
@@ -126,8 +128,9 @@ def _judge(
     contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
     scores, pool = retriever.score(contexts), retriever.pool
     excludes = {name: excluded_rows(bank, batch, exclude) for name, exclude in OTHER_EXCLUSIONS.items()}
-    own, *others = scores.ranks_under(pool, batch.target, excludes=[contexts.exclude, *excludes.values()])
-    by_pool = dict(zip(excludes, others, strict=True))
+    following = following_rows(bank, batch, exclude=settings.exclude)
+    own, *others = scores.ranks_under(pool, following, excludes=[contexts.exclude, *excludes.values()])
+    by_pool = {name: ranks[:, 0] for name, ranks in zip(excludes, others, strict=True)}
     by_pool["in-document"] = scores.ranks_in_document(bank, batch.target, exclude=contexts.exclude)
     if fresh is not None:
         by_pool["fresh"] = scores.ranks(fresh, batch.target, exclude=contexts.exclude)
@@ -135,7 +138,7 @@ def _judge(
     copying = None
     if scores.queries is not None:
         copying = copying_ratio(scores.queries, bank.gather(batch.target), contexts.vectors, contexts.mask)
-    return _Judged(own, by_pool, rankings.rows, scores.queries, copying)
+    return _Judged(own[:, 0], best_ranks(own), by_pool, rankings.rows, scores.queries, copying)
 
 
 def _join(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -24,7 +24,7 @@ from scipy.special import ndtr
 
 from segue.errors import InputError, explain
 from segue.evaluation.intervals import bootstrap, holm, median_rank, paired, sign_flip
-from segue.evaluation.metrics import CUTOFFS, RATIOS, per_window
+from segue.evaluation.metrics import CUTOFFS, HORIZON_CUTOFFS, RATIOS, per_window
 from segue.evaluation.resampling import group_sums
 from segue.settings import Settings
 from segue.types import Interval
@@ -33,7 +33,8 @@ Outcome = Literal["pass", "fail", "not-enough-evidence"]
 
 LEVEL = 0.05
 KNOWN_METRICS = (
-    *CUTOFFS, *RATIOS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy", "copying ratio",
+    *CUTOFFS, *RATIOS, *HORIZON_CUTOFFS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy",
+    "copying ratio",
     *(f"{stage}_p{share}_ms" for stage in ("encode", "predict", "search", "rerank", "total") for share in (50, 95, 99)),
 )  # fmt: skip
 

@@ -22,6 +22,9 @@ from segue.errors import InputError, explain
 CUTOFFS: Mapping[str, int] = {"R@1": 1, "R@5": 5, "R@10": 10, "R@20": 20, "Contain@50": 50}
 """Success at a cutoff: which share of windows has its target among the first k."""
 
+HORIZON_CUTOFFS: Mapping[str, int] = {f"horizon R@{cutoff}": cutoff for cutoff in (1, 5, 10)}
+"""Which share of windows has any of the next three passages among the first k."""
+
 RATIOS: Mapping[str, tuple[str, str]] = {"Eff@5": ("R@5", "Contain@50")}
 """Quotients of two means: which share of what is contained in 50 stands in the first 5."""
 
@@ -120,10 +123,10 @@ def by_document(
     return np.bincount(places, values[known]) / np.bincount(places), numbers
 
 
-def horizon_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "window"]:
+def best_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "window"]:
     """Take the best rank among the next passages; -1 marks a passage that does not exist (end of the document).
 
-    >>> horizon_ranks(np.array([[9, 3, 40], [7, -1, -1]])).tolist()
+    >>> best_ranks(np.array([[9, 3, 40], [7, -1, -1]])).tolist()
     [3, 7]
     """
     absent = ranks == -1
@@ -134,13 +137,13 @@ def horizon_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "
     return best
 
 
-def horizon_hits(ranks: Int[np.ndarray, "window horizon"], cutoff: int) -> Float[np.ndarray, "window"]:
+def horizon_per_window(best: Int[np.ndarray, "window"]) -> dict[str, Float[np.ndarray, "window"]]:
     """Score 1 where any of the next passages stands within the cutoff (for prefetching), else 0.
 
-    >>> horizon_hits(np.array([[9, 3, 40], [7, -1, -1]]), 5).tolist()
+    >>> horizon_per_window(np.array([3, 7]))["horizon R@5"].tolist()
     [1.0, 0.0]
     """
-    return (horizon_ranks(ranks) <= cutoff).astype(np.float64)
+    return {name: (best <= cutoff).astype(np.float64) for name, cutoff in HORIZON_CUTOFFS.items()}
 
 
 def recall_curve(ranks: Int[np.ndarray, "window"], cutoffs: Sequence[int]) -> list[float | None]:

@@ -19,12 +19,12 @@ from jaxtyping import Float, Int
 from segue.errors import InputError, explain
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
-from segue.evaluation.metrics import per_window
+from segue.evaluation.metrics import horizon_per_window, per_window
 from segue.run_folder import read_json, write_folder, write_json
 from segue.types import Exclusion, Intent, Interval
 
-OPTIONAL = ("cosine", "contrastive", "copying")
-"""Values per window that only retrievers with a query vector have."""
+OPTIONAL = ("cosine", "contrastive", "copying", "horizon")
+"""Values per window that may be absent: the first three need a query vector."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Evaluation:
         documents: document number of each window.
         groups: near-duplicate group of each window's document, the unit of resampling.
         ranks: rank of each target among all candidates, from 1.
+        horizon: best rank among the next passages of the document (up to three, the target included); None in
+            evaluations of earlier versions.
         ranks_by_pool: the same under other conditions: ``in-document`` (only its document), ``context-left-in``,
             ``prefix`` (all passages read so far are excluded), ``fresh`` (only documents unseen in training).
         rankings: the first rows of each ranking as served, best first, -1 where empty.
@@ -66,6 +68,7 @@ class Evaluation:
     cosine: Float[np.ndarray, "window"] | None = None
     contrastive: Float[np.ndarray, "window"] | None = None
     copying: Float[np.ndarray, "window"] | None = None
+    horizon: Int[np.ndarray, "window"] | None = None
     timings: Mapping[str, Float[np.ndarray, "query"]] = field(default_factory=dict)
     fresh_pool_sizes: tuple[int, ...] = ()
     resamples: int = 10_000
@@ -97,7 +100,12 @@ class Evaluation:
     def values(self) -> dict[str, Float[np.ndarray, "window"]]:
         """Return every metric that is a mean over windows, window by window; NaN where a window has none."""
         own = {"cosine": self.cosine, "contrastive accuracy": self.contrastive, "copying ratio": self.copying}
-        return {**per_window(self.ranks), **{name: value for name, value in own.items() if value is not None}}
+        horizon = {} if self.horizon is None else horizon_per_window(self.horizon)
+        return {
+            **per_window(self.ranks),
+            **horizon,
+            **{name: value for name, value in own.items() if value is not None},
+        }
 
     def save(self, folder: Path) -> None:
         """Write the evaluation to a folder, whole or not at all."""

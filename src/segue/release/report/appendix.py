@@ -19,6 +19,11 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     ("R@k", "Share of windows whose target is among the first k answers; one target per window, so it is Success@k."),
     ("Contain@50", "R@50 of the ranking as served: what a reranker of 50 could work with."),
+    (
+        "horizon R@k",
+        "Share of windows with any of the next three passages of the document among the first k answers: for who "
+        "fetches ahead of a reader. Near a document’s end there are fewer than three.",
+    ),
     ("Eff@5", "R@5 / Contain@50: of the targets contained, the share that is ranked among the first five."),
     ("MRR", "Mean of 1 / rank of the target, over the whole pool."),
     ("cosine", "Mean cosine of the query vector and the target’s vector. Reported, never selected on."),

@@ -118,6 +118,7 @@ def metric_without_span(row: Row, name: str) -> Cell:
 _PARTS: Sequence[tuple[str, str, str]] = (
     ("macro", "R@5", "macro R@5"),
     ("macro", "MRR", "macro MRR"),
+    ("macro", "horizon R@5", "macro horizon R@5"),
     ("in_document", "R@5", "in-document R@5"),
     ("context_left_in", "R@1", "context left in: R@1"),
     ("context_left_in", "R@5", "context left in: R@5"),
@@ -142,10 +143,13 @@ def more_metrics_table(comparison: Comparison) -> Table | None:
 
 _MORE = {
     "R@20": "R@20",
+    "horizon R@1": "horizon R@1",
+    "horizon R@5": "horizon R@5",
+    "horizon R@10": "horizon R@10",
     "nDCG@10": "nDCG@10",
     "median rank": "median rank",
     "contrastive accuracy": "contrastive accuracy",
     "copying ratio": "copying ratio",
     "total_p95_ms": "total P95",
 }
-_MORE_UNITS = {"R@20": "%", "total_p95_ms": "ms"}
+_MORE_UNITS = {**dict.fromkeys(("R@20", "horizon R@1", "horizon R@5", "horizon R@10"), "%"), "total_p95_ms": "ms"}

@@ -103,6 +103,7 @@ PLACE = Scale(places=0)
 
 SCALES = {
     **dict.fromkeys(("R@1", "R@5", "R@10", "R@20", "Contain@50"), PERCENT),
+    **dict.fromkeys(("horizon R@1", "horizon R@5", "horizon R@10"), PERCENT),
     **dict.fromkeys(("MRR", "nDCG@10", "cosine"), SCORE),
     **dict.fromkeys(("contrastive accuracy", "copying ratio"), SCORE),
     **dict.fromkeys(("search_p95_ms", "total_p95_ms"), MILLISECONDS),

@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.scoring import Pool, ranks_of_scores, top_k_of_scores
+from segue.data.scoring import Pool, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.retrieval.retrievers.interface import Lap, no_lap
 from segue.types import Bank, Contexts, Intent, Rankings
 
@@ -39,10 +39,10 @@ class DenseScores:
         return ranks_of_scores(self.values, pool, targets, exclude=exclude)
 
     def ranks_under(
-        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
-    ) -> list[Int[np.ndarray, "batch"]]:
-        """Return the ranks for each exclusion; the scores are at hand, so each is counted."""
-        return [self.ranks(pool, targets, exclude=exclude) for exclude in excludes]
+        self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
+    ) -> list[Int[np.ndarray, "batch several"]]:
+        """Return the ranks of each target for each exclusion; the scores are at hand, so each is counted."""
+        return [ranks_of_several_scores(self.values, pool, targets, exclude=exclude) for exclude in excludes]
 
     def ranks_in_document(
         self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]

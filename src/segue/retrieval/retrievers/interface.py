@@ -41,11 +41,17 @@ class Scores(Protocol):
     def ranks_under(
         self,
         pool: Pool,
-        targets: Int[np.ndarray, "batch"],
+        targets: Int[np.ndarray, "batch several"],
         *,
         excludes: Sequence[Int[np.ndarray, "batch _"]],
-    ) -> list[Int[np.ndarray, "batch"]]:
-        """Return what ``ranks`` would for each of several exclusions, at less than their price."""
+    ) -> list[Int[np.ndarray, "batch several"]]:
+        """Return what ``ranks`` would for each exclusion and each target of a context, at less than their price.
+
+        Args:
+            pool: the candidates.
+            targets: several rows for each context; -1 means that there is none, and gets the rank -1.
+            excludes: what leaves the candidates, once for each answer.
+        """
         ...
 
     def ranks_in_document(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.data.pool import TIE, exact_candidate_scores
-from segue.data.scoring import Pool, in_document_ranks, target_ranks, top_k
+from segue.data.scoring import Pool, in_document_ranks, ranks_of_several, target_ranks, top_k
 from segue.retrieval.index import Index
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.interface import Lap, no_lap
@@ -44,14 +44,14 @@ class VectorScores:
         return target_ranks(self.queries, pool, targets, exclude=exclude)
 
     def ranks_under(
-        self, pool: Pool, targets: Int[np.ndarray, "batch"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
-    ) -> list[Int[np.ndarray, "batch"]]:
-        """Return exact ranks for each exclusion after one pass over the bank.
+        self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
+    ) -> list[Int[np.ndarray, "batch several"]]:
+        """Return exact ranks of each target for each exclusion after one pass over the bank.
 
         A rank without some candidates is the rank among all, less those of them that stand before the target.
         """
         nothing = np.empty((len(targets), 0), dtype=np.int64)
-        among_all = self.ranks(pool, targets, exclude=nothing)
+        among_all = ranks_of_several(self.queries, pool, targets, exclude=nothing)
         return [among_all - _excluded_before(self.queries, pool, targets, exclude=exclude) for exclude in excludes]
 
     def ranks_in_document(
@@ -70,19 +70,19 @@ class VectorScores:
 def _excluded_before(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
-    targets: Int[np.ndarray, "batch"],
+    targets: Int[np.ndarray, "batch several"],
     *,
     exclude: Int[np.ndarray, "batch excluded"],
-) -> Int[np.ndarray, "batch"]:
-    """Count the excluded candidates with a score above the target's - 1e-6, in the arithmetic of ``target_ranks``."""
-    own = pool.candidates_of(targets)
-    everyone = np.arange(len(targets))
-    line = exact_candidate_scores(queries, pool, query=everyone, candidates=own) - TIE
+) -> Int[np.ndarray, "batch several"]:
+    """Count the excluded candidates with a score above a target's - 1e-6, in the arithmetic of ``target_ranks``."""
+    there = targets >= 0
+    own, line = pool.candidates_of(targets), np.full(targets.shape, np.inf)
+    line[there] = exact_candidate_scores(queries, pool, query=np.nonzero(there)[0], candidates=own[there]) - TIE
     query, candidate = pool.removed_pairs(exclude)
-    others = candidate != own[query]  # the target's own group never leaves
-    query, candidate = query[others], candidate[others]
     scores = exact_candidate_scores(queries, pool, query=query, candidates=candidate)
-    return np.bincount(query[scores > line[query]], minlength=len(targets))
+    before = scores[:, None] > line[query]  # [pair, several]
+    before &= candidate[:, None] != own[query]  # the target's own group never leaves
+    return np.stack([np.bincount(query[column], minlength=len(targets)) for column in before.T], axis=1)
 
 
 @dataclass(frozen=True)
