@@ -101,7 +101,7 @@ class BlockInfoNce(nn.Module):
         self.block, self.temperature = block, temperature
 
     def forward(
-        self, prediction: Tensor, target: Tensor, groups: Tensor, context_groups: Tensor
+        self, prediction: Tensor, target: Tensor, groups: Tensor, context_groups: Tensor, **_: object
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean over the blocks."""
         parts = [part.split(self.block) for part in (prediction.float(), target, groups, context_groups)]

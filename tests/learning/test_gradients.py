@@ -7,6 +7,7 @@ from worlds import drift_world
 
 from segue.data.windows import WindowSettings, make_windows
 from segue.learning import gradients
+from segue.learning.batches import TENSORS
 from segue.learning.losses import LossSettings, LossTerm, build_loss
 from segue.learning.models import ModelSettings, build_model
 
@@ -64,7 +65,7 @@ def test_a_term_of_the_wrong_sign_is_opposed(predictor, batch):
 
 def test_two_equal_halves_have_the_same_gradient(predictor, batch):
     first = gradients.part(batch, slice(12))
-    twice = type(batch)(*(torch.cat([getattr(first, name)] * 2) for name in batch.__dataclass_fields__))
+    twice = type(batch)(*(torch.cat([getattr(first, name)] * 2) for name in TENSORS))
     assert gradients.measure(predictor, loss_of(("infonce", 1.0)), twice).control == pytest.approx(1.0, abs=1e-5)
 
 

@@ -6,7 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from pydantic import ValidationError
+from worlds import noise_world
 
+from segue.data.windows import WindowSettings, make_windows
+from segue.errors import InputError
+from segue.learning.bank_contrast import TrainingBank
+from segue.learning.contrast import context_push
 from segue.learning.losses import (
     LOSSES,
     LossSettings,
@@ -115,10 +120,20 @@ def test_the_sum_is_weighted_and_the_parts_are_not():
     torch.testing.assert_close(total, 0.85 * parts["infonce"] + 0.15 * parts["ar-cosine"])
 
 
+def ready(settings: LossSettings):
+    """A loss with a bank of 40 passages, and what its forward pass takes beside predictions and targets."""
+    bank = noise_world(documents=4, length=10, dimension=4)
+    loss = build_loss(settings, 4)
+    loss.attach(TrainingBank(bank, make_windows(bank, np.arange(4), WindowSettings(context=2))), seed=1)
+    read = torch.stack([unit_batch(seed) for seed in (8, 9)], dim=1)  # [batch, context, dim]
+    return loss, {"groups": torch.arange(6), "context_groups": torch.full((6, 2), -1), "read": read}
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_preset_is_finite_and_moves_the_prediction(name):
     prediction = unit_batch(1).requires_grad_()
-    total, parts = build_loss(LOSSES[name], 4)(prediction, unit_batch(2), torch.arange(6))
+    loss, given = ready(LOSSES[name])
+    total, parts = loss(prediction, unit_batch(2), **given)
     total.backward()
     assert torch.isfinite(total)
     assert all(value.ndim == 0 for value in parts.values())
@@ -129,8 +144,42 @@ def test_every_preset_is_finite_and_moves_the_prediction(name):
 def test_each_loss_prefers_the_truth_to_another_guess():
     target = unit_batch(2)
     for name in LOSSES:
-        loss = build_loss(LOSSES[name], 4)
-        assert loss(target, target)[0] < loss(target.roll(1, 0), target)[0], name
+        loss, given = ready(LOSSES[name])
+        assert loss(target, target, **given)[0] < loss(target.roll(1, 0), target, **given)[0], name
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("infonce-bank", "training bank"), ("infonce-sampled", "training bank"),
+     ("infonce-bank-context-push", "training bank")],
+)  # fmt: skip
+def test_a_loss_without_the_bank_it_needs_says_so(name, missing):
+    with pytest.raises(InputError, match=missing):
+        build_loss(LOSSES[name], 4)(unit_batch(1), unit_batch(2), torch.arange(6))
+
+
+def test_a_push_without_the_contexts_says_so():
+    loss = build_loss(LossSettings(terms=(LossTerm(kind="context-push"),)), 4)
+    with pytest.raises(InputError, match="vectors of the contexts"):
+        loss(unit_batch(1), unit_batch(2), torch.arange(6))
+
+
+def test_a_margin_is_taken_off_the_cosine_with_the_target():
+    prediction, target = unit_batch(1), unit_batch(2)
+    logits = (prediction @ target.T - 0.2 * torch.eye(6)) / 0.1
+    expected = torch.nn.functional.cross_entropy(logits, torch.arange(6))
+    torch.testing.assert_close(info_nce(prediction, target, temperature=0.1, margin=0.2), expected)
+
+
+def test_the_passages_just_read_are_pushed_below_the_target():
+    prediction, target = unit_batch(1), unit_batch(2)
+    read = torch.stack([unit_batch(3), unit_batch(4), torch.zeros(6, 4)], dim=1)
+    groups, context_groups = torch.arange(6), torch.full((6, 3), 90)
+    context_groups[:, 1] = groups  # the second passage has the target's text: it is no wrong answer
+    found = context_push(prediction, target, read, temperature=0.1, groups=groups, context_groups=context_groups)
+    cosines = torch.stack([(prediction * target).sum(1), (prediction * unit_batch(3)).sum(1)], dim=1)
+    expected = torch.nn.functional.cross_entropy(cosines / 0.1, torch.zeros(6, dtype=torch.int64))
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_head_learns_from_predictions_only():
@@ -200,6 +249,12 @@ def test_building_is_seeded_and_leaves_the_global_generator_alone():
         ({"terms": [{"kind": "ar-cosine", "symmetric": True}]}, "symmetric"),
         ({"terms": [{"kind": "infonce", "temperature": 0}]}, "greater than or equal to 0.01"),
         ({"terms": []}, "at least 1"),
+        ({"terms": [{"kind": "infonce-bank", "symmetric": True}]}, "only for kind = 'infonce', not for"),
+        ({"terms": [{"kind": "infonce-bank", "samples": 5}]}, "only for kind = 'infonce-sampled'"),
+        ({"terms": [{"kind": "mse", "margin": 0.1}]}, "margin"),
+        ({"terms": [{"kind": "infonce-bank"}], "negatives": [{"kind": "queue"}]}, "have their own"),
+        ({"negatives": [{"kind": "queue"}, {"kind": "queue", "count": 2}]}, "each kind once"),
+        ({"negatives": [{"kind": "queue", "refresh": 5}]}, "only for kind = 'mined'"),
         (
             {
                 "terms": [

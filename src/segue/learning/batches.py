@@ -1,8 +1,9 @@
 """Which windows one training step sees, and their vectors.
 
 A batch is a pure function of (seed, step): nothing depends on what was trained before, so a resumed run sees the same
-batches as an undisturbed one. In memory stand the windows' row numbers, one permutation of them, and the vectors of
-the present batch; those are gathered from the bank, which stays on disk.
+batches as an undisturbed one (mined negatives are the exception: what mining found is part of the training's state). In
+memory stand the windows' row numbers, one permutation of them, and the vectors of the present batch; those are gathered
+from the bank, which stays on disk.
 
 An epoch leaves out the last, incomplete batch (other windows in every epoch): the number of negatives of a contrastive
 loss is the same in all steps.
@@ -10,7 +11,8 @@ loss is the same in all steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,10 +22,13 @@ from torch import Tensor
 from segue.data.windows import gather_contexts, target_vectors
 from segue.errors import InputError, explain
 from segue.learning.corruption import drop_last, swap_one
+from segue.learning.negatives import NegativeDraws, Negatives
 from segue.types import Bank, Windows
 
-ORDER, CORRUPTION, WEIGHTS = range(3)
+ORDER, CORRUPTION, WEIGHTS, NEGATIVES, SAMPLE = range(5)
 """What a random stream is for; with the seed and a number it names the stream."""
+TENSORS = ("context", "mask", "target", "groups", "context_groups")
+"""What a batch holds of each window."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Batch:
         target: unit vectors.
         groups: duplicate group of each target.
         context_groups: duplicate groups of the context before corruption, −1 for padding.
+        negatives: passages beside the other targets that predictions are told from, or None.
+        step: counted from 0; what a loss draws for itself follows from it. Held-out batches are of step 0.
     """
 
     context: Float[Tensor, "batch context dim"]
@@ -43,10 +50,18 @@ class Batch:
     target: Float[Tensor, "batch dim"]
     groups: Int[Tensor, "batch"]
     context_groups: Int[Tensor, "batch context"]
+    negatives: Negatives | None = None
+    step: int = 0
 
     def to(self, device: str) -> Batch:
         """Return the batch on a device."""
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        moved = {name: getattr(self, name).to(device) for name in TENSORS}
+        return replace(self, **moved, negatives=self.negatives and self.negatives.to(device))
+
+    def take(self, which: slice) -> Batch:
+        """Return some of the windows."""
+        taken = {name: getattr(self, name)[which] for name in TENSORS}
+        return replace(self, **taken, negatives=self.negatives and self.negatives.take(which))
 
 
 class Batches:
@@ -59,6 +74,7 @@ class Batches:
         seed: of order and corruption.
         article_dropout: share of contexts that lose their last 1 to 3 vectors.
         span_corruption: share of contexts with one passage of another document.
+        draws: of extra negatives, or None.
 
     Raises:
         InputError: there are no windows.
@@ -73,6 +89,7 @@ class Batches:
         seed: int,
         article_dropout: float = 0.0,
         span_corruption: float = 0.0,
+        draws: NegativeDraws | None = None,
     ) -> None:
         if len(windows) == 0:
             raise InputError(
@@ -84,8 +101,8 @@ class Batches:
         self.seed = seed
         self.article_dropout = article_dropout
         self.span_corruption = span_corruption
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self.draws = draws
+        self._orders: dict[int, Int[np.ndarray, "window"]] = {}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -95,10 +112,11 @@ class Batches:
     def chosen(self, step: int) -> Int[np.ndarray, "batch"]:
         """Return which windows the step (counted from 0) sees."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._order = random_stream(self.seed, ORDER, epoch).permutation(len(self.windows))
-            self._epoch = epoch
-        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        if epoch not in self._orders:
+            for old in [number for number in self._orders if number != epoch - 1]:
+                del self._orders[old]  # a queue looks back across the start of an epoch, no further
+            self._orders[epoch] = random_stream(self.seed, ORDER, epoch).permutation(len(self.windows))
+        return self._orders[epoch][place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
         """Gather the batch of a step, counted from 0.
@@ -120,7 +138,24 @@ class Batches:
             target=torch.from_numpy(np.ascontiguousarray(target)),
             groups=torch.from_numpy(self.bank.duplicate_group[windows.target]),
             context_groups=torch.from_numpy(_groups(self.bank, windows.context)),
+            negatives=self._negatives(step),
+            step=step,
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what batches depend on beside (seed, step): the negatives that were mined."""
+        mining = self.draws.mining if self.draws else None
+        return mining.state() if mining else {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        mining = self.draws.mining if self.draws else None
+        if mining:
+            mining.restore(state)
+
+    def _negatives(self, step: int) -> Negatives | None:
+        generator = random_stream(self.seed, NEGATIVES, step)
+        return None if self.draws is None else self.draws.of_step(step, self.chosen, generator=generator)
 
 
 def random_stream(seed: int, purpose: int, number: int) -> np.random.Generator:

@@ -95,7 +95,7 @@ def term_values(predictor: Predictor, loss: Loss, batch: Batch) -> dict[str, flo
 
 def part(batch: Batch, which: slice) -> Batch:
     """Return some rows of a batch."""
-    return Batch(*(getattr(batch, name)[which] for name in batch.__dataclass_fields__))
+    return batch.take(which)
 
 
 def cosine(a: Float[Tensor, "weight"], b: Float[Tensor, "weight"]) -> float:
@@ -129,7 +129,9 @@ def _forward(predictor: Predictor, loss: Loss, batch: Batch) -> tuple[Tensor, di
         torch.manual_seed(0)
         prediction = predictor(batch.context, batch.mask)
         target = predictor.encode_documents(batch.target)
-    total, parts = loss(prediction, target, batch.groups, batch.context_groups)
+        negatives = batch.negatives and batch.negatives.through(predictor.encode_documents)
+    total, parts = loss(prediction, target, batch.groups, batch.context_groups,
+                        read=batch.context, negatives=negatives, step=batch.step)  # fmt: skip
     return total, parts
 
 

@@ -1,24 +1,32 @@
 """What training minimises: pure functions of predictions and targets, and ``Loss``, a weighted sum of them.
 
 Enters: predicted and target vectors of a batch, both unit, and the duplicate groups of its passages. Leaves: one
-number, and each term unweighted. Everything is computed in float32, whatever the model was computed in.
-Which passages are negatives of which prediction is told in ``contrast.py``.
+number, and each term unweighted. Everything is computed in float32, whatever the model was computed in (products with
+a whole bank as its ``TrainingBank`` says). Which passages are negatives of which prediction is told in ``contrast.py``,
+``bank_contrast.py`` and ``sampled_contrast.py``.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.learning.contrast import contrast_logits, info_nce, not_negatives, num_negatives
-from segue.settings import Settings
+from segue.errors import InputError, explain
+from segue.learning.bank_contrast import TrainingBank, bank_info_nce
+from segue.learning.batches import SAMPLE, random_stream
+from segue.learning.contrast import context_push, contrast_logits, info_nce, not_negatives, num_negatives
+from segue.learning.loss_settings import LOSSES, LOWEST_TEMPERATURE, LossSettings, LossTerm
+from segue.learning.negatives import Negatives
+from segue.learning.sampled_contrast import draw_sample, sampled_info_nce
+
+T = TypeVar("T")
 
 __all__ = [
     "LOSSES",
@@ -33,9 +41,6 @@ __all__ = [
     "not_negatives",
     "num_negatives",
 ]
-
-LOWEST_TEMPERATURE = 0.01
-"""Logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
 
 
 def ar_cosine(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -58,44 +63,15 @@ def mse(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim
     return 0.5 * (prediction - target).square().sum(dim=-1).mean()
 
 
-class LossTerm(Settings):
-    """One term of the sum."""
+@dataclass(frozen=True)
+class _Side:
+    """What terms may need beside predictions and targets."""
 
-    kind: Literal["ar-cosine", "mse", "infonce"] = Field(description="what is measured")
-    weight: float = Field(1.0, gt=0, le=1000, description="factor in the sum")
-    temperature: float = Field(
-        0.07, ge=LOWEST_TEMPERATURE, le=1, description="τ of InfoNCE; where learnt, the value it starts from"
-    )
-    learn_temperature: bool = Field(False, description="let training move τ, between 0.01 and 1")
-    symmetric: bool = Field(False, description="InfoNCE in both directions, as CLIP")
-    mask_context: bool = Field(True, description="passages of a window's context are no negatives of it")
-    space: Literal["raw", "projected"] = Field("raw", description="vectors as they are searched, or through a head")
-    projection: tuple[int, int] = Field((512, 256), description="hidden and output components of the head")
-
-    @model_validator(mode="after")
-    def _meaningful(self) -> LossTerm:
-        special = {"learn_temperature": self.learn_temperature, "symmetric": self.symmetric,
-                   'space = "projected"': self.space == "projected"}  # fmt: skip
-        said = [name for name, given in special.items() if given]
-        if self.kind != "infonce" and said:
-            # A cosine through a learnt head is least for a head that maps everything to one point.
-            raise ValueError(f"{', '.join(said)}: only for kind = 'infonce', not for {self.kind!r}")
-        if min(self.projection) < 1:
-            raise ValueError("projection: both sizes must be at least 1")
-        return self
-
-
-class LossSettings(Settings):
-    """The [loss] table: a weighted sum of terms."""
-
-    terms: tuple[LossTerm, ...] = Field((LossTerm(kind="infonce"),), min_length=1, description="added up, weighted")
-
-    @model_validator(mode="after")
-    def _one_head(self) -> LossSettings:
-        heads = {term.projection for term in self.terms if term.space == "projected"}
-        if len(heads) > 1:
-            raise ValueError(f"projected terms share one head, but name {len(heads)}: {sorted(heads)}")
-        return self
+    groups: Int[Tensor, "batch"] | None
+    context_groups: Int[Tensor, "batch context"] | None
+    read: Float[Tensor, "batch context dim"] | None
+    negatives: Negatives | None
+    step: int
 
 
 class Loss(nn.Module):
@@ -105,6 +81,7 @@ class Loss(nn.Module):
         settings: the terms.
         names: of the terms in logs: their kinds, numbered from the second on where a kind repeats.
         projection: the head that projected terms share, or None.
+        bank: what ``infonce-bank`` and ``infonce-sampled`` contrast with; ``attach`` puts it there.
     """
 
     def __init__(self, settings: LossSettings, dimension: int) -> None:
@@ -112,6 +89,8 @@ class Loss(nn.Module):
         self.settings = settings
         self.names = _term_names(settings.terms)
         self.projection = _head(settings, dimension)
+        self.bank: TrainingBank | None = None
+        self._seed = 1
         # log τ, as CLIP: steps are relative and τ stays positive
         self.log_temperatures = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(math.log(term.temperature)))
@@ -124,11 +103,20 @@ class Loss(nn.Module):
         return "raw" if self.projection is None else "projected"
 
     @property
+    def needs_bank(self) -> bool:
+        """Whether a term contrasts with the training bank."""
+        return any(term.kind in ("infonce-bank", "infonce-sampled") for term in self.settings.terms)
+
+    def attach(self, bank: TrainingBank, *, seed: int) -> None:
+        """Say what the bank is; a sample of step n is drawn from (seed, n)."""
+        self.bank, self._seed = bank, seed
+
+    @property
     def temperatures(self) -> dict[str, float]:
-        """The present τ of each InfoNCE term."""
+        """The present τ of each term that has one."""
         terms = zip(self.names, self.settings.terms, strict=True)
         with torch.no_grad():
-            return {name: float(self._temperature(name, term)) for name, term in terms if term.kind == "infonce"}
+            return {name: float(self._temperature(name, term)) for name, term in terms if term.contrasts}
 
     def project(self, vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch projected"]:
         """Return unit vectors in the projected space; without a head that is the raw space."""
@@ -147,6 +135,10 @@ class Loss(nn.Module):
         target: Float[Tensor, "batch dim"],
         groups: Int[Tensor, "batch"] | None = None,
         context_groups: Int[Tensor, "batch context"] | None = None,
+        *,
+        read: Float[Tensor, "batch context dim"] | None = None,
+        negatives: Negatives | None = None,
+        step: int = 0,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the weighted sum, and each term unweighted by name (all differentiable).
 
@@ -155,36 +147,48 @@ class Loss(nn.Module):
             target: unit vectors.
             groups: duplicate group of each target; None makes every other row a negative.
             context_groups: duplicate groups of each context, −1 for padding.
+            read: the vectors of the contexts; ``context-push`` needs them.
+            negatives: extra candidates of in-batch InfoNCE.
+            step: of the training; samples are drawn for it.
+
+        Raises:
+            InputError: a term needs the training bank, duplicate groups or the contexts, and they are not given.
         """
         with torch.autocast(prediction.device.type, enabled=False):
+            side = _Side(groups, context_groups, read, negatives, step)
             pair = (prediction.float(), target.float())
-            parts = {
-                name: self._term(name, term, pair, groups, context_groups if term.mask_context else None)
-                for name, term in zip(self.names, self.settings.terms, strict=True)
-            }
-            weighted = [term.weight * parts[name] for name, term in zip(self.names, self.settings.terms, strict=True)]
-            return torch.stack(weighted).sum(), parts
+            terms = list(zip(self.names, self.settings.terms, strict=True))
+            parts = {name: self._term(name, term, pair, side) for name, term in terms}
+            return torch.stack([term.weight * parts[name] for name, term in terms]).sum(), parts
 
-    def _term(
-        self,
-        name: str,
-        term: LossTerm,
-        pair: tuple[Tensor, Tensor],
-        groups: Tensor | None,
-        context_groups: Tensor | None,
-    ) -> Tensor:
-        if term.kind != "infonce":
+    def _term(self, name: str, term: LossTerm, pair: tuple[Tensor, Tensor], side: _Side) -> Tensor:
+        if not term.contrasts:
             return (ar_cosine if term.kind == "ar-cosine" else mse)(*pair)
+        how: dict[str, Any] = {
+            "temperature": self._temperature(name, term),
+            "margin": term.margin,
+            "groups": side.groups,
+            "context_groups": side.context_groups if term.mask_context or term.kind == "context-push" else None,
+        }
+        if term.kind == "infonce":
+            return self._in_batch(term, pair, side.negatives, how)
+        if term.kind == "context-push":
+            return context_push(*pair, _given(side.read, term, "the vectors of the contexts"), **how)
+        bank = _given(self.bank, term, "the training bank: attach it")
+        _given(side.groups, term, "duplicate groups")
+        if term.kind == "infonce-bank":
+            return bank_info_nce(*pair, bank, **how)
+        generator = random_stream(self._seed, SAMPLE, side.step)
+        return sampled_info_nce(*pair, draw_sample(bank, term.samples, drawn=term.drawn, generator=generator), **how)
+
+    def _in_batch(
+        self, term: LossTerm, pair: tuple[Tensor, Tensor], negatives: Negatives | None, how: dict[str, Any]
+    ) -> Tensor:
         if term.space == "projected":
             # Stop-gradient: the head learns from predictions only, so it cannot gain by moving the targets together.
             pair = (self.project(pair[0]), self.project(pair[1]).detach())
-        return info_nce(
-            *pair,
-            temperature=self._temperature(name, term),
-            groups=groups,
-            context_groups=context_groups,
-            symmetric=term.symmetric,
-        )
+            negatives = negatives and negatives.through(lambda vectors: self.project(vectors).detach())
+        return info_nce(*pair, symmetric=term.symmetric, negatives=negatives, **how)
 
     def _temperature(self, name: str, term: LossTerm) -> float | Tensor:
         return self.log_temperatures[name].exp() if term.learn_temperature else term.temperature
@@ -195,6 +199,12 @@ def build_loss(settings: LossSettings, dimension: int, *, seed: int = 1) -> Loss
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Loss(settings, dimension)
+
+
+def _given(value: T | None, term: LossTerm, what: str) -> T:
+    if value is None:
+        raise InputError(explain(f"the loss term {term.kind!r} cannot be computed", got="none", expected=what))
+    return value
 
 
 def _term_names(terms: tuple[LossTerm, ...]) -> tuple[str, ...]:
@@ -218,27 +228,3 @@ def _head(settings: LossSettings, dimension: int) -> nn.Module | None:
         return None
     hidden, output = sizes
     return nn.Sequential(nn.Linear(dimension, hidden), nn.GELU(), nn.Linear(hidden, output))
-
-
-def _projected(temperature: float) -> LossSettings:
-    """Return the report's second configuration: 0.7 InfoNCE through a head + 0.3 AR."""
-    head = LossTerm(kind="infonce", weight=0.7, temperature=temperature, space="projected")
-    return LossSettings(terms=(head, LossTerm(kind="ar-cosine", weight=0.3)))
-
-
-def _raw(temperature: float) -> LossSettings:
-    """Return the report's option 1: 0.85 InfoNCE on the vectors that are searched + 0.15 AR."""
-    contrast = LossTerm(kind="infonce", weight=0.85, temperature=temperature)
-    return LossSettings(terms=(contrast, LossTerm(kind="ar-cosine", weight=0.15)))
-
-
-LOSSES: dict[str, LossSettings] = {
-    "ar-cosine": LossSettings(terms=(LossTerm(kind="ar-cosine"),)),
-    "mse": LossSettings(terms=(LossTerm(kind="mse"),)),
-    "infonce-projected": _projected(0.07),
-    "infonce-0.85-ar-0.15": _raw(0.07),
-    **{f"infonce-projected-tau-{tau}": _projected(float(tau)) for tau in ("0.05", "0.10", "0.15")},
-    **{f"infonce-0.85-ar-0.15-tau-{tau}": _raw(float(tau)) for tau in ("0.05", "0.10", "0.15")},
-    "infonce": LossSettings(),
-}
-"""The losses of the report and of its proposals, by name."""

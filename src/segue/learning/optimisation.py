@@ -38,7 +38,7 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
 def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
     """Return the arithmetic of the model; ``auto`` takes bfloat16 where the hardware multiplies it faster.
 
-    Weights, optimiser and loss stay float32 either way.
+    Weights, optimiser and the sums of the loss stay float32 either way; its products with a whole bank follow.
     """
     if name == "auto":
         return "bfloat16" if has_fast_bfloat16(device) else "float32"
@@ -123,7 +123,9 @@ class Optimisation:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             prediction = self.predictor(batch.context, batch.mask)
             target = self.predictor.encode_documents(batch.target)
-        total, parts = self.loss(prediction, target, batch.groups, batch.context_groups)
+            negatives = batch.negatives and batch.negatives.through(self.predictor.encode_documents)
+        total, parts = self.loss(prediction, target, batch.groups, batch.context_groups,
+                                 read=batch.context, negatives=negatives, step=batch.step)  # fmt: skip
         return total, parts
 
 
@@ -135,16 +137,17 @@ def _require_contrast(predictor: Predictor, loss: Loss) -> None:
     """
     if predictor.documents is None:
         return
-    kinds = [term.kind for term in loss.settings.terms]
+    kinds: list[str] = [term.kind for term in loss.settings.terms]
     stored = [kind for kind in kinds if kind not in ("infonce", "ar-cosine", "mse")]
+    stored += [source.kind for source in loss.settings.negatives if source.kind == "mined"]
     if "infonce" in kinds and not stored:
         return
     tower = f"documents = {predictor.settings.documents!r}"
     raise SettingsError(
         explain(
             f"[model] {tower} cannot be trained with this loss",
-            got=f"terms {', '.join(kinds)}",
-            expected="an `infonce` term (in-batch negatives), with or without `ar-cosine` or `mse`",
+            got=f"terms {', '.join(dict.fromkeys([*kinds, *stored]))}",
+            expected="an `infonce` term (in-batch negatives, none mined), with or without `ar-cosine` or `mse`",
             mend='use kind = "infonce", or documents = "identity"',
         )
     )

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from segue.hardware import choose_device
+from segue.learning.assembly import assemble
 from segue.learning.batches import Batches
 from segue.learning.losses import LossSettings, build_loss
 from segue.learning.models import ModelSettings, Predictor, build_model
-from segue.learning.optimisation import Optimisation, learning_rate, resolve_precision
+from segue.learning.optimisation import Optimisation, learning_rate
 from segue.learning.training_settings import TrainingSettings
 from segue.types import Bank, Windows
 
@@ -73,25 +73,10 @@ def begin(
     Raises:
         InputError: there are no windows.
     """
-    device = choose_device(training.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
-    batches = Batches(
-        bank,
-        windows,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        article_dropout=training.dropout(anchored=predictor.anchor is not None),
-        span_corruption=training.span_corruption,
-    )
-    optimisation = Optimisation(
-        predictor,
-        build_loss(loss, bank.dimension, seed=training.seed),
-        seed=training.seed,
-        weight_decay=training.weight_decay,
-        clip=training.clip,
-        precision=resolve_precision(training.precision, device),
-        device=device,
+    batches, optimisation = assemble(
+        predictor, build_loss(loss, bank.dimension, seed=training.seed), bank, windows, training
     )
     return ShortRun(batches, optimisation, training)

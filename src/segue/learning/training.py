@@ -20,11 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segue.hardware import choose_device
-from segue.learning.batches import Batches
+from segue.learning.assembly import assemble
 from segue.learning.losses import Loss
 from segue.learning.models.predictor import Predictor
-from segue.learning.optimisation import Optimisation, resolve_precision
 from segue.learning.training_loop import Score, TrainingLoop
 from segue.learning.training_settings import TrainingSettings
 from segue.learning.training_state import TrainingState
@@ -81,7 +79,7 @@ def train(
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.
         StorageError: the folder cannot be written.
     """
-    batches, optimisation = _prepare(predictor, loss, bank, windows, settings)
+    batches, optimisation = assemble(predictor, loss, bank, windows, settings)
     loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder)
     while not loop.state.finished:
         progress(loop.state.step, loop.steps, loop.note())
@@ -129,34 +127,10 @@ def steps_per_second(
 
     It trains copies; predictor, loss and random state stay as they were.
     """
-    batches, optimisation = _prepare(copy.deepcopy(predictor), copy.deepcopy(loss), bank, windows, settings)
+    batches, optimisation = assemble(copy.deepcopy(predictor), copy.deepcopy(loss), bank, windows, settings)
     taken: list[float] = []
     while len(taken) <= WARM_UP_STEPS or sum(taken) < seconds:
         began = time.perf_counter()
         optimisation.step(len(taken), batches.batch(len(taken)), settings.learning_rate)
         taken.append(time.perf_counter() - began)
     return 1.0 / statistics.median(taken[WARM_UP_STEPS:])
-
-
-def _prepare(
-    predictor: Predictor, loss: Loss, bank: Bank, windows: Windows, settings: TrainingSettings
-) -> tuple[Batches, Optimisation]:
-    device = choose_device(settings.device)
-    batches = Batches(
-        bank,
-        windows,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        article_dropout=settings.dropout(anchored=predictor.anchor is not None),
-        span_corruption=settings.span_corruption,
-    )
-    optimisation = Optimisation(
-        predictor,
-        loss,
-        seed=settings.seed,
-        weight_decay=settings.weight_decay,
-        clip=settings.clip,
-        precision=resolve_precision(settings.precision, device),
-        device=device,
-    )
-    return batches, optimisation

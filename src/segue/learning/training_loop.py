@@ -120,6 +120,7 @@ class TrainingLoop:
     def _save(self) -> None:
         began = time.perf_counter()
         tensors = self._weights() | prefixed("optimizer.", optimizer_tensors(self.optimisation.optimizer))
+        tensors |= prefixed("batches.", self.batches.state())
         save_state(self.folder, self.state, tensors | prefixed("best.", self.best), identity=self.identity)
         self.saved = time.perf_counter()
         self.pause = (self.saved - began) / STATE_SHARE
@@ -132,6 +133,7 @@ class TrainingLoop:
         self.best = without_prefix("best.", tensors)
         self._load(self.best if state.finished else tensors)
         restore_optimizer(self.optimisation.optimizer, without_prefix("optimizer.", tensors))
+        self.batches.restore(without_prefix("batches.", tensors))
         return state
 
     def _load(self, weights: Tensors) -> None:
