@@ -9,13 +9,15 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
+import torch
 import worlds
 from ir_measures import RR, Success, nDCG
 
 from segue.data.splits import SplitSettings
-from segue.data.windows import WindowSettings
+from segue.data.windows import WindowSettings, gather_contexts
 from segue.errors import InputError, StorageError
 from segue.evaluation.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
+from segue.evaluation.entrants import Baselines, as_retriever
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.gates import REPORT_GATES, Condition, GateSettings
@@ -25,7 +27,7 @@ from segue.evaluation.options import OPTIONS, Option, choose_options
 from segue.evaluation.plan import TriageSettings
 from segue.evaluation.triage import run_triage
 from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
+from segue.learning.models import ModelSettings, load_predictor
 from segue.learning.training import TrainingSettings
 from segue.verbs.triage import write_runs
 
@@ -118,7 +120,7 @@ def test_noise_scores_chance_and_passes_no_gate(tmp_path):
     assert all(gate["outcome"] != "pass" for gate in quality)
 
 
-@pytest.mark.parametrize("architecture", ["amn", "gru", "lstm", "transformer", "mamba", "mlp"])
+@pytest.mark.parametrize("architecture", ["amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp"])
 def test_every_learned_model_solves_a_world_with_a_known_transition(tmp_path, architecture):
     bank = worlds.transition_world(0, 120, 12, 16)
     option = Option("solver", "loss", "", "", model=architecture, loss="infonce", anchor=False)
@@ -250,3 +252,46 @@ def test_paired_differences_are_those_of_the_ranks(tmp_path):
     by_hand = (1 / evaluations["mean"].ranks).mean() - (1 / evaluations["copy-last"].ranks).mean()
     assert found["value"] == pytest.approx(by_hand, abs=1e-12)
     assert "chance" not in [name for name, delta in paired_differences(evaluations).items() if delta]
+
+
+TOWERS = choose_options(["option-4-two-tower", "option-4-siamese"])
+
+
+def test_two_towers_and_siamese_are_rows_like_every_other(tmp_path):
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", TOWERS, folds=2, steps=40, learning_rate=5e-3)
+    record = compare(job, run_triage(job))
+    rows = {row["name"]: row for row in record["options"]}
+    for name, documents in (("option-4-two-tower", "linear"), ("option-4-siamese", "shared")):
+        row, folder = rows[name], job.out / "options" / name / "fold-0"
+        assert row["family"] == "towers"
+        assert row["training"]["documents"] == documents
+        assert row["training"]["model"] == "bidirectional-gru"
+        assert row["metrics"]["R@5"]["value"] > 0
+        assert "cosine" not in row["metrics"], "the cosine with vectors of another space says nothing"
+        assert row["fresh"]["R@5"] >= row["metrics"]["R@5"]["value"]
+        config = json.loads((folder / "checkpoint" / "config.json").read_text())
+        assert config["model"]["documents"] == documents
+
+
+def test_an_untrained_two_tower_scores_what_its_anchor_scores(tmp_path):
+    job = job_on(worlds.drift_world(1, 24, 12, 16), tmp_path / "run", TOWERS, evaluations=1)
+    results = run_triage(job)
+    anchors = [results[name][0].validation["MRR"] for name in ("copy-last", "mean", "exp-mean")]
+    for name in ("option-4-two-tower", "option-4-siamese"):
+        start = results[name][0].training["curve"][0]
+        assert (start["step"], start["MRR"]) == (0, pytest.approx(max(anchors), abs=1e-9))
+
+
+def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", TOWERS, steps=30, learning_rate=5e-3)
+    results = run_triage(job)
+    fold = job.experiment.folds[0]
+    option = next(option for option in TOWERS if option.name == "option-4-two-tower")
+    predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
+    retriever = as_retriever(job, option, predictor, Baselines(job))
+    contexts = gather_contexts(job.experiment.bank, fold.test)
+    ranks = retriever.target_ranks(contexts, fold.test.target)
+    assert np.array_equal(ranks, results[option.name][0].evaluation.ranks)
+    with torch.no_grad():
+        encoded = predictor.encode_documents(torch.from_numpy(job.experiment.bank.vectors)).numpy()
+    assert np.allclose(retriever.pool.bank.gather(np.arange(len(encoded))), encoded, atol=1e-6)

@@ -1,14 +1,20 @@
 import numpy as np
 import pytest
+import torch
 from worlds import all_windows, drift_world, messy_world, reverse_documents, unit
 
+from segue.data.encoders.space import difference
 from segue.data.reencoded import reencode
 from segue.data.scoring import Pool
 from segue.data.windows import excluded_rows, gather_contexts
 from segue.errors import InputError
+from segue.learning.models import ModelSettings, build_model
+from segue.learning.models.contract import as_if_trained
+from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.predictor import PredictorDocuments, predictor_retriever
 from segue.retrieval.retrievers.reencoded import reencoded_retriever
 
 WEIGHTS = np.random.default_rng(5).standard_normal((16, 16)).astype(np.float32)
@@ -106,3 +112,67 @@ def test_a_pool_of_a_third_bank_is_refused():
         scores.ranks(Pool(other), windows.target, exclude=windows.context)
     with pytest.raises(InputError, match="another bank"):
         scores.ranks_in_document(other, windows.target, exclude=windows.context)
+
+
+def predictor_with(documents, seed=1):
+    torch.manual_seed(seed)
+    settings = ModelSettings(name="gru", size="toy", documents=documents)
+    return as_if_trained(build_model(settings, dimension=16, context=3))
+
+
+def of_predictor(predictor, bank, *, index=None):
+    return predictor_retriever("two-tower", "candidate", predictor, pool=Pool(bank), index=index)
+
+
+@pytest.mark.parametrize("documents", ["identity", "linear", "mlp", "shared"])
+def test_a_predictor_searches_what_its_tower_makes_of_the_bank(documents):
+    bank, predictor = messy_world(), predictor_with(documents)
+    windows = all_windows(bank, minimum=1).take(slice(None, None, 3))
+    other, moved = reverse_documents(bank, windows)
+    check_retriever(
+        of_predictor(predictor, bank), bank, windows, k=12, permuted=(of_predictor(predictor, other), other, moved)
+    )
+    contexts = gather_contexts(bank, windows)
+    with torch.no_grad():
+        encoded = predictor.encode_documents(torch.from_numpy(bank.vectors)).numpy()
+        queries = predictor(torch.from_numpy(contexts.vectors), torch.from_numpy(contexts.mask)).numpy()
+    by_hand = [
+        naive_rank(query, encoded, bank, target, gone, np.arange(len(bank)))
+        for query, target, gone in zip(queries, windows.target, windows.context, strict=True)
+    ]
+    assert of_predictor(predictor, bank).target_ranks(contexts, windows.target).tolist() == by_hand
+
+
+def test_an_untrained_two_tower_ranks_as_its_anchor():
+    bank = messy_world()
+    windows = all_windows(bank)
+    contexts = gather_contexts(bank, windows)
+    torch.manual_seed(1)
+    predictor = build_model(ModelSettings(size="toy", documents="shared"), dimension=16, context=3)
+    copied = VectorRetriever("copy-last", "candidate", copy_last, Pool(bank))
+    ranks = of_predictor(predictor, bank).target_ranks(contexts, windows.target)
+    assert np.array_equal(ranks, copied.target_ranks(contexts, windows.target))
+
+
+def test_the_index_of_a_tower_holds_the_re_encoded_vectors():
+    bank, predictor = drift_world(documents=6), predictor_with("mlp")
+    windows = all_windows(bank)
+    contexts = gather_contexts(bank, windows)
+    plain = of_predictor(predictor, bank)
+    indexed = of_predictor(predictor, bank, index=ExactIndex(Pool(bank)))
+    assert indexed.searching.index.pool is indexed.pool
+    assert np.array_equal(indexed.rank(contexts, 7).rows, plain.rank(contexts, 7).rows)
+
+
+def test_towers_of_other_weights_have_other_spaces():
+    bank = drift_world(documents=3)
+    spaces = [of_predictor(predictor_with("linear", seed), bank).pool.bank.space for seed in (1, 1, 2)]
+    assert difference(spaces[0], spaces[1]) is None
+    assert difference(spaces[0], spaces[2]) is not None
+    assert difference(spaces[0], bank.space) is not None
+
+
+def test_the_mode_of_the_predictor_is_left_as_it_was():
+    bank, predictor = drift_world(documents=3), predictor_with("linear").train()
+    PredictorDocuments(predictor)(bank)
+    assert predictor.training

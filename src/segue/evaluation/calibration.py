@@ -24,8 +24,8 @@ CALIBRATION_SHARE = 0.03
 """Timing the options takes at most about this share of the budget."""
 ROUNDS = 2
 """Each kind of step is timed this often, some time apart, and the faster counts: other work only ever slows it."""
-Work = tuple[str, bool, str]
-"""Architecture, anchor, and terms of the loss."""
+Work = tuple[str, bool, str, str]
+"""Architecture, anchor, document tower, and terms of the loss."""
 FALLBACK_LOSS = "infonce"
 """Stands for the winning loss before it is known, and where no loss option takes part."""
 LOOK_COST = 6.0
@@ -81,7 +81,8 @@ def _work(job: Job, option: Option) -> Work:
     """Say what a step of an option consists of: options that share it take equally long."""
     loss = option.loss if option.loss in LOSSES else FALLBACK_LOSS
     kinds = ",".join(f"{term.kind} {term.space}" for term in LOSSES[str(loss)].terms)
-    return model_settings(job, option).name, option.anchor, kinds
+    model = model_settings(job, option)
+    return model.name, option.anchor, model.documents, kinds
 
 
 def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds: float) -> float:

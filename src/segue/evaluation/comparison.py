@@ -237,6 +237,7 @@ def _training(folds: Sequence[FoldResult]) -> dict[str, Any] | None:
         return None
     first = records[0]
     same = {name: first[name] for name in ("model", "size", "anchor", "parameters", "loss", "batch_size")}
+    same["documents"] = first.get("documents", "identity")  # runs of before there were towers
     return same | {
         "losses": [record["loss"] for record in records],
         "steps": max(record["steps"] for record in records),

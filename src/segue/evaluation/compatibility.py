@@ -7,44 +7,28 @@ Measured on validation documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from segue.data.reencoded import ReencodedBank, reencode
 from segue.data.scoring import Pool, target_ranks
 from segue.data.windows import gather_contexts
 from segue.evaluation.metrics import summarise
 from segue.learning.losses import Loss
+from segue.learning.models.document_tower import weights_hash
 from segue.retrieval.retrievers import Query
 from segue.types import Bank, Windows
 
 BATCH = 1024
 
 
-class ProjectedBank:
-    """A bank seen through a projection head; everything but the vectors is the bank's own."""
-
-    def __init__(self, bank: Bank, loss: Loss) -> None:
-        self._bank, self._loss = bank, loss
-        self.dimension = int(project(loss, bank.gather(np.zeros(1, dtype=np.int64))).shape[1])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._bank, name)
-
-    def __len__(self) -> int:
-        return len(self._bank)
-
-    def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
-        """Return the projected vectors of some rows."""
-        return project(self._loss, self._bank.gather(rows))
-
-    def blocks(self, rows_per_block: int = 16_384) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
-        """Yield all projected vectors, block by block."""
-        for start, block in self._bank.blocks(rows_per_block):
-            yield start, project(self._loss, np.ascontiguousarray(block))
+def projected_bank(bank: Bank, loss: Loss) -> ReencodedBank:
+    """Return a bank as it is seen through a projection head."""
+    return reencode(bank, functools.partial(project, loss), name=f"projection head {weights_hash(loss)}")
 
 
 @torch.inference_mode()
@@ -62,7 +46,7 @@ def compatibility(query: Query, loss: Loss, bank: Bank, windows: Windows, *, see
         prediction and another window's target; and under ``R@5`` the recall of searching in each space.
     """
     other = np.random.default_rng(seed).permutation(windows.target)
-    spaces: dict[str, Any] = {"raw": bank, "projected": ProjectedBank(bank, loss)}
+    spaces: dict[str, Bank] = {"raw": bank, "projected": projected_bank(bank, loss)}
     found: dict[str, Any] = {"R@5": {}}
     queries = np.concatenate([query(gather_contexts(bank, batch)) for batch in _batches(windows)])
     for name, space in spaces.items():

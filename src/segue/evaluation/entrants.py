@@ -49,7 +49,7 @@ from segue.retrieval.retrievers.baselines import (
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
-from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.retrieval.retrievers.selection import validation_mrr
 from segue.run_folder import read_json, write_json
 from segue.types import Intent, Progress, Windows
@@ -166,7 +166,7 @@ def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str,
 
 def train_entrant(
     job: Job, option: Option, fold: Fold, *, loss: str | None, steps: int, baselines: Baselines, progress: Progress
-) -> tuple[VectorRetriever, dict[str, Any]]:
+) -> tuple[Retriever, dict[str, Any]]:
     """Train one option on one fold (or read its checkpoint back), and return it with what training did.
 
     Args:
@@ -188,19 +188,19 @@ def train_entrant(
             job.experiment.bank,
             fold.train,
             settings=settings,
-            score=lambda model: score_on_validation(_as_retriever(job, option, model, baselines), job, fold),
+            score=lambda model: score_on_validation(as_retriever(job, option, model, baselines), job, fold),
             folder=folder / "training",
             progress=progress,
         )
         record = _training_record(loss, built, predictor, result)
         record |= {"planned_steps": steps, "batch_size": settings.batch_size, "seed": settings.seed}
         if built.projection is not None:
-            query = _as_retriever(job, option, predictor, baselines).query
+            query = PredictorQuery(predictor, choose_device(job.training.device))
             record["compatibility"] = compatibility(query, built, job.experiment.bank, watched(job, fold))
         save_predictor(predictor, folder / "checkpoint", card=_card(job, option, fold, built, result))
         write_json(folder / "training.json", record)
     predictor, _ = load_predictor(folder / "checkpoint")
-    return _as_retriever(job, option, predictor, baselines), read_json(folder / "training.json")
+    return as_retriever(job, option, predictor, baselines), read_json(folder / "training.json")
 
 
 def build_entrant(
@@ -219,12 +219,13 @@ def build_entrant(
 
 
 def model_settings(job: Job, option: Option) -> ModelSettings:
-    """Return the settings of an option's model: the recipe's size, with the option's architecture and anchor."""
+    """Return the settings of an option's model: the recipe's size, the option's architecture, anchor and tower."""
     if option.loss == "recipe":
         return job.model
     name = job.model.name if option.model == RECIPE_MODEL else str(option.model)
     keep = job.model.options if name == job.model.name else {}
-    return job.model.model_copy(update={"name": name, "anchor": option.anchor, "options": keep})
+    own = {"name": name, "anchor": option.anchor, "documents": option.documents, "options": keep}
+    return job.model.model_copy(update=own)
 
 
 def entrant_training(job: Job, option: Option, fold: Fold, *, steps: int) -> TrainingSettings:
@@ -246,9 +247,12 @@ def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
     return starts[int(np.argmax(scores))][1]
 
 
-def _as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> VectorRetriever:
-    query = PredictorQuery(predictor, choose_device(job.training.device))
-    return VectorRetriever(option.name, option.intent, query, job.experiment.pool, baselines.index)
+def as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> Retriever:
+    """Return a trained option as it is evaluated; a document tower encodes the bank anew, once."""
+    device = choose_device(job.training.device)
+    return predictor_retriever(
+        option.name, option.intent, predictor, pool=job.experiment.pool, index=baselines.index, device=device
+    )
 
 
 def describe_loss(settings: LossSettings) -> str:
@@ -272,6 +276,7 @@ def _training_record(loss: str | None, built: Loss, predictor: Predictor, result
         "model": predictor.settings.name,
         "size": predictor.settings.size,
         "anchor": predictor.settings.anchor,
+        "documents": predictor.settings.documents,
         "parameters": num_parameters(predictor),
         "loss_name": loss,
         "loss": describe_loss(built.settings),

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segue.errors import SettingsError, explain
+from segue.learning.models.settings import DocumentKind
 from segue.types import Intent
 
-Family = Literal["control", "baseline", "loss", "architecture"]
+Family = Literal["control", "baseline", "loss", "architecture", "towers"]
 Risk = Literal["low", "medium", "high"]
 RECIPE_MODEL = "recipe"
 """Stands for the architecture that the recipe's [model] table names."""
@@ -36,6 +37,7 @@ class Option:
         model: architecture to train, ``RECIPE_MODEL``, or None for an option without training.
         loss: a preset of ``LOSSES``, ``WINNING_LOSS``, or None.
         anchor: whether the model starts from the best copying baseline.
+        documents: the model's document tower; all but ``identity`` encode the bank anew.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Option:
     model: str | None = None
     loss: str | None = None
     anchor: bool = False
+    documents: DocumentKind = "identity"
 
     @property
     def trained(self) -> bool:
@@ -126,7 +129,22 @@ def _architectures() -> list[Option]:
     ]  # fmt: skip
 
 
-OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures())
+def _towers() -> list[Option]:
+    """Rows whose documents learn too; not under the winning loss, since that may be one that a tower would spoil."""
+    rows: tuple[tuple[str, DocumentKind, str, str], ...] = (
+        ("two-tower", "linear", "bidirectional GRU for the context, a linear tower for documents, InfoNCE τ 0.07",
+         "Option 4: do separate towers for queries and documents help?"),
+        ("siamese", "shared", "one bidirectional GRU for contexts and documents, a head for each, InfoNCE τ 0.07",
+         "Option 4: does a shared encoder with separate heads help?"),
+    )  # fmt: skip
+    return [
+        Option(f"option-4-{name}", "towers", description, question, "medium", model="bidirectional-gru",
+               loss="infonce", anchor=True, documents=documents)
+        for name, documents, description, question in rows
+    ]  # fmt: skip
+
+
+OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures(), *_towers())
 """Every option, in reading order."""
 
 RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",

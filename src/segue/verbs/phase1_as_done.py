@@ -61,7 +61,8 @@ def _results(
     retrievers: dict[str, Retriever] = {}
     results: Results = {}
     for option in what.job.options:
-        retriever, training = _amn(what), None
+        retriever: Retriever = _amn(what)
+        training = None
         if option.trained:
             retriever, training = train_entrant(
                 what.job, option, what.fold, loss=option.loss, steps=steps, baselines=baselines, progress=progress

@@ -10,7 +10,7 @@ from check_cases import small_case, trained_row
 
 from segue.data.pool import Pool
 from segue.evaluation.checks.sg110_loss_space_is_served import CHECK
-from segue.evaluation.compatibility import ProjectedBank, project
+from segue.evaluation.compatibility import project, projected_bank
 from segue.learning.losses import LOSSES, LossSettings, LossTerm
 from segue.retrieval.retrievers import VectorRetriever
 
@@ -75,7 +75,7 @@ def test_a_head_among_the_weights_contradicts_a_raw_loss(tmp_path):
 def test_a_row_that_searches_behind_its_head_needs_no_declaration(tmp_path):
     found = trained(tmp_path, HEAD)
     loss = found.trained.loss
-    pool = Pool(ProjectedBank(BANK, loss))
+    pool = Pool(projected_bank(BANK, loss))
     retriever = VectorRetriever("model", "candidate", lambda contexts: project(loss, contexts.vectors[:, -1]), pool)
     verdict = examine(dataclasses.replace(found, load=lambda: retriever))
     assert (verdict.outcome, verdict.details["rows"]["model"]["searched"]) == ("passed", "projected")

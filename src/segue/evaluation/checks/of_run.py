@@ -14,15 +14,13 @@ from segue.data.encoders import Encoder
 from segue.data.pool import Pool
 from segue.evaluation.checks.case import Case, Row, Trained
 from segue.evaluation.comparison import choose_winner
-from segue.evaluation.entrants import Baselines, entrant_training
+from segue.evaluation.entrants import Baselines, as_retriever, entrant_training
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.job import FINISHED, FoldResult, Job, Results
 from segue.evaluation.options import Option
-from segue.hardware import choose_device
 from segue.learning.losses import LOSSES
 from segue.learning.models import load_predictor
-from segue.retrieval.retrievers import Retriever, VectorRetriever
-from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers import Retriever
 from segue.run_folder import read_json
 from segue.types import Bank
 
@@ -110,8 +108,7 @@ def _trained(job: Job, option: Option, fold: Fold) -> Trained:
 
 def _load_trained(job: Job, option: Option, trained: Trained, baselines: Baselines) -> Retriever:
     predictor, _ = load_predictor(trained.folder / "checkpoint")  # its own copy: it may move to another device
-    query = PredictorQuery(predictor, choose_device(job.training.device))
-    return VectorRetriever(option.name, option.intent, query, job.experiment.pool, baselines.index)
+    return as_retriever(job, option, predictor, baselines)
 
 
 def _best_trained(job: Job, results: Results) -> str | None:

@@ -14,7 +14,7 @@ from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
 from segue.evaluation.checks.measured import LEVEL, interval_json, paired_json, percent, points, side
 from segue.evaluation.checks.sg103_truth_carries_information import elsewhere
-from segue.evaluation.compatibility import ProjectedBank, project
+from segue.evaluation.compatibility import project, projected_bank
 from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window
 
@@ -72,7 +72,7 @@ def _spaces(case: Case, row: Row) -> dict[str, _Space]:
     assert queries is not None, "a predictor answers with vectors"
     groups = case.groups_of(windows)
     other = windows.target[elsewhere(groups, case.generator(f"SG203 {row.name}"))]
-    projected = ProjectedBank(case.bank, row.trained.loss)
+    projected = projected_bank(case.bank, row.trained.loss)
     behind = project(row.trained.loss, queries)
     ranks = target_ranks(behind, Pool(projected), windows.target,
                          exclude=excluded_rows(case.bank, windows, case.exclude))  # fmt: skip

@@ -138,6 +138,10 @@ def _steps_note(*rows: Row) -> str:
     return f", {AT_THESE_STEPS}" if late(rows) else ""
 
 
+NETS = ("architecture", "towers")
+"""The families that differ from each other in their nets."""
+
+
 def medium_term(comparison: Comparison) -> list[str]:
     """Architecture, cost, and what a reranker could add."""
     leader = comparison.leader
@@ -149,7 +153,7 @@ def medium_term(comparison: Comparison) -> list[str]:
 
 def _architecture_advice(comparison: Comparison) -> str:
     reference = comparison.measured("copy-last")
-    rows = [row for row in comparison.candidates if row.family == "architecture"]
+    rows = [row for row in comparison.candidates if row.family in NETS]
     if reference is None or not rows:
         return ""
     better = [row for row in rows if (found := row.against(reference)) and found.outcome == "better"]
@@ -169,7 +173,7 @@ def _cheaper(comparison: Comparison, leader: Row) -> str:
     alike = [
         (seconds, row)
         for row in comparison.candidates
-        if row.family == "architecture"
+        if row.family in NETS
         and (seconds := number(row.training.get("seconds"))) is not None
         and (contrast := row.against(leader)) is not None
         and contrast.outcome == "undecided"

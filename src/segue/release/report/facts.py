@@ -21,6 +21,7 @@ FAMILIES = {
     "baseline": "Baselines without training",
     "loss": "Losses, same architecture",
     "architecture": "Architectures, from the anchor, under the winning loss",
+    "towers": "Two towers and siamese, from the anchor, under InfoNCE",
     "other": "Other options",
     "control": "Controls: break a rule on purpose, cannot win",
 }

@@ -18,7 +18,8 @@ from segue.release.report.svg import STYLE, canvas, colour, tidy, to_svg
 from segue.release.report.wording import PERCENT, count, of_things
 
 LONGEST_NAME = 32
-FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "other": "other"}
+FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
+                "other": "other"}  # fmt: skip
 
 
 def contestants(comparison: Comparison) -> list[Row]:
