@@ -158,12 +158,12 @@ def _hub_revision(name: str) -> str:
 
 
 def _open(name: str, device: str, *, local: bool) -> SentenceTransformer:
-    with _progress_bars(not local and sys.stderr.isatty()):
+    with progress_bars(not local and sys.stderr.isatty()):
         return SentenceTransformer(name, device=device, local_files_only=local)
 
 
 @contextlib.contextmanager
-def _progress_bars(shown: bool) -> Iterator[None]:
+def progress_bars(shown: bool) -> Iterator[None]:
     """Let transformers draw its bars (downloads, weights) only where someone watches."""
     before = transformers_logging.is_progress_bar_enabled()
     if not shown:

@@ -1,0 +1,62 @@
+"""How text models are fine-tuned; the defaults fit two cores and some minutes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from segue.hardware import Device
+from segue.settings import Settings
+
+
+class FineTuningSettings(Settings):
+    """What dual encoder and cross-encoder have in common."""
+
+    layers: int = Field(2, ge=1, le=1000, description="last layers that are trained; those below stay as they are")
+    maximum_tokens: int = Field(
+        96, ge=8, le=8192, description="what is read of a text, tokens: a context's end, a passage's head"
+    )
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="highest rate of AdamW")
+    weight_decay: float = Field(0.01, ge=0, le=10, description="of matrices; biases and norms do not decay")
+    clip: float = Field(1.0, gt=0, description="longest gradient")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the learning rate rises")
+    evaluations: int = Field(
+        1, ge=1, le=1000, description="validation scorings, evenly spread, the last after the last step; they are dear"
+    )
+    texts_at_once: int = Field(128, ge=1, le=65536, description="texts whose activations are in memory, texts")
+    seed: int = Field(1, ge=0, description="of the order of the batches")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the transformer; auto: bfloat16 where the hardware is faster with it"
+    )
+    device: Device = Field("auto", description="auto, cpu, cuda or mps")
+
+
+class DualEncoderSettings(FineTuningSettings):
+    """An encoder that learns to put a context's end near the passage that follows."""
+
+    documents: Literal["trained", "frozen"] = Field(
+        "trained",
+        description="trained: one encoder for contexts and passages, and the bank is encoded anew; frozen: contexts "
+        "only, against the bank's own vectors, where every training passage is a negative",
+    )
+    batch_size: int = Field(64, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
+    temperature: float = Field(0.05, ge=0.01, le=1, description="τ of InfoNCE")
+
+
+class CrossEncoderSettings(FineTuningSettings):
+    """A model that reads context and candidate together and corrects the first stage's score."""
+
+    maximum_tokens: int = Field(128, ge=16, le=8192, description="of context and candidate together, tokens")
+    context_tokens: int = Field(64, ge=4, le=8192, description="of the context's end in a pair, tokens")
+    batch_size: int = Field(8, ge=1, le=65536, description="windows a step")
+    negatives: int = Field(7, ge=1, le=1000, description="candidates of the first stage beside each target")
+    first_weight: float = Field(
+        20.0, gt=0, le=1000, description="factor of the first stage's score before training (1/τ for cosines); learnt"
+    )
+
+    @model_validator(mode="after")
+    def _room_for_the_candidate(self) -> CrossEncoderSettings:
+        if self.context_tokens > self.maximum_tokens - 8:
+            raise ValueError(f"context_tokens is {self.context_tokens}, but a pair has {self.maximum_tokens}")
+        return self
