@@ -18,6 +18,7 @@ from segue.errors import InputError, StorageError
 from segue.learning import training_loop, training_state
 from segue.learning.losses import LOSSES, LossSettings, LossTerm, build_loss
 from segue.learning.models import ModelSettings, build_model
+from segue.learning.negatives import HardNegatives
 from segue.learning.training import TrainingSettings, steps_per_second, train
 
 BANK = transition_world(documents=30, length=12, dimension=8)
@@ -43,7 +44,7 @@ def validation_score(model):
 
 def run(folder, *, settings=FAST, loss="infonce-projected", model=None, **options):
     model = model or predictor()
-    head = build_loss(LOSSES[loss], 8)
+    head = build_loss(loss if isinstance(loss, LossSettings) else LOSSES[loss], 8)
     result = train(model, head, BANK, TRAIN, settings=settings, score=validation_score, folder=folder, **options)
     return model, head, result
 
@@ -62,6 +63,14 @@ def test_a_known_transition_is_learnt(tmp_path):
     _, _, result = run(tmp_path, settings=settings, loss="infonce", model=predictor(dropout=0.0))
     assert result.best_score["R@5"] > 0.95
     assert result.curve[0]["MRR"] < 0.5 < result.best_score["MRR"]
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if "bank" in name or name.endswith(
+    ("sampled", "tau-0.05", "same-document", "nearby-documents", "mined", "queue"))])  # fmt: skip
+def test_every_kind_of_negatives_learns_a_known_transition(tmp_path, loss):
+    settings = FAST.model_copy(update={"steps": 100, "evaluations": 2})
+    _, _, result = run(tmp_path, settings=settings, loss=loss, model=predictor(dropout=0.0))
+    assert result.curve[0]["MRR"] + 0.2 < result.best_score["MRR"]
 
 
 def test_a_run_ends_with_its_best_weights_and_their_loss(tmp_path):
@@ -113,9 +122,18 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["mlp", "gru", "amn"])
-def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, monkeypatch, name):
-    whole, head, result = run(tmp_path / "whole", model=predictor(name))
+SMALL_ROUNDS = LossSettings(
+    negatives=(HardNegatives(kind="mined", refresh=7), HardNegatives(kind="same-document"), HardNegatives(kind="queue"))
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [("mlp", "infonce-projected"), ("gru", "infonce-projected"), ("amn", "infonce-projected"), ("mlp", "infonce-bank"),
+     ("mlp", "infonce-sampled"), ("mlp", SMALL_ROUNDS)],
+)  # fmt: skip
+def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, monkeypatch, name, loss):
+    whole, head, result = run(tmp_path / "whole", model=predictor(name), loss=loss)
     monkeypatch.setattr(training_loop, "STATE_SECONDS", 0.0)
     monkeypatch.setattr(training_loop, "STATE_SHARE", 1e9)
     calls = 0
@@ -128,7 +146,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, monkeypatch, na
 
         model = predictor(name)
         try:
-            model, other_head, resumed = run(tmp_path / "cut", model=model, progress=interrupt)
+            model, other_head, resumed = run(tmp_path / "cut", model=model, loss=loss, progress=interrupt)
         except Stop:
             calls += 1
     assert calls == 6

@@ -191,7 +191,7 @@ class NearbyDocuments:
 
     def __init__(self, bank: Bank, windows: Windows, *, nearest: int) -> None:
         self.documents = np.unique(bank.document_of[windows.target]).astype(np.int64)
-        means = np.stack([_mean(bank, number) for number in self.documents])
+        means = np.stack([_mean(bank, number) for number in self.documents.tolist()])
         self.nearest = self.documents[_nearest(means, min(nearest, len(means) - 1))]
 
     def draw(
