@@ -120,6 +120,13 @@ class Contexts:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def take(self, which: Int[np.ndarray, "chosen"] | Bool[np.ndarray, "batch"] | slice) -> Contexts:
+        """Return the chosen contexts in the order of ``which``."""
+        texts = self.texts
+        if texts is not None:
+            texts = [texts[number] for number in np.arange(len(self))[which]]
+        return Contexts(self.vectors[which], self.mask[which], self.rows[which], self.exclude[which], texts)
+
 
 @dataclass(frozen=True)
 class Rankings:

@@ -16,17 +16,25 @@ class Candidates:
     """The passages to be ordered, a list for each context; the order within a list carries no meaning.
 
     Attributes:
-        rows: rows of the bank, one of each duplicate group; -1 pads stand at the end.
+        rows: rows of the bank, one of each duplicate group; -1 pads stand at the end, and a list may hold nothing else.
         first: the first stage's score of each candidate; -inf at the pads.
         queries: the first stage's predicted unit vectors; None where it makes none (words).
+        sources: the score that each source gave to what it drew, the first stage before the others; -inf for what only
+            other sources drew. None where nobody asked.
     """
 
     rows: Int[np.ndarray, "batch candidate"]
     first: Float[np.ndarray, "batch candidate"]
     queries: Float[np.ndarray, "batch dim"] | None = None
+    sources: Float[np.ndarray, "batch source candidate"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def take(self, which: Int[np.ndarray, "chosen"] | slice) -> Candidates:
+        """Return the chosen lists in the order of ``which``."""
+        some = (None if values is None else values[which] for values in (self.queries, self.sources))
+        return Candidates(self.rows[which], self.first[which], *some)
 
     @property
     def there(self) -> Bool[np.ndarray, "batch candidate"]:

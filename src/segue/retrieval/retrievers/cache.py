@@ -11,7 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from segue.run_folder import atomic_path
 from segue.types import Contexts
@@ -44,7 +44,7 @@ class QueryCache:
         names = [_name(rows) for rows in contexts.rows]
         nameable = ~((contexts.rows < 0) & contexts.mask).any(axis=1)
         known = np.array([name in self._known for name in names], dtype=bool) & nameable
-        fresh = query(_choose(contexts, ~known)) if not known.all() else None
+        fresh = query(contexts.take(~known)) if not known.all() else None
         if fresh is None:
             return np.stack([self._known[name] for name in names])
         answers = np.empty((len(names), fresh.shape[1]), dtype=np.float32)
@@ -84,14 +84,3 @@ def _pad(contexts: list[Int[np.ndarray, "_"]]) -> Int[np.ndarray, "window contex
     for place, context in enumerate(contexts):
         rows[place, rows.shape[1] - len(context) :] = context
     return rows
-
-
-def _choose(contexts: Contexts, which: Bool[np.ndarray, "batch"]) -> Contexts:
-    texts = contexts.texts
-    return Contexts(
-        contexts.vectors[which],
-        contexts.mask[which],
-        contexts.rows[which],
-        contexts.exclude[which],
-        None if texts is None else [text for text, chosen in zip(texts, which, strict=True) if chosen],
-    )

@@ -95,8 +95,7 @@ def _check_single(
     """A batch answers what its contexts answer one by one."""
     for window in range(len(windows)):
         part = slice(window, window + 1)
-        texts = None if contexts.texts is None else contexts.texts[part]
-        one = Contexts(contexts.vectors[part], contexts.mask[part], contexts.rows[part], contexts.exclude[part], texts)
+        one = contexts.take(part)
         alone = retriever.target_ranks(one, windows.target[part])
         assert alone[0] == ranks[window], "a rank depends on the other contexts of the batch"
         scores = retriever.rank(one, rankings.rows.shape[1]).scores

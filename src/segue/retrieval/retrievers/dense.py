@@ -60,6 +60,10 @@ class DenseScores:
         """Return the best ``k``."""
         return top_k_of_scores(self.values, pool, k, exclude=exclude)
 
+    def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
+        """Return the scores as they are."""
+        return self.values[query, rows].astype(np.float64)
+
 
 class DenseRetriever(ABC):
     """The common part of retrievers with dense scores; a final class says how they come about.
@@ -125,14 +129,4 @@ class DenseRetriever(ABC):
     def _parts(self, contexts: Contexts) -> list[Contexts]:
         size = self.batch_limit or len(contexts)
         starts = range(0, max(1, len(contexts)), size)
-        return [_slice(contexts, slice(start, start + size)) for start in starts]
-
-
-def _slice(contexts: Contexts, part: slice) -> Contexts:
-    return Contexts(
-        contexts.vectors[part],
-        contexts.mask[part],
-        contexts.rows[part],
-        contexts.exclude[part],
-        None if contexts.texts is None else contexts.texts[part],
-    )
+        return [contexts.take(slice(start, start + size)) for start in starts]

@@ -29,7 +29,7 @@ class Scores(Protocol):
 
     @property
     def queries(self) -> Float[np.ndarray, "batch dim"] | None:
-        """The unit vectors that the candidates are compared with; None where the scores are no cosines."""
+        """The predicted unit vectors; None where nothing is predicted in the bank's space (words, chance)."""
         ...
 
     def ranks(
@@ -62,6 +62,10 @@ class Scores(Protocol):
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
         """Return the best ``k`` candidates of ``pool``."""
+        ...
+
+    def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
+        """Return the float64 score of each (context of the batch, row of the bank)."""
         ...
 
 

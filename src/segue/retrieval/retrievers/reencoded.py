@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from segue.data.reencoded import ReencodedBank
 from segue.data.scoring import Pool
 from segue.errors import InputError, explain
+from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.interface import Lap, no_lap
 from segue.retrieval.retrievers.vector import VectorRetriever, VectorScores
@@ -65,6 +66,10 @@ class ReencodedScores:
         """Return the best ``k`` re-encoded candidates of ``pool``."""
         return self.searched.top(self._here(pool), k, exclude=exclude)
 
+    def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
+        """Return cosines with re-encoded passages, float64."""
+        return self.searched.of_pairs(query, rows)
+
     def _here(self, pool: Pool) -> Pool:
         """Return the pool with the re-encoded vectors."""
         self._require_known(pool.bank)
@@ -110,6 +115,11 @@ class ReencodedRetriever:
     def pool(self) -> Pool:
         """The candidates, with their re-encoded vectors."""
         return self.searching.pool
+
+    @property
+    def index(self) -> Index | None:
+        """What answers ``rank``, over the same candidates."""
+        return self.searching.index
 
     @property
     def batch_limit(self) -> int | None:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import TIE, exact_candidate_scores
+from segue.data.pool import TIE, exact_candidate_scores, exact_scores
 from segue.data.scoring import Pool, in_document_ranks, ranks_of_several, target_ranks, top_k
 from segue.retrieval.index import Index
 from segue.retrieval.retrievers.cache import QueryCache
@@ -65,6 +65,10 @@ class VectorScores:
         if self.index is not None and pool is self.own:
             return self.index.search(self.queries, k, exclude=exclude)
         return top_k(self.queries, pool, k, exclude=exclude)
+
+    def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
+        """Return cosines, float64."""
+        return exact_scores(self.queries, self.own.bank, query=query, rows=rows)
 
 
 def _excluded_before(
