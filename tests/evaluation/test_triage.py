@@ -16,6 +16,7 @@ from ir_measures import RR, Success, nDCG
 from segue.data.splits import SplitSettings
 from segue.data.windows import WindowSettings, gather_contexts
 from segue.errors import InputError, StorageError
+from segue.evaluation.calibration import stand_in
 from segue.evaluation.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.evaluation.entrants import Baselines, as_retriever
 from segue.evaluation.evaluate import EvaluationSettings
@@ -94,6 +95,22 @@ def test_a_comparison_measures_every_option_and_says_why_one_could_not_be(tmp_pa
     assert len(record["procedure"]["chosen"]) == 2
     assert {gate["name"] for gate in record["gates"]} == {gate.name for gate in REPORT_GATES}
     json.dumps(record, allow_nan=False)
+
+
+def test_the_whole_bank_may_win_and_is_what_the_winning_loss_is_timed_as(tmp_path):
+    job = job_on(
+        worlds.drift_world(1, 16, 12, 16), tmp_path / "run", choose_options(["option-3-whole-bank", "model-mlp"])
+    )
+    results = run_triage(job)
+    assert results["option-3-whole-bank"][0].status in ("done", "under-trained")
+    record = results["model-mlp"][0].training
+    assert record is not None
+    assert (record["loss_name"], record["loss"]) == ("infonce-bank", "InfoNCE over the whole bank (raw, τ 0.05)")
+    assert record["precision"] in ("float32", "bfloat16")
+    anchored = next(option for option in job.options if option.name == "model-mlp")
+    assert stand_in(job, anchored) == "infonce-bank"
+    fewer = dataclasses.replace(job, options=choose_options(["option-3-pure", "model-mlp"]))
+    assert stand_in(fewer, anchored) == "infonce"
 
 
 def test_with_folds_every_document_is_tested_once(tmp_path):

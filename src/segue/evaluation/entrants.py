@@ -20,7 +20,8 @@ from segue.evaluation.job import Job
 from segue.evaluation.metrics import summarise
 from segue.evaluation.options import RECIPE_MODEL, Option
 from segue.hardware import choose_device
-from segue.learning.losses import LOSSES, Loss, LossSettings, build_loss
+from segue.learning.loss_settings import describe_loss
+from segue.learning.losses import LOSSES, Loss, build_loss
 from segue.learning.models import (
     ModelCard,
     ModelSettings,
@@ -32,6 +33,7 @@ from segue.learning.models import (
     num_parameters,
     save_predictor,
 )
+from segue.learning.optimisation import resolve_precision
 from segue.learning.training import TrainingResult, TrainingSettings, train
 from segue.learning.training_state import windows_hash
 from segue.retrieval.index.exact import ExactIndex
@@ -194,6 +196,7 @@ def train_entrant(
         )
         record = _training_record(loss, built, predictor, result)
         record |= {"planned_steps": steps, "batch_size": settings.batch_size, "seed": settings.seed}
+        record["precision"] = resolve_precision(settings.precision, choose_device(settings.device))
         if built.projection is not None:
             query = PredictorQuery(predictor, choose_device(job.training.device))
             record["compatibility"] = compatibility(query, built, job.experiment.bank, watched(job, fold))
@@ -253,22 +256,6 @@ def as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Base
     return predictor_retriever(
         option.name, option.intent, predictor, pool=job.experiment.pool, index=baselines.index, device=device
     )
-
-
-def describe_loss(settings: LossSettings) -> str:
-    """Say a loss in words.
-
-    >>> describe_loss(LOSSES["infonce-projected"])
-    '0.7 InfoNCE (projected, τ 0.07) + 0.3 AR'
-    """
-    words = []
-    for term in settings.terms:
-        weight = "" if len(settings.terms) == 1 else f"{term.weight:g} "
-        kind = {"ar-cosine": "AR", "mse": "MSE", "infonce": "InfoNCE"}[term.kind]
-        learnt = ", learnt" if term.learn_temperature else ""
-        detail = f" ({term.space}, τ {term.temperature:g}{learnt})" if term.kind == "infonce" else ""
-        words.append(f"{weight}{kind}{detail}")
-    return " + ".join(words)
 
 
 def _training_record(loss: str | None, built: Loss, predictor: Predictor, result: TrainingResult) -> dict[str, Any]:

@@ -107,6 +107,10 @@ def _loss_options() -> list[Option]:
                model=RECIPE_MODEL, loss="infonce")
     )  # fmt: skip
     options.append(
+        Option("option-3-whole-bank", "loss", "InfoNCE over every passage of the training bank, τ 0.05",
+               "Option 3: does the whole bank as negatives help?", model=RECIPE_MODEL, loss="infonce-bank")
+    )  # fmt: skip
+    options.append(
         Option("option-5-amn", "loss", "AMN with a mean squared error", "Option 5: the original baseline.",
                model="amn", loss="mse")
     )  # fmt: skip

@@ -88,6 +88,36 @@ class LossSettings(Settings):
         return self
 
 
+_KINDS = {
+    "ar-cosine": "AR",
+    "mse": "MSE",
+    "infonce": "InfoNCE",
+    "infonce-bank": "InfoNCE over the whole bank",
+    "infonce-sampled": "InfoNCE over a sample of the bank",
+    "context-push": "push on the context",
+}
+
+
+def describe_loss(settings: LossSettings) -> str:
+    """Say a loss in words.
+
+    >>> describe_loss(LOSSES["infonce-projected"])
+    '0.7 InfoNCE (projected, τ 0.07) + 0.3 AR'
+    >>> describe_loss(LOSSES["infonce-same-document"])
+    'InfoNCE (raw, τ 0.05), extra negatives: 4 same-document'
+    """
+    words = []
+    for term in settings.terms:
+        weight = "" if len(settings.terms) == 1 else f"{term.weight:g} "
+        learnt = ", learnt" if term.learn_temperature else ""
+        margin = f", margin {term.margin:g}" if term.margin else ""
+        space = "" if term.kind == "context-push" else f"{term.space}, "
+        detail = f" ({space}τ {term.temperature:g}{learnt}{margin})" if term.contrasts else ""
+        words.append(f"{weight}{_KINDS[term.kind]}{detail}")
+    hard = [f"{source.count} {source.kind}" for source in settings.negatives]
+    return " + ".join(words) + (f", extra negatives: {', '.join(hard)}" if hard else "")
+
+
 def _projected(temperature: float) -> LossSettings:
     """Return the report's second configuration: 0.7 InfoNCE through a head + 0.3 AR."""
     head = LossTerm(kind="infonce", weight=0.7, temperature=temperature, space="projected")

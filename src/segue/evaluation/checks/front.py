@@ -64,7 +64,7 @@ def loss_front(
 
 
 def varied_term(row: Row) -> str:
-    """Name the term whose share is varied: the first that is no InfoNCE, else the last."""
+    """Name the term whose share is varied: the first that contrasts nothing, else the last."""
     assert row.trained is not None
     terms = row.trained.loss_settings.terms
     return terms[_varied(row.trained.loss_settings)].kind
@@ -96,7 +96,7 @@ def with_share(settings: LossSettings, share: float) -> LossSettings:
 
 
 def _varied(settings: LossSettings) -> int:
-    others = [place for place, term in enumerate(settings.terms) if term.kind != "infonce"]
+    others = [place for place, term in enumerate(settings.terms) if not term.contrasts]
     return others[0] if others else len(settings.terms) - 1
 
 
