@@ -1,0 +1,174 @@
+"""The one place where words are counted and weighed: for BM25 as a retriever, and for overlaps as features.
+
+Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))); lower case, words of two letters
+and more, English stop words left out, no stemming: bm25s cuts the words. N counts the pool's live passages, or those
+of some documents where the rest should not be known. Weights and sums are float64, so that the order of words cannot
+decide a tie.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.data.pool import Pool
+from segue.types import Bank
+
+K1, B = 1.5, 0.75
+"""How soon a repeated word stops counting, and how much a long passage loses."""
+
+
+@dataclass(frozen=True)
+class PassageWords:
+    """The words of every live row, row by row: row n has the entries ``ends[n]`` to ``ends[n + 1]``.
+
+    Attributes:
+        words: the number of each word.
+        rarity: the idf of each word.
+        length: words of a passage on average.
+        ends: bounds of the rows' entries; rows outside the pool have none.
+        word: the number of each entry's word; no word stands twice in a row.
+        times: how often it stands there.
+        weights: its BM25 weight, what it adds to the row's score.
+        total: the sum of each row's weights.
+    """
+
+    words: dict[str, int]
+    rarity: Float[np.ndarray, "word"]
+    length: float
+    ends: Int[np.ndarray, "bound"]
+    word: Int[np.ndarray, "entry"]
+    times: Int[np.ndarray, "entry"]
+    weights: Float[np.ndarray, "entry"]
+    total: Float[np.ndarray, "bank"]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the bank."""
+        return len(self.ends) - 1
+
+    def counted(self, tokens: Sequence[str]) -> tuple[Int[np.ndarray, "distinct"], Float[np.ndarray, "distinct"]]:
+        """Return the numbers of a text's known words, and how often each occurs."""
+        counts = Counter(self.words[token] for token in tokens if token in self.words)
+        numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+        return numbers, np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+
+    def entries_of(self, rows: Int[np.ndarray, "some"]) -> tuple[Int[np.ndarray, "entry"], Int[np.ndarray, "entry"]]:
+        """Return (place in ``rows``, entry) for every entry of every row."""
+        return _runs(self.ends[rows], self.ends[rows + 1])
+
+
+def cut_words(texts: Sequence[str]) -> list[list[str]]:
+    """Return the words of each text that count, in order."""
+    return bm25s.tokenize(list(texts), stopwords="english", return_ids=False, show_progress=False)
+
+
+def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageWords:
+    """Weigh the words of the pool's live rows, with rarity and length counted over those of ``counted``."""
+    live = np.flatnonzero(pool.mask)
+    corpus = bm25s.tokenize(bank.texts(live), stopwords="english", show_progress=False)
+    length = np.array([len(tokens) for tokens in corpus.ids], dtype=np.int64)
+    tokens = np.fromiter((token for tokens in corpus.ids for token in tokens), np.int64, count=length.sum())
+    vocabulary = max(1, len(corpus.vocab))
+    distinct, times = np.unique(np.repeat(np.arange(len(live)), length) * vocabulary + tokens, return_counts=True)
+    place, word = np.divmod(distinct, vocabulary)
+    seen = (pool if counted is None else counted).mask[live]
+    rarity = idf(np.bincount(word[seen[place]], minlength=len(corpus.vocab)), int(seen.sum()))
+    average = max(float(length[seen].mean()), 1e-12) if seen.any() else float(length.mean())
+    weights = rarity[word] * saturated(times, length[place] / average)
+    rows = live[place]
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(bank)))])
+    total = np.bincount(rows, weights=weights, minlength=len(bank)).astype(np.float64)
+    return PassageWords(corpus.vocab, rarity, average, ends, word, times, weights, total)
+
+
+def idf(holders: Int[np.ndarray, "word"], total: int) -> Float[np.ndarray, "word"]:
+    """Return how rare each word is: ln(1 + (N − n + ½) / (n + ½)) where n of N passages hold it.
+
+    >>> idf(np.array([0, 1]), 1).round(3).tolist()
+    [1.386, 0.288]
+    """
+    return np.log(1 + (total - holders + 0.5) / (holders + 0.5))
+
+
+def saturated(
+    times: Int[np.ndarray, "entry"] | Float[np.ndarray, "entry"], share: Float[np.ndarray, "entry"] | float
+) -> Float[np.ndarray, "entry"]:
+    """Return what a word's repetitions count in a passage whose length is ``share`` times the average.
+
+    >>> saturated(np.array([1.0, 3.0]), 1.0).tolist()
+    [0.4, 0.6666666666666666]
+    """
+    return times / (times + K1 * (1 - B + B * share))
+
+
+def overlaps(
+    words: PassageWords, context: Sequence[Sequence[str]], rows: Int[np.ndarray, "candidate"]
+) -> Float[np.ndarray, "candidate overlap"]:
+    """Compare the words of candidates with those of a context.
+
+    Args:
+        words: of the bank.
+        context: the words of each passage that was read, newest first; at least one passage.
+        rows: the candidates.
+
+    Returns:
+        The candidate's BM25 score for each passage, newest first; the newest passage's BM25 score for the candidate
+        as the query; the idf of the rarest word that the candidate shares with the newest; the share of the
+        candidate's own weight that lies on words of the newest.
+    """
+    table, numbers = _table(words, context)
+    column_of = np.full(len(words.words), -1, dtype=np.int32)
+    column_of[numbers] = np.arange(len(numbers), dtype=np.int32)
+    candidate, entry = words.entries_of(rows)
+    place = column_of[words.word[entry]]
+    hit = np.flatnonzero(place >= 0)
+    found = np.zeros((len(rows), table.shape[1]))
+    if len(hit) == 0:
+        return found
+    candidate, entry, values = candidate[hit], entry[hit], table[place[hit]]
+    start = np.flatnonzero(np.diff(candidate, prepend=-1))
+    who, weights, rarest = candidate[start], words.weights[entry], np.maximum.reduceat(values[:, -2], start)
+    values[:, :-3] *= weights[:, None]
+    values[:, -3] *= words.times[entry]
+    values[:, -1] *= weights
+    found[who] = np.add.reduceat(values, start, axis=0)
+    found[who, -2] = rarest
+    found[who, -1] /= words.total[rows[who]]
+    return found
+
+
+def _table(
+    words: PassageWords, context: Sequence[Sequence[str]]
+) -> tuple[Float[np.ndarray, "distinct overlap"], Int[np.ndarray, "distinct"]]:
+    """Return what each word of a context counts for each overlap, and the words' numbers."""
+    passages = [words.counted(tokens) for tokens in context]
+    numbers, place = np.unique(np.concatenate([known for known, _ in passages]), return_inverse=True)
+    table = np.zeros((len(numbers), len(context) + 3))
+    ends = np.cumsum([len(known) for known, _ in passages])
+    for column, (where, (_, times)) in enumerate(zip(np.split(place, ends[:-1]), passages, strict=True)):
+        table[where, column] = times
+    newest, times = place[: ends[0]], passages[0][1]
+    rarity = words.rarity[numbers[newest]]
+    table[newest, -3] = rarity * saturated(times, len(context[0]) / words.length)
+    table[newest, -2] = rarity
+    table[newest, -1] = 1.0
+    return table, numbers
+
+
+def _runs(
+    begin: Int[np.ndarray, "run"], end: Int[np.ndarray, "run"]
+) -> tuple[Int[np.ndarray, "entry"], Int[np.ndarray, "entry"]]:
+    """Return (run, number) for every number from begin to end of each run.
+
+    >>> [part.tolist() for part in _runs(np.array([5, 2]), np.array([7, 3]))]
+    [[0, 0, 1], [5, 6, 2]]
+    """
+    length = end - begin
+    run = np.repeat(np.arange(len(begin)), length)
+    return run, np.arange(len(run)) + np.repeat(begin - (np.cumsum(length) - length), length)
