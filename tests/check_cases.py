@@ -14,11 +14,12 @@ from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
 from segue.learning.losses import LossSettings, build_loss
 from segue.learning.models import ModelCard, ModelSettings, build_model, hash_documents, save_predictor
+from segue.learning.models.contract import as_if_trained
 from segue.learning.training import TrainingSettings
 from segue.learning.training_state import LOSS_FILE, save_tensors
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
-from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.predictor import predictor_retriever
 from segue.run_folder import write_json
 from segue.types import Split
 
@@ -89,15 +90,22 @@ def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trai
     return Trained(folder, LossSettings(), TrainingSettings())
 
 
-def trained_row(folder, bank, *, loss, name="model", context=2, anchor=True, record=None, **training) -> Row:
-    """Return a row of an untrained toy predictor in a folder as training leaves it; ``training`` are its settings."""
+def trained_row(
+    folder, bank, *, loss, name="model", context=2, anchor=True, documents="identity", record=None, **training
+) -> Row:
+    """Return a row of an untrained toy predictor in a folder as training leaves it; ``training`` are its settings.
+
+    A document tower is moved off the identity, as if it had learnt.
+    """
     settings = TrainingSettings(**{"batch_size": 16, "steps": 20, "device": "cpu", "precision": "float32", **training})
-    predictor = build_model(ModelSettings(name="mlp", size="toy", anchor=anchor), dimension=bank.dimension,
-                            context=context)  # fmt: skip
+    predictor = build_model(ModelSettings(name="mlp", size="toy", anchor=anchor, documents=documents),
+                            dimension=bank.dimension, context=context)  # fmt: skip
+    if predictor.documents is not None:
+        as_if_trained(predictor)
     card = ModelCard(name=name, space=bank.space.to_json(), training_documents=[], loss="", loss_space="raw", seed=1)
     save_predictor(predictor, folder / "checkpoint", card=card)
     write_json(folder / "training.json", record or {"batch_size": settings.batch_size})
     (folder / "training").mkdir()
     save_tensors(folder / "training" / LOSS_FILE, build_loss(loss, bank.dimension).state_dict())
-    query = PredictorQuery(predictor)
-    return vectors_row(name, query, bank, family="loss", trained=Trained(folder, loss, settings))
+    retriever = predictor_retriever(name, "candidate", predictor, pool=Pool(bank))
+    return row(name, retriever, family="loss", trained=Trained(folder, loss, settings))

@@ -30,6 +30,7 @@ from segue.learning.models import Predictor, load_predictor, read_config
 from segue.learning.training_settings import TrainingSettings
 from segue.learning.training_state import LOSS_FILE
 from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.run_folder import read_json
 from segue.types import Bank, Contexts, Exclusion, Intent, Windows
 
@@ -101,6 +102,12 @@ class Trained:
         """The checkpoint's ``config.json``, with ``training_documents``; read without the weights."""
         return read_config(self.folder / "checkpoint")
 
+    @property
+    def encoder(self) -> PredictorDocuments | None:
+        """What its document tower makes of a bank; None where the bank is searched as it is."""
+        learnt = self.config["model"].get("documents", "identity") != "identity"
+        return PredictorDocuments(self.predictor) if learnt else None
+
     @functools.cached_property
     def record(self) -> dict[str, Any]:
         """``training.json``: model, loss, steps, curve, batch size, compatibility."""
@@ -153,6 +160,11 @@ class Row:
     def retriever(self) -> Retriever:
         """The retriever as it was evaluated."""
         return self.load()
+
+    def as_searched(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+        """Return vectors of the bank as this row should search them: through its document tower, where it has one."""
+        encoder = None if self.trained is None else self.trained.encoder
+        return vectors if encoder is None else encoder.encode(vectors)
 
 
 @dataclass(frozen=True)

@@ -62,18 +62,18 @@ def _lost_by_index(case: Case, row: Row) -> float:
         return 0.0
     key = ("found by index", id(index))
     if key not in case._remembered:
-        case._remembered[key] = _search_by_own_vectors(case, index, case.sample(case.fold_of(row), most=PROBED))
+        case._remembered[key] = _search_by_own_vectors(case, row, index)
     return float(case._remembered[key])
 
 
-def _search_by_own_vectors(case: Case, index: Index, windows: Windows) -> float:
-    present = case.answerable(windows)
+def _search_by_own_vectors(case: Case, row: Row, index: Index) -> float:
+    present = case.answerable(case.sample(case.fold_of(row), most=PROBED))
     if len(present) == 0:
         return 0.0
-    vectors = case.bank.gather(present.target)
+    vectors = row.as_searched(case.bank.gather(present.target))
     answers = index.search(vectors, 10, exclude=np.empty((len(vectors), 0), dtype=np.int64)).rows
-    best = np.where(answers >= 0, np.einsum("bkd,bd->bk", case.bank.gather(np.maximum(answers, 0).ravel()).reshape(
-        *answers.shape, -1), vectors), -1.0).max(axis=1)  # fmt: skip
+    answered = row.as_searched(case.bank.gather(np.maximum(answers, 0).ravel())).reshape(*answers.shape, -1)
+    best = np.where(answers >= 0, np.einsum("bkd,bd->bk", answered, vectors), -1.0).max(axis=1)
     return float((best < 1 - 1e-3).mean())
 
 

@@ -110,10 +110,15 @@ def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
 
 
 def _searched_elsewhere(case: Case, row: Row) -> str | None:
-    """Say how the space of the pool or index that a row searches differs from the bank's."""
+    """Say how the space that a row searches differs from the bank's, or from that of its checkpoint's document tower.
+
+    Towers of other weights have another name even where there is no fingerprint to compare.
+    """
+    encoder = None if row.trained is None else row.trained.encoder
+    wanted = case.bank.space if encoder is None else encoder.space(case.bank.space)
     index = getattr(row.retriever, "index", None)
     pools = [row.retriever.pool, *([index.pool] if index is not None else [])]
-    apart = [difference(case.bank.space, pool.bank.space) for pool in pools if pool.bank is not case.bank]
+    apart = [difference(wanted, pool.bank.space) for pool in pools]
     return next(filter(None, apart), None)
 
 
@@ -211,6 +216,7 @@ CHECK = Check(
     question="Do encoder, bank, checkpoints and index live in one embedding space?",
     detection=f"All live rows are read: each must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. "
     "The fingerprints (vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree "
+    "(a bank that was encoded anew with those that its checkpoint's document tower gives) "
     f"within a cosine of {COSINE_TOLERANCE:g}; where a space is declared, names and dimensions are all that can be "
     f"compared. {ENCODED} texts spread over the bank are encoded again and must have cosine ≥ "
     f"{1 - COSINE_TOLERANCE} with their rows, beside the cosine with another passage's text.",

@@ -77,11 +77,18 @@ def _problem(row: Row, spaces: Mapping[str, str], searched: str, measured: Mappi
     loss = spaces["the checkpoint"]
     if loss == searched:
         return None
+    if searched == "another" and _has_tower(row):
+        return "searches passages that are not as its own document tower encodes them: its loss was computed on those"
     if row.intent not in ("projected", "control"):
         return f"was trained in the {loss} space and searches the {searched} one without declaring it{_both(measured)}"
     if any(measured.get(name) is None for name in ("raw", "projected")):
         return f"declares another space than its loss's, but R@5 was not measured in both{_both(measured)}"
     return None
+
+
+def _has_tower(row: Row) -> bool:
+    """Tell whether a row's checkpoint has a document tower that learnt."""
+    return row.trained is not None and row.trained.encoder is not None
 
 
 def _both(measured: Mapping[str, Any]) -> str:
@@ -106,10 +113,13 @@ def _weights_space(trained: Trained) -> str:
 
 
 def _searched_space(case: Case, row: Row, loss: str) -> str:
-    """Return ``raw`` where a row searches the bank's vectors, ``projected`` where it searches them behind its head."""
+    """Return ``raw`` where a row searches the bank's vectors, ``projected`` where it searches them behind its head.
+
+    The vectors of a row with a document tower are those that its checkpoint's tower makes of the bank's.
+    """
     rows = np.unique(np.linspace(0, len(case.bank) - 1, PROBED).round().astype(np.int64))
     raw, searched = case.bank.gather(rows), row.retriever.pool.bank.gather(rows)
-    if _same(raw, searched):
+    if _same(row.as_searched(raw), searched):
         return "raw"
     head = cast(Trained, row.trained).loss if loss == "projected" else None
     return "projected" if head is not None and _same(project(head, raw), searched) else "another"
@@ -125,8 +135,9 @@ CHECK = Check(
     question="Is the space the loss was computed in the space that is indexed and served?",
     detection="For every trained row of every fold the space of its loss (by its checkpoint, by the settings of the "
     "loss and by the weights that training left, which must agree) is compared with the space of the vectors that the "
-    "row searches. Where they differ the row must declare it (intent “projected”) and R@5 must have been measured in "
-    "both spaces on validation documents.",
+    "row searches; those of a row with a document tower must be what that tower makes of the bank. Where they differ "
+    "the row must declare it (intent “projected”) and R@5 must have been measured in both spaces on validation "
+    "documents.",
     why="A projection head learns a space of its own; what is pulled together there may lie anywhere in the space that "
     "is indexed. The report's second model was trained behind a head and searched without it: its cosine rose and its "
     "R@5 fell.",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.scoring import target_cosines, target_ranks
+from segue.data.scoring import Pool, target_cosines, target_ranks
 from segue.data.windows import excluded_rows, gather_contexts
 from segue.errors import InputError, SettingsError
 from segue.evaluation.checks.case import Case, Row, Trained
@@ -25,6 +25,8 @@ CLOSE = 1e-3
 """Difference of cosines that another device may make."""
 MOST_OTHERS = 0.01
 """Share of windows that may differ by more."""
+MOST_OTHER_RANKS = 0.05
+"""The same for the ranks of a row with a document tower, whose cosines are none with the vectors of the bank."""
 RANKED = 64
 """Test windows whose ranks are counted again, where the cosines are the same to the last digits."""
 EQUAL = 1e-6
@@ -67,6 +69,8 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
         return {"largest": None, "share": None, "problem": _of_row(str(error), row)}
     windows = case.sample(case.fold_of(row), most=MOST)
     windows = windows.take(np.asarray((windows.context >= 0).any(axis=1)))  # stored questions name no rows to read
+    if cast(Trained, row.trained).encoder is not None:
+        return _of_tower(case, row, windows)
     stored = _stored(case, row, windows)
     if stored is None or len(windows) == 0:
         return {"largest": None, "share": None, "problem": None}
@@ -81,7 +85,22 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
     return {"largest": float(apart.max()), "share": share, "other_ranks": others, "problem": problem}
 
 
-def _other_ranks(case: Case, row: Row, windows: Windows, queries: Float[np.ndarray, "window dim"]) -> float:
+def _of_tower(case: Case, row: Row, windows: Windows) -> dict[str, Any]:
+    """Compare the ranks of a row whose checkpoint encodes the passages too."""
+    found: dict[str, Any] = {"largest": None, "share": None, "problem": None}
+    trained = cast(Trained, row.trained)
+    if row.evaluation is None or len(windows) == 0 or trained.encoder is None:
+        return found
+    queries = PredictorQuery(trained.predictor)(gather_contexts(case.bank, windows))
+    others = _other_ranks(case, row, windows, queries, pool=case.pool.on(trained.encoder(case.bank)))
+    if others > MOST_OTHER_RANKS:
+        found["problem"] = f"{others:.0%} of its ranks on record are not those that its two towers give."
+    return {**found, "other_ranks": others}
+
+
+def _other_ranks(
+    case: Case, row: Row, windows: Windows, queries: Float[np.ndarray, "window dim"], *, pool: Pool | None = None
+) -> float:
     """Return the share of some windows whose rank on record is another than the one counted now.
 
     Only where the record claims the case's own candidates and exclusion; SG114 speaks where it does not.
@@ -94,7 +113,7 @@ def _other_ranks(case: Case, row: Row, windows: Windows, queries: Float[np.ndarr
         return 0.0
     asked = windows.take(inside)
     exclude = excluded_rows(case.bank, asked, case.exclude)
-    now = target_ranks(queries[inside], case.pool, asked.target, exclude=exclude)
+    now = target_ranks(queries[inside], pool or case.pool, asked.target, exclude=exclude)
     stored = evaluation.ranks[_places(evaluation, asked)]
     return float((np.abs(now - stored) > np.maximum(1, SAME_RANK * now)).mean())
 
@@ -132,7 +151,8 @@ CHECK = Check(
     detection="Every checkpoint of every fold holds an input and the answer that the trained net gave to it; the "
     f"loaded net must answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to "
     f"{MOST} evaluated windows are computed again from the checkpoint: at most {MOST_OTHERS:.0%} may differ by more "
-    f"than {CLOSE:g}; where they agree, the ranks of {RANKED} windows are counted again as well.",
+    f"than {CLOSE:g}; where they agree, the ranks of {RANKED} windows are counted again as well. A row with a document "
+    f"tower has no cosine with the bank's vectors: of its ranks at most {MOST_OTHER_RANKS:.0%} may be others.",
     why="Two nets may share the name and shape of every parameter and compute different things; weights of two options "
     "may be swapped. All loads without a word, and the number belongs to no model that exists.",
     healthy="no difference beyond rounding",

@@ -17,6 +17,7 @@ from segue.evaluation.intervals import bootstrap
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import VectorRetriever
+from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 from segue.types import Rankings
 
 DEPTH = 50
@@ -57,10 +58,17 @@ def _to_search(case: Case) -> list[Row]:
     """Return the rows with an index of their own, and one row for each index that is exact by construction."""
     chosen: dict[Any, Row] = {}
     for row in case.candidates:
-        if isinstance(row.retriever, VectorRetriever) and row.retriever.index is not None:
-            index = row.retriever.index
-            chosen.setdefault(id(index) if _is_exact(index, row.retriever.pool) else row.name, row)
+        retriever = _searching(row)
+        if retriever is not None and retriever.index is not None:
+            index = retriever.index
+            chosen.setdefault(id(index) if _is_exact(index, retriever.pool) else row.name, row)
     return list(chosen.values())
+
+
+def _searching(row: Row) -> VectorRetriever | None:
+    """Return what makes a row's queries and searches with them; None where scores are no cosines."""
+    retriever = row.retriever.searching if isinstance(row.retriever, ReencodedRetriever) else row.retriever
+    return retriever if isinstance(retriever, VectorRetriever) else None
 
 
 def _is_exact(index: Index, pool: Pool) -> bool:
@@ -70,8 +78,8 @@ def _is_exact(index: Index, pool: Pool) -> bool:
 
 def _row(case: Case, row: Row) -> dict[str, Any]:
     """Return recall@50 of a row's index with the upper end of its interval."""
-    retriever = row.retriever
-    assert isinstance(retriever, VectorRetriever)
+    retriever = _searching(row)
+    assert retriever is not None
     assert retriever.index is not None
     exact = _is_exact(retriever.index, retriever.pool)
     windows = case.sample(case.fold_of(row), most=MOST_EXACT if exact else MOST)

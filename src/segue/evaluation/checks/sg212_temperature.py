@@ -85,7 +85,7 @@ def _cosine_logits(case: Case, row: Row, loss: Loss, term: LossTerm) -> list[Flo
     predictor = row.trained.predictor.eval()
     found = []
     for batch in held_out_batches(case.bank, windows, size=size, most=BATCHES, seed=case.seed):
-        pair = predictor(batch.context, batch.mask), batch.target
+        pair = predictor(batch.context, batch.mask), predictor.encode_documents(batch.target)
         if term.space == "projected":
             pair = loss.project(pair[0]), loss.project(pair[1])
         groups = batch.context_groups if term.mask_context else None

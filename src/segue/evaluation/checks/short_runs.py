@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from segue.data.scoring import target_ranks
+from segue.data.scoring import Pool, target_ranks
 from segue.data.windows import excluded_rows
 from segue.evaluation.checks.case import Case, Row
 from segue.learning import short_run
 from segue.learning.losses import LossSettings
 from segue.learning.short_run import ShortRun
-from segue.retrieval.retrievers.predictor import PredictorQuery
+from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
 from segue.retrieval.retrievers.vector import Query
 from segue.types import Interval, Windows
 
@@ -59,20 +59,28 @@ def begin_like(
 def hits_of_run(case: Case, run: ShortRun, windows: Windows) -> Float[np.ndarray, "window"]:
     """Return 1 where a run's predictor, as it is now, has the target among the first five, else 0."""
     device = next(run.predictor.parameters()).device
-    return (ranks_of_query(case, PredictorQuery(run.predictor, device), windows) <= CUTOFF).astype(np.float64)
+    query, pool = PredictorQuery(run.predictor, device), case.pool
+    if run.predictor.documents is not None:
+        pool = pool.on(PredictorDocuments(run.predictor, device)(case.bank))
+    return (ranks_of_query(case, query, windows, pool=pool) <= CUTOFF).astype(np.float64)
 
 
 def ranks_of_query(
-    case: Case, query: Query, windows: Windows, *, exclude: Int[np.ndarray, "window excluded"] | None = None
+    case: Case,
+    query: Query,
+    windows: Windows,
+    *,
+    exclude: Int[np.ndarray, "window excluded"] | None = None,
+    pool: Pool | None = None,
 ) -> Int[np.ndarray, "window"]:
-    """Return exact ranks over the case's pool, under the case's exclusion or another."""
+    """Return exact ranks over the case's pool or another, under the case's exclusion or another."""
     found = []
     for start in range(0, len(windows), BATCH):
         which = slice(start, start + BATCH)
         batch = windows.take(which)
         removed = excluded_rows(case.bank, batch, case.exclude) if exclude is None else exclude[which]
         contexts = case.gather(case.bank, batch, exclude="none", texts=False)
-        found.append(target_ranks(query(contexts), case.pool, batch.target, exclude=removed))
+        found.append(target_ranks(query(contexts), pool or case.pool, batch.target, exclude=removed))
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 

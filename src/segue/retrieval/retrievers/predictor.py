@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from segue.data.encoders.space import Space
 from segue.data.pool import Pool
-from segue.data.reencoded import ReencodedBank, reencode
+from segue.data.reencoded import ReencodedBank, derived_space, reencode
 from segue.learning.models.document_tower import weights_hash
 from segue.learning.models.predictor import Predictor
 from segue.retrieval.index.exact import ExactIndex
@@ -55,7 +56,16 @@ class PredictorDocuments:
 
     def __call__(self, bank: Bank) -> ReencodedBank:
         """Return the bank in the space of the predictor's answers, named after the weights as they are now."""
-        return reencode(bank, self.encode, name=f"document tower {weights_hash(self._predictor)}")
+        return reencode(bank, self.encode, name=self.name)
+
+    @property
+    def name(self) -> str:
+        """What tells this tower from every other."""
+        return f"document tower {weights_hash(self._predictor)}"
+
+    def space(self, base: Space) -> Space:
+        """Return the space of the predictor's answers, where contexts are read in ``base``."""
+        return derived_space(base, self.encode, name=self.name)
 
     def encode(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
         """Return passages as the tower encodes them, unit float32."""
