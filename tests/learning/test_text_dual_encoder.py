@@ -157,6 +157,20 @@ def test_with_frozen_documents_contexts_move_towards_the_bank_as_it_is(encoder, 
     assert found(trained, bank, asked)["MRR"] > 2 * found(load_encoder(encoder), bank, asked)["MRR"]
 
 
+@pytest.mark.parametrize("prompt", ["", "tz nz "])
+def test_training_sees_the_vectors_that_the_encoder_gives(encoder, bank, tmp_path, prompt):
+    behind = encoder.model_copy(update={"prompt": prompt, "maximum_tokens": 16})
+    transformer = open_transformer(behind, FAST)
+    texts = bank.passage_texts[:5]
+    expected = load_encoder(behind).encode(texts)
+    with torch.no_grad():
+        np.testing.assert_allclose(transformer(transformer.tokens(texts)).numpy(), expected, atol=1e-6)
+    transformer.save(tmp_path / "model")
+    saved = load_dual_encoder(tmp_path, behind)
+    np.testing.assert_allclose(saved.encode(texts), expected, atol=1e-6)
+    assert saved.space.prompt == prompt
+
+
 def test_others_can_load_the_folder_and_get_the_same_vectors(encoder, bank, tmp_path):
     from sentence_transformers import SentenceTransformer
 

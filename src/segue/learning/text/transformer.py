@@ -31,15 +31,18 @@ class TextTransformer(nn.Module):
         model: a sentence-transformers model, float32; changed in place.
         settings: how many layers learn, and how much of a text is read.
         origin: names the weights it starts from.
+        prompt: put before every text, not before pairs.
 
     Raises:
         InputError: the model is no transformer, has fewer layers, or reads fewer tokens.
     """
 
-    def __init__(self, model: SentenceTransformer, settings: FineTuningSettings, *, origin: str) -> None:
+    def __init__(
+        self, model: SentenceTransformer, settings: FineTuningSettings, *, origin: str, prompt: str = ""
+    ) -> None:
         super().__init__()
         self.model = model.eval()
-        self.origin = origin
+        self.origin, self.prompt = origin, prompt
         self.precision: Precision = resolve_precision(settings.precision, model.device.type)
         _free_last_layers(model, settings.layers)
 
@@ -50,7 +53,8 @@ class TextTransformer(nn.Module):
 
     def tokens(self, texts: list[str] | list[tuple[str, str]]) -> dict[str, Any]:
         """Turn texts, or pairs of texts that are read together, into what ``forward`` takes, on the model's device."""
-        features = self.model.preprocess(texts)
+        prompt = self.prompt if texts and isinstance(texts[0], str) else ""
+        features = self.model.preprocess(texts, prompt=prompt or None)
         return {key: _to(value, self.model.device) for key, value in features.items()}
 
     def forward(self, features: Mapping[str, Any]) -> Float[Tensor, "batch dim"]:
@@ -87,7 +91,7 @@ def open_transformer(encoder: EncoderSettings, settings: FineTuningSettings) -> 
     if encoder.prompt:  # the bank's passages were encoded behind it
         model.prompts = {**model.prompts, "segue": encoder.prompt}
         model.default_prompt_name = "segue"
-    return TextTransformer(model, settings, origin=loaded.space.revision)
+    return TextTransformer(model, settings, origin=loaded.space.revision, prompt=loaded.space.prompt)
 
 
 def _free_last_layers(model: SentenceTransformer, count: int) -> None:

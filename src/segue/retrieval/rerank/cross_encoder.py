@@ -56,7 +56,7 @@ class CrossEncoderReranker:
                                      mend="gather the contexts with texts, from a bank with texts"))  # fmt: skip
         there = candidates.there
         texts = self.bank.texts(candidates.rows[there])
-        context_of = np.nonzero(there)[0]
+        context_of = np.nonzero(there)[0].tolist()
         pairs = [self.model.pair(contexts.texts[n], text) for n, text in zip(context_of, texts, strict=True)]
         scores = np.full(there.shape, -np.inf, dtype=np.float32)
         scores[there] = self.model.first_weight * candidates.first[there] + self.model.added(pairs)
