@@ -16,7 +16,7 @@ from ir_measures import RR, Success, nDCG
 from segue.data.splits import SplitSettings
 from segue.data.windows import WindowSettings, gather_contexts
 from segue.errors import InputError, StorageError
-from segue.evaluation.calibration import stand_in
+from segue.evaluation.calibration import _encoding_seconds, stand_in
 from segue.evaluation.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.evaluation.entrants import Baselines, as_retriever
 from segue.evaluation.evaluate import EvaluationSettings
@@ -312,3 +312,10 @@ def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
     with torch.no_grad():
         encoded = predictor.encode_documents(torch.from_numpy(job.experiment.bank.vectors)).numpy()
     assert np.allclose(retriever.pool.bank.gather(np.arange(len(encoded))), encoded, atol=1e-6)
+
+
+def test_the_plan_sets_time_aside_for_encoding_the_bank_anew(tmp_path):
+    job = job_on(worlds.drift_world(1, 24, 12, 16), tmp_path / "run", TOWERS, folds=2)
+    towers = [option for option in TOWERS if option.trained]
+    plain = _encoding_seconds(job, [option for option in OPTIONS if option.name == "ar-only"], Baselines(job))
+    assert _encoding_seconds(job, towers, Baselines(job)) > plain == 0.0

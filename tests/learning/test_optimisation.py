@@ -68,5 +68,11 @@ def test_a_learnt_document_tower_needs_contrast(kind):
     optimise(towers("identity"), loss)
 
 
+@pytest.mark.parametrize("name", ["infonce-projected", "infonce-bank"])
+def test_a_learnt_document_tower_needs_the_vectors_of_the_batch_as_they_are_searched(name):
+    with pytest.raises(SettingsError, match="cannot be trained with this loss"):
+        optimise(towers("linear"), build_loss(LOSSES[name], 8))
+
+
 def test_a_tower_may_learn_beside_a_cosine_term():
     optimise(towers("mlp"), build_loss(LOSSES["infonce-0.85-ar-0.15"], 8))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
+
+import numpy as np
 
 from segue.evaluation.entrants import (
     Baselines,
@@ -16,8 +19,10 @@ from segue.evaluation.experiment import Fold
 from segue.evaluation.job import Job
 from segue.evaluation.options import RECIPE_MODEL, WINNING_LOSS, Option
 from segue.evaluation.plan import Plan, make_plan
+from segue.hardware import choose_device
 from segue.learning.losses import LOSSES
 from segue.learning.training import steps_per_second
+from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.types import Progress
 
 CALIBRATION_SHARE = 0.03
@@ -31,6 +36,10 @@ FALLBACK_LOSS = "infonce"
 WHOLE_BANK_LOSS = "infonce-bank"
 LOOK_COST = 6.0
 """A look at test windows costs as much as scoring this many times as many of them (four pools, rankings)."""
+ENCODED = 2048
+"""Passages that are encoded anew to see what a document tower costs."""
+ENCODINGS = 2
+"""A bank is encoded anew before the first step and for the look at the test windows, beside once an evaluation."""
 FIXED_SECONDS = 0.5
 """Building, saving and loading a model, timing its answers."""
 
@@ -63,7 +72,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=budget - seconds_spent - (monotonic() - began),
+        seconds=budget - seconds_spent - _encoding_seconds(job, trained, baselines) - (monotonic() - began),
         score_seconds=score_seconds,
         scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
         budget_minutes=job.settings.budget_minutes,
@@ -102,6 +111,22 @@ def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds
     predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
     settings = entrant_training(job, option, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
+
+
+def _encoding_seconds(job: Job, trained: Sequence[Option], baselines: Baselines) -> float:
+    """Return what it costs to encode the bank anew wherever an option with a document tower is scored."""
+    bank, folds = job.experiment.bank, job.experiment.folds
+    seconds = 0.0
+    for option in trained:
+        if model_settings(job, option).documents != "identity":
+            predictor, _ = build_entrant(job, option, folds[0], loss=FALLBACK_LOSS, baselines=baselines)
+            encoder = PredictorDocuments(predictor, choose_device(job.training.device))
+            vectors = bank.gather(np.arange(min(len(bank), ENCODED)))
+            encoder.encode(vectors[:1])  # the first call of a net pays for more than its work
+            began = monotonic()
+            encoder.encode(vectors)
+            seconds += (monotonic() - began) * len(bank) / len(vectors)
+    return seconds * len(folds) * (job.training.evaluations + ENCODINGS)
 
 
 def _look_cost(job: Job, fold: Fold, score_seconds: float) -> int:

@@ -134,10 +134,11 @@ def _require_contrast(predictor: Predictor, loss: Loss) -> None:
 
     1 − cos alone is least for a tower that sends every passage to one point. Losses over the bank hold its vectors as
     they are; encoding them anew in every step would cost a pass over the bank, and a store of them would be stale.
+    Behind a projection head the tower would learn for another space than the one that is searched.
     """
     if predictor.documents is None:
         return
-    kinds: list[str] = [term.kind for term in loss.settings.terms]
+    kinds = [f"{'projected ' * (term.space == 'projected')}{term.kind}" for term in loss.settings.terms]
     stored = [kind for kind in kinds if kind not in ("infonce", "ar-cosine", "mse")]
     stored += [source.kind for source in loss.settings.negatives if source.kind == "mined"]
     if "infonce" in kinds and not stored:
@@ -147,7 +148,7 @@ def _require_contrast(predictor: Predictor, loss: Loss) -> None:
         explain(
             f"[model] {tower} cannot be trained with this loss",
             got=f"terms {', '.join(dict.fromkeys([*kinds, *stored]))}",
-            expected="an `infonce` term (in-batch negatives, none mined), with or without `ar-cosine` or `mse`",
+            expected="an `infonce` term (in-batch negatives, none mined, raw), with or without `ar-cosine` or `mse`",
             mend='use kind = "infonce", or documents = "identity"',
         )
     )
