@@ -1,11 +1,9 @@
 import dataclasses
-import math
-import re
-from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from words_by_hand import FIVE, bm25_by_hand
 from worlds import (
     MemoryBank,
     all_windows,
@@ -43,14 +41,6 @@ from segue.retrieval.retrievers.encoding import keep_end
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.ridge import NormalEquations
 from segue.types import Contexts, Rankings, Windows
-
-FIVE = (
-    "the cat sat on the mat",
-    "a dog chased the cat and the dog barked",
-    "ice melts when the sun shines on ice",
-    "snow and ice reflect light",
-    "a cat watches snow and ice",
-)
 
 
 class HashingEncoder:
@@ -313,25 +303,6 @@ def test_chance_tells_passages_of_equal_vectors_apart():
     windows = all_windows(bank, context=1)
     ranks = Chance(Pool(bank), 1).target_ranks(gather_contexts(bank, windows), windows.target)
     assert abs(ranks.mean() - 30) < 6
-
-
-def bm25_by_hand(query: str, texts: tuple[str, ...]) -> list[float]:
-    """Lucene's BM25 as in its definition, k1 1.5, b 0.75, over words of two letters and more without stop words."""
-    stop = {"the", "on", "and"}  # those of bm25s that occur here
-
-    def words(text):
-        return [word for word in re.findall(r"\w\w+", text.lower()) if word not in stop]
-
-    documents = [Counter(words(text)) for text in texts]
-    average = sum(sum(document.values()) for document in documents) / len(documents)
-    scores = [0.0] * len(texts)
-    for word in words(query):
-        holders = sum(word in document for document in documents)
-        idf = math.log(1 + (len(texts) - holders + 0.5) / (holders + 0.5))
-        for number, document in enumerate(documents):
-            length = sum(document.values())
-            scores[number] += idf * document[word] / (document[word] + 1.5 * (0.25 + 0.75 * length / average))
-    return scores
 
 
 def test_bm25_scores_and_ranks_equal_the_formula_on_five_texts():

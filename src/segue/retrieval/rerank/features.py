@@ -1,0 +1,285 @@
+"""What a served system really knows about a candidate: likeness, words, density, length. Never ids, never positions.
+
+Groups can be left out, to measure what each adds:
+
+``prediction``  the cosine with the first stage's prediction
+``context``     cosines with each passage read, newest first, and their shape over the context
+``density``     how crowded the bank is around the candidate and around the newest passage; cosines less that crowding
+                (the correction of hubness of Lample et al. 2018, Word translation without parallel data: CSLS)
+``list``        likeness to the other candidates
+``words``       BM25 overlaps with each passage read
+``length``      characters, and their ratio to the newest passage's
+``places``      for the strongest of these: the rank within the list and the distance to the list's best
+
+Cosines and sums are float64 and rounded once at the end, so that neither the order of the bank's rows nor the size of
+the batch decides on which side of a threshold a value falls.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from segue.data.pool import TIE, Pool
+from segue.retrieval.rerank.density import NEIGHBOURS, neighbour_cosines
+from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.words import PassageWords, count_words, cut_words, overlaps
+from segue.types import Bank, Contexts
+
+Group = Literal["prediction", "context", "density", "list", "words", "length", "places"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length"})
+COUNTS_BANK: frozenset[Group] = frozenset({"words", "density"})
+LISTS_AT_ONCE = 16
+"""Lists whose vectors are in memory together: as float64 they should stay in the processor's cache."""
+CENTRE, BEST, LIKEST = 10, 20, 3
+"""Candidates whose mean is the list's centre; those that likeness is sought among, and how many of them count."""
+PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine")
+"""Features that get a rank and a distance to the best of the list."""
+
+Columns = Mapping[str, Float[np.ndarray, "batch candidate"]]
+
+
+class Features:
+    """Computes the features of candidates.
+
+    Args:
+        bank: the passages.
+        pool: the rows that may be candidates.
+        context: passages that are read, at most; shorter contexts leave features out.
+        groups: which features.
+        counted: numbers of the documents over which words and neighbours are counted; None: over the pool.
+        words: the counted words, where they are at hand.
+        density: the neighbours' cosines (``neighbour_cosines``), where they are at hand.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        pool: Pool,
+        *,
+        context: int,
+        groups: Sequence[Group] = GROUPS,
+        counted: Int[np.ndarray, "counted"] | None = None,
+        words: PassageWords | None = None,
+        density: Float[np.ndarray, "bank neighbour"] | None = None,
+    ) -> None:
+        self.bank, self.pool, self.context = bank, pool, context
+        self.groups = tuple(group for group in GROUPS if group in groups)
+        self._counted = None if counted is None else Pool(bank, counted)
+        self._known_words, self._known_density = words, density
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features in the order of their columns."""
+        names = _names(self.context)
+        own = [name for group in self.groups for name in names.get(group, ())]
+        placed = [name for name in PLACED if name in own] if "places" in self.groups else []
+        return (*own, *(f"{kind} of {name}" for name in placed for kind in ("rank", "distance")))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether contexts should bring texts; without them those features are missing."""
+        return self.bank.has_texts and not NEEDS_TEXT.isdisjoint(self.groups)
+
+    @property
+    def counts_bank(self) -> bool:
+        """Whether values rest on statistics of the whole bank."""
+        return not COUNTS_BANK.isdisjoint(self.groups)
+
+    def over(self, bank: Bank) -> Features:
+        """Return the same features of another bank's passages, its words and neighbours counted anew."""
+        return Features(bank, Pool(bank), context=self.context, groups=self.groups)
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Features:
+        """Return the same features with words and neighbours counted over some documents only."""
+        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents)
+
+    def compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
+        """Return the features, float32; NaN where one is missing, and at the pads."""
+        values = np.full((*candidates.rows.shape, len(self.names)), np.nan, dtype=np.float32)
+        for start in range(0, len(contexts), LISTS_AT_ONCE):
+            part = slice(start, start + LISTS_AT_ONCE)
+            values[part] = self._compute(contexts.take(part), candidates.take(part))
+        values[~candidates.there] = np.nan
+        return values
+
+    def _compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
+        columns: dict[str, Float[np.ndarray, "batch candidate"]] = {}
+        vectors = self._vectors(candidates)
+        columns |= _cosines(contexts, candidates, vectors, context=self.context)
+        if "density" in self.groups:
+            columns |= self._crowding(contexts, candidates, columns)
+        if "list" in self.groups:
+            columns |= _within_list(candidates, vectors)
+        if "words" in self.groups:
+            columns |= self._overlaps(contexts, candidates)
+        if "length" in self.groups:
+            columns |= self._lengths(contexts, candidates)
+        if "places" in self.groups:
+            columns |= _places({name: columns[name] for name in PLACED if name in columns}, candidates.there)
+        return np.stack([columns[name] for name in self.names], axis=2).astype(np.float32)
+
+    def _vectors(self, candidates: Candidates) -> Float[np.ndarray, "batch candidate dim"]:
+        rows = np.maximum(candidates.rows, 0)
+        return self.bank.gather(rows.ravel()).reshape(*rows.shape, -1).astype(np.float64)
+
+    @functools.cached_property
+    def _words(self) -> PassageWords | None:
+        if not self.bank.has_texts:
+            return None
+        return self._known_words or count_words(self.bank, self.pool, self._counted)
+
+    @functools.cached_property
+    def _density(self) -> Float[np.ndarray, "bank neighbour"]:
+        if self._known_density is not None:
+            return self._known_density
+        return neighbour_cosines(self.bank, self.pool, self._counted)
+
+    @functools.cached_property
+    def _characters(self) -> Float[np.ndarray, "bank"]:
+        lengths = np.full(len(self.bank), np.nan)
+        if self.bank.has_texts:
+            rows = np.flatnonzero(self.pool.mask)
+            lengths[rows] = [len(text) for text in self.bank.texts(rows)]
+        return lengths
+
+    def _crowding(self, contexts: Contexts, candidates: Candidates, columns: Columns) -> Columns:
+        """Return the neighbours' cosines of candidates and newest passages, and cosines less those."""
+        theirs = self._density[np.maximum(candidates.rows, 0)].astype(np.float64)
+        newest = contexts.rows[:, -1]
+        own = np.where(newest[:, None] >= 0, self._density[newest], np.nan)[:, None, :].astype(np.float64)
+        found = {f"neighbour {n}": theirs[:, :, place] for place, n in enumerate(NEIGHBOURS)}
+        shape = candidates.rows.shape
+        found |= {f"newest neighbour {n}": np.broadcast_to(own[:, :, place], shape)
+                  for place, n in enumerate(NEIGHBOURS[:2])}  # fmt: skip
+        cosine = columns["newest cosine"]
+        for place, n in enumerate(NEIGHBOURS[:2]):
+            found[f"newest cosine - neighbour {n}"] = cosine - theirs[:, :, place]
+            found[f"newest cosine - newest neighbour {n}"] = cosine - own[:, :, place]
+        found["prediction cosine - neighbour 10"] = columns["prediction cosine"] - theirs[:, :, 1]
+        return found
+
+    def _overlaps(self, contexts: Contexts, candidates: Candidates) -> Columns:
+        """Return BM25 overlaps; missing where the contexts or the bank bring no texts."""
+        found = np.full((*candidates.rows.shape, self.context + 3), np.nan)
+        if contexts.texts is not None and self._words is not None:
+            passages = [texts[::-1][: self.context] for texts in contexts.texts]
+            flat = sorted({text for texts in passages for text in texts})
+            cut = dict(zip(flat, cut_words(flat), strict=True))
+            for number, texts in enumerate(passages):
+                rows = candidates.rows[number][candidates.there[number]]
+                values = overlaps(self._words, [cut[text] for text in texts], rows)
+                found[number, : len(rows), : len(texts)] = values[:, :-3]
+                found[number, : len(rows), -3:] = values[:, -3:]
+        by_passage = np.moveaxis(found[:, :, :-3], 2, 0)
+        columns = {"newest words": by_passage[0]}
+        columns |= {f"words {place} back": by_passage[place] for place in range(1, self.context)}
+        columns |= {"words sum": _sum(by_passage), "words best": np.fmax.reduce(by_passage, axis=0)}
+        last = ("reverse words", "rarest shared word", "share of own words")
+        return columns | {name: found[:, :, place - 3] for place, name in enumerate(last)}
+
+    def _lengths(self, contexts: Contexts, candidates: Candidates) -> Columns:
+        characters = self._characters[np.maximum(candidates.rows, 0)]
+        newest = np.full((len(contexts), 1), np.nan)
+        if contexts.texts is not None:
+            newest[:, 0] = [max(1, len(texts[-1])) if texts else np.nan for texts in contexts.texts]
+        return {"characters": characters, "length ratio": characters / newest}
+
+
+def _names(context: int) -> dict[Group, tuple[str, ...]]:
+    """Return the features of each group but ``places``."""
+    pairs = NEIGHBOURS[:2]
+    return {
+        "prediction": ("prediction cosine",),
+        "context": ("newest cosine", *(f"cosine {place} back" for place in range(1, context)), "best context cosine",
+                    "mean context cosine", "least context cosine", "newest cosine - oldest", "newest cosine - second"),
+        "density": (*(f"neighbour {n}" for n in NEIGHBOURS), *(f"newest neighbour {n}" for n in pairs),
+                    *(f"newest cosine - neighbour {n}" for n in pairs),
+                    *(f"newest cosine - newest neighbour {n}" for n in pairs), "prediction cosine - neighbour 10"),
+        "list": ("centre cosine", "likest candidates"),
+        "words": ("newest words", *(f"words {place} back" for place in range(1, context)), "words sum", "words best",
+                  "reverse words", "rarest shared word", "share of own words"),
+        "length": ("characters", "length ratio"),
+    }  # fmt: skip
+
+
+def _cosines(
+    contexts: Contexts, candidates: Candidates, vectors: Float[np.ndarray, "batch candidate dim"], *, context: int
+) -> dict[str, Float[np.ndarray, "batch candidate"]]:
+    """Return the cosines with the prediction and with the passages read, and how these run over the context."""
+    predicted = candidates.queries
+    asked = contexts.vectors[:, ::-1][:, :context]  # [batch, context, dim], newest first
+    there = contexts.mask[:, ::-1][:, :context]
+    queries = asked if predicted is None else np.concatenate([predicted[:, None], asked], axis=1)
+    products = np.moveaxis(vectors @ queries.astype(np.float64).transpose(0, 2, 1), 2, 0)  # [query, batch, candidate]
+    missing = np.full(candidates.rows.shape, np.nan)
+    cosines = np.full((context, *candidates.rows.shape), np.nan)
+    cosines[: asked.shape[1]] = np.where(there.T[:, :, None], products[-asked.shape[1] :], np.nan)
+    oldest = np.clip(there.sum(axis=1) - 1, 0, None)
+    columns = {"prediction cosine": missing if predicted is None else products[0], "newest cosine": cosines[0]}
+    columns |= {f"cosine {place} back": cosines[place] for place in range(1, context)}
+    columns |= {
+        "best context cosine": np.fmax.reduce(cosines, axis=0),
+        "mean context cosine": _sum(cosines) / np.maximum(oldest + 1, 1)[:, None],
+        "least context cosine": np.fmin.reduce(cosines, axis=0),
+        "newest cosine - oldest": cosines[0] - cosines[oldest, np.arange(len(oldest))],
+        "newest cosine - second": cosines[0] - (cosines[1] if context > 1 else missing),
+    }
+    return columns
+
+
+def _sum(values: Float[np.ndarray, "context batch candidate"]) -> Float[np.ndarray, "batch candidate"]:
+    """Add up what is known; NaN where nothing is."""
+    known = ~np.isnan(values)
+    return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
+
+
+def _within_list(candidates: Candidates, vectors: Float[np.ndarray, "batch candidate dim"]) -> Columns:
+    """Return the likeness to the middle of the list's best, and to the nearest of the other good candidates."""
+    best = _best(candidates, CENTRE).astype(np.float64)
+    centre = (best[:, None, :] @ vectors)[:, 0]  # [batch, dim]
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
+    return {
+        "centre cosine": (vectors @ centre[:, :, None])[:, :, 0],
+        "likest candidates": _likest(vectors, _best(candidates, BEST)),
+    }
+
+
+def _best(candidates: Candidates, count: int) -> Bool[np.ndarray, "batch candidate"]:
+    """Tell the best candidates of the first stage, with all that tie with the last of them."""
+    first = candidates.first
+    line = -np.sort(-first, axis=1)[:, min(count, first.shape[1]) - 1, None]
+    return candidates.there & (first >= line - TIE)
+
+
+def _likest(
+    vectors: Float[np.ndarray, "batch candidate dim"], good: Bool[np.ndarray, "batch candidate"]
+) -> Float[np.ndarray, "batch candidate"]:
+    """Return the mean cosine of the likest other candidates among the good ones; NaN without any."""
+    width = max(1, int(good.sum(axis=1).max(initial=0)))
+    among = np.argsort(~good, axis=1, kind="stable")[:, :width]  # [batch, good]
+    chosen = np.take_along_axis(vectors, among[:, :, None], axis=1)
+    cosines = vectors @ chosen.transpose(0, 2, 1)  # [batch, candidate, good]
+    itself = np.arange(vectors.shape[1])[None, :, None] == among[:, None, :]
+    cosines[itself | ~np.take_along_axis(good, among, axis=1)[:, None, :]] = -np.inf
+    likest = -np.sort(-cosines, axis=2)[:, :, :LIKEST]
+    count = (~np.isneginf(likest)).sum(axis=2)
+    total = np.where(np.isneginf(likest), 0.0, likest).sum(axis=2)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _places(columns: Columns, there: Bool[np.ndarray, "batch candidate"]) -> Columns:
+    """Return how many candidates of the list are better, and how far away the best is."""
+    found: dict[str, Float[np.ndarray, "batch candidate"]] = {}
+    for name, values in columns.items():
+        known = np.where(there & ~np.isnan(values), values, -np.inf)
+        better = (known[:, None, :] > known[:, :, None] + TIE).sum(axis=2).astype(np.float64)
+        found[f"rank of {name}"] = np.where(np.isneginf(known), np.nan, better)
+        best = known.max(axis=1, keepdims=True)
+        found[f"distance of {name}"] = values - np.where(np.isneginf(best), np.nan, best)
+    return found
