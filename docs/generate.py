@@ -210,7 +210,8 @@ def _loss_section() -> str:
 
 
 def _terms(loss: LossSettings) -> str:
-    return _toml(list(loss.terms))
+    more = f"`, negatives `{_toml(list(loss.negatives))}" if loss.negatives else ""
+    return _toml(list(loss.terms)) + more
 
 
 def _gate_section() -> str:
