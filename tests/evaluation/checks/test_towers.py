@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import worlds
 from check_cases import evaluated, small_case, trained_row
@@ -13,8 +14,10 @@ from segue.evaluation.checks import sg106_one_space as sg106
 from segue.evaluation.checks import sg110_loss_space_is_served as sg110
 from segue.evaluation.checks import sg112_same_model as sg112
 from segue.evaluation.checks import sg113_index_finds_the_exact as sg113
+from segue.evaluation.checks import sg206_predictions_collapsed as sg206
 from segue.learning.losses import LOSSES
 from segue.retrieval.retrievers import VectorRetriever
+from segue.retrieval.retrievers.selection import normalise
 
 BANK = worlds.drift_world(documents=8, length=8)
 CASE = small_case(BANK)
@@ -64,6 +67,25 @@ def test_a_bank_that_was_not_encoded_anew_is_found(tmp_path):
     assert "model searches passages that are not as its own document tower encodes them" in verdict.statement
     found = outcomes(evaluated(CASE, with_retriever(own, plain)))
     assert {code for code, outcome in found.items() if outcome == "issue"} == {"SG106", "SG110", "SG112"}
+
+
+@pytest.mark.parametrize(("collapse", "outcome"), [(False, "passed"), (True, "issue")])
+def test_collapse_is_judged_in_the_space_that_is_searched(tmp_path, collapse, outcome):
+    own = towers(tmp_path)
+    query = own.retriever.searching.query
+    one = np.ones((1, BANK.dimension), dtype=np.float32) / BANK.dimension**0.5
+
+    def collapsed(contexts):
+        return normalise(query(contexts) * 1e-3 + one)
+
+    searching = dataclasses.replace(own.retriever.searching, query=collapsed if collapse else query)
+    asked = with_retriever(own, dataclasses.replace(own.retriever, searching=searching))
+    case = small_case(BANK, asked, subject="model")
+    verdict = sg206.CHECK.examine(case)
+    assert verdict.outcome == outcome
+    row = verdict.details["rows"]["model"]
+    encoded = own.as_searched(BANK.gather(case.folds[0].test.target))
+    assert row["rank_targets"] == pytest.approx(sg206.effective_rank(np.linalg.svd(encoded)[1]), rel=1e-4)
 
 
 def test_ranks_on_record_that_the_two_towers_do_not_give_are_an_issue(tmp_path):

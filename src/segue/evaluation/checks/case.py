@@ -31,6 +31,7 @@ from segue.learning.training_settings import TrainingSettings
 from segue.learning.training_state import LOSS_FILE
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments
+from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 from segue.run_folder import read_json
 from segue.types import Bank, Contexts, Exclusion, Intent, Windows
 
@@ -251,7 +252,7 @@ class Case:
         return windows.take(self.pool.candidates_of(windows.target) >= 0)
 
     def queries(self, row: Row, which: Which = "test") -> Float[np.ndarray, "window dim"] | None:
-        """Return the query vectors of a row on ``sample(fold, which)``; None for a row that has none.
+        """Return the query vectors of a row on ``sample(fold, which)``, in the bank's space; None for a row without.
 
         Made once, whichever check asks first.
         """
@@ -261,8 +262,8 @@ class Case:
         return self._remembered[key]
 
     def queries_of(self, row: Row, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
-        """Return the query vectors of a row on any windows; None for a row that has none."""
-        return self._ask(row, windows)
+        """Return the query vectors of a row on any windows, in the space of ``row.as_searched``; None without any."""
+        return self._ask(row, windows, searching=True)
 
     def ranks(self, row: Row, which: Which = "test") -> Int[np.ndarray, "window"]:
         """Return the exact ranks of the targets of ``sample(fold, which)`` over the row's pool; made once."""
@@ -288,10 +289,13 @@ class Case:
         """Return what a row reads of some windows."""
         return self.gather(self.bank, windows, exclude=self.exclude, texts=row.retriever.reads_text)
 
-    def _ask(self, row: Row, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
-        if not isinstance(row.retriever, VectorRetriever):
+    def _ask(self, row: Row, windows: Windows, *, searching: bool = False) -> Float[np.ndarray, "window dim"] | None:
+        retriever = row.retriever
+        if searching and isinstance(retriever, ReencodedRetriever):
+            retriever = retriever.searching
+        if not isinstance(retriever, VectorRetriever):
             return None
-        parts = [row.retriever.score(self.contexts(row, batch)).queries for batch in self._batches(row, windows)]
+        parts = [retriever.score(self.contexts(row, batch)).queries for batch in self._batches(row, windows)]
         return np.concatenate(parts)
 
     def _batches(self, row: Row, windows: Windows) -> list[Windows]:

@@ -71,8 +71,8 @@ def _measure(case: Case, row: Row) -> dict[str, Any] | None:
     predictions = case.queries_of(row, windows) if len(windows) else None
     if predictions is None:
         return None
-    targets = case.truth(case.bank, windows)
-    others = case.bank.gather(_other_rows(case, windows))
+    targets = row.as_searched(case.truth(case.bank, windows))
+    others = row.as_searched(case.bank.gather(_other_rows(case, windows)))
     of_predictions, of_targets = singular_values(predictions), singular_values(targets)
     groups, judged = case.groups_of(windows), row.name == case.subject
     ratios = _over_halves(predictions, targets, groups, case.generator("SG206 halves")) if judged else []
