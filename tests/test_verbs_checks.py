@@ -10,7 +10,12 @@ from test_cli import run, write_corpus
 import segue
 from segue.errors import InputError, SettingsError
 from segue.evaluation.checks import AUDIT, DIAGNOSIS
-from segue.run_folder import read_json, write_json
+from segue.evaluation.checks.case import Row
+from segue.evaluation.checks.of_run import case_of_experiment
+from segue.run_folder import read_json, read_jsonl, write_json
+from segue.verbs.confidence import winner_confidence
+from segue.verbs.preparation import make_job, open_bank
+from segue.verbs.stages import quiet
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,20 @@ def test_a_comparison_carries_its_findings_and_a_healthy_one_is_not_blocked(fini
     assert [finding["code"] for finding in record["diagnosis"]] == [check.code for check in DIAGNOSIS]
     assert record["blocked"] == []
     assert record["unsafe"] is False
+
+
+def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
+    record, kept = read_json(copy / "triage.json"), read_json(copy / "confidence.json")
+    assert record["confidence"]["option"] == record["winner"]
+    assert record["confidence"]["judged"] == kept["judged"]
+    assert len(kept["models"]) == 1
+    looks = [look for look in read_jsonl(copy / "looks.jsonl") if look.get("for") == "confidence"]
+    assert [(look["option"], look["fold"]) for look in looks] == [(record["winner"], 0)]
+    recipe = segue.load_recipe(finished / "recipe.toml")
+    job = make_job(recipe, open_bank(recipe), (), copy)
+    unread = Row(record["winner"], "candidate", 0, "baseline", load=lambda: pytest.fail("it was measured again"))
+    again = winner_confidence(job, case_of_experiment(job.experiment, rows=(unread,)), record["winner"], stages=quiet)
+    assert again["confidence"] == record["confidence"]
 
 
 @pytest.mark.parametrize("what", ["recipe.toml", "bank", "run"])

@@ -14,7 +14,7 @@ from scipy import stats
 from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, holm, median_rank, paired, sign_flip
 from segue.evaluation.metrics import chance, per_window
-from segue.evaluation.resampling import _draws, _jackknife_errors, _resample, group_sums, ratio_intervals
+from segue.evaluation.resampling import _jackknife_errors, _resample, group_draws, group_sums, ratio_intervals
 from segue.types import Interval
 
 
@@ -39,7 +39,7 @@ def test_resampled_ratios_and_errors_equal_a_naive_loop() -> None:
     sums = np.array([[1.0, 0.5], [4.0, 2.0], [0.0, 1.5], [2.0, 3.0]])
     sizes = np.array([[3.0, 1.0], [5.0, 4.0], [2.0, 4.0], [9.0, 5.0]])
     ratios, errors = _resample(sums, sizes, resamples=50, seed=4)
-    for draw, counts in enumerate(np.concatenate(list(_draws(4, resamples=50, seed=4)))):
+    for draw, counts in enumerate(np.concatenate(list(group_draws(4, resamples=50, seed=4)))):
         drawn = np.repeat(np.arange(4), counts.astype(int))
         assert len(drawn) == 4
         for metric in range(2):

@@ -177,6 +177,17 @@ def following_rows(
     return np.where(follows, rows, -1)
 
 
+def last_contexts(bank: Bank, documents: Int[np.ndarray, "chosen"], context: int) -> Int[np.ndarray, "some context"]:
+    """Return the last passages of each document: contexts that nothing follows, padded in front with -1.
+
+    Documents with a deleted or missing passage among these are left out.
+    """
+    first, last = bank.first_row[documents], bank.first_row[documents] + bank.num_rows[documents] - 1
+    rows = last[:, None].astype(np.int64) - np.arange(context - 1, -1, -1)  # [chosen, context]
+    rows[rows < first[:, None]] = -1
+    return rows[~_has_missing(bank, rows, last.astype(np.int64))]
+
+
 def _texts(bank: Bank, rows: Int[np.ndarray, "window context"]) -> list[tuple[str, ...]] | None:
     """Return one tuple of texts per window, oldest first, without padding."""
     if not bank.has_texts:

@@ -103,7 +103,7 @@ def _resample(
     """
     num_groups = len(sums)
     terms = np.concatenate([sums, sizes, sums**2, sums * sizes, sizes**2], axis=1)
-    totals = np.concatenate([counts @ terms for counts in _draws(num_groups, resamples=resamples, seed=seed)])
+    totals = np.concatenate([counts @ terms for counts in group_draws(num_groups, resamples=resamples, seed=seed)])
     top, bottom, top_top, top_bottom, bottom_bottom = np.split(totals, 5, axis=1)  # each [resample, metric]
     ratios = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
     squares = top_top - 2 * ratios * top_bottom + ratios**2 * bottom_bottom
@@ -112,7 +112,7 @@ def _resample(
     return ratios, np.sqrt(squares * scale) / np.where(bottom > 0, bottom, np.nan)
 
 
-def _draws(num_groups: int, *, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample group"]]:
+def group_draws(num_groups: int, *, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample group"]]:
     """Yield how often each group was drawn, in blocks of bounded memory."""
     generator = np.random.default_rng(seed)
     block = max(1, CELLS // num_groups)

@@ -11,7 +11,7 @@ from typing import Any
 import segue
 from segue.data.corpus import CorpusSettings
 from segue.evaluation.checks.of_run import case_of_job
-from segue.evaluation.comparison import compare, merged
+from segue.evaluation.comparison import choose_winner, compare, merged
 from segue.evaluation.entrants import Baselines
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.job import Job, Results
@@ -23,6 +23,7 @@ from segue.recipe import Recipe
 from segue.release.report import public_json, write_report
 from segue.run_folder import write_json
 from segue.verbs.checking import Refusal, check_record
+from segue.verbs.confidence import winner_confidence
 from segue.verbs.preparation import as_recipe, make_job, open_bank
 from segue.verbs.stages import Stages, quiet
 
@@ -112,12 +113,15 @@ def run_comparison(
     with stages("Comparing options") as progress:
         results = run_triage(job, baselines=baselines, progress=progress)
     compared = monotonic()
-    checked = check_record(case_of_job(job, results, baselines=baselines), refusal, stages=stages)
+    case = case_of_job(job, results, baselines=baselines)
+    confidence = winner_confidence(job, case, choose_winner(job.options, results), stages=stages)
+    judged = monotonic()
+    checked = check_record(case, refusal, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
-                   "checking": monotonic() - compared}  # fmt: skip
+                   "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
         write_runs(job, results)
-        record = comparison_record(recipe, job, results, seconds) | checked | _fresh(recipe, fresh)
+        record = comparison_record(recipe, job, results, seconds) | confidence | checked | _fresh(recipe, fresh)
         write_json(out / "triage.json", record)
         write_report(out)
     return Comparison(out, record)
@@ -222,6 +226,7 @@ def _files(job: Job) -> list[dict[str, str]]:
         ("split.json", "the documents of each part, locked"),
         ("plan.json", "steps per option and the measurements they follow from"),
         ("looks.jsonl", "every look at test documents"),
+        ("confidence.json", "how sure the winner may be: fitted models, and how they were judged"),
         ("qrels.trec", "the passage that followed each window"),
     ]
     for option in job.options:

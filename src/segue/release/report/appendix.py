@@ -33,6 +33,14 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("context left in", "Candidates include the passages already read."),
     ("prefix excluded", "All passages of the document before the target leave the candidates."),
     ("fresh pool", "Candidates are only passages of documents that were not trained on."),
+    (
+        "Confidence",
+        "Probability that the next passage is among the first answers, from a logistic regression on the scores and "
+        "cosines of one ranking. A question without an answer is right to be left unanswered.",
+    ),
+    ("AUROC", "How often a right answer has more confidence than a wrong one, ties by half; 0.5 is chance."),
+    ("Brier score", "Mean squared difference of confidence and truth (1 right, 0 wrong); smaller is better."),
+    ("Calibration error", "Mean difference of confidence and share right over ten bins of equal weight."),
     ("Interval", "95 % bootstrap over groups of near-duplicate documents."),
     ("Paired test", "Sign-flipping of documents on per-window differences; p-values adjusted by Holm."),
     ("Under-trained", "Training stopped before the validation curve flattened: the row is a lower bound."),

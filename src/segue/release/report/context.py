@@ -8,6 +8,7 @@ from typing import Any
 from segue.release.report.advice import recommendation_section
 from segue.release.report.appendix import definitions_section, files_section, machine_section
 from segue.release.report.checks_tables import diagnosis_section, integrity_section
+from segue.release.report.confidence import confidence_section
 from segue.release.report.details_plots import curves_figure, ranks_figure
 from segue.release.report.document import Block, Figure, Report, Section, Table
 from segue.release.report.facts import Comparison
@@ -60,6 +61,7 @@ def _measured(comparison: Comparison) -> list[Section]:
         integrity_section(comparison),
         _section("metrics", "Metrics", _metrics(comparison)),
         _section("gates", "Gates", [gate_table(comparison)]),
+        confidence_section(comparison),
         _section("drop", "From validation to test", [drop_table(comparison)]),
         _section("compatibility", "Projection-head compatibility", [compatibility_table(comparison)]),
         diagnosis_section(comparison),
