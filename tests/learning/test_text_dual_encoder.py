@@ -27,7 +27,14 @@ from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.types import Windows
 
 FAST = DualEncoderSettings(
-    layers=2, maximum_tokens=16, learning_rate=1e-2, batch_size=32, texts_at_once=64, precision="float32", device="cpu"
+    layers=2,
+    maximum_tokens=16,
+    learning_rate=1e-2,
+    batch_size=32,
+    windows_per_document=1,
+    texts_at_once=64,
+    precision="float32",
+    device="cpu",
 )
 
 

@@ -28,8 +28,8 @@ from segue.data.encoders.weights import folder_revision
 from segue.data.windows import gather_contexts
 from segue.errors import InputError, explain
 from segue.learning.bank_contrast import TrainingBank, bank_info_nce
-from segue.learning.batches import Batches
 from segue.learning.contrast import info_nce
+from segue.learning.text.batches import DocumentBatches
 from segue.learning.text.cached_gradients import cached_gradients
 from segue.learning.text.fine_tuning import FineTuning, seconds_of_a_step
 from segue.learning.text.settings import DualEncoderSettings
@@ -123,7 +123,9 @@ class DualLearner:
     def __init__(self, bank: Bank, windows: Windows, encoder: EncoderSettings, settings: DualEncoderSettings) -> None:
         require_texts(bank)
         self.bank, self.settings = bank, settings
-        self.batches = Batches(bank, windows, batch_size=settings.batch_size, seed=settings.seed)
+        together = settings.windows_per_document if settings.documents == "trained" else 1
+        size = settings.batch_size
+        self.batches = DocumentBatches(bank, windows, batch_size=size, together=together, seed=settings.seed)
         self.transformer: TextTransformer = open_transformer(encoder, settings)
         self.candidates = TrainingBank(bank, windows) if settings.documents == "frozen" else None
 

@@ -41,6 +41,13 @@ class DualEncoderSettings(FineTuningSettings):
         "only, against the bank's own vectors, where every training passage is a negative",
     )
     batch_size: int = Field(64, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
+    windows_per_document: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description="windows of one document that share a batch, so that negatives are hard, windows; with frozen "
+        "documents every passage is a negative anyway, and the order is plain",
+    )
     temperature: float = Field(0.05, ge=0.01, le=1, description="τ of InfoNCE")
 
 
