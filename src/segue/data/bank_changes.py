@@ -99,9 +99,11 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
         raise InputError(explain(f"{out} exists already", mend="choose another folder for the copy"))
 
     def fill(folder: Path) -> None:
-        for path in source.path.iterdir():
+        for path in source.path.rglob("*"):
             if path.is_file() and not path.name.startswith("."):
-                _link(path, folder / path.name)
+                target = folder / path.relative_to(source.path)
+                target.parent.mkdir(exist_ok=True)
+                _link(path, target)
 
     write_folder(out, fill)
     return PassageBank.open(out)

@@ -93,10 +93,10 @@ def _sentences(paragraph: str, settings: PassageSettings) -> Iterator[str]:
     """Yield a paragraph's sentences with the space that follows each; the last one ends with a space too."""
     text = " ".join(paragraph.split())
     for sentence in sentencex.segment(settings.language, text):
-        yield from _divide(sentence, settings.target_characters)
+        yield from divide(sentence, settings.target_characters)
 
 
-def _divide(sentence: str, target: int) -> Iterator[str]:
+def divide(sentence: str, target: int) -> Iterator[str]:
     """Yield a sentence whole, or in pieces of at most 1.5 targets when it is longer than two."""
     while len(sentence) > LONGEST_SENTENCE * target:
         place = _place_to_divide(sentence, target // 2, int(LONGEST * target))
