@@ -156,6 +156,7 @@ def test_a_document_of_one_window_has_the_horizon_of_its_target():
     bank = drift_world(documents=6, length=4)
     evaluation = run(vector("copy-last", copy_last, bank), bank, windows_of(bank))
     assert np.array_equal(evaluation.horizon, evaluation.ranks)
+    assert evaluation.macro()["horizon R@5"] == evaluation.macro()["R@5"]
     assert evaluation.metrics["horizon R@5"] == evaluation.metrics["R@5"]
 
 

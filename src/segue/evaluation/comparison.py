@@ -18,17 +18,9 @@ from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import GateOutcome, Judged, judge
 from segue.evaluation.intervals import holm, paired
 from segue.evaluation.job import FINISHED, FoldResult, Job, Results
-from segue.evaluation.metrics import (
-    by_document,
-    horizon_per_window,
-    mean,
-    per_window,
-    rank_histogram,
-    recall_curve,
-    summarise,
-    summarise_macro,
-)
+from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
 from segue.evaluation.options import Option
+from segue.evaluation.tuning import tuning_record
 
 REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure")
 """What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
@@ -58,6 +50,7 @@ def compare(job: Job, results: Results) -> dict[str, Any]:
             "metrics": _intervals(procedure),
             "delta": procedure_differences(procedure, evaluations),
         },
+        "tuning": tuning_record(job),
         "gates": [gate.to_json() for gate in _gates(job, evaluations, procedure, winner)],
         "options": [
             _row(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
@@ -193,19 +186,12 @@ def _measured(evaluation: Evaluation) -> dict[str, Any]:
     histogram = rank_histogram(evaluation.ranks) or {}
     return {
         "metrics": _intervals(evaluation),
-        "macro": _macro(evaluation),
+        "macro": evaluation.macro(),
         **by_pool,
         "latency": _latency(evaluation),
         "recall_curve": {"k": list(CURVE), "value": recall_curve(evaluation.ranks, CURVE)},
         "rank_histogram": {"labels": list(histogram), "share": list(histogram.values())},
     }
-
-
-def _macro(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return what documents average to, each counted once."""
-    horizon = {} if evaluation.horizon is None else horizon_per_window(evaluation.horizon)
-    found = summarise_macro(evaluation.ranks, evaluation.documents)
-    return found | {name: mean(by_document(values, evaluation.documents)[0]) for name, values in horizon.items()}
 
 
 def _intervals(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from segue.errors import InputError, explain
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
-from segue.evaluation.metrics import horizon_per_window, per_window
+from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
 from segue.run_folder import read_json, write_folder, write_json
 from segue.types import Exclusion, Intent, Interval
 
@@ -106,6 +106,12 @@ class Evaluation:
             **horizon,
             **{name: value for name, value in own.items() if value is not None},
         }
+
+    def macro(self) -> dict[str, float | None]:
+        """Return what documents average to, each counted once."""
+        horizon = {} if self.horizon is None else horizon_per_window(self.horizon)
+        found = {name: mean(by_document(values, self.documents)[0]) for name, values in horizon.items()}
+        return summarise_macro(self.ranks, self.documents) | found
 
     def save(self, folder: Path) -> None:
         """Write the evaluation to a folder, whole or not at all."""
