@@ -23,9 +23,11 @@ from segue.errors import SettingsError, explain
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
 from segue.evaluation.plan import TriageSettings
+from segue.evaluation.tuning_settings import TuningSettings
 from segue.learning.losses import LossSettings
 from segue.learning.models import ModelSettings
 from segue.learning.training import TrainingSettings
+from segue.retrieval.rerank.settings import RerankSettings
 from segue.settings import Settings
 
 
@@ -42,8 +44,10 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
     training: TrainingSettings = TrainingSettings()
+    rerank: RerankSettings = Field(RerankSettings(), description="what options that rerank draw and fit")
     evaluation: EvaluationSettings = EvaluationSettings()
     triage: TriageSettings = TriageSettings()
+    tuning: TuningSettings = TuningSettings()
     gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
         "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 
 import numpy as np
@@ -17,8 +18,9 @@ from segue.evaluation.entrants import (
 )
 from segue.evaluation.experiment import Fold
 from segue.evaluation.job import Job
-from segue.evaluation.options import RECIPE_MODEL, WINNING_LOSS, Option
-from segue.evaluation.plan import Plan, make_plan
+from segue.evaluation.options import WINNING_LOSS, Option
+from segue.evaluation.plan import Plan, make_plan, plan_trials
+from segue.evaluation.tuning_space import widest
 from segue.hardware import choose_device
 from segue.learning.losses import LOSSES
 from segue.learning.training import steps_per_second
@@ -29,8 +31,8 @@ CALIBRATION_SHARE = 0.03
 """Timing the options takes at most about this share of the budget."""
 ROUNDS = 2
 """Each kind of step is timed this often, some time apart, and the faster counts: other work only ever slows it."""
-Work = tuple[str, bool, str, str]
-"""Architecture, anchor, document tower, and terms of the loss."""
+Work = tuple[str, str, bool, str, str]
+"""Architecture, its options, anchor, document tower, and terms of the loss."""
 FALLBACK_LOSS = "infonce"
 """Stands for the winning loss before it is known, and where no loss option takes part."""
 WHOLE_BANK_LOSS = "infonce-bank"
@@ -68,15 +70,35 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
     rates = {option.name: fastest[_work(job, option)] for option in trained}
     score_seconds = _score_seconds(job, fold, baselines)
     budget = 60 * job.settings.budget_minutes
-    return make_plan(
+    left = budget - seconds_spent - _encoding_seconds(job, trained, baselines) - (monotonic() - began)
+    trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.tuning.share * left, score=score_seconds)
+    plan = make_plan(
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=budget - seconds_spent - _encoding_seconds(job, trained, baselines) - (monotonic() - began),
+        seconds=left - spent,
         score_seconds=score_seconds,
         scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
         budget_minutes=job.settings.budget_minutes,
     )
+    return replace(plan, trial_steps=trial_steps)
+
+
+def _plan_trials(
+    job: Job, rates: Mapping[str, float], baselines: Baselines, *, seconds: float, score: float
+) -> tuple[int, float]:
+    """Return the steps of each trial of tuning, and the seconds of all trials; 0 and 0 where nothing is tuned."""
+    if not job.searched:
+        return 0, 0.0
+    encoding = job.tuning.trials * _encoding_seconds(job, job.searched, baselines)
+    steps, spent = plan_trials(
+        {option.name: rates[option.name] for option in job.searched},
+        most_steps=most_steps(job),
+        trainings=job.tuning.trials * len(job.experiment.folds),
+        seconds=seconds - encoding,
+        scoring=(job.training.evaluations + 1) * score,
+    )
+    return steps, spent + encoding
 
 
 def most_steps(job: Job) -> int:
@@ -91,8 +113,13 @@ def _work(job: Job, option: Option) -> Work:
     """Say what a step of an option consists of: options that share it take equally long."""
     loss = LOSSES[stand_in(job, option) or FALLBACK_LOSS]
     kinds = ",".join([*(f"{term.kind} {term.space}" for term in loss.terms), *(one.kind for one in loss.negatives)])
-    model = model_settings(job, option)
-    return model.name, option.anchor, model.documents, kinds
+    model = model_settings(_timed(job, option), option)
+    return model.name, str(model.options), option.anchor, model.documents, kinds
+
+
+def _timed(job: Job, option: Option) -> Job:
+    """Return the job under which an option is timed: at its widest where tuning may choose that."""
+    return widest(job, option) if option in job.searched else job
 
 
 def stand_in(job: Job, option: Option) -> str | None:
@@ -102,13 +129,13 @@ def stand_in(job: Job, option: Option) -> str | None:
     """
     if option.loss != WINNING_LOSS:
         return option.loss if option.loss in LOSSES else None
-    may_win = {other.loss for other in job.options if other.model == RECIPE_MODEL and other.intent == "candidate"}
+    may_win = {other.loss for other in job.options if other.may_give_loss}
     return WHOLE_BANK_LOSS if WHOLE_BANK_LOSS in may_win else FALLBACK_LOSS
 
 
 def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds: float) -> float:
     loss = stand_in(job, option) or option.loss
-    predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
+    predictor, built = build_entrant(_timed(job, option), option, fold, loss=loss, baselines=baselines)
     settings = entrant_training(job, option, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
 

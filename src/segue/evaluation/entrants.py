@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from segue.data.windows import gather_contexts
 from segue.evaluation.compatibility import compatibility
@@ -21,7 +23,7 @@ from segue.evaluation.metrics import summarise
 from segue.evaluation.options import RECIPE_MODEL, Option
 from segue.hardware import choose_device
 from segue.learning.loss_settings import describe_loss
-from segue.learning.losses import LOSSES, Loss, build_loss
+from segue.learning.losses import Loss, build_loss
 from segue.learning.models import (
     ModelCard,
     ModelSettings,
@@ -37,6 +39,8 @@ from segue.learning.optimisation import resolve_precision
 from segue.learning.training import TrainingResult, TrainingSettings, train
 from segue.learning.training_state import windows_hash
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.rerank.density import neighbour_cosines
+from segue.retrieval.rerank.features import Features
 from segue.retrieval.retrievers import Query, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
     EncoderOnContext,
@@ -104,7 +108,7 @@ class Baselines:
             chosen = fit_decay(experiment.bank, self._watched(fold), pool=experiment.pool)
             return {"decay": np.array(chosen.decay)}
 
-        return ExponentialMean(float(self._fitted("decay", fold, fit)["decay"]))
+        return ExponentialMean(float(self._fitted("decay", fold, (self._watched(fold),), fit)["decay"]))
 
     def _ridge(self, fold: Fold) -> Ridge:
         experiment = self.job.experiment
@@ -113,17 +117,30 @@ class Baselines:
             chosen = fit_ridge(experiment.bank, fold.train, self._watched(fold), pool=experiment.pool)
             return {"weights": chosen.weights, "alpha": np.array(chosen.alpha)}
 
-        kept = self._fitted("ridge", fold, fit)
+        kept = self._fitted("ridge", fold, (fold.train, self._watched(fold)), fit)
         return Ridge(kept["weights"], float(kept["alpha"]))
 
-    def _fitted(self, name: str, fold: Fold, fit: Callable[[], Arrays]) -> Arrays:
-        """Fit a baseline on a fold, or read back what an earlier command fitted."""
-        parts = (windows_hash(fold.train), windows_hash(self._watched(fold)))
-        key = " ".join([str(self.job.experiment.bank.manifest["hash"]), *parts])
+    def _fitted(self, name: str, fold: Fold, windows: tuple[Windows, ...], fit: Callable[[], Arrays]) -> Arrays:
+        """Fit a baseline on some windows of a fold, or read back what an earlier command fitted."""
+        key = " ".join([str(self.job.experiment.bank.manifest["hash"]), *map(windows_hash, windows)])
         return fitted(self.job.out / "cache" / f"{name}-fold-{fold.number}.npz", key=key, fit=fit)
 
     def _watched(self, fold: Fold) -> Windows:
         return watched(self.job, fold)
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """What a reranker reads of candidates, over the whole bank; its neighbours are looked for once a run."""
+        experiment, groups = self.job.experiment, self.job.rerank.features
+        words = self._words().words if experiment.bank.has_texts else None
+        density = self._density() if "density" in groups else None
+        return Features(experiment.bank, experiment.pool, context=experiment.context, groups=groups, words=words,
+                        density=density)  # fmt: skip
+
+    def _density(self) -> Float[np.ndarray, "bank neighbour"]:
+        bank, pool = self.job.experiment.bank, self.job.experiment.pool
+        path, key = self.job.out / "cache" / "density.npz", str(bank.manifest["hash"])
+        return fitted(path, key=key, fit=lambda: {"density": neighbour_cosines(bank, pool)})["density"]
 
     @functools.cache  # noqa: B019  (lives as long as the run)
     def _words(self) -> Bm25:
@@ -167,7 +184,15 @@ def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str,
 
 
 def train_entrant(
-    job: Job, option: Option, fold: Fold, *, loss: str | None, steps: int, baselines: Baselines, progress: Progress
+    job: Job,
+    option: Option,
+    fold: Fold,
+    *,
+    loss: str | None,
+    steps: int,
+    baselines: Baselines,
+    progress: Progress,
+    folder: Path | None = None,
 ) -> tuple[Retriever, dict[str, Any]]:
     """Train one option on one fold (or read its checkpoint back), and return it with what training did.
 
@@ -179,8 +204,9 @@ def train_entrant(
         steps: from the plan.
         baselines: for the anchor's start and the index.
         progress: told of every step.
+        folder: where checkpoint and record are kept; None: the option's folder on that fold.
     """
-    folder = job.folder(option, fold)
+    folder = folder or job.folder(option, fold)
     if not (folder / "training.json").exists():
         predictor, built = build_entrant(job, option, fold, loss=loss, baselines=baselines)
         settings = entrant_training(job, option, fold, steps=steps)
@@ -217,7 +243,7 @@ def build_entrant(
         predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
     if predictor.anchor is not None:
         predictor.start_anchor(_best_anchor(job, fold, baselines))
-    chosen = job.loss if loss in (None, "recipe") else LOSSES[str(loss)]
+    chosen = job.loss if loss in (None, "recipe") else job.losses[str(loss)]
     return predictor, build_loss(chosen, experiment.bank.dimension, seed=job.training.seed + fold.number)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.gates import GateSettings
 from segue.evaluation.options import Option
 from segue.evaluation.plan import TriageSettings
-from segue.learning.losses import LossSettings
+from segue.evaluation.tuning_settings import TuningSettings
+from segue.learning.losses import LOSSES, LossSettings
 from segue.learning.models import ModelSettings
 from segue.learning.training import TrainingSettings
+from segue.retrieval.rerank.settings import RerankSettings
 from segue.run_folder import read_json, write_json
 
 
@@ -29,7 +31,9 @@ class Job:
         options: what is compared, in reading order.
         load_encoder: gives the bank's encoder, for the row that encodes text; called at most once.
         out: the run folder.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        rerank: the [rerank] table.
+        tuning: the [tuning] table.
+        losses: the presets that options name.
     """
 
     experiment: Experiment
@@ -42,6 +46,14 @@ class Job:
     gates: tuple[GateSettings, ...]
     load_encoder: Callable[[], Encoder]
     out: Path
+    rerank: RerankSettings = field(default_factory=RerankSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    losses: Mapping[str, LossSettings] = field(default_factory=lambda: LOSSES)
+
+    @property
+    def searched(self) -> tuple[Option, ...]:
+        """The options that take part and whose settings are tuned."""
+        return tuple(option for option in self.options if option.name in self.tuning.options)
 
     def folder(self, option: Option, fold: Fold) -> Path:
         """Return where one option's work on one fold is kept."""

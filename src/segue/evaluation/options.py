@@ -15,12 +15,36 @@ from segue.errors import SettingsError, explain
 from segue.learning.models.settings import DocumentKind
 from segue.types import Intent
 
-Family = Literal["control", "baseline", "loss", "architecture", "towers"]
+Family = Literal["control", "baseline", "loss", "architecture", "towers", "rerank"]
 Risk = Literal["low", "medium", "high"]
 RECIPE_MODEL = "recipe"
 """Stands for the architecture that the recipe's [model] table names."""
 WINNING_LOSS = "winning"
 """Stands for the loss option that did best on the fold's validation documents."""
+
+OWN_MODEL, BORROWED_MODEL = "own model", "borrowed model"
+"""First stages: the model that the option trains, or the trained candidate that did best on the fold's validation."""
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """How an option retrieves, then reranks.
+
+    Attributes:
+        first: the first stage: ``OWN_MODEL``, ``BORROWED_MODEL`` or an untrained option.
+        order: what puts candidates in order: a reranker that is ``fitted`` as the recipe's [rerank] table says, the
+            ``prediction`` of a borrowed model, or ``fusion`` of the sources' ranks.
+        sources: untrained options that draw candidates too; a fitted reranker takes those of [rerank].
+    """
+
+    first: str
+    order: Literal["fitted", "prediction", "fusion"]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it needs what another option trained."""
+        return self.first == BORROWED_MODEL or self.order == "prediction"
 
 
 @dataclass(frozen=True)
@@ -38,6 +62,7 @@ class Option:
         loss: a preset of ``LOSSES``, ``WINNING_LOSS``, or None.
         anchor: whether the model starts from the best copying baseline.
         documents: the model's document tower; all but ``identity`` encode the bank anew.
+        reranking: candidates and what orders them; None for an option that ranks the bank by one score.
     """
 
     name: str
@@ -50,11 +75,32 @@ class Option:
     loss: str | None = None
     anchor: bool = False
     documents: DocumentKind = "identity"
+    reranking: Reranking | None = None
 
     @property
     def trained(self) -> bool:
         """Whether the option has weights to learn by gradient descent."""
         return self.model is not None
+
+    @property
+    def always(self) -> bool:
+        """Whether it takes part in every comparison: baselines and controls do."""
+        return self.family in ("baseline", "control")
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it needs a model that another option trained."""
+        return self.reranking is not None and self.reranking.borrows
+
+    @property
+    def lends(self) -> bool:
+        """Whether its model may be borrowed: it predicts in the bank's own space."""
+        return self.trained and self.intent == "candidate" and self.reranking is None and self.documents == "identity"
+
+    @property
+    def may_give_loss(self) -> bool:
+        """Whether it takes part in choosing the winning loss: one loss each, the recipe's model, nothing else."""
+        return self.model == RECIPE_MODEL and self.intent == "candidate" and self.reranking is None
 
 
 def _baselines() -> list[Option]:
@@ -148,7 +194,25 @@ def _towers() -> list[Option]:
     ]  # fmt: skip
 
 
-OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures(), *_towers())
+def _rerankers() -> list[Option]:
+    return [
+        Option("copy-last-rerank", "rerank", "candidates of copy-last and of words, reranked",
+               "What does reranking gain without a model?", reranking=Reranking("copy-last", "fitted")),
+        Option("option-4-rerank", "rerank", "candidates of a model from the anchor and of words, reranked",
+               "Option 4: does retrieve-then-rerank help?", "medium", model=RECIPE_MODEL, loss="infonce-bank",
+               anchor=True, reranking=Reranking(OWN_MODEL, "fitted")),
+        Option("option-4-lvm-over-bm25", "rerank", "candidates of BM25 in the order of the best model's prediction",
+               "Option 4: does the LVM work as the reranker?", reranking=Reranking("bm25-context", "prediction")),
+        Option("option-4-lvm-over-copy-last", "rerank", "candidates of copy-last in the order of the best model's "
+               "prediction", "Option 4: does the LVM work as the reranker?",
+               reranking=Reranking("copy-last", "prediction")),
+        Option("fusion", "rerank", "reciprocal ranks of the best model, BM25 and copy-last, added up",
+               "Do they know different things?",
+               reranking=Reranking(BORROWED_MODEL, "fusion", ("bm25-context", "copy-last"))),
+    ]  # fmt: skip
+
+
+OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures(), *_towers(), *_rerankers())
 """Every option, in reading order."""
 
 RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",
@@ -177,4 +241,4 @@ def choose_options(names: Sequence[str] | Literal["all"]) -> tuple[Option, ...]:
         ]
         raise SettingsError(explain("unknown options", got=", ".join(hints),
                                     expected=f"some of {', '.join(sorted(known))}"))  # fmt: skip
-    return tuple(option for option in OPTIONS if not option.trained or option.name in names)
+    return tuple(option for option in OPTIONS if option.always or option.name in names)

@@ -13,15 +13,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
-from segue.errors import SegueError, StorageError
+from segue.errors import InputError, SegueError, StorageError, explain
 from segue.evaluation.calibration import FALLBACK_LOSS, calibrate
+from segue.evaluation.cascades import Making, borrow, cascade_entrant, require_lender
 from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
 from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.experiment import Fold, lock_split
 from segue.evaluation.job import FoldResult, Job, Results
-from segue.evaluation.options import RECIPE_MODEL, WINNING_LOSS, Option
+from segue.evaluation.options import WINNING_LOSS, Option
 from segue.evaluation.plan import CLOCK_SLACK, Plan, load_plan
+from segue.evaluation.tuning import Search, require_extra, tune
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import append_jsonl
 from segue.types import Progress, no_progress
@@ -37,15 +40,19 @@ def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progre
 
     Raises:
         InputError: the run folder belongs to another split.
+        MissingExtraError: something is to be tuned, and Optuna is not installed.
+        SettingsError: trials of tuning do not fit into their share of the budget.
     """
     lock_split(job.experiment, job.out / "split.json")
     if job.settings.plan is not None:
-        load_plan(Path(job.settings.plan), options=_trained(job))  # a wrong one is told at once
+        _require_trials(job, load_plan(Path(job.settings.plan), options=_trained(job)))  # a wrong one is told at once
+    require_extra(job)
     run = _Run(job, baselines or Baselines(job), progress)
-    run.all(option for option in job.options if not option.trained)
+    run.all(option for option in job.options if not option.trained and not option.borrows)
     run.plan = _settle_plan(run)
     run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
     run.all(option for option in job.options if option.loss == WINNING_LOSS)
+    run.all(option for option in job.options if option.borrows)
     return {option.name: run.results[option.name] for option in job.options}
 
 
@@ -89,21 +96,31 @@ class _Run:
     def _work(self, option: Option, fold: Fold) -> FoldResult:
         note = self._note(option, fold)
         note(0, None, "")
-        retriever: Retriever
-        training = None
-        if option.trained:
-            assert self.plan is not None
-            loss = winning_loss(self.job, self.results, fold) if option.loss == WINNING_LOSS else option.loss
-            steps = self.plan.steps[option.name]
-            retriever, training = train_entrant(
-                self.job, option, fold, loss=loss, steps=steps, baselines=self.baselines, progress=note
-            )
-        else:
-            retriever = self.baselines.retriever(option.name, fold)
+        retriever, training = self._entrant(option, fold, note)
         validation = score_on_validation(retriever, self.job, fold)
         evaluation = look_at_test(self.job, option, fold, retriever)
         status = "under-trained" if training and training["under_trained"] else "done"
         return FoldResult(status, None, validation, training, evaluation)
+
+    def _entrant(self, option: Option, fold: Fold, note: Progress) -> tuple[Retriever, dict[str, Any] | None]:
+        """Train, fit or read back an option, and return it with what training did."""
+        loss = winning_loss(self.job, self.results, fold) if option.loss == WINNING_LOSS else option.loss
+        steps = self.plan.steps[option.name] if self.plan is not None and option.trained else 0
+        if option.borrows:
+            borrow(self.job, option, fold, lender=require_lender(best_model(self.job, self.results, fold), option))
+        job = self._tuned(option, fold, loss, note)
+        if option.reranking is not None:
+            return cascade_entrant(Making(job, option, fold, self.baselines, loss, steps, note))
+        if option.trained:
+            return train_entrant(job, option, fold, loss=loss, steps=steps, baselines=self.baselines, progress=note)
+        return self.baselines.retriever(option.name, fold), None
+
+    def _tuned(self, option: Option, fold: Fold, loss: str | None, note: Progress) -> Job:
+        """Return the job under which an option is trained: with the settings found for it where it is tuned."""
+        if option not in self.job.searched:
+            return self.job
+        assert self.plan is not None
+        return tune(Search(self.job, option, fold, loss, self.plan.trial_steps, self.baselines, note))
 
     def _note(self, option: Option, fold: Fold) -> Progress:
         """Turn an option's own progress into a line under the run's bar."""
@@ -141,11 +158,20 @@ def winning_loss(job: Job, results: Results, fold: Fold) -> str:
     """Return the loss of the option that did best by validation MRR on this fold, among the losses that may win."""
     scores: dict[str, float] = {}
     for option in job.options:
-        if option.model == RECIPE_MODEL and option.intent == "candidate" and option.name in results:
+        if option.may_give_loss and option.name in results:
             validation = results[option.name][fold.number].validation
             if validation and option.loss:
                 scores[option.loss] = validation["MRR"]
     return max(scores, key=scores.__getitem__) if scores else FALLBACK_LOSS
+
+
+def best_model(job: Job, results: Results, fold: Fold) -> str | None:
+    """Return the option whose predictor did best by validation MRR on this fold, among those that may be borrowed."""
+    scores: dict[str, float] = {}
+    for option in job.options:
+        if option.lends and option.name in results and (validation := results[option.name][fold.number].validation):
+            scores[option.name] = validation["MRR"]
+    return max(scores, key=scores.__getitem__) if scores else None
 
 
 def _trained(job: Job) -> tuple[str, ...]:
@@ -160,13 +186,24 @@ def _settle_plan(run: _Run) -> Plan | None:
         return None
     path = job.out / "plan.json"
     known = load_plan(path, options=()) if path.exists() else None
-    if known is not None and set(trained) <= set(known.steps):
+    if known is not None and set(trained) <= set(known.steps) and (known.trial_steps or not job.searched):
         return known
     if job.settings.plan is not None:
         plan = load_plan(Path(job.settings.plan), options=trained)
     else:
         plan = calibrate(job, run.baselines, seconds_spent=run.elapsed(), progress=run.progress)
     if known is not None:
-        plan = replace(plan, steps={**plan.steps, **known.steps})
+        plan = replace(plan, steps={**plan.steps, **known.steps}, trial_steps=known.trial_steps or plan.trial_steps)
     plan.save(path)
     return plan
+
+
+def _require_trials(job: Job, plan: Plan) -> None:
+    """Refuse a plan of another run that says nothing of trials where there are to be some.
+
+    Raises:
+        InputError: it has no steps for them.
+    """
+    if job.searched and not plan.trial_steps:
+        raise InputError(explain(f"{job.settings.plan} has no steps for the trials of [tuning]",
+                                 mend="leave [triage] plan out, or name the plan of a run that tuned"))  # fmt: skip

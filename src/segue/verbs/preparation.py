@@ -26,7 +26,8 @@ from segue.run_folder import read_json, write_json
 from segue.types import Bank
 from segue.verbs.stages import Stages, quiet
 
-SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "evaluation")
+SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
+           "tuning", "evaluation")  # fmt: skip
 """The tables that shape results: a run folder cannot go on with others than it began with."""
 
 
@@ -105,6 +106,8 @@ def make_job(
         gates=recipe.gate_family(),
         load_encoder=encoder_of(recipe, bank),
         out=out,
+        rerank=recipe.rerank,
+        tuning=recipe.tuning,
     )
 
 
@@ -151,7 +154,8 @@ def options_of_run(run: Path) -> tuple[Option, ...]:
         raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
     trained = load_plan(run / "plan.json", options=()).steps
     known = (*OPTIONS, recipe_option(recorded_recipe(run)))
-    return tuple(option for option in known if not option.trained or option.name in trained)
+    took_part = {folder.name for folder in (run / "options").glob("*")} | set(trained)
+    return tuple(option for option in known if option.always or option.name in took_part)
 
 
 def recipe_option(recipe: Recipe) -> Option:
@@ -166,7 +170,8 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     tables: dict[str, Any] = json.loads(recipe.model_dump_json())
     if path.exists():
         before = read_json(path)
-        changed = [name for name in SHAPING if _without_device(before.get(name)) != _without_device(tables[name])]
+        now = {name: _without_device(tables[name]) for name in SHAPING}
+        changed = [name for name in SHAPING if _without_device(before.get(name, tables[name])) != now[name]]
         if changed:
             raise InputError(
                 explain(

@@ -30,6 +30,7 @@ from segue.learning.models import Predictor, load_predictor, read_config
 from segue.learning.training_settings import TrainingSettings
 from segue.learning.training_state import LOSS_FILE
 from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 from segue.run_folder import read_json
@@ -290,7 +291,7 @@ class Case:
         return self.gather(self.bank, windows, exclude=self.exclude, texts=row.retriever.reads_text)
 
     def _ask(self, row: Row, windows: Windows, *, searching: bool = False) -> Float[np.ndarray, "window dim"] | None:
-        retriever = row.retriever
+        retriever = row.retriever.first if isinstance(row.retriever, Cascade) else row.retriever
         if searching and isinstance(retriever, ReencodedRetriever):
             retriever = retriever.searching
         if not isinstance(retriever, VectorRetriever):

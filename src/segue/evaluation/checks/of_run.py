@@ -12,17 +12,19 @@ from typing import Any
 
 from segue.data.encoders import Encoder
 from segue.data.pool import Pool
+from segue.evaluation.cascades import Making, cascade_entrant
 from segue.evaluation.checks.case import Case, Row, Trained
 from segue.evaluation.comparison import choose_winner
 from segue.evaluation.entrants import Baselines, as_retriever, entrant_training
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.job import FINISHED, FoldResult, Job, Results
 from segue.evaluation.options import Option
-from segue.learning.losses import LOSSES
+from segue.evaluation.tuning import tuned
+from segue.evaluation.tuning_space import loss_settings
 from segue.learning.models import load_predictor
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import read_json
-from segue.types import Bank
+from segue.types import Bank, no_progress
 
 
 def case_of_bank(bank: Bank, *, encoder: Callable[[], Encoder] | None = None) -> Case:
@@ -84,7 +86,9 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
         load = functools.partial(baselines.retriever, option.name, fold)
     else:
         return None
-    declares = {"bank statistics": "word counts over the whole bank"} if option.name.startswith("bm25") else {}
+    if option.reranking is not None:
+        load = functools.partial(_load_cascade, job, option, fold, baselines)
+    declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
     return Row(
         option.name,
         option.intent,
@@ -98,12 +102,27 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
     )
 
 
+def _counted(job: Job, option: Option) -> str:
+    """Say which statistics of the whole bank an option uses."""
+    if option.name.startswith("bm25"):
+        return "word counts over the whole bank"
+    if option.reranking is None:
+        return ""
+    density = option.reranking.order == "fitted" and "density" in job.rerank.features
+    return f"word counts{' and neighbours' if density else ''} over the whole bank"
+
+
+def _load_cascade(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
+    """Read a cascade back; nothing is trained, since all its parts are in the option's folder."""
+    return cascade_entrant(Making(job, option, fold, baselines, None, 0, no_progress))[0]
+
+
 def _trained(job: Job, option: Option, fold: Fold) -> Trained:
     folder = job.folder(option, fold)
     record = read_json(folder / "training.json")
     name = record["loss_name"]
-    settings = entrant_training(job, option, fold, steps=record["planned_steps"])
-    return Trained(folder, job.loss if name in (None, "recipe") else LOSSES[name], settings)
+    job = tuned(job, option, fold, loss=name)
+    return Trained(folder, loss_settings(job, name), entrant_training(job, option, fold, steps=record["planned_steps"]))
 
 
 def _load_trained(job: Job, option: Option, trained: Trained, baselines: Baselines) -> Retriever:

@@ -16,6 +16,7 @@ from segue.evaluation.checks.interface import Check, Verdict
 from segue.evaluation.checks.row_by_row import each_row
 from segue.evaluation.result import Evaluation
 from segue.learning.models.checkpoint import GOLDEN_TOLERANCE
+from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.types import Windows
 
@@ -113,7 +114,10 @@ def _other_ranks(
         return 0.0
     asked = windows.take(inside)
     exclude = excluded_rows(case.bank, asked, case.exclude)
-    now = target_ranks(queries[inside], pool or case.pool, asked.target, exclude=exclude)
+    if isinstance(row.retriever, Cascade):  # its queries are those of its first stage, its ranks are not
+        now = case.ranks_of(row, asked)
+    else:
+        now = target_ranks(queries[inside], pool or case.pool, asked.target, exclude=exclude)
     stored = evaluation.ranks[_places(evaluation, asked)]
     return float((np.abs(now - stored) > np.maximum(1, SAME_RANK * now)).mean())
 

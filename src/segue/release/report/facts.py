@@ -22,6 +22,7 @@ FAMILIES = {
     "loss": "Losses, same architecture",
     "architecture": "Architectures, from the anchor, under the winning loss",
     "towers": "Two towers and siamese, from the anchor, under InfoNCE",
+    "rerank": "Retrieve, then rerank",
     "other": "Other options",
     "control": "Controls: break a rule on purpose, cannot win",
 }

@@ -19,7 +19,7 @@ from segue.release.report.wording import PERCENT, count, of_things
 
 LONGEST_NAME = 32
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
-                "other": "other"}  # fmt: skip
+                "rerank": "rerankers", "other": "other"}  # fmt: skip
 
 
 def contestants(comparison: Comparison) -> list[Row]:

@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "loss": ("#0a66a8", "#5fb3f0"),
     "architecture": ("#b34a00", "#f59a52"),
     "towers": ("#1a7f4b", "#5fc792"),
+    "rerank": ("#a3195b", "#f07fb2"),
     "other": ("#6b4fa0", "#b9a3e8"),
     "control": ("#8b939d", "#7a838e"),
     "rank-1": ("#0b3c6f", "#a6d5fb"),

@@ -1,0 +1,41 @@
+"""The [rerank] table: where candidates come from, and what puts them in order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from segue.retrieval.rerank.features import GROUPS, Group
+from segue.retrieval.rerank.lambdamart import LambdaMartSettings
+from segue.settings import Settings
+
+
+class RerankSettings(Settings):
+    """The [rerank] table."""
+
+    kind: Literal["lambdamart", "listwise", "both"] = Field(
+        "lambdamart", description='what is fitted: "lambdamart" (trees over features); the others are to come'
+    )
+    first: int = Field(80, ge=1, le=10_000, description="candidates that the first stage draws")
+    bm25: int = Field(40, ge=0, le=10_000, description="candidates by the words of the last passage")
+    bm25_context: int = Field(40, ge=0, le=10_000, description="candidates by the words of the whole context")
+    alone: int = Field(100, ge=1, le=10_000, description="candidates of each source where nothing is fitted")
+    features: tuple[Group, ...] = Field(GROUPS, min_length=1, description="groups of features that trees read")
+    mmr: float | None = Field(
+        None, ge=0, le=1, description="λ of maximal marginal relevance: 1 keeps the order, less asks for variety"
+    )
+    lists: int = Field(15_000, ge=10, le=10_000_000, description="training lists at most, evenly spread")
+    lambdamart: LambdaMartSettings = LambdaMartSettings()
+
+    @field_validator("kind")
+    @classmethod
+    def _there(cls, kind: str) -> str:
+        if kind != "lambdamart":
+            raise ValueError(f"kind = {kind!r} is not there yet; say kind = 'lambdamart'")
+        return kind
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The sources that read words, and how many candidates each draws."""
+        return {"bm25": self.bm25, "bm25-context": self.bm25_context}
