@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from segue.errors import InputError, explain
+from segue.errors import InputError, SettingsError, explain
 from segue.evaluation.options import choose_options
 from segue.run_folder import read_json, write_json
 from segue.settings import Settings
@@ -55,6 +55,7 @@ class Plan:
         score_seconds: one validation scoring, measured at calibration.
         budget_minutes: what the recipe asked for.
         fits: False where even the fewest steps exceed the budget.
+        trial_steps: optimiser steps of each trial of tuning; 0 where nothing is tuned.
     """
 
     steps: Mapping[str, int]
@@ -62,6 +63,7 @@ class Plan:
     score_seconds: float
     budget_minutes: float
     fits: bool
+    trial_steps: int = 0
 
     def save(self, path: Path) -> None:
         """Write the plan as JSON."""
@@ -75,7 +77,7 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
     record = read_json(path)
-    wrong = sorted({field.name for field in fields(Plan)} - set(record))
+    wrong = sorted({field.name for field in fields(Plan) if field.default is MISSING} - set(record))
     steps = record.get("steps")
     if wrong or not _are_counts(steps):
         got = f"no {', '.join(wrong)}" if wrong else "steps that are not counts"
@@ -95,6 +97,54 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
 
 def _are_counts(steps: object) -> bool:
     return isinstance(steps, dict) and all(isinstance(count, int) and count > 0 for count in steps.values())
+
+
+def affordable_steps(
+    steps_per_second: Mapping[str, float], *, most_steps: int, trainings: int, seconds: float, scoring: float
+) -> int:
+    """Return the steps, the same for every option, that fit into ``seconds``; below 0 where not even scoring does.
+
+    Args:
+        steps_per_second: measured, by option name.
+        most_steps: where nothing is trained.
+        trainings: of each option.
+        seconds: for all of them together.
+        scoring: seconds of scoring in each training.
+    """
+    left = seconds - trainings * len(steps_per_second) * scoring
+    cost = trainings * sum(1.0 / rate for rate in steps_per_second.values())
+    return math.floor(left / cost + 1e-9) if cost else most_steps
+
+
+def plan_trials(
+    steps_per_second: Mapping[str, float], *, most_steps: int, trainings: int, seconds: float, scoring: float
+) -> tuple[int, float]:
+    """Return the steps of a trial of tuning, and the seconds that all trials take.
+
+    Args:
+        steps_per_second: of the options that are tuned.
+        most_steps: the recipe's limit.
+        trainings: trials of each option, over all folds.
+        seconds: for all of them together.
+        scoring: seconds of scoring in each trial.
+
+    Raises:
+        SettingsError: a trial would get fewer than the fewest steps.
+
+    >>> plan_trials({"a": 10.0, "b": 5.0}, most_steps=1000, trainings=4, seconds=80.0, scoring=2.5)  # 20 s score
+    (50, 80.0)
+    """
+    how = {"trainings": trainings, "seconds": seconds, "scoring": scoring}
+    steps = min(most_steps, affordable_steps(steps_per_second, most_steps=most_steps, **how))  # type: ignore[arg-type]
+    if steps < min(FEWEST_STEPS, most_steps):
+        what = "the trials of [tuning] do not fit into their share of the budget"
+        got = (
+            f"{max(0, steps)} steps for each of {trainings * len(steps_per_second)} trials in {max(0.0, seconds):.0f} s"
+        )
+        mend = "raise [triage] budget_minutes or [tuning] share, or ask for fewer options, trials or folds"
+        raise SettingsError(explain(what, got=got, expected=f"at least {FEWEST_STEPS}", mend=mend))
+    cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
+    return steps, cost
 
 
 def make_plan(
@@ -123,10 +173,9 @@ def make_plan(
     >>> plan.steps  # 80 s - 2 options x 2 folds x 5 s = 60 s; a step of each, twice, takes 0.6 s
     {'a': 100, 'b': 100}
     """
-    trainings = folds * len(steps_per_second)
-    left = seconds - trainings * scorings * score_seconds
-    cost = folds * sum(1.0 / rate for rate in steps_per_second.values())
-    affordable = math.floor(left / cost + 1e-9) if cost else most_steps
+    affordable = affordable_steps(
+        steps_per_second, most_steps=most_steps, trainings=folds, seconds=seconds, scoring=scorings * score_seconds
+    )
     steps = min(most_steps, max(FEWEST_STEPS, affordable))
     return Plan(
         dict.fromkeys(steps_per_second, steps),

@@ -18,6 +18,7 @@ from segue.evaluation.job import Job, Results
 from segue.evaluation.options import Option, choose_options
 from segue.evaluation.trec import write_qrels, write_run
 from segue.evaluation.triage import run_triage
+from segue.evaluation.tuning import tuning_record
 from segue.hardware import describe_machine, limit_threads
 from segue.recipe import Recipe
 from segue.release.report import public_json, write_report
@@ -145,7 +146,7 @@ def comparison_record(recipe: Recipe, job: Job, results: Results, seconds: dict[
         "seeds": [job.training.seed + fold.number for fold in experiment.folds],
         "size": job.model.size,
         "machine": describe_machine(),
-        "seconds": seconds | _training_seconds(results),
+        "seconds": seconds | _training_seconds(results) | _tuning_seconds(job),
         "dropped_windows": _dropped(experiment),
     }
     return about | compare(job, results) | {"files": _files(job)}
@@ -174,6 +175,11 @@ def corpus_name(corpus: CorpusSettings) -> str:
 def _training_seconds(results: Results) -> dict[str, float]:
     records = [fold.training for folds in results.values() for fold in folds if fold.training]
     return {"of which training": sum((record["seconds"] for record in records), 0.0)}
+
+
+def _tuning_seconds(job: Job) -> dict[str, float]:
+    found = tuning_record(job)
+    return {"of which tuning": sum(entry["seconds"] for entry in found)} if found else {}
 
 
 def _dropped(experiment: Experiment) -> dict[str, int]:
@@ -230,6 +236,7 @@ def _files(job: Job) -> list[dict[str, str]]:
         ("qrels.trec", "the passage that followed each window"),
     ]
     for option in job.options:
+        files.append((f"tuning/{option.name}/fold-0", f"trials of {option.name} and the best settings, first fold"))
         files.append((f"options/{option.name}/run.trec.gz", f"rankings of {option.name}"))
         files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
     there = [(path, what) for path, what in files if (job.out / path).exists()]
