@@ -12,7 +12,7 @@ from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings, fit_lambdamart, load_lambdamart
-from segue.retrieval.rerank.lists import TrainingLists, draw_lists, join_lists
+from segue.retrieval.rerank.lists import TrainingLists, draw_lists, features_of, join_lists
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
@@ -39,6 +39,10 @@ def drawn():
 def lists_of(cascade, bank, windows, batch_size=50):
     return draw_lists(lambda contexts: cascade.candidates(contexts).candidates, bank, cascade.pool, windows,
                       exclude="context", texts=cascade.reads_text, batch_size=batch_size)  # fmt: skip
+
+
+def read_of(features, *lists):
+    return [features_of(part, features, exclude="context") for part in lists]
 
 
 def test_lists_hold_the_place_of_the_target_whatever_the_batch(drawn):
@@ -78,7 +82,7 @@ def test_lists_of_other_lengths_are_joined_and_come_back_from_a_file(drawn, tmp_
 def test_trees_learn_what_the_first_stage_does_not_know_and_keep_the_contract(drawn, tmp_path):
     bank, (_, _, test), cascade, (train, validation) = drawn
     features = Features(bank, cascade.pool, context=3, groups=["context", "density", "list", "places"])
-    model, record = fit_lambdamart(train, validation, features, settings=SMALL)
+    model, record = fit_lambdamart(*read_of(features, train, validation), features, settings=SMALL)
     assert isinstance(model, Reranker)
     assert 1 <= record["trees"] <= 30
     assert (record["lists"], record["lists_with_target"]) == (len(train), int(train.hits.sum()))
@@ -100,7 +104,7 @@ def test_trees_learn_what_the_first_stage_does_not_know_and_keep_the_contract(dr
 def test_the_recorded_score_is_the_mean_reciprocal_rank_within_the_validation_lists(drawn):
     bank, _, cascade, (train, validation) = drawn
     features = Features(bank, cascade.pool, context=3, groups=["context", "places"])
-    model, record = fit_lambdamart(train, validation, features, settings=SMALL)
+    model, record = fit_lambdamart(*read_of(features, train, validation), features, settings=SMALL)
     known = validation.take(np.flatnonzero(validation.hits))
     scores = model.scores(gather_contexts(bank, known.windows), known.candidates)
     own = scores[np.arange(len(known)), known.label]
@@ -112,7 +116,7 @@ def test_the_recorded_score_is_the_mean_reciprocal_rank_within_the_validation_li
 def test_the_same_seed_gives_the_same_trees(drawn):
     bank, _, cascade, (train, validation) = drawn
     features = Features(bank, cascade.pool, context=3, groups=["context"])
-    one, other = (fit_lambdamart(train, validation, features, settings=SMALL)[0] for _ in range(2))
+    one, other = (fit_lambdamart(*read_of(features, train, validation), features, settings=SMALL)[0] for _ in range(2))
     assert one.trees == other.trees
 
 
@@ -120,11 +124,14 @@ def test_lists_without_a_target_are_refused(drawn):
     bank, _, cascade, (train, validation) = drawn
     features = Features(bank, cascade.pool, context=3, groups=["context"])
     with pytest.raises(SettingsError, match="no order to learn"):
-        fit_lambdamart(train.take(np.flatnonzero(~train.hits)), validation, features, settings=SMALL)
+        fit_lambdamart(*read_of(features, train.take(np.flatnonzero(~train.hits)), validation), features,
+                       settings=SMALL)  # fmt: skip
 
 
 def test_a_missing_library_names_its_extra(drawn, monkeypatch):
     bank, _, cascade, (train, validation) = drawn
+    features = Features(bank, cascade.pool, context=3, groups=["context"])
+    read = read_of(features, train, validation)
     real = builtins.__import__
 
     def fails(name, *more, **how):
@@ -134,4 +141,4 @@ def test_a_missing_library_names_its_extra(drawn, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", fails)
     with pytest.raises(MissingExtraError, match=r"segue\[rank\]"):
-        fit_lambdamart(train, validation, Features(bank, cascade.pool, context=3), settings=SMALL)
+        fit_lambdamart(*read, features, settings=SMALL)

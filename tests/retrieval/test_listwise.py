@@ -12,7 +12,7 @@ from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.lists import draw_lists
+from segue.retrieval.rerank.lists import ListFeatures, draw_lists, features_of
 from segue.retrieval.rerank.listwise import (
     Attention,
     Listwise,
@@ -21,7 +21,7 @@ from segue.retrieval.rerank.listwise import (
     Scaling,
     load_listwise,
 )
-from segue.retrieval.rerank.listwise_fit import _Fit, features_of, fit_listwise, reciprocal_rank
+from segue.retrieval.rerank.listwise_fit import _Fit, fit_listwise, reciprocal_rank
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
@@ -53,9 +53,13 @@ def features(drawn):
 
 
 @pytest.fixture(scope="module")
-def fitted(drawn, features, tmp_path_factory):
-    _, _, _, (train, validation) = drawn
-    return fit_listwise(train, validation, features, settings=SMALL, folder=tmp_path_factory.mktemp("fit"))
+def read(drawn, features):
+    return [features_of(lists, features, exclude="context") for lists in drawn[3]]
+
+
+@pytest.fixture(scope="module")
+def fitted(read, features, tmp_path_factory):
+    return fit_listwise(*read, features, settings=SMALL, folder=tmp_path_factory.mktemp("fit"))
 
 
 def test_scaling_by_hand():
@@ -119,13 +123,10 @@ def test_order_and_pads_of_a_list_change_no_score(drawn, fitted):
     assert np.allclose(again[:, :-4], scores, atol=1e-4)
 
 
-def test_a_killed_fit_ends_in_the_same_weights(drawn, features, fitted, tmp_path):
-    _, _, _, (train, validation) = drawn
-    known = [lists.take(np.flatnonzero(lists.hits)) for lists in (train, validation)]
-    read, watched = (features_of(lists, features, exclude="context") for lists in known)
-    first = _Fit(read, watched, features, SMALL, tmp_path)
+def test_a_killed_fit_ends_in_the_same_weights(read, features, fitted, tmp_path):
+    first = _Fit(*(part.with_target() for part in read), features, SMALL, tmp_path)
     first.epoch(lambda *_: None)
-    model, record = fit_listwise(train, validation, features, settings=SMALL, folder=tmp_path)
+    model, record = fit_listwise(*read, features, settings=SMALL, folder=tmp_path)
     assert record["best_epoch"] == fitted[1]["best_epoch"]
     for name, value in fitted[0].net.state_dict().items():
         assert torch.equal(value, model.net.state_dict()[name]), name
@@ -151,10 +152,11 @@ def test_without_vectors_the_net_reads_features_alone():
     assert torch.equal(one, other)
 
 
-def test_what_does_not_fit_is_refused(drawn, features, fitted, tmp_path):
-    bank, _, cascade, (train, validation) = drawn
+def test_what_does_not_fit_is_refused(drawn, features, read, fitted, tmp_path):
+    bank, _, cascade, (train, _) = drawn
+    without = ListFeatures(train.take(np.flatnonzero(~train.hits)), read[0].values[~train.hits])
     with pytest.raises(SettingsError, match="no order to learn"):
-        fit_listwise(train.take(np.flatnonzero(~train.hits)), validation, features, settings=SMALL, folder=tmp_path)
+        fit_listwise(without, read[1], features, settings=SMALL, folder=tmp_path)
     fitted[0].save(tmp_path / "model")
     with pytest.raises(InputError, match="other features"):
         load_listwise(tmp_path / "model", Features(bank, cascade.pool, context=3, groups=["context"]))

@@ -26,9 +26,13 @@ from segue.evaluation.job import Job
 from segue.evaluation.options import BORROWED_MODEL, OWN_MODEL, Option, Reranking
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
+from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import Diversified, Fusion
 from segue.retrieval.rerank.lambdamart import LambdaMart, fit_lambdamart, load_lambdamart
-from segue.retrieval.rerank.lists import TrainingLists, draw_lists, join_lists
+from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists, features_of, join_lists
+from segue.retrieval.rerank.listwise import Listwise, load_listwise
+from segue.retrieval.rerank.listwise_fit import fit_listwise
+from segue.retrieval.rerank.mixture import Mixture
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.run_folder import read_json, write_json
@@ -138,20 +142,38 @@ def _reranker(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any
     return _fitted(making, first)
 
 
-def _fitted(making: Making, first: Retriever) -> tuple[LambdaMart, dict[str, Any]]:
-    """Return the fitted trees, or fit them on lists of training documents."""
+def _fitted(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any]]:
+    """Return the fitted reranker, or fit it on lists of training documents."""
     folder, features = making.folder / "reranker", making.baselines.features
     if not (folder / "fit.json").exists():
         began = monotonic()
         train, trainings = _training_lists(making)
         validation = _drawn(making, first, watched(making.job, making.fold), "validation")
-        model, record = fit_lambdamart(
-            train, validation, features, settings=making.job.rerank.lambdamart,
-            exclude=making.job.evaluation.exclude, progress=making.progress,
-        )  # fmt: skip
-        model.save(folder)
+        exclude, progress = making.job.evaluation.exclude, making.progress
+        read = features_of(train, features, exclude=exclude, progress=progress)
+        watching = features_of(validation, features, exclude=exclude, progress=progress)
+        record = {kind: _fit(kind, making, (read, watching), folder) for kind in making.job.rerank.kinds}
         write_json(folder / "fit.json", record | {"halves": trainings, "seconds": monotonic() - began})
-    return load_lambdamart(folder, features), read_json(folder / "fit.json")
+    members = tuple(_load(kind, folder, features) for kind in making.job.rerank.kinds)
+    return members[0] if len(members) == 1 else Mixture(members), read_json(folder / "fit.json")
+
+
+def _load(kind: str, folder: Path, features: Features) -> Reranker:
+    return load_lambdamart(folder, features) if kind == "lambdamart" else load_listwise(folder, features)
+
+
+def _fit(kind: str, making: Making, read: tuple[ListFeatures, ListFeatures], folder: Path) -> dict[str, Any]:
+    """Fit one kind of reranker, save it, and return what fitting did."""
+    settings, features, seed = making.job.rerank, making.baselines.features, making.job.training.seed
+    model: LambdaMart | Listwise
+    if kind == "lambdamart":
+        trees = settings.lambdamart.model_copy(update={"seed": seed + making.fold.number})
+        model, record = fit_lambdamart(*read, features, settings=trees, progress=making.progress)
+    else:
+        net = settings.listwise.model_copy(update={"seed": seed + making.fold.number})
+        model, record = fit_listwise(*read, features, settings=net, folder=folder / "state", progress=making.progress)
+    model.save(folder)
+    return record
 
 
 def _training_lists(making: Making) -> tuple[TrainingLists, list[dict[str, Any]]]:

@@ -15,16 +15,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from segue.data.windows import gather_contexts
-from segue.errors import InputError, MissingExtraError, SettingsError, explain
+from segue.errors import InputError, MissingExtraError, explain
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import Candidates
-from segue.retrieval.rerank.lists import TrainingLists
+from segue.retrieval.rerank.lists import ListFeatures
 from segue.run_folder import read_json, write_json, write_text
 from segue.settings import Settings
-from segue.types import Bank, Contexts, Exclusion, Progress, no_progress
+from segue.types import Bank, Contexts, Progress, no_progress
 
-LISTS_AT_ONCE = 512
 PATIENCE = 40
 """Trees without a better validation score after which fitting ends."""
 
@@ -115,12 +113,11 @@ def load_lambdamart(folder: Path, features: Features) -> LambdaMart:
 
 
 def fit_lambdamart(
-    train: TrainingLists,
-    validation: TrainingLists,
+    train: ListFeatures,
+    validation: ListFeatures,
     features: Features,
     *,
     settings: LambdaMartSettings | None = None,
-    exclude: Exclusion = "context",
     progress: Progress = no_progress,
 ) -> tuple[LambdaMart, dict[str, Any]]:
     """Fit trees on lists, and return them with what fitting did.
@@ -130,23 +127,18 @@ def fit_lambdamart(
         validation: lists of other documents, which choose the number of trees.
         features: over the bank of the lists.
         settings: the [rerank.lambdamart] table.
-        exclude: as when the lists were drawn.
-        progress: called with the lists whose features are there, then with the trees.
+        progress: called with the trees.
 
     Raises:
         MissingExtraError: lightgbm is not installed.
         SettingsError: no list holds its target.
     """
     lightgbm, settings = _lightgbm(), settings or LambdaMartSettings()
-    known = train.take(np.flatnonzero(train.hits)), validation.take(np.flatnonzero(validation.hits))
-    if min(len(lists) for lists in known) == 0:
-        raise SettingsError(explain("no list holds its target, so there is no order to learn",
-                                    got=f"{len(train)} training and {len(validation)} validation lists",
-                                    mend="draw more candidates"))  # fmt: skip
-    data = _dataset(lightgbm, known[0], features, exclude=exclude, progress=progress)
-    watched = _dataset(lightgbm, known[1], features, exclude=exclude, progress=progress, like=data)
+    read, known = train.with_target(), validation.with_target()
+    data = _dataset(lightgbm, read)
+    watched = _dataset(lightgbm, known, like=data)
     curve: dict[str, Any] = {}
-    longest = max(lists.candidates.rows.shape[1] for lists in known)
+    longest = max(lists.values.shape[1] for lists in (read, known))
     booster = lightgbm.train(
         _parameters(settings, longest),
         data,
@@ -162,8 +154,8 @@ def fit_lambdamart(
     scores = curve["validation"][f"map@{longest}"]
     model = LambdaMart(features, booster.model_to_string(num_iteration=booster.best_iteration))
     gain = dict(zip(features.names, booster.feature_importance("gain", booster.best_iteration).tolist(), strict=True))
-    return model, {"lists": len(train), "lists_with_target": len(known[0]), "validation_lists": len(validation),
-                   "validation_lists_with_target": len(known[1]), "trees": booster.best_iteration,
+    return model, {"lists": len(train), "lists_with_target": len(read), "validation_lists": len(validation),
+                   "validation_lists_with_target": len(known), "trees": booster.best_iteration,
                    "validation_reciprocal_rank": float(scores[booster.best_iteration - 1]), "gain": gain}  # fmt: skip
 
 
@@ -178,25 +170,12 @@ def _parameters(settings: LambdaMartSettings, longest: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dataset(
-    lightgbm: Any,
-    lists: TrainingLists,
-    features: Features,
-    *,
-    exclude: Exclusion,
-    progress: Progress,
-    like: Any = None,
-) -> Any:
+def _dataset(lightgbm: Any, read: ListFeatures, like: Any = None) -> Any:
     """Return LightGBM's data: the features of all candidates, list after list."""
-    values = []
-    for start in range(0, len(lists), LISTS_AT_ONCE):
-        part = lists.take(slice(start, start + LISTS_AT_ONCE))
-        contexts = gather_contexts(features.bank, part.windows, exclude=exclude, texts=features.reads_text)
-        values.append(features.compute(contexts, part.candidates)[part.candidates.there])
-        progress(start + len(part), len(lists), "features of lists")
-    places = np.where(lists.candidates.there, np.arange(lists.candidates.rows.shape[1]), -1)
-    right = (places == lists.label[:, None])[lists.candidates.there]
-    return lightgbm.Dataset(np.concatenate(values), right.astype(np.int32), group=lists.candidates.there.sum(axis=1),
+    there = read.lists.candidates.there
+    places = np.where(there, np.arange(there.shape[1]), -1)
+    right = (places == read.lists.label[:, None])[there]
+    return lightgbm.Dataset(read.values[there].astype(np.float32), right.astype(np.int32), group=there.sum(axis=1),
                             reference=like, params={"max_bin": 127, "verbose": -1})  # fmt: skip
 
 

@@ -6,7 +6,7 @@ A list without its target teaches an order nothing, but is kept: how many there 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 
 from segue.data.pool import Pool
 from segue.data.windows import gather_contexts
-from segue.errors import StorageError, explain
+from segue.errors import SettingsError, StorageError, explain
+from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import Candidates
 from segue.run_folder import atomic_path
 from segue.types import Bank, Contexts, Exclusion, Progress, Windows, no_progress
@@ -77,6 +78,38 @@ class TrainingLists:
                                        mend="delete it and run again")) from error  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ListFeatures:
+    """Lists with the features of their candidates, half precision: they are kept in memory for all epochs."""
+
+    lists: TrainingLists
+    values: Float[np.ndarray, "list candidate feature"]
+
+    def __len__(self) -> int:
+        return len(self.lists)
+
+    def with_target(self) -> ListFeatures:
+        """Return the lists that hold their target: the others teach an order nothing.
+
+        Raises:
+            SettingsError: there are none.
+        """
+        if not self.lists.hits.any():
+            raise SettingsError(explain("no list holds its target, so there is no order to learn",
+                                        got=f"{len(self)} lists", mend="draw more candidates"))  # fmt: skip
+        return ListFeatures(self.lists.take(np.flatnonzero(self.lists.hits)), self.values[self.lists.hits])
+
+    def take(self, which: Int[np.ndarray, "chosen"] | slice) -> ListFeatures:
+        """Return the chosen lists, cut at the longest of them."""
+        lists = self.lists.take(which)
+        longest = max(1, int(lists.candidates.there.sum(axis=1).max()))
+        found = lists.candidates
+        cut = replace(found, rows=found.rows[:, :longest], first=found.first[:, :longest], sources=None)
+        return ListFeatures(replace(lists, candidates=cut), self.values[which, :longest])
+
+
+LISTS_AT_ONCE = 256
+"""Lists whose features are computed together."""
 OPTIONAL = ("queries", "sources")
 """What candidates may lack."""
 
@@ -111,6 +144,21 @@ def draw_lists(
         parts.append(TrainingLists(batch, candidates, _labels(candidates, pool, batch)))
         progress(start + len(batch), len(windows), "lists drawn")
     return join_lists(parts)
+
+
+def features_of(
+    lists: TrainingLists, features: Features, *, exclude: Exclusion, progress: Progress = no_progress
+) -> ListFeatures:
+    """Compute the features of lists, a batch at a time."""
+    shape = (*lists.candidates.rows.shape, len(features.names))
+    values = np.full(shape, np.nan, dtype=np.float16)
+    for start in range(0, len(lists), LISTS_AT_ONCE):
+        part = lists.take(slice(start, start + LISTS_AT_ONCE))
+        contexts = gather_contexts(features.bank, part.windows, exclude=exclude, texts=features.reads_text)
+        found = features.compute(contexts, part.candidates)
+        values[start : start + len(part)] = np.clip(found, -6e4, 6e4)  # half precision ends there
+        progress(start + len(part), len(lists), "features of lists")
+    return ListFeatures(lists, values)
 
 
 def _labels(candidates: Candidates, pool: Pool, windows: Windows) -> Int[np.ndarray, "list"]:

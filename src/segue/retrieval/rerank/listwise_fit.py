@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.data.windows import gather_contexts
-from segue.errors import SettingsError, explain
 from segue.hardware import has_fast_bfloat16
 from segue.learning.batches import torch_seed
 from segue.learning.optimisation import build_optimizer, learning_rate
@@ -36,9 +34,9 @@ from segue.learning.training_state import (
     without_prefix,
 )
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.lists import TrainingLists
+from segue.retrieval.rerank.lists import ListFeatures
 from segue.retrieval.rerank.listwise import Listwise, ListwiseNet, ListwiseSettings, Scaling, net_inputs
-from segue.types import Exclusion, Progress, no_progress
+from segue.types import Progress, no_progress
 
 SAMPLE = 2000
 """Lists whose features are measured for their scale."""
@@ -47,33 +45,13 @@ WARMUP = 0.05
 CLIP = 1.0
 
 
-@dataclass(frozen=True)
-class ListFeatures:
-    """Lists with the features of their candidates, half precision: they are kept in memory for all epochs."""
-
-    lists: TrainingLists
-    values: Float[np.ndarray, "list candidate feature"]
-
-    def __len__(self) -> int:
-        return len(self.lists)
-
-    def take(self, which: Int[np.ndarray, "chosen"] | slice) -> ListFeatures:
-        """Return the chosen lists, cut at the longest of them."""
-        lists = self.lists.take(which)
-        longest = max(1, int(lists.candidates.there.sum(axis=1).max()))
-        found = lists.candidates
-        cut = replace(found, rows=found.rows[:, :longest], first=found.first[:, :longest], sources=None)
-        return ListFeatures(replace(lists, candidates=cut), self.values[which, :longest])
-
-
 def fit_listwise(
-    train: TrainingLists,
-    validation: TrainingLists,
+    train: ListFeatures,
+    validation: ListFeatures,
     features: Features,
     *,
     settings: ListwiseSettings | None = None,
     folder: Path,
-    exclude: Exclusion = "context",
     progress: Progress = no_progress,
 ) -> tuple[Listwise, dict[str, Any]]:
     """Fit the net on lists, and return it with what fitting did.
@@ -84,43 +62,22 @@ def fit_listwise(
         features: over the bank of the lists.
         settings: the [rerank.listwise] table.
         folder: where the state of a killed fit is kept.
-        exclude: as when the lists were drawn.
-        progress: called with the lists whose features are there, then with the steps.
+        progress: called with the steps.
 
     Raises:
         SettingsError: no list holds its target.
         InputError: the folder holds another fit.
     """
     settings = settings or ListwiseSettings()
-    known = train.take(np.flatnonzero(train.hits)), validation.take(np.flatnonzero(validation.hits))
-    if min(len(lists) for lists in known) == 0:
-        raise SettingsError(explain("no list holds its target, so there is no order to learn",
-                                    got=f"{len(train)} training and {len(validation)} validation lists",
-                                    mend="draw more candidates"))  # fmt: skip
-    read, watched = (features_of(lists, features, exclude=exclude, progress=progress) for lists in known)
+    read, watched = train.with_target(), validation.with_target()
     fit = _Fit(read, watched, features, settings, folder)
     while not fit.state.finished:
         fit.epoch(progress)
     best = fit.state.best_score or {}
-    return fit.model(), {"lists": len(train), "lists_with_target": len(known[0]), "validation_lists": len(validation),
-                         "validation_lists_with_target": len(known[1]), "epochs": fit.state.step,
+    return fit.model(), {"lists": len(train), "lists_with_target": len(read), "validation_lists": len(validation),
+                         "validation_lists_with_target": len(watched), "epochs": fit.state.step,
                          "best_epoch": fit.state.best_step, "validation_reciprocal_rank": best.get("MRR"),
                          "seconds": fit.state.seconds, "curve": fit.state.curve}  # fmt: skip
-
-
-def features_of(
-    lists: TrainingLists, features: Features, *, exclude: Exclusion, progress: Progress = no_progress
-) -> ListFeatures:
-    """Compute the features of lists, a batch at a time."""
-    shape = (*lists.candidates.rows.shape, len(features.names))
-    values = np.full(shape, np.nan, dtype=np.float16)
-    for start in range(0, len(lists), LISTS_AT_ONCE):
-        part = lists.take(slice(start, start + LISTS_AT_ONCE))
-        contexts = gather_contexts(features.bank, part.windows, exclude=exclude, texts=features.reads_text)
-        found = features.compute(contexts, part.candidates)
-        values[start : start + len(part)] = np.clip(found, -6e4, 6e4)  # half precision ends there
-        progress(start + len(part), len(lists), "features of lists")
-    return ListFeatures(lists, values)
 
 
 class _Fit:

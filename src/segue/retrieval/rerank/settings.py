@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from segue.retrieval.rerank.features import GROUPS, Group
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
+from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.settings import Settings
 
 
@@ -15,7 +16,8 @@ class RerankSettings(Settings):
     """The [rerank] table."""
 
     kind: Literal["lambdamart", "listwise", "both"] = Field(
-        "lambdamart", description='what is fitted: "lambdamart" (trees over features); the others are to come'
+        "lambdamart",
+        description='what is fitted: "lambdamart" (trees over features), "listwise" (attention over the list), "both"',
     )
     first: int = Field(80, ge=1, le=10_000, description="candidates that the first stage draws")
     bm25: int = Field(40, ge=0, le=10_000, description="candidates by the words of the last passage")
@@ -27,13 +29,12 @@ class RerankSettings(Settings):
     )
     lists: int = Field(15_000, ge=10, le=10_000_000, description="training lists at most, evenly spread")
     lambdamart: LambdaMartSettings = LambdaMartSettings()
+    listwise: ListwiseSettings = ListwiseSettings()
 
-    @field_validator("kind")
-    @classmethod
-    def _there(cls, kind: str) -> str:
-        if kind != "lambdamart":
-            raise ValueError(f"kind = {kind!r} is not there yet; say kind = 'lambdamart'")
-        return kind
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is fitted, one or both."""
+        return ("lambdamart", "listwise") if self.kind == "both" else (self.kind,)
 
     @property
     def words(self) -> dict[str, int]:
