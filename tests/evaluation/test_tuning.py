@@ -285,14 +285,17 @@ def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
 @pytest.mark.parametrize("folds", [None, 2])
 def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds):
     job = job_on(tmp_path / "run", "option-3-whole-bank", "model-mlp", trials=2, folds=folds)
-    job = dataclasses.replace(job, tuning=TuningSettings(options=("option-3-whole-bank", "model-mlp"), trials=2))
+    Plan({"option-3-whole-bank": 12, "model-mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(
+        tmp_path / "plan.json"
+    )
+    job = dataclasses.replace(job, settings=TriageSettings(plan=str(tmp_path / "plan.json")))
     record = compare(job, run_triage(job))
     entries = record["tuning"]
     assert [(entry["option"], entry["fold"]) for entry in entries] == [
         (name, fold) for name in ("option-3-whole-bank", "model-mlp") for fold in range(folds or 1)
     ]
     for entry in entries:
-        assert entry["trials"] == 2
+        assert (entry["trials"], entry["steps"]) == (2, 6)
         assert entry["loss"] == "infonce-bank"  # the winning loss, where there is no other
         after, before = entry["validation_mrr"]["after"], entry["validation_mrr"]["before"]
         assert after >= before

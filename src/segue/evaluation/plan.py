@@ -134,13 +134,14 @@ def plan_trials(
     >>> plan_trials({"a": 10.0, "b": 5.0}, most_steps=1000, trainings=4, seconds=80.0, scoring=2.5)  # 20 s score
     (50, 80.0)
     """
-    how = {"trainings": trainings, "seconds": seconds, "scoring": scoring}
-    steps = min(most_steps, affordable_steps(steps_per_second, most_steps=most_steps, **how))  # type: ignore[arg-type]
+    affordable = affordable_steps(
+        steps_per_second, most_steps=most_steps, trainings=trainings, seconds=seconds, scoring=scoring
+    )
+    steps = min(most_steps, affordable)
     if steps < min(FEWEST_STEPS, most_steps):
         what = "the trials of [tuning] do not fit into their share of the budget"
-        got = (
-            f"{max(0, steps)} steps for each of {trainings * len(steps_per_second)} trials in {max(0.0, seconds):.0f} s"
-        )
+        trials = trainings * len(steps_per_second)
+        got = f"{max(0, steps)} steps for each of {trials} trials in {max(0.0, seconds):.0f} s"
         mend = "raise [triage] budget_minutes or [tuning] share, or ask for fewer options, trials or folds"
         raise SettingsError(explain(what, got=got, expected=f"at least {FEWEST_STEPS}", mend=mend))
     cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
