@@ -25,6 +25,7 @@ from segue.release.report.option_table import option_table
 from segue.release.report.plots import intervals_figure, recall_figure, scatter_figure
 from segue.release.report.summary import summary_section
 from segue.release.report.tables import difference_table, metric_table
+from segue.release.report.tuning_table import tuning_table
 from segue.release.report.unsafe import label_report
 
 
@@ -101,4 +102,5 @@ def _appendix(comparison: Comparison) -> list[Block | None]:
         ranks_figure(comparison),
         pools_table(comparison),
         more_metrics_table(comparison),
+        tuning_table(comparison),
     ]
