@@ -85,16 +85,17 @@ def _kind(model: type[BaseModel]) -> str:
 
 
 def _model_tables(title: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the table of a model, then those of the lists of tables inside it."""
+    """Yield the table of a model, then those of the tables and lists of tables inside it."""
     yield f"## `{title}`\n\n{_first_line(model)}\n\n{_rows(model.model_fields)}"
     for name, field in model.model_fields.items():
         inner = _inner_model(field.annotation)
         if inner is not None:
-            yield from _model_tables(f"[[{title.strip('[]')}.{name}]]", inner)
+            place = f"{title.strip('[]')}.{name}"
+            yield from _model_tables(f"[{place}]" if _is_model(field.annotation) else f"[[{place}]]", inner)
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    """Return the model of a list of tables, else None."""
+    """Return the model of a table or of a list of tables, else None."""
     if _is_model(annotation):
         return typing.cast(type[BaseModel], annotation)
     return next((found for part in typing.get_args(annotation) if (found := _inner_model(part))), None)
@@ -124,11 +125,13 @@ def describe_type(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(describe_type(part) for part in arguments if part is not types.NoneType)
     if origin is tuple:
-        inner = "table" if _is_model(arguments[0]) else describe_type(arguments[0])
+        inner = describe_type(arguments[0])
+        if typing.get_origin(arguments[0]) is typing.Literal:
+            return f"list of some of {inner}"
         return f"list of {'' if Ellipsis in arguments else f'{len(arguments)} '}{inner}s"
     if isinstance(annotation, type) and issubclass(annotation, PurePath):
         return "path"
-    return WORDS[origin or annotation]
+    return "table" if _is_model(annotation) else WORDS[origin or annotation]
 
 
 def _default(field: FieldInfo) -> str:

@@ -15,7 +15,7 @@ class TuningSettings(Settings):
     options: tuple[str, ...] = Field(
         (), description="trained options whose settings are searched, where they take part"
     )
-    trials: int = Field(8, ge=2, le=1000, description="settings tried for each of them; the first are the recipe's own")
+    trials: int = Field(8, ge=2, le=1000, description="trials of each of them; the first has the recipe's own settings")
     share: float = Field(
         0.3, gt=0, le=0.9, description="of what the budget leaves for training, for all trials together"
     )
