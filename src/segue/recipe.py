@@ -26,6 +26,7 @@ from segue.evaluation.plan import TriageSettings
 from segue.evaluation.tuning_settings import TuningSettings
 from segue.learning.losses import LossSettings
 from segue.learning.models import ModelSettings
+from segue.learning.text.settings import TextSettings
 from segue.learning.training import TrainingSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.settings import Settings
@@ -44,6 +45,7 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
     training: TrainingSettings = TrainingSettings()
+    text: TextSettings = TextSettings()
     rerank: RerankSettings = Field(RerankSettings(), description="what options that rerank draw and fit")
     evaluation: EvaluationSettings = EvaluationSettings()
     triage: TriageSettings = TriageSettings()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segue.data.encoders import Encoder
+from segue.data.encoders import Encoder, EncoderSettings
 from segue.errors import InputError, explain
 from segue.evaluation.evaluate import Evaluation, EvaluationSettings
 from segue.evaluation.experiment import Experiment, Fold
@@ -17,6 +17,7 @@ from segue.evaluation.plan import TriageSettings
 from segue.evaluation.tuning_settings import TuningSettings
 from segue.learning.losses import LOSSES, LossSettings
 from segue.learning.models import ModelSettings
+from segue.learning.text.settings import TextSettings
 from segue.learning.training import TrainingSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.run_folder import read_json, write_json
@@ -33,6 +34,8 @@ class Job:
         out: the run folder.
         rerank: the [rerank] table.
         tuning: the [tuning] table.
+        text: the [text] table.
+        encoder: the recipe's [encoder] table, which the rows of [text] fine-tune.
         losses: the presets that options name.
     """
 
@@ -48,6 +51,8 @@ class Job:
     out: Path
     rerank: RerankSettings = field(default_factory=RerankSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
+    text: TextSettings = field(default_factory=TextSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
     losses: Mapping[str, LossSettings] = field(default_factory=lambda: LOSSES)
 
     @property

@@ -63,6 +63,7 @@ class Option:
         anchor: whether the model starts from the best copying baseline.
         documents: the model's document tower; all but ``identity`` encode the bank anew.
         reranking: candidates and what orders them; None for an option that ranks the bank by one score.
+        text: what is fine-tuned where the option reads text; it has steps of its own, beside the plan's.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Option:
     anchor: bool = False
     documents: DocumentKind = "identity"
     reranking: Reranking | None = None
+    text: Literal["dual-encoder", "cross-encoder"] | None = None
 
     @property
     def trained(self) -> bool:
@@ -194,6 +196,15 @@ def _towers() -> list[Option]:
     ]  # fmt: skip
 
 
+def _texts() -> list[Option]:
+    return [
+        Option("option-4-text-dual-encoder", "towers", "the bank's encoder learns to put the end of a context near the "
+               "next passage", "Option 4: does reading the text itself help?", "medium", text="dual-encoder"),
+        Option("option-4-cross-encoder", "rerank", "candidates of copy-last, each read together with the context",
+               "Option 4: does reading context and candidate together help?", "high", text="cross-encoder"),
+    ]  # fmt: skip
+
+
 def _rerankers() -> list[Option]:
     return [
         Option("copy-last-rerank", "rerank", "candidates of copy-last and of words, reranked",
@@ -212,7 +223,7 @@ def _rerankers() -> list[Option]:
     ]  # fmt: skip
 
 
-OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures(), *_towers(), *_rerankers())
+OPTIONS: tuple[Option, ...] = (*_baselines(), *_loss_options(), *_architectures(), *_towers(), *_texts(), *_rerankers())
 """Every option, in reading order."""
 
 RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",

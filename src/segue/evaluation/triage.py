@@ -24,6 +24,7 @@ from segue.evaluation.experiment import Fold, lock_split
 from segue.evaluation.job import FoldResult, Job, Results
 from segue.evaluation.options import WINNING_LOSS, Option
 from segue.evaluation.plan import CLOCK_SLACK, Plan, load_plan
+from segue.evaluation.text_rows import text_entrant
 from segue.evaluation.tuning import Search, require_extra, tune
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import append_jsonl
@@ -48,11 +49,11 @@ def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progre
         _require_trials(job, load_plan(Path(job.settings.plan), options=_trained(job)))  # a wrong one is told at once
     require_extra(job)
     run = _Run(job, baselines or Baselines(job), progress)
-    run.all(option for option in job.options if not option.trained and not option.borrows)
+    run.all(option for option in job.options if not option.trained and not option.borrows and not option.text)
     run.plan = _settle_plan(run)
     run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
     run.all(option for option in job.options if option.loss == WINNING_LOSS)
-    run.all(option for option in job.options if option.borrows)
+    run.all(option for option in job.options if option.borrows or option.text)
     return {option.name: run.results[option.name] for option in job.options}
 
 
@@ -109,6 +110,8 @@ class _Run:
         if option.borrows:
             borrow(self.job, option, fold, lender=require_lender(best_model(self.job, self.results, fold), option))
         job = self._tuned(option, fold, loss, note)
+        if option.text is not None:
+            return text_entrant(self.job, option, fold, self.baselines, note)
         if option.reranking is not None:
             return cascade_entrant(Making(job, option, fold, self.baselines, loss, steps, note))
         if option.trained:

@@ -108,6 +108,8 @@ def make_job(
         out=out,
         rerank=recipe.rerank,
         tuning=recipe.tuning,
+        text=recipe.text,
+        encoder=recipe.encoder,
     )
 
 

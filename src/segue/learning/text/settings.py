@@ -67,3 +67,16 @@ class CrossEncoderSettings(FineTuningSettings):
         if self.context_tokens > self.maximum_tokens - 8:
             raise ValueError(f"context_tokens is {self.context_tokens}, but a pair has {self.maximum_tokens}")
         return self
+
+
+class TextSettings(Settings):
+    """The [text] table: rows that fine-tune the bank's encoder, and what they may cost."""
+
+    share: float = Field(
+        0.3, gt=0, le=1, description="share of budget_minutes that each of them may take; a dearer one is skipped"
+    )
+    dual_encoder_steps: int = Field(300, ge=1, description="optimiser steps of the dual encoder")
+    dual_encoder: DualEncoderSettings = DualEncoderSettings(documents="frozen")
+    cross_encoder_steps: int = Field(100, ge=1, description="optimiser steps of the cross-encoder")
+    cross_encoder: CrossEncoderSettings = CrossEncoderSettings()
+    candidates: int = Field(10, ge=2, le=1000, description="candidates that the cross-encoder reads")

@@ -1,0 +1,162 @@
+"""The rows that read text with a fine-tuned encoder: what they cost is measured first, and a row too dear is skipped.
+
+Their steps are hundreds of times dearer than those of other options, so they have steps of their own ([text]) beside
+the plan's. The cost is measured once a run and kept with the option (``cost.json``): a resumed run decides as before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segue.errors import InputError, explain
+from segue.evaluation.crossfit import spread
+from segue.evaluation.entrants import Baselines, score_on_validation, watched
+from segue.evaluation.experiment import Fold
+from segue.evaluation.job import Job
+from segue.evaluation.options import Option
+from segue.learning.text import cross_encoder, dual_encoder
+from segue.learning.text.settings import CrossEncoderSettings, DualEncoderSettings
+from segue.learning.training import TrainingResult
+from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
+from segue.retrieval.rerank.fusion import Fusion
+from segue.retrieval.rerank.lists import draw_lists
+from segue.retrieval.retrievers import Retriever
+from segue.retrieval.retrievers.cascade import Cascade
+from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
+from segue.run_folder import read_json, write_json
+from segue.types import Progress
+
+MEASURED_SECONDS = 3.0
+"""A training step is timed for about so long."""
+READING = 1 / 3
+"""Reading a text costs about this share of learning from it: one of three passes."""
+POOLS = 3
+"""A reranker is asked about several pools, whose candidates overlap; together they cost about so many."""
+
+
+def text_entrant(
+    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
+) -> tuple[Retriever, dict[str, Any]]:
+    """Fine-tune a text option on one fold (or read it back), and return it with what training did.
+
+    Raises:
+        InputError: it would take more than its share of the budget, or the bank has no texts.
+    """
+    dual_encoder.require_texts(job.experiment.bank)
+    job.load_encoder()  # refuses a bank whose vectors the recipe's encoder did not make
+    make = _dual_encoder if option.text == "dual-encoder" else _cross_encoder
+    return make(job, option, fold, baselines, progress)
+
+
+def _dual_encoder(
+    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
+) -> tuple[Retriever, dict[str, Any]]:
+    folder, bank = job.folder(option, fold), job.experiment.bank
+    steps = job.text.dual_encoder_steps
+    settings = job.text.dual_encoder.model_copy(update={"seed": job.training.seed + fold.number})
+
+    def cost() -> float:
+        second = dual_encoder.seconds_per_step(
+            bank, fold.train, encoder=job.encoder, settings=settings, seconds=MEASURED_SECONDS
+        )
+        read = READING * second / settings.batch_size
+        windows = settings.evaluations * len(watched(job, fold)) + len(fold.test)
+        encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
+        return steps * second + (windows + encoded) * read
+
+    _require_affordable(job, option, fold, folder, cost)
+
+    def retriever(encoder: Any) -> Retriever:
+        return dual_encoder_retriever(encoder, job.experiment.pool, name=option.name, documents=settings.documents,
+                                      folder=folder / "encoded", progress=progress)  # fmt: skip
+
+    result = dual_encoder.train_dual_encoder(
+        bank, fold.train, encoder=job.encoder, settings=settings, steps=steps, folder=folder / "training",
+        score=lambda encoder: score_on_validation(retriever(encoder), job, fold), progress=progress,
+    )  # fmt: skip
+    found = retriever(dual_encoder.load_dual_encoder(folder / "training", job.encoder))
+    documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
+    return found, _record(result, settings, f"InfoNCE (τ {settings.temperature:g}), {documents}", steps)
+
+
+def _cross_encoder(
+    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
+) -> tuple[Retriever, dict[str, Any]]:
+    folder, bank = job.folder(option, fold), job.experiment.bank
+    steps, depth = job.text.cross_encoder_steps, job.text.candidates
+    settings = job.text.cross_encoder.model_copy(update={"seed": job.training.seed + fold.number})
+    first = baselines.retriever("copy-last", fold)
+    windows = spread(fold.train, 2 * steps * settings.batch_size)
+    drawing = Cascade(option.name, option.intent, first, max(depth, 2 * settings.negatives), Fusion())
+    lists = draw_lists(
+        lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
+        exclude=job.evaluation.exclude, texts=False, batch_size=256, progress=progress,
+    )  # fmt: skip
+
+    def cost() -> float:
+        second = cross_encoder.seconds_per_step(
+            bank, windows, lists.candidates, encoder=job.encoder, settings=settings, seconds=MEASURED_SECONDS
+        )
+        pair = READING * second / (settings.batch_size * (1 + settings.negatives))
+        pairs = (settings.evaluations * len(watched(job, fold)) + POOLS * len(fold.test)) * depth
+        return steps * second + pairs * pair
+
+    _require_affordable(job, option, fold, folder, cost)
+
+    def cascade(model: cross_encoder.CrossEncoder) -> Cascade:
+        return Cascade(option.name, option.intent, first, depth, CrossEncoderReranker(model, bank))
+
+    result = cross_encoder.train_cross_encoder(
+        bank, windows, lists.candidates, encoder=job.encoder, settings=settings, steps=steps,
+        folder=folder / "training", score=lambda model: score_on_validation(cascade(model), job, fold),
+        progress=progress,
+    )  # fmt: skip
+    found = cascade(cross_encoder.load_cross_encoder(folder / "training"))
+    return found, _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
+
+
+def _require_affordable(job: Job, option: Option, fold: Fold, folder: Path, cost: Callable[[], float]) -> None:
+    """Measure what the option costs on all folds, or read it back, and refuse what exceeds its share of the budget.
+
+    Raises:
+        InputError: naming the minutes it would take and the budget at which it runs.
+    """
+    path = folder.parent / "cost.json"
+    if not path.exists():
+        write_json(path, {"format": 1, "seconds": cost() * len(job.experiment.folds)})
+    seconds = float(read_json(path)["seconds"])
+    allowed = 60 * job.settings.budget_minutes * job.text.share
+    enough = math.ceil(seconds / 60 / job.text.share)
+    if seconds > allowed:
+        raise InputError(
+            explain(
+                f"{option.name} is too dear for this budget",
+                got=f"about {seconds / 60:.1f} minutes on this machine",
+                expected=f"at most {allowed / 60:.1f} ({job.text.share:.0%} of budget_minutes)",
+                mend=f"say [triage] budget_minutes = {enough}, or fewer [text] steps",
+            )
+        )
+
+
+def _record(
+    result: TrainingResult, settings: DualEncoderSettings | CrossEncoderSettings, loss: str, steps: int
+) -> dict[str, Any]:
+    return {
+        "model": "text encoder",
+        "size": f"last {settings.layers} layers learn",
+        "anchor": False,
+        "parameters": None,
+        "loss_name": None,
+        "loss": loss,
+        "batch_size": settings.batch_size,
+        "seed": settings.seed,
+        "steps": result.steps,
+        "planned_steps": steps,
+        "best_step": result.best_step,
+        "seconds": result.seconds,
+        "under_trained": result.under_trained,
+        "curve": result.curve,
+    }
