@@ -64,7 +64,10 @@ def test_both_rows_are_trained_scored_and_recorded(job, results):
 
 
 def test_what_was_learnt_shows(results):
-    """The toy's topics can be learnt: a reader that learnt them beats the encoder that did not (0.085 against 0.051)."""
+    """The toy's topics can be learnt: a reader that learnt them beats the encoder that did not.
+
+    Measured: mean reciprocal rank 0.085 against 0.051.
+    """
     untrained = results["encoder-context"][0].evaluation.ranks
     trained = results["option-4-text-dual-encoder"][0].evaluation.ranks
     assert (1 / trained).mean() > 1.3 * (1 / untrained).mean()
