@@ -151,7 +151,7 @@ def test_a_killed_search_goes_on_with_the_same_trials(tmp_path, known_world, kep
 def test_a_killed_trial_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("segue.learning.training_loop.EVALUATION_SECONDS", 0.0)
     monkeypatch.setattr("segue.learning.training_loop.STATE_SHARE", 1e9)
-    whole, job = job_on(tmp_path / "whole", "ar-only"), job_on(tmp_path / "killed", "ar-only")
+    whole, job = (job_on(tmp_path / name, "ar-only", trials=2) for name in ("whole", "killed"))
     tune(search_in(whole))
     calls = 0
 
@@ -280,6 +280,16 @@ def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
         run_triage(planned)
     untuned = dataclasses.replace(planned, tuning=TuningSettings())
     assert compare(untuned, run_triage(untuned))["tuning"] == []
+
+
+def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch):
+    job = job_on(tmp_path / "run", "ar-only")
+    folder = job.folder(AR, job.experiment.folds[0])
+    folder.mkdir(parents=True)
+    (folder / "training.json").write_text("{}")
+    monkeypatch.setattr(tuning, "require_optuna", lambda: pytest.fail("there is nothing to search"))
+    tuning.require_extra(job)
+    assert tune(search_in(job)) is job
 
 
 @pytest.mark.parametrize("folds", [None, 2])

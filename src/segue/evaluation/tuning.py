@@ -78,7 +78,7 @@ def tune(search: Search) -> Job:
         MissingExtraError: Optuna is not installed.
         StorageError: the folder cannot be written.
     """
-    if not (search.folder / "best.json").exists():
+    if _is_open(search.job, search.option, search.fold):
         records = _trials(search)
         write_json(search.folder / "best.json", _summary(search, records))
     return tuned(search.job, search.option, search.fold, loss=search.loss)
@@ -104,8 +104,14 @@ def require_extra(job: Job) -> None:
     Raises:
         MissingExtraError: as said.
     """
-    if len(tuning_record(job)) < len(job.searched) * len(job.experiment.folds):
+    if any(_is_open(job, option, fold) for option in job.searched for fold in job.experiment.folds):
         require_optuna()
+
+
+def _is_open(job: Job, option: Option, fold: Fold) -> bool:
+    """Whether settings are still to be searched; what was trained without a search stays as it is."""
+    trained = job.folder(option, fold) / "training.json"
+    return not (_folder(job, option, fold) / "best.json").exists() and not trained.exists()
 
 
 def require_optuna() -> Any:

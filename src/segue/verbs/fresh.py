@@ -72,6 +72,7 @@ def run_on_fresh(
     for option in options:
         if option.trained:
             _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
+            _adopt_settings(run / "tuning" / option.name / "fold-0", folder / "tuning" / option.name / "fold-0")
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
@@ -196,3 +197,10 @@ def _adopt(source: Path, target: Path) -> None:
         (target / "training").mkdir(exist_ok=True)
         shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
     shutil.copyfile(source / "training.json", target / "training.json")
+
+
+def _adopt_settings(source: Path, target: Path) -> None:
+    """Copy what tuning found, since checks ask under which settings an option was trained."""
+    if (source / "best.json").exists():
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / "best.json", target / "best.json")
