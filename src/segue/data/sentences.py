@@ -10,7 +10,8 @@ more than six sentences the middle ones are read as one: how a passage begins an
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ SHORTEST = 30
 LONGEST = 200
 """A sentence of more characters is divided: one vector would blur what it says."""
 TEXTS_AT_ONCE = 4096
+NONE: Mapping[int, str] = MappingProxyType({})
 
 Packed = tuple[Float16[np.ndarray, "piece dim"], UInt8[np.ndarray, "text"]]
 """The vectors of the sentences of some texts, one text after the other, and how many each has."""
@@ -100,20 +102,34 @@ class SentenceVectors:
 
         Zeros stand where there is no sentence; row -1 has none.
         """
-        vectors, counts = self.packed(rows)
-        return _padded(vectors, counts)
+        return _padded(*self.packed(rows))
 
-    def packed(self, rows: Int[np.ndarray, "rows"]) -> Packed:
-        """Return the same without padding, as stored."""
+    def packed(self, rows: Int[np.ndarray, "rows"], strangers: Mapping[int, str] = NONE) -> Packed:
+        """Return the same without padding, in the precision they are stored in.
+
+        Args:
+            rows: of the bank; -1 has no sentence.
+            strangers: texts that stand at some places of ``rows`` where there is -1; they are encoded.
+        """
         rows = np.asarray(rows)
         counts = np.where(rows >= 0, self._counts[rows], 0).astype(np.uint8)
-        numbers = (self._starts[rows][:, None] + np.arange(MOST))[sentence_mask(counts)]
+        vectors = self._take((self._starts[rows][:, None] + np.arange(MOST))[sentence_mask(counts)])
+        if not strangers:
+            return vectors, counts
+        more, counts[list(strangers)] = self._encode(list(strangers.values()))
+        strange = np.isin(np.arange(len(rows)), list(strangers)).repeat(counts)
+        joined = np.empty((len(strange), self.bank.dimension), dtype=np.float16)
+        joined[strange], joined[~strange] = more, vectors
+        return joined, counts
+
+    def _take(self, numbers: Int[np.ndarray, "piece"]) -> Float16[np.ndarray, "piece dim"]:
+        """Return vectors by their number in the bank, whichever block they are in."""
         vectors = np.empty((len(numbers), self.bank.dimension), dtype=np.float16)
         block_of = np.searchsorted(self._block_starts, numbers, side="right") - 1
         for block in np.unique(block_of):
             places = np.flatnonzero(block_of == block)
             vectors[places] = self._blocks[block][numbers[places] - self._block_starts[block]]
-        return vectors, counts
+        return vectors
 
     def encode(
         self, texts: Sequence[str]
@@ -123,11 +139,11 @@ class SentenceVectors:
         Raises:
             SpaceError: the encoder is not the bank's.
         """
-        return _padded(*self.encode_packed(texts))
+        return _padded(*self._encode(texts))
 
-    def encode_packed(self, texts: Sequence[str]) -> Packed:
-        """Return the same without padding, in the precision in which a bank's are stored."""
-        return encode_sentences([split_sentences(text, language_of(self.bank)) for text in texts], self._encoder)
+    def _encode(self, texts: Sequence[str]) -> Packed:
+        pieces = [split_sentences(text, language_of(self.bank)) for text in texts]
+        return encode_sentences(pieces, encoder_of_sentences(self.bank, self._load_encoder))
 
     def over(self, bank: Bank) -> SentenceVectors:
         """Return the vectors of another bank's passages: those of texts known here as they are, others encoded.
@@ -147,15 +163,7 @@ class SentenceVectors:
 
     def _of_texts(self, texts: list[str]) -> Packed:
         rows = np.array([self._row_of.get(text, -1) for text in texts], dtype=np.int64)
-        vectors, counts = self.packed(rows)
-        strange = np.flatnonzero(rows < 0)
-        if len(strange) == 0:
-            return vectors, counts
-        more, counts[strange] = self.encode_packed([texts[place] for place in strange])
-        joined = np.empty((int(counts.sum()), self.bank.dimension), dtype=np.float16)
-        encoded = np.repeat(rows < 0, counts)
-        joined[encoded], joined[~encoded] = more, vectors
-        return joined, counts
+        return self.packed(rows, {place: texts[place] for place in np.flatnonzero(rows < 0).tolist()})
 
     @functools.cached_property
     def _row_of(self) -> dict[str, int]:
@@ -165,10 +173,6 @@ class SentenceVectors:
             rows = np.arange(start, min(start + TEXTS_AT_ONCE, len(self.bank)))
             found.update(zip(self.bank.texts(rows), rows.tolist(), strict=True))
         return found
-
-    @property
-    def _encoder(self) -> Encoder:
-        return encoder_of_sentences(self.bank, self._load_encoder)
 
 
 def encode_sentences(pieces: Sequence[Sequence[str]], encoder: Encoder, progress: Progress = no_progress) -> Packed:

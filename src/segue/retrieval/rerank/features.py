@@ -9,6 +9,7 @@ Groups can be left out, to measure what each adds:
 ``list``        likeness to the other candidates
 ``words``       BM25 overlaps with each passage read
 ``length``      characters, and their ratio to the newest passage's
+``sentences``   likeness of the candidate's sentences to those of the passages read (``late_interaction.py``)
 ``places``      for the strongest of these: the rank within the list and the distance to the list's best
 
 Cosines and sums are float64 and rounded once at the end, so that neither the order of the bank's rows nor the size of
@@ -25,21 +26,30 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from segue.data.pool import TIE, Pool
+from segue.data.sentences import SentenceVectors
+from segue.errors import InputError, explain
+from segue.retrieval.rerank import late_interaction
 from segue.retrieval.rerank.density import NEIGHBOURS, neighbour_cosines
 from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.late_interaction import LateInteraction
 from segue.retrieval.rerank.words import PassageWords, count_words, cut_words, overlaps
 from segue.types import Bank, Contexts
 
-Group = Literal["prediction", "context", "density", "list", "words", "length", "places"]
-GROUPS: tuple[Group, ...] = get_args(Group)
-NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length"})
+Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "places"]
+ALL_GROUPS: tuple[Group, ...] = get_args(Group)
+GROUPS: tuple[Group, ...] = tuple(group for group in ALL_GROUPS if group != "sentences")
+"""Those that need nothing but the bank; sentences have to be encoded first."""
+NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length", "sentences"})
 COUNTS_BANK: frozenset[Group] = frozenset({"words", "density"})
 LISTS_AT_ONCE = 16
 """Lists whose vectors are in memory together: as float64 they should stay in the processor's cache."""
 CENTRE, BEST, LIKEST = 10, 20, 3
 """Candidates whose mean is the list's centre; those that likeness is sought among, and how many of them count."""
-PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine")
+PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine",
+          *late_interaction.PLACED)  # fmt: skip
 """Features that get a rank and a distance to the best of the list."""
+CROWDED = late_interaction.CROWDED
+"""Features that the cosine of the candidate's 10th neighbour is taken off, where both are there."""
 
 Columns = Mapping[str, Float[np.ndarray, "batch candidate"]]
 
@@ -55,6 +65,10 @@ class Features:
         counted: numbers of the documents over which words and neighbours are counted; None: over the pool.
         words: the counted words, where they are at hand.
         density: the neighbours' cosines (``neighbour_cosines``), where they are at hand.
+        sentences: the vectors of the bank's sentences, for the group of that name.
+
+    Raises:
+        InputError: the group ``sentences`` is asked for without them.
     """
 
     def __init__(
@@ -67,9 +81,12 @@ class Features:
         counted: Int[np.ndarray, "counted"] | None = None,
         words: PassageWords | None = None,
         density: Float[np.ndarray, "bank neighbour"] | None = None,
+        sentences: SentenceVectors | None = None,
     ) -> None:
         self.bank, self.pool, self.context = bank, pool, context
-        self.groups = tuple(group for group in GROUPS if group in groups)
+        self.groups = tuple(group for group in ALL_GROUPS if group in groups)
+        self._sentences = sentences
+        self._require_sentences()
         self._counted = None if counted is None else Pool(bank, counted)
         self._known_words, self._known_density = words, density
 
@@ -78,6 +95,8 @@ class Features:
         """The features in the order of their columns."""
         names = _names(self.context)
         own = [name for group in self.groups for name in names.get(group, ())]
+        if {"density", "sentences"} <= set(self.groups):
+            own += [f"{name} - neighbour 10" for name in CROWDED]
         placed = [name for name in PLACED if name in own] if "places" in self.groups else []
         return (*own, *(f"{kind} of {name}" for name in placed for kind in ("rank", "distance")))
 
@@ -93,11 +112,13 @@ class Features:
 
     def over(self, bank: Bank) -> Features:
         """Return the same features of another bank's passages, its words and neighbours counted anew."""
-        return Features(bank, Pool(bank), context=self.context, groups=self.groups)
+        sentences = None if self._sentences is None else self._sentences.over(bank)
+        return Features(bank, Pool(bank), context=self.context, groups=self.groups, sentences=sentences)
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Features:
         """Return the same features with words and neighbours counted over some documents only."""
-        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents)
+        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents,
+                        sentences=self._sentences)  # fmt: skip
 
     def compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
         """Return the features, float32; NaN where one is missing, and at the pads."""
@@ -120,6 +141,10 @@ class Features:
             columns |= self._overlaps(contexts, candidates)
         if "length" in self.groups:
             columns |= self._lengths(contexts, candidates)
+        if self._late_interaction is not None:
+            columns |= self._late_interaction.columns(contexts, candidates, vectors)
+        if {"density", "sentences"} <= set(self.groups):
+            columns |= {f"{name} - neighbour 10": columns[name] - columns["neighbour 10"] for name in CROWDED}
         if "places" in self.groups:
             columns |= _places({name: columns[name] for name in PLACED if name in columns}, candidates.there)
         return np.stack([columns[name] for name in self.names], axis=2).astype(np.float32)
@@ -127,6 +152,17 @@ class Features:
     def _vectors(self, candidates: Candidates) -> Float[np.ndarray, "batch candidate dim"]:
         rows = np.maximum(candidates.rows, 0)
         return self.bank.gather(rows.ravel()).reshape(*rows.shape, -1).astype(np.float64)
+
+    def _require_sentences(self) -> None:
+        if "sentences" in self.groups and self._sentences is None:
+            mend = "give sentences=build_sentences(...), or leave the group out"
+            raise InputError(explain("the feature group 'sentences' needs the vectors of sentences", mend=mend))
+
+    @functools.cached_property
+    def _late_interaction(self) -> LateInteraction | None:
+        if self._sentences is None or "sentences" not in self.groups:
+            return None
+        return LateInteraction(self._sentences, self.context)
 
     @functools.cached_property
     def _words(self) -> PassageWords | None:
@@ -205,6 +241,7 @@ def _names(context: int) -> dict[Group, tuple[str, ...]]:
         "words": ("newest words", *(f"words {place} back" for place in range(1, context)), "words sum", "words best",
                   "reverse words", "rarest shared word", "share of own words"),
         "length": ("characters", "length ratio"),
+        "sentences": late_interaction.NAMES,
     }  # fmt: skip
 
 
