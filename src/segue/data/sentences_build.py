@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from segue.data.bank import PassageBank
 from segue.data.bank_shards import exclusive
 from segue.data.encoders import Encoder
 from segue.data.encoders.space import Space, require_same
@@ -67,6 +68,11 @@ def build_sentences(
     packed = [_read(folder, name, bank.dimension) for name in blocks]
     counts = [count for _, count in packed] or [np.zeros(0, dtype=np.uint8)]
     return SentenceVectors(bank, [vectors for vectors, _ in packed], np.concatenate(counts), load_encoder)
+
+
+def sentences_folder(bank: Bank, otherwise: Path) -> Path:
+    """Return where a bank's sentences are kept: in its own folder, or in ``otherwise`` where it has none."""
+    return (bank.path if isinstance(bank, PassageBank) else otherwise) / "sentences"
 
 
 def _recorded(bank: Bank, path: Path) -> list[str] | None:

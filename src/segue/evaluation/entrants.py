@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from segue.data.sentences import SentenceVectors
+from segue.data.sentences_build import build_sentences, sentences_folder
 from segue.data.windows import gather_contexts
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
@@ -58,7 +60,7 @@ from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.retrieval.retrievers.selection import validation_mrr
 from segue.run_folder import read_json, write_json
-from segue.types import Intent, Progress, Windows
+from segue.types import Intent, Progress, Windows, no_progress
 
 SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
 """What is recorded of validation, besides the cosine."""
@@ -134,8 +136,15 @@ class Baselines:
         experiment, groups = self.job.experiment, self.job.rerank.features
         words = self._words().words if experiment.bank.has_texts else None
         density = self._density() if "density" in groups else None
+        sentences = self.sentences() if "sentences" in groups else None
         return Features(experiment.bank, experiment.pool, context=experiment.context, groups=groups, words=words,
-                        density=density)  # fmt: skip
+                        density=density, sentences=sentences)  # fmt: skip
+
+    def sentences(self, progress: Progress = no_progress) -> SentenceVectors:
+        """Encode the sentences of the bank's passages, or open them where that was done."""
+        bank = self.job.experiment.bank
+        folder = sentences_folder(bank, self.job.out / "cache")
+        return build_sentences(bank, self.job.load_encoder, folder, progress=progress)
 
     def _density(self) -> Float[np.ndarray, "bank neighbour"]:
         bank, pool = self.job.experiment.bank, self.job.experiment.pool

@@ -60,6 +60,12 @@ class Job:
         """The options that take part and whose settings are tuned."""
         return tuple(option for option in self.options if option.name in self.tuning.options)
 
+    @property
+    def encodes_sentences(self) -> bool:
+        """Whether an option's reranker reads the vectors of sentences, which take as long to make as the bank's."""
+        fitted = any(option.reranking is not None and option.reranking.order == "fitted" for option in self.options)
+        return fitted and "sentences" in self.rerank.features
+
     def folder(self, option: Option, fold: Fold) -> Path:
         """Return where one option's work on one fold is kept."""
         return self.out / "options" / option.name / f"fold-{fold.number}"

@@ -108,9 +108,12 @@ def run_comparison(
     limit_threads()
     began = monotonic()
     bank = experiment.bank if experiment is not None else open_bank(recipe, stages=stages)
-    encoded = monotonic()
     job = make_job(recipe, bank, options, out, experiment=experiment)
     baselines = Baselines(job)
+    if job.encodes_sentences:
+        with stages("Encoding sentences") as progress:
+            baselines.sentences(progress)
+    encoded = monotonic()
     with stages("Comparing options") as progress:
         results = run_triage(job, baselines=baselines, progress=progress)
     compared = monotonic()

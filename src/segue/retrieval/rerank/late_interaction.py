@@ -176,7 +176,7 @@ def _with_prediction(candidates: Candidates, found: Side) -> dict[str, Float64[n
 def _tails(read: Side, dimension: int) -> Float64[np.ndarray, "batch dim"]:
     """Return the vector of the last sentence of each newest passage; NaN where there is none."""
     tails = np.full((len(read.counts), dimension), np.nan)
-    for number in np.flatnonzero(read.counts[:, -1]):
+    for number in np.flatnonzero(read.counts[:, -1]).tolist():
         tails[number] = read.vectors[number][-1]
     return tails
 
