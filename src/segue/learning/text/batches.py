@@ -1,7 +1,7 @@
-"""Which windows a step of the dual encoder sees: several of each of a few documents.
+"""Which windows a step of the dual encoder sees: any, or several of each of a few documents.
 
-In-batch negatives of other documents are told from the target by the subject alone; what retrieval gets wrong are the
-other passages of the same document. So a batch takes its windows in runs from one document each.
+In-batch negatives of other documents are told from the target by the subject alone; what retrieval gets wrong are
+often passages of the same document. So a batch can take its windows in runs from one document each.
 """
 
 from __future__ import annotations

@@ -42,11 +42,11 @@ class DualEncoderSettings(FineTuningSettings):
     )
     batch_size: int = Field(64, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
     windows_per_document: int = Field(
-        8,
+        1,
         ge=1,
         le=65536,
-        description="windows of one document that share a batch, so that negatives are hard, windows; with frozen "
-        "documents every passage is a negative anyway, and the order is plain",
+        description="windows of one document that share a batch, windows; more make negatives harder, which did not "
+        "pay on manuals (75 steps, 1 or 8: validation MRR .352 and .345 among unseen documents)",
     )
     temperature: float = Field(0.05, ge=0.01, le=1, description="τ of InfoNCE")
 
