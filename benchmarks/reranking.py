@@ -1,0 +1,178 @@
+"""What each part of reranking is worth: kinds of reranker, groups of features, sources of candidates.
+
+Reads the run of a triage that held `option-4-rerank`: its lists of training documents (none of which their first stage
+has seen) and of validation windows. Trees are fitted anew for every variant, on the same lists and with the same
+settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
+Differences are paired over validation windows. The test part is never asked.
+
+    python benchmarks/reranking.py runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from resumable import Units, environment
+
+from segue.data.windows import gather_contexts
+from segue.evaluation.cascades import Making, _load
+from segue.evaluation.entrants import Baselines
+from segue.evaluation.intervals import bootstrap, paired
+from segue.evaluation.job import Job
+from segue.hardware import limit_threads
+from segue.retrieval.rerank.features import Features
+from segue.retrieval.rerank.lambdamart import fit_lambdamart
+from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
+from segue.retrieval.rerank.mixture import standardised
+from segue.run_folder import write_json
+from segue.types import no_progress
+from segue.verbs.preparation import make_job, open_bank, options_of_run, recorded_recipe
+
+OPTION = "option-4-rerank"
+REFERENCE = "trees, all features, all sources"
+CUTOFFS = (1, 5, 10, 50)
+SOURCES = ("the model", "bm25", "bm25-context")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each unit; gone on with")
+    parser.add_argument("--json", type=Path, help="where the summary goes")
+    parser.add_argument("--lists", type=int, default=10_000, help="training lists that trees are fitted on")
+    asked = parser.parse_args()
+    limit_threads()
+    study = Study(asked.run, asked.lists)
+    variants = study.variants()
+    units = Units(asked.out, total=len(variants))
+    for name, work in variants.items():
+        units.one({"variant": name, "lists": asked.lists}, lambda work=work: {"ranks": work().tolist()})
+    summary = {"environment": environment(), "lists": asked.lists, "windows": len(study.validation),
+               "reference": REFERENCE, "table": study.table(units)}  # fmt: skip
+    write_json(asked.json or asked.out.with_suffix(".json"), summary)
+
+
+class Study:
+    """The lists of a run with all their features, and what is asked of them."""
+
+    def __init__(self, run: Path, lists: int) -> None:
+        recipe = recorded_recipe(run)
+        bank = open_bank(recipe)
+        self.job: Job = make_job(recipe, bank, options_of_run(run), run)
+        self.fold = self.job.experiment.folds[0]
+        self.option = next(option for option in self.job.options if option.name == OPTION)
+        self.baselines = Baselines(self.job)
+        self.folder = self.job.folder(self.option, self.fold)
+        drawn = [TrainingLists.load(path) for path in sorted(self.folder.glob("lists-of-half-*.npz"))]
+        every = join_lists(drawn)
+        chosen = np.linspace(0, len(every) - 1, min(lists, len(every))).round().astype(np.int64)
+        exclude, features = self.job.evaluation.exclude, self.baselines.features
+        self.train = features_of(every.take(chosen), features, exclude=exclude)
+        self.validation = features_of(TrainingLists.load(self.folder / "lists-validation.npz"), features,
+                                      exclude=exclude)  # fmt: skip
+        self.first_ranks = self._first_ranks()
+
+    def variants(self) -> dict[str, Any]:
+        """Return what is measured, by name."""
+        features = self.baselines.features
+        found: dict[str, Any] = {"no reranking": lambda: self.first_ranks}
+        found[REFERENCE] = lambda: self.fitted(self.train, self.validation, features)
+        for group in features.groups:
+            found[f"without {group}"] = lambda group=group: self.without(group)
+        for sources in ((0,), (0, 1), (0, 2), (1, 2)):
+            name = "candidates of " + " and ".join(SOURCES[source] for source in sources)
+            found[name] = lambda sources=sources: self.from_sources(sources)
+        for kind in (*self.job.rerank.kinds, "both"):
+            found[f"the run's reranker: {kind}"] = lambda kind=kind: self.of_run(kind)
+        return found
+
+    def fitted(self, train: ListFeatures, validation: ListFeatures, features: Features) -> np.ndarray:
+        """Fit trees and return the validation ranks."""
+        model, _ = fit_lambdamart(train, validation, features, settings=self.job.rerank.lambdamart)
+        there = validation.lists.candidates.there
+        scores = np.full(there.shape, -np.inf)
+        scores[there] = model._booster.predict(validation.values[there].astype(np.float32))
+        return self.ranks(scores, validation.lists)
+
+    def without(self, group: str) -> np.ndarray:
+        """Leave a group of features out."""
+        features = self.baselines.features
+        left = Features(features.bank, features.pool, context=features.context,
+                        groups=[name for name in features.groups if name != group],
+                        sentences=None if group == "sentences" else self.baselines.sentences())  # fmt: skip
+        columns = [features.names.index(name) for name in left.names]
+        parts = [dataclasses.replace(part, values=part.values[..., columns]) for part in (self.train, self.validation)]
+        return self.fitted(*parts, left)
+
+    def from_sources(self, sources: tuple[int, ...]) -> np.ndarray:
+        """Keep the candidates that some sources drew; features within the list stay those of the whole list."""
+        return self.fitted(drawn_by(self.train, sources), drawn_by(self.validation, sources), self.baselines.features)
+
+    def of_run(self, kind: str) -> np.ndarray:
+        """Score the validation lists with what the run fitted."""
+        kinds = self.job.rerank.kinds if kind == "both" else (kind,)
+        lists, features = self.validation.lists, self.baselines.features
+        models = [_load(name, self.folder / "reranker", features) for name in kinds]
+        scores = np.full(lists.candidates.rows.shape, -np.inf)
+        for start in range(0, len(lists), 256):
+            part = lists.take(slice(start, start + 256))
+            contexts = gather_contexts(features.bank, part.windows, texts=features.reads_text)
+            there = part.candidates.there
+            each = [standardised(model.scores(contexts, part.candidates), there) for model in models]
+            scores[start : start + len(part)] = np.where(there, np.mean(each, axis=0), -np.inf)
+        return self.ranks(scores, lists)
+
+    def ranks(self, scores: np.ndarray, lists: TrainingLists) -> np.ndarray:
+        """Return each target's rank: in its list, or behind it where the first stage puts it (at least)."""
+        own = scores[np.arange(len(scores)), np.maximum(lists.label, 0)]
+        inside = (scores >= own[:, None]).sum(axis=1)
+        behind = np.maximum(self.first_ranks, lists.candidates.there.sum(axis=1) + 1)
+        return np.where(lists.hits, inside, behind)
+
+    def _first_ranks(self) -> np.ndarray:
+        making = Making(self.job, self.option, self.fold, self.baselines, self.option.loss, 0, no_progress)
+        first, _ = making.first_stage(self.fold, self.folder)
+        windows, bank = self.validation.lists.windows, self.job.experiment.bank
+        return first.target_ranks(gather_contexts(bank, windows), windows.target)
+
+    def table(self, units: Units) -> list[dict[str, Any]]:
+        """Return each variant's metrics, and its paired differences to the reference."""
+        windows = self.validation.lists.windows
+        bank = self.job.experiment.bank
+        groups = self.job.experiment.groups[bank.document_of[windows.target]]
+        found = {record["unit"]["variant"]: np.array(record["ranks"]) for record in units.asked}
+        rows = []
+        for variant, ranks in found.items():
+            values = {f"R@{cutoff}": (ranks <= cutoff).astype(float) for cutoff in CUTOFFS} | {"MRR": 1.0 / ranks}
+            row: dict[str, Any] = {"variant": variant}
+            for name, whole in bootstrap(values, groups, ratios={}).items():
+                row[name] = {"value": whole.value, "low": whole.low, "high": whole.high}
+            if variant != REFERENCE:
+                test = paired((ranks <= 5).astype(float), (found[REFERENCE] <= 5).astype(float), groups)
+                row["Δ R@5"] = {"value": test.difference.value, "low": test.difference.low,
+                                "high": test.difference.high, "p": test.p_value}  # fmt: skip
+            rows.append(row)
+        return rows
+
+
+def drawn_by(read: ListFeatures, sources: tuple[int, ...]) -> ListFeatures:
+    """Keep, of every list, the candidates that one of the sources drew, at the front."""
+    found = read.lists.candidates
+    assert found.sources is not None, "the lists do not say who drew what"
+    kept = np.isfinite(found.sources[:, list(sources)]).any(axis=1) & found.there
+    order = np.argsort(~kept, axis=1, kind="stable")
+    rows = np.take_along_axis(np.where(kept, found.rows, -1), order, axis=1)
+    first = np.take_along_axis(np.where(kept, found.first, -np.inf), order, axis=1)
+    values = np.take_along_axis(read.values, order[..., None], axis=1)
+    place = np.argsort(order, axis=1)[np.arange(len(read)), np.maximum(read.lists.label, 0)]
+    label = np.where((read.lists.label >= 0) & kept[np.arange(len(read)), np.maximum(read.lists.label, 0)], place, -1)
+    candidates = dataclasses.replace(found, rows=rows, first=first, sources=None)
+    return ListFeatures(TrainingLists(read.lists.windows, candidates, label), values)
+
+
+if __name__ == "__main__":
+    main()
