@@ -8,6 +8,7 @@ from time import monotonic
 
 import numpy as np
 
+from segue.evaluation.cascade_cost import extra_trainings, reranking_seconds
 from segue.evaluation.entrants import (
     Baselines,
     build_entrant,
@@ -69,8 +70,9 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         fastest[work] = max(rate, fastest.get(work, 0.0))
     rates = {option.name: fastest[_work(job, option)] for option in trained}
     score_seconds = _score_seconds(job, fold, baselines)
-    budget = 60 * job.settings.budget_minutes
-    left = budget - seconds_spent - _encoding_seconds(job, trained, baselines) - (monotonic() - began)
+    budget = 60 * job.settings.budget_minutes - seconds_spent
+    aside = _encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)
+    left = budget - aside - (monotonic() - began)
     trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.tuning.share * left, score=score_seconds)
     plan = make_plan(
         rates,
@@ -80,6 +82,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         score_seconds=score_seconds,
         scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
         budget_minutes=job.settings.budget_minutes,
+        more=extra_trainings(job, rates),
     )
     return replace(plan, trial_steps=trial_steps)
 

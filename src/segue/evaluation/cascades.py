@@ -103,7 +103,7 @@ def cascade_entrant(making: Making) -> tuple[Cascade, dict[str, Any] | None]:
     """Return a cascade option as it is evaluated, and what training did; what the folder holds is read back."""
     first, training = making.first_stage(making.fold, making.folder)
     reranker, fit = _reranker(making, first)
-    cascade = _cascade(making, first, reranker)
+    cascade = cascade_of(making, first, reranker)
     record = None if training is None else _training_record(making, training, fit)
     return cascade, record
 
@@ -116,7 +116,8 @@ def borrow(job: Job, option: Option, fold: Fold, *, lender: str) -> None:
         write_json(path, {"format": 1, "option": lender})
 
 
-def _cascade(making: Making, first: Retriever, reranker: Reranker) -> Cascade:
+def cascade_of(making: Making, first: Retriever, reranker: Reranker) -> Cascade:
+    """Put a first stage, the option's sources and a reranker together."""
     settings, option = making.job.rerank, making.option
     fitted = making.plan.order == "fitted"
     if fitted and settings.mmr is not None:
@@ -201,7 +202,7 @@ def _drawn(making: Making, first: Retriever, windows: Windows, name: str) -> Tra
     path = making.folder / f"lists-{name}.npz"
     if path.exists():
         return TrainingLists.load(path)
-    cascade = _cascade(making, first, Fusion())  # what orders them does not matter here
+    cascade = cascade_of(making, first, Fusion())  # what orders them does not matter here
     lists = draw_lists(
         lambda contexts: cascade.candidates(contexts).candidates,
         making.job.experiment.bank,

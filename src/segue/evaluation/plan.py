@@ -157,6 +157,7 @@ def make_plan(
     score_seconds: float,
     scorings: int,
     budget_minutes: float,
+    more: Mapping[str, float] | None = None,
 ) -> Plan:
     """Give every option the same number of steps, as many as fit into ``seconds``.
 
@@ -168,14 +169,16 @@ def make_plan(
         score_seconds: one validation scoring.
         scorings: validation scorings and their like per training.
         budget_minutes: recorded with the plan.
+        more: steps per second of trainings beside the options' own, which get as many steps.
 
     >>> plan = make_plan({"a": 10.0, "b": 5.0}, most_steps=1000, folds=2, seconds=80.0, score_seconds=1.0,
     ...                  scorings=5, budget_minutes=2.0)
     >>> plan.steps  # 80 s - 2 options x 2 folds x 5 s = 60 s; a step of each, twice, takes 0.6 s
     {'a': 100, 'b': 100}
     """
+    paid = {**steps_per_second, **(more or {})}
     affordable = affordable_steps(
-        steps_per_second, most_steps=most_steps, trainings=folds, seconds=seconds, scoring=scorings * score_seconds
+        paid, most_steps=most_steps, trainings=folds, seconds=seconds, scoring=scorings * score_seconds
     )
     steps = min(most_steps, max(FEWEST_STEPS, affordable))
     return Plan(

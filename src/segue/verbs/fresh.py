@@ -70,6 +70,8 @@ def run_on_fresh(
     grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
+        if option.reranking is not None:
+            _adopt_reranker(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
         if option.trained:
             _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
             _adopt_settings(run / "tuning" / option.name / "fold-0", folder / "tuning" / option.name / "fold-0")
@@ -197,6 +199,12 @@ def _adopt(source: Path, target: Path) -> None:
         (target / "training").mkdir(exist_ok=True)
         shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
     shutil.copyfile(source / "training.json", target / "training.json")
+
+
+def _adopt_reranker(source: Path, target: Path) -> None:
+    """Copy what was fitted to rerank candidates; their words and neighbours are counted in the grown bank."""
+    if (source / "reranker" / "fit.json").exists():
+        shutil.copytree(source / "reranker", target / "reranker", dirs_exist_ok=True)
 
 
 def _adopt_settings(source: Path, target: Path) -> None:
