@@ -106,6 +106,7 @@ def test_the_record_tells_of_all_trainings_and_of_the_fit(ran):
     assert (about["trainings"], len(about["half_steps"])) == (3, 2)
     assert training["seconds"] > about["first_stage_seconds"] == served["seconds"]
     assert about["lambdamart"]["lists"] <= 100
+    assert 0 < about["first_stage_mrr"]["training"] < 1
 
 
 def option_of(job, name="option-4-rerank"):

@@ -68,6 +68,7 @@ def test_lists_of_other_lengths_are_joined_and_come_back_from_a_file(drawn, tmp_
     both = join_lists([short, long])
     assert both.candidates.rows.tolist() == [[5, 3, -1], [7, 8, 9]]
     assert np.isneginf(both.candidates.first[0, 2])
+    assert both.reciprocal_rank == (1 / 2 + 0) / 2
     both.save(tmp_path / "lists.npz")
     back = TrainingLists.load(tmp_path / "lists.npz")
     for name in ("rows", "first", "queries"):

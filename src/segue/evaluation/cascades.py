@@ -154,6 +154,7 @@ def _fitted(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any]]
         read = features_of(train, features, exclude=exclude, progress=progress)
         watching = features_of(validation, features, exclude=exclude, progress=progress)
         record = {kind: _fit(kind, making, (read, watching), folder) for kind in making.job.rerank.kinds}
+        record["first_stage_mrr"] = {"training": train.reciprocal_rank, "validation": validation.reciprocal_rank}
         write_json(folder / "fit.json", record | {"halves": trainings, "seconds": monotonic() - began})
     members = tuple(_load(kind, folder, features) for kind in making.job.rerank.kinds)
     return members[0] if len(members) == 1 else Mixture(members), read_json(folder / "fit.json")

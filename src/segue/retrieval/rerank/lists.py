@@ -48,6 +48,15 @@ class TrainingLists:
         """Whether each target was drawn."""
         return self.label >= 0
 
+    @property
+    def reciprocal_rank(self) -> float:
+        """The mean reciprocal place of the target in the first stage's order, 0 where it was not drawn.
+
+        Lists of documents that the first stage was trained on betray themselves by it: they are better than those of
+        validation documents.
+        """
+        return float(np.where(self.hits, 1.0 / (1.0 + np.maximum(self.label, 0)), 0.0).mean())
+
     def take(self, which: Int[np.ndarray, "chosen"] | slice) -> TrainingLists:
         """Return the chosen lists in the order of ``which``."""
         return TrainingLists(self.windows.take(which), self.candidates.take(which), self.label[which])
