@@ -70,7 +70,7 @@ def test_deleted_passages_are_no_candidates():
 def test_other_windows_fewer_windows_or_another_order_are_an_issue(case):
     own = case.rows[1].evaluation
     for order, said in ((np.arange(24)[::-1], "other 24 windows"), (np.arange(12), "measured on 12 windows")):
-        parts = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying")
+        parts = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying", "horizon")
         taken = {name: np.ascontiguousarray(getattr(own, name)[order]) for name in parts}
         verdict = CHECK.examine(changed(case, **taken, ranks_by_pool={}))
         assert verdict.outcome == "issue"
