@@ -171,6 +171,7 @@ def test_a_cascade_reads_text_and_counts_the_bank_where_one_of_its_parts_does():
     contexts = gather_contexts(bank, all_windows(bank).take(slice(0, 4)), texts=True)
     expected = words.sources[0][0].counting(np.array([0])).values(contexts)
     assert np.array_equal(counted.sources[0][0].values(contexts), expected)
+    assert make_cascade("diversified", bank).counting(np.array([0])).reranker.trade_off == 0.7
 
 
 def test_large_batches_are_reranked_in_parts(monkeypatch):

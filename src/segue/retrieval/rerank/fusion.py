@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from segue.errors import SettingsError, explain
 from segue.retrieval.rerank.interface import Candidates, Reranker
@@ -176,6 +176,11 @@ class Diversified:
     def over(self, bank: Bank) -> Diversified:
         """Return the same over another bank."""
         return replace(self, reranker=self.reranker.over(bank), bank=bank)
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Diversified:
+        """Return the same, the reranker's statistics counted over some documents only."""
+        count = getattr(self.reranker, "counting", None)
+        return self if count is None else replace(self, reranker=count(documents))
 
     def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
         """Return scores in the order of maximal marginal relevance."""

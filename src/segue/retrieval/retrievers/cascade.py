@@ -224,7 +224,7 @@ class Cascade:
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Cascade:
         """Return the cascade over the same candidates, with statistics of some documents only."""
-        return self._with(lambda part: part.counting(documents) if part.counts_bank else part)
+        return self._with(lambda part: part.counting(documents) if hasattr(part, "counting") else part)
 
     def _with(self, change: Callable[[Any], Any]) -> Cascade:
         sources = tuple((change(source), count) for source, count in self.sources)
