@@ -182,7 +182,7 @@ def three_documents(healthy, folder):
 
 
 def _only(evaluation, kept):
-    arrays = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying")
+    arrays = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying", "horizon")
     parts = {name: None if getattr(evaluation, name) is None else getattr(evaluation, name)[kept] for name in arrays}
     pools = {name: ranks[kept] for name, ranks in evaluation.ranks_by_pool.items()}
     return dataclasses.replace(evaluation, **parts, ranks_by_pool=pools, metrics={})
