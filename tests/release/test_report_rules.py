@@ -22,7 +22,7 @@ from segue.release.report.hypotheses import hypotheses
 from segue.release.report.inline import plain, to_html, to_markdown, to_text
 from segue.release.report.labels import overlap, place_labels, spread
 from segue.release.report.learnings import learnings_section
-from segue.release.report.summary import headline
+from segue.release.report.summary import headline, same_reranker
 from segue.release.report.tables import tags
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
@@ -56,6 +56,23 @@ def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
     for difference, tag in (((0.05, 0.02, 0.01), "winner"), ((0.01, 0.02, 0.5), "chosen")):
         found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
         assert tags(found, found.winner) == (tag,)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ((0.05, 0.02, 0.001), "more than reranking alone gives"),
+        ((0.0, 0.006, 0.9), "may be the reranker's alone"),
+        ((-0.05, 0.02, 0.001), "less than reranking gives without the model"),
+    ],
+)
+def test_a_reranked_winner_stands_beside_the_same_reranker_without_its_model(difference, said):
+    beside = {"copy-last": (0.17, 0.02, 0.001), "copy-last-rerank": difference}
+    leader = row("option-4-rerank", 0.54, validation=0.9, against=beside, family="rerank")
+    alone = row("copy-last-rerank", 0.54, validation=0.5, family="rerank")
+    assert said in to_text(same_reranker(triage(COPY, alone, leader, winner="option-4-rerank")))
+    assert same_reranker(triage(COPY, alone, winner="copy-last-rerank")) == ""
+    assert same_reranker(triage(COPY, leader, winner="option-4-rerank")) == ""
 
 
 def test_headline_when_copying_did_best_on_validation():

@@ -22,7 +22,7 @@ from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, s
 from segue.evaluation.options import Option
 from segue.evaluation.tuning import tuning_record
 
-REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure")
+REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure", "copy-last-rerank")
 """What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
 COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""

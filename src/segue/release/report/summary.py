@@ -16,6 +16,7 @@ def summary_section(comparison: Comparison) -> Section:
     """A handful of sentences; each is left out where its rows were not measured."""
     sentences = (
         headline(comparison),
+        same_reranker(comparison),
         procedure(comparison),
         gate_sentence(comparison),
         against_ar_only(comparison),
@@ -42,6 +43,25 @@ def headline(comparison: Comparison) -> str:
         return f"{strong('No option does better on validation than copying the last passage,')} which {score}."
     contrast = choice_against(comparison, reference)
     return f"{_opening(comparison, leader, contrast)} It {score}{_verdict(comparison, contrast)}."
+
+
+def same_reranker(comparison: Comparison) -> str:
+    """Say of a leader that reranks what the same reranker does without its model."""
+    leader, reference = comparison.leader, comparison.measured("copy-last-rerank")
+    if leader is None or reference is None or leader.family != "rerank" or leader.name == reference.name:
+        return ""
+    contrast = leader.against(reference)
+    if contrast is None:
+        return ""
+    meaning = {
+        "better": "more than reranking alone gives",
+        "worse": "less than reranking gives without the model",
+        "undecided": "what was gained may be the reranker's alone, not the model's",
+    }[contrast.outcome]
+    return (
+        f"The same reranker over {code('copy-last')} has R@5 {PERCENT.sentence(reference.metric('R@5'))}: "
+        f"{code(leader.name)} differs from it by {sentence_of(contrast)}, {meaning}."
+    )
 
 
 def _opening(comparison: Comparison, leader: Row, contrast: Contrast | None) -> str:
