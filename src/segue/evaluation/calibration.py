@@ -43,6 +43,8 @@ ENCODED = 2048
 """Passages that are encoded anew to see what a document tower costs."""
 ENCODINGS = 2
 """A bank is encoded anew before the first step and for the look at the test windows, beside once an evaluation."""
+LEAST_SHARE = 0.3
+"""Training gets this share of the budget whatever baselines and rerankers take: a model of no steps says nothing."""
 FIXED_SECONDS = 0.5
 """Building, saving and loading a model, timing its answers."""
 
@@ -78,7 +80,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=left - spent,
+        seconds=max(left - spent, LEAST_SHARE * 60 * job.settings.budget_minutes),
         score_seconds=score_seconds,
         scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
         budget_minutes=job.settings.budget_minutes,
