@@ -43,7 +43,7 @@ ENCODED = 2048
 """Passages that are encoded anew to see what a document tower costs."""
 ENCODINGS = 2
 """A bank is encoded anew before the first step and for the look at the test windows, beside once an evaluation."""
-LEAST_SHARE = 0.3
+LEAST_SHARE = 0.5
 """Training gets this share of the budget whatever baselines and rerankers take: a model of no steps says nothing."""
 FIXED_SECONDS = 0.5
 """Building, saving and loading a model, timing its answers."""
