@@ -1,7 +1,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-
 from worlds import all_windows, messy_world
 
 from segue.data.pool import Pool

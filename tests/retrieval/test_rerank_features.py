@@ -1,3 +1,4 @@
+import bm25s
 import numpy as np
 import pytest
 from words_by_hand import FIVE, bm25_by_hand
@@ -10,6 +11,12 @@ from segue.retrieval.rerank.density import neighbour_cosines
 from segue.retrieval.rerank.features import GROUPS, Features
 from segue.retrieval.rerank.words import count_words, cut_words, overlaps
 from segue.types import Windows
+
+
+def test_words_are_cut_as_bm25s_cuts_them():
+    texts = [*FIVE, "", "A be-all, end_all: 42 of THE naïve Straße’s x² …", "it's not the other's"]
+    expected = bm25s.tokenize(texts, stopwords="english", return_ids=False, show_progress=False)
+    assert [list(words) for words in cut_words(texts)] == expected
 
 
 def test_overlaps_equal_the_formula_of_bm25():

@@ -19,8 +19,8 @@ from segue.release.report.tables import HEADLINE, SIGNS, best_value, tags
 from segue.release.report.unsafe import UNSAFE
 from segue.release.report.wording import DASH, PERCENT, SCALES, count
 
-SHORT = {"Contain@50": "C@50", "search_p95_ms": "P95 ms", "cosine": "cos"}
-FEW_DIGITS = {"Eff@5", "cosine", "search_p95_ms"}
+SHORT = {"Contain@50": "C@50", "total_p95_ms": "P95 ms", "cosine": "cos"}
+FEW_DIGITS = {"Eff@5", "cosine", "total_p95_ms"}
 """Shown without their interval, for want of room."""
 UNSAFE_TITLE = f"{UNSAFE}: an integrity check failed or was not carried out"
 COLOURS = {"better": "green", "worse": "red", "undecided": "dim"}

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int64
 
-from segue.data.sentences import MOST, Packed, SentenceVectors, sentence_mask, widened
+from segue.data.sentences import Packed, SentenceVectors, widened
 from segue.retrieval.rerank.interface import Candidates
 from segue.types import Contexts
 
@@ -73,33 +73,19 @@ class Side:
     """
 
     vectors: Sequence[Float64[np.ndarray, "_ dim"]]
-    counts: UInt8[np.ndarray, "batch passage"]
+    counts: Int64[np.ndarray, "batch passage"]
 
     @classmethod
     def of(cls, packed: Packed, lists: int) -> Side:
         """Cut the sentences of equally many passages for each list into lists."""
         vectors, counts = packed
-        counts = counts.reshape(lists, -1)
-        ends = np.cumsum(counts.sum(axis=1, dtype=np.int64))[:-1]
+        counts = counts.reshape(lists, -1).astype(np.int64)
+        ends = np.cumsum(counts.sum(axis=1))[:-1]
         return cls([widened(part, torch.float64) for part in np.split(vectors, ends)], counts)
 
-    @property
-    def last(self) -> Int[np.ndarray, "batch passage"]:
-        """The place of each passage's last sentence; of a passage without one the first place, which is empty."""
-        return np.maximum(self.counts.astype(np.int64) - 1, 0)
-
-    def cosines(self, other: Side) -> Float64[np.ndarray, "batch passage sentence other_sentence other_passage"]:
-        """Return the cosine of each sentence with each of the other side; NaN where either side has none.
-
-        The other side's passages come last, since there are many: what is done next runs along them.
-        """
-        here, there = self.counts.shape[1], other.counts.shape[1]
-        cosines = np.full((len(self.counts), here * MOST, MOST * there), np.nan)
-        for number, (ours, theirs) in enumerate(zip(self.vectors, other.vectors, strict=True)):
-            rows = np.flatnonzero(sentence_mask(self.counts[number]))
-            passage, sentence = np.nonzero(sentence_mask(other.counts[number]))
-            cosines[number][np.ix_(rows, sentence * there + passage)] = ours @ theirs.T
-        return cosines.reshape(len(cosines), here, MOST, MOST, there)
+    def passages(self, number: int) -> list[Float64[np.ndarray, "_ dim"]]:
+        """Return the sentences of each passage of one list."""
+        return np.split(self.vectors[number], np.cumsum(self.counts[number])[:-1])
 
 
 @dataclass(frozen=True)
@@ -126,9 +112,17 @@ class LateInteraction:
         """
         read = Side.of(self._read(contexts), len(contexts))
         found = Side.of(self.sentences.packed(candidates.rows.ravel()), len(contexts))
-        columns = _with_sentences_read(read, found) | _with_prediction(candidates, found)
-        with_tail = (vectors @ _tails(read, vectors.shape[2])[:, :, None])[:, :, 0]
-        return columns | {"tail - candidate": np.where(candidates.there, with_tail, np.nan)}
+        columns = {name: np.full(candidates.rows.shape, np.nan) for name in NAMES}
+        for number in range(len(contexts)):
+            passages = read.passages(number)
+            theirs = Sentences(found.vectors[number], found.counts[number])
+            queries = None if candidates.queries is None else candidates.queries[number].astype(np.float64)
+            for name, values in (_with_sentences_read(passages, theirs) | _with_prediction(queries, theirs)).items():
+                columns[name][number, theirs.there] = values
+            if len(passages[-1]):
+                columns["tail - candidate"][number] = vectors[number] @ passages[-1][-1]
+        columns["tail - candidate"][~candidates.there] = np.nan
+        return columns
 
     def _read(self, contexts: Contexts) -> Packed:
         """Return the sentences of the newest passages of all contexts, oldest first."""
@@ -140,50 +134,70 @@ class LateInteraction:
         return self.sentences.packed(rows.ravel(), strangers)
 
 
-def _with_sentences_read(read: Side, found: Side) -> dict[str, Float64[np.ndarray, "batch candidate"]]:
-    """Return what is made of the cosines between the sentences read and the candidates'."""
-    pairs = read.cosines(found)  # [batch, context, sentence read, candidate's sentence, candidate]
-    newest = pairs[:, -1]
-    tail = np.take_along_axis(newest, read.last[:, -1, None, None, None], axis=1)[:, 0]
-    best_newest = np.fmax.reduce(newest, axis=1)  # [batch, candidate's sentence, candidate]
-    best_second = np.fmax.reduce(pairs[:, -2], axis=1) if pairs.shape[1] > 1 else np.full_like(best_newest, np.nan)
-    best_read = np.fmax.reduce(pairs, axis=(1, 2))
-    return {
-        "tail - head": tail[:, 0],
-        "tail - best sentence": np.fmax.reduce(tail, axis=1),
-        "tail - tail": np.take_along_axis(tail, found.last[:, None, :], axis=1)[:, 0],
-        "head - head": newest[:, 0, 0],
-        "best newest sentence - head": best_newest[:, 0],
-        "best second sentence - head": best_second[:, 0],
-        "best context sentence - head": best_read[:, 0],
-        "best pair with newest": np.fmax.reduce(best_newest, axis=1),
-        "late interaction of newest": _mean(np.fmax.reduce(newest, axis=2)),
-        "late interaction with context": _mean(best_read),
+class Sentences:
+    """The sentences of the candidates of one list, and what they are reduced by: a value for each candidate with any.
+
+    Args:
+        vectors: one candidate after the other.
+        counts: sentences of each candidate.
+    """
+
+    def __init__(self, vectors: Float64[np.ndarray, "_ dim"], counts: Int64[np.ndarray, "candidate"]) -> None:
+        self.vectors = vectors
+        self.there = np.flatnonzero(counts)
+        self.count = counts[self.there]
+        self.heads = np.cumsum(self.count) - self.count
+        self.lasts = self.heads + self.count - 1
+
+    def best(self, values: Float64[np.ndarray, "*more sentence"]) -> Float64[np.ndarray, "*more some"]:
+        """Return the largest value of each candidate's sentences."""
+        return np.maximum.reduceat(values, self.heads, axis=-1)
+
+    def mean(self, values: Float64[np.ndarray, "sentence"]) -> Float64[np.ndarray, "some"]:
+        """Return the mean over each candidate's sentences."""
+        return np.add.reduceat(values, self.heads) / self.count
+
+
+def _with_sentences_read(
+    read: Sequence[Float64[np.ndarray, "_ dim"]], found: Sentences
+) -> dict[str, Float64[np.ndarray, "some"]]:
+    """Return what is made of the cosines between the sentences read and the candidates'; nothing where there are none.
+
+    Args:
+        read: the sentences of each passage, oldest first.
+        found: the candidates'.
+    """
+    if not len(found.there) or not any(map(len, read)):
+        return {}
+    cosines = np.concatenate(read) @ found.vectors.T  # [sentence read, candidate's sentence]
+    by_passage = np.split(cosines, np.cumsum([len(passage) for passage in read])[:-1])
+    best_read = cosines.max(axis=0)
+    columns = {
+        "best context sentence - head": best_read[found.heads],
+        "late interaction with context": found.mean(best_read),
     }
+    if len(by_passage) > 1 and len(by_passage[-2]):
+        columns["best second sentence - head"] = by_passage[-2].max(axis=0)[found.heads]
+    newest = by_passage[-1]
+    if len(newest):
+        best_newest, tail = newest.max(axis=0), newest[-1]
+        columns |= {
+            "tail - head": tail[found.heads],
+            "tail - best sentence": found.best(tail),
+            "tail - tail": tail[found.lasts],
+            "head - head": newest[0][found.heads],
+            "best newest sentence - head": best_newest[found.heads],
+            "best pair with newest": found.best(best_newest),
+            "late interaction of newest": found.best(newest).mean(axis=0),
+        }
+    return columns
 
 
-def _with_prediction(candidates: Candidates, found: Side) -> dict[str, Float64[np.ndarray, "batch candidate"]]:
+def _with_prediction(
+    query: Float64[np.ndarray, "dim"] | None, found: Sentences
+) -> dict[str, Float64[np.ndarray, "some"]]:
     """Return what is made of the cosines between the first stage's prediction and the candidates' sentences."""
-    names = ("prediction - best sentence", "prediction - mean sentence")
-    if candidates.queries is None:
-        return dict.fromkeys(names, np.full(candidates.rows.shape, np.nan))
-    queries = candidates.queries.astype(np.float64)
-    predicted = Side(list(queries[:, None]), np.ones((len(queries), 1), dtype=np.uint8))
-    cosines = predicted.cosines(found)[:, 0, 0]  # [batch, candidate's sentence, candidate]
-    return dict(zip(names, (np.fmax.reduce(cosines, axis=1), _mean(cosines)), strict=True))
-
-
-def _tails(read: Side, dimension: int) -> Float64[np.ndarray, "batch dim"]:
-    """Return the vector of the last sentence of each newest passage; NaN where there is none."""
-    tails = np.full((len(read.counts), dimension), np.nan)
-    for number in np.flatnonzero(read.counts[:, -1]).tolist():
-        tails[number] = read.vectors[number][-1]
-    return tails
-
-
-def _mean(values: Float64[np.ndarray, "batch sentence candidate"]) -> Float64[np.ndarray, "batch candidate"]:
-    """Average over the sentences that are there; NaN where none is."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    if query is None or not len(found.there):
+        return {}
+    cosines = found.vectors @ query
+    return {"prediction - best sentence": found.best(cosines), "prediction - mean sentence": found.mean(cosines)}
