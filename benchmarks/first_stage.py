@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "in-batch + nearby documents": {"loss": "infonce-nearby-documents"},
     "in-batch + mined": {"loss": "infonce-mined"},
     "in-batch + queue": {"loss": "infonce-queue"},
+    "whole bank, float32": {"loss": "infonce-bank", "training": {"precision": "float32"}},
     "whole bank, margin": {"loss": "infonce-bank-margin"},
     "whole bank, context push": {"loss": "infonce-bank-context-push"},
     "in-batch, linear document tower": {"loss": "infonce-tau-0.05", "model": {"documents": "linear"}},
@@ -78,7 +79,8 @@ def trained(case: Case, asked: argparse.Namespace, key: dict[str, Any]) -> dict[
     model = ModelSettings(name=asked.model, dropout=0.1, options={"width": asked.width}, **variant.get("model", {}))
     torch.manual_seed(key["seed"])
     predictor = build_model(model, dimension=bank.dimension, context=asked.context)
-    settings = TrainingSettings(epochs=asked.epochs, evaluations=6, seed=key["seed"])
+    how = variant.get("training", {})
+    settings = TrainingSettings(epochs=asked.epochs, evaluations=6, seed=key["seed"], **how)
 
     def retriever(found: Predictor) -> Any:
         return predictor_retriever("variant", "candidate", found, pool=Pool(case.bank))
