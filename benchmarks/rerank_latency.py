@@ -1,8 +1,8 @@
 """How long reranking takes: candidates of one context at a time, on vectors that are at hand, one thread.
 
 Reads the run of a triage that held `option-4-rerank`: its fitted rerankers, and its lists of validation windows, each
-cut at the first `--candidates`. Every window is asked about once, in a random order, so that no answer is warm; kinds take
-turns window by window. What is timed is the whole of reranking: features (words and sentences of the passages read
+cut at the first `--candidates`. Every window is asked about once, in a random order, so that no answer is warm; kinds
+take turns window by window. What is timed is the whole of reranking: features (words and sentences of the passages read
 included), trees, attention.
 
     python benchmarks/rerank_latency.py runs/best --json benchmarks/results/rerank_latency.json
