@@ -1,0 +1,358 @@
+"""The released retriever: what was read goes in, the passages that may come next come out, each with its reasons.
+
+Enters: a verified bundle and questions. A question names what was read as texts, as vectors or by passage ids. Leaves:
+an answer of passages with scores, document, position, and why: the cosine to the prediction, to each passage read, and
+the reranker's score; beside them how sure the answer is, where the run could measure that. One instance may be shared by
+threads: each asks under a lock, since the nets and their caches are one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.data.encoders import Encoder
+from segue.data.pool import Pool
+from segue.errors import InputError, explain
+from segue.hardware import Device
+from segue.release.bundle import Bundle, open_bundle
+from segue.release.questions import Asking, Question, as_contexts, resolve
+from segue.retrieval.confidence import CUTOFFS, PLACES
+from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers.cascade import Cascade, CascadeScores
+from segue.retrieval.retrievers.encoding import EncoderOnContext
+from segue.retrieval.retrievers.interface import Scores
+from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
+from segue.release.lookup import Lookup
+from segue.types import Contexts, Rankings
+
+POOLS_KEPT = 16
+"""Sets of documents whose candidates are remembered."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a passage was answered.
+
+    Attributes:
+        prediction: cosine to the predicted vector; None where nothing is predicted in the bank's space.
+        context: cosine to each passage read, oldest first.
+        rerank: the reranker's score; None without one, and for what it was not given.
+    """
+
+    prediction: float | None
+    context: tuple[float, ...]
+    rerank: float | None
+
+
+@dataclass(frozen=True)
+class NextPassage:
+    """One answer; ``score`` orders the answers of a question and is not comparable between questions."""
+
+    id: str
+    document: str
+    title: str
+    position: int
+    text: str | None
+    score: float
+    why: Why
+
+
+@dataclass(frozen=True)
+class Answer(Sequence[NextPassage]):
+    """The passages that may come next, best first.
+
+    Attributes:
+        passages: at most k.
+        read: id of each passage read, oldest first; None where the bank does not hold it.
+        confidence: the probability that the true next passage is the first, or among the first five, by metric name;
+            None where the run could not tell.
+        prediction: the predicted unit vector; None where nothing is predicted in the bank's space.
+        vectors: of the passages read.
+        milliseconds: spent by stage, on the batch that the question was answered in.
+    """
+
+    passages: tuple[NextPassage, ...]
+    read: tuple[str | None, ...]
+    confidence: dict[str, float] | None
+    prediction: Float[np.ndarray, "dim"] | None = field(repr=False, compare=False)
+    vectors: Float[np.ndarray, "read dim"] = field(repr=False, compare=False)
+    milliseconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def __iter__(self) -> Iterator[NextPassage]:
+        return iter(self.passages)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.passages[place]
+
+
+class ReleasedRetriever:
+    """Answers from a bundle. Make it with ``segue.load``."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.lookup = Lookup(bundle.bank)
+        self._lock, self._encoding = threading.Lock(), threading.Lock()
+        self._without_texts = without_texts(bundle.retriever)
+        self._pools: dict[tuple[str, ...], Pool] = {}
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it can be asked about texts that the bank does not hold."""
+        return self.bundle.encoder is not None
+
+    def next(
+        self,
+        passages: Sequence[str] | None = None,
+        *,
+        text: str | None = None,
+        vectors: Any = None,
+        ids: Sequence[str] | None = None,
+        k: int = 5,
+        exclude: Sequence[str] = (),
+        documents: Sequence[str] | None = None,
+    ) -> Answer:
+        """Return the passages that may come next.
+
+        Args:
+            passages: what was read, oldest first; the last ones are read, as many as the bundle's context has, and none
+                of all is answered.
+            text: instead: the beginning of a document, which is cut into passages as the bank's documents were.
+            vectors: instead: vectors of what was read, [passage, dim].
+            ids: instead: ids of passages of the bank.
+            k: passages to answer, 1 or more.
+            exclude: ids of further passages that may not be answered.
+            documents: ids of the documents to answer from; None: all.
+
+        Raises:
+            InputError: not exactly one of the four was given, or it cannot be read.
+        """
+        question = Question(passages, text, vectors, ids, k=k, exclude=exclude, documents=documents)
+        return self.next_batch([question])[0]
+
+    def next_batch(self, questions: Sequence[Question]) -> list[Answer]:
+        """Return the answer to each question; what can be done together is."""
+        return self.answer([self.resolve(question) for question in questions])
+
+    def predict(self, passages: Sequence[str] | None = None, *, text: str | None = None, vectors: Any = None,
+                ids: Sequence[str] | None = None) -> Float[np.ndarray, "dim"]:  # fmt: skip
+        """Return the predicted unit vector of the next passage.
+
+        Raises:
+            InputError: the bundle's retriever predicts no vector in the bank's space, or the question cannot be read.
+        """
+        (answer,) = self.next_batch([Question(passages, text, vectors, ids, k=1)])
+        if answer.prediction is None:
+            raise InputError(explain("this bundle predicts no vector", got=self.bundle.contract["option"],
+                                     expected="a retriever that searches the bank's own space",
+                                     mend="ask for passages instead"))  # fmt: skip
+        return answer.prediction
+
+    def search(
+        self, vector: Float[np.ndarray, "dim"], k: int = 5, *, exclude: Sequence[str] = (),
+        documents: Sequence[str] | None = None,
+    ) -> tuple[NextPassage, ...]:  # fmt: skip
+        """Return the passages nearest to a unit vector of the bank's space: nothing is predicted."""
+        rows = np.array([[self.lookup.row(name) for name in exclude]], dtype=np.int64).reshape(1, -1)
+        with self._lock:
+            pool = self._pool(documents)
+            scores = self._nearest.score(_contexts_of(vector))
+            rankings = scores.top(pool, min(k, pool.size), exclude=rows)
+        cosines = rankings.scores[0].astype(float).tolist()
+        why = [Why(value, (), None) for value in cosines]
+        return self._passages(rankings.rows[0], cosines, why)
+
+    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "text dim"]:
+        """Return the vectors of texts.
+
+        Raises:
+            InputError: the bundle was loaded without its encoder, or there is none.
+        """
+        encoder = self.bundle.encoder
+        if encoder is None:
+            raise InputError(explain("this bundle cannot encode texts", got="no encoder",
+                                     mend="ask with vectors or passage ids, or load it with its encoder"))  # fmt: skip
+        with self._encoding:
+            return encoder.encode(list(texts))
+
+    def resolve(self, question: Question) -> Asking:
+        """Turn a question into vectors, rows and texts.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return resolve(question, self.bundle, self.lookup, self.encode)
+
+    def answer(self, asked: Sequence[Asking]) -> list[Answer]:
+        """Answer questions that were resolved; those of one kind are answered together."""
+        kinds: dict[Any, list[int]] = {}
+        for place, asking in enumerate(asked):
+            kinds.setdefault((asking.texts is not None, asking.documents), []).append(place)
+        answers: dict[int, Answer] = {}
+        for (texts, documents), places in kinds.items():
+            retriever = self.bundle.retriever if texts else self._without_texts
+            if retriever is None:
+                raise InputError(explain("this bundle reads texts", got="vectors of passages that it does not hold",
+                                         mend="ask with texts or passage ids"))  # fmt: skip
+            size = retriever.batch_limit or len(places)
+            for start in range(0, len(places), size):
+                part = places[start : start + size]
+                answers |= zip(part, self._together(retriever, [asked[n] for n in part], documents), strict=True)
+        return [answers[place] for place in range(len(asked))]
+
+    def _together(
+        self, retriever: Retriever, asked: list[Asking], documents: tuple[str, ...] | None
+    ) -> list[Answer]:
+        contexts = as_contexts(asked, self.bundle)
+        with self._lock:
+            pool = self._pool(documents)
+            deep = min(max(PLACES, *(asking.k for asking in asked)), max(PLACES, pool.size))
+            began = perf_counter()
+            scores = retriever.score(contexts)
+            predicted = perf_counter()
+            rankings, drawn, seconds = _ranked(scores, pool, deep, contexts)
+            confidence = self._confidence(rankings, contexts)
+        laps = {"predict": predicted - began, **seconds}
+        milliseconds = {stage: 1000 * value for stage, value in laps.items()}
+        queries = scores.queries
+        return [
+            self._one(asking, rankings, place, drawn, None if queries is None else queries[place], confidence,
+                      milliseconds)
+            for place, asking in enumerate(asked)
+        ]  # fmt: skip
+
+    def _confidence(self, rankings: Rankings, contexts: Contexts) -> Float[np.ndarray, "batch cutoff"] | None:
+        model = self.bundle.confidence
+        return None if model is None else model(rankings, contexts, self.bundle.bank)
+
+    def _one(
+        self,
+        asking: Asking,
+        rankings: Rankings,
+        place: int,
+        drawn: Int[np.ndarray, "batch candidate"] | None,
+        query: Float[np.ndarray, "dim"] | None,
+        confidence: Float[np.ndarray, "batch cutoff"] | None,
+        milliseconds: dict[str, float],
+    ) -> Answer:
+        """Make the answer to one question of a batch."""
+        rows = rankings.rows[place, : asking.k]
+        rows = rows[rows >= 0]
+        scores = rankings.scores[place, : len(rows)].astype(float).tolist()
+        vectors = self.bundle.bank.gather(rows)
+        to_query = [None] * len(rows) if query is None else (vectors @ query).astype(float).tolist()
+        to_context = (vectors @ asking.read_vectors.T).astype(float).tolist()
+        reranked = [None] * len(rows) if drawn is None else _where(scores, np.isin(rows, drawn[place]))
+        why = [Why(*parts) for parts in zip(to_query, map(tuple, to_context), reranked, strict=True)]
+        known = self.bundle.bank
+        names = known.passage_ids(np.maximum(asking.rows, 0))
+        read = tuple(name if row >= 0 else None for name, row in zip(names, asking.rows, strict=True))
+        sure = None
+        if confidence is not None:
+            sure = {f"R@{cutoff}": float(value) for cutoff, value in zip(CUTOFFS, confidence[place], strict=True)}
+        return Answer(self._passages(rows, scores, why), read, sure, query, asking.read_vectors, dict(milliseconds))
+
+    def _passages(
+        self, rows: Int[np.ndarray, "k"], scores: Sequence[float], why: Sequence[Why]
+    ) -> tuple[NextPassage, ...]:
+        """Describe rows of the bank."""
+        bank, rows = self.bundle.bank, rows[rows >= 0]
+        numbers = bank.document_of[rows].tolist()
+        described = zip(bank.passage_ids(rows), numbers, bank.position[rows].tolist(), self.lookup.texts(rows),
+                        scores, why, strict=False)  # fmt: skip
+        return tuple(
+            NextPassage(name, bank.document_ids[number], bank.document_titles[number], position, text, score, reasons)
+            for name, number, position, text, score, reasons in described
+        )
+
+    def passages_of(self, rows: Int[np.ndarray, "rows"]) -> tuple[NextPassage, ...]:
+        """Describe passages of the bank that nobody asked a question about."""
+        nothing = Why(None, (), None)
+        return self._passages(rows, [0.0] * len(rows), [nothing] * len(rows))
+
+    def _pool(self, documents: Sequence[str] | None) -> Pool:
+        """Return the candidates of some documents, remembered; called under the lock."""
+        if documents is None:
+            return self.bundle.retriever.pool
+        key = tuple(sorted(set(documents)))
+        if key not in self._pools:
+            while len(self._pools) >= POOLS_KEPT:
+                self._pools.pop(next(iter(self._pools)))
+            numbers = np.array([self.lookup.document(name) for name in key], dtype=np.int64)
+            self._pools[key] = Pool(self.bundle.bank, numbers)
+        return self._pools[key]
+
+    @property
+    def _nearest(self) -> VectorRetriever:
+        """What searches the bank with a vector as it is."""
+        from segue.retrieval.retrievers.baselines import copy_last
+
+        retriever = self.bundle.retriever
+        first = retriever.first if isinstance(retriever, Cascade) else retriever
+        index = first.index if isinstance(first, VectorRetriever) else None
+        pool = first.pool if isinstance(first, VectorRetriever) else Pool(self.bundle.bank)
+        return VectorRetriever("nearest", "candidate", copy_last, pool, index)
+
+
+def load(
+    path: Path | str, *, encoder: Encoder | None = None, texts: bool = True, device: Device = "auto"
+) -> ReleasedRetriever:
+    """Verify a bundle (or the current one of a bundles folder) and return what answers from it.
+
+    Args:
+        path: a bundle, or a folder in which bundles were promoted.
+        encoder: the bank's encoder, where it is at hand; None loads the one that the bundle names.
+        texts: whether texts will be asked about; without it no encoder is loaded.
+        device: where nets run.
+
+    Raises:
+        InputError: there is no bundle, or it does not answer as it did when it was built.
+        StorageError: a file was changed; the message names it.
+        SpaceError: the encoder is of another space than the bundle.
+    """
+    from segue.release.bundles import current_bundle
+
+    return ReleasedRetriever(open_bundle(current_bundle(Path(path)), encoder=encoder, texts=texts, device=device))
+
+
+def without_texts(retriever: Retriever) -> Retriever | None:
+    """Return what answers where only vectors are known: without the sources that read words; None where nothing does."""
+    if not isinstance(retriever, Cascade):
+        return None if retriever.reads_text else retriever
+    if retriever.first.reads_text or isinstance(retriever.reranker, CrossEncoderReranker):
+        return None
+    return replace(retriever, sources=tuple(source for source in retriever.sources if not source[0].reads_text))
+
+
+def _ranked(
+    scores: Scores, pool: Pool, k: int, contexts: Contexts
+) -> tuple[Rankings, Int[np.ndarray, "batch candidate"] | None, dict[str, float]]:
+    """Return the best k, which rows were reranked, and the seconds of searching and of reranking."""
+    began = perf_counter()
+    if not isinstance(scores, CascadeScores):
+        return scores.top(pool, k, exclude=contexts.exclude), None, {"search": perf_counter() - began}
+    drawn = scores.draw(pool, contexts.exclude, k=k)
+    searched = perf_counter()
+    rankings = scores.order(drawn).top(pool, k)
+    return rankings, drawn.candidates.rows, {"search": searched - began, "rerank": perf_counter() - searched}
+
+
+def _where(values: Sequence[float], there: Sequence[bool] | Any) -> list[float | None]:
+    return [value if yes else None for value, yes in zip(values, there, strict=True)]
+
+
+def _contexts_of(vector: Float[np.ndarray, "dim"]) -> Contexts:
+    """Return a context of one passage."""
+    rows = np.full((1, 1), -1, dtype=np.int64)
+    vectors = np.asarray(vector, dtype=np.float32).reshape(1, 1, -1)
+    return Contexts(vectors, np.ones((1, 1), dtype=bool), rows, rows[:, :0])
