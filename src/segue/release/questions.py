@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from segue.release.bundle import Bundle
 from segue.release.lookup import Lookup
 from segue.types import Contexts, Document
 
-Encode = Callable[[Sequence[str]], Float[np.ndarray, "text dim"]]
 WAYS = ("passages", "text", "vectors", "ids")
 
 
@@ -54,8 +53,29 @@ class Asking:
     documents: tuple[str, ...] | None
 
 
-def resolve(question: Question, bundle: Bundle, lookup: Lookup, encode: Encode) -> Asking:
-    """Turn a question into vectors, rows and texts.
+@dataclass(frozen=True)
+class Half:
+    """A question, resolved but for the texts that have to be encoded.
+
+    Attributes:
+        asking: all but the vectors of those texts, which are zeros still.
+        strange: places of ``asking.read_vectors`` that are to be filled, in order.
+        texts: what has to be encoded for them.
+    """
+
+    asking: Asking
+    strange: tuple[int, ...]
+    texts: tuple[str, ...]
+
+    def filled(self, vectors: Float[np.ndarray, "text dim"]) -> Asking:
+        """Return the question with the vectors of its texts."""
+        if self.strange:
+            self.asking.read_vectors[list(self.strange)] = vectors
+        return self.asking
+
+
+def resolve(question: Question, bundle: Bundle, lookup: Lookup) -> Half:
+    """Turn a question into vectors, rows and texts, but for what has to be encoded.
 
     Passages that the bank holds are not encoded again: their vectors stand there.
 
@@ -72,17 +92,26 @@ def resolve(question: Question, bundle: Bundle, lookup: Lookup, encode: Encode) 
     if len(rows) == 0:
         raise InputError(explain("nothing was read", expected="one passage or more", mend="give the text so far"))
     last = slice(-bundle.context, None)
-    vectors = _vectors(rows[last], texts[last], None if vectors is None else vectors[last], bundle, encode)
-    known: tuple[str, ...] | None = tuple(text for text in texts[last] if text is not None)
-    if len(known or ()) != len(vectors):
-        known = None
     more = [lookup.row(name) for name in question.exclude]
     found = [] if bundle.exclude == "none" else [row for row in rows if row >= 0]
     documents = None if question.documents is None else tuple(sorted(set(question.documents)))
     for name in documents or ():
         lookup.document(name)
-    read_rows = np.array(rows[last], dtype=np.int64)
-    return Asking(vectors, read_rows, known, np.array(found + more, dtype=np.int64), question.k, documents)
+    asking = Asking(
+        _known_vectors(rows[last], None if vectors is None else vectors[last], bundle),
+        np.array(rows[last], dtype=np.int64),
+        _all_or_none(texts[last]),
+        np.array(found + more, dtype=np.int64),
+        question.k,
+        documents,
+    )
+    strange = () if vectors is not None else tuple(place for place, row in enumerate(rows[last]) if row < 0)
+    return Half(asking, strange, tuple(str(texts[last][place]) for place in strange))
+
+
+def _all_or_none(texts: Sequence[str | None]) -> tuple[str, ...] | None:
+    known = tuple(text for text in texts if text is not None)
+    return known if len(known) == len(texts) else None
 
 
 def _read(
@@ -146,22 +175,15 @@ def unit_vectors(values: Any, dimension: int) -> Float[np.ndarray, "read dim"]:
     return vectors
 
 
-def _vectors(
-    rows: Sequence[int],
-    texts: Sequence[str | None],
-    given: Float[np.ndarray, "read dim"] | None,
-    bundle: Bundle,
-    encode: Encode,
+def _known_vectors(
+    rows: Sequence[int], given: Float[np.ndarray, "read dim"] | None, bundle: Bundle
 ) -> Float[np.ndarray, "read dim"]:
-    """Return what was given, or gather what the bank holds and encode the rest."""
+    """Return what was given, or gather what the bank holds and leave the rest zero."""
     if given is not None:
         return given
-    vectors = np.empty((len(rows), bundle.bank.dimension), dtype=np.float32)
+    vectors = np.zeros((len(rows), bundle.bank.dimension), dtype=np.float32)
     held = np.array(rows, dtype=np.int64) >= 0
     vectors[held] = bundle.bank.gather(np.array(rows, dtype=np.int64)[held])
-    strange = [str(text) for text, there in zip(texts, held, strict=True) if not there]
-    if strange:
-        vectors[~held] = encode(strange)
     return vectors
 
 

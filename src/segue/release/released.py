@@ -23,7 +23,7 @@ from segue.data.pool import Pool
 from segue.errors import InputError, explain
 from segue.hardware import Device
 from segue.release.bundle import Bundle, open_bundle
-from segue.release.questions import Asking, Question, as_contexts, resolve
+from segue.release.questions import Asking, Half, Question, as_contexts, resolve
 from segue.retrieval.confidence import CUTOFFS, PLACES
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade, CascadeScores
@@ -178,10 +178,7 @@ class ReleasedRetriever:
         Raises:
             InputError: the bundle was loaded without its encoder, or there is none.
         """
-        encoder = self.bundle.encoder
-        if encoder is None:
-            raise InputError(explain("this bundle cannot encode texts", got="no encoder",
-                                     mend="ask with vectors or passage ids, or load it with its encoder"))  # fmt: skip
+        encoder = require_encoder(self.bundle.encoder)
         with self._encoding:
             return encoder.encode(list(texts))
 
@@ -191,7 +188,41 @@ class ReleasedRetriever:
         Raises:
             InputError: it cannot be read.
         """
-        return resolve(question, self.bundle, self.lookup, self.encode)
+        (found,) = self.resolve_batch([question])
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def resolve_batch(self, questions: Sequence[Question]) -> list[Asking | InputError]:
+        """Resolve questions; texts that the bank does not hold are encoded together, what cannot be read is told."""
+        halves = [self._half(question) for question in questions]
+        texts = [text for half in halves if isinstance(half, Half) for text in half.texts]
+        vectors = self.encode(texts) if texts else np.empty((0, self.bundle.bank.dimension), dtype=np.float32)
+        found: list[Asking | InputError] = []
+        begin = 0
+        for half in halves:
+            if isinstance(half, InputError):
+                found.append(half)
+                continue
+            found.append(half.filled(vectors[begin : begin + len(half.texts)]))
+            begin += len(half.texts)
+        return found
+
+    def _half(self, question: Question) -> Half | InputError:
+        """Resolve a question but for its strange texts; an error is returned, since others of the batch go on."""
+        try:
+            half = resolve(question, self.bundle, self.lookup)
+            self._require_answerable(half)
+        except InputError as error:
+            return error
+        return half
+
+    def _require_answerable(self, half: Half) -> None:
+        if half.texts:
+            require_encoder(self.bundle.encoder)
+        if half.asking.texts is None and self._without_texts is None:
+            raise InputError(explain("this bundle reads texts", got="vectors of passages that it does not hold",
+                                     mend="ask with texts or passage ids"))  # fmt: skip
 
     def answer(self, asked: Sequence[Asking]) -> list[Answer]:
         """Answer questions that were resolved; those of one kind are answered together."""
@@ -201,9 +232,7 @@ class ReleasedRetriever:
         answers: dict[int, Answer] = {}
         for (texts, documents), places in kinds.items():
             retriever = self.bundle.retriever if texts else self._without_texts
-            if retriever is None:
-                raise InputError(explain("this bundle reads texts", got="vectors of passages that it does not hold",
-                                         mend="ask with texts or passage ids"))  # fmt: skip
+            assert retriever is not None, "resolving refuses what nothing can answer"
             size = retriever.batch_limit or len(places)
             for start in range(0, len(places), size):
                 part = places[start : start + size]
@@ -323,6 +352,18 @@ def load(
     from segue.release.bundles import current_bundle
 
     return ReleasedRetriever(open_bundle(current_bundle(Path(path)), encoder=encoder, texts=texts, device=device))
+
+
+def require_encoder(encoder: Encoder | None) -> Encoder:
+    """Return the encoder.
+
+    Raises:
+        InputError: the bundle was loaded without it, or there is none.
+    """
+    if encoder is None:
+        raise InputError(explain("this bundle cannot encode texts", got="no encoder",
+                                 mend="ask with vectors or passage ids, or load it with its encoder"))  # fmt: skip
+    return encoder
 
 
 def without_texts(retriever: Retriever) -> Retriever | None:
