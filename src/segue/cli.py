@@ -16,7 +16,7 @@ import typer
 import typer.core
 
 from segue import __version__
-from segue.errors import BlockedError, SegueError
+from segue.errors import BlockedError, SegueError, SettingsError, explain
 
 if TYPE_CHECKING:
     from segue.verbs.triage import Comparison
@@ -355,6 +355,32 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
         print(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
         if passage["text"]:
             print(f"     {passage['text']}")
+
+
+@app.command()
+def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]
+          = None, *, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
+          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without it everyone may ask.")] = None,
+          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, and leave.")] = None,
+          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
+          allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
+          device: Device = None) -> None:  # fmt: skip
+    """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
+
+    Example: `segue serve bundle/ --port 8080`
+    """
+    if new_key is not None:
+        from segue.release.serving.keys import new_key as make
+
+        print(make(new_key))
+        return
+    from segue.verbs.serve import serve as verb
+
+    if bundle is None:
+        raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
+    verb(bundle, device=device, stages=_stages(), host=host, port=port, keys=None if keys is None else str(keys),
+         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()))  # fmt: skip
 
 
 def _load(recipe: Path, device: Any) -> Any:

@@ -72,6 +72,7 @@ class Answer(Sequence[NextPassage]):
     Attributes:
         passages: at most k.
         read: id of each passage read, oldest first; None where the bank does not hold it.
+        texts: their texts, None where only the vector is known.
         confidence: the probability that the true next passage is the first, or among the first five, by metric name;
             None where the run could not tell.
         prediction: the predicted unit vector; None where nothing is predicted in the bank's space.
@@ -81,6 +82,7 @@ class Answer(Sequence[NextPassage]):
 
     passages: tuple[NextPassage, ...]
     read: tuple[str | None, ...]
+    texts: tuple[str | None, ...] = field(repr=False)
     confidence: dict[str, float] | None
     prediction: Float[np.ndarray, "dim"] | None = field(repr=False, compare=False)
     vectors: Float[np.ndarray, "read dim"] = field(repr=False, compare=False)
@@ -110,6 +112,12 @@ class ReleasedRetriever:
     def reads_texts(self) -> bool:
         """Whether it can be asked about texts that the bank does not hold."""
         return self.bundle.encoder is not None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it predicts a vector of the bank's space: words and document towers do not."""
+        retriever = self.bundle.retriever
+        return isinstance(retriever.first if isinstance(retriever, Cascade) else retriever, VectorRetriever)
 
     def next(
         self,
@@ -289,7 +297,9 @@ class ReleasedRetriever:
         sure = None
         if confidence is not None:
             sure = {f"R@{cutoff}": float(value) for cutoff, value in zip(CUTOFFS, confidence[place], strict=True)}
-        return Answer(self._passages(rows, scores, why), read, sure, query, asking.read_vectors, dict(milliseconds))
+        texts = asking.texts or tuple(None for _ in read)
+        found = self._passages(rows, scores, why)
+        return Answer(found, read, texts, sure, query, asking.read_vectors, dict(milliseconds))
 
     def _passages(
         self, rows: Int[np.ndarray, "k"], scores: Sequence[float], why: Sequence[Why]
@@ -308,6 +318,15 @@ class ReleasedRetriever:
         """Describe passages of the bank that nobody asked a question about."""
         nothing = Why(None, (), None)
         return self._passages(rows, [0.0] * len(rows), [nothing] * len(rows))
+
+    def following(self, name: str | None) -> str | None:
+        """Return the id of the passage that follows one in its document; None where there is none."""
+        if name is None:
+            return None
+        bank, row = self.bundle.bank, self.lookup.row(name)
+        after = row + 1
+        follows = after < len(bank) and bank.document_of[after] == bank.document_of[row] and bank.alive[after]
+        return bank.passage_ids(np.array([after]))[0] if follows else None
 
     def _pool(self, documents: Sequence[str] | None) -> Pool:
         """Return the candidates of some documents, remembered; called under the lock."""
