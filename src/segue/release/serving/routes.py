@@ -39,6 +39,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": ErrorResponse, "description": "there is no such thing"}}
+Offset = Annotated[int, Query(ge=0, le=10**9, description="how many to leave out")]
+Limit = Annotated[int, Query(ge=1, le=200, description="how many to return")]
 PAGE = Path(__file__).parent / "page"
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -114,13 +116,10 @@ def _search(released: ReleasedRetriever, body: Any) -> Any:
 
 def _add_passages(app: FastAPI, server: Server) -> None:
     """Add what lists the bundle's documents and passages."""
-    most = server.settings.limits.listed
-    Offset = Annotated[int, Query(ge=0, le=10**9, description="how many to leave out")]
-    Limit = Annotated[int, Query(ge=1, le=most, description="how many to return")]
 
     @app.get("/v1/passages", response_model=schema.PassagesBody, responses=REFUSALS | MISSING)
     async def passages(document: Annotated[str, Query(max_length=1000, description="its id")], offset: Offset = 0,
-                       limit: Limit = min(50, most)) -> Response:  # fmt: skip
+                       limit: Limit = 50) -> Response:  # fmt: skip
         """Return the passages of a document, in reading order."""
         async with server.current.hold() as served:
             rows = _rows_of(served.released, document)
@@ -142,7 +141,7 @@ def _add_passages(app: FastAPI, server: Server) -> None:
 
     @app.get("/v1/documents", response_model=schema.DocumentsBody, responses=REFUSALS)
     async def documents(contains: Annotated[str, Query(max_length=200, description="part of a title or an id")] = "",
-                        offset: Offset = 0, limit: Limit = min(50, most)) -> Response:  # fmt: skip
+                        offset: Offset = 0, limit: Limit = 50) -> Response:  # fmt: skip
         """Return the documents of the bundle, in its order."""
         async with server.current.hold() as served:
             found, total = await asyncio.to_thread(_documents, served.released, contains, offset, limit)

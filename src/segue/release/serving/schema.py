@@ -35,9 +35,9 @@ def requests_for(limits: Limits, dimension: int) -> Requests:
         "map": (bool, Field(False, description="also return 2-D coordinates of what was read, predicted and answered"))
     }
     one_way = {"oneOf": [{"required": [way]} for way in WAYS]}
-    vector = {"vector": (list[float], Field([], min_length=dimension, max_length=dimension, validate_default=False,
+    vector = {"vector": (list[float], Field(default_factory=list, min_length=dimension, max_length=dimension,
                                             description="a unit vector of the bundle's space")),
-              "text": (str, Field("", min_length=1, max_length=limits.passage_characters, validate_default=False,
+              "text": (str, Field(default_factory=str, min_length=1, max_length=limits.passage_characters,
                                   description="instead: a text to encode"))}  # fmt: skip
     return Requests(
         _model("NextRequest", {**read, **asked, **drawn}, one_way),
@@ -55,21 +55,21 @@ def _model(name: str, fields: dict[str, Any], schema: dict[str, Any]) -> type[Re
 def _read_fields(limits: Limits, dimension: int) -> dict[str, Any]:
     passage = Annotated[str, Field(min_length=1, max_length=limits.passage_characters)]
     vector = Annotated[list[float], Field(min_length=dimension, max_length=dimension)]
-    several: dict[str, Any] = {"min_length": 1, "max_length": limits.passages, "validate_default": False}
+    several: dict[str, Any] = {"default_factory": list, "min_length": 1, "max_length": limits.passages}
     return {
-        "passages": (list[passage], Field([], **several, description="what was read, oldest first")),
-        "text": (str, Field("", min_length=1, max_length=limits.text_characters, validate_default=False,
+        "passages": (list[passage], Field(**several, description="what was read, oldest first")),
+        "text": (str, Field(default_factory=str, min_length=1, max_length=limits.text_characters,
                             description="instead: the beginning of a document; it is cut into passages")),
-        "vectors": (list[vector], Field([], **several, description="instead: unit vectors of what was read")),
-        "ids": (list[_id()], Field([], **several, description="instead: ids of passages of the bundle")),
+        "vectors": (list[vector], Field(**several, description="instead: unit vectors of what was read")),
+        "ids": (list[_id()], Field(**several, description="instead: ids of passages of the bundle")),
     }  # fmt: skip
 
 
 def _asked_fields(limits: Limits) -> dict[str, Any]:
     return {
         "k": (int, Field(5, ge=1, le=limits.k, description="passages to answer")),
-        "exclude": (list[_id()], Field([], max_length=limits.passages, description="ids that may not be answered")),
-        "documents": (list[_id()], Field([], max_length=limits.passages,
+        "exclude": (list[_id()], Field(default_factory=list, max_length=limits.passages, description="ids that may not be answered")),
+        "documents": (list[_id()], Field(default_factory=list, max_length=limits.passages,
                                          description="ids of the documents to answer from; empty: all")),
     }  # fmt: skip
 

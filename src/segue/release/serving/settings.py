@@ -17,7 +17,6 @@ class Limits(Settings):
     passage_characters: int = Field(8_000, ge=1, description="length of a passage, characters")
     text_characters: int = Field(200_000, ge=1, description="length of a text that is cut into passages, characters")
     k: int = Field(100, ge=1, description="passages answered")
-    listed: int = Field(200, ge=1, description="passages or documents on one page of a list")
     concurrency: int = Field(64, ge=1, description="requests worked on at once; more are answered 429")
     reading: int = Field(512, ge=1, description="requests whose bodies are read at once; more are answered 429")
     body_seconds: float = Field(10.0, gt=0, description="time for sending the head or the body of a request, s")
