@@ -53,7 +53,7 @@ app = typer.Typer(
 )
 bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
 app.add_typer(bank_app, name="bank")
-bundle_app = typer.Typer(help="Release a run's winner: build a bundle, promote it, go back, list.", no_args_is_help=True)
+bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 
 INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
@@ -264,7 +264,7 @@ def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
 
 
 @bundle_app.command("build")
-def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
+def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")], *,
                  option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
                  fold: Annotated[int, typer.Option(help="Whose training, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
@@ -299,8 +299,9 @@ def bundle_promote(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help
 
 
 @bundle_app.command("rollback")
-def bundle_rollback(folder: Bundles, version: Annotated[str | None, typer.Option(help="Which; default: the one before.")]
-                    = None, as_json: AsJson = False) -> None:  # fmt: skip
+def bundle_rollback(folder: Bundles,
+                    version: Annotated[str | None, typer.Option(help="Which; default: the one before.")] = None,
+                    as_json: AsJson = False) -> None:  # fmt: skip
     """Make the bundle current that was current before.
 
     Example: `segue bundle rollback bundles/`
@@ -361,8 +362,8 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
 def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]
           = None, *, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
-          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without it everyone may ask.")] = None,
-          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, and leave.")] = None,
+          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without: everyone may ask.")] = None,
+          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
           cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           device: Device = None) -> None:  # fmt: skip

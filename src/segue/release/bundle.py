@@ -123,7 +123,9 @@ def open_bundle(
     retriever = assembly.retriever(contract["retriever"])
     check_golden(retriever, bank, read_json(path / GOLDEN), str(path), exclude=contract["exclude"])
     known = load() if texts and not bank.space.declared else None
-    return Bundle(path, manifest, contract, read_json(path / GATES), bank, retriever, known, _confidence(path, contract))
+    return Bundle(
+        path, manifest, contract, read_json(path / GATES), bank, retriever, known, _confidence(path, contract)
+    )
 
 
 class _EncoderOnce:
@@ -170,7 +172,9 @@ def ask_golden(
     return {"context": rows.tolist(), "answers": answers, "queries": queries or None}
 
 
-def check_golden(retriever: Retriever, bank: Bank, golden: Mapping[str, Any], where: str, *, exclude: Exclusion) -> None:
+def check_golden(
+    retriever: Retriever, bank: Bank, golden: Mapping[str, Any], where: str, *, exclude: Exclusion
+) -> None:
     """Ask the golden questions again.
 
     Raises:

@@ -204,5 +204,3 @@ def _confidence_is_its(winner: Winner) -> bool:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-

@@ -106,5 +106,9 @@ def _files(folder: Path) -> Iterator[str]:
     """Yield the files of a bundle but for the manifest and its seal; a Git or hub client's own records do not count."""
     for path in folder.rglob("*"):
         inside = path.relative_to(folder).as_posix()
-        if path.is_file() and inside not in (MANIFEST, SEAL) and not re.match(r"\.(git|cache|gitattributes)(/|$)", inside):
+        if (
+            path.is_file()
+            and inside not in (MANIFEST, SEAL)
+            and not re.match(r"\.(git|cache|gitattributes)(/|$)", inside)
+        ):
             yield inside

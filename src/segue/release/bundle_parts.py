@@ -105,9 +105,7 @@ def _query(query: Query, folder: Path, origin: Origin) -> Description:
 
 
 def _cascade(cascade: Cascade, folder: Path, origin: Origin) -> Description:
-    sources = [
-        {"retriever": take_apart(source, folder, origin), "count": count} for source, count in cascade.sources
-    ]
+    sources = [{"retriever": take_apart(source, folder, origin), "count": count} for source, count in cascade.sources]
     return {
         "kind": "cascade",
         "name": cascade.name,

@@ -1,8 +1,8 @@
 """A folder of bundles, one of which is current.
 
-``bundles/<version>/`` are bundles, ``bundles/current.json`` says which of them is served and which were before. That file
-is replaced in one rename, and only after the bundle that it names lies there whole and verified. So a process killed at
-any moment leaves the old current bundle or the new one.
+``bundles/<version>/`` are bundles, ``bundles/current.json`` says which of them is served and which were before. That
+file is replaced in one rename, and only after the bundle that it names lies there whole and verified. So a process
+killed at any moment leaves the old current bundle or the new one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ from segue.run_folder import write_folder
 FILE = "file://"
 
 
-def push_to_hub(bundle: Path | str, repository: str, *, private: bool = True, message: str = "", api: Any = None) -> str:
+def push_to_hub(
+    bundle: Path | str, repository: str, *, private: bool = True, message: str = "", api: Any = None
+) -> str:
     """Verify a bundle and upload it as the whole content of a model repository, in one commit.
 
     Args:

@@ -81,12 +81,18 @@ class Lookup:
         """Return the number of a document.
 
         Raises:
-            InputError: there is none of this id.
+            InputError: there is none of this id, or it was deleted.
         """
-        if name not in self._documents:
+        number = self._documents.get(name)
+        if number is None or not self._alive(number):
             raise InputError(explain("the bundle has no such document", got=repr(name[:80]),
                                      expected="a document's id, as in its answers"))  # fmt: skip
-        return self._documents[name]
+        return number
+
+    def _alive(self, number: int) -> bool:
+        """Tell whether a document has passages that may be answered."""
+        first = int(self._bank.first_row[number])
+        return bool(self._bank.alive[first : first + int(self._bank.num_rows[number])].any())
 
     def rows_of_texts(self, texts: Sequence[str]) -> list[int]:
         """Return the first row that has each text in its normalised form, -1 where none does."""

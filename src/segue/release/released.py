@@ -2,17 +2,17 @@
 
 Enters: a verified bundle and questions. A question names what was read as texts, as vectors or by passage ids. Leaves:
 an answer of passages with scores, document, position, and why: the cosine to the prediction, to each passage read, and
-the reranker's score; beside them how sure the answer is, where the run could measure that. One instance may be shared by
-threads: each asks under a lock, since the nets and their caches are one.
+the reranker's score; beside them how sure the answer is, where the run could measure that. One instance may be shared
+by threads: each asks under a lock, since the nets and their caches are one.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,80 +22,20 @@ from segue.data.encoders import Encoder
 from segue.data.pool import Pool
 from segue.errors import InputError, explain
 from segue.hardware import Device
+from segue.release.answers import Answer, NextPassage, Why, answer_one, describe, ranked
 from segue.release.bundle import Bundle, open_bundle
-from segue.release.questions import Asking, Half, Question, as_contexts, resolve
-from segue.retrieval.confidence import CUTOFFS, PLACES
-from segue.retrieval.retrievers import Retriever, VectorRetriever
-from segue.retrieval.retrievers.cascade import Cascade, CascadeScores
-from segue.retrieval.retrievers.encoding import EncoderOnContext
-from segue.retrieval.retrievers.interface import Scores
-from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
+from segue.release.bundles import current_bundle
 from segue.release.lookup import Lookup
-from segue.types import Contexts, Rankings
+from segue.release.questions import Asking, Half, Question, as_contexts, resolve
+from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
+from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers.baselines import copy_last
+from segue.retrieval.retrievers.cascade import Cascade
+from segue.types import Contexts
 
 POOLS_KEPT = 16
 """Sets of documents whose candidates are remembered."""
-
-
-@dataclass(frozen=True)
-class Why:
-    """Why a passage was answered.
-
-    Attributes:
-        prediction: cosine to the predicted vector; None where nothing is predicted in the bank's space.
-        context: cosine to each passage read, oldest first.
-        rerank: the reranker's score; None without one, and for what it was not given.
-    """
-
-    prediction: float | None
-    context: tuple[float, ...]
-    rerank: float | None
-
-
-@dataclass(frozen=True)
-class NextPassage:
-    """One answer; ``score`` orders the answers of a question and is not comparable between questions."""
-
-    id: str
-    document: str
-    title: str
-    position: int
-    text: str | None
-    score: float
-    why: Why
-
-
-@dataclass(frozen=True)
-class Answer(Sequence[NextPassage]):
-    """The passages that may come next, best first.
-
-    Attributes:
-        passages: at most k.
-        read: id of each passage read, oldest first; None where the bank does not hold it.
-        texts: their texts, None where only the vector is known.
-        confidence: the probability that the true next passage is the first, or among the first five, by metric name;
-            None where the run could not tell.
-        prediction: the predicted unit vector; None where nothing is predicted in the bank's space.
-        vectors: of the passages read.
-        milliseconds: spent by stage, on the batch that the question was answered in.
-    """
-
-    passages: tuple[NextPassage, ...]
-    read: tuple[str | None, ...]
-    texts: tuple[str | None, ...] = field(repr=False)
-    confidence: dict[str, float] | None
-    prediction: Float[np.ndarray, "dim"] | None = field(repr=False, compare=False)
-    vectors: Float[np.ndarray, "read dim"] = field(repr=False, compare=False)
-    milliseconds: dict[str, float] = field(default_factory=dict, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.passages)
-
-    def __iter__(self) -> Iterator[NextPassage]:
-        return iter(self.passages)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.passages[place]
+NOTHING = Why(None, (), None)
 
 
 class ReleasedRetriever:
@@ -171,14 +111,14 @@ class ReleasedRetriever:
         documents: Sequence[str] | None = None,
     ) -> tuple[NextPassage, ...]:  # fmt: skip
         """Return the passages nearest to a unit vector of the bank's space: nothing is predicted."""
-        rows = np.array([[self.lookup.row(name) for name in exclude]], dtype=np.int64).reshape(1, -1)
+        rows = np.array([self.lookup.row(name) for name in exclude], dtype=np.int64)
+        chosen = None if documents is None else tuple(sorted(set(documents)))
         with self._lock:
-            pool = self._pool(documents)
-            scores = self._nearest.score(_contexts_of(vector))
-            rankings = scores.top(pool, min(k, pool.size), exclude=rows)
-        cosines = rankings.scores[0].astype(float).tolist()
-        why = [Why(value, (), None) for value in cosines]
-        return self._passages(rankings.rows[0], cosines, why)
+            pool = self._nearest.pool if chosen is None else self._pool(chosen)
+            rankings = self._nearest.score(_contexts_of(vector)).top(pool, min(k, pool.size), exclude=rows[None])
+        found = rankings.rows[0][rankings.rows[0] >= 0]
+        cosines = rankings.scores[0, : len(found)].astype(float).tolist()
+        return describe(self.bundle, self.lookup, found, cosines, [Why(value, (), None) for value in cosines])
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "text dim"]:
         """Return the vectors of texts.
@@ -247,77 +187,16 @@ class ReleasedRetriever:
                 answers |= zip(part, self._together(retriever, [asked[n] for n in part], documents), strict=True)
         return [answers[place] for place in range(len(asked))]
 
-    def _together(
-        self, retriever: Retriever, asked: list[Asking], documents: tuple[str, ...] | None
-    ) -> list[Answer]:
+    def _together(self, retriever: Retriever, asked: list[Asking], documents: tuple[str, ...] | None) -> list[Answer]:
         contexts = as_contexts(asked, self.bundle)
         with self._lock:
-            pool = self._pool(documents)
-            deep = min(max(PLACES, *(asking.k for asking in asked)), max(PLACES, pool.size))
-            began = perf_counter()
-            scores = retriever.score(contexts)
-            predicted = perf_counter()
-            rankings, drawn, seconds = _ranked(scores, pool, deep, contexts)
-            confidence = self._confidence(rankings, contexts)
-        laps = {"predict": predicted - began, **seconds}
-        milliseconds = {stage: 1000 * value for stage, value in laps.items()}
-        queries = scores.queries
-        return [
-            self._one(asking, rankings, place, drawn, None if queries is None else queries[place], confidence,
-                      milliseconds)
-            for place, asking in enumerate(asked)
-        ]  # fmt: skip
-
-    def _confidence(self, rankings: Rankings, contexts: Contexts) -> Float[np.ndarray, "batch cutoff"] | None:
-        model = self.bundle.confidence
-        return None if model is None else model(rankings, contexts, self.bundle.bank)
-
-    def _one(
-        self,
-        asking: Asking,
-        rankings: Rankings,
-        place: int,
-        drawn: Int[np.ndarray, "batch candidate"] | None,
-        query: Float[np.ndarray, "dim"] | None,
-        confidence: Float[np.ndarray, "batch cutoff"] | None,
-        milliseconds: dict[str, float],
-    ) -> Answer:
-        """Make the answer to one question of a batch."""
-        rows = rankings.rows[place, : asking.k]
-        rows = rows[rows >= 0]
-        scores = rankings.scores[place, : len(rows)].astype(float).tolist()
-        vectors = self.bundle.bank.gather(rows)
-        to_query = [None] * len(rows) if query is None else (vectors @ query).astype(float).tolist()
-        to_context = (vectors @ asking.read_vectors.T).astype(float).tolist()
-        reranked = [None] * len(rows) if drawn is None else _where(scores, np.isin(rows, drawn[place]))
-        why = [Why(*parts) for parts in zip(to_query, map(tuple, to_context), reranked, strict=True)]
-        known = self.bundle.bank
-        names = known.passage_ids(np.maximum(asking.rows, 0))
-        read = tuple(name if row >= 0 else None for name, row in zip(names, asking.rows, strict=True))
-        sure = None
-        if confidence is not None:
-            sure = {f"R@{cutoff}": float(value) for cutoff, value in zip(CUTOFFS, confidence[place], strict=True)}
-        texts = asking.texts or tuple(None for _ in read)
-        found = self._passages(rows, scores, why)
-        return Answer(found, read, texts, sure, query, asking.read_vectors, dict(milliseconds))
-
-    def _passages(
-        self, rows: Int[np.ndarray, "k"], scores: Sequence[float], why: Sequence[Why]
-    ) -> tuple[NextPassage, ...]:
-        """Describe rows of the bank."""
-        bank, rows = self.bundle.bank, rows[rows >= 0]
-        numbers = bank.document_of[rows].tolist()
-        described = zip(bank.passage_ids(rows), numbers, bank.position[rows].tolist(), self.lookup.texts(rows),
-                        scores, why, strict=False)  # fmt: skip
-        return tuple(
-            NextPassage(name, bank.document_ids[number], bank.document_titles[number], position, text, score, reasons)
-            for name, number, position, text, score, reasons in described
-        )
+            pool = retriever.pool if documents is None else self._pool(documents)
+            found = ranked(retriever, contexts, pool, max(asking.k for asking in asked), self.bundle)
+        return [answer_one(asking, found, place, self.bundle, self.lookup) for place, asking in enumerate(asked)]
 
     def passages_of(self, rows: Int[np.ndarray, "rows"]) -> tuple[NextPassage, ...]:
         """Describe passages of the bank that nobody asked a question about."""
-        nothing = Why(None, (), None)
-        return self._passages(rows, [0.0] * len(rows), [nothing] * len(rows))
+        return describe(self.bundle, self.lookup, rows, [0.0] * len(rows), [NOTHING] * len(rows))
 
     def following(self, name: str | None) -> str | None:
         """Return the id of the passage that follows one in its document; None where there is none."""
@@ -328,28 +207,23 @@ class ReleasedRetriever:
         follows = after < len(bank) and bank.document_of[after] == bank.document_of[row] and bank.alive[after]
         return bank.passage_ids(np.array([after]))[0] if follows else None
 
-    def _pool(self, documents: Sequence[str] | None) -> Pool:
+    def _pool(self, documents: tuple[str, ...]) -> Pool:
         """Return the candidates of some documents, remembered; called under the lock."""
-        if documents is None:
-            return self.bundle.retriever.pool
-        key = tuple(sorted(set(documents)))
-        if key not in self._pools:
+        if documents not in self._pools:
             while len(self._pools) >= POOLS_KEPT:
                 self._pools.pop(next(iter(self._pools)))
-            numbers = np.array([self.lookup.document(name) for name in key], dtype=np.int64)
-            self._pools[key] = Pool(self.bundle.bank, numbers)
-        return self._pools[key]
+            numbers = np.array([self.lookup.document(name) for name in documents], dtype=np.int64)
+            self._pools[documents] = Pool(self.bundle.bank, numbers)
+        return self._pools[documents]
 
-    @property
+    @functools.cached_property
     def _nearest(self) -> VectorRetriever:
-        """What searches the bank with a vector as it is."""
-        from segue.retrieval.retrievers.baselines import copy_last
-
+        """What searches the bank with a vector as it is: with the index of the first stage where that is the bank's."""
         retriever = self.bundle.retriever
         first = retriever.first if isinstance(retriever, Cascade) else retriever
-        index = first.index if isinstance(first, VectorRetriever) else None
-        pool = first.pool if isinstance(first, VectorRetriever) else Pool(self.bundle.bank)
-        return VectorRetriever("nearest", "candidate", copy_last, pool, index)
+        if isinstance(first, VectorRetriever):
+            return VectorRetriever("nearest", "candidate", copy_last, first.pool, first.index)
+        return VectorRetriever("nearest", "candidate", copy_last, Pool(self.bundle.bank))
 
 
 def load(
@@ -368,8 +242,6 @@ def load(
         StorageError: a file was changed; the message names it.
         SpaceError: the encoder is of another space than the bundle.
     """
-    from segue.release.bundles import current_bundle
-
     return ReleasedRetriever(open_bundle(current_bundle(Path(path)), encoder=encoder, texts=texts, device=device))
 
 
@@ -386,29 +258,12 @@ def require_encoder(encoder: Encoder | None) -> Encoder:
 
 
 def without_texts(retriever: Retriever) -> Retriever | None:
-    """Return what answers where only vectors are known: without the sources that read words; None where nothing does."""
+    """Return what answers where only vectors are known, without the sources that read words; None: nothing does."""
     if not isinstance(retriever, Cascade):
         return None if retriever.reads_text else retriever
     if retriever.first.reads_text or isinstance(retriever.reranker, CrossEncoderReranker):
         return None
     return replace(retriever, sources=tuple(source for source in retriever.sources if not source[0].reads_text))
-
-
-def _ranked(
-    scores: Scores, pool: Pool, k: int, contexts: Contexts
-) -> tuple[Rankings, Int[np.ndarray, "batch candidate"] | None, dict[str, float]]:
-    """Return the best k, which rows were reranked, and the seconds of searching and of reranking."""
-    began = perf_counter()
-    if not isinstance(scores, CascadeScores):
-        return scores.top(pool, k, exclude=contexts.exclude), None, {"search": perf_counter() - began}
-    drawn = scores.draw(pool, contexts.exclude, k=k)
-    searched = perf_counter()
-    rankings = scores.order(drawn).top(pool, k)
-    return rankings, drawn.candidates.rows, {"search": searched - began, "rerank": perf_counter() - searched}
-
-
-def _where(values: Sequence[float], there: Sequence[bool] | Any) -> list[float | None]:
-    return [value if yes else None for value, yes in zip(values, there, strict=True)]
 
 
 def _contexts_of(vector: Float[np.ndarray, "dim"]) -> Contexts:

@@ -61,7 +61,7 @@ def bundle(
     record = _comparison(run)
     if record["blocked"] and not (unsafe or record["unsafe"]):
         raise BlockedError(explain(f"{run} is blocked by {', '.join(record['blocked'])}",
-                                   mend="mend what the report names, or release it labelled with --unsafe"))  # fmt: skip
+                                   mend="mend what its report names, or label it with --unsafe"))  # fmt: skip
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)
     require_same_bank(bank, run / "split.json")

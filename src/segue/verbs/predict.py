@@ -9,7 +9,8 @@ from typing import Any
 
 from segue.errors import InputError, explain
 from segue.hardware import Device, limit_threads
-from segue.release.released import Answer, load
+from segue.release.answers import Answer
+from segue.release.released import load
 
 
 @dataclass(frozen=True)

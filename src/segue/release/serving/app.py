@@ -117,7 +117,9 @@ def _add_handlers(app: FastAPI) -> None:
     async def parameters(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         found = [{"where": ".".join(map(str, one["loc"][1:])), "what": str(one["msg"])} for one in error.errors()[:10]]
-        return problem(422, "invalid_request", f"the request cannot be used: {found[0]['where']}: {found[0]['what']}", found)
+        return problem(
+            422, "invalid_request", f"the request cannot be used: {found[0]['where']}: {found[0]['what']}", found
+        )
 
     async def ours(request: Request, error: Exception) -> Response:
         return problem(422, "invalid_request", str(error))

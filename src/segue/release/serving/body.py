@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from segue.release.answers import Answer, NextPassage
 from segue.release.questions import Question
-from segue.release.released import Answer, NextPassage, ReleasedRetriever
+from segue.release.released import ReleasedRetriever
 
 
 def as_question(body: Any) -> Question:
@@ -51,7 +52,11 @@ def plane(answer: Answer, released: ReleasedRetriever) -> dict[str, Any]:
     parts += [] if answer.prediction is None else [answer.prediction[None]]
     places = principal_plane(np.concatenate(parts)).tolist()
     read, found = len(answer.vectors), len(answer.vectors) + len(rows)
-    return {"read": places[:read], "passages": places[read:found], "prediction": places[found] if places[found:] else None}
+    return {
+        "read": places[:read],
+        "passages": places[read:found],
+        "prediction": places[found] if places[found:] else None,
+    }
 
 
 def principal_plane(vectors: Float[np.ndarray, "point dim"]) -> Float[np.ndarray, "point 2"]:

@@ -39,7 +39,9 @@ def read_keys(path: Path) -> tuple[str, ...]:
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(explain(f"cannot read the keys in {path}", got=str(error), mend="name a file of keys")) from error
+        raise InputError(
+            explain(f"cannot read the keys in {path}", got=str(error), mend="name a file of keys")
+        ) from error
     hashes = tuple(words[0] for words in lines if words and not words[0].startswith("#"))
     if not hashes or not all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes):
         raise InputError(explain(f"{path} is no file of keys", expected="a sha256 at the beginning of each line",
@@ -50,7 +52,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
 def is_known(key: str, hashes: tuple[str, ...]) -> bool:
     """Tell whether a key's hash is among ``hashes``; all of them are compared."""
     asked = _hash(key)
-    return any([hmac.compare_digest(asked, known) for known in hashes])
+    return sum(hmac.compare_digest(asked, known) for known in hashes) > 0
 
 
 def given_key(headers: dict[bytes, bytes]) -> str:

@@ -107,7 +107,9 @@ class Gate:
         except TimeoutError:
             if getattr(send, "status", None) is not None:
                 raise
-            raise Refusal(503, "took_too_long", f"the answer took longer than {seconds:g} s; ask again", "time") from None
+            raise Refusal(
+                503, "took_too_long", f"the answer took longer than {seconds:g} s; ask again", "time"
+            ) from None
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         allowed = self._settings.allowed_hosts
@@ -126,7 +128,9 @@ class Gate:
         if announced.isdigit() and int(announced[:20]) > most:
             raise _too_large(most)
         if self._reading >= self._limits.reading:
-            raise Refusal(429, "too_many_requests", "too many requests are being sent; ask again in a second", "reading")
+            raise Refusal(
+                429, "too_many_requests", "too many requests are being sent; ask again in a second", "reading"
+            )
         self._reading += 1
         try:
             async with asyncio.timeout(self._limits.body_seconds):

@@ -68,7 +68,8 @@ def _read_fields(limits: Limits, dimension: int) -> dict[str, Any]:
 def _asked_fields(limits: Limits) -> dict[str, Any]:
     return {
         "k": (int, Field(5, ge=1, le=limits.k, description="passages to answer")),
-        "exclude": (list[_id()], Field(default_factory=list, max_length=limits.passages, description="ids that may not be answered")),
+        "exclude": (list[_id()], Field(default_factory=list, max_length=limits.passages,
+                                       description="ids that may not be answered")),
         "documents": (list[_id()], Field(default_factory=list, max_length=limits.passages,
                                          description="ids of the documents to answer from; empty: all")),
     }  # fmt: skip
@@ -123,7 +124,9 @@ class NextBody(BaseModel):
 
     passages: list[FoundBody]
     read: list[ReadBody] = Field(description="what was read, oldest first: at most as many as the bundle's context")
-    true_next: str | None = Field(description="id of the passage that follows in the bundle, where what was read is there")
+    true_next: str | None = Field(
+        description="id of the passage that follows in the bundle, where what was read is there"
+    )
     confidence: dict[str, float] | None = Field(
         description="probability that the true next passage is the first (R@1), or among the first five (R@5)"
     )

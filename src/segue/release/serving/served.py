@@ -2,8 +2,8 @@
 
 A request takes hold of one bundle and keeps it until it is answered. A change loads and verifies the new bundle beside
 the old one, then new requests get the new one; the old one is let go when its last request is answered. A bundle that
-cannot be loaded, or that lives in another space (the vectors that clients send would mean nothing in it), is refused and
-the old one stays.
+cannot be loaded, or that lives in another space (the vectors that clients send would mean nothing there), is refused
+and the old one stays.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 
 from segue.data.encoders.space import require_same
 from segue.errors import InputError, SegueError
+from segue.release.answers import Answer
 from segue.release.bundles import current_bundle
 from segue.release.questions import Asking, Question
-from segue.release.released import Answer, ReleasedRetriever
+from segue.release.released import ReleasedRetriever
 from segue.release.serving.batching import Batcher
 from segue.release.serving.metrics import Metrics
 from segue.release.serving.settings import Batching

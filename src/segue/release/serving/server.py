@@ -93,5 +93,3 @@ def run(server: Server) -> None:
         timeout_graceful_shutdown=round(settings.limits.request_seconds) + 1,
     )  # fmt: skip
     Uvicorn(config, server).run()
-
-

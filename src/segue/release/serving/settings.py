@@ -28,18 +28,24 @@ class Batching(Settings):
 
     size: int = Field(16, ge=1, le=1024, description="requests answered together, at most")
     wait_ms: float = Field(
-        0.0, ge=0, description="time the first of a batch waits for others, ms; 0: what came while the last was answered"
+        0.0,
+        ge=0,
+        description="time the first of a batch waits for others, ms; 0: what came while the last was answered",
     )
 
 
 class ServeSettings(Settings):
     """A server."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; the default is reached from here only")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; the default is reached from here only"
+    )
     port: int = Field(8080, ge=0, le=65535, description="port; 0: any free one")
     keys: str | None = Field(None, description="file of hashed API keys; null: everyone may ask")
     cors_origins: tuple[str, ...] = Field((), description="web origins whose pages may ask")
-    hosts: tuple[str, ...] = Field((), description="Host names that requests may give; empty: on loopback its own names")
+    hosts: tuple[str, ...] = Field(
+        (), description="Host names that requests may give; empty: on loopback its own names"
+    )
     watch_seconds: float = Field(1.0, gt=0, description="how often a folder of bundles is looked at, s")
     drain_seconds: float = Field(1.0, ge=0, description="how long it goes on taking requests after SIGTERM, s")
     limits: Limits = Field(default_factory=Limits, description="what one request may cost")
