@@ -163,7 +163,8 @@ def ask_golden(
     contexts = gather_contexts(bank, Windows(rows, rows[:, -1]), texts=retriever.reads_text,
                                exclude="none" if exclude == "none" else "context")  # fmt: skip
     size = retriever.batch_limit or len(rows)
-    answers, queries = [], []
+    answers: list[list[int]] = []
+    queries: list[list[float]] = []
     for start in range(0, len(rows), size):
         part = contexts.take(slice(start, start + size))
         scores = retriever.score(part)
