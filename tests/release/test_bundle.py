@@ -5,16 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from bundle_world import CONTEXT, make_run, sentence
+from bundle_world import CONTEXT, sentence
 from fake_encoder import HashEncoder
 
 import segue
 from segue.data.windows import gather_contexts
 from segue.errors import InputError, SpaceError, StorageError
 from segue.evaluation.entrants import Baselines
-from segue.release.bundle import CONTRACT, GOLDEN
 from segue.release.bundle_build import live_retriever
-from segue.release.bundle_files import MANIFEST, SEAL, seal, verify
+from segue.release.bundle_files import CONTRACT, GOLDEN, MANIFEST, SEAL, seal, verify
 from segue.release.bundle_parts import PREDICTOR
 from segue.run_folder import read_json, write_json
 
@@ -22,17 +21,6 @@ RELEASED = (
     "copy-last", "mean", "exp-mean", "ridge", "bm25", "bm25-context", "encoder-context", "model-mlp",
     "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    names = ("model-mlp", "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion")
-    return make_run(tmp_path_factory.mktemp("run"), names=names)
-
-
-@pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory):
-    return run.bundle("copy-last-rerank", tmp_path_factory.mktemp("bundles") / "reranked")
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -143,7 +131,9 @@ def test_the_contract_and_the_card_say_what_it_is(run, bundle):
     assert contract["index"] == {"kind": "exact"}
     assert contract["training_documents"] == len(fold.split.train)
     assert {gate["name"] for gate in gates["gates"]} >= {"contain", "recall", "latency"}
-    measured = next(row for row in run.record["options"] if row["name"] == "copy-last-rerank")["metrics"]["R@5"]["value"]
+    measured = next(row for row in run.record["options"] if row["name"] == "copy-last-rerank")["metrics"]["R@5"][
+        "value"
+    ]
     assert f"{100 * measured:.1f}" in (bundle / "README.md").read_text()
 
 

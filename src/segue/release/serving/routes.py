@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import segue
 from segue.errors import InputError, explain
-from segue.release.bundle import CARD
+from segue.release.bundle_files import CARD
 from segue.release.questions import require_words, unit_vectors
 from segue.release.released import ReleasedRetriever
 from segue.release.serving import schema
