@@ -190,7 +190,12 @@ def test_keys_hot_swap_and_sigterm_under_load_lose_no_request(run, bundle, tmp_p
 
 def _check_keys(address: str, key: str) -> None:
     good = {"authorization": f"Bearer {key}"}
-    for headers in ({}, {"authorization": "Bearer nothing"}, {"authorization": f"Basic {key}"}, {"x-api-key": key[:-1]}):
+    for headers in (
+        {},
+        {"authorization": "Bearer nothing"},
+        {"authorization": f"Basic {key}"},
+        {"x-api-key": key[:-1]},
+    ):
         answer = httpx.get(f"{address}/v1/info", headers=headers)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "unauthorized"
