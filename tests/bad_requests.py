@@ -42,7 +42,8 @@ def _no_json() -> Iterator[Bad]:
         "half a surrogate pair": b'{"text": "\\ud800"}', "an unknown escape": b'{"text": "\\x41"}',
         "a raw line break": b'{"text": "a\nb"}', "a number too long": b'{"k": ' + b"9" * 5000 + b"}",
         "deep lists": b"[" * 5000, "deep closed lists": b"[" * 5000 + b"]" * 5000,
-        "deep objects": b'{"a":' * 5000 + b"1" + b"}" * 5000, "a deep field": b'{"ids": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        "deep objects": b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        "a deep field": b'{"ids": ' + b"[" * 5000 + b"]" * 5000 + b"}",
         "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "XML": b"<a/>", "a form": b"k=1&text=a",
         "overlong UTF-8": b'{"text": "\xc0\xaf"}', "a lone continuation": b'{"text": "\x80"}',
     }  # fmt: skip
@@ -74,9 +75,11 @@ def _vectors(dimension: int) -> Iterator[Bad]:
     unit = _unit(dimension)
     shapes: dict[str, Any] = {
         "too short": [unit[:-1]], "too long": [[*unit, 0.0]], "empty": [], "an empty one": [[]], "flat": unit,
-        "deeper": [[unit]], "strings": [["1.0"] * dimension], "null inside": [[None] * dimension], "a ragged pair": [unit, [1]],
+        "deeper": [[unit]], "strings": [["1.0"] * dimension], "null inside": [[None] * dimension],
+        "a ragged pair": [unit, [1]],
         "true inside": [[True] * dimension], "all zero": [[0.0] * dimension], "twice as long": [[2 * x for x in unit]],
-        "very large": [[1e300] * dimension], "an object": {"0": unit}, "a string": "AAAA", "a huge whole number": [[10**400] * dimension],
+        "very large": [[1e300] * dimension], "an object": {"0": unit}, "a string": "AAAA",
+        "a huge whole number": [[10**400] * dimension],
     }  # fmt: skip
     for name, value in shapes.items():
         yield _post(f"vectors {name}", "/v1/next", {"vectors": value}, (400, 422))

@@ -90,6 +90,7 @@ def refused(client: httpx.Client, bad) -> str:
     return "a traceback" if "Traceback" in answer.text or 'File "' in answer.text else ""
 
 
+HEAD = b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 RAW = {
     "nonsense": b"hello\r\n\r\n",
     "zeros": b"\x00" * 200,
@@ -99,11 +100,10 @@ RAW = {
     "a negative length": b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n{}",
     "two lengths": b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
     "a length in words": b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-length: two\r\n\r\n{}",
-    "bad chunks": b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+    "bad chunks": HEAD + b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
     "a folded header": b"GET / HTTP/1.1\r\nhost: localhost\r\na: b\r\n c\rd\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
-    "another version": b"GET / HTTP/9.9\r\nhost: localhost\r\n\r\n",
-    "a promise of more": b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999\r\n\r\n{}",
+    "a promise of more": HEAD + b"content-length: 99999999999999999999\r\n\r\n{}",
 }
 
 
@@ -128,11 +128,10 @@ def connection(address: str) -> socket.socket:
 
 def test_slow_heads_and_slow_bodies_are_cut_off_and_keep_nobody_waiting(server):
     address, _ = server
-    head = b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     slow = [connection(address) for _ in range(30)]
     with Others(address) as others:
         for number, one in enumerate(slow):
-            one.sendall(head + (b"content-length: 500\r\n\r\n{" if number % 2 else b""))
+            one.sendall(HEAD + (b"content-length: 500\r\n\r\n{" if number % 2 else b""))
         for number, one in enumerate(slow):
             one.settimeout(30)
             answer = read_all(one)
@@ -157,8 +156,7 @@ def test_clients_that_go_away_leave_nothing_behind(server):
     for number in range(40):
         with connection(address) as one:
             body = json.dumps({"vectors": some_vectors(number)}).encode()
-            head = b"POST /v1/next HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            one.sendall((head % len(body) + body)[: 60 + 9 * number])
+            one.sendall((HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)[: 60 + 9 * number])
     until(lambda: "segue_requests_in_progress 1.0" in httpx.get(f"{address}/metrics").text)  # the one that asks
     assert httpx.post(f"{address}/v1/next", json={"vectors": some_vectors(1)}).status_code == 200
 
@@ -171,7 +169,7 @@ def until(true, seconds: float = 60) -> None:
 
 
 def test_more_than_it_can_do_at_once_is_told_to_come_again(server):
-    """While the process is stopped, more requests arrive than may be worked on; going on, it answers or refuses each."""
+    """While the process is stopped more requests arrive than may be worked on; then it answers or refuses each."""
     address, process = server
     found: list[httpx.Response] = []
 
@@ -207,10 +205,11 @@ def test_schemathesis_finds_no_server_error(server):
         tried = 0
         for found in schema.get_all_operations():
             operation = found.ok()
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            can_be_wrong = operation.body or operation.query or operation.path_parameters
+            for mode in [GenerationMode.POSITIVE, *([GenerationMode.NEGATIVE] if can_be_wrong else [])]:
 
                 @given(case=operation.as_strategy(generation_mode=mode))
-                @settings(max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+                @settings(max_examples=8, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
                           suppress_health_check=list(HealthCheck))  # fmt: skip
                 def check(case) -> None:
                     case.call_and_validate(
