@@ -1,6 +1,6 @@
 #!/bin/sh
 # Ask a server (segue serve bundle/) which passage comes next. Usage: examples/next.sh [ADDRESS]
-address="${1:-http://localhost:8080}"
+address="${1:-http://127.0.0.1:8080}"
 
 # the beginning of a document, as text
 curl --silent --show-error "$address/v1/next" --json '{

@@ -25,8 +25,8 @@ class Bad:
 
 def bad_requests(dimension: int, body_bytes: int) -> list[Bad]:
     """Return all of them."""
-    parts = (_no_json(), _wrong_types(dimension), _vectors(dimension), _texts(), _ids(), _too_much(body_bytes, dimension),
-             _paths(), _queries(), _methods(), _declared())  # fmt: skip
+    by_size = (_wrong_types(dimension), _vectors(dimension), _too_much(body_bytes, dimension))
+    parts = (_no_json(), *by_size, _texts(), _ids(), _paths(), _queries(), _methods(), _declared())
     return [bad for part in parts for bad in part]
 
 
@@ -36,7 +36,8 @@ def _post(name: str, path: str, value: Any, deserves: tuple[int, ...] = (422,)) 
 
 def _no_json() -> Iterator[Bad]:
     broken = {
-        "empty": b"", "a word": b"hello", "half an object": b'{"k":', "a comma too many": b'{"k": 1,}', "NaN": b"NaN",
+        "empty": b"", "a word": b"hello", "half an object": b'{"k":', "a comma too many": b'{"k": 1,}',
+        "NaN": b"NaN",
         "single quotes": b"{'k': 1}", "a comment": b"{} // k", "two values": b"{} {}", "a zero byte": b"\x00",
         "bad UTF-8": b'{"text": "\xff\xfe"}', "a UTF-16 body": '{"text": "a"}'.encode("utf-16"),
         "half a surrogate pair": b'{"text": "\\ud800"}', "an unknown escape": b'{"text": "\\x41"}',
@@ -164,8 +165,8 @@ def _methods() -> Iterator[Bad]:
 
 def _declared() -> Iterator[Bad]:
     good = b'{"ids": ["volume/1 \xe2\x84\x961#1"]}'
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "application/xml",
-                 "image/png", "application/jsonp", "json"):  # fmt: skip
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a",
+                 "application/xml", "image/png", "application/jsonp", "json"):  # fmt: skip
         yield Bad(f"declared as {kind}", "POST", "/v1/next", good, {"content-type": kind}, (415,))
     yield Bad("another host", "GET", "/v1/info", headers={"host": "elsewhere.example"}, deserves=(400,))
     yield Bad("a compressed body", "POST", "/v1/next", b"\x1f\x8b\x08", JSON | {"content-encoding": "gzip"}, (400,))
