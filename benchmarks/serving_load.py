@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from resumable import environment
 
 import segue
@@ -36,6 +37,8 @@ from segue.release.questions import Question
 from segue.run_folder import write_json
 
 QUESTIONS = 400
+SERVER: list[int] = []
+"""The number of the server's process."""
 TURN = 0.05
 
 
@@ -48,8 +51,9 @@ def main() -> None:
         requests = [request(vectors, asked.k) for vectors in contexts]
         alone = [one_by_one(released, contexts, requests, port, asked) for _ in range(asked.rounds)]
         capacity = asyncio.run(closed_loop(port, requests, asked.connections, asked.capacity_seconds))
+        before = used()
         load = asyncio.run(open_loop(port, requests, 0.9 * capacity, asked))
-        memory = memory_of(port)
+        after = used()
     record = {
         "environment": environment(),
         "settings": {name: value for name, value in vars(asked).items() if name not in ("bundle", "json")},
@@ -60,7 +64,10 @@ def main() -> None:
         "stages": over_rounds([one["stages"] for one in alone]),
         "capacity_per_second": capacity,
         "load": load,
-        "server": memory,
+        "server": {
+            "rss_mb": after["rss_mb"],
+            "processor_ms_per_request": 1000 * (after["seconds"] - before["seconds"]) / load["requests"],
+        },
     }
     print(json.dumps(record, indent=1))
     if asked.json:
@@ -118,18 +125,18 @@ def server(bundle: Path, threads: int) -> Iterator[int]:
     try:
         assert process.stdout is not None
         said = next(line for line in process.stdout if "listening on" in line)
-        memory_of.process = process  # type: ignore[attr-defined]
+        SERVER.append(process.pid)
         yield int(re.search(r":(\d+)$", said.strip()).group(1))  # type: ignore[union-attr]
     finally:
         process.terminate()
         process.wait(60)
 
 
-def memory_of(port: int) -> dict[str, float]:
-    import psutil
-
-    process = psutil.Process(memory_of.process.pid)  # type: ignore[attr-defined]
-    return {"rss_mb": round(process.memory_info().rss / 2**20, 1)}
+def used() -> dict[str, float]:
+    """Return the memory and the processor time that the server has used."""
+    process = psutil.Process(SERVER[-1])
+    times = process.cpu_times()
+    return {"rss_mb": round(process.memory_info().rss / 2**20, 1), "seconds": times.user + times.system}
 
 
 def one_by_one(
@@ -137,10 +144,14 @@ def one_by_one(
 ) -> dict[str, Any]:
     """Ask every question once in process and once over HTTP, in turns."""
     inside, outside = asyncio.run(_in_turns(released, contexts, requests, port, asked.k))
+    began = time.process_time()
+    for vectors in contexts:
+        released.next_batch([Question(vectors=vectors, k=asked.k)])
+    processor = 1000 * (time.process_time() - began) / len(contexts)
     stages = {name: percentiles([laps[name] for _, laps in inside]) for name in inside[0][1]}
     own, http = percentiles([taken for taken, _ in inside]), percentiles(outside)
     return {
-        "in_process": own,
+        "in_process": own | {"processor_ms": processor},
         "over_http": http,
         "http_adds": {name: http[name] - own[name] for name in ("p50_ms", "p95_ms")},
         "stages": {f"{stage} {name}": value for stage, values in stages.items() for name, value in values.items()},
