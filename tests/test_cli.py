@@ -303,13 +303,11 @@ def test_the_winner_becomes_a_bundle_that_predicts(triaged, tmp_path, capsys):
     winner = json.loads((triaged / "run" / "triage.json").read_text())["winner"]
     assert built["option"] == winner
     beginning = tmp_path / "beginning.txt"
-    beginning.write_text(
-        "\n\n".join(f"Passage {n} of the drift world says something about subject {n}." for n in (20, 21))
-    )
+    beginning.write_text("Passage 20 of the drift world says something about subject 20.")  # the bank holds it
     assert run("predict", str(out), "--text", str(beginning), "-k", "3", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["bundle"] == built["version"]
-    assert answer["read"] == ["document-2#0", "document-2#1"]
+    assert answer["read"] == ["document-2#0"]
     assert len(answer["passages"]) == 3
     assert run("bundle", "build", run_folder, str(out)) == 2
     assert "exists already" in capsys.readouterr().err
