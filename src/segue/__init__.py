@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from segue.evaluation.evaluate import Evaluation
     from segue.learning.models import Predictor
     from segue.recipe import Recipe, load_recipe
+    from segue.release.released import load
     from segue.retrieval.retrievers import Retriever
     from segue.types import Document, Passage, Windows
     from segue.verbs.audit import audit
     from segue.verbs.bank import build as build_bank
+    from segue.verbs.bundle import bundle
     from segue.verbs.demo import demo
     from segue.verbs.diagnose import diagnose
     from segue.verbs.evaluate import evaluate
+    from segue.verbs.predict import predict
     from segue.verbs.replay import replay_phase1
     from segue.verbs.report import report
+    from segue.verbs.serve import serve
     from segue.verbs.train import train
     from segue.verbs.triage import Comparison, triage
 
@@ -43,6 +47,7 @@ _PLACES = {
     "Predictor": "segue.learning.models",
     "Retriever": "segue.retrieval.retrievers",
     "Evaluation": "segue.evaluation.evaluate",
+    "load": "segue.release.released",
     "Recipe": "segue.recipe",
     "load_recipe": "segue.recipe",
     "demo": "segue.verbs.demo",
@@ -55,6 +60,9 @@ _PLACES = {
     "Comparison": "segue.verbs.triage",
     "replay_phase1": "segue.verbs.replay",
     "report": "segue.verbs.report",
+    "bundle": "segue.verbs.bundle",
+    "predict": "segue.verbs.predict",
+    "serve": "segue.verbs.serve",
 }
 
 __all__ = [
@@ -70,15 +78,19 @@ __all__ = [
     "Windows",
     "audit",
     "build_bank",
+    "bundle",
     "demo",
     "diagnose",
     "evaluate",
+    "load",
     "load_encoder",
     "load_recipe",
     "make_splits",
     "make_windows",
+    "predict",
     "replay_phase1",
     "report",
+    "serve",
     "train",
     "triage",
 ]

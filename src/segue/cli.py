@@ -16,12 +16,13 @@ import typer
 import typer.core
 
 from segue import __version__
-from segue.errors import BlockedError, SegueError
+from segue.errors import BlockedError, SegueError, SettingsError, explain
 
 if TYPE_CHECKING:
     from segue.verbs.triage import Comparison
 
-VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "replay", "report")
+VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "replay", "report", "bundle", "predict",
+         "serve")  # fmt: skip
 """In the order of the flow, as everywhere."""
 
 
@@ -52,6 +53,8 @@ app = typer.Typer(
 )
 bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
 app.add_typer(bank_app, name="bank")
+bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
+app.add_typer(bundle_app, name="bundle")
 
 INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
 KEPT = "what was done is kept, run the same command to go on"
@@ -258,6 +261,129 @@ def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
     from segue.verbs.report import report as verb
 
     _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False)
+
+
+@bundle_app.command("build")
+def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")], *,
+                 option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
+                 fold: Annotated[int, typer.Option(help="Whose training, counted from 0.")] = 0,
+                 name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+                 unsafe: Unsafe = False, as_json: AsJson = False) -> None:  # fmt: skip
+    """Put a run's winner and all it needs into one folder, every file hashed.
+
+    Example: `segue bundle build runs/mine bundle/`
+    """
+    from segue.verbs.bundle import bundle
+
+    built = bundle(run, out, option=option, fold=fold, name=name, unsafe=unsafe, stages=_stages()).to_json()
+    if as_json:
+        _print_json(built)
+    else:
+        print(f"{built['path']}: {built['option']}, version {built['version']}, {built['bytes'] / 2**20:.1f} MB")
+        print(f"next: segue serve {built['path']}")
+
+
+Bundles = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of bundles.")]
+
+
+@bundle_app.command("promote")
+def bundle_promote(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle.")], folder: Bundles,
+                   as_json: AsJson = False) -> None:  # fmt: skip
+    """Copy a bundle into a folder of bundles and make it the current one; a server of that folder changes over.
+
+    Example: `segue bundle promote bundle/ bundles/`
+    """
+    from segue.release.bundles import promote
+
+    _print_current(promote(bundle, folder), as_json=as_json)
+
+
+@bundle_app.command("rollback")
+def bundle_rollback(folder: Bundles,
+                    version: Annotated[str | None, typer.Option(help="Which; default: the one before.")] = None,
+                    as_json: AsJson = False) -> None:  # fmt: skip
+    """Make the bundle current that was current before.
+
+    Example: `segue bundle rollback bundles/`
+    """
+    from segue.release.bundles import rollback
+
+    _print_current(rollback(folder, version), as_json=as_json)
+
+
+@bundle_app.command("list")
+def bundle_list(folder: Bundles, as_json: AsJson = False) -> None:
+    """List the bundles of a folder.
+
+    Example: `segue bundle list bundles/`
+    """
+    from segue.release.bundles import list_bundles
+
+    found = [one.to_json() for one in list_bundles(folder)]
+    if as_json:
+        _print_json({"bundles": found})
+    else:
+        for one in found:
+            print(f"{'*' if one['current'] else ' '} {one['version']}  {one['created']}  {one['name']}")
+
+
+def _print_current(version: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"version": version})
+    else:
+        print(f"current: {version}")
+
+
+@app.command()
+def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
+            text: Annotated[Path, typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")],
+            k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Passages to answer.")] = 5,
+            device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Answer which passages may follow a text.
+
+    Example: `segue predict bundle/ --text beginning.txt -k 5`
+    """
+    from segue.verbs.predict import predict as verb
+
+    found = verb(bundle, text, k=k, device=device).to_json()
+    if as_json:
+        _print_json(found)
+        return
+    if found["confidence"]:
+        said = ", ".join(f"{name} {value:.0%}" for name, value in found["confidence"].items())
+        print(f"how likely the next passage is among the first: {said}")
+    for place, passage in enumerate(found["passages"], start=1):
+        print(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
+        if passage["text"]:
+            print(f"     {passage['text']}")
+
+
+@app.command()
+def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]
+          = None, *, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
+          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without: everyone may ask.")] = None,
+          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
+          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
+          allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
+          limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
+          device: Device = None) -> None:  # fmt: skip
+    """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
+
+    Example: `segue serve bundle/ --port 8080`
+    """
+    if new_key is not None:
+        from segue.release.serving.keys import new_key as make
+
+        print(make(new_key))
+        return
+    from segue.verbs.serve import serve as verb
+
+    if bundle is None:
+        raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
+    limits = dict(one.partition("=")[::2] for one in limit or ())
+    verb(bundle, device=device, stages=_stages(), host=host, port=port, keys=None if keys is None else str(keys),
+         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
 
 
 def _load(recipe: Path, device: Any) -> Any:

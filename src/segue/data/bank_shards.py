@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -215,7 +216,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             got = "another process is writing there"
             raise StorageError(explain(f"{folder} is in use", got=got, mend="wait for it, or stop it")) from error
         for leftover in folder.glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         yield
 
 
