@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from segue.types import Document, Passage, Windows
     from segue.verbs.audit import audit
     from segue.verbs.bank import build as build_bank
+    from segue.verbs.bench import bench
     from segue.verbs.demo import demo
     from segue.verbs.diagnose import diagnose
     from segue.verbs.evaluate import evaluate
+    from segue.verbs.index import build as index_bank
+    from segue.verbs.index import tune as tune_index
     from segue.verbs.replay import replay_phase1
     from segue.verbs.report import report
     from segue.verbs.train import train
@@ -55,6 +58,9 @@ _PLACES = {
     "Comparison": "segue.verbs.triage",
     "replay_phase1": "segue.verbs.replay",
     "report": "segue.verbs.report",
+    "index_bank": "segue.verbs.index:build",
+    "tune_index": "segue.verbs.index:tune",
+    "bench": "segue.verbs.bench",
 }
 
 __all__ = [
@@ -69,10 +75,12 @@ __all__ = [
     "SegueError",
     "Windows",
     "audit",
+    "bench",
     "build_bank",
     "demo",
     "diagnose",
     "evaluate",
+    "index_bank",
     "load_encoder",
     "load_recipe",
     "make_splits",
@@ -81,6 +89,7 @@ __all__ = [
     "report",
     "train",
     "triage",
+    "tune_index",
 ]
 
 

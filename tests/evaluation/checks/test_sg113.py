@@ -9,8 +9,9 @@ from check_cases import row, small_case, vectors_row
 from faults_integrity_b import InvertedLists
 
 from segue.data.pool import Pool
-from segue.evaluation.checks.sg113_index_finds_the_exact import CHECK, recall_of
+from segue.evaluation.checks.sg113_index_finds_the_exact import CHECK
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.index.recall import recall_of
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.types import Rankings

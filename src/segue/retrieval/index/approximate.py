@@ -9,6 +9,7 @@ miss candidates; what it answers is ordered as the exact index orders it. Ranks 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
@@ -49,6 +50,10 @@ class ApproximateIndex:
         self.engine = engine
         self.effort = effort
         self._members = Members(pool)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what it is made of and how hard it tries."""
+        return {**self.engine.facts(), "effort": dict(self.effort), "members": len(self._members)}
 
     def search(
         self, queries: Float[np.ndarray, "batch dim"], k: int, *, exclude: Int[np.ndarray, "batch excluded"]

@@ -20,11 +20,6 @@ Effort = Mapping[str, int]
 class Engine(Protocol):
     """Searches the members of one pool, numbered as in ``pool.members``."""
 
-    @property
-    def kind(self) -> str:
-        """The name of the engine in recipes and manifests."""
-        ...
-
     def search(
         self, queries: Float32[np.ndarray, "batch dim"], count: int, *, effort: Effort
     ) -> tuple[Float32[np.ndarray, "batch count"], Int[np.ndarray, "batch count"]]:
@@ -32,6 +27,15 @@ class Engine(Protocol):
 
         Scores are inner products with the stored float32 vectors, off by no more than ``pool.rounding_bound``.
         """
+        ...
+
+    @property
+    def settings(self) -> Any:
+        """What it was built with (a pydantic model)."""
+        ...
+
+    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
+        """Return stored vectors."""
         ...
 
     def efforts(self) -> Sequence[Effort]:

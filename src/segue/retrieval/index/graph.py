@@ -42,8 +42,6 @@ class GraphSettings(Settings):
 class GraphEngine:
     """An HNSW graph over 8-bit codes, refined."""
 
-    kind = "graph"
-
     def __init__(self, settings: GraphSettings, refined: Refined) -> None:
         self.settings = settings
         self._refined = refined
@@ -70,6 +68,10 @@ class GraphEngine:
         width = max(effort["width"], count)
         walk = faiss.SearchParametersPreTransform(index_params=faiss.SearchParametersHNSW(efSearch=width))
         return self._refined.search(queries, count, fetched=width, parameters=walk)
+
+    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
+        """Return stored vectors."""
+        return self._refined.vectors_of(members)
 
     def efforts(self) -> Sequence[Effort]:
         """Return growing widths."""

@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int
 from pydantic import Field
 
 from segue.data.pool import Pool
+from segue.errors import InputError, explain
 from segue.retrieval.index.engine import Effort
 from segue.retrieval.index.graph import add_in_steps
 from segue.retrieval.index.refined import Refined, flat_vectors, training_sample
@@ -38,8 +39,6 @@ class InvertedListsSettings(Settings):
 class InvertedListsEngine:
     """Clusters with 4-bit codes, refined."""
 
-    kind = "inverted-lists"
-
     def __init__(self, settings: InvertedListsSettings, refined: Refined) -> None:
         self.settings = settings
         self._refined = refined
@@ -50,7 +49,11 @@ class InvertedListsEngine:
     ) -> InvertedListsEngine:
         """Cluster and code a pool's members."""
         dimension, count = pool.bank.dimension, len(pool.members)
-        lists = settings.lists or max(1, count // 512)
+        if dimension % settings.components_per_code:
+            raise InputError(explain("vectors cannot be cut into codes", got=f"{dimension} dimensions",
+                                     expected=f"a multiple of components_per_code = {settings.components_per_code}",
+                                     mend="choose a divisor of the dimension"))  # fmt: skip
+        lists = min(settings.lists or count // 512, count) or 1
         coarse = faiss.IndexFlatIP(dimension)
         codes = faiss.IndexIVFPQFastScan(
             coarse, dimension, lists, dimension // settings.components_per_code, 4, faiss.METRIC_INNER_PRODUCT
@@ -68,6 +71,10 @@ class InvertedListsEngine:
         """Scan the ``lists`` nearest clusters, then score the best again."""
         scan = faiss.IVFSearchParameters(nprobe=effort["lists"])
         return self._refined.search(queries, count, fetched=effort["refined"] * count, parameters=scan)
+
+    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
+        """Return stored vectors."""
+        return self._refined.vectors_of(members)
 
     def efforts(self) -> Sequence[Effort]:
         """Return shares of the lists, each with a growing number of members scored again."""

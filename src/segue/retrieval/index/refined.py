@@ -59,6 +59,10 @@ class Refined:
         scores[members < 0] = -np.inf
         return scores
 
+    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
+        """Return stored vectors."""
+        return self.vectors.reconstruct_batch(members)
+
     def size_bytes(self) -> dict[str, int]:
         """Return the bytes of codes and vectors."""
         return {

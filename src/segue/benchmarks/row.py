@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from segue.bench.turns import Taken, spread
+from segue.benchmarks.turns import Taken, spread
 from segue.settings import Settings
 
 Better = Literal["lower", "higher"]

@@ -94,7 +94,7 @@ def draw_pairs(real: Bank, *, rows: int, seed: int) -> Pairs:
     generator = np.random.default_rng(seed)
     sources = _sources(real)
     drawn: dict[tuple[int, int], int] = {}
-    total, most = 0, _all_rows(real, sources)
+    total, most = 0, most_rows(real)
     if most < rows:
         raise InputError(explain("too few documents for so large a bank", got=f"pairs of {most} rows in all",
                                  expected=f"{rows} or more", mend="give more documents or ask for fewer rows"))  # fmt: skip
@@ -117,10 +117,13 @@ def _sources(real: Bank) -> list[Int[np.ndarray, "documents"]]:
     return [members[head] for head in heads]
 
 
-def _all_rows(real: Bank, sources: list[Int[np.ndarray, "documents"]]) -> int:
+def most_rows(real: Bank) -> int:
     """Count the rows of all pairs there are."""
     lengths = np.asarray(real.num_rows, dtype=np.int64)
-    return sum(int(np.minimum(lengths[others], length).sum() - length) for length, others in zip(lengths, sources))
+    return sum(
+        int(np.minimum(lengths[others], length).sum() - length)
+        for length, others in zip(lengths, _sources(real), strict=True)
+    )
 
 
 def _pairs(real: Bank, drawn: dict[tuple[int, int], int]) -> Pairs:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from segue.bench.memory import PeakMemory, status_bytes
+from segue.benchmarks.memory import PeakMemory, status_bytes
 from segue.hardware import limit_threads
 from segue.types import Progress, no_progress
 

@@ -1,0 +1,26 @@
+"""Speed and memory beside what a user would pick instead: one file per measurement, all run by ``segue bench``.
+
+Each measures two sides in turns (``turns.py``) and returns rows of the table in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from segue.benchmarks.row import BenchSettings, Row
+from segue.types import Progress
+
+Measure = Callable[[BenchSettings, Progress], list[Row]]
+
+BENCHMARKS: Mapping[str, str] = {
+    "search": "segue.benchmarks.search",
+}
+"""Name → module with a function ``measure``, in the order of the table."""
+
+
+def benchmark(name: str) -> Measure:
+    """Return the function that measures; nothing of it is imported before."""
+    measure: Any = importlib.import_module(BENCHMARKS[name]).measure
+    return measure  # type: ignore[no-any-return]
