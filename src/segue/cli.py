@@ -278,7 +278,7 @@ def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", hel
 
 
 @index_app.command("tune")
-def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")], bank: BankFolder,
+def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")], bank: BankFolder, *,
                run: Annotated[Path | None, typer.Option(help="Run folder whose model asks.")] = None,
                option: Annotated[str | None, typer.Option(help="Which row of the run.")] = None,
                queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,

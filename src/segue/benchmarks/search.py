@@ -1,4 +1,4 @@
-"""One query against the large bank, and many at once: the tuned index beside FAISS IVF-Flat, as the original system had.
+"""One query against the large bank, and many at once: the tuned index beside FAISS IVF-Flat, the original system's.
 
 Queries are off the passages' manifold, as predictions are. The first 1,000 tune our index (recall@50 of 0.99), the last
 500 are measured; recall is against an exact search under the ranking rule. The other side searches 64 of 2,048 lists

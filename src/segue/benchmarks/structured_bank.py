@@ -96,8 +96,10 @@ def draw_pairs(real: Bank, *, rows: int, seed: int) -> Pairs:
     drawn: dict[tuple[int, int], int] = {}
     total, most = 0, most_rows(real)
     if most < rows:
-        raise InputError(explain("too few documents for so large a bank", got=f"pairs of {most} rows in all",
-                                 expected=f"{rows} or more", mend="give more documents or ask for fewer rows"))  # fmt: skip
+        mend = "give more documents or ask for fewer rows"
+        raise InputError(
+            explain("too few documents for so large a bank", got=f"pairs of {most} rows", expected=rows, mend=mend)
+        )
     while total < rows:
         first = int(generator.integers(len(real.num_rows)))
         second = int(generator.choice(sources[first]))
@@ -166,7 +168,7 @@ def _vectors(real: Bank, pairs: Pairs, start: int) -> Float[np.ndarray, "rows di
 
 
 def off_manifold_queries(bank: Bank, count: int, *, seed: int) -> Float[np.ndarray, "batch dim"]:
-    """Return normalised means of three consecutive rows of one document: off the passages' manifold, as predictions are.
+    """Return normalised means of three consecutive rows of one document: off the manifold, as predictions are.
 
     Raises:
         InputError: the bank has fewer such places than asked for.

@@ -106,7 +106,9 @@ class _Worker:
         self._facts = self._answer()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pipe.close()  # the process ends by itself when nobody asks any more
         self._process.join(5)
         if self._process.is_alive():
@@ -173,7 +175,9 @@ class _environment:
         self._before = {name: os.environ.get(name) for name in self._variables}
         os.environ.update(self._variables)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

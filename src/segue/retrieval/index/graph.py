@@ -2,9 +2,9 @@
 
 The default: queries of a predictor lie off the passages' manifold, so their neighbours are spread over many clusters,
 while a walk goes from neighbour to neighbour whatever clusters they are in (docs/performance.md has the figures).
-Vectors are shortened by an orthogonal projection that keeps most of their energy, so that a step of the walk reads a few
-hundred bytes; distances there are Euclidean, whose order is that of the cosine on unit vectors. What the walk finds is
-scored again with the vectors themselves.
+Vectors are shortened by an orthogonal projection that keeps most of their energy, so that a step of the walk reads a
+few hundred bytes; distances there are Euclidean, whose order is that of the cosine on unit vectors. What the walk finds
+is scored again with the vectors themselves.
 Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 1603.09320.
 """
 
@@ -51,9 +51,7 @@ class GraphEngine:
         """Build the graph over a pool's members: minutes for hundreds of thousands."""
         sample = training_sample(pool, settings.seed)
         projection = shortening(sample, settings.energy)
-        graph = faiss.IndexHNSWSQ(
-            projection.d_out, faiss.ScalarQuantizer.QT_8bit, settings.neighbours, faiss.METRIC_L2
-        )
+        graph = faiss.IndexHNSWSQ(projection.d_out, faiss.ScalarQuantizer.QT_8bit, settings.neighbours, faiss.METRIC_L2)
         graph.hnsw.efConstruction = settings.build_width
         codes = faiss.IndexPreTransform(projection, graph)
         codes.train(sample)
