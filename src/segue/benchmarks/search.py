@@ -179,7 +179,7 @@ def _reference(pool: Pool, folder: Path, lists: int, progress: Progress) -> None
         return
     progress(0, None, "building IVF-Flat")
     index = faiss.index_factory(pool.bank.dimension, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
-    index.train(training_sample(pool, seed=1))
+    index.train(training_sample(pool, seed=0))
     for _, block in pool.bank.blocks(65_536):
         index.add(np.ascontiguousarray(block))
     write_index(index, folder / _REFERENCE)
