@@ -115,8 +115,10 @@ def test_rounded_scores_that_are_too_near_are_put_in_exact_order():
     found = ordered(
         np.array([[1.0, 0.0]], dtype=np.float32),
         Pool(bank),
-        candidates=np.array([[0, 3, 1, 2, -1]]),
-        scores=np.array([[0.5, 0.9, 0.5, 0.5, 0.0]], dtype=np.float32),
+        candidates=np.array([[3, 0, 1, 2, -1]]),
+        members=np.array([[3, 0, 1, 2, -1]]),
+        scores=np.array([[0.9, 0.5, 0.5, 0.5, 0.0]], dtype=np.float32),
+        vectors_of=lambda members: bank.vectors[members],
     )
     assert found.rows[0, :4].tolist() == [3, 2, 1, 0]
     assert found.candidates[0, 4] == -1

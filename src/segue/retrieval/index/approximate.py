@@ -8,6 +8,7 @@ miss candidates; what it answers is ordered as the exact index orders it. Ranks 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ MARGIN = 8
 """Members fetched beyond those asked for, so that equal scores at the end do not depend on the engine."""
 _DEEPER = 4
 _NOWHERE = -4.0  # below every cosine, and far from it
+
+
+VectorsOf = Callable[[Int[np.ndarray, "some"]], Float32[np.ndarray, "some dim"]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,10 @@ class ApproximateIndex:
         while len(which):
             scores, members = self.engine.search(rounded[which], depth, effort=self.effort)
             candidates = self._members.candidates(members, which=which, leaving=leaving)
-            found = ordered(queries[which], self.pool, candidates=candidates, scores=scores)
+            found = ordered(
+                queries[which], self.pool, candidates=candidates, members=members, scores=scores,
+                vectors_of=self.engine.vectors_of,
+            )  # fmt: skip
             _put(rankings, which, found, k)
             short = (rankings.rows[which, -1] < 0) & (members[:, -1] >= 0)  # duplicates took the places
             which = which[short & (depth < len(self._members))]
@@ -93,23 +100,42 @@ def ordered(
     pool: Pool,
     *,
     candidates: Int[np.ndarray, "batch fetched"],
+    members: Int[np.ndarray, "batch fetched"],
     scores: Float32[np.ndarray, "batch fetched"],
+    vectors_of: VectorsOf,
 ) -> Found:
-    """Order candidates (-1 = none, each once) by falling score, then rising row, as exact arithmetic would.
+    """Order candidates by falling score, then rising row, as exact arithmetic would.
 
-    ``scores`` may be off by ``rounding_bound``: where that leaves the order open, and for candidates with several
-    members, they are replaced by float64 ones.
+    Args:
+        queries: unit vectors.
+        pool: the candidates.
+        candidates: each once, -1 = none.
+        members: which of its members was found.
+        scores: of that member, best first; off by ``rounding_bound`` at most. Where that leaves the order open, and
+            for candidates with several members, they are replaced by float64 ones.
+        vectors_of: the members' vectors.
     """
     there = candidates >= 0
     rough = np.where(there, scores, np.float32(_NOWHERE))
-    order = np.argsort(-rough, axis=1, kind="stable")
-    found = Found(*(np.take_along_axis(values, order, axis=1) for values in (candidates, candidates, rough)))
-    rows = pool.members[pool.start[found.candidates]]
-    open_order = _undecided(found.scores, 2 * rounding_bound(queries)) | (found.candidates >= pool.num_single)
-    open_order &= found.candidates >= 0
-    if not open_order.any():
-        return Found(found.candidates, rows, found.scores)
-    return _settled(queries, pool, Found(found.candidates, rows, found.scores), open_order)
+    if not there.all():
+        order = np.argsort(-rough, axis=1, kind="stable")
+        here = np.arange(len(queries))[:, None]
+        candidates, members, rough, there = (part[here, order] for part in (candidates, members, rough, there))
+    found = Found(candidates, pool.members[members], rough)
+    shared = there & (candidates >= pool.num_single)
+    single = there & ~shared & _undecided(rough, 2 * rounding_bound(queries))
+    if not (single.any() or shared.any()):
+        return found
+    exact = Found(candidates, found.rows.copy(), rough.astype(np.float64))
+    query, place = np.nonzero(single)
+    if len(query):
+        vectors = vectors_of(members[query, place])
+        exact.scores[query, place] = np.einsum("pd,pd->p", queries[query], vectors, dtype=np.float64)
+    if shared.any():
+        _settle_shared(queries, pool, exact, shared)
+    order = np.lexsort((exact.rows, -exact.scores), axis=1)
+    here = np.arange(len(queries))[:, None]
+    return Found(*(part[here, order] for part in (exact.candidates, exact.rows, exact.scores)))
 
 
 def _undecided(
@@ -127,16 +153,13 @@ def _undecided(
     return undecided
 
 
-def _settled(
-    queries: Float[np.ndarray, "batch dim"], pool: Pool, found: Found, open_order: Bool[np.ndarray, "batch fetched"]
-) -> Found:
-    """Score the marked candidates in float64, each as its best member (the lowest row among equals), and sort again."""
-    query, place = np.nonzero(open_order)
-    pair, member_rows = pool.expand(found.candidates[query, place])
-    exact = exact_scores(queries, pool.bank, query=query[pair], rows=member_rows)
-    best = np.lexsort((member_rows, -exact, pair))
+def _settle_shared(
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, found: Found, shared: Bool[np.ndarray, "batch fetched"]
+) -> None:
+    """Score candidates with several members in float64, each as its best member, the lowest row among equals."""
+    query, place = np.nonzero(shared)
+    pair, rows = pool.expand(found.candidates[query, place])
+    scores = exact_scores(queries, pool.bank, query=query[pair], rows=rows)
+    best = np.lexsort((rows, -scores, pair))
     best = best[np.unique(pair[best], return_index=True)[1]]
-    rows, scores = found.rows.copy(), found.scores.astype(np.float64)
-    rows[query, place], scores[query, place] = member_rows[best], exact[best]
-    order = np.lexsort((rows, -scores), axis=1)
-    return Found(*(np.take_along_axis(values, order, axis=1) for values in (found.candidates, rows, scores)))
+    found.rows[query, place], found.scores[query, place] = rows[best], scores[best]

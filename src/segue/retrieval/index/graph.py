@@ -10,6 +10,7 @@ Malkov and Yashunin, Efficient and robust approximate nearest neighbor search us
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from segue.retrieval.index.refined import Refined, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
-_WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024, 2048)
+_WIDTHS = (64, 80, 96, 104, 112, 120, 128, 144, 160, 192, 224, 256, 320, 384, 512, 768, 1024, 2048)
 _MULTIPLE = 32  # of components: what the processor reads at once
 
 
@@ -64,8 +65,7 @@ class GraphEngine:
     ) -> tuple[Float32[np.ndarray, "batch count"], Int[np.ndarray, "batch count"]]:
         """Walk with a list of ``width`` members, then score all of them again."""
         width = max(effort["width"], count)
-        walk = faiss.SearchParametersPreTransform(index_params=faiss.SearchParametersHNSW(efSearch=width))
-        return self._refined.search(queries, count, fetched=width, parameters=walk)
+        return self._refined.search(queries, count, fetched=width, parameters=_walk(width))
 
     def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
         """Return stored vectors."""
@@ -87,6 +87,11 @@ class GraphEngine:
     def load(cls, folder: Path, settings: GraphSettings) -> GraphEngine:
         """Read what ``save`` wrote."""
         return cls(settings, Refined.load(folder))
+
+
+@functools.cache
+def _walk(width: int) -> faiss.SearchParametersPreTransform:
+    return faiss.SearchParametersPreTransform(index_params=faiss.SearchParametersHNSW(efSearch=width))
 
 
 def shortening(sample: Float32[np.ndarray, "rows dim"], energy: float) -> faiss.LinearTransform:

@@ -41,11 +41,9 @@ class Refined:
         """Return the ``count`` best of ``fetched`` members that the codes find, -1 where there are fewer."""
         _, members = self.codes.search(queries, min(max(fetched, count), self.codes.ntotal), params=parameters)
         scores = self._scores(queries, members)
-        if count < members.shape[1]:
-            best = np.argpartition(scores, members.shape[1] - count, axis=1)[:, -count:]
-            scores, members = np.take_along_axis(scores, best, axis=1), np.take_along_axis(members, best, axis=1)
-        order = np.argsort(-scores, axis=1)
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(members, order, axis=1)
+        order = np.argsort(-scores, axis=1)[:, :count]
+        here = np.arange(len(queries))[:, None]
+        return scores[here, order], members[here, order]
 
     def _scores(
         self, queries: Float32[np.ndarray, "batch dim"], members: Int[np.ndarray, "batch fetched"]
