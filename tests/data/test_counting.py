@@ -55,7 +55,9 @@ def test_coarse_ranks_are_the_exact_ones(rows, always_coarse, monkeypatch):
     queries = unit(generator.standard_normal((70, 24)))
     targets = generator.integers(len(bank), size=70)
     nothing = np.empty((70, 0), dtype=np.int64)
-    assert np.array_equal(target_ranks(queries, Pool(bank), targets, exclude=nothing), exact_ranks(bank, queries, targets))
+    assert np.array_equal(
+        target_ranks(queries, Pool(bank), targets, exclude=nothing), exact_ranks(bank, queries, targets)
+    )
 
 
 def test_coarse_ranks_keep_exclusions_and_duplicates(always_coarse, monkeypatch):

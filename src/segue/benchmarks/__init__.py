@@ -16,6 +16,11 @@ Measure = Callable[[BenchSettings, Progress], list[Row]]
 
 BENCHMARKS: Mapping[str, str] = {
     "search": "segue.benchmarks.search",
+    "ranks": "segue.benchmarks.ranks",
+    "training": "segue.benchmarks.training",
+    "whole-bank": "segue.benchmarks.whole_bank",
+    "resampling": "segue.benchmarks.resampling",
+    "starting": "segue.benchmarks.starting",
 }
 """Name → module with a function ``measure``, in the order of the table."""
 

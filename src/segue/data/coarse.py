@@ -51,9 +51,7 @@ class Rounded:
         return Rounded(self.vectors[which], self.length[which], self.moved[which])
 
 
-def product(
-    queries: Rounded, rows: Rounded, *, out: Float32[np.ndarray, "batch rows"]
-) -> Float[np.ndarray, "batch"]:
+def product(queries: Rounded, rows: Rounded, *, out: Float32[np.ndarray, "batch rows"]) -> Float[np.ndarray, "batch"]:
     """Write q̂·x̂, rounded to bfloat16, and return by how much each query's may be off before that last rounding."""
     torch.from_numpy(out).copy_(queries.vectors @ rows.vectors.T)
     longest, moved = rows.length.max(), rows.moved.max()
