@@ -186,7 +186,7 @@ def test_tuning_refuses_where_no_effort_reaches_the_target():
     rough = build_index(Pool(WORLD), index_settings("inverted-lists", lists=12, components_per_code=16))
     rough.engine.efforts = lambda: [{"lists": 1, "refined": 1}]
     before = rough.effort
-    with pytest.raises(InputError, match="no effort reaches recall@10 of 0.99"):
+    with pytest.raises(InputError, match=r"no effort reaches recall@10 of 0\.99"):
         tune(rough, off_manifold(WORLD), exclude=nothing(60), target=0.99, k=10)
     assert rough.effort == before
 

@@ -53,7 +53,8 @@ def _rows(ours: Taken, flat: Taken, product: Taken, about: Mapping[str, Any], *,
     beside_flat = pairwise(ours, flat, "seconds", better="higher")
     beside_product = pairwise(ours, product, "seconds", better="lower")
     return [
-        Row("exact-ranks", "higher", FLAT_TARGET, beside_flat, ours.to_json(), flat.to_json(), limit, about, whole, holds),
+        Row("exact-ranks", "higher", FLAT_TARGET, beside_flat, ours.to_json(), flat.to_json(), limit, about, whole,
+            holds),
         Row("exact-ranks-product", "lower", PRODUCT_TARGET, beside_product, ours.to_json(), product.to_json(), limit,
             about, whole, holds),
     ]  # fmt: skip
@@ -67,8 +68,13 @@ def prepare(bank: Path, candidates: int, queries: int) -> Prepared:
     some = slice(0, CHECKED)
     found = target_ranks(vectors, pool, targets, exclude=exclude)[some]
     wrong = found != float64_ranks(vectors[some], pool, targets[some], exclude[some])
-    facts = {"dimension": part.dimension, "arithmetic": "bfloat16" if has_fast_bfloat16("cpu") else "float32",
-             "differs_from_float64": int(wrong.sum()), "compared": len(found), "median_rank": float(np.median(found))}  # fmt: skip
+    facts = {
+        "dimension": part.dimension,
+        "arithmetic": "bfloat16" if has_fast_bfloat16("cpu") else "float32",
+        "differs_from_float64": int(wrong.sum()),
+        "compared": len(found),
+        "median_rank": float(np.median(found)),
+    }
 
     def turn() -> dict[str, float]:
         target_ranks(vectors, pool, targets, exclude=exclude)

@@ -1,10 +1,10 @@
 """Training: windows gathered from the mapped bank, beside windows materialised in memory and plain PyTorch.
 
 The other side copies each window's five vectors and its target into float32 tensors ``[window, 5, dim]`` and
-``[window, dim]``, shuffles them with ``DataLoader(TensorDataset)`` and trains the same architecture with in-batch InfoNCE
-on the raw vectors and AdamW in float32. Ours takes the same number of steps of the same batch size as ``segue train``
-does, in the arithmetic that it chooses. A turn is some steps after the first; making the windows is not timed. Memory is
-anonymous memory at its peak, so pages of the mapped bank are not counted: the kernel may drop them at any time.
+``[window, dim]``, shuffles them with ``DataLoader(TensorDataset)`` and trains the same architecture with in-batch
+InfoNCE on the raw vectors and AdamW in float32. Ours takes the same number of steps of the same batch size as
+``segue train`` does, in the arithmetic that it chooses. A turn is some steps after the first; making the windows is not
+timed. Memory is anonymous memory at its peak, so pages of the mapped bank are not counted: the kernel may drop them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
         about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full"}
         whole = settings.scale == 1 and ours.facts["windows"] == windows
         peaks = matmul_gflops()
-        limit = {"what": "operations of the matrices, three passes, over the measured peak", "gflops": peaks,
-                 "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"])}  # fmt: skip
+        limit = {
+            "what": "operations of the matrices, three passes, over the measured peak",
+            "gflops": peaks,
+            "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"]),
+        }
         ratios = pairwise(ours, theirs, "seconds", better="higher")
         rows.append(Row(name, "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole))
         if architecture == "amn":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-
 from segue.data.pool import Pool
 from segue.data.scoring import top_k
 from segue.evaluation.checks.case import Case, Row
