@@ -19,6 +19,8 @@ BENCHMARKS: Mapping[str, str] = {
     "ranks": "segue.benchmarks.ranks",
     "training": "segue.benchmarks.training",
     "whole-bank": "segue.benchmarks.whole_bank",
+    "encoding": "segue.benchmarks.encoding",
+    "parsing": "segue.benchmarks.parsing",
     "resampling": "segue.benchmarks.resampling",
     "starting": "segue.benchmarks.starting",
 }
