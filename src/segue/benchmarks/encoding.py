@@ -1,8 +1,8 @@
 """Encoding passages: text in, vectors out, beside sentence-transformers as it comes.
 
 The same passages of the real bank, the same packaged weights. The other side calls ``SentenceTransformer.encode`` with
-its defaults (float32, batches of 32). Ours is what ``segue bank build`` calls, in the arithmetic that it chooses, and the
-mean cosine to the other side's vectors is told.
+its defaults (float32, batches of 32). Ours is what ``segue bank build`` calls, in the arithmetic that it chooses, and
+the mean cosine to the same encoder's vectors in float32 is told.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
     peaks = matmul_gflops()
     tokens = ours.facts["characters"] / _CHARACTERS_PER_TOKEN
-    limit = {"what": "operations of the layers' matrices over the measured peak, tokens guessed from characters",
-             "seconds": 2e-9 * _WEIGHTS * tokens / max(peaks["float32"], peaks["bfloat16"]), "gflops": peaks}  # fmt: skip
+    limit = {
+        "what": "operations of the layers' matrices over the measured peak, tokens guessed from characters",
+        "seconds": 2e-9 * _WEIGHTS * tokens / max(peaks["float32"], peaks["bfloat16"]),
+        "gflops": peaks,
+    }
     ratios = pairwise(ours, theirs, "seconds", better="higher")
     about = {"passages": told["passages"], "characters": ours.facts["characters"]}
     return [Row("encode", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about,
