@@ -42,10 +42,11 @@ def count_candidates_above(
     above = np.zeros(line.shape, dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
+    exactly = _Pairs32()
     for block in score_blocks(rounded, pool, removed, rounded=_is_coarse(len(queries))):
         here = block.queries
         for place, unsure in enumerate(near):
-            more, pairs = _decide(block, rounded[here], line[here, place], margin[here])
+            more, pairs = _decide(block, rounded[here], line[here, place], margin[here], exactly)
             above[here, place] += more
             unsure.append(pairs)
     for place, unsure in enumerate(near):
@@ -64,6 +65,7 @@ def _decide(
     queries: Float32[np.ndarray, "batch dim"],
     line: Float[np.ndarray, "batch"],
     margin: Float[np.ndarray, "batch"],
+    exactly: _Pairs32,
 ) -> tuple[Int[np.ndarray, "batch"], _Pairs]:
     """Return how many of a block are surely above, and the (query, candidate) pairs that float64 has to decide."""
     if block.error is None:
@@ -76,7 +78,7 @@ def _decide(
         place, column = _between(block.scores, low, high, surely)
         if len(place):
             assert block.vectors is not None
-            scores = _pair_scores(queries, block.vectors, place, column)
+            scores = exactly.scores(queries, block.vectors, place, column)
             above = scores > (line + margin)[place]
             surely = surely + np.bincount(place[above], minlength=len(line))
             close = ~above & (scores > (line - margin)[place])
@@ -111,23 +113,32 @@ def _between(
     return unsure[place], column
 
 
-def _pair_scores(
-    queries: Float32[np.ndarray, "batch dim"],
-    vectors: Float32[np.ndarray, "rows dim"],
-    place: Int[np.ndarray, "pair"],
-    column: Int[np.ndarray, "pair"],
-) -> Float32[np.ndarray, "pair"]:
-    """Return the float32 product of ``queries[place[i]]`` and ``vectors[column[i]]``; ``place`` rises.
+class _Pairs32:
+    """Float32 products of chosen pairs, computed by FAISS where the vectors lie, on all threads.
 
-    FAISS computes them where the vectors lie, on all threads; NumPy would copy both sides of every pair first.
+    NumPy would copy both sides of every pair first. A block's vectors are handed over once for all queries.
     """
-    count = np.bincount(place, minlength=len(queries))
-    within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
-    columns = np.full((len(queries), count.max()), -1, dtype=np.int64)
-    columns[place, within] = column
-    scores = np.empty(columns.shape, dtype=np.float32)
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(np.ascontiguousarray(vectors))
-    pointers = [faiss.swig_ptr(array) for array in (queries, scores, columns)]
-    flat.compute_distance_subset(len(queries), pointers[0], columns.shape[1], pointers[1], pointers[2])
-    return scores[place, within]
+
+    def __init__(self) -> None:
+        self._vectors: Float[np.ndarray, "rows dim"] | None = None
+        self._flat: faiss.IndexFlatIP | None = None
+
+    def scores(
+        self,
+        queries: Float32[np.ndarray, "batch dim"],
+        vectors: Float[np.ndarray, "rows dim"],
+        place: Int[np.ndarray, "pair"],
+        column: Int[np.ndarray, "pair"],
+    ) -> Float32[np.ndarray, "pair"]:
+        """Return the product of ``queries[place[i]]`` and ``vectors[column[i]]``; ``place`` rises."""
+        if self._flat is None or self._vectors is not vectors:
+            self._vectors, self._flat = vectors, faiss.IndexFlatIP(vectors.shape[1])
+            self._flat.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        count = np.bincount(place, minlength=len(queries))
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        columns = np.full((len(queries), count.max()), -1, dtype=np.int64)
+        columns[place, within] = column
+        scores = np.empty(columns.shape, dtype=np.float32)
+        pointers = [faiss.swig_ptr(array) for array in (queries, scores, columns)]
+        self._flat.compute_distance_subset(len(queries), pointers[0], columns.shape[1], pointers[1], pointers[2])
+        return scores[place, within]
