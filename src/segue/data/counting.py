@@ -7,6 +7,8 @@ nearer than its rounding error in float64. So the count is that of exact arithme
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -121,7 +123,7 @@ class _Pairs32:
 
     def __init__(self) -> None:
         self._vectors: Float[np.ndarray, "rows dim"] | None = None
-        self._flat: faiss.IndexFlatIP | None = None
+        self._flat: Any = None  # the type stubs of FAISS know a part of it only
 
     def scores(
         self,

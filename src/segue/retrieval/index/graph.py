@@ -27,6 +27,7 @@ from segue.settings import Settings
 from segue.types import Progress, no_progress
 
 _WIDTHS = (64, 80, 96, 104, 112, 120, 128, 144, 160, 192, 224, 256, 320, 384, 512, 768, 1024, 2048)
+_FAISS: Any = faiss  # its type stubs know a part of it only
 _MULTIPLE = 32  # of components: what the processor reads at once
 
 
@@ -52,7 +53,9 @@ class GraphEngine:
         """Build the graph over a pool's members: minutes for hundreds of thousands."""
         sample = training_sample(pool, settings.seed)
         projection = shortening(sample, settings.energy)
-        graph = faiss.IndexHNSWSQ(projection.d_out, faiss.ScalarQuantizer.QT_8bit, settings.neighbours, faiss.METRIC_L2)
+        graph = _FAISS.IndexHNSWSQ(
+            projection.d_out, faiss.ScalarQuantizer.QT_8bit, settings.neighbours, faiss.METRIC_L2
+        )
         graph.hnsw.efConstruction = settings.build_width
         codes = faiss.IndexPreTransform(projection, graph)
         codes.train(sample)
@@ -90,8 +93,8 @@ class GraphEngine:
 
 
 @functools.cache
-def _walk(width: int) -> faiss.SearchParametersPreTransform:
-    return faiss.SearchParametersPreTransform(index_params=faiss.SearchParametersHNSW(efSearch=width))
+def _walk(width: int) -> Any:
+    return _FAISS.SearchParametersPreTransform(index_params=_FAISS.SearchParametersHNSW(efSearch=width))
 
 
 def shortening(sample: Float32[np.ndarray, "rows dim"], energy: float) -> faiss.LinearTransform:

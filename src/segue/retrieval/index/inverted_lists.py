@@ -23,6 +23,7 @@ from segue.retrieval.index.refined import Refined, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
+_FAISS: Any = faiss  # its type stubs know a part of it only
 _SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)  # of the lists
 _REFINED = (2, 4, 8, 16)  # times as many as asked for
 
@@ -69,7 +70,7 @@ class InvertedListsEngine:
         self, queries: Float32[np.ndarray, "batch dim"], count: int, *, effort: Effort
     ) -> tuple[Float32[np.ndarray, "batch count"], Int[np.ndarray, "batch count"]]:
         """Scan the ``lists`` nearest clusters, then score the best again."""
-        scan = faiss.IVFSearchParameters(nprobe=effort["lists"])
+        scan = _FAISS.IVFSearchParameters(nprobe=effort["lists"])
         return self._refined.search(queries, count, fetched=effort["refined"] * count, parameters=scan)
 
     def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:

@@ -32,8 +32,8 @@ class Refined:
     """
 
     def __init__(self, codes: faiss.Index, vectors: faiss.IndexFlat) -> None:
-        self.codes = codes
-        self.vectors = vectors
+        self.codes: Any = codes  # any: the library's type stubs know a part of it only
+        self.vectors: Any = vectors
 
     def search(
         self, queries: Float32[np.ndarray, "batch dim"], count: int, *, fetched: int, parameters: Any
