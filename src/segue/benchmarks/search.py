@@ -38,6 +38,7 @@ from segue.types import Progress
 LISTS, PROBES, K, RECALL = 2048, 64, 50, 0.99
 TUNED_ON, MEASURED = 1000, 500
 ONE_TARGET, MANY_TARGET = 0.25, 8.0
+_COUNTED: Any = faiss.cvar  # its type stubs know a part of it only
 _REFERENCE, _QUESTIONS, _INDEX = "ivf-flat.faiss", "questions.npz", "index"
 
 
@@ -84,7 +85,7 @@ def prepare_ours(bank: Path, folder: Path, name: str) -> Prepared:
     def search(some: Float32[np.ndarray, "batch dim"]) -> np.ndarray:
         return index.search(some, K, exclude=np.empty((len(some), 0), dtype=np.int64)).rows
 
-    stats = faiss.cvar.hnsw_stats
+    stats = _COUNTED.hnsw_stats
     stats.reset()
     found = search(queries)
     facts = index.facts()
@@ -105,7 +106,7 @@ def prepare_theirs(bank: Path, folder: Path, name: str, probes: int) -> Prepared
     def search(some: Float32[np.ndarray, "batch dim"]) -> np.ndarray:
         return index.search(some, K)[1]
 
-    stats = faiss.cvar.indexIVF_stats
+    stats = _COUNTED.indexIVF_stats
     stats.reset()
     found = search(queries)
     read = (stats.ndis / len(queries) + index.nlist) * 4 * pool.bank.dimension
