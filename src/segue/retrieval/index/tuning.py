@@ -49,8 +49,14 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {"effort": dict(self.effort), "recall": round(self.recall, 5), "sure": round(self.sure, 5), "processor_ms": round(self.processor_ms, 4),
-                "p50_ms": round(self.p50_ms, 4), "p95_ms": round(self.p95_ms, 4)}  # fmt: skip
+        return {
+            "effort": dict(self.effort),
+            "recall": round(self.recall, 5),
+            "sure": round(self.sure, 5),
+            "processor_ms": round(self.processor_ms, 4),
+            "p50_ms": round(self.p50_ms, 4),
+            "p95_ms": round(self.p95_ms, 4),
+        }
 
 
 @dataclass(frozen=True)
