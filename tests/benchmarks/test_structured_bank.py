@@ -3,7 +3,13 @@ import pytest
 from worlds import drift_world, make_bank
 
 from segue.benchmarks import structured_bank
-from segue.benchmarks.structured_bank import build_structured_bank, draw_pairs, most_rows, off_manifold_queries
+from segue.benchmarks.structured_bank import (
+    build_structured_bank,
+    draw_pairs,
+    most_rows,
+    neighbour_profile,
+    off_manifold_queries,
+)
 from segue.errors import InputError
 
 
@@ -75,3 +81,11 @@ def test_queries_are_means_of_three_rows_of_one_document():
 def _mean(bank, row):
     mean = bank.vectors[row - 1 : row + 2].sum(axis=0)
     return (mean / np.linalg.norm(mean)).astype(np.float32)
+
+
+def test_the_profile_of_neighbours_is_that_of_sorted_cosines():
+    bank = drift_world(0, 6, 12, 8)
+    queries = off_manifold_queries(bank, 60, seed=9)
+    cosines = np.sort(queries @ bank.vectors.T, axis=1)[:, ::-1]
+    expected = {str(place): np.median(cosines[:, place - 1]) for place in (1, 10, 50)}
+    assert neighbour_profile(bank, queries=60) == pytest.approx(expected, abs=1e-4)

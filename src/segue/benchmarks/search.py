@@ -20,10 +20,10 @@ import faiss
 import numpy as np
 from jaxtyping import Float32
 
-from segue.benchmarks.banks import rows_wanted, structured_bank
+from segue.benchmarks.banks import real_bank, rows_wanted, structured_bank
 from segue.benchmarks.machine import read_gb_per_second
 from segue.benchmarks.row import BenchSettings, Row, pairwise
-from segue.benchmarks.structured_bank import off_manifold_queries
+from segue.benchmarks.structured_bank import neighbour_profile, off_manifold_queries
 from segue.benchmarks.turns import Prepared, Side, Taken, take_turns
 from segue.data.bank import PassageBank
 from segue.data.pool import Pool, exact_scores
@@ -55,6 +55,7 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
     probes = {"probes": max(1, round(PROBES * lists / LISTS))}
     about = {"passages": len(bank), "dimension": bank.dimension, "k": K, "tuned": tuned, "bytes_per_second":
              1e9 * read_gb_per_second(), "lists": lists, **probes}  # fmt: skip
+    about["neighbours"] = {"structured": neighbour_profile(bank), "real": neighbour_profile(real_bank(settings))}
     rows = []
     for name, threads in (("search-one", 1), ("search-many", 2)):
         sides = [Side(prepare_ours, {**told, "name": name}, threads),

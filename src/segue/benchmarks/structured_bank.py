@@ -26,6 +26,8 @@ from segue.data.bank_manifest import BUILD, MANIFEST, asked_for, documents_table
 from segue.data.bank_shards import ShardRows, complete_shards, exclusive, require_bank_folder, write_shard
 from segue.data.duplicates import DuplicateGroups
 from segue.data.encoders.space import declared_space
+from segue.data.pool import Pool
+from segue.data.scoring import top_k
 from segue.errors import InputError, explain
 from segue.run_folder import read_json, write_json
 from segue.types import Bank, Progress, no_progress
@@ -34,6 +36,7 @@ ROWS = 584_545
 """As many passages as the system had that the project grew from."""
 
 SHARD = 65_536
+_PLACES = (1, 10, 50)
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,15 @@ def off_manifold_queries(bank: Bank, count: int, *, seed: int) -> Float[np.ndarr
     chosen = np.random.default_rng(seed).choice(rows, count, replace=False)
     means = sum(bank.gather(chosen + step) for step in (-1, 0, 1))
     return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+
+def neighbour_profile(bank: Bank, *, queries: int = 100, seed: int = 9) -> dict[str, float]:
+    """Return the median cosine of off-manifold queries to their 1st, 10th and 50th best candidate."""
+    asked = off_manifold_queries(bank, min(queries, len(middle_rows(bank))), seed=seed)
+    pool = Pool(bank)
+    deepest = min(max(_PLACES), pool.size)
+    scores = top_k(asked, pool, deepest, exclude=np.empty((len(asked), 0), dtype=np.int64)).scores
+    return {str(place): round(float(np.median(scores[:, place - 1])), 4) for place in _PLACES if place <= deepest}
 
 
 def middle_rows(bank: Bank) -> Int[np.ndarray, "rows"]:
