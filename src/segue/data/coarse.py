@@ -19,6 +19,7 @@ from torch import Tensor
 
 _SUM = 2.0**-24
 _RESULT = 2.0**-8 * 1.001
+_AT_ONCE = 256
 _ROUNDED_LENGTHS = 1.0001  # lengths are measured in float32 themselves
 
 
@@ -28,7 +29,7 @@ class Rounded:
 
     Attributes:
         vectors: rounded.
-        length: of each vector before, or after rounding where that is greater.
+        length: at least that of each vector, before and after rounding.
         moved: length of the difference.
     """
 
@@ -38,13 +39,17 @@ class Rounded:
 
     @classmethod
     def of(cls, vectors: Float32[np.ndarray, "rows dim"]) -> Rounded:
-        """Round vectors."""
+        """Round vectors, some at a time, so that what is measured is still in the cache."""
         exact = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
-        rounded = exact.to(torch.bfloat16)
-        again = rounded.float()
-        length = torch.maximum(torch.linalg.vector_norm(exact, dim=1), torch.linalg.vector_norm(again, dim=1))
-        moved = torch.linalg.vector_norm(again.sub_(exact), dim=1)
-        return cls(rounded, *(_ROUNDED_LENGTHS * part.double().numpy() for part in (length, moved)))
+        rounded = torch.empty(exact.shape, dtype=torch.bfloat16)
+        length, moved = torch.empty(len(exact)), torch.empty(len(exact))
+        for begin in range(0, len(exact), _AT_ONCE):
+            some = slice(begin, begin + _AT_ONCE)
+            rounded[some] = exact[some]
+            torch.linalg.vector_norm(exact[some], dim=1, out=length[some])
+            torch.linalg.vector_norm(rounded[some].float().sub_(exact[some]), dim=1, out=moved[some])
+        lengths, differences = (_ROUNDED_LENGTHS * part.double().numpy() for part in (length, moved))
+        return cls(rounded, lengths + differences, differences)
 
     def take(self, which: slice) -> Rounded:
         """Return some of the vectors."""
