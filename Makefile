@@ -30,7 +30,7 @@ bench: $(VENV)/.dev ## the measurements behind docs/log.md
 	$(BIN)/python benchmarks/training_memory.py
 
 bench-guard: $(VENV)/.dev ## fail where a kept ratio of speed has lost more than a quarter
-	$(BIN)/python benchmarks/guard.py
+	$(BIN)/python benchmarks/guard.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 docs: $(VENV)/.dev ## pages that are generated from the code
 	$(BIN)/python docs/generate.py
