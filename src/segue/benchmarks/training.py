@@ -9,7 +9,7 @@ timed. Memory is anonymous memory at its peak, so pages of the mapped bank are n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,37 +31,45 @@ from segue.learning.training_settings import TrainingSettings
 from segue.types import Progress, Windows
 
 BATCH, TEMPERATURE, STEPS = 1024, 0.05, 8
-PROBLEMS = {"train-amn": ("amn", 400_000, 3.0), "train-gru": ("gru", 40_000, 1.5),
-            "train-transformer": ("transformer", 40_000, 1.5)}  # fmt: skip
-"""Row → architecture, windows, and how many times the other side's windows a second."""
+Problem = tuple[str, str, int, float]
+"""Row, architecture, windows, and how many times the other side's windows a second."""
+
+AMN: Problem = ("train-amn", "amn", 400_000, 3.0)
+LARGER: tuple[Problem, ...] = (("train-gru", "gru", 40_000, 1.5), ("train-transformer", "transformer", 40_000, 1.5))
 MEMORY_TARGET = 0.2
 
 
 def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
-    """Return the rows ``train-amn``, ``train-amn-memory``, ``train-gru`` and ``train-transformer``."""
+    """Return the rows ``train-amn`` and ``train-amn-memory``."""
+    row, ours, theirs = _row(AMN, settings, progress)
+    return [row, _memory(ours, theirs, row.about, whole=row.whole)]
+
+
+def measure_larger(settings: BenchSettings, progress: Progress) -> list[Row]:
+    """Return the rows ``train-gru`` and ``train-transformer``."""
+    return [_row(problem, settings, progress)[0] for problem in LARGER]
+
+
+def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple[Row, Taken, Taken]:
+    name, architecture, windows, target = problem
     bank = structured_bank(settings, progress)
-    rows = []
-    for name, (architecture, windows, target) in PROBLEMS.items():
-        asked = max(2 * BATCH, round(windows * settings.scale))
-        told = {"bank": bank.path, "architecture": architecture, "windows": asked}
-        ours, theirs = take_turns([Side(prepare_ours, told), Side(prepare_theirs, told)], repeats=settings.repeats,
-                                  progress=progress)  # fmt: skip
-        about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full"}
-        whole = settings.scale == 1 and ours.facts["windows"] == windows
-        peaks = matmul_gflops()
-        limit = {
-            "what": "operations of the matrices, three passes, over the measured peak",
-            "gflops": peaks,
-            "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"]),
-        }
-        ratios = pairwise(ours, theirs, "seconds", better="higher")
-        rows.append(Row(name, "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole))
-        if architecture == "amn":
-            rows.append(_memory(ours, theirs, about, whole=whole))
-    return rows
+    told = {"bank": bank.path, "architecture": architecture, "windows": max(2 * BATCH, round(windows * settings.scale))}
+    sides = [Side(prepare_ours, told), Side(prepare_theirs, told)]
+    ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
+    about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full"}
+    whole = settings.scale == 1 and ours.facts["windows"] == windows
+    peaks = matmul_gflops()
+    limit = {
+        "what": "operations of the matrices, three passes, over the measured peak",
+        "gflops": peaks,
+        "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"]),
+    }
+    ratios = pairwise(ours, theirs, "seconds", better="higher")
+    row = Row(name, "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
+    return row, ours, theirs
 
 
-def _memory(ours: Taken, theirs: Taken, about: dict[str, Any], *, whole: bool) -> Row:
+def _memory(ours: Taken, theirs: Taken, about: Mapping[str, Any], *, whole: bool) -> Row:
     own, other = (taken.facts["peak_anonymous_mb"] for taken in (ours, theirs))
     facts = ({"peak_anonymous_mb": own}, {"peak_anonymous_mb": other})
     return Row("train-amn-memory", "lower", MEMORY_TARGET, (own / other,), *facts, about=about, whole=whole)
