@@ -6,10 +6,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint type bench docs clean
+.PHONY: help demo test lint type bench bench-guard docs clean
 
 help: ## print the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
 demo: $(VENV)/.demo ## install, then run the main job on real Wikipedia text
 	@echo "== Running the demo: Wikipedia text to a triage report"
@@ -28,6 +28,9 @@ type: $(VENV)/.dev ## types
 
 bench: $(VENV)/.dev ## the measurements behind docs/log.md
 	$(BIN)/python benchmarks/training_memory.py
+
+bench-guard: $(VENV)/.dev ## fail where a kept ratio of speed has lost more than a quarter
+	$(BIN)/python benchmarks/guard.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 docs: $(VENV)/.dev ## pages that are generated from the code
 	$(BIN)/python docs/generate.py

@@ -19,6 +19,7 @@ FLOORS = [
     ["evaluation"],
     ["release"],
     ["recipe"],
+    ["benchmarks"],
     ["verbs"],
     ["console", "cli", "__main__", "__init__"],
 ]

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from segue.types import Document, Passage, Windows
     from segue.verbs.audit import audit
     from segue.verbs.bank import build as build_bank
+    from segue.verbs.bench import bench
     from segue.verbs.bundle import bundle
     from segue.verbs.demo import demo
     from segue.verbs.diagnose import diagnose
     from segue.verbs.evaluate import evaluate
+    from segue.verbs.index import build as index_bank
+    from segue.verbs.index import tune as tune_index
     from segue.verbs.predict import predict
     from segue.verbs.replay import replay_phase1
     from segue.verbs.report import report
@@ -60,9 +63,12 @@ _PLACES = {
     "Comparison": "segue.verbs.triage",
     "replay_phase1": "segue.verbs.replay",
     "report": "segue.verbs.report",
+    "index_bank": "segue.verbs.index:build",
+    "tune_index": "segue.verbs.index:tune",
     "bundle": "segue.verbs.bundle",
     "predict": "segue.verbs.predict",
     "serve": "segue.verbs.serve",
+    "bench": "segue.verbs.bench",
 }
 
 __all__ = [
@@ -77,11 +83,13 @@ __all__ = [
     "SegueError",
     "Windows",
     "audit",
+    "bench",
     "build_bank",
     "bundle",
     "demo",
     "diagnose",
     "evaluate",
+    "index_bank",
     "load",
     "load_encoder",
     "load_recipe",
@@ -93,6 +101,7 @@ __all__ = [
     "serve",
     "train",
     "triage",
+    "tune_index",
 ]
 
 

@@ -21,8 +21,8 @@ from segue.errors import BlockedError, SegueError, SettingsError, explain
 if TYPE_CHECKING:
     from segue.verbs.triage import Comparison
 
-VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "replay", "report", "bundle", "predict",
-         "serve")  # fmt: skip
+VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "replay", "report", "index", "bundle",
+         "predict", "serve", "bench")  # fmt: skip
 """In the order of the flow, as everywhere."""
 
 
@@ -53,6 +53,8 @@ app = typer.Typer(
 )
 bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
 app.add_typer(bank_app, name="bank")
+index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
 bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 
@@ -68,6 +70,7 @@ Mute = Annotated[list[str] | None, typer.Option("--mute", metavar="CODE", help="
 Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that train.")]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a check blocks, labelled.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
 
 
 def main() -> None:
@@ -263,6 +266,41 @@ def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
     _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False)
 
 
+@index_app.command("build")
+def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", help="Index folder.")],
+                kind: Annotated[Literal["graph", "inverted-lists"], typer.Option(help="Engine.")] = "graph",
+                as_json: AsJson = False) -> None:  # fmt: skip
+    """Build an approximate index over all live passages of a bank.
+
+    Example: `segue index build bank/ --out runs/index`
+    """
+    from segue.verbs.index import build
+
+    _print_info(build(bank, out, kind=kind, stages=_stages()).facts() | {"path": str(out)}, as_json=as_json)
+
+
+@index_app.command("tune")
+def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")], bank: BankFolder, *,
+               run: Annotated[Path | None, typer.Option(help="Run folder whose model asks.")] = None,
+               option: Annotated[str | None, typer.Option(help="Which row of the run.")] = None,
+               queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,
+               recall: Annotated[float, typer.Option(help="Share of the exact best to find, 0 to 1.")] = 0.99,
+               k: Annotated[int, typer.Option("-k", help="Places compared.")] = 50,
+               as_json: AsJson = False) -> None:  # fmt: skip
+    """Choose the least effort that finds what an exact search finds, on the model's own queries.
+
+    Example: `segue index tune runs/index bank/ --run runs/first`
+    """
+    from segue.verbs.index import tune
+
+    found = tune(index, bank, run=run, option=option, queries=queries, target=recall, k=k, stages=_stages()).to_json()
+    if as_json:
+        _print_json(found)
+    else:
+        _print_rows([point | point.pop("effort") for point in found["curve"]])
+        print(f"chosen: {found['chosen']['effort']}, recall on other queries {found['confirmed_recall']:.4f}")
+
+
 @bundle_app.command("build")
 def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")], *,
                  option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
@@ -386,6 +424,28 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
          cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
 
 
+@app.command()
+def bench(name: Annotated[str, typer.Argument(metavar="[NAME|all]", help="Which measurement.")] = "all", *,
+          documents: Annotated[Path | None, typer.Option(help="Bank of real passages; default: the demo's.")] = None,
+          cache: Annotated[Path, typer.Option(help="Folder of what is measured.")] = Path("runs/bench"),
+          repeats: Annotated[int, typer.Option(help="Turns of each side.")] = 5,
+          scale: Annotated[float, typer.Option(help="Share of the named problem; below 1 meets no target.")] = 1.0,
+          out: Annotated[Path | None, typer.Option("--out", help="Write the JSON here too.")] = None,
+          as_json: AsJson = False) -> None:  # fmt: skip
+    """Measure speed and memory beside what a user would pick instead, both sides in turns.
+
+    Example: `segue bench search --documents bank/ --json`
+    """
+    from segue.verbs.bench import bench as verb
+
+    asked = {"documents": documents, "cache": cache, "repeats": repeats, "scale": scale}
+    found = verb(name, asked, out=out, stages=_stages())
+    if as_json:
+        _print_json(found)
+    else:
+        _print_rows([{key: row[key] for key in ("name", "ratio", "target", "met")} for row in found["rows"]])
+
+
 def _load(recipe: Path, device: Any) -> Any:
     from segue.recipe import load_recipe
     from segue.verbs.preparation import on_device
@@ -447,6 +507,17 @@ def _print_findings(findings: list[dict[str, Any]], causes: list[dict[str, Any]]
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print objects of the same keys as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ()), box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _print_info(info: dict[str, Any], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from segue.data import coarse
 from segue.data.pool import Pool, best_of_runs
 
 QUERIES_PER_BLOCK = 256
@@ -25,11 +26,20 @@ class ScoreBlock:
 
     ``scores[i, j]`` belongs to query ``first_query + i`` and candidate ``first_candidate + j``. The array is a buffer
     that the next block overwrites.
+
+    Attributes:
+        first_query: the first of a run of queries.
+        first_candidate: the first of a run of candidates.
+        scores: of each pair.
+        error: by how much each query's scores may be off before they were rounded to bfloat16; None: they are float32.
+        vectors: of the candidates, where ``error`` says that scores have to be computed again.
     """
 
     first_query: int
     first_candidate: int
     scores: Float32[np.ndarray, "batch candidate"]
+    error: Float[np.ndarray, "batch"] | None = None
+    vectors: Float[np.ndarray, "candidate dim"] | None = None
 
     @property
     def queries(self) -> slice:
@@ -41,38 +51,46 @@ def score_blocks(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
     removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+    *,
+    rounded: bool = False,
 ) -> Iterator[ScoreBlock]:
-    """Yield the float32 scores of all queries against all candidates, every pair once, the bank read once.
+    """Yield the scores of all queries against all candidates, every pair once, the bank read once.
 
     Args:
         queries: any length; rounded to float32.
         pool: the candidates.
         removed: (query, candidate) pairs that get the score -inf.
+        rounded: scores of bfloat16 vectors with their error, where candidates have one row; else all are float32.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     by_candidate = np.argsort(removed[1], kind="stable")
     query, candidate = removed[0][by_candidate], removed[1][by_candidate]
+    short = coarse.Rounded.of(queries) if rounded else None
     buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
     for first, vectors, count in _candidate_blocks(pool):
         last = first + (len(vectors) if count is None else len(count))
         here = slice(*np.searchsorted(candidate, [first, last]))
         gone_query, gone_column = query[here], candidate[here] - first
+        short_rows = coarse.Rounded.of(vectors) if rounded and count is None else None
         for begin in range(0, len(queries), QUERIES_PER_BLOCK):
-            some = queries[begin : begin + QUERIES_PER_BLOCK]
-            scores = _product(some, vectors, buffer) if count is None else _best_members(some, vectors, count)
+            some, error = queries[begin : begin + QUERIES_PER_BLOCK], None
+            if short is not None and short_rows is not None:
+                scores = _in_buffer(len(some), len(vectors), buffer)
+                error = coarse.product(short.take(slice(begin, begin + len(some))), short_rows, out=scores)
+            elif count is None:
+                scores = np.matmul(some, vectors.T, out=_in_buffer(len(some), len(vectors), buffer))
+            else:
+                scores = _best_members(some, vectors, count)
             inside = (gone_query >= begin) & (gone_query < begin + len(scores))
             scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
-            yield ScoreBlock(begin, first, scores)
+            yield ScoreBlock(begin, first, scores, error, None if error is None else vectors)
 
 
-def _product(
-    queries: Float32[np.ndarray, "batch dim"],
-    vectors: Float[np.ndarray, "rows dim"],
-    buffer: Float32[np.ndarray, "most_queries most_rows"],
+def _in_buffer(
+    queries: int, rows: int, buffer: Float32[np.ndarray, "most_queries most_rows"]
 ) -> Float32[np.ndarray, "batch rows"]:
-    """Multiply into the buffer's memory, so that the scores of one block after the other stay in the cache."""
-    scores = buffer.reshape(-1)[: len(queries) * len(vectors)].reshape(len(queries), len(vectors))
-    return np.matmul(queries, vectors.T, out=scores)
+    """Return a view of the buffer's memory, so that the scores of one block after the other stay in the cache."""
+    return buffer.reshape(-1)[: queries * rows].reshape(queries, rows)
 
 
 def _best_members(

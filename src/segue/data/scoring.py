@@ -4,10 +4,9 @@ Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings un
 duplicate group (score = best of its members), excluded passages leave with their duplicates, ties count against the
 target. The product itself goes in blocks (``blocks.py``), so memory does not grow with the bank.
 
-A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6. Those whose float32
-score is farther from that line than the proven rounding error are counted as they are; the few nearer ones are scored
-again in float64. So the ranks are those of exact arithmetic, and a cheaper first product (bfloat16) only has to come
-with its own bound.
+A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6, which
+``counting.py`` counts in cheap arithmetic with a proven bound; the few candidates nearer to the line are scored again.
+So the ranks are those of exact arithmetic.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from segue.data.blocks import ScoreBlock, score_blocks
+from segue.data.counting import count_candidates_above
 from segue.data.dense import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.data.pool import (
     TIE,
@@ -25,7 +25,6 @@ from segue.data.pool import (
     exact_scores,
     require_queries,
     require_targets,
-    rounding_bound,
 )
 from segue.data.ranking import rank_exactly
 from segue.types import Bank, Rankings
@@ -97,7 +96,7 @@ def ranks_of_several(
     removed = pool.removed_pairs(exclude)
     of_targets = np.nonzero(there)[0], own[there]  # compared with each other below, in float64
     others = (np.concatenate(pair) for pair in zip(removed, of_targets, strict=True))
-    above = _count_candidates_above(queries, pool, line, removed=(next(others), next(others)))
+    above = count_candidates_above(queries, pool, line, removed=(next(others), next(others)))
     rivals = _first_of_each(own) & there & ~among_pairs(own, removed)
     before = rivals[:, None, :] & (own[:, None, :] != own[:, :, None]) & (scores[:, None, :] > line[:, :, None])
     return np.where(there, 1 + above + before.sum(axis=2), -1)
@@ -110,59 +109,6 @@ def _first_of_each(own: Int[np.ndarray, "batch several"]) -> Bool[np.ndarray, "b
     [[True, True, False]]
     """
     return ~np.tril(own[:, :, None] == own[:, None, :], -1).any(axis=2)
-
-
-def _count_candidates_above(
-    queries: Float[np.ndarray, "batch dim"],
-    pool: Pool,
-    line: Float[np.ndarray, "batch several"],
-    *,
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
-) -> Int[np.ndarray, "batch several"]:
-    """Count the candidates above each of a query's lines, in the order of exact arithmetic."""
-    margin = rounding_bound(queries)[:, None]
-    low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
-    above = np.zeros(line.shape, dtype=np.int64)
-    nothing = np.empty(0, dtype=np.int64)
-    near = [[(nothing, nothing)] for _ in line.T]
-    for block in score_blocks(queries, pool, removed):
-        here = block.queries
-        for place, unsure in enumerate(near):
-            surely = _count_above(block.scores, high[here, place])
-            above[here, place] += surely
-            unsure.append(_between(block, low[here, place], high[here, place], surely))
-    for place, unsure in enumerate(near):
-        query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
-        scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
-        above[:, place] += np.bincount(query[scores > line[query, place]], minlength=len(queries))
-    return above
-
-
-def _count_above(
-    scores: Float32[np.ndarray, "batch candidate"], line: Float32[np.ndarray, "batch"]
-) -> Int[np.ndarray, "batch"]:
-    """Count the scores above each query's line.
-
-    Eight flags are added at a time, as the bytes of one machine word; 255 words at most, so no byte overflows.
-    """
-    words = 128
-    flags = np.zeros((len(scores), -(-scores.shape[1] // (8 * words)) * 8 * words), dtype=np.bool_)
-    np.greater(scores, line[:, None], out=flags[:, : scores.shape[1]])
-    sums = flags.view(np.uint64).reshape(len(scores), flags.shape[1] // (8 * words), words).sum(axis=2)
-    return sums.view(np.uint8).sum(axis=1, dtype=np.int64)
-
-
-def _between(
-    block: ScoreBlock,
-    low: Float32[np.ndarray, "batch"],
-    high: Float32[np.ndarray, "batch"],
-    surely: Int[np.ndarray, "batch"],
-) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
-    """Return the (query, candidate) pairs of a block that are too near to the line to be told by float32."""
-    unsure = np.flatnonzero(_count_above(block.scores, low) != surely)
-    scores = block.scores[unsure]
-    place, column = np.nonzero((scores > low[unsure, None]) & (scores <= high[unsure, None]))
-    return block.first_query + unsure[place], block.first_candidate + column
 
 
 def target_cosines(

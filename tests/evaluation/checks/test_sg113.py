@@ -9,8 +9,11 @@ from check_cases import row, small_case, vectors_row
 from faults_integrity_b import InvertedLists
 
 from segue.data.pool import Pool
-from segue.evaluation.checks.sg113_index_finds_the_exact import CHECK, recall_of
+from segue.evaluation.checks.sg113_index_finds_the_exact import CHECK
+from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.index.recall import recall_of
+from segue.retrieval.index.store import KINDS, build_index, index_settings
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.types import Rankings
@@ -42,6 +45,18 @@ def test_an_index_that_looks_into_all_lists_passes_and_one_probe_is_an_issue():
     assert verdict.outcome == "issue"
     assert verdict.measured < 0.6
     assert "those of 1 other rows find 98% or more" in verdict.statement
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_real_approximate_index_passes_with_great_effort_and_is_an_issue_with_little(kind):
+    more = {"components_per_code": 4, "lists": 12} if kind == "inverted-lists" else {}
+    great = build_index(POOL, index_settings(kind, **more))
+    assert examine(indexed("mean", mean, great)).outcome == "passed"
+    little = {"lists": 1, "refined": 1} if kind == "inverted-lists" else {"width": 1}
+    poor = ApproximateIndex(POOL, great.engine, little)
+    verdict = examine(indexed("mean", mean, poor))
+    assert verdict.details["rows"]["mean"]["index"] == "ApproximateIndex"
+    assert verdict.measured < 0.98
 
 
 def test_every_row_with_an_approximate_index_is_searched_with_its_own_queries():

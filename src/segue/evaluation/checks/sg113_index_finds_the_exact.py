@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
-from segue.data.pool import TIE, Pool, exact_scores
+from segue.data.pool import Pool
 from segue.data.scoring import top_k
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict, not_applicable
@@ -16,9 +13,9 @@ from segue.evaluation.checks.row_by_row import each_row
 from segue.evaluation.intervals import bootstrap
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.index.recall import recall_of
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever
-from segue.types import Rankings
 
 DEPTH = 50
 LOWEST = 0.98
@@ -93,22 +90,6 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
                          seed=case.seed)[f"R@{DEPTH}"]  # fmt: skip
     return {"recall": float(recall.mean()), "high": interval.high, "windows": len(windows), "exact": exact,
             "index": type(retriever.index).__name__}  # fmt: skip
-
-
-def recall_of(
-    queries: Float[np.ndarray, "window dim"], pool: Pool, wanted: Rankings, found: Rankings
-) -> Float[np.ndarray, "window"]:
-    """Return which share of each exact ranking an index found; equal scores at the end stand for each other."""
-    recall = np.empty(len(queries))
-    for number in range(len(queries)):
-        exact = wanted.rows[number][wanted.rows[number] >= 0]
-        rows = found.rows[number][(found.rows[number] >= 0) & (found.rows[number] < len(pool.bank))]
-        last = float(wanted.scores[number][len(exact) - 1]) if len(exact) else np.inf
-        scores = exact_scores(queries, pool.bank, query=np.full(len(rows), number), rows=rows)
-        hit = np.isin(pool.candidates_of(rows), pool.candidates_of(exact)) | (np.abs(scores - last) <= TIE)
-        distinct = len(np.unique(pool.candidates_of(rows[hit])))
-        recall[number] = min(1.0, distinct / len(exact)) if len(exact) else 1.0
-    return recall
 
 
 CHECK = Check(

@@ -1,0 +1,85 @@
+"""Products of vectors rounded to bfloat16, with a proven bound on how far they are from the exact ones.
+
+Half the bytes and, in hardware, two to six times the speed of float32. Written x̂ for x rounded to bfloat16::
+
+    |q̂·x̂ - q·x| ≤ ‖q - q̂‖·‖x‖ + ‖q̂‖·‖x - x̂‖                (Cauchy–Schwarz)
+
+whose lengths are measured, not estimated: each query's own, and the largest of a block of rows. To it comes the float32
+sum of the products (as in ``pool.rounding_bound``), and rounding the result to bfloat16, at most 2⁻⁸ of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+_SUM = 2.0**-24
+_RESULT = 2.0**-8 * 1.001
+_AT_ONCE = 256
+_ROUNDED_LENGTHS = 1.0001  # lengths are measured in float32 themselves
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Vectors as bfloat16, and how far that moved them.
+
+    Attributes:
+        vectors: rounded.
+        length: at least that of each vector, before and after rounding.
+        moved: length of the difference.
+    """
+
+    vectors: Float[Tensor, "rows dim"]
+    length: Float[np.ndarray, "rows"]
+    moved: Float[np.ndarray, "rows"]
+
+    @classmethod
+    def of(cls, vectors: Float32[np.ndarray, "rows dim"]) -> Rounded:
+        """Round vectors, some at a time, so that what is measured is still in the cache."""
+        exact = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        rounded = torch.empty(exact.shape, dtype=torch.bfloat16)
+        length, moved = torch.empty(len(exact)), torch.empty(len(exact))
+        for begin in range(0, len(exact), _AT_ONCE):
+            some = slice(begin, begin + _AT_ONCE)
+            rounded[some] = exact[some]
+            torch.linalg.vector_norm(exact[some], dim=1, out=length[some])
+            torch.linalg.vector_norm(rounded[some].float().sub_(exact[some]), dim=1, out=moved[some])
+        lengths, differences = (_ROUNDED_LENGTHS * part.double().numpy() for part in (length, moved))
+        return cls(rounded, lengths + differences, differences)
+
+    def take(self, which: slice) -> Rounded:
+        """Return some of the vectors."""
+        return Rounded(self.vectors[which], self.length[which], self.moved[which])
+
+
+def product(queries: Rounded, rows: Rounded, *, out: Float32[np.ndarray, "batch rows"]) -> Float[np.ndarray, "batch"]:
+    """Write q̂·x̂, rounded to bfloat16, and return by how much each query's may be off before that last rounding."""
+    torch.from_numpy(out).copy_(queries.vectors @ rows.vectors.T)
+    longest, moved = rows.length.max(), rows.moved.max()
+    steps = (rows.vectors.shape[1] + 8) * _SUM
+    summing = steps / (1 - steps) * np.maximum(queries.length, 1.0) * longest
+    return queries.moved * longest + queries.length * moved + summing
+
+
+def lines(
+    line: Float[np.ndarray, "batch"], error: Float[np.ndarray, "batch"]
+) -> tuple[Float32[np.ndarray, "batch"], Float32[np.ndarray, "batch"]]:
+    """Return where a rounded product surely is not above the line, and where it surely is.
+
+    Up to the first, an exact product lies below ``line``; beyond the second, above it.
+
+    >>> low, high = lines(np.array([0.5]), np.array([0.0]))
+    >>> bool(low[0] < 0.5 < high[0]), round(float(high[0] - low[0]), 4)
+    (True, 0.0039)
+    """
+    low, high = line - error, line + error
+    low = np.where(low > 0, low / (1 + _RESULT), low / (1 - _RESULT))
+    high = np.where(high > 0, high / (1 - _RESULT), high / (1 + _RESULT))
+    return (
+        np.nextafter(low.astype(np.float32), np.float32(-np.inf)),
+        np.nextafter(high.astype(np.float32), np.float32(np.inf)),
+    )

@@ -1,0 +1,79 @@
+"""From the rows that an engine finds to candidates of the ranking rule.
+
+An engine (FAISS and others) knows neither duplicates nor exclusions: it searches *members*, the rows of a pool numbered
+as in ``pool.members``. So more of them are fetched than asked for: one for every row that may leave, and a margin. Here
+found members become candidates, each at most once, without those that are excluded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from segue.data.pool import Pool
+
+
+class Leaving:
+    """The candidates that leave a search, by query.
+
+    Attributes:
+        most: members that leave with the excluded candidates, of the query that loses most.
+    """
+
+    def __init__(self, pool: Pool, exclude: Int[np.ndarray, "batch excluded"]) -> None:
+        query, candidate = pool.removed_pairs(exclude)
+        self._size = pool.size
+        self._removed = query * pool.size + candidate  # rising
+        self.most = int(np.bincount(query, weights=pool.count[candidate]).max(initial=0))
+
+    def among(
+        self, which: Int[np.ndarray, "some"], candidates: Int[np.ndarray, "some fetched"]
+    ) -> Bool[np.ndarray, "some fetched"]:
+        """Tell which candidates leave; ``which`` says whose query each row of candidates is."""
+        return _found_in(self._removed, which[:, None] * self._size + candidates)
+
+
+class Members:
+    """The members of a pool, and which candidate each belongs to."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._candidate = np.repeat(np.arange(pool.size), pool.count)
+
+    def __len__(self) -> int:
+        return len(self._candidate)
+
+    def candidates(
+        self, members: Int[np.ndarray, "some fetched"], *, which: Int[np.ndarray, "some"], leaving: Leaving
+    ) -> Int[np.ndarray, "some fetched"]:
+        """Return the candidate of each member: the first time it comes, if it stays; -1 otherwise, and for -1."""
+        candidates = members
+        if self._pool.num_single < self._pool.size:
+            candidates = _first_ones(np.where(members >= 0, self._candidate[members], -1))
+        gone = leaving.among(which, candidates)
+        return np.where(gone, -1, candidates)
+
+
+def _found_in(rising: Int[np.ndarray, "known"], keys: Int[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
+    """Tell which keys stand in an ascending array.
+
+    >>> _found_in(np.array([2, 5]), np.array([5, 3, 2, 9]))
+    array([ True, False,  True, False])
+    """
+    if len(rising) == 0:
+        return np.zeros(keys.shape, dtype=bool)
+    return rising[np.minimum(np.searchsorted(rising, keys), len(rising) - 1)] == keys
+
+
+def _first_ones(candidates: Int[np.ndarray, "batch fetched"]) -> Int[np.ndarray, "batch fetched"]:
+    """Replace repeated candidates of each query by -1.
+
+    >>> _first_ones(np.array([[4, 2, 4, 4]]))
+    array([[ 4,  2, -1, -1]])
+    """
+    order = np.argsort(candidates, axis=1, kind="stable")
+    in_order = np.take_along_axis(candidates, order, axis=1)
+    in_order[:, 1:][in_order[:, 1:] == in_order[:, :-1]] = -1
+    first = np.empty_like(candidates)
+    np.put_along_axis(first, order, in_order, axis=1)
+    return first

@@ -1,0 +1,136 @@
+"""Building an approximate index, and its folder: codes, vectors, and what they were made from.
+
+``index.json`` names the pool it was built over; an index of another bank, or of a bank that has changed, is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import faiss
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+
+from segue.data.pool import Pool
+from segue.errors import InputError, StorageError, explain
+from segue.retrieval.index.approximate import ApproximateIndex
+from segue.retrieval.index.engine import Engine
+from segue.retrieval.index.graph import GraphEngine, GraphSettings
+from segue.retrieval.index.inverted_lists import InvertedListsEngine, InvertedListsSettings
+from segue.retrieval.index.tuning import Tuned
+from segue.run_folder import read_json, write_folder, write_json
+from segue.types import Progress, no_progress
+
+FORMAT = 1
+MANIFEST = "index.json"
+
+IndexSettings = Annotated[GraphSettings | InvertedListsSettings, Field(discriminator="kind")]
+"""The settings of every engine."""
+
+_SETTINGS: TypeAdapter[GraphSettings | InvertedListsSettings] = TypeAdapter(IndexSettings)
+_ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
+    "graph": GraphEngine,
+    "inverted-lists": InvertedListsEngine,
+}
+KINDS = tuple(_ENGINES)
+FEWEST = 64
+"""Members below which no index is built."""
+_PROBES = 16  # stored vectors that are compared with the bank's
+
+
+def index_settings(kind: str, **given: Any) -> GraphSettings | InvertedListsSettings:
+    """Return the settings of a kind.
+
+    Raises:
+        InputError: there is no such kind, or a setting is out of its range.
+    """
+    try:
+        return _SETTINGS.validate_python({"kind": kind, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        got = f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
+        raise InputError(explain("no such index", got=got, expected=f"a kind of {', '.join(KINDS)}")) from error
+
+
+def build_index(
+    pool: Pool, settings: GraphSettings | InvertedListsSettings, *, progress: Progress = no_progress
+) -> ApproximateIndex:
+    """Build an index over a pool; until it is tuned it searches with its greatest effort.
+
+    Raises:
+        InputError: the pool is so small that an exact search is quicker, or its dimension does not fit the settings.
+    """
+    if len(pool.members) < FEWEST:
+        raise InputError(explain("too few passages for an approximate index", got=len(pool.members),
+                                 expected=f"{FEWEST} or more", mend="search exactly, it is quicker"))  # fmt: skip
+    engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
+    return ApproximateIndex(pool, engine, engine.efforts()[-1])
+
+
+def save_index(index: ApproximateIndex, folder: Path) -> None:
+    """Write an index; an older one in the folder is replaced.
+
+    Raises:
+        InputError: the folder holds something else.
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
+        raise InputError(explain(f"{folder} is no index and not empty", mend="choose an empty or a new folder"))
+
+    def fill(new: Path) -> None:
+        index.engine.save(new)
+        write_json(new / MANIFEST, {
+            "format": FORMAT, "settings": index.engine.settings.model_dump(), "effort": dict(index.effort),
+            "pool": pool_identity(index.pool), "tuned": None, "versions": {"faiss": faiss.__version__},
+        })  # fmt: skip
+
+    write_folder(folder, fill)
+
+
+def record_tuning(folder: Path, tuned: Tuned, *, asked_of: str) -> None:
+    """Write what tuning chose into an index's folder; ``asked_of`` says whose queries chose."""
+    chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"asked_of": asked_of, **tuned.to_json()}}
+    write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
+
+
+def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
+    """Open an index over the pool that it was built from.
+
+    Raises:
+        InputError: there is none, or it was built from other passages or other vectors.
+        StorageError: a file is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(explain(f"{folder} is no index", got=f"no {MANIFEST} in it",
+                                 mend="name a folder that `segue index build` wrote"))  # fmt: skip
+    record = read_json(folder / MANIFEST)
+    mend = "build the index again over the present bank"
+    if record.get("format") != FORMAT:
+        got = f"format {record.get('format')}"
+        raise InputError(explain(f"{folder} is of another version", got=got, expected=FORMAT, mend=mend))
+    here = pool_identity(pool)
+    changed = [name for name, value in here.items() if record["pool"].get(name) != value]
+    if changed:
+        got = ", ".join(f"{name} {record['pool'].get(name)} (now {here[name]})" for name in changed)
+        raise InputError(explain(f"{folder} was built over other passages", got=got, mend=mend))
+    settings = _SETTINGS.validate_python(record["settings"])
+    engine: Engine = _ENGINES[settings.kind].load(folder, settings)  # type: ignore[arg-type]
+    _require_same_vectors(folder, engine, pool)
+    return ApproximateIndex(pool, engine, record["effort"])
+
+
+def pool_identity(pool: Pool) -> dict[str, Any]:
+    """Return what tells one pool from another: bank, members, and how they form candidates."""
+    numbering = hashlib.sha256(pool.members.tobytes() + pool.count.tobytes()).hexdigest()
+    return {"bank": pool.bank.manifest.get("hash"), "dimension": pool.bank.dimension, "members": len(pool.members),
+            "numbering": numbering}  # fmt: skip
+
+
+def _require_same_vectors(folder: Path, engine: Engine, pool: Pool) -> None:
+    """Compare some stored vectors with the bank's: a bank may have been encoded anew under its old name."""
+    places = np.unique(np.linspace(0, len(pool.members) - 1, _PROBES).astype(np.int64))
+    stored = engine.vectors_of(places)
+    if stored.shape[1] != pool.bank.dimension or not np.array_equal(stored, pool.bank.gather(pool.members[places])):
+        raise StorageError(explain(f"{folder} holds other vectors than the bank", mend="build the index again"))
