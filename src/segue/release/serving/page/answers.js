@@ -39,16 +39,15 @@ function source(passage, { openAt }) {
 // Cosines are drawn from 0 to 1; what is below 0 has no bar, its figure says it.
 function reasons(passage) {
   const { prediction, context, rerank } = passage.why;
-  const bar = (cosine, label) => el("i", { class: "bar", title: `${label}: cosine ${cosine.toFixed(2)}`,
+  const bar = (cosine, label) => el("i", { class: "column", title: `${label}: cosine ${cosine.toFixed(2)}`,
     style: { "--share": Math.max(0, Math.min(1, cosine)) } });
   const last = context.at(-1);
   const part = (name, value, drawn) => el("div", {}, el("dt", {}, name), el("dd", {}, drawn, value));
   return el("dl", { class: "why" },
-    part("score", passage.score.toFixed(3)),
-    prediction !== null && part("to the prediction", prediction.toFixed(2), bar(prediction, "to the prediction")),
-    last !== undefined && part(context.length > 1 ? "to what was read, oldest first" : "to what was read", `last ${last.toFixed(2)}`,
-      context.map((one, place) => bar(one, `to passage ${place + 1} of ${context.length} read`))),
-    rerank !== null && part("reranker", rerank.toFixed(3)));
+    rerank === null ? part("score", passage.score.toFixed(3)) : part("reranker", rerank.toFixed(3)),
+    prediction !== null && part("cosine to the prediction", prediction.toFixed(2)),
+    last !== undefined && part("to each passage read, the last", last.toFixed(2),
+      context.map((one, place) => bar(one, `to passage ${place + 1} of ${context.length} read`))));
 }
 
 // Says where the passage that really follows stands, where the bundle knows it and it is not in sight.

@@ -13,6 +13,7 @@ export function showConfidence(place, confidence) {
   const likely = five >= LIKELY;
   show(place, el("div", { class: likely ? "sure" : "sure unlikely" },
     el("p", { class: "verdict" }, likely ? "A good continuation is likely" : "Probably no good continuation here"),
+    el("p", { class: "hint" }, "Chance that what really comes next is here:"),
     meter("first", first), meter("among the first five", five),
     !likely && el("p", { class: "hint" }, "More likely than not, what really comes next is not among the first five: the document may end here, or the bank may not hold it.")));
 }
