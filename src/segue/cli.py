@@ -366,6 +366,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
           cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
+          runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           device: Device = None) -> None:  # fmt: skip
     """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
 
@@ -381,7 +382,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     if bundle is None:
         raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
     verb(bundle, device=device, stages=_stages(), host=host, port=port, keys=None if keys is None else str(keys),
-         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()))  # fmt: skip
+         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()))  # fmt: skip
 
 
 def _load(recipe: Path, device: Any) -> Any:

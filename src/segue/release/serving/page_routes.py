@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from segue.release.questions import cut_text
 from segue.release.serving.errors import answer
+from segue.release.serving.runs_routes import add_runs
 from segue.release.serving.routes import REFUSALS, described_body, read_body
 from segue.release.serving.schema import Request
 
@@ -50,6 +51,7 @@ class CutBody(BaseModel):
 def add_page(app: FastAPI, server: Server) -> None:
     """Add the page's paths to an application."""
     app.mount("/page", PageFiles(directory=PAGE), name="page")
+    add_runs(app, server.settings.runs)
     text = Field(min_length=1, max_length=server.settings.limits.text_characters, description="a beginning")
     model: Any = create_model("CutRequest", __base__=Request, text=(str, text))
     examples = {"a text": {"value": {"text": "Snow reflects light. It also insulates."}}}

@@ -70,3 +70,8 @@ function checks({ checks: found, muted }) {
     el("ul", {}, found.map((one) => el("li", {}, `${one.code} ${one.title}: `, el("b", {}, one.outcome)))),
     muted.length > 0 && el("p", {}, `Muted: ${muted.join(", ")}`));
 }
+
+// The gates as one short line: a table has no room for more.
+export function gateTags({ gates }) {
+  return el("span", {}, gates.map((gate) => el("span", { class: `tag ${TONES[gate.outcome] ?? ""}`, title: (gate.outcome ?? "refused").replaceAll("-", " ") }, gate.name)));
+}
