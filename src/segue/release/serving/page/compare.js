@@ -5,7 +5,7 @@ import { el, plural, show, table } from "./dom.js";
 import { runOf, runChooser } from "./choices.js";
 
 const SHOWN = ["R@1", "R@5", "R@10", "Contain@50", "MRR", "total_p95_ms"];
-const HEADS = [{ text: "run" }, { text: "row" }, ...SHOWN.map((name) => ({ text: name === "total_p95_ms" ? "P95, ms" : name, number: true })), { text: "gates" }];
+const HEADS = () => [{ text: "run" }, { text: "row" }, ...SHOWN.map((name) => ({ text: name === "total_p95_ms" ? "P95, ms" : name, number: true })), { text: el("span", { class: "gates-head" }, "gates") }];
 const BASELINE = "copy-last";
 
 export function showComparison(place, { runs, choice, go }) {
@@ -26,10 +26,10 @@ function grouped(runs) {
 
 const drawGroup = (go) => (runs) => {
   const [first] = runs;
-  const corpus = first.fresh ? `fresh documents (${first.fresh.name ?? first.fresh.kind})` : first.corpus.name ?? first.corpus.kind ?? "unknown corpus";
+  const corpus = first.fresh ? `fresh documents (${first.fresh.name ?? first.fresh.kind})` : ([first.corpus.kind, first.corpus.name].filter(Boolean).join(" ") || "unknown corpus");
   return el("section", { class: "group" },
     el("h2", {}, `${corpus}: ${plural(first.windows, "window")} of ${plural(first.documents, "test document")}, ${plural(first.pool, "candidate")}`),
-    table("Runs that answered the same questions", HEADS, [...runs.flatMap((run) => lines(run, go))]));
+    table("Runs that answered the same questions", HEADS(), [...runs.flatMap((run) => lines(run, go))]));
 };
 
 // The winner of each run, with copy-last under it: no number without the baseline.
@@ -38,11 +38,11 @@ function lines(run, go) {
   const name = el("span", {}, el("button", { type: "button", class: "link", onclick: () => go({ view: "report", run: run.name }) }, run.name),
     el("small", {}, (run.created ?? "").slice(0, 16).replace("T", " ")));
   if (run.blocked.length && !run.unsafe) {
-    return [{ style: "refused", cells: [name, `blocked by ${run.blocked.join(", ")}`, ...SHOWN.map(() => "–"), gateTags(run)] }];
+    return [{ style: "refused", cells: [name, `blocked by ${run.blocked.join(", ")}`, ...SHOWN.map(() => "–"), el("span", { class: "gates-cell" }, gateTags(run))] }];
   }
   const cells = (row) => SHOWN.map((metric) => metricText(metric, row?.metrics[metric]));
   return [
-    { style: "first", cells: [name, winner ? `${winner.name} ★` : "no winner", ...cells(winner), gateTags(run)] },
+    { style: "first", cells: [name, winner ? `${winner.name} ★` : "no winner", ...cells(winner), el("span", { class: "gates-cell" }, gateTags(run))] },
     base && base !== winner && { style: "base", cells: ["", base.name, ...cells(base), ""] },
   ].filter(Boolean);
 }

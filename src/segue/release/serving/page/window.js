@@ -37,8 +37,9 @@ async function fillWindow(place, id, rows) {
   show(place, el("p", { class: "hint" }, "Reading …"));
   try {
     const found = await Promise.all(rows.map((row) => get("runs/window", { ...row, id })));
-    show(place, read(found[0]), truth(found[0]), el("div", { class: rows.length > 1 ? "two" : null },
-      found.map((one, number) => answers(one, rows.length > 1 ? rows[number] : null))));
+    const asked = [read(found[0]), truth(found[0])];
+    const told = found.map((one, number) => answers(one, rows.length > 1 ? rows[number] : null));
+    show(place, rows.length > 1 ? [asked, el("div", { class: "two" }, told)] : el("div", { class: "two" }, el("div", {}, asked), told));
   } catch (error) {
     show(place, el("p", { class: "notice bad" }, error.message));
   }
