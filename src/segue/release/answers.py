@@ -144,7 +144,7 @@ def answer_one(asking: Asking, found: Ranked, place: int, bundle: Bundle, lookup
     why = _reasons(bundle.bank.gather(rows), asking, query, scores, reranked)
     names = bundle.bank.passage_ids(np.maximum(asking.rows, 0))
     read = tuple(name if row >= 0 else None for name, row in zip(names, asking.rows, strict=True))
-    texts = asking.texts or tuple(None for _ in read)
+    texts: tuple[str | None, ...] = asking.texts or (None,) * len(read)
     sure = None if found.confidence is None else _named(found.confidence[place])
     passages = describe(bundle, lookup, rows, scores, why)
     return Answer(passages, read, texts, sure, query, asking.read_vectors, dict(found.milliseconds))

@@ -33,21 +33,11 @@ from segue.data.windows import gather_contexts
 from segue.errors import InputError, explain
 from segue.hardware import Device, choose_device
 from segue.release.bundle_assembly import Assembly
-from segue.release.bundle_files import Manifest, verify
+from segue.release.bundle_files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, Manifest, verify
 from segue.retrieval.confidence import Confidence
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import read_json
 from segue.types import Bank, Exclusion, Windows
-
-CONTRACT, GATES, GOLDEN, CONFIDENCE, DOCUMENTS, CARD, BANK = (
-    "bundle.json",
-    "gates.json",
-    "golden.json",
-    "confidence.json",
-    "training_documents.txt",
-    "README.md",
-    "bank",
-)
 
 GOLDEN_PLACES = 10
 QUERY_TOLERANCE = 1e-4
@@ -163,7 +153,8 @@ def ask_golden(
     contexts = gather_contexts(bank, Windows(rows, rows[:, -1]), texts=retriever.reads_text,
                                exclude="none" if exclude == "none" else "context")  # fmt: skip
     size = retriever.batch_limit or len(rows)
-    answers, queries = [], []
+    answers: list[list[int]] = []
+    queries: list[list[float]] = []
     for start in range(0, len(rows), size):
         part = contexts.take(slice(start, start + size))
         scores = retriever.score(part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class Assembly:
         load_encoder: Callable[[], Encoder],
         encoder: EncoderSettings,
         index: Description,
-        device: torch.device,
+        device: str | torch.device,
     ) -> None:
         self.folder, self.bank, self.pool = folder, bank, Pool(bank)
         self._load_encoder, self._encoder, self._device = load_encoder, encoder, device
@@ -91,8 +91,10 @@ class Assembly:
         if about.get("documents") is not None:
             return predictor_retriever(about["name"], "candidate", self.predictor, pool=self.pool,
                                        index=ExactIndex(self.pool), device=self._device)  # fmt: skip
-        stage = {"stage": "encode"} if about["query"]["kind"] == "encoder" else {}
-        return VectorRetriever(about["name"], "candidate", self._query(about["query"]), self.pool, self.index, **stage)
+        stage: Literal["encode", "predict"] = "encode" if about["query"]["kind"] == "encoder" else "predict"
+        return VectorRetriever(
+            about["name"], "candidate", self._query(about["query"]), self.pool, self.index, stage=stage
+        )
 
     @functools.cached_property
     def words(self) -> Bm25:

@@ -22,9 +22,9 @@ from segue.evaluation.job import Job
 from segue.evaluation.options import Option
 from segue.evaluation.text_rows import text_entrant
 from segue.learning.models import hash_documents, load_predictor
-from segue.release.bundle import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, ask_golden
+from segue.release.bundle import ask_golden
 from segue.release.bundle_card import bundle_card
-from segue.release.bundle_files import Manifest, seal
+from segue.release.bundle_files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, Manifest, seal
 from segue.release.bundle_parts import Origin, take_apart
 from segue.release.report import public_json
 from segue.retrieval.rerank.density import neighbour_cosines

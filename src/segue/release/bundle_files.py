@@ -21,6 +21,16 @@ FORMAT = 1
 """Raised when bundles of an older version can no longer be read."""
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
+CONTRACT, GATES, GOLDEN, CONFIDENCE, DOCUMENTS, CARD, BANK = (
+    "bundle.json",
+    "gates.json",
+    "golden.json",
+    "confidence.json",
+    "training_documents.txt",
+    "README.md",
+    "bank",
+)
+"""What every bundle holds besides its parts."""
 VERSION_DIGITS = 12
 
 

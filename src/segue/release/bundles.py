@@ -15,8 +15,7 @@ from typing import Any
 
 from segue.data.bank_shards import exclusive
 from segue.errors import InputError, explain
-from segue.release.bundle import CONTRACT
-from segue.release.bundle_files import MANIFEST, verify
+from segue.release.bundle_files import CONTRACT, MANIFEST, verify
 from segue.run_folder import read_json, write_folder, write_json
 
 CURRENT = "current.json"

@@ -34,7 +34,7 @@ class Lookup:
         self._documents = {name: number for number, name in enumerate(bank.document_ids)}
         directions = np.random.default_rng(0).standard_normal((bank.dimension, DIRECTIONS))
         self._directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-        self._places = np.concatenate([block @ self._directions for _, block in bank.blocks(ROWS_AT_ONCE)])
+        self._places = np.concatenate([_unit(block) @ self._directions for _, block in bank.blocks(ROWS_AT_ONCE)])
         self._by_place = np.argsort(self._places[:, 0], kind="stable")
         self._first_places = self._places[self._by_place, 0]
         self._read_texts()
@@ -106,7 +106,7 @@ class Lookup:
 
     def rows_of_vectors(self, vectors: Float[np.ndarray, "some dim"]) -> list[int]:
         """Return the row that has each unit vector, -1 where none does."""
-        return [self._row_of_vector(vector, vector @ self._directions) for vector in vectors]
+        return [self._row_of_vector(vector, vector @ self._directions) for vector in _unit(vectors)]
 
     def _row_of_vector(self, vector: Float[np.ndarray, "dim"], place: Float[np.ndarray, "direction"]) -> int:
         low, high = np.searchsorted(self._first_places, [place[0] - REACH, place[0] + REACH])
@@ -114,9 +114,14 @@ class Lookup:
         near = near[(np.abs(self._places[near] - place) <= REACH).all(axis=1)]
         if len(near) == 0:
             return -1
-        cosines = self._bank.gather(near) @ vector
+        cosines = _unit(self._bank.gather(near)) @ vector
         best = int(np.argmax(cosines))
         return int(near[best]) if cosines[best] >= 1 - SAME_VECTOR else -1
+
+
+def _unit(vectors: Float[np.ndarray, "some dim"]) -> Float[np.ndarray, "some dim"]:
+    """Return vectors at length 1: half precision leaves them a little longer or shorter."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _hashes(texts: Sequence[str]) -> Int[np.ndarray, "text"]:

@@ -37,8 +37,7 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
         server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
     released = server.current.released
     assert released is not None
-    print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}, "
-          f"on http://{made.host}:{made.port}", flush=True)  # fmt: skip
+    print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
     run(server)
 
 

@@ -15,16 +15,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.requests = Counter("segue_requests", "Requests answered", ["route", "status"], **own)
-        self.seconds = Histogram("segue_request_seconds", "From the request's last byte to the answer", ["route"],
-                                 buckets=SECONDS, **own)  # fmt: skip
-        self.stages = Histogram("segue_stage_seconds", "Spent by stage, per batch", ["stage"], buckets=SECONDS, **own)
-        self.batches = Histogram("segue_batch_size", "Requests answered together", ["kind"], buckets=SIZES, **own)
-        self.working = Gauge("segue_requests_in_progress", "Requests being worked on", **own)
-        self.refused = Counter("segue_refused", "Requests refused, by reason", ["reason"], **own)
-        self.swaps = Counter("segue_bundle_swaps", "Changes of the bundle, by outcome", ["outcome"], **own)
-        self.bundle = Gauge("segue_bundle", "1 for the bundle that is served", ["version", "name"], **own)
+        self.requests = Counter("segue_requests", "Requests answered", ["route", "status"], registry=self.registry)
+        self.seconds = self._seconds("segue_request_seconds", "From the request's first byte to the answer", "route")
+        self.stages = self._seconds("segue_stage_seconds", "Spent by stage, per batch", "stage")
+        self.batches = Histogram("segue_batch_size", "Requests answered together", ["kind"], buckets=SIZES,
+                                 registry=self.registry)  # fmt: skip
+        self.working = Gauge("segue_requests_in_progress", "Requests being worked on", registry=self.registry)
+        self.refused = Counter("segue_refused", "Requests refused, by reason", ["reason"], registry=self.registry)
+        self.swaps = Counter("segue_bundle_swaps", "Changes of the bundle", ["outcome"], registry=self.registry)
+        self.bundle = Gauge("segue_bundle", "1 for the bundle that is served", ["version", "name"],
+                            registry=self.registry)  # fmt: skip
+
+    def _seconds(self, name: str, help: str, label: str) -> Histogram:
+        return Histogram(name, help, [label], buckets=SECONDS, registry=self.registry)
 
     def serves(self, version: str, name: str) -> None:
         """Note which bundle is served."""

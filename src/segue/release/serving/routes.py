@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 import segue
 from segue.errors import InputError, explain
-from segue.release.bundle import CARD
+from segue.release.bundle_files import CARD
 from segue.release.questions import require_words, unit_vectors
 from segue.release.released import ReleasedRetriever
 from segue.release.serving import schema
@@ -219,7 +219,7 @@ def _examples(released: ReleasedRetriever) -> dict[str, dict[str, Any]]:
     rows = np.flatnonzero(bank.alive & (bank.document_of == bank.document_of[np.argmax(bank.alive)]))[:2]
     ids = bank.passage_ids(rows)
     by_id = {"by id": {"value": {"ids": ids, "k": 3}}}
-    shown = {"next": by_id, "predict": {"by id": {"value": {"ids": ids}}}, "search": {}}
+    shown: dict[str, dict[str, Any]] = {"next": by_id, "predict": {"by id": {"value": {"ids": ids}}}, "search": {}}
     if released.reads_texts:
         texts = [str(text) for text in released.lookup.texts(rows)]
         shown["next"] = {**by_id, "by text": {"value": {"passages": texts, "k": 3}}}

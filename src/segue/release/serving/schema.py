@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from segue.release.serving.settings import Limits
 
+Id = Annotated[str, Field(min_length=1, max_length=1000)]
 WAYS = ("passages", "text", "vectors", "ids")
 
 
@@ -48,8 +49,7 @@ def requests_for(limits: Limits, dimension: int) -> Requests:
 
 def _model(name: str, fields: dict[str, Any], schema: dict[str, Any]) -> type[Request]:
     base: Any = type("Base", (Request,), {"model_config": ConfigDict(json_schema_extra=schema), "__module__": __name__})
-    model: type[Request] = create_model(name, __base__=base, **fields)
-    return model
+    return cast("type[Request]", create_model(name, __base__=base, **fields))
 
 
 def _read_fields(limits: Limits, dimension: int) -> dict[str, Any]:
@@ -61,22 +61,18 @@ def _read_fields(limits: Limits, dimension: int) -> dict[str, Any]:
         "text": (str, Field(default_factory=str, min_length=1, max_length=limits.text_characters,
                             description="instead: the beginning of a document; it is cut into passages")),
         "vectors": (list[vector], Field(**several, description="instead: unit vectors of what was read")),
-        "ids": (list[_id()], Field(**several, description="instead: ids of passages of the bundle")),
+        "ids": (list[Id], Field(**several, description="instead: ids of passages of the bundle")),
     }  # fmt: skip
 
 
 def _asked_fields(limits: Limits) -> dict[str, Any]:
     return {
         "k": (int, Field(5, ge=1, le=limits.k, description="passages to answer")),
-        "exclude": (list[_id()], Field(default_factory=list, max_length=limits.passages,
+        "exclude": (list[Id], Field(default_factory=list, max_length=limits.passages,
                                        description="ids that may not be answered")),
-        "documents": (list[_id()], Field(default_factory=list, max_length=limits.passages,
+        "documents": (list[Id], Field(default_factory=list, max_length=limits.passages,
                                          description="ids of the documents to answer from; empty: all")),
     }  # fmt: skip
-
-
-def _id() -> Any:
-    return Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class WhyBody(BaseModel):

@@ -67,7 +67,7 @@ class Served:
         resolved = [one if isinstance(one, Asking) else self._resolved(one) for one in asked]
         good = [one for one in resolved if isinstance(one, Asking)]
         answers = iter(self.released.answer(good))
-        found = [next(answers) if isinstance(one, Asking) else one for one in resolved]
+        found: list[Answer | Exception] = [next(answers) if isinstance(one, Asking) else one for one in resolved]
         self._time(found)
         return found
 

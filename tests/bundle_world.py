@@ -1,0 +1,149 @@
+"""A small run with texts and an encoder that needs no model, made once for the tests of bundles and of serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segue.data.bank_build import build_bank
+from segue.data.corpus import open_corpus
+from segue.data.corpus.jsonl import JsonlSettings
+from segue.data.encoders import EncoderSettings
+from segue.data.passages import PassageSettings
+from segue.data.splits import SplitSettings
+from segue.data.windows import WindowSettings
+from segue.evaluation.comparison import compare
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.experiment import build_experiment
+from segue.evaluation.gates import REPORT_GATES
+from segue.evaluation.job import Job
+from segue.evaluation.options import choose_options
+from segue.evaluation.plan import TriageSettings
+from segue.evaluation.triage import run_triage
+from segue.learning.losses import LossSettings
+from segue.learning.models import ModelSettings
+from segue.learning.training import TrainingSettings
+from segue.release.bundle_build import Winner, build_bundle
+from segue.retrieval.rerank.lambdamart import LambdaMartSettings
+from segue.retrieval.rerank.settings import RerankSettings
+
+TESTS = Path(__file__).parent
+DIMENSION, CONTEXT = 12, 3
+SUBJECTS = ("glaciers", "violins", "harbours", "enzymes", "castles", "comets", "orchards", "bridges")
+
+
+def sentence(document: int, place: int) -> str:
+    """Return a sentence that stands in one passage alone."""
+    subject = SUBJECTS[document % len(SUBJECTS)]
+    return f"Note {place} of volume {document} says that {subject} change once more in part {place}."
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    job: Job
+    record: dict
+
+    def bundle(self, option: str, out: Path, name: str = "a test bundle") -> Path:
+        """Build the bundle of an option."""
+        chosen = next(one for one in self.job.options if one.name == option)
+        build_bundle(Winner(self.job, chosen, self.job.experiment.folds[0], self.record, name), out)
+        return out
+
+
+def make_run(folder: Path, *, names: tuple[str, ...] = ("model-mlp", "copy-last-rerank"), salt: str = "") -> Run:
+    """Build a bank of 16 documents of 12 passages, and compare a few options on it."""
+    bank = make_bank_on_disk(folder, salt=salt)
+    job = make_toy_job(bank, folder, names, encoder_settings(salt))
+    results = run_triage(job)
+    about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4,
+             "blocked": [], "unsafe": False, "audit": [], "muted": [], "corpus": {"kind": "jsonl"}}  # fmt: skip
+    return Run(job, json.loads(json.dumps(compare(job, results))) | about)
+
+
+def encoder_settings(salt: str = "") -> EncoderSettings:
+    """Return the settings of the encoder that draws vectors from hashes."""
+    return EncoderSettings(name="fake_encoder:HashEncoder", options={"dimension": DIMENSION, "salt": salt})
+
+
+def make_bank_on_disk(folder: Path, *, salt: str = ""):
+    """Write the documents as JSONL and encode them."""
+    lines = [
+        {"id": f"volume/{number} №{number}", "text": "\n\n".join(sentence(number, place) for place in range(12))}
+        for number in range(16)
+    ]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    settings = PassageSettings(target_characters=70, minimum_characters=20)
+    corpus = open_corpus(JsonlSettings(kind="jsonl", path=str(folder / "corpus.jsonl")))
+    return build_bank(corpus, encoder_settings(salt), folder / "bank", passages=settings)
+
+
+def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSettings) -> Job:
+    """Return a job whose plan is written, so that it takes seconds."""
+    options = choose_options(list(names))
+    steps = {option.name: 10 for option in options if option.trained}
+    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    (folder / "plan.json").write_text(json.dumps({"format": 1, "steps": steps, **about}))
+    from segue.data.encoders import load_encoder
+
+    return Job(
+        build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=CONTEXT)),
+        options,
+        ModelSettings(size="toy", name="mlp"),
+        LossSettings(),
+        TrainingSettings(batch_size=32, steps=10, evaluations=2, precision="float32", device="cpu"),
+        EvaluationSettings(resamples=100, latency_queries=5, run_depth=10),
+        TriageSettings(budget_minutes=1, plan=str(folder / "plan.json")),
+        REPORT_GATES,
+        lambda: load_encoder(encoder),
+        folder / "run",
+        rerank=RerankSettings(
+            first=12, bm25=6, bm25_context=6, alone=15, lists=80,
+            features=("prediction", "context", "density", "list", "words", "length", "places"),
+            lambdamart=LambdaMartSettings(rounds=5, leaves=5, least_in_leaf=5),
+        ),
+        encoder=encoder,
+    )  # fmt: skip
+
+
+@contextmanager
+def serving(bundle: Path, *words: str):
+    """Run ``segue serve`` as a process of its own; yield its address and the process."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "segue", "serve", str(bundle), "--port", "0", *words]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield address_of(process), process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def address_of(process: subprocess.Popen) -> str:
+    """Read the address that a server says it listens on."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        line = process.stdout.readline()
+        found = re.search(r"listening on (http://\S+)", line)
+        if found:
+            return found.group(1)
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended: {process.stderr.read()}")
+    raise AssertionError("the server did not begin to listen")
+
+
+def some_vectors(seed: int, count: int = 2) -> list[list[float]]:
+    """Return unit vectors that the bank does not hold."""
+    drawn = np.random.default_rng(seed).standard_normal((count, DIMENSION))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).tolist()

@@ -1,0 +1,17 @@
+"""One small run for all tests of bundles and of serving, made once in each process."""
+
+import pytest
+from bundle_world import make_run
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A finished run with a trained row, a tower, and rows that rerank."""
+    names = ("model-mlp", "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion")
+    return make_run(tmp_path_factory.mktemp("run"), names=names)
+
+
+@pytest.fixture(scope="session")
+def bundle(run, tmp_path_factory):
+    """The bundle of a row that reranks; read only."""
+    return run.bundle("copy-last-rerank", tmp_path_factory.mktemp("bundles") / "reranked")
