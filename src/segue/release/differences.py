@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.bank import PassageBank
 from segue.errors import InputError, explain
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import per_window
+from segue.release.failures import passage_of
 from segue.release.runs import Answered, Run
+from segue.types import Bank
 
 WITHIN = 5
 """Places within which a passage counts as found."""
@@ -82,10 +83,8 @@ class Difference:
 
     def _row(self, number: int) -> dict[str, Any]:
         bank, row = self.runs[0].bank, int(self.answered[0].targets[self.places[0][number]])
-        document = int(bank.document_of[row])
         ranks = [int(ranks[number]) for ranks in self.ranks]
-        return {"id": bank.passage_ids(np.array([row]))[0], "title": bank.document_titles[document],
-                "position": int(bank.position[row]), "text": texts_of(bank, np.array([row]))[0], "ranks": ranks}  # fmt: skip
+        return passage_of(bank, row) | {"ranks": ranks}
 
 
 def reciprocal(ranks: Int[np.ndarray, "window"]) -> Float[np.ndarray, "window"]:
@@ -103,12 +102,13 @@ def common_windows(
     pairs = [(number, place[name]) for number, name in enumerate(names[0]) if name in place]
     first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     if banks[0].manifest["hash"] != banks[1].manifest["hash"]:
-        texts = [texts_of(bank, one.targets[some]) for bank, one, some in zip(banks, answered, (first, second), strict=True)]
-        same = np.array([a == b for a, b in zip(*texts, strict=True)], dtype=bool)
+        rows = (answered[0].targets[first], answered[1].targets[second])
+        texts = [texts_of(bank, some) for bank, some in zip(banks, rows, strict=True)]
+        same = np.array([one == other for one, other in zip(*texts, strict=True)], dtype=bool)
         first, second = first[same], second[same]
     return first, second
 
 
-def texts_of(bank: PassageBank, rows: Int[np.ndarray, "some"]) -> list[str | None]:
+def texts_of(bank: Bank, rows: Int[np.ndarray, "some"]) -> list[str | None]:
     """Return texts, None where the bank has vectors only."""
     return list(bank.texts(rows)) if bank.has_texts else [None] * len(rows)

@@ -1,7 +1,7 @@
 """Windows that were answered badly: what was read, what came next, what was answered instead, and why.
 
-*Why* is told by measurements alone: cosines in the bank's own space, documents and positions, and how often a passage is
-answered. Every window whose first answer is wrong is of one kind, the first that applies:
+*Why* is told by measurements alone: cosines in the bank's own space, documents and positions, and how often a passage
+is answered. Every window whose first answer is wrong is of one kind, the first that applies:
 
 - ``near-copy``: the first answer nearly repeats the passage that came next;
 - ``soon``: it comes one or two passages after what came next;
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.data.bank import PassageBank
 from segue.data.windows import HORIZON
 from segue.evaluation.checks.sg208_hubs import num_hubs, occurrences
 from segue.release.runs import Answered
+from segue.types import Bank
 
 KINDS = ("right", "near-copy", "soon", "break", "same-document", "hub", "copying", "other")
 NEAR_COPY = 0.95
@@ -53,7 +53,7 @@ class Diagnosis:
     hub: int
 
 
-def diagnose(bank: PassageBank, answered: Answered) -> Diagnosis:
+def diagnose(bank: Bank, answered: Answered) -> Diagnosis:
     """Say of every window of which kind it is."""
     first, targets = np.maximum(answered.rankings[:, 0], 0), answered.targets
     truth, best, last = bank.gather(targets), bank.gather(first), bank.gather(answered.context[:, -1])
@@ -85,7 +85,7 @@ def first_that_applies(tests: list[Bool[np.ndarray, "window"]]) -> Int[np.ndarra
     return np.argmax(every, axis=0).astype(np.int64)
 
 
-def chance_cosine(bank: PassageBank) -> float:
+def chance_cosine(bank: Bank) -> float:
     """Return the cosine that 19 of 20 pairs of passages drawn at random stay below."""
     generator = np.random.default_rng(0)
     left, right = generator.integers(0, len(bank), (2, RANDOM_PAIRS))
@@ -108,7 +108,7 @@ def _cosines(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> Fl
 
 
 def _nearest_read(
-    bank: PassageBank, context: Int[np.ndarray, "window context"], truth: Float[np.ndarray, "window dim"]
+    bank: Bank, context: Int[np.ndarray, "window context"], truth: Float[np.ndarray, "window dim"]
 ) -> Float[np.ndarray, "window"]:
     """Return the cosine of what came next to the nearest passage read."""
     columns = [np.where(rows >= 0, _cosines(bank.gather(np.maximum(rows, 0)), truth), -1.0) for rows in context.T]
@@ -129,7 +129,7 @@ def count_kinds(diagnosis: Diagnosis) -> dict[str, int]:
 
 
 def describe_window(
-    bank: PassageBank, answered: Answered, diagnosis: Diagnosis, number: int, others: Mapping[str, int]
+    bank: Bank, answered: Answered, diagnosis: Diagnosis, number: int, others: Mapping[str, int]
 ) -> dict[str, Any]:
     """Describe one window in full.
 
@@ -152,16 +152,15 @@ def describe_window(
         "cosine": None if answered.cosine is None else float(answered.cosine[number]),
         "read": [passage_of(bank, row) | {"to_truth": float(vector @ truth)}
                  for row, vector in zip(read.tolist(), vectors, strict=True)],
-        "found": [passage_of(bank, row) | {"why": _reasons(bank, diagnosis, row, target, vectors)} for row in found.tolist()],
+        "found": [passage_of(bank, row) | {"why": _reasons(bank, diagnosis, row, target, vectors)}
+                  for row in found.tolist()],
         "to_last": float(vectors[-1] @ truth),
         "chance": diagnosis.chance,
         "others": dict(others),
     }  # fmt: skip
 
 
-def _reasons(
-    bank: PassageBank, diagnosis: Diagnosis, row: int, target: int, read: Float[np.ndarray, "read dim"]
-) -> list[str]:
+def _reasons(bank: Bank, diagnosis: Diagnosis, row: int, target: int, read: Float[np.ndarray, "read dim"]) -> list[str]:
     """Say what speaks for a passage that was answered, in words with their figures."""
     vector, truth = bank.gather(np.array([row, target]))
     if bank.duplicate_group[row] == bank.duplicate_group[target]:
@@ -179,7 +178,7 @@ def _nearly_true(cosine: float) -> str | None:
     return f"nearly what came next (cosine {cosine:.2f})" if cosine >= NEAR_COPY else None
 
 
-def _same_document(bank: PassageBank, row: int, target: int) -> str | None:
+def _same_document(bank: Bank, row: int, target: int) -> str | None:
     if bank.document_of[row] != bank.document_of[target]:
         return None
     away = int(bank.position[row]) - int(bank.position[target])
@@ -192,7 +191,7 @@ def _compared(what: str, ours: float, true: float) -> str | None:
     return f"nearer to {what} ({ours:.2f}) than what came next ({true:.2f})" if ours > true else None
 
 
-def passage_of(bank: PassageBank, row: int) -> dict[str, Any]:
+def passage_of(bank: Bank, row: int) -> dict[str, Any]:
     """Describe a passage of the bank."""
     rows = np.array([row], dtype=np.int64)
     number = int(bank.document_of[row])

@@ -188,7 +188,9 @@ class RunsFolder:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise InputError(explain("there is no such folder of runs", got=path, mend="name the folder given to --out"))
+            raise InputError(
+                explain("there is no such folder of runs", got=path, mend="name the folder given to --out")
+            )
         self.path = path
         self._known: dict[str, tuple[int, Run]] = {}
 
@@ -211,7 +213,9 @@ class RunsFolder:
         """
         found = next((run for run in self.runs() if run.name == name), None)
         if found is None:
-            raise InputError(explain("there is no such run", got=repr(name[:80]), expected="a name from the list of runs"))
+            raise InputError(
+                explain("there is no such run", got=repr(name[:80]), expected="a name from the list of runs")
+            )
         return found
 
     def summaries(self) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from starlette.types import Scope
 
 from segue.release.questions import cut_text
 from segue.release.serving.errors import answer
-from segue.release.serving.runs_routes import add_runs
 from segue.release.serving.routes import REFUSALS, described_body, read_body
+from segue.release.serving.runs_routes import add_runs
 from segue.release.serving.schema import Request
 
 if TYPE_CHECKING:
