@@ -382,7 +382,8 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     if bundle is None:
         raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
     verb(bundle, device=device, stages=_stages(), host=host, port=port, keys=None if keys is None else str(keys),
-         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()))  # fmt: skip
+         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),
+         hosts=tuple(allow_host or ()))  # fmt: skip
 
 
 def _load(recipe: Path, device: Any) -> Any:

@@ -1,8 +1,8 @@
 """A folder of runs, read for people: which there are, what each came to, how each answered its test windows.
 
-Enters: a folder in which ``segue triage`` or ``segue evaluate`` left runs. Leaves: summaries in the public form (what an
-integrity check blocks is null there too), and the answers of one row of a run, all folds one after the other. Nothing is
-computed again, and nothing is written but a line in the run's log of looks at test documents.
+Enters: a folder in which ``segue triage`` or ``segue evaluate`` left runs. Leaves: summaries in the public form (what
+an integrity check blocks is null there too), and the answers of one row of a run, all folds one after the other.
+Nothing is computed again, and nothing is written but a line in the run's log of looks at test documents.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ CONTENT_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
 )
-"""Scripts come from here alone, and so does everything else; a report that is shown in a frame has its styles inside."""
+"""Scripts come from here alone, and so does everything else; a report shown in a frame has its styles inside."""
 HEADERS = {"content-security-policy": CONTENT_POLICY, "x-content-type-options": "nosniff",
            "referrer-policy": "no-referrer", "cache-control": "no-cache"}  # fmt: skip
 
@@ -67,4 +67,5 @@ def add_page(app: FastAPI, server: Server) -> None:
         if isinstance(body, Response):
             return body
         async with server.current.hold() as served:
-            return answer({"passages": await asyncio.to_thread(cut_text, body.text, served.released.bundle)})
+            text: str = body.text  # type: ignore[attr-defined]
+            return answer({"passages": await asyncio.to_thread(cut_text, text, served.released.bundle)})

@@ -15,6 +15,8 @@ let runs = [];
 start();
 
 async function start() {
+  tabs.forEach((tab) => tab.addEventListener("click", () => go({ view: tab.dataset.view })));
+  find("#tabs").addEventListener("keydown", moveAlongTabs);
   try {
     ({ runs } = await get("runs/list"));
   } catch (error) {
@@ -24,8 +26,6 @@ async function start() {
   runs = runs.filter((run) => !run.unreadable);
   if (!runs.length) return show(find("#view"), el("p", { class: "empty" }, "There is no run in this folder yet. ", el("code", {}, "segue triage recipe.toml --out runs/name"), " makes one."));
   if (unreadable.length) trouble(new Error(unreadable.map((run) => run.unreadable).join(" ")));
-  tabs.forEach((tab) => tab.addEventListener("click", () => go({ view: tab.dataset.view })));
-  find("#tabs").addEventListener("keydown", moveAlongTabs);
   addEventListener("hashchange", draw);
   draw();
 }
