@@ -13,8 +13,8 @@ export async function showDifferences(place, { runs, choice, go, trouble }) {
   const option = rowOf(first, choice.row, "copy-last"), other = rowOf(second, choice.second_row), side = choice.side ?? "all";
   const query = { first: first.name, first_option: option, second: second.name, second_option: other, side };
   const choices = el("div", { class: "bar-of-choices" },
-    runChooser("First run", runs, first.name, (run) => go({ run, row: null })), rowChooser("its row", first, option, (row) => go({ row })),
-    runChooser("Second run", runs, second.name, (name) => go({ second: name, second_row: null })), rowChooser("its row", second, other, (row) => go({ second_row: row })));
+    runChooser("First run", runs, first.name, (run) => go({ run, row: null })), rowChooser("Its row", first, option, (row) => go({ row })),
+    runChooser("Second run", runs, second.name, (name) => go({ second: name, second_row: null })), rowChooser("Its row", second, other, (row) => go({ second_row: row })));
   show(place, choices);
   const found = await get("runs/differences", { ...query, offset: 0, limit: PAGE });
   const rows = [{ run: first.name, option }, { run: second.name, option: other }];

@@ -13,7 +13,7 @@ export function showMap(place, answer) {
 }
 
 function marksOf({ map, passages, true_next }) {
-  const read = map.read.map((at, number) => ({ at, kind: "read", radius: 7, label: String(number - map.read.length + 1).replace("-", "−"),
+  const read = map.read.map((at, number) => ({ at, kind: "read", radius: 8.5, label: String(number - map.read.length + 1).replace("-", "−"),
     title: number === map.read.length - 1 ? "read last" : `read ${map.read.length - 1 - number} before the last` }));
   read.at(-1).label = "0";
   const found = map.passages.map((at, number) => {
