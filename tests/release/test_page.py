@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 
+import numpy as np
 import pytest
 from bundle_world import serving
 from page_world import DOCUMENTS, LENGTH, text_of
@@ -13,6 +14,8 @@ import segue
 from segue.release.runs import RunsFolder
 from segue.release.serving.keys import new_key
 
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: `pip install playwright`")
+expect = playwright.expect
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 pytestmark = [
@@ -32,7 +35,6 @@ def site(world):
 @pytest.fixture(scope="module")
 def chromium():
     """One browser with a profile of its own."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: `pip install playwright`")
     with playwright.sync_playwright() as driver, tempfile.TemporaryDirectory() as profile:
         context = driver.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=FLAGS)
         context.set_default_timeout(30_000)
@@ -76,7 +78,7 @@ def open_document(page, number: int) -> None:
     page.wait_for_selector("#documents option")
     page.focus("#contains")
     page.keyboard.type(f"Volume {number}")
-    page.wait_for_function("document.querySelectorAll('#documents option').length < 14")
+    expect(page.locator("#documents option")).to_have_count(1)
     page.keyboard.press("Enter")
     page.wait_for_selector(".answer")
 
@@ -128,11 +130,9 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
         ids = [f"volume/7 №7#{place}" for place in range(upto)]
         found = [passage.id for passage in released.next(ids=ids, k=50)]
         place = found.index(f"volume/7 №7#{upto}") + 1 if f"volume/7 №7#{upto}" in found else None
-        page.wait_for_function("upto => document.querySelector('#position').textContent.includes(`passage ${upto} of`)",
-                               arg=upto)  # fmt: skip
+        expect(page.locator("#position")).to_contain_text(f"passage {upto} of")
+        expect(page.locator("#said")).to_contain_text(f"place {place}." if place else "answered in")
         page.wait_for_selector(".next:not([aria-busy])")
-        expected = f"place {place}." if place else "answered in"
-        page.wait_for_function("said => document.querySelector('#said').textContent.includes(said)", arg=expected)
         assert text_of(7).split("\n\n")[upto] in texts(page, ".answer.true .prose")
         assert page.locator("li.following .prose").inner_text() == text_of(7).split("\n\n")[upto]
         page.keyboard.press("ArrowDown")  # the list of passages has the focus
@@ -173,7 +173,7 @@ def test_the_worst_windows_come_first_with_what_was_answered_instead(page, site,
     page.wait_for_selector(".inside .true")
     number = max(range(len(answered)), key=lambda one: (answered.ranks[one], -answered.targets[one]))
     rows = [*answered.context[number], answered.targets[number], *answered.rankings[number, :5]]
-    assert texts(page, ".inside .prose") == run.bank.texts([int(row) for row in rows])
+    assert texts(page, ".inside .prose") == run.bank.texts(np.array(rows, dtype=np.int64))
     assert all(texts(page, ".inside .reasons"))
 
 
@@ -218,10 +218,9 @@ def test_a_server_with_keys_asks_for_one_and_without_runs_says_how_to_show_them(
         for given in ("segue_wrong", key):
             page.fill("#key", given)
             page.click("dialog button")
-            page.wait_for_function("!document.querySelector('#key')?.value")
-        page.wait_for_function(
-            "total => document.querySelectorAll('#documents option').length === total", arg=DOCUMENTS
-        )
+            if given != key:
+                expect(page.locator("dialog")).to_contain_text("not accepted")
+        expect(page.locator("#documents option")).to_have_count(DOCUMENTS)
         page.click("text=Runs")
         page.wait_for_selector("#trouble:not([hidden])")
         assert "segue serve BUNDLE --runs FOLDER" in page.inner_text("#trouble")
