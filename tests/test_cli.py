@@ -294,3 +294,40 @@ def test_a_missing_encoder_folder_is_named_as_such(tmp_path, capsys):
     recipe.write_text(tables + '[encoder]\nname = "./nowhere/model"\n')
     assert run("bank", "build", str(recipe)) == 2
     assert "'./nowhere/model' cannot be loaded: got no such folder" in capsys.readouterr().err
+
+
+def test_the_winner_becomes_a_bundle_that_predicts(triaged, tmp_path, capsys):
+    out, run_folder = tmp_path / "bundle", str(triaged / "run")
+    assert run("bundle", "build", run_folder, str(out), "--json") == 0
+    built = json.loads(capsys.readouterr().out)
+    winner = json.loads((triaged / "run" / "triage.json").read_text())["winner"]
+    assert built["option"] == winner
+    beginning = tmp_path / "beginning.txt"
+    beginning.write_text("Passage 20 of the drift world says something about subject 20.")  # the bank holds it
+    assert run("predict", str(out), "--text", str(beginning), "-k", "3", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["bundle"] == built["version"]
+    assert answer["read"] == ["document-2#0"]
+    assert len(answer["passages"]) == 3
+    assert run("bundle", "build", run_folder, str(out)) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_blocked_run_is_released_only_with_a_label(triaged, tmp_path, capsys):
+    shutil.copytree(triaged / "run", tmp_path / "run")
+    path = tmp_path / "run" / "triage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"blocked": ["SG104"]}))
+    assert run("bundle", "build", str(tmp_path / "run"), str(tmp_path / "bundle")) == 3
+    assert "SG104" in capsys.readouterr().err
+    assert run("bundle", "build", str(tmp_path / "run"), str(tmp_path / "bundle"), "--unsafe") == 0
+    assert "SG104" in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_there_is_no_bundle_of_a_row_that_is_not_there(triaged, tmp_path, capsys):
+    for option in ("chance", "nothing"):
+        words = ("bundle", "build", str(triaged / "run"), str(tmp_path / "bundle"), "--option", option)
+        assert run(*words) == 2
+        assert "no such row to release" in capsys.readouterr().err
+    assert run("serve") == 2
+    assert run("serve", str(tmp_path), "--port", "99999") == 2
+    assert "port" in capsys.readouterr().err

@@ -1,6 +1,10 @@
 """Answers from a bundle: the four ways of saying what was read, what is left out, reasons, batches, threads."""
 
+import importlib.util
+import json
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,8 @@ from bundle_world import CONTEXT, DIMENSION, sentence, some_vectors
 import segue
 from segue.errors import InputError
 from segue.release.questions import Question
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def test_all_ways_of_saying_what_was_read_get_one_answer(released):
 
 
 def test_what_was_read_is_never_answered_however_much_it_is(released):
-    ids = ids_of(released, 1, range(0, 10))  # more than the bundle's context
+    ids = ids_of(released, 1, range(10))  # more than the bundle's context
     answer = released.next(ids=ids, k=500)
     assert set(ids).isdisjoint(passage.id for passage in answer)
     assert list(answer.read) == ids[-CONTEXT:]
@@ -183,3 +189,36 @@ def test_vectors_that_nearly_are_a_passages_are_that_passage(released):
     vectors = bank.gather(np.arange(len(bank))).astype(np.float16).astype(np.float32)
     assert released.lookup.rows_of_vectors(vectors) == list(range(len(bank)))
     assert released.lookup.rows_of_vectors(np.array(some_vectors(5, 3), dtype=np.float32)) == [-1, -1, -1]
+
+
+def at_work(bundle, folder, monkeypatch) -> None:
+    """Go to a folder in which the bundle lies as ``bundle``."""
+    (folder / "bundle").symlink_to(bundle)
+    monkeypatch.chdir(folder)
+
+
+def test_the_python_of_the_page_runs(bundle, tmp_path, monkeypatch, capsys):
+    at_work(bundle, tmp_path, monkeypatch)
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, "serving.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 5 + 1
+
+
+def test_the_notebook_runs(bundle, tmp_path, monkeypatch, capsys):
+    at_work(bundle, tmp_path, monkeypatch)
+    cells = json.loads((ROOT / "examples" / "next_passages.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "next_passages.ipynb", "exec"), names)
+    assert "192 passages of 16 documents" in capsys.readouterr().out
+
+
+def test_the_langchain_retriever_answers(bundle, released):
+    pytest.importorskip("langchain_core", reason="LangChain is not installed")
+    spec = importlib.util.spec_from_file_location("langchain_example", ROOT / "examples" / "langchain_retriever.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    found = example.NextPassages(released=released, k=3).invoke(sentence(2, 2))
+    assert [one.id for one in found] == [passage.id for passage in released.next(text=sentence(2, 2), k=3)]

@@ -2,8 +2,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worlds import all_windows, messy_world
+
+from segue.data.pool import Pool
+from segue.data.windows import gather_contexts
 from segue.retrieval.rerank import Candidates, Reranker
-from segue.retrieval.rerank.mixture import Mixture
+from segue.retrieval.rerank.features import Features
+from segue.retrieval.rerank.mixture import Mixture, standardised
 from segue.types import Contexts
 
 
@@ -21,6 +26,22 @@ class Fixed:
 
     def scores(self, contexts, candidates):
         return self.values
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Answers the second feature."""
+
+    features: Features
+    name: str = "reading"
+    reads_text: bool = False
+    counts_bank: bool = False
+
+    def over(self, bank):
+        return Reading(self.features.over(bank))
+
+    def scores(self, contexts, candidates):
+        return self.features.compute(contexts, candidates)[:, :, 1]
 
 
 def test_a_mixture_is_the_mean_of_scores_standardised_within_the_list():
@@ -42,3 +63,19 @@ def test_a_mixture_is_the_mean_of_scores_standardised_within_the_list():
     assert np.allclose(scores[1, :2], [0.0, 0.0])  # two opinions, opposite
     assert scores[2, 0] == 0.0
     assert np.isneginf(scores[candidates.rows < 0]).all()
+
+
+def test_members_that_share_features_pay_for_them_once(monkeypatch):
+    bank = messy_world()
+    features = Features(bank, Pool(bank), context=3, groups=["prediction", "context"])
+    times = []
+    computed = Features._compute
+    monkeypatch.setattr(Features, "_compute", lambda *given: times.append(1) or computed(*given))
+    mixture = Mixture((Reading(features), Reading(features)))
+    contexts = gather_contexts(bank, all_windows(bank, minimum=1).take(slice(0, 2)))
+    candidates = Candidates(np.array([[0, 1], [2, 3]]), np.zeros((2, 2)))
+    own = features.compute(contexts, candidates)[:, :, 1]
+    assert np.allclose(mixture.scores(contexts, candidates), standardised(own, candidates.there))
+    assert len(times) == 1
+    moved = mixture.over(bank).members
+    assert moved[0].features is moved[1].features is not features

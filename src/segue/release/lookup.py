@@ -41,7 +41,7 @@ class Lookup:
 
     def _read_texts(self) -> None:
         """Keep all texts, and the beginnings of their hashes in order."""
-        self._texts: pa.ChunkedArray | None = None
+        self._texts: pa.Array | None = None
         if not self._bank.has_texts:
             return
         chunks, hashes = [], []
@@ -49,7 +49,7 @@ class Lookup:
             texts = self._bank.texts(np.arange(start, min(start + ROWS_AT_ONCE, len(self._bank))))
             chunks.append(pa.array(texts, type=pa.large_string()))
             hashes.append(_hashes(texts))
-        self._texts = pa.chunked_array(chunks)
+        self._texts = pa.concat_arrays(chunks)  # in one piece: taking from several would join them every time
         every = np.concatenate(hashes)
         self._by_hash = np.argsort(every, kind="stable")  # the first row of a text comes first
         self._hashes = every[self._by_hash]

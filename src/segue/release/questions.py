@@ -124,8 +124,8 @@ def _read(
     if question.vectors is not None:
         vectors = unit_vectors(question.vectors, bundle.bank.dimension)
         rows = lookup.rows_of_vectors(vectors)
-        texts = lookup.texts(np.maximum(np.array(rows, dtype=np.int64), 0))
-        return rows, [text if row >= 0 else None for text, row in zip(texts, rows, strict=True)], vectors
+        known = iter(lookup.texts(np.array([row for row in rows if row >= 0], dtype=np.int64)))
+        return rows, [next(known) if row >= 0 else None for row in rows], vectors
     passages = cut_text(question.text, bundle) if question.text is not None else list(question.passages or ())
     require_words(passages)
     return lookup.rows_of_texts(passages), list(passages), None

@@ -69,7 +69,7 @@ def make_app(server: Server) -> FastAPI:
     settings = server.settings
     app = FastAPI(
         title="Segue", version=segue.__version__, description=DESCRIPTION, lifespan=_lifespan(server),
-        docs_url=None, redoc_url=None,  # their pages load scripts from elsewhere
+        redirect_slashes=False, docs_url=None, redoc_url=None,  # their pages load scripts from elsewhere
     )  # fmt: skip
     add_routes(app, server)
     app.get("/metrics", include_in_schema=False)(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,8 @@ def next_json(answer: Answer, released: ReleasedRetriever, *, drawn: bool) -> di
 
 def found_json(passage: NextPassage) -> dict[str, Any]:
     """Return an answered passage."""
-    return passage_json(passage) | {"score": passage.score, "why": asdict(passage.why)}
+    why = {"prediction": passage.why.prediction, "context": passage.why.context, "rerank": passage.why.rerank}
+    return passage_json(passage) | {"score": passage.score, "why": why}
 
 
 def passage_json(passage: NextPassage) -> dict[str, Any]:

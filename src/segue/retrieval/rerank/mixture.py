@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -37,14 +39,23 @@ class Mixture:
         return any(member.counts_bank for member in self.members)
 
     def over(self, bank: Bank) -> Mixture:
-        """Return the same members over another bank."""
-        return replace(self, members=tuple(member.over(bank) for member in self.members))
+        """Return the same members over another bank; features that members share stay shared."""
+        return self._with(lambda part: part.over(bank))
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Mixture:
         """Return the same members, statistics counted over some documents only."""
-        counting = [getattr(member, "counting", None) for member in self.members]
-        pairs = zip(self.members, counting, strict=True)
-        return replace(self, members=tuple(member if count is None else count(documents) for member, count in pairs))
+        return self._with(lambda part: part.counting(documents) if hasattr(part, "counting") else part)
+
+    def _with(self, change: Callable[[Any], Any]) -> Mixture:
+        """Change the members, or what several of them read, once."""
+        read = {id(features): features for member in self.members if (features := getattr(member, "features", None))}
+        changed = {key: change(features) for key, features in read.items()}
+
+        def moved(member: Any) -> Any:
+            shared = changed.get(id(getattr(member, "features", None)))
+            return change(member) if shared is None else replace(member, features=shared)
+
+        return replace(self, members=tuple(moved(member) for member in self.members))
 
     def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
         """Return the means, -inf at the pads."""

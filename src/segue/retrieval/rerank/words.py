@@ -8,6 +8,7 @@ decide a tie.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from segue.types import Bank
 
 K1, B = 1.5, 0.75
 """How soon a repeated word stops counting, and how much a long passage loses."""
+REMEMBERED = 4096
+"""Texts whose words are kept."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,15 @@ class PassageWords:
         return _runs(self.ends[rows], self.ends[rows + 1])
 
 
-def cut_words(texts: Sequence[str]) -> list[list[str]]:
+def cut_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the words of each text that count, in order."""
-    return bm25s.tokenize(list(texts), stopwords="english", return_ids=False, show_progress=False)
+    return [_cut(text) for text in texts]
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _cut(text: str) -> tuple[str, ...]:
+    """Return the words of a text; a reader's next context holds all but one passage of the last."""
+    return tuple(bm25s.tokenize([text], stopwords="english", return_ids=False, show_progress=False)[0])
 
 
 def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageWords:

@@ -1,0 +1,29 @@
+"""Segue as a LangChain retriever: what was read goes in, the passages that may come next come out as documents.
+
+pip install langchain-core; then: python examples/langchain_retriever.py bundle/
+"""
+
+import sys
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+
+import segue
+
+
+class NextPassages(BaseRetriever):
+    """Answers with the passages that may follow the query's text."""
+
+    released: Any
+    k: int = 5
+
+    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        found = self.released.next(text=query, k=self.k)
+        return [Document(one.text, id=one.id, metadata={"score": one.score, "document": one.document}) for one in found]
+
+
+if __name__ == "__main__":
+    retriever = NextPassages(released=segue.load(sys.argv[1]), k=3)
+    for document in retriever.invoke("Snow reflects most of the light that falls on it."):
+        print(document.id, document.page_content)
