@@ -17,7 +17,7 @@ demo: $(VENV)/.demo ## install, then run the main job on real Wikipedia text
 
 test: $(VENV)/.dev ## install, then run the tests
 	@echo "== Running the tests"
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -rs
 
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .

@@ -404,6 +404,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
           cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
+          runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
           device: Device = None) -> None:  # fmt: skip
     """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
@@ -421,7 +422,8 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
         raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
     limits = dict(one.partition("=")[::2] for one in limit or ())
     verb(bundle, device=device, stages=_stages(), host=host, port=port, keys=None if keys is None else str(keys),
-         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
+         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),
+         hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
 
 
 @app.command()

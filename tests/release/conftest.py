@@ -2,6 +2,7 @@
 
 import pytest
 from bundle_world import make_run
+from page_world import make_world
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +16,9 @@ def run(tmp_path_factory):
 def bundle(run, tmp_path_factory):
     """The bundle of a row that reranks; read only."""
     return run.bundle("copy-last-rerank", tmp_path_factory.mktemp("bundles") / "reranked")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder of runs and a bundle, for tests of the pages; what they write is a look in a log."""
+    return make_world(tmp_path_factory.mktemp("pages"))

@@ -126,12 +126,12 @@ def _read(
         rows = lookup.rows_of_vectors(vectors)
         known = iter(lookup.texts(np.array([row for row in rows if row >= 0], dtype=np.int64)))
         return rows, [next(known) if row >= 0 else None for row in rows], vectors
-    passages = _cut(question.text, bundle) if question.text is not None else list(question.passages or ())
+    passages = cut_text(question.text, bundle) if question.text is not None else list(question.passages or ())
     require_words(passages)
     return lookup.rows_of_texts(passages), list(passages), None
 
 
-def _cut(text: str, bundle: Bundle) -> list[str]:
+def cut_text(text: str, bundle: Bundle) -> list[str]:
     """Cut a text as the bank's documents were cut; a text too short for that is one passage."""
     settings = PassageSettings.model_validate(bundle.contract["passages"] or {})
     paragraphs = tuple(part for part in text.replace("\r\n", "\n").split("\n\n") if part.strip())

@@ -7,14 +7,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 import segue
@@ -24,12 +22,12 @@ from segue.release.serving.errors import problem
 from segue.release.serving.keys import read_keys
 from segue.release.serving.limits import Gate
 from segue.release.serving.metrics import Metrics
+from segue.release.serving.page_routes import add_page
 from segue.release.serving.routes import add_routes
 from segue.release.serving.served import Current, Load
 from segue.release.serving.settings import ServeSettings
 
 log = logging.getLogger("segue.serving")
-PAGE = Path(str(files("segue.release.serving"))) / "page"
 
 DESCRIPTION = """Given the last passages of a document: which passage comes next?
 
@@ -78,7 +76,7 @@ def make_app(server: Server) -> FastAPI:
     app.get("/metrics", include_in_schema=False)(
         lambda: Response(server.metrics.text(), media_type=counting.MEDIA_TYPE)
     )
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    add_page(app, server)
     _add_handlers(app)
     hashes = None if settings.keys is None else read_keys(Path(settings.keys))
     app.add_middleware(Gate, settings=settings, hashes=hashes, metrics=server.metrics, draining=lambda: server.draining)

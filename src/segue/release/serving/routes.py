@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
 import segue
@@ -41,8 +39,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": ErrorResponse, "description": "there is no such thing"}}
 Offset = Annotated[int, Query(ge=0, le=10**9, description="how many to leave out")]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many to return")]
-PAGE = Path(__file__).parent / "page"
-CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def add_routes(app: FastAPI, server: Server) -> None:
@@ -50,11 +46,6 @@ def add_routes(app: FastAPI, server: Server) -> None:
     _add_questions(app, server)
     _add_passages(app, server)
     _add_state(app, server)
-
-    @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers={"content-security-policy": CONTENT_POLICY,
-                                                          "x-content-type-options": "nosniff"})  # fmt: skip
 
 
 def _add_questions(app: FastAPI, server: Server) -> None:
@@ -65,10 +56,10 @@ def _add_questions(app: FastAPI, server: Server) -> None:
     examples = _examples(released)
 
     @app.post("/v1/next", response_model=schema.NextBody, responses=REFUSALS,
-              openapi_extra=_body(bodies.next, examples["next"]))  # fmt: skip
+              openapi_extra=described_body(bodies.next, examples["next"]))  # fmt: skip
     async def next_passages(request: Request) -> Response:
         """Return the passages that may come next."""
-        body = await _read(request, bodies.next)
+        body = await read_body(request, bodies.next)
         if isinstance(body, Response):
             return body
         async with server.current.hold() as served:
@@ -76,10 +67,10 @@ def _add_questions(app: FastAPI, server: Server) -> None:
             return answer(next_json(found, served.released, drawn=body.map))  # type: ignore[attr-defined]
 
     @app.post("/v1/predict", response_model=schema.PredictBody, responses=REFUSALS,
-              openapi_extra=_body(bodies.predict, examples["predict"]))  # fmt: skip
+              openapi_extra=described_body(bodies.predict, examples["predict"]))  # fmt: skip
     async def predict(request: Request) -> Response:
         """Return the predicted vector of the next passage."""
-        body = await _read(request, bodies.predict)
+        body = await read_body(request, bodies.predict)
         if isinstance(body, Response):
             return body
         async with server.current.hold() as served:
@@ -89,10 +80,10 @@ def _add_questions(app: FastAPI, server: Server) -> None:
             return answer({"vector": found.prediction.tolist(), "bundle": served.released.bundle.version})
 
     @app.post("/v1/search", response_model=schema.SearchBody, responses=REFUSALS,
-              openapi_extra=_body(bodies.search, examples["search"]))  # fmt: skip
+              openapi_extra=described_body(bodies.search, examples["search"]))  # fmt: skip
     async def search(request: Request) -> Response:
         """Return the passages nearest to a vector or a text as it is: nothing is predicted."""
-        body = await _read(request, bodies.search)
+        body = await read_body(request, bodies.search)
         if isinstance(body, Response):
             return body
         async with server.current.hold() as served:
@@ -205,7 +196,7 @@ def _info(released: ReleasedRetriever) -> dict[str, Any]:
     }
 
 
-async def _read(request: Request, model: type[Body]) -> Body | Response:
+async def read_body(request: Request, model: type[Body]) -> Body | Response:
     """Read a request's body; what is wrong with it is the response."""
     declared = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if declared != "application/json":
@@ -216,7 +207,7 @@ async def _read(request: Request, model: type[Body]) -> Body | Response:
         return invalid(error)
 
 
-def _body(model: type[schema.Request], examples: dict[str, Any]) -> dict[str, Any]:
+def described_body(model: type[schema.Request], examples: dict[str, Any]) -> dict[str, Any]:
     """Describe a body for the OpenAPI document."""
     content = {"schema": model.model_json_schema(), "examples": examples}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

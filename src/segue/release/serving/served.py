@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 from segue.data.encoders.space import require_same
 from segue.errors import InputError, SegueError
@@ -52,8 +54,13 @@ class Served:
 
     async def next(self, question: Question) -> Answer:
         """Answer one question; texts are encoded in one thread while others are searched in another."""
-        by_text = question.text is not None or question.passages is not None
-        return await self._answers.ask(await self._texts.ask(question) if by_text else question)
+        if question.text is None and question.passages is None:
+            return await self._answers.ask(question)
+        began = perf_counter()
+        asking = await self._texts.ask(question)
+        encoded = {"encode": 1000 * (perf_counter() - began)}
+        answer = await self._answers.ask(asking)
+        return replace(answer, milliseconds={**encoded, **answer.milliseconds})
 
     def _answer(self, asked: Sequence[Question | Asking]) -> list[Answer | Exception]:
         """Answer a batch, resolving what nothing has to be encoded for."""

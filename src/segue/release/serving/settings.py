@@ -42,6 +42,7 @@ class ServeSettings(Settings):
     )
     port: int = Field(8080, ge=0, le=65535, description="port; 0: any free one")
     keys: str | None = Field(None, description="file of hashed API keys; null: everyone may ask")
+    runs: str | None = Field(None, description="folder of runs for the page to show; null: none")
     cors_origins: tuple[str, ...] = Field((), description="web origins whose pages may ask")
     hosts: tuple[str, ...] = Field(
         (), description="Host names that requests may give; empty: on loopback its own names"

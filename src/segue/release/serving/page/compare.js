@@ -1,0 +1,61 @@
+// Runs beside each other. Only runs that answered the same questions stand in one table: other numbers do not compare.
+
+import { gateTags, metricText } from "./card.js";
+import { el, plural, show, table } from "./dom.js";
+import { runOf, runChooser } from "./choices.js";
+
+const SHOWN = ["R@1", "R@5", "R@10", "Contain@50", "MRR", "total_p95_ms"];
+const HEADS = () => [{ text: "run" }, { text: "row" }, ...SHOWN.map((name) => ({ text: name === "total_p95_ms" ? "P95, ms" : name, number: true })), { text: el("span", { class: "gates-head" }, "gates") }];
+const BASELINE = "copy-last";
+
+export function showComparison(place, { runs, choice, go }) {
+  const groups = Map.groupBy ? Map.groupBy(runs, (run) => run.same) : grouped(runs);
+  const current = runOf(runs, choice.run);
+  show(place,
+    [...groups.values()].map(drawGroup(go)),
+    el("section", { class: "rows" },
+      el("div", { class: "bar-of-choices" }, runChooser("All rows of", runs, current.name, (run) => go({ run }))),
+      refusal(current), rowsTable(current)));
+}
+
+function grouped(runs) {
+  const groups = new Map();
+  for (const run of runs) groups.set(run.same, [...(groups.get(run.same) ?? []), run]);
+  return groups;
+}
+
+const drawGroup = (go) => (runs) => {
+  const [first] = runs;
+  const corpus = first.fresh ? `fresh documents (${first.fresh.name ?? first.fresh.kind})` : ([first.corpus.kind, first.corpus.name].filter(Boolean).join(" ") || "unknown corpus");
+  return el("section", { class: "group" },
+    el("h2", {}, `${corpus}: ${plural(first.windows, "window")} of ${plural(first.documents, "test document")}, ${plural(first.pool, "candidate")}`),
+    table("Runs that answered the same questions", HEADS(), [...runs.flatMap((run) => lines(run, go))]));
+};
+
+// The winner of each run, with copy-last under it: no number without the baseline.
+function lines(run, go) {
+  const winner = run.options.find((row) => row.name === run.winner), base = run.options.find((row) => row.name === BASELINE);
+  const name = el("span", {}, el("button", { type: "button", class: "link", onclick: () => go({ view: "report", run: run.name }) }, run.name),
+    el("small", {}, (run.created ?? "").slice(0, 16).replace("T", " ")));
+  if (run.blocked.length && !run.unsafe) {
+    return [{ style: "refused", cells: [name, `blocked by ${run.blocked.join(", ")}`, ...SHOWN.map(() => "–"), el("span", { class: "gates-cell" }, gateTags(run))] }];
+  }
+  const cells = (row) => SHOWN.map((metric) => metricText(metric, row?.metrics[metric]));
+  return [
+    { style: "first", cells: [name, winner ? `${winner.name} ★` : "no winner", ...cells(winner), el("span", { class: "gates-cell" }, gateTags(run))] },
+    base && base !== winner && { style: "base", cells: ["", base.name, ...cells(base), ""] },
+  ].filter(Boolean);
+}
+
+function refusal(run) {
+  if (!run.blocked.length) return null;
+  return el("p", { class: "notice bad" }, `${run.name} is blocked by ${run.blocked.join(", ")}: its numbers are ${run.unsafe ? "shown at your own risk" : "not shown"}. Its report says what failed.`);
+}
+
+function rowsTable(run) {
+  const heads = [{ text: "row" }, { text: "status" }, ...SHOWN.map((name) => ({ text: name === "total_p95_ms" ? "P95, ms" : name, number: true }))];
+  const rows = run.options.map((row) => ({ style: row.name === run.winner ? "winner" : row.intent === "candidate" ? null : "control",
+    cells: [row.name === run.winner ? `${row.name} ★` : row.name, row.intent === "candidate" ? row.status : `${row.status}, ${row.intent}`,
+      ...SHOWN.map((name) => metricText(name, row.metrics[name]))] }));
+  return table(`All rows of ${run.name}`, heads, rows);
+}

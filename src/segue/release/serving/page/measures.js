@@ -1,0 +1,38 @@
+// How sure an answer is, and where its time went.
+
+import { el, percent, show } from "./dom.js";
+
+const LIKELY = 0.5;
+
+export function showConfidence(place, confidence) {
+  if (confidence === null) {
+    show(place, el("p", { class: "notice quiet" }, "How sure this is, the bundle cannot tell: its run did not measure it, or found nothing to go by."));
+    return;
+  }
+  const first = confidence["R@1"], five = confidence["R@5"];
+  const likely = five >= LIKELY;
+  show(place, el("div", { class: likely ? "sure" : "sure unlikely" },
+    el("p", { class: "verdict" }, likely ? "A good continuation is likely" : "Probably no good continuation here"),
+    el("p", { class: "hint" }, "Chance that what really comes next is here:"),
+    meter("first", first), meter("among the first five", five),
+    !likely && el("p", { class: "hint" }, "More likely than not, what really comes next is not among the first five: the document may end here, or the bank may not hold it.")));
+}
+
+const meter = (name, chance) => el("div", { class: "meter" },
+  el("span", {}, name), el("i", { class: "bar", style: { "--share": chance } }), el("b", {}, percent(chance)));
+
+const STAGES = ["encode", "predict", "search", "rerank"];
+
+// What the stages leave of the round trip is the way there and back, waiting, and writing the answer.
+export function showTime(place, stages, total) {
+  const known = Object.entries(stages).sort(([a], [b]) => STAGES.indexOf(a) - STAGES.indexOf(b));
+  const rest = Math.max(0, total - known.reduce((sum, [, value]) => sum + value, 0));
+  const parts = [...known, ["way and waiting", rest]];
+  const whole = parts.reduce((sum, [, value]) => sum + value, 0);
+  show(place,
+    el("figcaption", {}, el("b", {}, `${total.toFixed(0)} ms`), " from question to answer"),
+    el("div", { class: "split", "aria-hidden": "true" },
+      parts.map(([name, value], number) => el("i", { class: `stage-${number}`, style: { "flex-grow": value / whole }, title: name }))),
+    el("dl", { class: "stages" }, parts.map(([name, value], number) =>
+      el("div", {}, el("dt", {}, el("i", { class: `stage-${number}` }), name), el("dd", {}, `${value.toFixed(1)} ms`)))));
+}
