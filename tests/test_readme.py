@@ -176,10 +176,3 @@ def first_match(entries: list[str], module: str) -> int:
     while not any(fnmatch(module, entry.removesuffix(".py")) for entry in entries):
         module = module.rpartition("/")[0]
     return next(place for place, entry in enumerate(entries) if fnmatch(module, entry.removesuffix(".py")))
-
-
-def test_what_it_calls_planned_does_not_exist_yet():
-    status = README[README.index("## Status") : README.index("## Credits")]
-    planned = re.findall(r"`(\w+)`", status)
-    assert "bench" in planned
-    assert not set(planned) & set(VERBS)
