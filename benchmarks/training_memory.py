@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from segue.benchmarks.memory import PeakMemory
 from segue.data.windows import WindowSettings, make_windows
 from segue.hardware import describe_machine
 from segue.learning.losses import LOSSES, build_loss
@@ -78,32 +78,6 @@ class MappedBank:
             yield start, np.asarray(self.vectors[start : start + rows_per_block], dtype=np.float32)
 
 
-class PeakMemory:
-    """The highest RssAnon of this process between entering and leaving, in bytes."""
-
-    def __enter__(self) -> PeakMemory:
-        self.peak = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.peak = max(self.peak, anonymous_bytes())
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.002):
-            self.peak = max(self.peak, anonymous_bytes())
-
-
-def anonymous_bytes() -> int:
-    """Return RssAnon of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
 def write_vectors(path: Path) -> None:
     """Write the bank's vectors block by block."""
     vectors = np.lib.format.open_memmap(path, "w+", np.float32, (LARGEST * DOCUMENT, DIMENSION))
@@ -122,6 +96,7 @@ def measure(bank_path: Path, windows: int, kind: str) -> int:
         if kind == "materialised":
             bank, chosen = materialise(bank, chosen)
         run_training(bank, chosen, bank_path.parent / f"{kind}-{windows}")
+    assert memory.peak is not None, "RssAnon is told by Linux only"
     return memory.peak
 
 
