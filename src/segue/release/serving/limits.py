@@ -24,8 +24,6 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN = ("/healthz", "/readyz")
 """Answered to everyone, whatever the load: what asks here decides whether the server lives."""
-PUBLIC = ("/", "/page")
-"""The page's own files hold no data: it asks for a key itself."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Gate:
         if path in OPEN:
             await self._app(scope, receive, send)
             return
-        if not (path == "/" or path.startswith("/page/")):
+        if not (path == "/" or path.startswith("/page/")):  # the page's files hold no data: it asks for a key itself
             self._check_key(headers)
         body = await self._body(headers, receive)
         if self._working >= self._limits.concurrency:
