@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from page_world import DOCUMENTS, LENGTH
 from worlds import make_bank
 
@@ -14,6 +16,7 @@ from segue.release import failures
 from segue.release.differences import Difference
 from segue.release.failures import KINDS, chance_cosine, describe_window, diagnose, order_windows
 from segue.release.runs import Answered, Run, RunsFolder
+from segue.release.serving.runs_routes import add_runs
 from segue.run_folder import read_jsonl
 
 ANGLE = np.deg2rad
@@ -221,3 +224,69 @@ def test_a_blocked_run_and_other_candidates_give_no_difference(copied):
     smaller = Answered(**{name: getattr(both[0], name) for name in Answered.__dataclass_fields__} | {"pool_size": 9})
     other = Difference((runs[1], runs[1]), (smaller, both[1])).summary()
     assert (other["comparable"], other["differences"], other["pools"][0]) == (False, None, 9)
+
+
+def client_of(folder) -> TestClient:
+    app = FastAPI()
+    add_runs(app, None if folder is None else str(folder))
+    return TestClient(app)
+
+
+def test_windows_are_paged_and_filtered_by_kind(world):
+    client, row = client_of(world.runs), {"run": "first", "option": "copy-last"}
+    whole = client.get("/runs/windows", params={**row, "limit": 100}).json()
+    pages = [client.get("/runs/windows", params={**row, "offset": offset, "limit": 7}).json()["windows"]
+             for offset in range(0, whole["total"], 7)]  # fmt: skip
+    assert [one["id"] for page in pages for one in page] == [one["id"] for one in whole["windows"]]
+    for kind, count in whole["kinds"].items():
+        found = client.get("/runs/windows", params={**row, "kind": kind, "limit": 100}).json()
+        assert found["total"] == count
+        assert [one["id"] for one in found["windows"]] == [one["id"] for one in whole["windows"] if one["kind"] == kind]
+
+
+def test_other_rows_ranks_stand_beside_a_window(world):
+    run, client = RunsFolder(world.runs).run("first"), client_of(world.runs)
+    words = run.answered("bm25")
+    name = run.bank.passage_ids(words.targets[:1])[0]
+    told = client.get("/runs/window", params={"run": "first", "option": "copy-last", "id": name}).json()
+    assert told["others"]["bm25"] == words.ranks[0]
+    assert "copy-last" not in told["others"]
+
+
+def test_a_blocked_runs_windows_are_shown_without_any_count(copied):
+    change_record(copied / "first", blocked=["SG101"])
+    found = client_of(copied).get("/runs/windows", params={"run": "first", "option": "copy-last"}).json()
+    assert (found["refused"], found["kinds"]) == (True, None)
+    assert found["windows"]
+
+
+def test_a_report_is_shown_as_it_is_and_reaches_nothing(world):
+    answer = client_of(world.runs).get("/runs/report", params={"run": "first"})
+    assert answer.text == (world.runs / "first" / "report.html").read_text(encoding="utf-8")
+    assert "sandbox allow-scripts" in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(("path", "asked", "status"), [
+    ("windows", {"run": "first", "option": "bm25", "offset": -1}, 422),
+    ("windows", {"run": "first", "option": "bm25", "limit": 101}, 422),
+    ("windows", {"run": "first", "option": "bm25", "kind": "unheard"}, 422),
+    ("windows", {"run": "first", "option": "bm25", "more": 1}, 422),
+    ("windows", {"run": "first"}, 422),
+    ("windows", {"run": "..", "option": "bm25"}, 404),
+    ("windows", {"run": "first", "option": "oracle/../bm25"}, 404),
+    ("window", {"run": "first", "option": "bm25", "id": "no#1"}, 404),
+    ("report", {"run": "../../etc/passwd"}, 404),
+    ("report", {"run": "first\0"}, 404),
+    ("differences", {"first": "first", "first_option": "bm25", "second": "third", "second_option": "bm25"}, 404),
+])  # fmt: skip
+def test_bad_questions_about_runs_are_refused(world, path, asked, status):
+    assert client_of(world.runs).get(f"/runs/{path}", params=asked).status_code == status
+
+
+def test_a_server_without_runs_says_how_to_show_them_and_a_wrong_folder_is_refused(tmp_path):
+    answer = client_of(None).get("/runs/list")
+    assert answer.status_code == 404
+    assert "--runs" in answer.json()["error"]["message"]
+    with pytest.raises(InputError, match="no such folder of runs"):
+        client_of(tmp_path / "nothing")

@@ -99,7 +99,8 @@ class RunsReader:
         shown = chosen[asked.offset : asked.offset + asked.limit].tolist()
         listed = [passage_of(run.bank, int(answered.targets[number])) | _facts(answered, diagnosis, number)
                   for number in shown]  # fmt: skip
-        return {"windows": listed, "total": len(chosen), "kinds": count_kinds(diagnosis), "refused": run.refused,
+        kinds = None if run.refused else count_kinds(diagnosis)  # counts are headlines too
+        return {"windows": listed, "total": len(chosen), "kinds": kinds, "refused": run.refused,
                 "chance": diagnosis.chance, "hub": diagnosis.hub}  # fmt: skip
 
     def window(self, name: str, option: str, id: str) -> dict[str, Any]:

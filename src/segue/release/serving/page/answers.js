@@ -46,7 +46,7 @@ function reasons(passage) {
   return el("dl", { class: "why" },
     rerank === null ? part("score", passage.score.toFixed(3)) : part("reranker", rerank.toFixed(3)),
     prediction !== null && part("cosine to the prediction", prediction.toFixed(2)),
-    last !== undefined && part("to each passage read, the last", last.toFixed(2),
+    last !== undefined && part(context.length > 1 ? "to each passage read, the last" : "to what was read", last.toFixed(2),
       context.map((one, place) => bar(one, `to passage ${place + 1} of ${context.length} read`))));
 }
 

@@ -35,7 +35,7 @@ async function start() {
 }
 
 async function readText(text) {
-  const { passages } = await attempt(post("v1/cut", { text })) ?? {};
+  const { passages } = await attempt(post("v1/cut", { text: text.toWellFormed?.() ?? text })) ?? {};
   if (passages) read({ title: "Your text", document: null, passages: passages.map((one) => ({ text: one })), upto: passages.length });
 }
 

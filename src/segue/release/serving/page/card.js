@@ -5,6 +5,7 @@ import { el, plural, show, table } from "./dom.js";
 const SHOWN = ["R@1", "R@5", "Contain@50", "MRR", "total_p95_ms"];
 const EXCLUDED = { context: "what was read", prefix: "what was read and all before it", none: "nothing" };
 const HEADS = { total_p95_ms: "P95, ms" };
+const MARKS = { pass: "✓", fail: "✕", "not-enough-evidence": "?" };
 const TONES = { pass: "good", fail: "bad", "not-enough-evidence": "warn" };
 
 export function showCard(place, info) {
@@ -73,5 +74,6 @@ function checks({ checks: found, muted }) {
 
 // The gates as one short line: a table has no room for more.
 export function gateTags({ gates }) {
-  return el("span", {}, gates.map((gate) => el("span", { class: `tag ${TONES[gate.outcome] ?? ""}`, title: (gate.outcome ?? "refused").replaceAll("-", " ") }, gate.name)));
+  return el("span", {}, gates.map((gate) => el("span", { class: `tag ${TONES[gate.outcome] ?? ""}`, title: (gate.outcome ?? "refused").replaceAll("-", " ") },
+    `${MARKS[gate.outcome] ?? "–"} ${gate.name}`)));
 }

@@ -32,13 +32,14 @@ export async function showFailures(place, { runs, choice, go, trouble }) {
 }
 
 function summary({ kinds: counts }) {
+  if (counts === null) return null;
   const total = Object.values(counts).reduce((sum, one) => sum + one, 0), wrong = total - counts.right;
   return el("p", { class: "hint" }, `The first answer is wrong for ${plural(wrong, "window")} of ${total.toLocaleString("en")}. Each is of the first kind that applies to it:`);
 }
 
 function kinds({ kinds: counts, chance, hub }) {
   const told = { chance: chance.toFixed(2), hub: String(hub) };
-  const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
-  return [["", "all", all], ...Object.entries(KINDS).map(([kind, { name, hint }]) =>
-    [kind, name, counts[kind], hint.replace(/\{(\w+)\}/g, (_, key) => told[key]) + ` (${percent(counts[kind] / all)} of all windows)`])];
+  const all = counts && Object.values(counts).reduce((sum, one) => sum + one, 0);
+  return [["", "all", all], ...Object.entries(KINDS).map(([kind, { name, hint }]) => [kind, name, counts && counts[kind],
+    hint.replace(/\{(\w+)\}/g, (_, key) => told[key]) + (counts ? ` (${percent(counts[kind] / all)} of all windows)` : "")])];
 }
