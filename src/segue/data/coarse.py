@@ -40,7 +40,7 @@ class Rounded:
     @classmethod
     def of(cls, vectors: Float32[np.ndarray, "rows dim"]) -> Rounded:
         """Round vectors, some at a time, so that what is measured is still in the cache."""
-        exact = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        exact = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"]))  # read-only: mapped from disk, copied
         rounded = torch.empty(exact.shape, dtype=torch.bfloat16)
         length, moved = torch.empty(len(exact)), torch.empty(len(exact))
         for begin in range(0, len(exact), _AT_ONCE):
