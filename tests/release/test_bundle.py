@@ -137,6 +137,15 @@ def test_the_contract_and_the_card_say_what_it_is(run, bundle):
     assert f"{100 * measured:.1f}" in (bundle / "README.md").read_text()
 
 
+def test_a_reranked_row_is_told_beside_copies_reranked_alike(run, tmp_path):
+    def told(option):
+        path = run.bundle(option, tmp_path / option)
+        return {row["name"] for row in read_json(path / "gates.json")["rows"]}
+
+    assert told("fusion") == {"copy-last", "copy-last-rerank", "fusion"}
+    assert told("mean") == {"copy-last", "mean"}
+
+
 def test_the_training_documents_are_hashes_of_their_ids(run, bundle):
     import hashlib
 

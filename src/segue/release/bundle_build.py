@@ -182,9 +182,10 @@ def _encoder_settings(job: Job) -> dict[str, Any]:
 
 
 def _gates(winner: Winner) -> dict[str, Any]:
-    """Return what the comparison says of the winner, in the public form."""
+    """Return what the comparison says of the winner and of what it has to be compared with, in the public form."""
     public = public_json(winner.record)
-    rows = [row for row in public["options"] if row["name"] in (winner.option.name, "copy-last")]
+    beside = {winner.option.name, "copy-last"} | ({"copy-last-rerank"} if winner.option.reranking else set())
+    rows = [row for row in public["options"] if row["name"] in beside]
     keep = ("pool", "windows", "documents", "blocked", "unsafe", "winner", "gates")
     return {name: public[name] for name in keep} | {
         "muted": winner.record.get("muted", []),

@@ -6,7 +6,7 @@ import { runOf, runChooser } from "./choices.js";
 
 const SHOWN = ["R@1", "R@5", "R@10", "Contain@50", "MRR", "total_p95_ms"];
 const HEADS = () => [{ text: "run" }, { text: "row" }, ...SHOWN.map((name) => ({ text: name === "total_p95_ms" ? "P95, ms" : name, number: true })), { text: el("span", { class: "gates-head" }, "gates") }];
-const BASELINE = "copy-last";
+const BESIDE = ["copy-last", "copy-last-rerank"];
 
 export function showComparison(place, { runs, choice, go }) {
   const groups = Map.groupBy ? Map.groupBy(runs, (run) => run.same) : grouped(runs);
@@ -32,9 +32,10 @@ const drawGroup = (go) => (runs) => {
     table("Runs that answered the same questions", HEADS(), [...runs.flatMap((run) => lines(run, go))]));
 };
 
-// The winner of each run, with copy-last under it: no number without the baseline.
+// The winner of each run, with copy-last under it, plain and reranked: no number without its baseline.
 function lines(run, go) {
-  const winner = run.options.find((row) => row.name === run.winner), base = run.options.find((row) => row.name === BASELINE);
+  const winner = run.options.find((row) => row.name === run.winner);
+  const beside = run.options.filter((row) => BESIDE.includes(row.name) && row !== winner && row.metrics["R@5"]);
   const name = el("span", {}, el("button", { type: "button", class: "link", onclick: () => go({ view: "report", run: run.name }) }, run.name),
     el("small", {}, (run.created ?? "").slice(0, 16).replace("T", " ")));
   if (run.blocked.length && !run.unsafe) {
@@ -43,8 +44,8 @@ function lines(run, go) {
   const cells = (row) => SHOWN.map((metric) => metricText(metric, row?.metrics[metric]));
   return [
     { style: "first", cells: [name, winner ? `${winner.name} ★` : "no winner", ...cells(winner), el("span", { class: "gates-cell" }, gateTags(run))] },
-    base && base !== winner && { style: "base", cells: ["", base.name, ...cells(base), ""] },
-  ].filter(Boolean);
+    ...beside.map((row) => ({ style: "base", cells: ["", row.name, ...cells(row), ""] })),
+  ];
 }
 
 function refusal(run) {
