@@ -149,6 +149,7 @@ def one_by_one(
         released.next_batch([Question(vectors=vectors, k=asked.k)])
     processor = 1000 * (time.process_time() - began) / len(contexts)
     stages = {name: percentiles([laps[name] for _, laps in inside]) for name in inside[0][1]}
+    stages["together"] = percentiles([sum(laps.values()) for _, laps in inside])
     own, http = percentiles([taken for taken, _ in inside]), percentiles(outside)
     return {
         "in_process": own | {"processor_ms": processor},
