@@ -54,10 +54,10 @@ class Run:
     job: Job
     record: dict
 
-    def bundle(self, option: str, out: Path, name: str = "a test bundle") -> Path:
+    def bundle(self, option: str, out: Path, name: str = "a test bundle", index: Path | None = None) -> Path:
         """Build the bundle of an option."""
         chosen = next(one for one in self.job.options if one.name == option)
-        build_bundle(Winner(self.job, chosen, self.job.experiment.folds[0], self.record, name), out)
+        build_bundle(Winner(self.job, chosen, self.job.experiment.folds[0], self.record, name, index), out)
         return out
 
 

@@ -54,6 +54,7 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
                  option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
                  fold: Annotated[int, typer.Option(help="Whose training, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+                 index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
                  unsafe: Unsafe = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Put a run's winner and all it needs into one folder, every file hashed.
 
@@ -61,7 +62,8 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
     """
     from segue.verbs.bundle import bundle
 
-    built = bundle(run, out, option=option, fold=fold, name=name, unsafe=unsafe, stages=stages()).to_json()
+    built = bundle(run, out, option=option, fold=fold, name=name, index=index, unsafe=unsafe,
+                   stages=stages()).to_json()  # fmt: skip
     if as_json:
         print_json(built)
     else:

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from bundle_world import CONTEXT, sentence
+from bundle_world import CONTEXT, make_run, sentence
 from fake_encoder import HashEncoder
 
 import segue
@@ -15,6 +15,8 @@ from segue.evaluation.entrants import Baselines
 from segue.release.bundle_build import live_retriever
 from segue.release.bundle_files import CONTRACT, GOLDEN, MANIFEST, SEAL, seal, verify
 from segue.release.bundle_parts import PREDICTOR
+from segue.retrieval.index.approximate import ApproximateIndex
+from segue.retrieval.index.store import build_index, index_settings, save_index
 from segue.run_folder import read_json, write_json
 
 RELEASED = (
@@ -34,6 +36,35 @@ def test_every_row_that_may_win_answers_from_its_bundle_as_it_did_in_its_run(run
     for rows, ids in zip(windows.context, expected, strict=True):
         answer = released.next(ids=run.job.experiment.bank.passage_ids(rows), k=4)
         assert [passage.id for passage in answer] == ids
+
+
+@pytest.fixture(scope="module")
+def index(run, tmp_path_factory):
+    """A graph over the run's bank that looks at everything, so that its answers are the exact ones."""
+    folder = tmp_path_factory.mktemp("indexes") / "graph"
+    save_index(build_index(run.job.experiment.pool, index_settings("graph")), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["copy-last", "model-mlp", "copy-last-rerank"])
+def test_a_bundle_searches_with_the_index_that_it_was_given(run, index, tmp_path, name):
+    exact, fast = (segue.load(run.bundle(name, tmp_path / str(n), index=one)) for n, one in enumerate((None, index)))
+    first = getattr(fast.bundle.retriever, "first", fast.bundle.retriever)
+    assert isinstance(first.index, ApproximateIndex)
+    assert read_json(tmp_path / "1" / CONTRACT)["index"]["kind"] == "graph"
+    for rows in run.job.experiment.folds[0].test.context[:3]:
+        asked = run.job.experiment.bank.passage_ids(rows)
+        assert [found.id for found in fast.next(ids=asked, k=4)] == [found.id for found in exact.next(ids=asked, k=4)]
+
+
+def test_an_index_that_does_not_fit_is_not_released(run, index, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = make_run(tmp_path / "other", names=("model-mlp",), salt="another")
+    with pytest.raises(InputError, match="was built over other passages"):
+        other.bundle("model-mlp", tmp_path / "bundle", index=index)
+    with pytest.raises(InputError, match="does not search the bank's vectors"):
+        run.bundle("option-4-two-tower", tmp_path / "bundle", index=index)
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("name", ["chance", "oracle"])

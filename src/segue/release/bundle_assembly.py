@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +23,10 @@ from segue.data.pool import Pool
 from segue.data.sentences_build import build_sentences
 from segue.errors import InputError, explain
 from segue.learning.models import Predictor, load_predictor
-from segue.release.bundle_parts import DENSITY, PREDICTOR, RERANKER, RIDGE, TEXT_MODEL, Description
+from segue.release.bundle_parts import DENSITY, INDEX, PREDICTOR, RERANKER, RIDGE, TEXT_MODEL, Description
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.index.store import KINDS, load_index
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
@@ -74,11 +76,14 @@ class Assembly:
         Raises:
             InputError: this version does not know such an index.
         """
-        if self._index.get("kind") != "exact":
-            raise InputError(explain("the bundle has an index that this version does not know",
-                                     got=self._index.get("kind"), expected="exact",
+        kind = self._index.get("kind")
+        if kind == "exact":
+            return ExactIndex(self.pool)
+        if kind not in KINDS:
+            raise InputError(explain("the bundle has an index that this version does not know", got=kind,
+                                     expected=" or ".join(("exact", *KINDS)),
                                      mend="use the version that wrote it, or build the bundle again"))  # fmt: skip
-        return ExactIndex(self.pool)
+        return load_index(self.folder / INDEX, self.pool)
 
     def retriever(self, about: Description) -> Retriever:
         """Return the retriever of a description."""
@@ -138,7 +143,7 @@ class Assembly:
         encoder = load_dual_encoder(model, self._encoder)
         found = dual_encoder_retriever(encoder, self.pool, name=about["name"], documents=documents,
                                        folder=model / "encoded")  # fmt: skip
-        return found if isinstance(found, VectorRetriever) else found.indexed()
+        return replace(found, index=self.index) if isinstance(found, VectorRetriever) else found.indexed()
 
     def _cascade(self, about: Description) -> Cascade:
         sources = tuple((self.retriever(entry["retriever"]), int(entry["count"])) for entry in about["sources"])

@@ -25,8 +25,9 @@ from segue.learning.models import hash_documents, load_predictor
 from segue.release.bundle import ask_golden
 from segue.release.bundle_card import bundle_card
 from segue.release.bundle_files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, Manifest, seal
-from segue.release.bundle_parts import Origin, take_apart
+from segue.release.bundle_parts import INDEX, Origin, searching, take_apart
 from segue.release.report import public_json
+from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.density import neighbour_cosines
 from segue.retrieval.retrievers import Retriever
 from segue.run_folder import read_json, write_folder, write_json, write_text
@@ -45,6 +46,7 @@ class Winner:
         fold: the fold whose training it was.
         record: the content of ``triage.json``.
         name: the bundle's name.
+        index: folder of an approximate index over the bank; None: the bank is searched exactly.
     """
 
     job: Job
@@ -52,19 +54,22 @@ class Winner:
     fold: Fold
     record: Mapping[str, Any]
     name: str
+    index: Path | None = None
 
 
 def build_bundle(winner: Winner, out: Path) -> Manifest:
     """Write a bundle.
 
     Raises:
-        InputError: ``out`` exists already, or the row cannot be served.
+        InputError: ``out`` exists already, the row cannot be served, or the index is not one over the bank.
         StorageError: the folder cannot be written.
     """
     if out.exists():
         raise InputError(explain(f"{out} exists already", mend="choose another folder, or delete it"))
     baselines = Baselines(winner.job)
     retriever = live_retriever(winner.job, winner.option, winner.fold, baselines)
+    if winner.index is not None:
+        retriever = searching(retriever, load_index(winner.index, winner.job.experiment.pool))
     sealed: list[Manifest] = []
 
     def fill(folder: Path) -> None:
@@ -92,6 +97,8 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
     job, bank = winner.job, winner.job.experiment.bank
     assert isinstance(bank, PassageBank), "a run's bank lies on disk"
     description = take_apart(retriever, folder, _origin(winner))
+    if winner.index is not None:
+        shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
     _copy_bank(bank, folder / BANK, sentences="sentences" in str(description))
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)
@@ -157,7 +164,7 @@ def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict
         "fold": winner.fold.number,
         "folds": len(job.experiment.folds),
         "retriever": description,
-        "index": {"kind": "exact"},
+        "index": {"kind": "exact"} if winner.index is None else index_facts(winner.index),
         "context": job.experiment.context,
         "exclude": job.evaluation.exclude,
         "normalisation": {"vectors": "length 1", "texts": "NFKC, case folded, white space collapsed"},

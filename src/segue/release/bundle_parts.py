@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from segue.errors import InputError, explain
 from segue.learning.training_state import save_tensors
+from segue.retrieval.index import Index
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
@@ -33,7 +34,8 @@ from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 
-PREDICTOR, RERANKER, RIDGE, DENSITY, TEXT_MODEL = (
+INDEX, PREDICTOR, RERANKER, RIDGE, DENSITY, TEXT_MODEL = (
+    "index",
     "predictor",
     "reranker",
     "ridge.safetensors",
@@ -77,6 +79,26 @@ def take_apart(retriever: Retriever, folder: Path, origin: Origin) -> Descriptio
     if isinstance(retriever, Bm25):
         return {"kind": "words", "name": retriever.name}
     raise _unknown("retriever", retriever.name)
+
+
+def searching(retriever: Retriever, index: Index) -> Retriever:
+    """Return the retriever with an index over the bank in place of exact search, wherever it searches the bank.
+
+    Raises:
+        InputError: it searches other vectors than the bank's.
+    """
+    if isinstance(retriever, Cascade):
+        first = searching(retriever.first, index)
+        sources = tuple((_with(source, index), count) for source, count in retriever.sources)
+        return replace(retriever, first=first, sources=sources)
+    if not isinstance(retriever, VectorRetriever):
+        raise InputError(explain(f"{retriever.name} does not search the bank's vectors, so an index is of no use to it",
+                                 mend="build the bundle without an index"))  # fmt: skip
+    return _with(retriever, index)
+
+
+def _with(retriever: Retriever, index: Index) -> Retriever:
+    return replace(retriever, index=index) if isinstance(retriever, VectorRetriever) else retriever
 
 
 def _vector(retriever: VectorRetriever, folder: Path, origin: Origin) -> Description:

@@ -38,6 +38,7 @@ def bundle(
     option: str | None = None,
     fold: int = 0,
     name: str | None = None,
+    index: Path | str | None = None,
     unsafe: bool = False,
     stages: Stages = quiet,
 ) -> Built:
@@ -49,11 +50,12 @@ def bundle(
         option: the row to release; None: the winner.
         fold: whose training is released, counted from 0; with one split there is only 0.
         name: of the bundle; None: the title of the run's recipe, or the folder's name.
+        index: a folder that ``segue index build`` wrote over the run's bank; None: the bank is searched exactly.
         unsafe: release it although an integrity check blocks the run's numbers; the card says so.
         stages: shows progress.
 
     Raises:
-        InputError: the run has no comparison, no such row, or a bank that has changed since.
+        InputError: the run has no comparison, no such row, or a bank that has changed since; the index is of another.
         BlockedError: an integrity check blocks its numbers.
     """
     limit_threads()
@@ -69,7 +71,8 @@ def bundle(
     experiment = experiment_of_run(run, recipe, bank)
     job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
     chosen = _row(record, known, option)
-    winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name)
+    winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
+                    None if index is None else Path(index))  # fmt: skip
     with stages("Building the bundle"):
         manifest = build_bundle(winner, out)
     size = sum(int(facts["bytes"]) for facts in manifest.files.values())

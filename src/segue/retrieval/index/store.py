@@ -121,6 +121,14 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
     return ApproximateIndex(pool, engine, record["effort"])
 
 
+def index_facts(folder: Path) -> dict[str, Any]:
+    """Return what a folder's index is: its kind, the effort of a search, and the recall that tuning confirmed."""
+    record = read_json(folder / MANIFEST)
+    tuned = record["tuned"] or {}
+    return {"kind": record["settings"]["kind"], "effort": record["effort"],
+            "recall": tuned.get("confirmed_recall")}  # fmt: skip
+
+
 def pool_identity(pool: Pool) -> dict[str, Any]:
     """Return what tells one pool from another: bank, members, and how they form candidates."""
     numbering = hashlib.sha256(pool.members.tobytes() + pool.count.tobytes()).hexdigest()
