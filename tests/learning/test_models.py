@@ -303,3 +303,18 @@ def test_an_unknown_name_is_answered_with_the_nearest(name, nearest):
 def test_options_override_the_size():
     predictor = _toy("mlp", options={"width": 7})
     assert predictor.correction.head.in_features == 7
+
+
+def test_amn_weighs_passages_by_their_keys():
+    """The net computes no keys; a loop over the passages, each with its key, has to give the same."""
+    torch.manual_seed(3)
+    net = Amn(6, 4, query_width=5, hidden=(8, 7)).double()
+    context, mean = torch.randn(2, 3, 6, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True], [False, True, True]])
+    found = net._attend(mean, context, mask)
+    for row in range(2):
+        query = net.query(mean[row])
+        real = [passage for passage, there in zip(context[row], mask[row], strict=True) if there]
+        grades = torch.stack([net.key(passage) @ query / 5**0.5 for passage in real]).exp()
+        expected = sum(grade / grades.sum() * passage for grade, passage in zip(grades, real, strict=True))
+        assert torch.allclose(found[row], expected, atol=1e-12)

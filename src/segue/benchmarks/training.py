@@ -2,13 +2,15 @@
 
 The other side copies each window's five vectors and its target into float32 tensors ``[window, 5, dim]`` and
 ``[window, dim]``, shuffles them with ``DataLoader(TensorDataset)`` and trains the same architecture with in-batch
-InfoNCE on the raw vectors and AdamW in float32. Ours takes the same number of steps of the same batch size as
+InfoNCE on the raw vectors and AdamW in float32; AMN there computes the keys of all passages, as it was published, where
+ours asks without them. Ours takes the same number of steps of the same batch size as
 ``segue train`` does, in the arithmetic that it chooses. A turn is some steps after the first; making the windows is not
 timed. Memory is anonymous memory at its peak, so pages of the mapped bank are not counted: the kernel may drop them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from segue.benchmarks.turns import Prepared, Side, Taken, take_turns
 from segue.data.bank import PassageBank
 from segue.data.windows import WindowSettings, make_windows
 from segue.learning.losses import LOSSES
-from segue.learning.models import ModelSettings, build_model
+from segue.learning.models import ModelSettings, Predictor, build_model
+from segue.learning.models.amn import Amn
 from segue.learning.short_run import begin
 from segue.learning.training_settings import TrainingSettings
 from segue.types import Progress, Windows
@@ -105,7 +108,7 @@ def prepare_theirs(bank: Path, architecture: str, windows: int) -> Prepared:
         torch.utils.data.TensorDataset(contexts, targets), batch_size=BATCH, shuffle=True, drop_last=True
     )
     torch.manual_seed(1)
-    model = build_model(_model(architecture), dimension=opened.dimension, context=contexts.shape[1])
+    model = _as_published(build_model(_model(architecture), dimension=opened.dimension, context=contexts.shape[1]))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     batches = _for_ever(loader)
     mask = torch.ones(BATCH, contexts.shape[1], dtype=torch.bool)
@@ -121,6 +124,22 @@ def prepare_theirs(bank: Path, architecture: str, windows: int) -> Prepared:
         return {}
 
     return Prepared(turn, {"windows": len(chosen), "engine": "DataLoader(TensorDataset), float32"})
+
+
+class PublishedAmn(Amn):
+    """AMN with a key for each passage; the same function, by more products."""
+
+    def _attend(self, mean: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        keys = self.key(context)
+        scores = (keys * self.query(mean)[:, None]).sum(-1) / math.sqrt(keys.shape[-1])
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+        return (weights[..., None] * context).sum(1)
+
+
+def _as_published(model: Predictor) -> Predictor:
+    if isinstance(model.correction, Amn):
+        model.correction.__class__ = PublishedAmn
+    return model
 
 
 def _model(architecture: str) -> ModelSettings:

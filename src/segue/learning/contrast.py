@@ -161,9 +161,9 @@ def right_or_read(
     [[1, 0, 0], [0, 1, 1]]
     """
     hidden = candidates == groups[:, None]
-    if context_groups is None:
-        return hidden
-    return hidden | (context_groups[:, :, None] == candidates[:, None, :]).any(dim=1)
+    for read in () if context_groups is None else context_groups.unbind(dim=1):
+        hidden = hidden | (candidates == read[:, None])
+    return hidden
 
 
 def num_negatives(logits: Float[Tensor, "batch batch"]) -> Int[Tensor, "batch"]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segue.learning.models.settings import Size
 
@@ -82,9 +83,14 @@ class Amn(nn.Module):
         context: Float[Tensor, "batch context dim"],
         mask: Bool[Tensor, "batch context"],
     ) -> Float[Tensor, "batch dim"]:
-        """Average the passages by how well their keys answer the mean's query."""
-        keys = self.key(context)
-        scores = (keys * self.query(mean)[:, None]).sum(-1) / math.sqrt(keys.shape[-1])
+        """Average the passages by how well their keys answer the mean's query.
+
+        No key is computed: (K x + b) · q = x · Kᵀq + b · q, one product for each context and not one for each passage.
+        """
+        query = self.query(mean)
+        asked = functional.linear(query, self.key.weight.T)  # [batch, dim]
+        scores = (context * asked[:, None]).sum(-1) + (query * self.key.bias).sum(-1, keepdim=True)
+        scores = scores / math.sqrt(self.key.out_features)
         weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return (weights[..., None] * context).sum(1)
 
