@@ -58,7 +58,7 @@ class Lookup:
         """Return the texts of rows; None where the bank has none."""
         if self._texts is None:
             return [None] * len(rows)
-        return self._texts.take(pa.array(rows)).to_pylist()
+        return [self._texts[row].as_py() for row in rows.tolist()]  # few: ``take`` costs more than it saves
 
     def row(self, name: str) -> int:
         """Return the row of a passage id, ``document#position``.
@@ -110,8 +110,8 @@ class Lookup:
 
     def _row_of_vector(self, vector: Float[np.ndarray, "dim"], place: Float[np.ndarray, "direction"]) -> int:
         low, high = np.searchsorted(self._first_places, [place[0] - REACH, place[0] + REACH])
-        near = np.sort(self._by_place[low:high])
-        near = near[(np.abs(self._places[near] - place) <= REACH).all(axis=1)]
+        near = self._by_place[low:high]
+        near = np.sort(near[(np.abs(self._places[near] - place) <= REACH).all(axis=1)])
         if len(near) == 0:
             return -1
         cosines = _unit(self._bank.gather(near)) @ vector
