@@ -91,7 +91,7 @@ class Features:
         self._known_words, self._known_density = words, density
         self._last: tuple[Contexts, Candidates, Float[np.ndarray, "batch candidate feature"]] | None = None
 
-    @property
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """The features in the order of their columns."""
         names = _names(self.context)
@@ -212,16 +212,17 @@ class Features:
 
     def _overlaps(self, contexts: Contexts, candidates: Candidates) -> Columns:
         """Return BM25 overlaps; missing where the contexts or the bank bring no texts."""
+        if contexts.texts is None or self._words is None:
+            return dict.fromkeys(_names(self.context)["words"], np.full(candidates.rows.shape, np.nan))
         found = np.full((*candidates.rows.shape, self.context + 3), np.nan)
-        if contexts.texts is not None and self._words is not None:
-            passages = [texts[::-1][: self.context] for texts in contexts.texts]
-            flat = sorted({text for texts in passages for text in texts})
-            cut = dict(zip(flat, cut_words(flat), strict=True))
-            for number, texts in enumerate(passages):
-                rows = candidates.rows[number][candidates.there[number]]
-                values = overlaps(self._words, [cut[text] for text in texts], rows)
-                found[number, : len(rows), : len(texts)] = values[:, :-3]
-                found[number, : len(rows), -3:] = values[:, -3:]
+        passages = [texts[::-1][: self.context] for texts in contexts.texts]
+        flat = sorted({text for texts in passages for text in texts})
+        cut = dict(zip(flat, cut_words(flat), strict=True))
+        for number, texts in enumerate(passages):
+            rows = candidates.rows[number][candidates.there[number]]
+            values = overlaps(self._words, [cut[text] for text in texts], rows)
+            found[number, : len(rows), : len(texts)] = values[:, :-3]
+            found[number, : len(rows), -3:] = values[:, -3:]
         by_passage = np.moveaxis(found[:, :, :-3], 2, 0)
         columns = {"newest words": by_passage[0]}
         columns |= {f"words {place} back": by_passage[place] for place in range(1, self.context)}
@@ -322,13 +323,14 @@ def _likest(
 
 def _places(columns: Columns, there: Bool[np.ndarray, "batch candidate"]) -> Columns:
     """Return how many candidates of the list are better, and how far away the best is."""
-    found: dict[str, Float[np.ndarray, "batch candidate"]] = {}
-    for name, values in columns.items():
-        known = np.where(there & ~np.isnan(values), values, -np.inf)
-        found[f"rank of {name}"] = np.where(np.isneginf(known), np.nan, _better(known))
-        best = known.max(axis=1, keepdims=True)
-        found[f"distance of {name}"] = values - np.where(np.isneginf(best), np.nan, best)
-    return found
+    values = np.stack(list(columns.values()))  # [feature, batch, candidate]
+    known = np.where(there & ~np.isnan(values), values, -np.inf)
+    ranks = _better(known.reshape(-1, known.shape[2])).reshape(known.shape)
+    ranks[np.isneginf(known)] = np.nan
+    best = known.max(axis=2, keepdims=True)
+    distances = values - np.where(np.isneginf(best), np.nan, best)
+    found = {f"rank of {name}": rank for name, rank in zip(columns, ranks, strict=True)}
+    return found | {f"distance of {name}": distance for name, distance in zip(columns, distances, strict=True)}
 
 
 def _better(values: Float[np.ndarray, "batch candidate"]) -> Float[np.ndarray, "batch candidate"]:
