@@ -157,7 +157,10 @@ class Features:
             columns |= {f"{name} - neighbour 10": columns[name] - columns["neighbour 10"] for name in CROWDED}
         if "places" in self.groups:
             columns |= _places({name: columns[name] for name in PLACED if name in columns}, candidates.there)
-        return np.stack([columns[name] for name in self.names], axis=2).astype(np.float32)
+        values = np.empty((*candidates.rows.shape, len(self.names)), dtype=np.float32)
+        for place, name in enumerate(self.names):
+            values[:, :, place] = columns[name]
+        return values
 
     def _vectors(self, candidates: Candidates) -> Float[np.ndarray, "batch candidate dim"]:
         rows = np.maximum(candidates.rows, 0)
