@@ -58,7 +58,7 @@ class Lookup:
         """Return the texts of rows; None where the bank has none."""
         if self._texts is None:
             return [None] * len(rows)
-        return [self._texts[row].as_py() for row in rows.tolist()]  # few: ``take`` costs more than it saves
+        return [self._texts[row].as_py() for row in rows.tolist()]  # up to ten, ``take`` would cost more
 
     def row(self, name: str) -> int:
         """Return the row of a passage id, ``document#position``.

