@@ -186,8 +186,10 @@ class PassageBank:
         """Yield each shard that holds some of ``rows``, with their places in ``rows``."""
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
-        numbers, firsts = np.unique(shard_of[order], return_index=True)
-        yield from zip(numbers.tolist(), np.split(order, firsts[1:]), strict=True) if len(rows) else ()
+        count = np.bincount(shard_of)
+        ends = np.cumsum(count)
+        for number in np.flatnonzero(count).tolist():
+            yield number, order[ends[number] - count[number] : ends[number]]
 
     def _column(self, name: str, dtype: type[np.signedinteger[Any]]) -> Int[np.ndarray, "bank"]:
         values = np.empty(len(self), dtype=dtype)

@@ -79,6 +79,8 @@ class Pool:
         self, exclude: Int[np.ndarray, "batch excluded"]
     ) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
         """Return (query, candidate) for every candidate that leaves, each pair once, ordered by query."""
+        if exclude.size == 0:  # passages that the bank does not hold: nothing leaves
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         candidates = self.candidates_of(exclude)
         query, place = np.nonzero(candidates >= 0)
         key = np.unique(query * self.size + candidates[query, place])

@@ -140,7 +140,7 @@ def answer_one(asking: Asking, found: Ranked, place: int, bundle: Bundle, lookup
     rows = rows[rows >= 0]
     scores = found.rankings.scores[place, : len(rows)].astype(float).tolist()
     query = None if found.queries is None else found.queries[place]
-    reranked = None if found.reranked is None else np.isin(rows, found.reranked[place])
+    reranked = None if found.reranked is None else (rows[:, None] == found.reranked[place]).any(axis=1)
     why = _reasons(bundle.bank.gather(rows), asking, query, scores, reranked)
     names = bundle.bank.passage_ids(np.maximum(asking.rows, 0))
     read = tuple(name if row >= 0 else None for name, row in zip(names, asking.rows, strict=True))

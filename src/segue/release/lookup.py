@@ -58,7 +58,7 @@ class Lookup:
         """Return the texts of rows; None where the bank has none."""
         if self._texts is None:
             return [None] * len(rows)
-        return self._texts.take(pa.array(rows)).to_pylist()
+        return [self._texts[row].as_py() for row in rows.tolist()]  # up to ten, ``take`` would cost more
 
     def row(self, name: str) -> int:
         """Return the row of a passage id, ``document#position``.
@@ -106,12 +106,17 @@ class Lookup:
 
     def rows_of_vectors(self, vectors: Float[np.ndarray, "some dim"]) -> list[int]:
         """Return the row that has each unit vector, -1 where none does."""
-        return [self._row_of_vector(vector, vector @ self._directions) for vector in _unit(vectors)]
+        vectors = _unit(vectors)
+        places = vectors @ self._directions
+        low, high = np.searchsorted(self._first_places, [places[:, 0] - REACH, places[:, 0] + REACH])
+        near = [self._by_place[begin:end] for begin, end in zip(low, high, strict=True)]
+        return [self._row_of_vector(*one) for one in zip(vectors, places, near, strict=True)]
 
-    def _row_of_vector(self, vector: Float[np.ndarray, "dim"], place: Float[np.ndarray, "direction"]) -> int:
-        low, high = np.searchsorted(self._first_places, [place[0] - REACH, place[0] + REACH])
-        near = np.sort(self._by_place[low:high])
-        near = near[(np.abs(self._places[near] - place) <= REACH).all(axis=1)]
+    def _row_of_vector(
+        self, vector: Float[np.ndarray, "dim"], place: Float[np.ndarray, "direction"], near: Int[np.ndarray, "row"]
+    ) -> int:
+        """Return the row among those near on the first direction that has the vector, -1 where none does."""
+        near = np.sort(near[(np.abs(self._places[near] - place) <= REACH).all(axis=1)])
         if len(near) == 0:
             return -1
         cosines = _unit(self._bank.gather(near)) @ vector

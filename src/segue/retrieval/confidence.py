@@ -148,8 +148,9 @@ def _filled(scores: Float[np.ndarray, "batch place"]) -> Float[np.ndarray, "batc
     >>> _filled(np.array([[0.9, 0.5, -np.inf]])).tolist()
     [[0.9, 0.5, 0.5]]
     """
-    lowest = np.where(np.isneginf(scores), np.inf, scores).min(axis=1, keepdims=True)
-    return np.where(np.isneginf(scores), np.where(np.isinf(lowest), 0.0, lowest), scores)
+    empty = scores == -np.inf
+    lowest = np.where(empty, np.inf, scores).min(axis=1, keepdims=True)
+    return np.where(empty, np.where(lowest == np.inf, 0.0, lowest), scores)
 
 
 def _entropy(scores: Float[np.ndarray, "batch place"]) -> Float[np.ndarray, "batch"]:
@@ -172,5 +173,5 @@ def _mean_cosine(
     there: Bool[np.ndarray, "batch place"],
 ) -> Float[np.ndarray, "batch"]:
     """Return the mean cosine of the pairs of unit vectors that are there, 0 where none is."""
-    cosines = np.einsum("bpd,bpd->bp", np.broadcast_to(a, b.shape), b, dtype=np.float64)
+    cosines = np.einsum("bpd,bpd->bp", a, b, dtype=np.float64)
     return (cosines * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)

