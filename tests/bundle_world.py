@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from segue.learning.models import ModelSettings
 from segue.learning.training import TrainingSettings
 from segue.release.bundle_build import Winner, build_bundle
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
+from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.retrieval.rerank.settings import RerankSettings
 
 TESTS = Path(__file__).parent
@@ -61,10 +62,14 @@ class Run:
         return out
 
 
-def make_run(folder: Path, *, names: tuple[str, ...] = ("model-mlp", "copy-last-rerank"), salt: str = "") -> Run:
+def make_run(
+    folder: Path, *, names: tuple[str, ...] = ("model-mlp", "copy-last-rerank"), salt: str = "",
+    reranker: str = "lambdamart",
+) -> Run:  # fmt: skip
     """Build a bank of 16 documents of 12 passages, and compare a few options on it."""
     bank = make_bank_on_disk(folder, salt=salt)
     job = make_toy_job(bank, folder, names, encoder_settings(salt))
+    job = replace(job, rerank=job.rerank.model_copy(update={"kind": reranker}))
     results = run_triage(job)
     about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4,
              "blocked": [], "unsafe": False, "audit": [], "muted": [], "corpus": {"kind": "jsonl"}}  # fmt: skip
@@ -111,6 +116,7 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
             first=12, bm25=6, bm25_context=6, alone=15, lists=80,
             features=("prediction", "context", "density", "list", "words", "length", "places"),
             lambdamart=LambdaMartSettings(rounds=5, leaves=5, least_in_leaf=5),
+            listwise=ListwiseSettings(width=8, heads=2, layers=1, epochs=1),
         ),
         encoder=encoder,
     )  # fmt: skip

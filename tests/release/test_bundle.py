@@ -27,6 +27,20 @@ RELEASED = (
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_every_row_that_may_win_answers_from_its_bundle_as_it_did_in_its_run(run, tmp_path, name):
+    answers_as_in_its_run(run, name, tmp_path)
+
+
+@pytest.mark.parametrize("reranker", ["listwise", "both"])
+def test_every_kind_of_reranker_answers_from_its_bundle_as_it_did_in_its_run(tmp_path, reranker):
+    run = make_run(tmp_path, names=("copy-last-rerank",), reranker=reranker)
+    answers_as_in_its_run(run, "copy-last-rerank", tmp_path)
+    assert read_json(tmp_path / "bundle" / CONTRACT)["retriever"]["reranker"]["kind"] == {"both": "mixture"}.get(
+        reranker, reranker
+    )
+
+
+def answers_as_in_its_run(run, name, tmp_path):
+    """Build the bundle of a row, load it, and compare its answers with those of the row itself."""
     released = segue.load(run.bundle(name, tmp_path / "bundle"))
     option = next(one for one in run.job.options if one.name == name)
     live = live_retriever(run.job, option, run.job.experiment.folds[0], Baselines(run.job))
