@@ -18,6 +18,7 @@ from segue.release.failures import KINDS, chance_cosine, describe_window, diagno
 from segue.release.runs import Answered, Run, RunsFolder
 from segue.release.serving.runs_routes import add_runs
 from segue.run_folder import read_jsonl
+from segue.verbs.serve import serve
 
 ANGLE = np.deg2rad
 
@@ -290,3 +291,8 @@ def test_a_server_without_runs_says_how_to_show_them_and_a_wrong_folder_is_refus
     assert "--runs" in answer.json()["error"]["message"]
     with pytest.raises(InputError, match="no such folder of runs"):
         client_of(tmp_path / "nothing")
+
+
+def test_a_wrong_folder_of_runs_is_told_before_the_bundle_is_read(tmp_path):
+    with pytest.raises(InputError, match="no such folder of runs"):
+        serve(tmp_path / "no-bundle", runs=str(tmp_path / "none"))

@@ -10,6 +10,7 @@ from segue.errors import MissingExtraError, SettingsError, explain
 from segue.hardware import Device, limit_threads
 from segue.release.bundle import open_bundle
 from segue.release.released import ReleasedRetriever
+from segue.release.runs import RunsFolder
 from segue.verbs.stages import Stages, quiet
 
 
@@ -25,7 +26,7 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
     Raises:
         MissingExtraError: the extra ``serve`` is not installed.
         SettingsError: a setting is out of range.
-        SegueError: the bundle cannot be loaded.
+        SegueError: the bundle cannot be loaded, or there is no such folder of runs.
     """
     require_extra()
     from segue.release.serving.app import make_server
@@ -33,6 +34,8 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
 
     limit_threads()
     made = make_settings(settings)
+    if made.runs is not None:
+        RunsFolder(Path(made.runs))  # a wrong folder is told before the bundle is read
     with stages("Verifying and loading the bundle"):
         server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
     released = server.current.released
