@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from segue.data.scoring import Pool
 from segue.errors import InputError, explain
-from segue.retrieval.rerank.words import PassageWords, count_words, cut_words
+from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
 
@@ -28,8 +28,6 @@ class Bm25(DenseRetriever):
         bank: passages with texts.
         pool: the candidates; their live rows are scored.
         which: ask with the ``last`` passage or with the whole ``context``.
-        counted: numbers of the documents over whose passages words are counted (how rare a word, how long a passage
-            is on average); None: over all that are scored.
 
     Attributes:
         words: the counted words, for features that compare them.
@@ -38,18 +36,12 @@ class Bm25(DenseRetriever):
         InputError: the bank has no texts.
     """
 
-    def __init__(
-        self,
-        bank: Bank,
-        pool: Pool,
-        which: Literal["last", "context"] = "last",
-        counted: Int[np.ndarray, "counted"] | None = None,
-    ) -> None:
+    def __init__(self, bank: Bank, pool: Pool, which: Literal["last", "context"] = "last") -> None:
         name = _name(which)
         super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True, counts_bank=True)
         require_texts(bank, name)
         self._bank, self._which = bank, which
-        self.words = count_words(bank, pool, None if counted is None else Pool(bank, counted))
+        self.words = count_words(bank, pool)
         self._index = _turned(self.words)
 
     def over(self, bank: Bank) -> Bm25:
@@ -63,8 +55,11 @@ class Bm25(DenseRetriever):
         return other
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Bm25:
-        """Return BM25 over the same candidates that counts words in some documents only."""
-        return Bm25(self._bank, self.pool, self._which, documents)
+        """Return BM25 over the same candidates, with rarity and length counted in some documents only."""
+        other = copy.copy(self)
+        other.words = count_again(self.words, self.pool, Pool(self._bank, documents))
+        other._index = _turned(other.words)
+        return other
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return the BM25 score of every row; 0 where no word is shared."""
@@ -113,7 +108,7 @@ class _Index:
 
     def scores(self, tokens: Sequence[str]) -> Float[np.ndarray, "bank"]:
         """Add up the weights of a query's words, each as often as it occurs."""
-        numbers, times = self.words.counted(tokens)
+        numbers, times, _ = self.words.counted(tokens)
         if len(numbers) == 0:
             return np.zeros(self.words.num_rows)
         entries = [slice(*ends) for ends in zip(self.ends[numbers], self.ends[numbers + 1], strict=True)]
