@@ -202,7 +202,9 @@ def test_fewer_conditions_change_no_rank_and_what_is_not_asked_is_absent(kind):
     every = run(retriever, bank, windows, fresh_documents=fresh)
     assert set(every.ranks_by_pool) == set(get_args(Condition))
     for condition in get_args(Condition):
-        some = run(retriever, bank, windows, FAST.model_copy(update={"conditions": (condition,)}), fresh_documents=fresh)
+        some = run(
+            retriever, bank, windows, FAST.model_copy(update={"conditions": (condition,)}), fresh_documents=fresh
+        )
         assert set(some.ranks_by_pool) == {condition}
         assert np.array_equal(some.ranks_by_pool[condition], every.ranks_by_pool[condition])
         assert np.array_equal(some.ranks, every.ranks)
