@@ -123,7 +123,7 @@ def _weigh(
     rarity = idf(np.bincount(word[seen[rows]], minlength=len(vocabulary)), int(seen.sum()))
     average = max(float(length[seen].mean()), 1e-12) if seen.any() else float(length[pool.mask].mean())
     weights = rarity[word] * saturated(times, length[rows] / average)
-    total = np.bincount(rows, weights=weights, minlength=len(ends) - 1)
+    total = np.bincount(rows, weights=weights, minlength=len(ends) - 1).astype(np.float64)
     return PassageWords(vocabulary, rarity, average, ends, word, times, weights, total)
 
 
