@@ -28,7 +28,7 @@ from segue.learning.training import steps_per_second
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.types import Progress
 
-CALIBRATION_SHARE = 0.03
+CALIBRATION_SHARE = 0.01
 """Timing the options takes at most about this share of the budget."""
 ROUNDS = 2
 """Each kind of step is timed this often, some time apart, and the faster counts: other work only ever slows it."""
