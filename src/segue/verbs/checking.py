@@ -11,7 +11,6 @@ from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Find
 from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_json, unproven
 from segue.verbs.stages import Stages
 
-
 QUICK = Effort(windows=400)
 """Of the diagnosis that a comparison ends with."""
 
