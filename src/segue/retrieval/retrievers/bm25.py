@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -18,6 +19,9 @@ from segue.errors import InputError, explain
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
+
+REMEMBERED = 16
+"""Passages whose scores are kept: a number for each row of the bank and each of them."""
 
 
 @final
@@ -67,8 +71,14 @@ class Bm25(DenseRetriever):
             raise InputError(explain(f"{self.name} reads texts, but the contexts bring vectors only",
                                      mend="gather the contexts with texts"))  # fmt: skip
         queries = [texts[-1:] if self._which == "last" else texts for texts in contexts.texts]
-        tokens = cut_words([" ".join(texts) for texts in queries])
-        return np.stack([self._index.scores(words) for words in tokens])
+        return np.stack([self._scores(texts) for texts in queries])
+
+    def _scores(self, texts: Sequence[str]) -> Float[np.ndarray, "bank"]:
+        """Add up the scores of the passages read: a word counts as often as it occurs, whichever passage it is in."""
+        total = np.zeros(self.words.num_rows)
+        for text in texts:
+            total += self._index.of_passage(text)
+        return total
 
 
 def _name(which: Literal["last", "context"]) -> str:
@@ -105,6 +115,14 @@ class _Index:
     ends: Int[np.ndarray, "bound"]
     rows: Int[np.ndarray, "entry"]
     weights: Float[np.ndarray, "entry"]
+
+    @functools.cached_property
+    def of_passage(self) -> Callable[[str], Float[np.ndarray, "bank"]]:
+        """Return the function that scores one passage as the query and remembers the last few.
+
+        The next context holds all but one passage of the last, and both ways to ask want the newest.
+        """
+        return functools.lru_cache(maxsize=REMEMBERED)(lambda text: self.scores(cut_words([text])[0]))
 
     def scores(self, tokens: Sequence[str]) -> Float[np.ndarray, "bank"]:
         """Add up the weights of a query's words, each as often as it occurs."""
