@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from worlds import MemoryBank, make_bank, noise_world
 
-from segue.data.windows import MISSING, REPEATED, TOO_SHORT, WindowSettings, gather_contexts, make_windows
+from segue.data.windows import (
+    MISSING,
+    NOT_ASKED,
+    REPEATED,
+    TOO_SHORT,
+    WindowSettings,
+    every_nth,
+    gather_contexts,
+    make_windows,
+)
 from segue.errors import InputError
 
 
@@ -50,6 +59,21 @@ def test_the_context_ends_one_row_before_the_target():
     assert windows.context.tolist() == [[0, 1], [1, 2], [4, 5]]
     assert windows.target.tolist() == [2, 3, 6]
     assert windows.dropped == {}
+
+
+@given(banks(), st.integers(1, 4))
+def test_every_nth_window_of_each_document_is_kept_and_the_others_are_counted(bank, n):
+    windows = make_windows(bank, all_documents(bank), WindowSettings(context=2))
+    some = every_nth(bank, windows, n)
+    expected, seen = [], {}
+    for target in windows.target.tolist():
+        document = int(bank.document_of[target])
+        if seen.get(document, 0) % n == 0:
+            expected.append(target)
+        seen[document] = seen.get(document, 0) + 1
+    assert some.target.tolist() == expected
+    assert some.dropped.get(NOT_ASKED, 0) == len(windows) - len(some)
+    assert {name: count for name, count in some.dropped.items() if name != NOT_ASKED} == windows.dropped
 
 
 def test_shorter_contexts_are_padded_in_front():

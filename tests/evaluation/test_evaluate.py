@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+from typing import get_args
 
 import faiss
 import numpy as np
@@ -10,7 +11,7 @@ from worlds import cycle_world, drift_world, make_bank, noise_world, transition_
 from segue.data.scoring import Pool
 from segue.data.windows import WindowSettings, gather_contexts, make_windows
 from segue.errors import InputError
-from segue.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate, merge
+from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings, evaluate, merge
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
 from segue.evaluation.latency import Stopwatch, latency_metrics, measure_latency, quantile_interval, single_thread
 from segue.evaluation.metrics import chance as expected_by_chance
@@ -191,6 +192,24 @@ def test_evaluation_does_not_depend_on_the_batch_size(kind):
     whole = run(retriever, bank, windows, FAST.model_copy(update={"batch_size": 1000}))
     parts = run(retriever, bank, windows, FAST.model_copy(update={"batch_size": 7}))
     assert same(whole, parts)
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "bm25"])
+def test_fewer_conditions_change_no_rank_and_what_is_not_asked_is_absent(kind):
+    bank = drift_world(documents=8, length=10)
+    windows, fresh = windows_of(bank, [1, 2, 3]), np.array([1, 2, 3])
+    retriever = vector("copy-last", copy_last, bank) if kind == "copy-last" else Bm25(bank, Pool(bank))
+    every = run(retriever, bank, windows, fresh_documents=fresh)
+    assert set(every.ranks_by_pool) == set(get_args(Condition))
+    for condition in get_args(Condition):
+        some = run(
+            retriever, bank, windows, FAST.model_copy(update={"conditions": (condition,)}), fresh_documents=fresh
+        )
+        assert set(some.ranks_by_pool) == {condition}
+        assert np.array_equal(some.ranks_by_pool[condition], every.ranks_by_pool[condition])
+        assert np.array_equal(some.ranks, every.ranks)
+        assert some.fresh_pool_sizes == (every.fresh_pool_sizes if condition == "fresh" else ())
+    assert run(retriever, bank, windows, FAST.model_copy(update={"conditions": ()})).ranks_by_pool == {}
 
 
 def test_declared_exclusion_is_what_ranks_are_under():

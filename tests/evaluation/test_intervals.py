@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from segue.errors import InputError
-from segue.evaluation.intervals import bootstrap, holm, median_rank, paired, sign_flip
+from segue.evaluation.intervals import _patterns, _random_flips, bootstrap, holm, median_rank, paired, sign_flip
 from segue.evaluation.metrics import chance, per_window
-from segue.evaluation.resampling import _jackknife_errors, _resample, group_draws, group_sums, ratio_intervals
+from segue.evaluation.resampling import (
+    _draws,
+    _jackknife_errors,
+    _resample,
+    group_draws,
+    group_sums,
+    ratio_intervals,
+)
 from segue.types import Interval
 
 
@@ -48,6 +55,15 @@ def test_resampled_ratios_and_errors_equal_a_naive_loop() -> None:
             error = np.sqrt(sum((t - ratio * b) ** 2 for t, b in zip(top, bottom, strict=True)) * 4 / 3) / bottom.sum()
             assert ratios[draw, metric] == pytest.approx(ratio)
             assert errors[draw, metric] == pytest.approx(error, abs=1e-6)
+
+
+def test_kept_draws_and_patterns_are_those_drawn_anew() -> None:
+    for seed in (4, 5, 4):
+        kept = np.concatenate(list(group_draws(7, resamples=30, seed=seed)))
+        assert np.array_equal(kept, np.concatenate(list(_draws(7, 30, seed))))
+        flips = np.concatenate(list(_patterns(20, seed)))
+        sums = np.arange(20.0)
+        assert np.allclose(_random_flips(sums, seed), (2.0 * flips - 1) @ sums)
 
 
 def test_the_jackknife_equals_leaving_out_each_group() -> None:

@@ -106,3 +106,22 @@ def test_a_bank_whose_encoder_is_not_there_skips_them(job, tmp_path: Path):
 
     found = run_triage(dataclasses.replace(job, out=tmp_path / "run", load_encoder=nobody))
     assert {found[name][0].reason for name in NAMES} == {"there is no encoder to ask."}
+
+
+def test_a_baseline_that_encodes_is_skipped_with_its_cost_where_a_share_is_set(job, tmp_path: Path):
+    settings = TriageSettings(budget_minutes=1e-6, encoder_share=0.5)
+    small = dataclasses.replace(
+        job, out=tmp_path / "run", options=choose_options(("encoder-context",)), settings=settings
+    )
+    (found,) = run_triage(small)["encoder-context"]
+    assert found.status == "skipped"
+    assert "encoder-context is too dear for this budget" in found.reason
+    cost = json.loads((small.out / "options" / "encoder-context" / "cost.json").read_text())
+    assert cost["seconds"] > 0
+    enough = TriageSettings(budget_minutes=1e-6 + cost["seconds"] / 30, encoder_share=0.5)
+    (again,) = run_triage(dataclasses.replace(small, settings=enough))["encoder-context"]
+    assert again.status == "done"
+    (without,) = run_triage(
+        dataclasses.replace(small, settings=TriageSettings(budget_minutes=1e-6), out=tmp_path / "b")
+    )["encoder-context"]
+    assert (without.evaluation.ranks == again.evaluation.ranks).all()

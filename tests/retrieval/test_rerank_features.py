@@ -9,7 +9,7 @@ from segue.data.windows import gather_contexts
 from segue.retrieval.rerank import Candidates
 from segue.retrieval.rerank.density import neighbour_cosines
 from segue.retrieval.rerank.features import GROUPS, Features
-from segue.retrieval.rerank.words import count_words, cut_words, overlaps
+from segue.retrieval.rerank.words import count_again, count_words, cut_words, overlaps
 from segue.types import Windows
 
 
@@ -22,7 +22,7 @@ def test_words_are_cut_as_bm25s_cuts_them():
 def test_overlaps_equal_the_formula_of_bm25():
     bank = make_bank(np.eye(5), [5], FIVE)
     words = count_words(bank, Pool(bank))
-    context = cut_words([FIVE[2], FIVE[1]])
+    context = [words.counted(tokens) for tokens in cut_words([FIVE[2], FIVE[1]])]
     found = overlaps(words, context, np.array([4, 3, 0]))
     for column, passage in enumerate((2, 1)):
         expected = bm25_by_hand(FIVE[passage], FIVE)
@@ -32,6 +32,15 @@ def test_overlaps_equal_the_formula_of_bm25():
     assert np.allclose(found[:, 3], [ice, ice, 0.0], atol=1e-9)
     own = {row: bm25_by_hand(FIVE[row], FIVE)[row] for row in (3,)}
     assert np.allclose(found[1, 4], bm25_by_hand("ice", FIVE)[3] / own[3], atol=1e-9)
+
+
+def test_counting_again_equals_counting_the_texts():
+    bank = messy_world()
+    pool, some = Pool(bank), Pool(bank, np.array([0, 2]))
+    again, expected = count_again(count_words(bank, pool), pool, some), count_words(bank, pool, some)
+    assert again.words == expected.words
+    for name in ("rarity", "ends", "word", "times", "weights", "total", "length"):
+        assert np.array_equal(getattr(again, name), getattr(expected, name)), name
 
 
 def test_neighbours_equal_a_naive_loop_and_leave_duplicates_out():

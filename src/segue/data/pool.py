@@ -22,7 +22,7 @@ from segue.types import Bank
 TIE = 1e-6
 """Scores nearer to each other than this are ties."""
 
-_PAIRS_AT_ONCE = 1 << 13
+_PAIRS_AT_ONCE = 1 << 9  # both sides of so many pairs stay in the processor's cache as float64
 _UNIT_SLACK = 1.01  # rows are of length 1 within the bank's tolerance; half-precision storage may add a little
 
 
@@ -213,8 +213,8 @@ def exact_scores(
     scores = np.empty(len(rows), dtype=np.float64)
     for begin in range(0, len(rows), _PAIRS_AT_ONCE):
         pairs = slice(begin, begin + _PAIRS_AT_ONCE)
-        vectors = bank.gather(rows[pairs])
-        scores[pairs] = np.einsum("pd,pd->p", queries[query[pairs]], vectors, dtype=np.float64)
+        asked, vectors = queries[query[pairs]].astype(np.float64), bank.gather(rows[pairs]).astype(np.float64)
+        scores[pairs] = (asked[:, None, :] @ vectors[:, :, None])[:, 0, 0]
     return scores
 
 

@@ -16,6 +16,8 @@ begins less than ``context`` passages before ``t``, the columns in front hold -1
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
@@ -30,6 +32,7 @@ HORIZON = 3
 TOO_SHORT = "document shorter than the context"
 MISSING = "a passage of the window is deleted or missing"
 REPEATED = "target repeats a context passage"
+NOT_ASKED = "not asked ([windows] test_every)"
 
 
 class WindowSettings(Settings):
@@ -38,6 +41,9 @@ class WindowSettings(Settings):
     context: int = Field(5, ge=1, le=512, description="passages read before each prediction, 1 to 512")
     minimum_context: int | None = Field(
         None, ge=1, description="fewest passages read, 1 to context; shorter contexts are padded. Default: context"
+    )
+    test_every: int = Field(
+        1, ge=1, description="of a test document, one window in so many is asked about; all passages stay candidates"
     )
 
     @property
@@ -77,6 +83,15 @@ def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: Win
     }
     kept = ~(missing | repeated)
     return Windows(context[kept], target[kept], {reason: count for reason, count in counts.items() if count})
+
+
+def every_nth(bank: Bank, windows: Windows, n: int) -> Windows:
+    """Keep the first window of each document and every n-th after it; the others are counted as ``NOT_ASKED``."""
+    begins = np.diff(bank.document_of[windows.target], prepend=-1) != 0
+    first = np.flatnonzero(begins)[np.cumsum(begins) - 1]
+    kept = windows.take((np.arange(len(windows)) - first) % n == 0)
+    left_out = len(windows) - len(kept)
+    return replace(kept, dropped={**kept.dropped, NOT_ASKED: left_out}) if left_out else kept
 
 
 def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None:

@@ -28,7 +28,7 @@ from segue.learning.training import steps_per_second
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.types import Progress
 
-CALIBRATION_SHARE = 0.03
+CALIBRATION_SHARE = 0.01
 """Timing the options takes at most about this share of the budget."""
 ROUNDS = 2
 """Each kind of step is timed this often, some time apart, and the faster counts: other work only ever slows it."""
@@ -37,8 +37,8 @@ Work = tuple[str, str, bool, str, str]
 FALLBACK_LOSS = "infonce"
 """Stands for the winning loss before it is known, and where no loss option takes part."""
 WHOLE_BANK_LOSS = "infonce-bank"
-LOOK_COST = 6.0
-"""A look at test windows costs as much as scoring this many times as many of them (four pools, rankings)."""
+LOOK_COST = 2.0
+"""A look at test windows costs as much as scoring this many times as many of them, and once more for each condition."""
 ENCODED = 2048
 """Passages that are encoded anew to see what a document tower costs."""
 ENCODINGS = 2
@@ -164,7 +164,8 @@ def _encoding_seconds(job: Job, trained: Sequence[Option], baselines: Baselines)
 def _look_cost(job: Job, fold: Fold, score_seconds: float) -> int:
     """Return the cost of one option's look at the test documents, in validation scorings."""
     share = len(fold.test) / len(watched(job, fold))
-    return round(LOOK_COST * share + FIXED_SECONDS / max(score_seconds, 1e-3))
+    passes = LOOK_COST + len(job.evaluation.conditions)
+    return round(passes * share + FIXED_SECONDS / max(score_seconds, 1e-3))
 
 
 def _score_seconds(job: Job, fold: Fold, baselines: Baselines) -> float:

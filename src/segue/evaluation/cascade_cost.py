@@ -18,8 +18,8 @@ TIMED = 64
 """Windows whose lists are drawn and read to see what a list costs."""
 FITTING = 1.5
 """Fitting trees takes about this many times what drawing and reading their lists took."""
-LOOK_LISTS = 6
-"""Lists that a window of a look at test documents needs: three exclusions, its document, fresh documents, timing."""
+LOOK_LISTS = 2
+"""Lists that a window of a look at test documents needs, beside one for each condition: the declared one, timing."""
 HALVES = 2
 
 
@@ -43,7 +43,7 @@ def reranking_seconds(job: Job, baselines: Baselines) -> float:
         return 0.0
     fold = job.experiment.folds[0]
     drawing, reading = _seconds_per_list(job, fold, baselines)
-    scored = LOOK_LISTS * len(fold.test) + len(watched(job, fold))
+    scored = (LOOK_LISTS + len(job.evaluation.conditions)) * len(fold.test) + len(watched(job, fold))
     fitted = min(job.rerank.lists, len(fold.train)) + len(watched(job, fold))
     seconds = len(planned) * scored * drawing
     seconds += sum(_crossfitted(option) for option in planned) * (

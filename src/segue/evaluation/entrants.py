@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from jaxtyping import Float
 from segue.data.sentences import SentenceVectors
 from segue.data.sentences_build import build_sentences, sentences_folder
 from segue.data.windows import gather_contexts
+from segue.evaluation.affordable import require_affordable
 from segue.evaluation.compatibility import compatibility
+from segue.evaluation.crossfit import spread
 from segue.evaluation.experiment import Fold
 from segue.evaluation.fitted import Arrays, fitted
 from segue.evaluation.job import Job
@@ -62,6 +65,8 @@ from segue.retrieval.retrievers.selection import validation_mrr
 from segue.run_folder import read_json, write_json
 from segue.types import Intent, Progress, Windows, no_progress
 
+TIMED_CONTEXTS = 64
+"""Contexts that are encoded to see what encoding all will take."""
 SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
 """What is recorded of validation, besides the cosine."""
 
@@ -107,28 +112,25 @@ class Baselines:
         experiment = self.job.experiment
 
         def fit() -> Arrays:
-            chosen = fit_decay(experiment.bank, self._watched(fold), pool=experiment.pool)
+            chosen = fit_decay(experiment.bank, watched(self.job, fold), pool=experiment.pool)
             return {"decay": np.array(chosen.decay)}
 
-        return ExponentialMean(float(self._fitted("decay", fold, (self._watched(fold),), fit)["decay"]))
+        return ExponentialMean(float(self.fitted("decay", fold, (watched(self.job, fold),), fit)["decay"]))
 
     def _ridge(self, fold: Fold) -> Ridge:
         experiment = self.job.experiment
 
         def fit() -> Arrays:
-            chosen = fit_ridge(experiment.bank, fold.train, self._watched(fold), pool=experiment.pool)
+            chosen = fit_ridge(experiment.bank, fold.train, watched(self.job, fold), pool=experiment.pool)
             return {"weights": chosen.weights, "alpha": np.array(chosen.alpha)}
 
-        kept = self._fitted("ridge", fold, (fold.train, self._watched(fold)), fit)
+        kept = self.fitted("ridge", fold, (fold.train, watched(self.job, fold)), fit)
         return Ridge(kept["weights"], float(kept["alpha"]))
 
-    def _fitted(self, name: str, fold: Fold, windows: tuple[Windows, ...], fit: Callable[[], Arrays]) -> Arrays:
+    def fitted(self, name: str, fold: Fold, windows: tuple[Windows, ...], fit: Callable[[], Arrays]) -> Arrays:
         """Fit a baseline on some windows of a fold, or read back what an earlier command fitted."""
         key = " ".join([str(self.job.experiment.bank.manifest["hash"]), *map(windows_hash, windows)])
         return fitted(self.job.out / "cache" / f"{name}-fold-{fold.number}.npz", key=key, fit=fit)
-
-    def _watched(self, fold: Fold) -> Windows:
-        return watched(self.job, fold)
 
     @functools.cached_property
     def features(self) -> Features:
@@ -164,15 +166,29 @@ class Baselines:
         query = EncoderOnContext(self.job.load_encoder(), self.job.experiment.bank, maximum_tokens=limit)
         key = f"{self.job.experiment.bank.manifest['hash']}, {limit} tokens"
         cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=key)
+        if self.job.settings.encoder_share is not None:
+            require_affordable(self.job, "encoder-context", share=self.job.settings.encoder_share,
+                               cost=lambda: self._encoding_seconds(query),
+                               mend="leave [triage] encoder_share out")  # fmt: skip
         return self.vector("encoder-context", query, stage="encode", cache=cache)
+
+    def _encoding_seconds(self, query: Query) -> float:
+        """Return what encoding the contexts of all folds' windows will take."""
+        experiment = self.job.experiment
+        windows = [_joined(watched(self.job, fold), fold.test) for fold in experiment.folds]
+        asked = np.unique(np.concatenate([part.target for part in windows]))  # each context is encoded once
+        some = spread(windows[0], TIMED_CONTEXTS)
+        contexts = gather_contexts(experiment.bank, some, texts=True)
+        query(contexts.take(slice(0, 1)))  # the first call pays for more than its work
+        began = monotonic()
+        query(contexts)
+        return (monotonic() - began) * len(asked) / len(some)
 
 
 def watched(job: Job, fold: Fold) -> Windows:
     """Return the validation windows that choices look at: all, or evenly spread ones up to the recipe's limit."""
     most = job.settings.validation_windows
-    if most is None or len(fold.validation) <= most:
-        return fold.validation
-    return fold.validation.take(np.linspace(0, len(fold.validation) - 1, most).round().astype(np.int64))
+    return fold.validation if most is None else spread(fold.validation, most)
 
 
 def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
@@ -272,6 +288,7 @@ def entrant_training(job: Job, option: Option, fold: Fold, *, steps: int) -> Tra
 
 
 def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
+    """Return the weights of the simple mean that did best on the fold's validation windows, chosen once a run."""
     experiment = job.experiment
     decay = baselines.decay(fold)
     context = experiment.context
@@ -281,8 +298,12 @@ def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
         (decay, anchor_weights("exp-mean", context, decay=decay.decay)),
     ]
     windows = watched(job, fold)
-    scores = [validation_mrr(query, experiment.bank, windows, pool=experiment.pool) for query, _ in starts]
-    return starts[int(np.argmax(scores))][1]
+
+    def fit() -> Arrays:
+        scores = [validation_mrr(query, experiment.bank, windows, pool=experiment.pool) for query, _ in starts]
+        return {"start": np.array(int(np.argmax(scores)))}
+
+    return starts[int(baselines.fitted("anchor", fold, (windows,), fit)["start"])][1]
 
 
 def as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> Retriever:

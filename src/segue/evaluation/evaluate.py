@@ -2,14 +2,14 @@
 
 Enters: a retriever, the bank and the windows of unseen documents. Leaves: an ``Evaluation``. Windows go through in
 batches; what a retriever makes of a batch (query vectors, or scores of all rows) is made once and asked under every
-condition: the declared exclusion, each other one, only the target's document, only fresh documents.
+condition: the declared exclusion, and those of ``[evaluation] conditions``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,11 +28,20 @@ from segue.types import Bank, Exclusion, Progress, Windows, no_progress
 __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
 
 
+Condition = Literal["context-left-in", "prefix", "in-document", "fresh"]
+"""Ranks beside the declared ones: what was just read left among the candidates, all that was read so far excluded, only
+the passages of the target's document, only documents unseen in training."""
+
+
 class EvaluationSettings(Settings):
     """The [evaluation] table."""
 
     exclude: Literal["context", "prefix"] = Field(
         "context", description='passages that may not be answered: "context" or "prefix" (all read so far)'
+    )
+    conditions: tuple[Condition, ...] = Field(
+        get_args(Condition),
+        description="other conditions that ranks are told under; each costs a row that reranks as much as the first",
     )
     batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="windows handled at a time")
     latency_queries: int = Field(default=200, ge=0, le=1_000_000, description="queries timed one by one; 0 times none")
@@ -44,8 +53,8 @@ class EvaluationSettings(Settings):
     seed: int = Field(default=1, ge=0, description="of the bootstrap and of the choice of timed queries")
 
 
-OTHER_EXCLUSIONS: Mapping[str, Exclusion] = {"context-left-in": "none", "prefix": "prefix"}
-"""Reported beside the declared exclusion."""
+OTHER_EXCLUSIONS: Mapping[Condition, Exclusion] = {"context-left-in": "none", "prefix": "prefix"}
+"""The conditions that are another exclusion."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def evaluate(
     settings = settings or EvaluationSettings()
     if len(windows) == 0:
         raise InputError(explain("there is no window to evaluate", mend="add documents longer than the context"))
-    fresh = None if fresh_documents is None else Pool(bank, fresh_documents)
+    fresh = None if fresh_documents is None or "fresh" not in settings.conditions else Pool(bank, fresh_documents)
     parts = []
     for batch in _batches(windows, min(settings.batch_size, retriever.batch_limit or len(windows))):
         parts.append(_judge(retriever, bank, batch, settings=settings, fresh=fresh))
@@ -127,11 +136,15 @@ def _judge(
     """Score a batch once and ask for its ranks under every condition."""
     contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
     scores, pool = retriever.score(contexts), retriever.pool
-    excludes = {name: excluded_rows(bank, batch, exclude) for name, exclude in OTHER_EXCLUSIONS.items()}
+    others = {name: rule for name, rule in OTHER_EXCLUSIONS.items() if name in settings.conditions}
+    excludes = {name: excluded_rows(bank, batch, exclude) for name, exclude in others.items()}
     following = following_rows(bank, batch, exclude=settings.exclude)
-    own, *others = scores.ranks_under(pool, following, excludes=[contexts.exclude, *excludes.values()])
-    by_pool = {name: ranks[:, 0] for name, ranks in zip(excludes, others, strict=True)}
-    by_pool["in-document"] = scores.ranks_in_document(bank, batch.target, exclude=contexts.exclude)
+    own, *under = scores.ranks_under(pool, following, excludes=[contexts.exclude, *excludes.values()])
+    by_pool: dict[str, Int[np.ndarray, "batch"]] = {
+        name: ranks[:, 0] for name, ranks in zip(excludes, under, strict=True)
+    }
+    if "in-document" in settings.conditions:
+        by_pool["in-document"] = scores.ranks_in_document(bank, batch.target, exclude=contexts.exclude)
     if fresh is not None:
         by_pool["fresh"] = scores.ranks(fresh, batch.target, exclude=contexts.exclude)
     rankings = scores.top(pool, settings.run_depth, exclude=contexts.exclude)

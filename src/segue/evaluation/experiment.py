@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from segue.data.scoring import Pool
 from segue.data.splits import SplitSettings, document_groups, make_splits
-from segue.data.windows import WindowSettings, make_windows
+from segue.data.windows import WindowSettings, every_nth, make_windows
 from segue.errors import InputError, explain
 from segue.run_folder import read_json, write_json
 from segue.types import Bank, Split, Windows
@@ -79,7 +79,7 @@ def _fold(bank: Bank, split: Split, windows: WindowSettings) -> Fold:
     train, validation, test = (
         make_windows(bank, documents, windows) for documents in (split.train, split.validation, split.test)
     )
-    return Fold(split, train, validation, test)
+    return Fold(split, train, validation, every_nth(bank, test, windows.test_every))
 
 
 def _require_windows(fold: Fold, settings: WindowSettings) -> None:

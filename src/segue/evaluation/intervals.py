@@ -8,11 +8,12 @@ Windows of one document share its style and its subject, so they are no independ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int8
 
 from segue.errors import InputError, explain
 from segue.evaluation.metrics import RATIOS, metric_range
@@ -170,12 +171,22 @@ def _all_flips(sums: Float[np.ndarray, "group"]) -> Float[np.ndarray, "pattern"]
 
 
 def _random_flips(sums: Float[np.ndarray, "group"], seed: int) -> Float[np.ndarray, "pattern"]:
-    """Total under random sign patterns, in blocks of bounded memory."""
+    """Total under random sign patterns, in blocks of bounded memory; patterns that fit into one block are kept."""
+    patterns = _kept_patterns(len(sums), seed) if FLIPS * len(sums) <= CELLS else _patterns(len(sums), seed)
+    return 2 * np.concatenate([flips @ sums for flips in patterns]) - sums.sum()
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_patterns(num_groups: int, seed: int) -> tuple[Int8[np.ndarray, "pattern group"], ...]:
+    return tuple(_patterns(num_groups, seed))
+
+
+def _patterns(num_groups: int, seed: int) -> Iterator[Int8[np.ndarray, "pattern group"]]:
+    """Yield 0 or 1 for every group of every pattern."""
     generator = np.random.default_rng(seed)
-    block = max(1, CELLS // len(sums))
-    blocks = [min(block, FLIPS - start) for start in range(0, FLIPS, block)]
-    flips = [generator.integers(0, 2, (size, len(sums)), dtype=np.int8) @ sums for size in blocks]
-    return 2 * np.concatenate(flips) - sums.sum()
+    block = max(1, CELLS // num_groups)
+    for start in range(0, FLIPS, block):
+        yield generator.integers(0, 2, (min(block, FLIPS - start), num_groups), dtype=np.int8)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -31,6 +31,12 @@ class TriageSettings(Settings):
 
     options: Literal["all"] | tuple[str, ...] = Field("all", description='"all", or a list of option names')
     budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
+    encoder_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of budget_minutes that encoder-context may take; dearer, it is skipped (null: it may)",
+    )
     plan: str | None = Field(None, description="plan.json of another run whose steps are repeated")
     validation_windows: int | None = Field(
         2000,

@@ -10,7 +10,8 @@ there are groups. The method was chosen by measured coverage against percentile,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,15 +113,31 @@ def _resample(
     return ratios, np.sqrt(squares * scale) / np.where(bottom > 0, bottom, np.nan)
 
 
-def group_draws(num_groups: int, *, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample group"]]:
-    """Yield how often each group was drawn, in blocks of bounded memory."""
+def group_draws(num_groups: int, *, resamples: int, seed: int) -> Iterable[Float[np.ndarray, "resample group"]]:
+    """Return how often each group was drawn, in blocks of bounded memory.
+
+    Draws that fit into one block are kept: every metric of every option of a comparison is resampled alike.
+    """
+    if resamples * num_groups <= CELLS:
+        return _kept_draws(num_groups, resamples, seed)
+    return _draws(num_groups, resamples, seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_draws(num_groups: int, resamples: int, seed: int) -> tuple[Float[np.ndarray, "resample group"], ...]:
+    return tuple(_draws(num_groups, resamples, seed))
+
+
+def _draws(num_groups: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample group"]]:
     generator = np.random.default_rng(seed)
     block = max(1, CELLS // num_groups)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = generator.integers(0, num_groups, (size, num_groups))
         drawn += (np.arange(size) * num_groups)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(np.float64)
+        counts = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(np.float64)
+        counts.flags.writeable = False
+        yield counts
 
 
 @dataclass(frozen=True)

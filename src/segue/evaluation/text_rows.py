@@ -1,17 +1,14 @@
 """The rows that read text with a fine-tuned encoder: what they cost is measured first, and a row too dear is skipped.
 
 Their steps are hundreds of times dearer than those of other options, so they have steps of their own ([text]) beside
-the plan's. The cost is measured once a run and kept with the option (``cost.json``): a resumed run decides as before.
+the plan's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from segue.errors import InputError, explain
+from segue.evaluation.affordable import require_affordable
 from segue.evaluation.crossfit import spread
 from segue.evaluation.entrants import Baselines, score_on_validation, watched
 from segue.evaluation.experiment import Fold
@@ -20,17 +17,21 @@ from segue.evaluation.options import Option
 from segue.learning.text import cross_encoder, dual_encoder
 from segue.learning.text.settings import CrossEncoderSettings, DualEncoderSettings
 from segue.learning.training import TrainingResult
+from segue.retrieval.rerank import Candidates
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.fusion import Fusion
 from segue.retrieval.rerank.lists import draw_lists
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
-from segue.run_folder import read_json, write_json
-from segue.types import Progress
+from segue.types import Progress, Windows
 
-MEASURED_SECONDS = 3.0
+MEASURED_SECONDS = 1.0
 """A training step is timed for about so long."""
+MEASURED_LISTS = 64
+"""Lists of candidates that a cross-encoder's step is timed with."""
+MEND = "fewer [text] steps"
+"""What makes a text row cheaper."""
 READING = 1 / 3
 """Reading a text costs about this share of learning from it: one of three passes."""
 POOLS = 3
@@ -65,9 +66,9 @@ def _dual_encoder(
         read = READING * second / settings.batch_size
         windows = settings.evaluations * len(watched(job, fold)) + len(fold.test)
         encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
-        return steps * second + (windows + encoded) * read
+        return len(job.experiment.folds) * (steps * second + (windows + encoded) * read)
 
-    _require_affordable(job, option, fold, folder, cost)
+    require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
 
     def retriever(encoder: Any) -> Retriever:
         return dual_encoder_retriever(encoder, job.experiment.pool, name=option.name, documents=settings.documents,
@@ -91,54 +92,34 @@ def _cross_encoder(
     first = baselines.retriever("copy-last", fold)
     windows = spread(fold.train, 2 * steps * settings.batch_size)
     drawing = Cascade(option.name, option.intent, first, max(depth, 2 * settings.negatives), Fusion())
-    lists = draw_lists(
-        lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
-        exclude=job.evaluation.exclude, texts=False, batch_size=256, progress=progress,
-    )  # fmt: skip
+
+    def lists_of(windows: Windows) -> Candidates:
+        return draw_lists(
+            lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
+            exclude=job.evaluation.exclude, texts=False, batch_size=256, progress=progress,
+        ).candidates  # fmt: skip
 
     def cost() -> float:
+        some = spread(windows, MEASURED_LISTS)
         second = cross_encoder.seconds_per_step(
-            bank, windows, lists.candidates, encoder=job.encoder, settings=settings, seconds=MEASURED_SECONDS
+            bank, some, lists_of(some), encoder=job.encoder, settings=settings, seconds=MEASURED_SECONDS
         )
         pair = READING * second / (settings.batch_size * (1 + settings.negatives))
         pairs = (settings.evaluations * len(watched(job, fold)) + POOLS * len(fold.test)) * depth
-        return steps * second + pairs * pair
+        return len(job.experiment.folds) * (steps * second + pairs * pair)
 
-    _require_affordable(job, option, fold, folder, cost)
+    require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
 
     def cascade(model: cross_encoder.CrossEncoder) -> Cascade:
         return Cascade(option.name, option.intent, first, depth, CrossEncoderReranker(model, bank))
 
     result = cross_encoder.train_cross_encoder(
-        bank, windows, lists.candidates, encoder=job.encoder, settings=settings, steps=steps,
+        bank, windows, lists_of(windows), encoder=job.encoder, settings=settings, steps=steps,
         folder=folder / "training", score=lambda model: score_on_validation(cascade(model), job, fold),
         progress=progress,
     )  # fmt: skip
     found = cascade(cross_encoder.load_cross_encoder(folder / "training"))
     return found, _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
-
-
-def _require_affordable(job: Job, option: Option, fold: Fold, folder: Path, cost: Callable[[], float]) -> None:
-    """Measure what the option costs on all folds, or read it back, and refuse what exceeds its share of the budget.
-
-    Raises:
-        InputError: naming the minutes it would take and the budget at which it runs.
-    """
-    path = folder.parent / "cost.json"
-    if not path.exists():
-        write_json(path, {"format": 1, "seconds": cost() * len(job.experiment.folds)})
-    seconds = float(read_json(path)["seconds"])
-    allowed = 60 * job.settings.budget_minutes * job.text.share
-    enough = math.ceil(seconds / 60 / job.text.share)
-    if seconds > allowed:
-        raise InputError(
-            explain(
-                f"{option.name} is too dear for this budget",
-                got=f"about {seconds / 60:.1f} minutes on this machine",
-                expected=f"at most {allowed / 60:.1f} ({job.text.share:.0%} of budget_minutes)",
-                mend=f"say [triage] budget_minutes = {enough}, or fewer [text] steps",
-            )
-        )
 
 
 def _record(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segue.evaluation.causes import causes_json, root_causes
-from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Finding
+from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Finding
 from segue.evaluation.checks.run import blocked, require_codes, run_checks, to_json, unproven
 from segue.verbs.stages import Stages
+
+QUICK = Effort(windows=400)
+"""Of the diagnosis that a comparison ends with."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,15 @@ class Refusal:
 
 
 def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> dict[str, Any]:
-    """Audit a comparison, diagnose it quickly, and return the keys that ``triage.json`` gets."""
+    """Audit a comparison, diagnose it quickly, and return the keys that ``triage.json`` gets.
+
+    Diagnosis asks about fewer windows and leaves the slow checks out; ``segue diagnose`` does it in full.
+    """
     with stages("Auditing") as progress:
         audit = run_checks(AUDIT, case, mute=refusal.mute, progress=progress)
     with stages("Diagnosing") as progress:
-        diagnosis = run_checks(DIAGNOSIS, case, fast=True, mute=refusal.mute, progress=progress)
+        quick = replace(case, effort=QUICK, _remembered={})  # what was remembered is of other windows
+        diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=refusal.mute, progress=progress)
     return findings_record(audit, diagnosis, refusal) | {"subject": case.subject}
 
 

@@ -38,8 +38,9 @@ class Counting(Protocol):
 
 def examine(case: Case) -> Verdict:
     """Find the rows that count the bank, ask whether they say so, and measure what it wins."""
-    probed = {row.name: _depends_on_others(case, row) for row in case.candidates}
-    counting = [row for row in case.candidates if row.retriever.counts_bank or probed[row.name]]
+    silent = [row for row in case.candidates if not row.retriever.counts_bank]  # the others say it themselves
+    probed = {row.name: _depends_on_others(case, row) for row in silent}
+    counting = [row for row in case.candidates if probed.get(row.name, True)]
     undeclared = [row.name for row in counting if DECLARED not in row.declares]
     ablated = {row.name: found for row in counting if (found := _ablate(case, row)) is not None}
     details = {"rows": ablated, "undeclared": undeclared, "counting": [row.name for row in counting],
@@ -117,7 +118,8 @@ def _ablate(case: Case, row: Row) -> dict[str, Any] | None:
         return None
     known = np.concatenate([fold.split.train, fold.split.validation]).astype(np.int64)
     rebuilt = row.retriever.counting(known)
-    whole, part = per_window(case.ranks_of(row, windows)), per_window(_ranks(case, rebuilt, windows))
+    ranks = case.ranks(row) if len(windows) == len(case.sample(fold)) else case.ranks_of(row, windows)
+    whole, part = per_window(ranks), per_window(_ranks(case, rebuilt, windows))
     groups = case.groups_of(windows)
     return {name: _difference(case, whole[name], part[name], groups) for name in METRICS}
 

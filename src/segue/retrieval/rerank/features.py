@@ -32,7 +32,7 @@ from segue.retrieval.rerank import late_interaction
 from segue.retrieval.rerank.density import NEIGHBOURS, neighbour_cosines
 from segue.retrieval.rerank.interface import Candidates
 from segue.retrieval.rerank.late_interaction import LateInteraction
-from segue.retrieval.rerank.words import PassageWords, count_words, cut_words, overlaps
+from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words, overlaps
 from segue.types import Bank, Contexts
 
 Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "places"]
@@ -118,7 +118,8 @@ class Features:
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Features:
         """Return the same features with words and neighbours counted over some documents only."""
-        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents,
+        words = None if self._words is None else count_again(self._words, self.pool, Pool(self.bank, documents))
+        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents, words=words,
                         sentences=self._sentences)  # fmt: skip
 
     def compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
@@ -220,10 +221,10 @@ class Features:
         found = np.full((*candidates.rows.shape, self.context + 3), np.nan)
         passages = [texts[::-1][: self.context] for texts in contexts.texts]
         flat = sorted({text for texts in passages for text in texts})
-        cut = dict(zip(flat, cut_words(flat), strict=True))
+        counted = {text: self._words.counted(cut) for text, cut in zip(flat, cut_words(flat), strict=True)}
         for number, texts in enumerate(passages):
             rows = candidates.rows[number][candidates.there[number]]
-            values = overlaps(self._words, [cut[text] for text in texts], rows)
+            values = overlaps(self._words, [counted[text] for text in texts], rows)
             found[number, : len(rows), : len(texts)] = values[:, :-3]
             found[number, : len(rows), -3:] = values[:, -3:]
         by_passage = np.moveaxis(found[:, :, :-3], 2, 0)

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import bm25s
 import numpy as np
@@ -27,6 +28,14 @@ K1, B = 1.5, 0.75
 WORD, STOP_WORDS = re.compile(r"(?u)\b\w\w+\b"), frozenset(STOPWORDS_EN)
 REMEMBERED = 4096
 """Texts whose words are kept: a reader's next context holds all but one passage of the last."""
+
+
+class CountedText(NamedTuple):
+    """The known words of a text: their numbers, how often each occurs, and the length of the text in words."""
+
+    numbers: Int[np.ndarray, "distinct"]
+    times: Float[np.ndarray, "distinct"]
+    length: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,11 @@ class PassageWords:
         """Rows of the bank."""
         return len(self.ends) - 1
 
-    def counted(self, tokens: Sequence[str]) -> tuple[Int[np.ndarray, "distinct"], Float[np.ndarray, "distinct"]]:
-        """Return the numbers of a text's known words, and how often each occurs."""
+    def counted(self, tokens: Sequence[str]) -> CountedText:
+        """Count the known words of a text."""
         counts = Counter(self.words[token] for token in tokens if token in self.words)
         numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
-        return numbers, np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        return CountedText(numbers, np.fromiter(counts.values(), dtype=np.float64, count=len(counts)), len(tokens))
 
     def entries_of(self, rows: Int[np.ndarray, "some"]) -> tuple[Int[np.ndarray, "entry"], Int[np.ndarray, "entry"]]:
         """Return (place in ``rows``, entry) for every entry of every row."""
@@ -89,14 +98,33 @@ def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageW
     vocabulary = max(1, len(corpus.vocab))
     distinct, times = np.unique(np.repeat(np.arange(len(live)), length) * vocabulary + tokens, return_counts=True)
     place, word = np.divmod(distinct, vocabulary)
-    seen = (pool if counted is None else counted).mask[live]
-    rarity = idf(np.bincount(word[seen[place]], minlength=len(corpus.vocab)), int(seen.sum()))
-    average = max(float(length[seen].mean()), 1e-12) if seen.any() else float(length.mean())
-    weights = rarity[word] * saturated(times, length[place] / average)
-    rows = live[place]
-    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(bank)))])
-    total = np.bincount(rows, weights=weights, minlength=len(bank)).astype(np.float64)
-    return PassageWords(corpus.vocab, rarity, average, ends, word, times, weights, total)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(live[place], minlength=len(bank)))])
+    return _weigh(corpus.vocab, ends, word, times, pool=pool, counted=counted or pool)
+
+
+def count_again(words: PassageWords, pool: Pool, counted: Pool) -> PassageWords:
+    """Return the same words of the same rows, with rarity and length counted over other rows: no text is read."""
+    return _weigh(words.words, words.ends, words.word, words.times, pool=pool, counted=counted)
+
+
+def _weigh(
+    vocabulary: dict[str, int],
+    ends: Int[np.ndarray, "bound"],
+    word: Int[np.ndarray, "entry"],
+    times: Int[np.ndarray, "entry"],
+    *,
+    pool: Pool,
+    counted: Pool,
+) -> PassageWords:
+    """Weigh every entry by the rarity of its word and the length of its row."""
+    rows = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+    length = np.bincount(rows, weights=times, minlength=len(ends) - 1)
+    seen = pool.mask & counted.mask
+    rarity = idf(np.bincount(word[seen[rows]], minlength=len(vocabulary)), int(seen.sum()))
+    average = max(float(length[seen].mean()), 1e-12) if seen.any() else float(length[pool.mask].mean())
+    weights = rarity[word] * saturated(times, length[rows] / average)
+    total = np.bincount(rows, weights=weights, minlength=len(ends) - 1).astype(np.float64)
+    return PassageWords(vocabulary, rarity, average, ends, word, times, weights, total)
 
 
 def idf(holders: Int[np.ndarray, "word"], total: int) -> Float[np.ndarray, "word"]:
@@ -120,13 +148,13 @@ def saturated(
 
 
 def overlaps(
-    words: PassageWords, context: Sequence[Sequence[str]], rows: Int[np.ndarray, "candidate"]
+    words: PassageWords, context: Sequence[CountedText], rows: Int[np.ndarray, "candidate"]
 ) -> Float[np.ndarray, "candidate overlap"]:
     """Compare the words of candidates with those of a context.
 
     Args:
         words: of the bank.
-        context: the words of each passage that was read, newest first; at least one passage.
+        context: each passage that was read, counted; newest first, at least one passage.
         rows: the candidates.
 
     Returns:
@@ -156,18 +184,17 @@ def overlaps(
 
 
 def _table(
-    words: PassageWords, context: Sequence[Sequence[str]]
+    words: PassageWords, context: Sequence[CountedText]
 ) -> tuple[Float[np.ndarray, "distinct overlap"], Int[np.ndarray, "distinct"]]:
     """Return what each word of a context counts for each overlap, and the words' numbers."""
-    passages = [words.counted(tokens) for tokens in context]
-    numbers, place = np.unique(np.concatenate([known for known, _ in passages]), return_inverse=True)
+    numbers, place = np.unique(np.concatenate([text.numbers for text in context]), return_inverse=True)
     table = np.zeros((len(numbers), len(context) + 3))
-    ends = np.cumsum([len(known) for known, _ in passages])
-    for column, (where, (_, times)) in enumerate(zip(np.split(place, ends[:-1]), passages, strict=True)):
-        table[where, column] = times
-    newest, times = place[: ends[0]], passages[0][1]
+    ends = np.cumsum([len(text.numbers) for text in context])
+    for column, (where, text) in enumerate(zip(np.split(place, ends[:-1]), context, strict=True)):
+        table[where, column] = text.times
+    newest, times = place[: ends[0]], context[0].times
     rarity = words.rarity[numbers[newest]]
-    table[newest, -3] = rarity * saturated(times, len(context[0]) / words.length)
+    table[newest, -3] = rarity * saturated(times, context[0].length / words.length)
     table[newest, -2] = rarity
     table[newest, -1] = 1.0
     return table, numbers

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -15,9 +16,12 @@ from jaxtyping import Float, Int
 
 from segue.data.scoring import Pool
 from segue.errors import InputError, explain
-from segue.retrieval.rerank.words import PassageWords, count_words, cut_words
+from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
+
+REMEMBERED = 16
+"""Passages whose scores are kept: a number for each row of the bank and each of them."""
 
 
 @final
@@ -28,8 +32,6 @@ class Bm25(DenseRetriever):
         bank: passages with texts.
         pool: the candidates; their live rows are scored.
         which: ask with the ``last`` passage or with the whole ``context``.
-        counted: numbers of the documents over whose passages words are counted (how rare a word, how long a passage
-            is on average); None: over all that are scored.
 
     Attributes:
         words: the counted words, for features that compare them.
@@ -38,18 +40,12 @@ class Bm25(DenseRetriever):
         InputError: the bank has no texts.
     """
 
-    def __init__(
-        self,
-        bank: Bank,
-        pool: Pool,
-        which: Literal["last", "context"] = "last",
-        counted: Int[np.ndarray, "counted"] | None = None,
-    ) -> None:
+    def __init__(self, bank: Bank, pool: Pool, which: Literal["last", "context"] = "last") -> None:
         name = _name(which)
         super().__init__(name, "candidate", pool=pool, bank=bank, reads_text=True, counts_bank=True)
         require_texts(bank, name)
         self._bank, self._which = bank, which
-        self.words = count_words(bank, pool, None if counted is None else Pool(bank, counted))
+        self.words = count_words(bank, pool)
         self._index = _turned(self.words)
 
     def over(self, bank: Bank) -> Bm25:
@@ -63,8 +59,11 @@ class Bm25(DenseRetriever):
         return other
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Bm25:
-        """Return BM25 over the same candidates that counts words in some documents only."""
-        return Bm25(self._bank, self.pool, self._which, documents)
+        """Return BM25 over the same candidates, with rarity and length counted in some documents only."""
+        other = copy.copy(self)
+        other.words = count_again(self.words, self.pool, Pool(self._bank, documents))
+        other._index = _turned(other.words)
+        return other
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return the BM25 score of every row; 0 where no word is shared."""
@@ -72,8 +71,14 @@ class Bm25(DenseRetriever):
             raise InputError(explain(f"{self.name} reads texts, but the contexts bring vectors only",
                                      mend="gather the contexts with texts"))  # fmt: skip
         queries = [texts[-1:] if self._which == "last" else texts for texts in contexts.texts]
-        tokens = cut_words([" ".join(texts) for texts in queries])
-        return np.stack([self._index.scores(words) for words in tokens])
+        return np.stack([self._scores(texts) for texts in queries])
+
+    def _scores(self, texts: Sequence[str]) -> Float[np.ndarray, "bank"]:
+        """Add up the scores of the passages read: a word counts as often as it occurs, whichever passage it is in."""
+        total = np.zeros(self.words.num_rows)
+        for text in texts:
+            total += self._index.of_passage(text)
+        return total
 
 
 def _name(which: Literal["last", "context"]) -> str:
@@ -111,9 +116,17 @@ class _Index:
     rows: Int[np.ndarray, "entry"]
     weights: Float[np.ndarray, "entry"]
 
+    @functools.cached_property
+    def of_passage(self) -> Callable[[str], Float[np.ndarray, "bank"]]:
+        """Return the function that scores one passage as the query and remembers the last few.
+
+        The next context holds all but one passage of the last, and both ways to ask want the newest.
+        """
+        return functools.lru_cache(maxsize=REMEMBERED)(lambda text: self.scores(cut_words([text])[0]))
+
     def scores(self, tokens: Sequence[str]) -> Float[np.ndarray, "bank"]:
         """Add up the weights of a query's words, each as often as it occurs."""
-        numbers, times = self.words.counted(tokens)
+        numbers, times, _ = self.words.counted(tokens)
         if len(numbers) == 0:
             return np.zeros(self.words.num_rows)
         entries = [slice(*ends) for ends in zip(self.ends[numbers], self.ends[numbers + 1], strict=True)]
