@@ -23,3 +23,13 @@ def holding(megabytes: int) -> Prepared:
 
 def failing() -> Prepared:
     raise InputError("this side cannot be prepared")
+
+
+def quadratic(size: int, unit: int) -> Prepared:
+    def turn():
+        total = 0
+        for number in range(size * size // unit):
+            total += number
+        return {}
+
+    return Prepared(turn, {"cells": size * size})

@@ -1,6 +1,7 @@
 import pytest
-from benchmarks_sides import counting, failing, holding
+from benchmarks_sides import counting, failing, holding, quadratic
 
+from segue.benchmarks.growth import growth, slope
 from segue.benchmarks.row import Row, pairwise
 from segue.benchmarks.turns import Side, Taken, take_turns
 from segue.errors import InputError
@@ -49,3 +50,16 @@ def test_a_target_is_met_by_the_median_of_the_whole_problem(better, ratios, whol
     row = Row("x", better, target, ratios, {}, {}, whole=whole, holds=holds)
     assert row.met is met
     assert row.to_json()["ratio_spread"]["low"] == min(ratios)
+
+
+def test_growth_tells_the_exponent_of_work_whose_cost_is_known():
+    """A side that counts n² numbers: the exponent is 2, whatever the machine."""
+    found = growth(quadratic, {"size": 2400, "unit": 1}, of="size", repeats=3)
+    assert found["size"] == [300, 600, 1200, 2400]
+    assert 1.7 < found["slope"] < 2.3
+    told = growth(quadratic, {"size": 80, "unit": 2}, of="size", counted="cells", fewest=30, repeats=1)
+    assert told["cells"] == [30 * 30, 30 * 30, 40 * 40, 80 * 80]
+
+
+def test_one_size_alone_has_no_exponent():
+    assert slope([7, 7], [1.0, 2.0]) is None

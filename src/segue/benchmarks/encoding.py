@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from segue.benchmarks.banks import real_bank
+from segue.benchmarks.growth import growth
 from segue.benchmarks.machine import matmul_gflops
 from segue.benchmarks.row import BenchSettings, Row, pairwise
 from segue.benchmarks.turns import Prepared, Side, take_turns
@@ -39,7 +40,8 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
         "gflops": peaks,
     }
     ratios = pairwise(ours, theirs, "seconds", better="higher")
-    about = {"passages": told["passages"], "characters": ours.facts["characters"]}
+    about = {"passages": told["passages"], "characters": ours.facts["characters"],
+             "growth": growth(prepare_ours, told, of="passages", repeats=settings.repeats)}  # fmt: skip
     return [Row("encode", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about,
                 settings.scale == 1, holds=ours.facts["cosine"] >= COSINE)]  # fmt: skip
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from segue.benchmarks.banks import rows_wanted, structured_bank
+from segue.benchmarks.growth import growth
 from segue.benchmarks.machine import matmul_gflops
 from segue.benchmarks.row import BenchSettings, Row, pairwise
 from segue.benchmarks.structured_bank import middle_rows
@@ -42,7 +43,9 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
     sides = [Side(prepare, told), Side(prepare_flat, told), Side(prepare_product, told)]
     ours, flat, product = take_turns(sides, repeats=settings.repeats, progress=progress)
     whole = settings.scale == 1 and len(bank) == rows_wanted(1.0)
-    return _rows(ours, flat, product, {**told, "bank": bank.path.name}, whole=whole)
+    some = {**told, "queries": max(100, queries // 10)}
+    grown = growth(prepare, some, of="candidates", repeats=settings.repeats) | {"queries": some["queries"]}
+    return _rows(ours, flat, product, {**told, "bank": bank.path.name, "growth": grown}, whole=whole)
 
 
 def _rows(ours: Taken, flat: Taken, product: Taken, about: Mapping[str, Any], *, whole: bool) -> list[Row]:

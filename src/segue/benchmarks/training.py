@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.benchmarks.banks import structured_bank
+from segue.benchmarks.growth import growth
 from segue.benchmarks.machine import matmul_gflops
 from segue.benchmarks.row import BenchSettings, Row, pairwise
 from segue.benchmarks.turns import Prepared, Side, Taken, take_turns
@@ -59,7 +60,9 @@ def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple
     told = {"bank": bank.path, "architecture": architecture, "windows": max(2 * BATCH, round(windows * settings.scale))}
     sides = [Side(prepare_ours, told), Side(prepare_theirs, told)]
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
-    about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full"}
+    few = {**told, "windows": max(8 * BATCH, round(windows * settings.scale / 10))}
+    grown = growth(prepare_epochs, few, of="windows", fewest=BATCH, repeats=settings.repeats)
+    about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full", "growth": grown}
     whole = settings.scale == 1 and ours.facts["windows"] == windows
     peaks = matmul_gflops()
     limit = {
@@ -83,7 +86,12 @@ def windows_of(bank: PassageBank, count: int) -> Windows:
     return make_windows(bank, np.arange(len(bank.document_ids)), WindowSettings()).take(slice(0, count))
 
 
-def prepare_ours(bank: Path, architecture: str, windows: int) -> Prepared:
+def prepare_epochs(bank: Path, architecture: str, windows: int) -> Prepared:
+    """Begin a training of which a turn is one pass over the windows."""
+    return prepare_ours(bank, architecture, windows, steps=windows // BATCH)
+
+
+def prepare_ours(bank: Path, architecture: str, windows: int, *, steps: int = STEPS) -> Prepared:
     """Begin a training as ``segue train`` does."""
     opened = PassageBank.open(bank)
     chosen = windows_of(opened, windows)
@@ -91,7 +99,7 @@ def prepare_ours(bank: Path, architecture: str, windows: int) -> Prepared:
     run = begin(opened, chosen, model=_model(architecture), loss=LOSSES["infonce-tau-0.05"], training=training)
 
     def turn() -> dict[str, float]:
-        run.advance(run.done + STEPS)
+        run.advance(run.done + steps)
         return {}
 
     matrices = sum(weight.numel() for weight in run.predictor.parameters() if weight.ndim > 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.benchmarks.banks import real_bank
+from segue.benchmarks.growth import growth
 from segue.benchmarks.machine import matmul_gflops
 from segue.benchmarks.row import BenchSettings, Row, pairwise
 from segue.benchmarks.turns import Prepared, Side, take_turns
@@ -22,8 +22,6 @@ from segue.types import Progress, Windows
 
 BATCH, PASSAGES, DIMENSION, TEMPERATURE = 512, 40_000, 384, 0.05
 TARGET = 3.0
-SIZES = (0.125, 0.25, 0.5, 1.0)
-"""Shares of the bank at which our step is timed, for its cost against size."""
 
 
 def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
@@ -36,21 +34,10 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
     limit = {"what": "two products (scores; gradient), over the measured peak", "gflops": peaks,
              "seconds": 4e-9 * BATCH * size * bank.dimension / max(peaks["float32"], peaks["bfloat16"])}  # fmt: skip
     whole = settings.scale == 1 and size >= 0.95 * PASSAGES and bank.dimension == DIMENSION
-    about = {"batch": BATCH, "candidates": size, "dimension": bank.dimension,
-             "exponent": _exponent(told, settings.repeats)}  # fmt: skip
+    grown = growth(prepare_ours, told, of="passages", counted="candidates", fewest=2 * BATCH, repeats=settings.repeats)
+    about = {"batch": BATCH, "candidates": size, "dimension": bank.dimension, "growth": grown}
     ratios = pairwise(ours, theirs, "seconds", better="higher")
     return [Row("whole-bank-step", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)]
-
-
-def _exponent(told: dict[str, Any], repeats: int) -> dict[str, Any]:
-    """Time our step at several sizes in turns; return the slope of log time on log size."""
-    sizes = [max(2 * BATCH, round(share * told["passages"])) for share in SIZES]
-    sides = [Side(prepare_ours, {**told, "passages": size}) for size in sizes]
-    taken = take_turns(sides, repeats=repeats)
-    seconds = [float(np.median(one.values["processor_seconds"])) for one in taken]
-    candidates = [one.facts["candidates"] for one in taken]
-    slope = float(np.polyfit(np.log(candidates), np.log(seconds), 1)[0]) if len(set(candidates)) > 1 else None
-    return {"candidates": candidates, "processor_seconds": seconds, "slope": slope}
 
 
 def prepare_ours(bank: Path, passages: int) -> Prepared:
@@ -68,7 +55,10 @@ def prepare_ours(bank: Path, passages: int) -> Prepared:
                       context_groups=context_groups).backward()  # fmt: skip
         return {}
 
-    return Prepared(turn, {"candidates": candidates.size, "arithmetic": str(dtype).removeprefix("torch.")})
+    return Prepared(
+        turn,
+        {"candidates": candidates.size, "arithmetic": str(dtype).removeprefix("torch.")},
+    )
 
 
 def prepare_theirs(bank: Path, passages: int) -> Prepared:
