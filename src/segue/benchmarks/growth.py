@@ -43,7 +43,7 @@ def growth(
     return {counted or of: sizes, "processor_seconds": seconds, "slope": slope(sizes, seconds)}
 
 
-def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float | None:
+def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float | None:
     """Return the exponent.
 
     >>> round(slope([1, 2, 4], [3.0, 12.0, 48.0]), 3)
