@@ -130,6 +130,17 @@ def test_the_demo_corpus_names_its_extra_when_gensim_is_missing(monkeypatch):
         read("demo")
 
 
+def test_several_processes_read_the_same_in_the_same_order(tmp_path, recwarn):
+    pages = [page(f"P{number}", f"{PROSE} Number {number}.", namespace=number % 3) for number in range(40)]
+    dump = write(tmp_path / "dump.xml", *pages)
+    assert read(dump, processes=2) == read(dump)
+    assert read(dump, processes=2, maximum_documents=2) == read(dump, maximum_documents=2)
+    assert not recwarn.list
+    cut = write(tmp_path / "cut.xml", *pages, tail="<page><title>Lost")
+    with pytest.raises(InputError, match=r"cut\.xml is not a whole MediaWiki dump"):
+        read(cut, processes=2)
+
+
 def test_memory_holds_one_page_not_the_dump(tmp_path):
     import tracemalloc
 

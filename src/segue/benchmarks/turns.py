@@ -99,7 +99,7 @@ class _Worker:
     def __enter__(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, self._side), daemon=True)
+        self._process = context.Process(target=_work, args=(other, self._side))
         with _environment(OMP_NUM_THREADS=str(self._side.threads), OMP_WAIT_POLICY="passive"):
             self._process.start()
         other.close()

@@ -1,4 +1,4 @@
-"""Read a Wikipedia dump (``pages-articles.xml``, plain, ``.gz`` or ``.bz2``), streaming, one article in memory.
+"""Read a Wikipedia dump (``pages-articles.xml``, plain, ``.gz`` or ``.bz2``), streaming, few articles in memory.
 
 One article = one document; its id is its title, which is unique within the article namespace of a wiki. Redirects,
 stubs and pages of other namespaces come out as ``Skipped`` with the reason. The path ``"demo"`` is the sample of 106
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from joblib import Parallel, delayed
 from pydantic import Field
 
 from segue.data.corpus import wikitext
@@ -40,6 +41,7 @@ class WikipediaDumpSettings(TextSettings):
     minimum_characters: int = Field(
         500, ge=0, description="articles with less prose are skipped and counted; characters"
     )
+    processes: int = Field(1, ge=1, le=256, description="processes that clean articles; what comes out is the same")
 
 
 class WikipediaDumpReader:
@@ -56,7 +58,7 @@ class WikipediaDumpReader:
             InputError: the file is missing, cut short or not a dump, or a title comes twice.
         """
         path = demo_path() if self.settings.path == "demo" else Path(self.settings.path)
-        return admit(_articles(path), self.settings, source=path)
+        return admit(_articles(path, self.settings.processes), self.settings, source=path)
 
 
 def demo_path() -> Path:
@@ -76,10 +78,18 @@ def demo_path() -> Path:
     return path
 
 
-def _articles(path: Path) -> Iterator[Document | Skipped]:
+def _articles(path: Path, processes: int) -> Iterator[Document | Skipped]:
+    """Read the pages here, clean them in other processes, and yield the articles in the dump's order."""
     with open_compressed(path) as handle:
-        for page, media in _pages(handle, path):
-            yield _article(page, media, path.name)
+        work = (delayed(_article)(page, media, path.name) for page, media in _pages(handle, path))
+        articles = Parallel(processes, return_as="generator", max_nbytes=None)(work)
+        try:
+            for article in articles:  # noqa: UP028 (yield from would close them before the warning is silenced)
+                yield article
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whoever stops early knows that some were read for nothing
+                articles.close()
 
 
 def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple[str, ...]]]:
