@@ -4,7 +4,7 @@ Vectors in, on one machine: a context of a document of the bundle's bank, each v
 the bank does not hold it and all work is done (predict, search, rerank). Three measurements:
 
 1. one question after the other, in process and over HTTP in turns, several rounds; what HTTP adds is the difference
-   of the two medians (and of the two 95th percentiles) of a round;
+   of the two medians (and of the two 95th percentiles) of a round; then in process alone, with nothing between;
 2. capacity: answers per second over ``--connections`` connections, each asking as soon as it was answered;
 3. ``--seconds`` at 90 % of that, arrivals at random (Poisson). Latency counts from when a request should have been
    sent, so waiting for a free connection counts too.
@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def main() -> None:
     contexts = questions(released, QUESTIONS)
     with server(asked.bundle, asked.threads) as port:
         requests = [request(vectors, asked.k) for vectors in contexts]
-        alone = [one_by_one(released, contexts, requests, port, asked) for _ in range(asked.rounds)]
+        rounds = [one_by_one(released, contexts, requests, port, asked) for _ in range(asked.rounds)]
         capacity = asyncio.run(closed_loop(port, requests, asked.connections, asked.capacity_seconds))
         before = used()
         load = asyncio.run(open_loop(port, requests, 0.9 * capacity, asked))
@@ -58,10 +59,7 @@ def main() -> None:
         "environment": environment(),
         "settings": {name: value for name, value in vars(asked).items() if name not in ("bundle", "json")},
         "bundle": about(released),
-        "in_process": over_rounds([one["in_process"] for one in alone]),
-        "over_http": over_rounds([one["over_http"] for one in alone]),
-        "http_adds": over_rounds([one["http_adds"] for one in alone]),
-        "stages": over_rounds([one["stages"] for one in alone]),
+        **{name: over_rounds([one[name] for one in rounds]) for name in rounds[0]},
         "capacity_per_second": capacity,
         "load": load,
         "server": {
@@ -142,37 +140,55 @@ def used() -> dict[str, float]:
 def one_by_one(
     released: Any, contexts: list[np.ndarray], requests: list[bytes], port: int, asked: Any
 ) -> dict[str, Any]:
-    """Ask every question once in process and once over HTTP, in turns."""
-    inside, outside = asyncio.run(_in_turns(released, contexts, requests, port, asked.k))
+    """Ask every question once in process and once over HTTP, in turns; then in process with nothing between."""
+    inside, outside = [], []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for vectors, content in zip(contexts, requests, strict=True):
+            inside.append(in_process(released, vectors, asked.k))
+            began = time.perf_counter()
+            exchange(connection, content)
+            outside.append(1000 * (time.perf_counter() - began))
     began = time.process_time()
-    for vectors in contexts:
-        released.next_batch([Question(vectors=vectors, k=asked.k)])
+    alone = [in_process(released, vectors, asked.k) for vectors in contexts]
     processor = 1000 * (time.process_time() - began) / len(contexts)
-    stages = {name: percentiles([laps[name] for _, laps in inside]) for name in inside[0][1]}
-    stages["together"] = percentiles([sum(laps.values()) for _, laps in inside])
     own, http = percentiles([taken for taken, _ in inside]), percentiles(outside)
     return {
         "in_process": own | {"processor_ms": processor},
         "over_http": http,
         "http_adds": {name: http[name] - own[name] for name in ("p50_ms", "p95_ms")},
-        "stages": {f"{stage} {name}": value for stage, values in stages.items() for name, value in values.items()},
+        "stages": by_stage([laps for _, laps in inside]),
+        "alone": percentiles([taken for taken, _ in alone]),
+        "stages_alone": by_stage([laps for _, laps in alone]),
     }
 
 
-async def _in_turns(
-    released: Any, contexts: list[np.ndarray], requests: list[bytes], port: int, k: int
-) -> tuple[list[tuple[float, dict[str, float]]], list[float]]:
-    inside, outside = [], []
-    connection = await asyncio.open_connection("127.0.0.1", port)
-    for vectors, content in zip(contexts, requests, strict=True):
-        began = time.perf_counter()
-        (answer,) = released.next_batch([Question(vectors=vectors, k=k)])
-        inside.append((1000 * (time.perf_counter() - began), answer.milliseconds))
-        began = time.perf_counter()
-        assert await ask(connection, content) == 200
-        outside.append(1000 * (time.perf_counter() - began))
-    connection[1].close()
-    return inside, outside
+def in_process(released: Any, vectors: np.ndarray, k: int) -> tuple[float, dict[str, float]]:
+    """Return the milliseconds of an answer, and of its stages."""
+    began = time.perf_counter()
+    (answer,) = released.next_batch([Question(vectors=vectors, k=k)])
+    return 1000 * (time.perf_counter() - began), answer.milliseconds
+
+
+def exchange(connection: socket.socket, content: bytes) -> None:
+    """Send a request and read all of the answer, with as little of a client as there can be."""
+    connection.sendall(content)
+    answer = connection.recv(1 << 16)
+    while b"\r\n\r\n" not in answer:
+        answer += connection.recv(1 << 16)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    assert head.split(b" ", 2)[1] == b"200"
+    assert length is not None
+    missing = int(length.group(1)) - len(body)
+    while missing > 0:
+        missing -= len(connection.recv(missing))
+
+
+def by_stage(laps: list[dict[str, float]]) -> dict[str, float]:
+    stages = {name: percentiles([one[name] for one in laps]) for name in laps[0]}
+    stages["together"] = percentiles([sum(one.values()) for one in laps])
+    return {f"{stage} {name}": value for stage, values in stages.items() for name, value in values.items()}
 
 
 async def ask(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], content: bytes) -> int:
