@@ -192,6 +192,18 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):
     assert "[training]" in capsys.readouterr().err
 
 
+def test_a_run_begun_by_a_version_without_a_key_has_its_default(triaged, tmp_path, capsys):
+    copy = shutil.copytree(triaged / "run", tmp_path / "run")
+    record = json.loads((copy / "recipe.json").read_text())
+    assert record["windows"].pop("test_every") == 1
+    (copy / "recipe.json").write_text(json.dumps(record))
+    assert run("triage", str(triaged / "recipe.toml"), "--out", str(copy)) == 0
+    other = tmp_path / "other.toml"
+    other.write_text((triaged / "recipe.toml").read_text().replace("[windows]", "[windows]\ntest_every = 2"))
+    assert run("triage", str(other), "--out", str(copy)) == 2
+    assert "[windows]" in capsys.readouterr().err
+
+
 def test_a_run_may_go_on_on_another_device(triaged):
     words = (str(triaged / "recipe.toml"), "--out", str(triaged / "run"), "--device", "cpu")
     assert run("triage", *words) == 0

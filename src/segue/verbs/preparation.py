@@ -168,12 +168,14 @@ def recipe_option(recipe: Recipe) -> Option:
 
 
 def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
-    """Return the recipe's tables, having compared them with those that the run folder began with."""
-    tables: dict[str, Any] = json.loads(recipe.model_dump_json())
+    """Return the recipe's tables, having compared them with those that the run folder began with.
+
+    A key that the folder's version did not know has its default there.
+    """
+    tables = _tables(recipe)
     if path.exists():
-        before = read_json(path)
-        now = {name: _without_device(tables[name]) for name in SHAPING}
-        changed = [name for name in SHAPING if _without_device(before.get(name, tables[name])) != now[name]]
+        before = _tables(recorded_recipe(path.parent))
+        changed = [name for name in SHAPING if _without_device(before[name]) != _without_device(tables[name])]
         if changed:
             raise InputError(
                 explain(
@@ -183,6 +185,11 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
                     mend="choose a new --out folder, or restore those tables",
                 )
             )
+    return tables
+
+
+def _tables(recipe: Recipe) -> dict[str, Any]:
+    tables: dict[str, Any] = json.loads(recipe.model_dump_json())
     return tables
 
 
