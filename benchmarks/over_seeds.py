@@ -1,0 +1,88 @@
+"""Runs of one recipe under several seeds, as one table: hits averaged over seeds, differences paired over windows.
+
+Reads finished runs (one split, the same test windows). A value is the mean over windows and seeds, its interval is over
+groups of near-duplicate documents; what seeds alone move is told beside it, as the least and the greatest of them.
+
+    python benchmarks/over_seeds.py runs/best1 runs/best2 runs/best3 --subject option-4-rerank \
+        --json benchmarks/results/manuals_best.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from resumable import environment
+
+from segue.evaluation.intervals import bootstrap, paired
+from segue.evaluation.result import Evaluation
+from segue.run_folder import read_json, write_json
+
+CUTOFFS = {"R@1": 1, "R@5": 5, "R@10": 10, "Contain@50": 50}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--subject", required=True, help="the row that is compared with all others")
+    parser.add_argument("--json", type=Path, required=True)
+    asked = parser.parse_args()
+    found = {name: evaluations(asked.runs, name) for name in common(asked.runs)}
+    subject, first = found[asked.subject], found[asked.subject][0]
+    rows = [row(name, several, subject) for name, several in found.items()]
+    seeds = [read_json(run / "recipe.json")["training"]["seed"] for run in asked.runs]
+    write_json(asked.json, {"environment": environment(), "subject": asked.subject, "seeds": seeds,
+                            "windows": len(first), "documents": first.num_documents, "pool": first.pool_size,
+                            "table": rows})  # fmt: skip
+    for one in rows:
+        told = one.get("Δ R@5", {"value": 0, "low": 0, "high": 0})
+        print(f"{one['name']:28} R@5 {100 * one['R@5']['value']:.1f}  subject {100 * told['value']:+.1f} "
+              f"({100 * told['low']:+.1f} to {100 * told['high']:+.1f})")  # fmt: skip
+
+
+def common(runs: list[Path]) -> list[str]:
+    """Return the options that all runs have finished."""
+    done = [{path.parts[-3] for path in run.glob("options/*/fold-0/evaluation")} for run in runs]
+    return sorted(set.intersection(*done))
+
+
+def evaluations(runs: list[Path], name: str) -> list[Evaluation]:
+    found = [Evaluation.load(run / "options" / name / "fold-0" / "evaluation") for run in runs]
+    assert all(np.array_equal(one.targets, found[0].targets) for one in found), "the runs asked about other windows"
+    return found
+
+
+def row(name: str, several: list[Evaluation], subject: list[Evaluation]) -> dict[str, Any]:
+    values, groups = averaged(several), several[0].groups
+    found: dict[str, Any] = {"name": name}
+    for metric, whole in bootstrap(values, groups, ratios={}).items():
+        by_seed = [float(per_window(one)[metric].mean()) for one in several]
+        found[metric] = {"value": whole.value, "low": whole.low, "high": whole.high,
+                         "least_seed": min(by_seed), "greatest_seed": max(by_seed)}  # fmt: skip
+    if several is not subject:
+        ours = averaged(subject)
+        for metric in ("R@5", "Contain@50", "MRR"):
+            test = paired(ours[metric], values[metric], groups)
+            found[f"Δ {metric}"] = {"value": test.difference.value, "low": test.difference.low,
+                                    "high": test.difference.high, "p": test.p_value}  # fmt: skip
+    return found
+
+
+def averaged(several: list[Evaluation]) -> dict[str, np.ndarray]:
+    """Return each window's values, averaged over seeds."""
+    each = [per_window(one) for one in several]
+    return {name: np.mean([values[name] for values in each], axis=0) for name in each[0]}
+
+
+def per_window(one: Evaluation) -> dict[str, np.ndarray]:
+    found = {name: (one.ranks <= cutoff).astype(float) for name, cutoff in CUTOFFS.items()}
+    found["MRR"] = 1.0 / one.ranks
+    if "fresh" in one.ranks_by_pool:
+        found["R@5 fresh"] = (one.ranks_by_pool["fresh"] <= 5).astype(float)
+    return found
+
+
+if __name__ == "__main__":
+    main()
