@@ -74,6 +74,7 @@ def versions_of_documents(healthy, folder):
         for place in range(case.bank.num_rows[document]):
             flat[first + place] = _in_version(flat[original + place], number % VERSIONS)
     bank = _bank([flat[row : row + count] for row, count in zip(case.bank.first_row, case.bank.num_rows, strict=True)])
+    bank.manifest["hash"] = "in memory, in versions"  # what was fitted to the healthy bank is not read back
     experiment = dataclasses.replace(healthy.job.experiment, bank=bank, pool=Pool(bank),
                                      groups=document_groups(bank, 0.5))  # fmt: skip
     job = dataclasses.replace(healthy.job, experiment=experiment)
@@ -139,9 +140,9 @@ FAULTS = [
           cause="too-few-negatives", half="unseen"),
     Fault("versions-as-negatives", "training documents in four versions contrast with each other",
           versions_of_documents,
-          {"SG112": "issue", "SG201": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
-          "four versions of a document are one: nine are left to learn from, too few to beat shared words; the rows "
-          "that were not trained again were ranked among other texts"),
+          {"SG112": "issue", "SG201": "tip", "SG202": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
+          "four versions of a document are one: nine are left to learn from, learnt by heart, too few to beat shared "
+          "words; the rows that were not trained again were ranked among other texts"),
     Fault("temperature-one", "the temperature is 1", at_temperature(1.0), {"SG212": "issue"}, cause="temperature"),
     Fault("temperature-hundredth", "the temperature is 0.01", at_temperature(0.01), {"SG212": "issue"},
           cause="temperature", half="unseen"),
