@@ -190,6 +190,40 @@ def test_two_rows_differ_window_by_window(page, site, world):
     assert page.locator(".scatter circle").count() == len(first)
 
 
+def test_a_view_that_comes_late_does_not_cover_the_one_chosen_after_it(page, site):
+    held = []
+    page.route("**/runs/windows?*", lambda route: held.append(route))
+    page.goto(f"{site}/page/runs.html#view=failures&run=first")
+    page.wait_for_selector("#view[aria-busy]", state="attached")
+    page.click("role=tab[name=Report]")
+    page.wait_for_selector("#view:not([aria-busy]) iframe")
+    with page.expect_response("**/runs/windows?*"):
+        held[0].continue_()
+    page.evaluate("new Promise(done => setTimeout(done, 100))")
+    assert page.locator("#view iframe").count() == 1
+    assert page.locator("#view .windows").count() == 0
+
+
+def test_a_tab_is_no_button_before_the_page_can_answer_it(page, site):
+    held = []
+    page.route("**/page/runs.js", lambda route: held.append(route))
+    page.goto(f"{site}/page/runs.html", wait_until="commit")
+    expect(page.locator("#tab-report")).to_be_disabled()
+    held[0].continue_()
+    page.click("role=tab[name=Report]")
+    page.wait_for_selector("#view iframe")
+
+
+def test_a_run_that_cannot_be_read_is_named_beside_the_others(page, world, tmp_path):
+    shutil.copytree(world.runs, tmp_path / "runs")
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "triage.json").write_text("{")
+    with serving(world.bundle, "--runs", str(tmp_path / "runs")) as (address, _):
+        runs_page(page, address, "compare")
+        assert "broken" in page.inner_text("#trouble:not([hidden])")
+        assert page.locator("#view table").count() > 0
+
+
 def test_everything_that_can_be_used_has_a_name_and_fits_a_phone_in_the_dark(page, site):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size(NARROW)

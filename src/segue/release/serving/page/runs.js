@@ -11,11 +11,16 @@ const VIEWS = { compare: showComparison, report: showReport, failures: showFailu
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
 let runs = [];
+let unread = null;
+let drawn = null;
 
 start();
 
 async function start() {
-  tabs.forEach((tab) => tab.addEventListener("click", () => go({ view: tab.dataset.view })));
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => go({ view: tab.dataset.view }));
+    tab.disabled = false;
+  }
   find("#tabs").addEventListener("keydown", moveAlongTabs);
   try {
     ({ runs } = await get("runs/list"));
@@ -25,7 +30,7 @@ async function start() {
   const unreadable = runs.filter((run) => run.unreadable);
   runs = runs.filter((run) => !run.unreadable);
   if (!runs.length) return show(find("#view"), el("p", { class: "empty" }, "There is no run in this folder yet. ", el("code", {}, "segue triage recipe.toml --out runs/name"), " makes one."));
-  if (unreadable.length) trouble(new Error(unreadable.map((run) => run.unreadable).join(" ")));
+  if (unreadable.length) unread = new Error(unreadable.map((run) => run.unreadable).join(" "));
   addEventListener("hashchange", draw);
   draw();
 }
@@ -38,6 +43,7 @@ function go(changes) {
   location.hash = new URLSearchParams(next);
 }
 
+// Draws what is chosen, beside what is seen, and shows it when it is whole: who has chosen anew meanwhile sees the newer.
 async function draw() {
   const choice = chosen(), view = choice.view in VIEWS ? choice.view : "compare";
   for (const tab of tabs) {
@@ -45,16 +51,21 @@ async function draw() {
     tab.setAttribute("aria-selected", String(current));
     tab.tabIndex = current ? 0 : -1;
   }
-  const place = find("#view");
-  place.setAttribute("aria-labelledby", `tab-${view}`);
-  place.setAttribute("aria-busy", "true");
+  const seen = find("#view"), place = el("div");
+  drawn = place;
+  seen.setAttribute("aria-labelledby", `tab-${view}`);
+  seen.setAttribute("aria-busy", "true");
+  let told = unread;
   try {
-    find("#trouble").hidden = true;
     await VIEWS[view](place, { runs, choice, go, trouble });
   } catch (error) {
-    trouble(error);
+    told = error;
   }
-  place.removeAttribute("aria-busy");
+  if (drawn !== place) return;
+  if (told) trouble(told);
+  else find("#trouble").hidden = true;
+  show(seen, place);
+  seen.removeAttribute("aria-busy");
 }
 
 function moveAlongTabs(event) {
