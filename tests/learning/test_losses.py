@@ -10,7 +10,7 @@ from worlds import noise_world
 
 from segue.data.windows import WindowSettings, make_windows
 from segue.errors import InputError
-from segue.learning.bank_contrast import TrainingBank
+from segue.learning.bank_contrast import TrainingBank, bfloat16_bound
 from segue.learning.contrast import context_push
 from segue.learning.losses import (
     LOSSES,
@@ -70,6 +70,50 @@ def test_info_nce_equals_the_formula_window_by_window(seed, temperature, groups)
         context_groups=torch.from_numpy(context),
     )
     assert float(ours) == pytest.approx(naive_info_nce(prediction, target, temperature, groups, context), rel=1e-4)
+
+
+def textbook(prediction, target, temperature, groups, context_groups, margin):
+    """All logits at once, for autograd in float64."""
+    normalised = [torch.nn.functional.normalize(one.double(), dim=-1) for one in (prediction, target)]
+    logits = normalised[0] @ normalised[1].T / temperature
+    logits = logits - torch.eye(len(logits)) * margin / temperature
+    for i, own in enumerate(groups):
+        for j, other in enumerate(groups):
+            if i != j and (own == other or other in context_groups[i]):
+                logits[i, j] = -math.inf
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)))
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.05, 1.0])
+@pytest.mark.parametrize("groups", [list(range(12)), [0, 0, 1, 1, 2, 3, 4, 5, 0, 6, 7, 8]])
+def test_gradients_with_fixed_targets_are_those_of_the_textbook(temperature, groups):
+    target = unit_batch(2, batch=12)
+    prediction = (3 * unit_batch(1, batch=12) + target).requires_grad_()
+    learnt, context = torch.tensor(temperature, requires_grad=True), np.random.default_rng(3).integers(-1, 9, (12, 2))
+    how = {"groups": torch.tensor(groups), "context_groups": torch.from_numpy(context), "margin": 0.1}
+    found = info_nce(prediction, target, temperature=learnt, **how)
+    expected = textbook(prediction, target, learnt.double(), groups, context.tolist(), 0.1)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(torch.autograd.grad(found, (prediction, learnt)),
+                            torch.autograd.grad(expected, (prediction, learnt)), strict=True):  # fmt: skip
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2])
+def test_bfloat16_products_keep_their_bound(temperature):
+    prediction, target = unit_batch(1, batch=64, dim=32).requires_grad_(), unit_batch(2, batch=64, dim=32)
+    exact = info_nce(prediction, target, temperature=temperature)
+    rounded = info_nce(prediction, target, temperature=temperature, products=torch.bfloat16)
+    assert 0 < abs(rounded.item() - exact.item()) <= bfloat16_bound(temperature)
+    assert abs(rounded.item() - exact.item()) < 0.01  # in fact it is far nearer than the bound
+    gradients = [torch.autograd.grad(loss, prediction)[0] for loss in (rounded, exact)]
+    assert float((gradients[0] - gradients[1]).norm() / gradients[1].norm()) < 0.03
+
+
+def test_the_lowest_temperature_of_info_nce_is_exact_however_far_the_target():
+    target = unit_batch(2, batch=5)
+    exact = naive_info_nce(-target, target, 0.011)
+    assert float(info_nce(-target, target, temperature=0.011)) == pytest.approx(exact, rel=1e-5)
 
 
 def test_equal_vectors_score_chance_whatever_the_temperature():

@@ -67,6 +67,17 @@ def texts(page, selector: str) -> list[str]:
     return [text.strip() for text in page.locator(selector).all_inner_texts()]
 
 
+def hold(page, pattern: str) -> list:
+    """Keep requests waiting; ``continue_`` of what is returned lets one go."""
+    held: list = []
+
+    def keep(route) -> None:  # a list's own method cannot be told that it listens
+        held.append(route)
+
+    page.route(pattern, keep)
+    return held
+
+
 def paste(page, text: str) -> None:
     page.fill("#text", text)
     page.press("#text", "Control+Enter")
@@ -191,8 +202,7 @@ def test_two_rows_differ_window_by_window(page, site, world):
 
 
 def test_a_view_that_comes_late_does_not_cover_the_one_chosen_after_it(page, site):
-    held = []
-    page.route("**/runs/windows?*", lambda route: held.append(route))
+    held = hold(page, "**/runs/windows?*")
     page.goto(f"{site}/page/runs.html#view=failures&run=first")
     page.wait_for_selector("#view[aria-busy]", state="attached")
     page.click("role=tab[name=Report]")
@@ -205,8 +215,7 @@ def test_a_view_that_comes_late_does_not_cover_the_one_chosen_after_it(page, sit
 
 
 def test_a_tab_is_no_button_before_the_page_can_answer_it(page, site):
-    held = []
-    page.route("**/page/runs.js", lambda route: held.append(route))
+    held = hold(page, "**/page/runs.js")
     page.goto(f"{site}/page/runs.html", wait_until="commit")
     expect(page.locator("#tab-report")).to_be_disabled()
     held[0].continue_()

@@ -148,8 +148,11 @@ def gather_contexts(bank: Bank, windows: Windows, *, exclude: Exclusion = "conte
     """
     rows = windows.context
     mask = rows >= 0
-    vectors = np.zeros((*rows.shape, bank.dimension), dtype=np.float32)
-    vectors[mask] = bank.gather(rows[mask])
+    if mask.all():
+        vectors = bank.gather(rows.ravel()).reshape(*rows.shape, bank.dimension)
+    else:
+        vectors = np.zeros((*rows.shape, bank.dimension), dtype=np.float32)
+        vectors[mask] = bank.gather(rows[mask])
     return Contexts(vectors, mask, rows, excluded_rows(bank, windows, exclude), _texts(bank, rows) if texts else None)
 
 

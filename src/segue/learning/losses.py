@@ -1,9 +1,9 @@
 """What training minimises: pure functions of predictions and targets, and ``Loss``, a weighted sum of them.
 
 Enters: predicted and target vectors of a batch, both unit, and the duplicate groups of its passages. Leaves: one
-number, and each term unweighted. Everything is computed in float32, whatever the model was computed in (products with
-a whole bank as its ``TrainingBank`` says). Which passages are negatives of which prediction is told in ``contrast.py``,
-``bank_contrast.py`` and ``sampled_contrast.py``.
+number, and each term unweighted. Everything is computed in float32, whatever the model was computed in, but for the
+products of a contrast with fixed documents (``products``, and what the ``TrainingBank`` says). Which passages are
+negatives of which prediction is told in ``contrast.py``, ``bank_contrast.py`` and ``sampled_contrast.py``.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class _Side:
     read: Float[Tensor, "batch context dim"] | None
     negatives: Negatives | None
     step: int
+    products: torch.dtype
 
 
 class Loss(nn.Module):
@@ -139,6 +140,7 @@ class Loss(nn.Module):
         read: Float[Tensor, "batch context dim"] | None = None,
         negatives: Negatives | None = None,
         step: int = 0,
+        products: torch.dtype = torch.float32,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the weighted sum, and each term unweighted by name (all differentiable).
 
@@ -150,12 +152,13 @@ class Loss(nn.Module):
             read: the vectors of the contexts; ``context-push`` needs them.
             negatives: extra candidates of in-batch InfoNCE.
             step: of the training; samples are drawn for it.
+            products: arithmetic of in-batch InfoNCE's products (``contrast.info_nce``).
 
         Raises:
             InputError: a term needs the training bank, duplicate groups or the contexts, and they are not given.
         """
         with torch.autocast(prediction.device.type, enabled=False):
-            side = _Side(groups, context_groups, read, negatives, step)
+            side = _Side(groups, context_groups, read, negatives, step, products)
             pair = (prediction.float(), target.float())
             terms = list(zip(self.names, self.settings.terms, strict=True))
             parts = {name: self._term(name, term, pair, side) for name, term in terms}
@@ -171,7 +174,7 @@ class Loss(nn.Module):
             "context_groups": side.context_groups if term.mask_context or term.kind == "context-push" else None,
         }
         if term.kind == "infonce":
-            return self._in_batch(term, pair, side.negatives, how)
+            return self._in_batch(term, pair, side, how)
         if term.kind == "context-push":
             return context_push(*pair, _given(side.read, term, "the vectors of the contexts"), **how)
         bank = _given(self.bank, term, "the training bank: attach it")
@@ -181,14 +184,13 @@ class Loss(nn.Module):
         generator = random_stream(self._seed, SAMPLE, side.step)
         return sampled_info_nce(*pair, draw_sample(bank, term.samples, drawn=term.drawn, generator=generator), **how)
 
-    def _in_batch(
-        self, term: LossTerm, pair: tuple[Tensor, Tensor], negatives: Negatives | None, how: dict[str, Any]
-    ) -> Tensor:
+    def _in_batch(self, term: LossTerm, pair: tuple[Tensor, Tensor], side: _Side, how: dict[str, Any]) -> Tensor:
+        negatives = side.negatives
         if term.space == "projected":
             # Stop-gradient: the head learns from predictions only, so it cannot gain by moving the targets together.
             pair = (self.project(pair[0]), self.project(pair[1]).detach())
             negatives = negatives and negatives.through(lambda vectors: self.project(vectors).detach())
-        return info_nce(*pair, symmetric=term.symmetric, negatives=negatives, **how)
+        return info_nce(*pair, symmetric=term.symmetric, negatives=negatives, products=side.products, **how)
 
     def _temperature(self, name: str, term: LossTerm) -> float | Tensor:
         return self.log_temperatures[name].exp() if term.learn_temperature else term.temperature

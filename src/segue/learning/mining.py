@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from segue.learning.bank_contrast import TrainingBank, hide
+from segue.learning.bank_contrast import TrainingBank
 from segue.learning.negatives import Chosen, HardNegatives
+from segue.learning.softmax_sums import hide, pairs
 from segue.types import Windows
 
 Predict = Callable[[Windows], Float[Tensor, "window dim"]]
@@ -109,7 +110,7 @@ def hardest(
     places = torch.full((len(prediction), count), -1, dtype=torch.int64, device=prediction.device)
     for first, vectors in bank.blocks():
         scores = (prediction.to(bank.dtype) @ vectors.T).float()
-        hide(scores, hidden, first)
+        hide(scores, pairs(hidden), first)
         scores.masked_fill_(scores > limit, -torch.inf)
         top, column = scores.topk(min(count, len(vectors)), dim=1)
         best, order = torch.cat([best, top], dim=1).topk(count, dim=1)

@@ -125,7 +125,8 @@ class Optimisation:
             target = self.predictor.encode_documents(batch.target)
             negatives = batch.negatives and batch.negatives.through(self.predictor.encode_documents)
         total, parts = self.loss(prediction, target, batch.groups, batch.context_groups,
-                                 read=batch.context, negatives=negatives, step=batch.step)  # fmt: skip
+                                 read=batch.context, negatives=negatives, step=batch.step,
+                                 products=getattr(torch, self.precision))  # fmt: skip
         return total, parts
 
 

@@ -89,10 +89,11 @@ class Amn(nn.Module):
         """
         query = self.query(mean)
         asked = functional.linear(query, self.key.weight.T)  # [batch, dim]
-        scores = (context * asked[:, None]).sum(-1) + (query * self.key.bias).sum(-1, keepdim=True)
-        scores = scores / math.sqrt(self.key.out_features)
-        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
-        return (weights[..., None] * context).sum(1)
+        with torch.autocast(context.device.type, enabled=False):  # read as they are: to round them takes longer
+            found = torch.bmm(context, asked.to(context.dtype)[..., None]).squeeze(-1)
+            scores = (found + (query * self.key.bias).sum(-1, keepdim=True)) / math.sqrt(self.key.out_features)
+            weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+            return torch.bmm(weights[:, None], context).squeeze(1)
 
 
 def _mean(
