@@ -28,8 +28,10 @@ Pairs = tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]
 class Candidates(Protocol):
     """Vectors that are chosen among, in blocks."""
 
-    dtype: torch.dtype
-    """Of the vectors, and so of the products."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the vectors, and so of the products."""
+        ...
 
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "rows dim"]]]:
         """Yield (first candidate, vectors) of consecutive candidates, all of them once; no block exceeds the first."""
