@@ -20,6 +20,7 @@ from segue.retrieval.rerank.listwise import (
     ListwiseSettings,
     Scaling,
     load_listwise,
+    vectors_read,
 )
 from segue.retrieval.rerank.listwise_fit import _Fit, fit_listwise, reciprocal_rank
 from segue.retrieval.retrievers import VectorRetriever
@@ -143,13 +144,16 @@ def test_the_score_that_selects_is_the_reciprocal_rank_within_the_lists(drawn, f
     assert measured == fitted[1]["validation_reciprocal_rank"]
 
 
-def test_without_vectors_the_net_reads_features_alone():
-    net = ListwiseNet(3, 8, 2, ListwiseSettings(width=16, layers=1, heads=2, vectors=False)).eval()
-    inputs = torch.randn(1, 4, 3), torch.randn(1, 4, 8), torch.ones(1, 4, dtype=torch.bool)
-    known = torch.ones(1, 3, dtype=torch.bool)
-    one = net(*inputs, torch.randn(1, 3, 8), known)
-    other = net(inputs[0], torch.randn(1, 4, 8), inputs[2], torch.randn(1, 3, 8), known)
-    assert torch.equal(one, other)
+def test_a_net_without_vectors_is_given_none(drawn):
+    bank, _, _, (lists, _) = drawn
+    some = lists.take(slice(0, 2))
+    contexts = gather_contexts(bank, some.windows)
+    for vectors in (True, False):
+        net = ListwiseNet(3, bank.dimension, 3, SMALL.model_copy(update={"vectors": vectors})).eval()
+        read = vectors_read(net, contexts, some.candidates, bank)
+        assert (read is not None) == vectors
+        there = torch.from_numpy(some.candidates.there)
+        assert torch.isfinite(net(torch.randn(*there.shape, 3), there, read)).all()
 
 
 def test_what_does_not_fit_is_refused(drawn, features, read, fitted, tmp_path):

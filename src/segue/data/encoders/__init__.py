@@ -35,7 +35,9 @@ class EncoderSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; auto: bfloat16 where the processor has units for it, else float32"
     )
-    batch_size: int = Field(32, ge=1, le=4096, description="texts encoded together, texts")
+    batch_size: int | None = Field(
+        None, ge=1, le=4096, description="texts encoded together; null: 8 on a CPU, whose cache holds them, else 64"
+    )
     device: Device = Field("auto", description="where the encoder runs")
     prompt: str = Field("", description='text put before every passage, e.g. "passage: "; empty: the encoder\'s own')
     maximum_tokens: int | None = Field(

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 HUB_SECONDS = 10.0
 """How long to wait for the hub's first answer, seconds."""
 
+BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
+"""Texts of a batch: on two cores 8 took 2.1 s where 32 took 2.4 and 64 took 2.8 (256 passages, all-MiniLM-L6-v2)."""
+
 TOKENISED_TOGETHER = 1024
 """Texts whose tokens are in memory at once; batches of like length are formed among them."""
 
@@ -196,7 +199,8 @@ def _encoder(
         precision=precision,
         fingerprint=None,
     )
-    return SentenceTransformerEncoder(model, space, batch_size=settings.batch_size)
+    fitting = BATCH_ON_CPU if model.device.type == "cpu" else BATCH_ELSEWHERE
+    return SentenceTransformerEncoder(model, space, batch_size=settings.batch_size or fitting)
 
 
 def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -146,44 +146,54 @@ class ListwiseNet(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "batch candidate feature"],
-        vectors: Float[Tensor, "batch candidate dim"],
         there: Bool[Tensor, "batch candidate"],
-        context: Float[Tensor, "batch places dim"],
-        known: Bool[Tensor, "batch places"],
+        read: VectorsRead | None = None,
     ) -> Float[Tensor, "batch candidate"]:
         """Return one score per candidate.
 
         Args:
             features: standardised.
-            vectors: unit vectors of the candidates.
             there: False at the pads.
-            context: unit vectors of the context, oldest first, then of the prediction.
-            known: False where there is no passage, or no prediction.
+            read: what a net that reads vectors needs.
         """
         tokens = self.read(features)
         mask = there
         if self.candidate is not None:
-            tokens = tokens + self.candidate(vectors * self.scale)
-            read = self.context(context * self.scale) + self.place
-            tokens, mask = torch.cat([tokens, read.to(tokens.dtype)], dim=1), torch.cat([there, known], dim=1)
+            assert read is not None, "this net reads vectors"
+            tokens = tokens + self.candidate(read.candidates * self.scale)
+            beside = self.context(read.context * self.scale) + self.place
+            tokens, mask = torch.cat([tokens, beside.to(tokens.dtype)], dim=1), torch.cat([there, read.known], dim=1)
         for attention in self.rounds:
             tokens = attention(tokens, mask)
         scores = self.head(self.norm(tokens[:, : there.shape[1]])) + self.direct(features)
         return scores.squeeze(-1).float()
 
 
-def net_inputs(
-    contexts: Contexts, candidates: Candidates, bank: Bank
-) -> tuple[Float[Tensor, "batch candidate dim"], Bool[Tensor, "batch candidate"], Tensor, Tensor]:
-    """Return what the net reads beside the features: vectors of the candidates, which are there; the context, known."""
+class VectorsRead(NamedTuple):
+    """The vectors that a net reads beside the features.
+
+    Attributes:
+        candidates: unit vectors.
+        context: unit vectors of the context, oldest first, then of the prediction.
+        known: False where there is no passage, or no prediction.
+    """
+
+    candidates: Float[Tensor, "batch candidate dim"]
+    context: Float[Tensor, "batch places dim"]
+    known: Bool[Tensor, "batch places"]
+
+
+def vectors_read(net: ListwiseNet, contexts: Contexts, candidates: Candidates, bank: Bank) -> VectorsRead | None:
+    """Gather the vectors that a net reads; None for one that reads none."""
+    if net.candidate is None:
+        return None
     rows = np.maximum(candidates.rows, 0)
     vectors = bank.gather(rows.ravel()).reshape(*rows.shape, -1)
     queries = np.zeros_like(contexts.vectors[:, 0]) if candidates.queries is None else candidates.queries
     context = np.concatenate([contexts.vectors, queries[:, None]], axis=1).astype(np.float32)
     predicted = np.full((len(contexts), 1), candidates.queries is not None)
     known = np.concatenate([contexts.mask, predicted], axis=1)
-    return (torch.from_numpy(vectors), torch.from_numpy(candidates.there), torch.from_numpy(context),
-            torch.from_numpy(known))  # fmt: skip
+    return VectorsRead(torch.from_numpy(vectors), torch.from_numpy(context), torch.from_numpy(known))
 
 
 @dataclass(frozen=True)
@@ -226,8 +236,9 @@ class Listwise:
         if not candidates.there.any():
             return np.full(candidates.rows.shape, -np.inf)
         values = self.features.compute(contexts, candidates)
-        inputs = net_inputs(contexts, candidates, self.features.bank)
-        scores = self.net(torch.from_numpy(self.scaling(values)), *inputs).numpy().astype(np.float64)
+        read = vectors_read(self.net, contexts, candidates, self.features.bank)
+        there = torch.from_numpy(candidates.there)
+        scores = self.net(torch.from_numpy(self.scaling(values)), there, read).numpy().astype(np.float64)
         return np.where(candidates.there, scores, -np.inf)
 
     def save(self, folder: Path, *, record: dict[str, Any] | None = None) -> None:

@@ -35,7 +35,7 @@ from segue.learning.training_state import (
 )
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lists import ListFeatures
-from segue.retrieval.rerank.listwise import Listwise, ListwiseNet, ListwiseSettings, Scaling, net_inputs
+from segue.retrieval.rerank.listwise import Listwise, ListwiseNet, ListwiseSettings, Scaling, vectors_read
 from segue.types import Progress, no_progress
 
 SAMPLE = 2000
@@ -160,8 +160,8 @@ def _scores(
     """Return the net's scores, -inf at the pads."""
     contexts = gather_contexts(features.bank, part.lists.windows, exclude="none")
     there = torch.from_numpy(part.lists.candidates.there)
-    inputs = net_inputs(contexts, part.lists.candidates, features.bank)
-    return net(torch.from_numpy(scaling(part.values)), *inputs).masked_fill(~there, -math.inf)
+    read = vectors_read(net, contexts, part.lists.candidates, features.bank)
+    return net(torch.from_numpy(scaling(part.values)), there, read).masked_fill(~there, -math.inf)
 
 
 @torch.no_grad()
