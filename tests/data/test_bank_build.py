@@ -15,6 +15,7 @@ from fake_encoder import HashEncoder
 from segue.data.bank import BankSettings, PassageBank
 from segue.data.bank_build import build_bank
 from segue.data.bank_shards import exclusive
+from segue.data.corpus.wikipedia_dump import WikipediaDumpSettings
 from segue.data.encoders import EncoderSettings
 from segue.data.passages import PassageSettings, cut, normalise_text
 from segue.errors import InputError, StorageError
@@ -181,6 +182,17 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, change, message, finish
     with pytest.raises(InputError, match=message):
         build(tmp_path / "bank", **change)
     assert files(tmp_path / "bank") == before
+
+
+def test_how_fast_a_corpus_is_read_is_no_other_setting(tmp_path):
+    def reader(processes):
+        read = ListReader(DOCUMENTS)
+        read.settings = WikipediaDumpSettings(path="demo", processes=processes)
+        return read
+
+    for processes in (1, 2):
+        bank = build_bank(reader(processes), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+        assert len(bank.document_ids) == len(DOCUMENTS)
 
 
 @pytest.mark.parametrize(

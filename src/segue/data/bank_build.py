@@ -24,6 +24,9 @@ from segue.run_folder import read_json
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
+CHANGES_NOTHING = {"processes"}
+"""Settings of a corpus that change how fast it is read, not what is read."""
+
 EncoderSource = Encoder | EncoderSettings | Callable[[], Encoder]
 """An encoder, or how to get one. With settings a whole bank that was built with the same ones opens without loading."""
 
@@ -74,7 +77,9 @@ def build_bank(
 def _asked(reader: CorpusReader, passages: PassageSettings, settings: BankSettings) -> dict[str, Any]:
     """Return what decides a bank's contents, but for the encoder."""
     chosen = getattr(reader, "settings", None)
-    source = chosen.model_dump(mode="json") if isinstance(chosen, Settings) else {"kind": type(reader).__name__}
+    source = {"kind": type(reader).__name__}
+    if isinstance(chosen, Settings):
+        source = chosen.model_dump(mode="json", exclude=CHANGES_NOTHING)
     return asked_for(source, passages.model_dump(mode="json"), settings.storage, settings.shard_passages)
 
 
