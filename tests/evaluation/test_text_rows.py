@@ -10,6 +10,9 @@ from text_world import bert_folder, encoder_settings, topic_bank
 from segue.data.encoders import load_encoder
 from segue.data.splits import SplitSettings
 from segue.data.windows import WindowSettings
+from segue.evaluation.checks import AUDIT
+from segue.evaluation.checks.of_run import case_of_job
+from segue.evaluation.checks.run import run_checks
 from segue.evaluation.comparison import compare
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
@@ -71,6 +74,12 @@ def test_what_was_learnt_shows(results):
     untrained = results["encoder-context"][0].evaluation.ranks
     trained = results["option-4-text-dual-encoder"][0].evaluation.ranks
     assert (1 / trained).mean() > 1.3 * (1 / untrained).mean()
+
+
+def test_both_rows_are_checked_like_any_other(job, results):
+    found = run_checks(AUDIT, case_of_job(job, results))
+    assert [check.statement for check in found if "broke" in check.statement] == []
+    assert {check.code: check.outcome for check in found if check.outcome == "issue"} == {}
 
 
 def test_a_finished_row_is_read_back(job, results):

@@ -24,7 +24,7 @@ from segue.retrieval.rerank.lists import draw_lists
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
-from segue.types import Progress, Windows
+from segue.types import Progress, Windows, no_progress
 
 MEASURED_SECONDS = 1.0
 """A training step is timed for about so long."""
@@ -52,10 +52,18 @@ def text_entrant(
     return make(job, option, fold, baselines, progress)
 
 
+def read_text_entrant(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
+    """Return the retriever of a text option that is finished on a fold; nothing is trained."""
+    training = job.folder(option, fold) / "training"
+    if option.text == "dual-encoder":
+        return _searching(job, option, fold, dual_encoder.load_dual_encoder(training, job.encoder))
+    return _reranking(job, option, fold, baselines, cross_encoder.load_cross_encoder(training))
+
+
 def _dual_encoder(
     job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
 ) -> tuple[Retriever, dict[str, Any]]:
-    folder, bank = job.folder(option, fold), job.experiment.bank
+    folder, bank = job.folder(option, fold) / "training", job.experiment.bank
     steps = job.text.dual_encoder_steps
     settings = job.text.dual_encoder.model_copy(update={"seed": job.training.seed + fold.number})
 
@@ -71,22 +79,27 @@ def _dual_encoder(
     require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
 
     def retriever(encoder: Any) -> Retriever:
-        return dual_encoder_retriever(encoder, job.experiment.pool, name=option.name, documents=settings.documents,
-                                      folder=folder / "encoded", progress=progress)  # fmt: skip
+        return _searching(job, option, fold, encoder, progress)
 
     result = dual_encoder.train_dual_encoder(
-        bank, fold.train, encoder=job.encoder, settings=settings, steps=steps, folder=folder / "training",
+        bank, fold.train, encoder=job.encoder, settings=settings, steps=steps, folder=folder,
         score=lambda encoder: score_on_validation(retriever(encoder), job, fold), progress=progress,
     )  # fmt: skip
-    found = retriever(dual_encoder.load_dual_encoder(folder / "training", job.encoder))
+    found = retriever(dual_encoder.load_dual_encoder(folder, job.encoder))
     documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
     return found, _record(result, settings, f"InfoNCE (τ {settings.temperature:g}), {documents}", steps)
+
+
+def _searching(job: Job, option: Option, fold: Fold, encoder: Any, progress: Progress = no_progress) -> Retriever:
+    return dual_encoder_retriever(encoder, job.experiment.pool, name=option.name,
+                                  documents=job.text.dual_encoder.documents,
+                                  folder=job.folder(option, fold) / "encoded", progress=progress)  # fmt: skip
 
 
 def _cross_encoder(
     job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
 ) -> tuple[Retriever, dict[str, Any]]:
-    folder, bank = job.folder(option, fold), job.experiment.bank
+    folder, bank = job.folder(option, fold) / "training", job.experiment.bank
     steps, depth = job.text.cross_encoder_steps, job.text.candidates
     settings = job.text.cross_encoder.model_copy(update={"seed": job.training.seed + fold.number})
     first = baselines.retriever("copy-last", fold)
@@ -111,15 +124,22 @@ def _cross_encoder(
     require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
 
     def cascade(model: cross_encoder.CrossEncoder) -> Cascade:
-        return Cascade(option.name, option.intent, first, depth, CrossEncoderReranker(model, bank))
+        return _reranking(job, option, fold, baselines, model)
 
     result = cross_encoder.train_cross_encoder(
-        bank, windows, lists_of(windows), encoder=job.encoder, settings=settings, steps=steps,
-        folder=folder / "training", score=lambda model: score_on_validation(cascade(model), job, fold),
-        progress=progress,
+        bank, windows, lists_of(windows), encoder=job.encoder, settings=settings, steps=steps, folder=folder,
+        score=lambda model: score_on_validation(cascade(model), job, fold), progress=progress,
     )  # fmt: skip
-    found = cascade(cross_encoder.load_cross_encoder(folder / "training"))
+    found = cascade(cross_encoder.load_cross_encoder(folder))
     return found, _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
+
+
+def _reranking(
+    job: Job, option: Option, fold: Fold, baselines: Baselines, model: cross_encoder.CrossEncoder
+) -> Cascade:
+    first = baselines.retriever("copy-last", fold)
+    reranker = CrossEncoderReranker(model, job.experiment.bank)
+    return Cascade(option.name, option.intent, first, job.text.candidates, reranker)
 
 
 def _record(

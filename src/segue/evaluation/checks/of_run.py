@@ -19,6 +19,7 @@ from segue.evaluation.entrants import Baselines, as_retriever, entrant_training
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.job import FINISHED, FoldResult, Job, Results
 from segue.evaluation.options import Option
+from segue.evaluation.text_rows import read_text_entrant
 from segue.evaluation.tuning import tuned
 from segue.evaluation.tuning_space import loss_settings
 from segue.learning.models import load_predictor
@@ -82,10 +83,12 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
             return None
         trained = _trained(job, option, fold)
         load = functools.partial(_load_trained, job, option, trained, baselines)
-    elif result.status in FINISHED:
-        load = functools.partial(baselines.retriever, option.name, fold)
-    else:
+    elif result.status not in FINISHED:
         return None
+    elif option.text is not None:
+        load = functools.partial(read_text_entrant, job, option, fold, baselines)
+    else:
+        load = functools.partial(baselines.retriever, option.name, fold)
     if option.reranking is not None:
         load = functools.partial(_load_cascade, job, option, fold, baselines)
     declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
