@@ -22,7 +22,7 @@ from pydantic import Field
 
 from segue.data.pool import Pool
 from segue.retrieval.index.engine import Effort
-from segue.retrieval.index.refined import Refined, flat_vectors, training_sample
+from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
@@ -41,12 +41,8 @@ class GraphSettings(Settings):
     seed: int = Field(1, ge=0, description="of the sample that projection and 8-bit ranges are taken from")
 
 
-class GraphEngine:
+class GraphEngine(RefinedEngine):
     """An HNSW graph over 8-bit codes, refined."""
-
-    def __init__(self, settings: GraphSettings, refined: Refined) -> None:
-        self.settings = settings
-        self._refined = refined
 
     @classmethod
     def build(cls, pool: Pool, settings: GraphSettings, *, progress: Progress = no_progress) -> GraphEngine:
@@ -70,21 +66,9 @@ class GraphEngine:
         width = max(effort["width"], count)
         return self._refined.search(queries, count, fetched=width, parameters=_walk(width))
 
-    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
-        """Return stored vectors."""
-        return self._refined.vectors_of(members)
-
     def efforts(self) -> Sequence[Effort]:
         """Return growing widths."""
         return [{"width": width} for width in _WIDTHS]
-
-    def facts(self) -> dict[str, Any]:
-        """Return settings and sizes."""
-        return {**self.settings.model_dump(), **self._refined.size_bytes()}
-
-    def save(self, folder: Path) -> None:
-        """Write graph and vectors."""
-        self._refined.save(folder)
 
     @classmethod
     def load(cls, folder: Path, settings: GraphSettings) -> GraphEngine:

@@ -19,7 +19,7 @@ from segue.data.pool import Pool
 from segue.errors import InputError, explain
 from segue.retrieval.index.engine import Effort
 from segue.retrieval.index.graph import add_in_steps
-from segue.retrieval.index.refined import Refined, flat_vectors, training_sample
+from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
@@ -37,12 +37,8 @@ class InvertedListsSettings(Settings):
     seed: int = Field(1, ge=0, description="of clustering and of the sample it reads")
 
 
-class InvertedListsEngine:
+class InvertedListsEngine(RefinedEngine):
     """Clusters with 4-bit codes, refined."""
-
-    def __init__(self, settings: InvertedListsSettings, refined: Refined) -> None:
-        self.settings = settings
-        self._refined = refined
 
     @classmethod
     def build(
@@ -73,23 +69,11 @@ class InvertedListsEngine:
         scan = _FAISS.IVFSearchParameters(nprobe=effort["lists"])
         return self._refined.search(queries, count, fetched=effort["refined"] * count, parameters=scan)
 
-    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
-        """Return stored vectors."""
-        return self._refined.vectors_of(members)
-
     def efforts(self) -> Sequence[Effort]:
         """Return shares of the lists, each with a growing number of members scored again."""
         lists = self._refined.codes.nlist
         numbers = sorted({max(1, round(share * lists)) for share in _SHARES})
         return [{"lists": number, "refined": refined} for number in numbers for refined in _REFINED]
-
-    def facts(self) -> dict[str, Any]:
-        """Return settings and sizes."""
-        return {**self.settings.model_dump(), **self._refined.size_bytes()}
-
-    def save(self, folder: Path) -> None:
-        """Write codes and vectors."""
-        self._refined.save(folder)
 
     @classmethod
     def load(cls, folder: Path, settings: InvertedListsSettings) -> InvertedListsEngine:

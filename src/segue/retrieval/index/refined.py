@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32, Int
 from segue.data.pool import Pool
 from segue.errors import StorageError, explain
 from segue.run_folder import atomic_path
+from segue.settings import Settings
 
 CODES, VECTORS = "codes.faiss", "vectors.faiss"
 ROWS_AT_ONCE = 16_384
@@ -82,6 +83,26 @@ class Refined:
             StorageError: a file is missing or damaged.
         """
         return cls(read_index(folder / CODES), read_index(folder / VECTORS, mapped=True))
+
+
+class RefinedEngine:
+    """What engines over such an index share: all but how it is built and searched."""
+
+    def __init__(self, settings: Settings, refined: Refined) -> None:
+        self.settings = settings
+        self._refined = refined
+
+    def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
+        """Return stored vectors."""
+        return self._refined.vectors_of(members)
+
+    def facts(self) -> dict[str, Any]:
+        """Return settings and sizes."""
+        return {**self.settings.model_dump(), **self._refined.size_bytes()}
+
+    def save(self, folder: Path) -> None:
+        """Write codes and vectors."""
+        self._refined.save(folder)
 
 
 def flat_vectors(pool: Pool) -> faiss.IndexFlatIP:
