@@ -67,15 +67,20 @@ def texts(page, selector: str) -> list[str]:
     return [text.strip() for text in page.locator(selector).all_inner_texts()]
 
 
-def hold(page, pattern: str) -> list:
-    """Keep requests waiting; ``continue_`` of what is returned lets one go."""
-    held: list = []
+class Held:
+    """Keeps the requests of a pattern waiting, until the first is let go."""
 
-    def keep(route) -> None:  # a list's own method cannot be told that it listens
-        held.append(route)
+    def __init__(self, page, pattern: str) -> None:
+        self.page, self.routes = page, []
+        page.route(pattern, self._keep)
 
-    page.route(pattern, keep)
-    return held
+    def _keep(self, route) -> None:
+        self.routes.append(route)
+
+    def let_go(self) -> None:
+        while not self.routes:  # the page may not have asked yet
+            self.page.wait_for_timeout(20)
+        self.routes[0].continue_()
 
 
 def paste(page, text: str) -> None:
@@ -202,23 +207,23 @@ def test_two_rows_differ_window_by_window(page, site, world):
 
 
 def test_a_view_that_comes_late_does_not_cover_the_one_chosen_after_it(page, site):
-    held = hold(page, "**/runs/windows?*")
+    held = Held(page, "**/runs/windows?*")
     page.goto(f"{site}/page/runs.html#view=failures&run=first")
     page.wait_for_selector("#view[aria-busy]", state="attached")
     page.click("role=tab[name=Report]")
     page.wait_for_selector("#view:not([aria-busy]) iframe")
     with page.expect_response("**/runs/windows?*"):
-        held[0].continue_()
+        held.let_go()
     page.evaluate("new Promise(done => setTimeout(done, 100))")
     assert page.locator("#view iframe").count() == 1
     assert page.locator("#view .windows").count() == 0
 
 
 def test_a_tab_is_no_button_before_the_page_can_answer_it(page, site):
-    held = hold(page, "**/page/runs.js")
+    held = Held(page, "**/page/runs.js")
     page.goto(f"{site}/page/runs.html", wait_until="commit")
     expect(page.locator("#tab-report")).to_be_disabled()
-    held[0].continue_()
+    held.let_go()
     page.click("role=tab[name=Report]")
     page.wait_for_selector("#view iframe")
 
