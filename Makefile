@@ -26,8 +26,8 @@ lint: $(VENV)/.dev ## style
 type: $(VENV)/.dev ## types
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## the measurements behind docs/log.md
-	$(BIN)/python benchmarks/training_memory.py
+bench: $(VENV)/.dev ## speed and memory beside what a user would pick instead (docs/performance.md); half an hour
+	$(BIN)/segue bench all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
 
 bench-guard: $(VENV)/.dev ## fail where a kept ratio of speed has lost more than a quarter
 	$(BIN)/python benchmarks/guard.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))

@@ -19,6 +19,7 @@ from segue.data.corpus.wikipedia_dump import WikipediaDumpSettings
 from segue.data.encoders import EncoderSettings
 from segue.data.passages import PassageSettings, cut, normalise_text
 from segue.errors import InputError, StorageError
+from segue.run_folder import read_json, write_json
 from segue.types import Document, Skipped
 
 PASSAGES = PassageSettings(target_characters=60, minimum_characters=20)
@@ -193,6 +194,26 @@ def test_how_fast_a_corpus_is_read_is_no_other_setting(tmp_path):
     for processes in (1, 2):
         bank = build_bank(reader(processes), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
         assert len(bank.document_ids) == len(DOCUMENTS)
+    manifest = read_json(bank.path / "manifest.json")
+    manifest["source"]["processes"] = 7  # as a version wrote it
+    write_json(bank.path / "manifest.json", manifest)
+    build_bank(reader(1), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+
+
+def test_an_encoder_s_batches_are_no_other_setting_and_a_build_keeps_those_it_began_with(tmp_path, monkeypatch):
+    asked = []
+
+    def load(settings):
+        asked.append(settings.batch_size)
+        return HashEncoder(limit=30 if len(asked) == 1 else None)
+
+    monkeypatch.setattr("segue.data.bank_build.load_encoder", load)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "bank", encoder=EncoderSettings(batch_size=32))
+    build(tmp_path / "bank", encoder=EncoderSettings())
+    assert asked == [32, 32]
+    build(tmp_path / "bank", encoder=EncoderSettings(batch_size=4))
+    assert asked == [32, 32]  # a finished bank opens without an encoder
 
 
 @pytest.mark.parametrize(

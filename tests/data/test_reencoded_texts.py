@@ -1,5 +1,7 @@
 """Texts encoded anew: the encoder's own vectors, resumed after a kill, never mixed between encoders."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fake_encoder import HashEncoder
@@ -55,3 +57,12 @@ def test_a_bank_without_texts_is_refused(tmp_path):
     bank = make_bank(noise_world(documents=2).vectors, [12, 12])
     with pytest.raises(InputError, match="no texts"):
         reencode_texts(bank, HashEncoder(), folder=tmp_path)
+
+
+def test_a_bank_without_a_hash_is_encoded_in_memory(tmp_path):
+    copies = [dataclasses.replace(BANK, manifest={"hash": None}) for _ in range(2)]
+    copies[1] = dataclasses.replace(copies[1], passage_texts=BANK.passage_texts[::-1])
+    for copy in copies:  # as long as each other, so that nothing but their texts tells them apart
+        bank = reencode_texts(copy, HashEncoder(), folder=tmp_path)
+        assert np.array_equal(bank.gather(np.arange(45)), HashEncoder().vectors(copy.passage_texts))
+    assert list(tmp_path.iterdir()) == []

@@ -82,6 +82,15 @@ def test_both_rows_are_checked_like_any_other(job, results):
     assert {check.code: check.outcome for check in found if check.outcome == "issue"} == {}
 
 
+def test_a_row_whose_documents_learn_too_is_checked_on_its_own_vectors(job, tmp_path: Path):
+    """The checks ask it about copies of the bank, in other orders: each has to be encoded anew."""
+    learning = TEXT.dual_encoder.model_copy(update={"documents": "trained"})
+    own = dataclasses.replace(job, out=tmp_path / "run", options=choose_options(NAMES[:1]),
+                              text=TEXT.model_copy(update={"dual_encoder": learning}))  # fmt: skip
+    found = run_checks(AUDIT, case_of_job(own, run_triage(own)))
+    assert [check.statement for check in found if check.outcome == "issue" or "broke" in check.statement] == []
+
+
 def test_a_finished_row_is_read_back(job, results):
     for name in NAMES:
         (job.folder(next(option for option in job.options if option.name == name), job.experiment.folds[0])

@@ -10,6 +10,7 @@ from worlds import noise_world
 
 from segue.data.windows import WindowSettings, make_windows
 from segue.errors import InputError
+from segue.learning import contrast, losses
 from segue.learning.bank_contrast import TrainingBank, bfloat16_bound
 from segue.learning.contrast import context_push
 from segue.learning.losses import (
@@ -24,6 +25,9 @@ from segue.learning.losses import (
     not_negatives,
     num_negatives,
 )
+from segue.learning.models import ModelSettings
+from segue.learning.short_run import begin
+from segue.learning.training_settings import TrainingSettings
 
 
 def unit_batch(seed: int, batch: int = 6, dim: int = 4) -> torch.Tensor:
@@ -84,11 +88,14 @@ def textbook(prediction, target, temperature, groups, context_groups, margin):
     return torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)))
 
 
-@pytest.mark.parametrize("temperature", [0.02, 0.05, 1.0])
+@pytest.mark.parametrize("temperature", [0.015, 0.05, 1.0])
 @pytest.mark.parametrize("groups", [list(range(12)), [0, 0, 1, 1, 2, 3, 4, 5, 0, 6, 7, 8]])
-def test_gradients_with_fixed_targets_are_those_of_the_textbook(temperature, groups):
+@pytest.mark.parametrize("pull", [1.0, -9.0])
+def test_gradients_with_fixed_targets_are_those_of_the_textbook(temperature, groups, pull, monkeypatch):
+    monkeypatch.setattr(contrast, "ROWS_PER_BLOCK", 5)
+    monkeypatch.setattr(contrast, "contrast_logits", None)  # the other way, for targets that learn
     target = unit_batch(2, batch=12)
-    prediction = (3 * unit_batch(1, batch=12) + target).requires_grad_()
+    prediction = (3 * unit_batch(1, batch=12) + pull * target).requires_grad_()
     learnt, context = torch.tensor(temperature, requires_grad=True), np.random.default_rng(3).integers(-1, 9, (12, 2))
     how = {"groups": torch.tensor(groups), "context_groups": torch.from_numpy(context), "margin": 0.1}
     found = info_nce(prediction, target, temperature=learnt, **how)
@@ -97,6 +104,33 @@ def test_gradients_with_fixed_targets_are_those_of_the_textbook(temperature, gro
     for ours, theirs in zip(torch.autograd.grad(found, (prediction, learnt)),
                             torch.autograd.grad(expected, (prediction, learnt)), strict=True):  # fmt: skip
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float16, 1e-2), (torch.float64, 1e-12)])
+def test_other_types_than_float32_are_computed_as_they_are(dtype, relative):
+    prediction, target = (torch.nn.functional.normalize(unit_batch(seed).to(dtype), dim=-1) for seed in (1, 2))
+    found = info_nce(prediction, target, temperature=0.02)
+    assert found.dtype == dtype
+    assert float(found) == pytest.approx(naive_info_nce(prediction, target, 0.02), rel=relative)
+
+
+@pytest.mark.parametrize("space", [{}, {"space": "projected", "projection": (8, 8)}], ids=["raw", "projected"])
+def test_training_in_bfloat16_multiplies_the_batch_in_bfloat16(space, monkeypatch):
+    asked = []
+
+    def watched(*pair, products, **how):
+        asked.append(products)
+        return info_nce(*pair, products=products, **how)
+
+    monkeypatch.setattr(losses, "info_nce", watched)
+    bank = noise_world(documents=6, length=9, dimension=8)
+    windows = make_windows(bank, np.arange(6), WindowSettings(context=2))
+    for precision in ("float32", "bfloat16"):
+        run = begin(bank, windows, model=ModelSettings(name="mlp", size="toy"),
+                    loss=LossSettings(terms=(LossTerm(kind="infonce", **space),)),
+                    training=TrainingSettings(batch_size=8, steps=1, precision=precision))  # fmt: skip
+        run.advance()
+    assert asked == [torch.float32, torch.bfloat16]
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2])

@@ -198,6 +198,14 @@ def test_bfloat16_autocast_stays_near_float32(name):
     assert functional.cosine_similarity(rounded, predictor(context, mask)).min() > 0.99
 
 
+def test_amn_reads_bfloat16_contexts_too():
+    predictor = as_if_trained(_toy("amn"))
+    context, mask = example_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        short = predictor(context.bfloat16(), mask)
+    assert functional.cosine_similarity(short.float(), predictor(context, mask)).min() > 0.99
+
+
 def test_anchor_weights_by_hand():
     assert anchor_weights("mean", 4).tolist() == [0.25] * 4
     assert anchor_weights("exp-mean", 2, decay=0.25).tolist() == pytest.approx([0.2, 0.8])

@@ -2,8 +2,8 @@
 
 How resuming works: the corpus is read and cut again (cheap), and every shard that is already whole is compared with
 what was read by the hash of its texts instead of being encoded again (expensive). So a source that changed in between
-is noticed, and the result is the same, byte for byte, as of an undisturbed build: which texts are encoded together
-depends on the shard alone.
+is noticed, and the result is the same, byte for byte, as of an undisturbed build on the same device: which texts are
+encoded together depends on the shard alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from segue.data.bank import BankSettings, PassageBank
 from segue.data.bank_intake import Intake, ShardWriter, describe_skipped
-from segue.data.bank_manifest import BUILD, MANIFEST, asked_for, require_same_build, write_bank
+from segue.data.bank_manifest import BUILD, MANIFEST, asked_for, require_same_build, what_is_read, write_bank
 from segue.data.bank_shards import exclusive, require_bank_folder
 from segue.data.corpus import CorpusReader
 from segue.data.encoders import Encoder, EncoderSettings, load_encoder
@@ -23,9 +23,6 @@ from segue.errors import InputError, explain
 from segue.run_folder import read_json
 from segue.settings import Settings
 from segue.types import Progress, no_progress
-
-CHANGES_NOTHING = {"processes"}
-"""Settings of a corpus that change how fast it is read, not what is read."""
 
 EncoderSource = Encoder | EncoderSettings | Callable[[], Encoder]
 """An encoder, or how to get one. With settings a whole bank that was built with the same ones opens without loading."""
@@ -61,11 +58,12 @@ def build_bank(
         return _reuse(folder, asked, encoder)
     with exclusive(folder):
         require_bank_folder(folder, begun=(folder / BUILD).exists())
+        begun = read_json(folder / BUILD) if (folder / BUILD).exists() else None
+        encoder = encoder if begun is None else _as_begun(encoder, begun)
         loaded = _load(encoder)
         asked["encoder"] = _settings_of(encoder)
         asked["space"] = loaded.space.to_json()
-        if (folder / BUILD).exists():
-            begun = read_json(folder / BUILD)
+        if begun is not None:
             require_same_build(folder, begun, asked, finished=False)
             asked = begun  # to the last digit of its fingerprint
         intake = Intake(ShardWriter(folder, loaded, asked, progress=progress))
@@ -79,7 +77,7 @@ def _asked(reader: CorpusReader, passages: PassageSettings, settings: BankSettin
     chosen = getattr(reader, "settings", None)
     source = {"kind": type(reader).__name__}
     if isinstance(chosen, Settings):
-        source = chosen.model_dump(mode="json", exclude=CHANGES_NOTHING)
+        source = what_is_read(chosen.model_dump(mode="json"))
     return asked_for(source, passages.model_dump(mode="json"), settings.storage, settings.shard_passages)
 
 
@@ -102,7 +100,7 @@ def _reuse(folder: Path, asked: dict[str, Any], encoder: EncoderSource) -> Passa
     """Open a finished bank if it is the one asked for; the encoder is loaded only where its settings prove nothing."""
     bank = PassageBank.open(folder)
     settings = _settings_of(encoder)
-    if settings is None or settings != bank.manifest.get("encoder"):
+    if settings is None or _shaping(settings) != _shaping(bank.manifest.get("encoder") or {}):
         asked = {**asked, "space": _load(encoder).space.to_json()}
     require_same_build(folder, bank.manifest, asked, finished=True)
     return bank
@@ -110,6 +108,18 @@ def _reuse(folder: Path, asked: dict[str, Any], encoder: EncoderSource) -> Passa
 
 def _settings_of(encoder: EncoderSource) -> dict[str, Any] | None:
     return encoder.model_dump(mode="json") if isinstance(encoder, EncoderSettings) else None
+
+
+def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return an encoder's settings without those that change nothing but its speed."""
+    return {key: value for key, value in settings.items() if key not in ("batch_size", "device")}
+
+
+def _as_begun(encoder: EncoderSource, begun: dict[str, Any]) -> EncoderSource:
+    """Take the batches that a build was begun with: which texts share one decides the last bits of their vectors."""
+    if not isinstance(encoder, EncoderSettings) or not begun.get("encoder"):
+        return encoder
+    return encoder.model_copy(update={"batch_size": begun["encoder"].get("batch_size")})
 
 
 def _load(encoder: EncoderSource) -> Encoder:

@@ -59,12 +59,22 @@ def asked_for(source: dict[str, Any], passages: dict[str, Any] | None, storage: 
     return {"format": FORMAT, "source": source, "passages": passages, "storage": storage, "shard_passages": shard}
 
 
+def what_is_read(source: dict[str, Any]) -> dict[str, Any]:
+    """Return a corpus table without the settings that change how fast it is read, not what is read.
+
+    >>> what_is_read({"kind": "wikipedia-dump", "processes": 2})
+    {'kind': 'wikipedia-dump'}
+    """
+    return {key: value for key, value in source.items() if key != "processes"}
+
+
 def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> None:
     """Check that a folder was begun with the settings it is now asked for.
 
     Raises:
         InputError: names every setting that differs.
     """
+    recorded = recorded | {"source": what_is_read(recorded["source"])}
     names = ("format", "source", "passages", "storage", "shard_passages")
     changed = [_change(name, recorded.get(name), asked[name]) for name in names if recorded.get(name) != asked[name]]
     if "space" in asked:

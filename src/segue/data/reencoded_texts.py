@@ -2,7 +2,8 @@
 
 Enters: a bank with texts, and an encoder. Leaves: a bank of the same rows in the encoder's space. Encoding takes
 minutes, so each block of passages is a file of its own as soon as it is encoded, and a killed run goes on behind the
-last; whole, they become one file that is mapped, named after the bank and everything that shapes the vectors.
+last; whole, they become one file that is mapped, named after the bank's hash and everything that shapes the vectors. A
+bank without a hash (a copy that a check made) is encoded in memory.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,8 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
     """
     if not bank.has_texts:
         raise InputError(explain("the bank has no texts to encode", mend="give the texts beside the vectors"))
+    if bank.manifest["hash"] is None:
+        return ReencodedBank(bank, np.concatenate(list(_blocks(bank, encoder, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"
     if not path.exists():
         _encode(bank, encoder, path, progress)
@@ -56,6 +60,12 @@ def _encode(bank: Bank, encoder: Encoder, path: Path, progress: Progress) -> Non
     _save(path, np.concatenate([np.load(place, mmap_mode="r") for place in sorted(blocks.glob("[0-9]*.npy"))]))
     shutil.rmtree(blocks)
     progress(len(bank), len(bank), "passages encoded")
+
+
+def _blocks(bank: Bank, encoder: Encoder, progress: Progress) -> Iterator[Float[np.ndarray, "rows dim"]]:
+    for first in range(0, len(bank), ROWS_PER_FILE):
+        progress(first, len(bank), "passages encoded")
+        yield encoder.encode(bank.texts(np.arange(first, min(first + ROWS_PER_FILE, len(bank)))))
 
 
 def _save(path: Path, vectors: Float[np.ndarray, "rows dim"]) -> None:

@@ -19,8 +19,9 @@ from torch.nn import functional
 from segue.learning.negatives import Negatives
 from segue.learning.softmax_sums import Pairs, log_sum_exp, shift_of
 
-SAFE_TEMPERATURE = 0.02
+SAFE_TEMPERATURE = 0.0145
 """From here on no logit of unit vectors underflows in sums that are shifted beforehand (``softmax_sums.py``)."""
+ROWS_PER_BLOCK = 8192
 
 
 def info_nce(
@@ -33,7 +34,7 @@ def info_nce(
     symmetric: bool = False,
     margin: float = 0.0,
     negatives: Negatives | None = None,
-    products: torch.dtype | None = None,
+    products: torch.dtype = torch.float32,
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of each prediction choosing its target among the targets of the batch.
 
@@ -51,8 +52,8 @@ def info_nce(
         margin: taken off the cosine with the target before it is contrasted, so that the target has to win by it
             (additive margin: Yang et al. 2019, "Improving Multilingual Sentence Embedding", equation 3).
         negatives: more candidates for the predictions; they choose nothing themselves.
-        products: arithmetic of the products, where the targets are fixed and nothing stands beside them; with bfloat16
-            the loss keeps ``bank_contrast.bfloat16_bound``. Default: that of the predictions.
+        products: arithmetic of the products, where predictions are float32, the targets fixed, and nothing stands
+            beside them (such a loss is differentiable once); bfloat16 keeps ``bank_contrast.bfloat16_bound``.
 
     >>> same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     >>> round(float(info_nce(same, same, temperature=0.07)), 4)  # one negative, as near as the target: log 2
@@ -60,11 +61,11 @@ def info_nce(
     >>> float(info_nce(same, same, temperature=0.07, groups=torch.tensor([4, 4])))  # a duplicate, no negative
     0.0
     """
-    lowest = float(torch.as_tensor(temperature).detach())
-    if not (target.requires_grad or symmetric or negatives) and lowest >= SAFE_TEMPERATURE:
+    plain = not (target.requires_grad or symmetric or negatives) and prediction.dtype == torch.float32
+    if plain and float(temperature.detach() if isinstance(temperature, Tensor) else temperature) >= SAFE_TEMPERATURE:
         hidden = _no_negatives(len(prediction), groups, context_groups)
         return _with_fixed_targets(prediction, target, hidden, temperature=temperature, margin=margin,
-                                   products=products or prediction.dtype)  # fmt: skip
+                                   products=products)  # fmt: skip
     logits = contrast_logits(prediction, target, temperature=temperature, groups=groups, context_groups=context_groups)
     truth = torch.arange(len(logits), device=logits.device)
     if margin:
@@ -85,7 +86,8 @@ class _Targets:
         return self.vectors.dtype
 
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "batch dim"]]]:
-        yield 0, self.vectors
+        for first in range(0, len(self.vectors), ROWS_PER_BLOCK):
+            yield first, self.vectors[first : first + ROWS_PER_BLOCK]
 
 
 def _with_fixed_targets(
@@ -118,6 +120,8 @@ def _no_negatives(
     if groups is None:
         return torch.arange(batch), torch.arange(batch)
     hidden = groups[:, None] if context_groups is None else torch.cat([groups[:, None], context_groups], dim=1)
+    hidden = hidden.sort(dim=1).values
+    hidden[:, 1:].masked_fill_(hidden[:, 1:] == hidden[:, :-1], -1)  # each once
     ordered, order = groups.sort()
     first = torch.searchsorted(ordered, hidden.flatten())
     count = torch.searchsorted(ordered, hidden.flatten(), right=True) - first

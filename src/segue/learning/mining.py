@@ -108,9 +108,10 @@ def hardest(
     limit = torch.full_like(positive, torch.inf) if guard is None else guard * positive
     best = torch.full((len(prediction), count), -torch.inf, device=prediction.device)
     places = torch.full((len(prediction), count), -1, dtype=torch.int64, device=prediction.device)
+    gone = pairs(hidden)
     for first, vectors in bank.blocks():
         scores = (prediction.to(bank.dtype) @ vectors.T).float()
-        hide(scores, pairs(hidden), first)
+        hide(scores, gone, first)
         scores.masked_fill_(scores > limit, -torch.inf)
         top, column = scores.topk(min(count, len(vectors)), dim=1)
         best, order = torch.cat([best, top], dim=1).topk(count, dim=1)

@@ -38,7 +38,7 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
 def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
     """Return the arithmetic of the model; ``auto`` takes bfloat16 where the hardware multiplies it faster.
 
-    Weights, optimiser and the sums of the loss stay float32 either way; its products with a whole bank follow.
+    Weights, optimiser and the sums of the loss stay float32 either way; its products with fixed documents follow.
     """
     if name == "auto":
         return "bfloat16" if has_fast_bfloat16(device) else "float32"

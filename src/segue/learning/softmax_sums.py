@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _ROOM = 60.0  # e^60 times any number of passages is a float32, and so is e^-60
 
@@ -93,6 +94,7 @@ class _LogSumExp(torch.autograd.Function):
         return over.shift + total.log()
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Return the gradients: of the query the softmax-weighted mean over τ, of τ minus the mean logit over τ."""
         (gradient,) = gradients

@@ -37,8 +37,8 @@ class TrainingSettings(Settings):
     span_corruption: float = Field(0.1, ge=0, le=1, description="share of contexts with another document's passage")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of the model's arithmetic and of products with a whole bank; auto: bfloat16 where the hardware is "
-        "faster with it",
+        description="of the model's arithmetic and of the loss's products with fixed documents; auto: bfloat16 where "
+        "the hardware is faster with it",
     )
     device: Device = Field("auto", description="auto, cpu, cuda or mps")
 

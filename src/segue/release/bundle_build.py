@@ -20,7 +20,7 @@ from segue.evaluation.entrants import Baselines, as_retriever
 from segue.evaluation.experiment import Fold
 from segue.evaluation.job import Job
 from segue.evaluation.options import Option
-from segue.evaluation.text_rows import text_entrant
+from segue.evaluation.text_rows import read_text_entrant
 from segue.learning.models import hash_documents, load_predictor
 from segue.release.bundle import ask_golden
 from segue.release.bundle_card import bundle_card
@@ -83,7 +83,7 @@ def build_bundle(winner: Winner, out: Path) -> Manifest:
 def live_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
     """Read a finished option back as it was evaluated; nothing is trained."""
     if option.text is not None:
-        return text_entrant(job, option, fold, baselines, no_progress)[0]
+        return read_text_entrant(job, option, fold, baselines)
     if option.reranking is not None:
         return cascade_entrant(Making(job, option, fold, baselines, None, 0, no_progress))[0]
     if option.trained:

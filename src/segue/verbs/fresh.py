@@ -17,6 +17,7 @@ from jaxtyping import Int
 
 from segue.data.bank import PassageBank
 from segue.data.bank_changes import append, copy_bank
+from segue.data.bank_manifest import what_is_read
 from segue.data.corpus import CorpusSettings, VectorsSettings, open_corpus
 from segue.data.scoring import Pool
 from segue.data.splits import document_groups
@@ -129,7 +130,7 @@ def _has_grown(path: Path, bank: PassageBank) -> bool:
 
 def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> None:
     asked = corpus.model_dump(mode="json")
-    if grown and read_json(path) != asked:
+    if grown and what_is_read(read_json(path)) != what_is_read(asked):
         raise InputError(
             explain(
                 f"{path.parent} holds another fresh corpus",

@@ -29,6 +29,8 @@ from segue.verbs.stages import Stages, quiet
 SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
 """The tables that shape results: a run folder cannot go on with others than it began with."""
+CHANGES_NOTHING = {"encoder": ("batch_size",), "corpus": ("processes",)}
+"""What in them is about speed alone."""
 
 
 def as_recipe(recipe: Recipe | Path | str) -> Recipe:
@@ -175,7 +177,7 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     tables = _tables(recipe)
     if path.exists():
         before = _tables(recorded_recipe(path.parent))
-        changed = [name for name in SHAPING if _without_device(before[name]) != _without_device(tables[name])]
+        changed = [name for name in SHAPING if _shaping(name, before[name]) != _shaping(name, tables[name])]
         if changed:
             raise InputError(
                 explain(
@@ -193,6 +195,8 @@ def _tables(recipe: Recipe) -> dict[str, Any]:
     return tables
 
 
-def _without_device(table: Any) -> Any:
-    """Leave out where a model runs: a run may go on elsewhere."""
-    return {key: value for key, value in table.items() if key != "device"} if isinstance(table, dict) else table
+def _shaping(name: str, table: Any) -> Any:
+    """Leave out where and how fast things are done: a run may go on elsewhere."""
+    if not isinstance(table, dict):
+        return table
+    return {key: value for key, value in table.items() if key not in ("device", *CHANGES_NOTHING.get(name, ()))}

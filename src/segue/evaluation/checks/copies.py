@@ -21,6 +21,7 @@ class BankCopy:
     """A bank in memory; see ``segue.types.Bank`` for its members.
 
     Attributes:
+        manifest: without a hash, so that nothing that is kept on disk is taken for this bank's.
         source: the row of the original bank that each row was copied from, ascending before any permutation.
     """
 
@@ -88,7 +89,7 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
         first_row=np.cumsum(length) - length,
         num_rows=length,
         space=bank.space,
-        manifest={"hash": "a copy in memory"},
+        manifest={"hash": None},
         source=source,
     )
 

@@ -19,6 +19,7 @@ from segue.errors import SegueError, SpaceError
 from segue.evaluation.checks.case import Case, Row
 from segue.evaluation.checks.interface import Check, Verdict
 from segue.evaluation.checks.row_by_row import each_row
+from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 
 ENCODED = 48
 """Texts that are encoded again."""
@@ -110,12 +111,16 @@ def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
 
 
 def _searched_elsewhere(case: Case, row: Row) -> str | None:
-    """Say how the space that a row searches differs from the bank's, or from that of its checkpoint's document tower.
+    """Say how the space that a row searches differs from the bank's, or from what its own encoder makes of texts.
 
+    That encoder is its checkpoint's document tower, or what encodes its queries where the bank was encoded anew.
     Towers of other weights have another name even where there is no fingerprint to compare.
     """
-    encoder = None if row.trained is None else row.trained.encoder
-    wanted = case.bank.space if encoder is None else encoder.space(case.bank.space)
+    encoder, wanted = None if row.trained is None else row.trained.encoder, case.bank.space
+    if encoder is not None:
+        wanted = encoder.space(case.bank.space)
+    elif isinstance(row.retriever, ReencodedRetriever):
+        wanted = row.retriever.query_space or wanted
     index = getattr(row.retriever, "index", None)
     pools = [row.retriever.pool, *([index.pool] if index is not None else [])]
     apart = [difference(wanted, pool.bank.space) for pool in pools]
@@ -216,7 +221,7 @@ CHECK = Check(
     question="Do encoder, bank, checkpoints and index live in one embedding space?",
     detection=f"All live rows are read: each must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. "
     "The fingerprints (vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree "
-    "(a bank that was encoded anew with those that its checkpoint's document tower gives) "
+    "(a bank that was encoded anew with those of its checkpoint's document tower, or of its queries' own encoder) "
     f"within a cosine of {COSINE_TOLERANCE:g}; where a space is declared, names and dimensions are all that can be "
     f"compared. {ENCODED} texts spread over the bank are encoded again and must have cosine ≥ "
     f"{1 - COSINE_TOLERANCE} with their rows, beside the cosine with another passage's text.",

@@ -93,7 +93,7 @@ class Amn(nn.Module):
             found = torch.bmm(context, asked.to(context.dtype)[..., None]).squeeze(-1)
             scores = (found + (query * self.key.bias).sum(-1, keepdim=True)) / math.sqrt(self.key.out_features)
             weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
-            return torch.bmm(weights[:, None], context).squeeze(1)
+            return torch.bmm(weights[:, None].to(context.dtype), context).squeeze(1)
 
 
 def _mean(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from segue.data.encoders import Encoder
 from segue.data.encoders.keep_end import keep_end
-from segue.data.encoders.space import require_same
+from segue.data.encoders.space import Space, require_same
 from segue.errors import InputError, explain
 from segue.retrieval.retrievers.bm25 import require_texts
 from segue.types import Bank, Contexts
@@ -36,6 +36,11 @@ class EncoderOnContext:
         self._encoder = encoder
         limits = [limit for limit in (maximum_tokens, encoder.space.maximum_tokens) if limit is not None]
         self._limit = min(limits, default=None)
+
+    @property
+    def space(self) -> Space:
+        """The space of its answers."""
+        return self._encoder.space
 
     def __call__(self, contexts: Contexts) -> Float[np.ndarray, "batch dim"]:
         """Return the encoded contexts, unit float32.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.data.encoders.space import Space
 from segue.data.reencoded import ReencodedBank
 from segue.data.scoring import Pool
 from segue.errors import InputError, explain
@@ -120,6 +121,11 @@ class ReencodedRetriever:
     def index(self) -> Index | None:
         """What answers ``rank``, over the same candidates."""
         return self.searching.index
+
+    @property
+    def query_space(self) -> Space | None:
+        """The space of its queries, where an encoder makes them and says so."""
+        return getattr(self.searching.query, "space", None)
 
     @property
     def batch_limit(self) -> int | None:
