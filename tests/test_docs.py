@@ -49,6 +49,11 @@ def test_the_recipe_page_names_every_table_and_every_key():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in(page):
+    assert not re.search(r"@@|TODO|FIXME", FENCE.sub("", text_of(page)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_inside_the_project_lead_somewhere(page):
     for link in LINK.findall(FENCE.sub("", text_of(page))):
         if "://" in link:

@@ -11,6 +11,11 @@ const ORDERS = [["worst", "worst rank first"], ["best", "best rank first"], ["re
 export async function showFailures(place, { runs, choice, go, trouble }) {
   const run = runOf(runs, choice.run), option = rowOf(run, choice.row), order = choice.order ?? "worst", kind = choice.kind ?? "";
   const query = { run: run.name, option, order, kind };
+  const choices = el("div", { class: "bar-of-choices" },
+    runChooser("Run", runs, run.name, (name) => go({ run: name, row: null, kind: null })),
+    rowChooser("Row", run, option, (row) => go({ row, kind: null })),
+    chooser("Order", ORDERS, order, (value) => go({ order: value })));
+  show(place, choices);
   const found = await get("runs/windows", { ...query, offset: 0, limit: PAGE });
   const list = el("ol", { class: "windows" });
   const more = el("button", { type: "button", class: "more", onclick: () => add().catch(trouble) }, "More");
@@ -21,10 +26,7 @@ export async function showFailures(place, { runs, choice, go, trouble }) {
   const add = async () => append(await get("runs/windows", { ...query, offset: list.children.length, limit: PAGE }));
   append(found);
   show(place,
-    el("div", { class: "bar-of-choices" },
-      runChooser("Run", runs, run.name, (name) => go({ run: name, row: null, kind: null })),
-      rowChooser("Row", run, option, (row) => go({ row, kind: null })),
-      chooser("Order", ORDERS, order, (value) => go({ order: value }))),
+    choices,
     found.refused && el("p", { class: "notice bad" }, `This run is blocked by ${run.blocked.join(", ")}: read its windows to find the fault, not to judge it.`),
     summary(found),
     filter("Kinds of failures", kinds(found), kind, (value) => go({ kind: value || null })),
