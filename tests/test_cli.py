@@ -209,6 +209,14 @@ def test_a_run_may_go_on_on_another_device(triaged):
     assert run("triage", *words) == 0
 
 
+def test_a_run_may_go_on_in_other_batches_of_the_encoder(triaged, tmp_path):
+    copy = shutil.copytree(triaged / "run", tmp_path / "run")
+    record = json.loads((copy / "recipe.json").read_text())
+    record["encoder"]["batch_size"] = 32  # as a version wrote it
+    (copy / "recipe.json").write_text(json.dumps(record))
+    assert run("triage", str(triaged / "recipe.toml"), "--out", str(copy)) == 0
+
+
 def test_python_and_the_command_line_give_the_same(triaged):
     comparison = segue.triage(triaged / "recipe.toml", triaged / "run")
     assert comparison.winner == json.loads((triaged / "run" / "triage.json").read_text())["winner"]
