@@ -66,7 +66,7 @@ def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple
     whole = settings.scale == 1 and ours.facts["windows"] == windows
     peaks = matmul_gflops()
     limit = {
-        "what": "operations of the matrices, three passes, over the measured peak",
+        "what": "operations of the matrices, each once a window, three passes, over the measured peak",
         "gflops": peaks,
         "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"]),
     }
