@@ -21,10 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.data.pool import Pool
-from segue.learning.softmax_sums import log_sum_exp, pairs, shift_of
+from segue.learning.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pairs, shift_of
 from segue.types import Bank, Windows
 
-ROWS_PER_BLOCK = 8192
 MOST_BYTES = 2 << 30
 """Vectors of a training bank that are kept in memory; a larger bank is read from disk block by block, in every step."""
 _UNIT_ROUNDOFF = 2.0**-8

@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.learning.negatives import Negatives
-from segue.learning.softmax_sums import Pairs, log_sum_exp, shift_of
+from segue.learning.softmax_sums import ROWS_PER_BLOCK, Pairs, log_sum_exp, shift_of
 
 SAFE_TEMPERATURE = 0.0145
 """From here on no logit of unit vectors underflows in sums that are shifted beforehand (``softmax_sums.py``)."""
-ROWS_PER_BLOCK = 8192
 
 
 def info_nce(

@@ -19,6 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+ROWS_PER_BLOCK = 8192
+"""Candidates whose logits exist together."""
 _ROOM = 60.0  # e^60 times any number of passages is a float32, and so is e^-60
 
 Pairs = tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]
