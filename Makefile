@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint type bench bench-guard docs clean
+.PHONY: help demo test lint type bench phase1 bench-guard docs clean
 
 help: ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -27,10 +27,13 @@ type: $(VENV)/.dev ## types
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev ## speed and memory beside what a user would pick instead (docs/performance.md); half an hour
-	$(BIN)/segue bench all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
+	$(BIN)/python -m benchmarks.speed all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
+
+phase1: $(VENV)/.dev ## the original experiment repeated, with its faults and without (docs/phase1.md)
+	$(BIN)/python -m benchmarks.phase1
 
 bench-guard: $(VENV)/.dev ## fail where a kept ratio of speed has lost more than a quarter
-	$(BIN)/python benchmarks/guard.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
+	$(BIN)/python -m benchmarks.guard $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 docs: $(VENV)/.dev ## pages that are generated from the code
 	$(BIN)/python docs/generate.py

@@ -4,7 +4,7 @@ Reads the run of a triage that held `option-4-rerank`. For validation windows, e
 first stage, copying the last passage, BM25 with the last passage and with the whole context), and it is told how often
 the target is among the first so many of one source, or of several together. The test part is never asked.
 
-    python benchmarks/candidate_ceiling.py runs/best --json benchmarks/results/candidate_ceiling.json
+    python -m benchmarks.candidate_ceiling runs/best --json benchmarks/results/candidate_ceiling.json
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from resumable import environment
 
-from segue.data.windows import gather_contexts
-from segue.evaluation.cascades import Making
-from segue.evaluation.entrants import Baselines
+from benchmarks.resumable import environment
+from segue.comparison.entries.reranked import Making
+from segue.comparison.entries.trained import Baselines
 from segue.evaluation.intervals import bootstrap
+from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.run_folder import write_json
 from segue.types import Windows, no_progress
-from segue.verbs.preparation import make_job, open_bank, options_of_run, recorded_recipe
+from segue.windows.windows import gather_contexts
+from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
 OPTION = "option-4-rerank"
 SOURCES = ("model", "copy-last", "bm25", "bm25-context")

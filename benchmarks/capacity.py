@@ -6,7 +6,7 @@ InfoNCE, with the same windows in every step: only the block of the batch that s
 differs is the number of negatives and not the amount of data. Controls in each space: the true vector as the query
 (can the targets be told apart at all?) and copying the last passage.
 
-    python benchmarks/capacity.py --bank runs/manuals/bank --out runs/capacity.jsonl \
+    python -m benchmarks.capacity --bank runs/manuals/bank --out runs/capacity.jsonl \
         --json benchmarks/results/capacity.json
 """
 
@@ -22,22 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from resumable import Units, open_case, parser_of, write_summary
 from torch import Tensor, nn
 
-from segue.data.pool import Pool
-from segue.evaluation.checks import Case
-from segue.evaluation.checks.copies import BankCopy, copy_documents
-from segue.evaluation.checks.short_runs import CUTOFF, ranks_of_query, t_interval
+from benchmarks.resumable import Units, open_case, parser_of, write_summary
+from segue.checks import Case
+from segue.checks.changed_banks import BankCopy, copy_documents
+from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query, t_interval
 from segue.evaluation.intervals import bootstrap, paired
-from segue.learning import short_run
-from segue.learning.contrast import info_nce
-from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
-from segue.learning.training_settings import TrainingSettings
+from segue.models import ModelSettings
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import Oracle, copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.selection import normalise
+from segue.training import short_run
+from segue.training.losses.in_batch import info_nce
+from segue.training.losses.loss import LossSettings
+from segue.training.settings import TrainingSettings
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ Three parts, each over synthetic worlds of texts (``tests/faults/story.py``) wit
 
 Every result is a line of a ``.jsonl`` beside the answer, so that an interrupted run goes on where it was.
 
-    OMP_NUM_THREADS=1 python benchmarks/check_error_rates.py --seeds 200 --out benchmarks/results/check_error_rates.json
+    OMP_NUM_THREADS=1 python -m benchmarks.check_error_rates --seeds 200 --out benchmarks/results/check_error_rates.json
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from healthy import Healthy, run_healthy  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 from story import StoryEncoder, story_world  # noqa: E402
 
-from segue.evaluation.checks import AUDIT, CHECKS  # noqa: E402
-from segue.evaluation.checks.run import run_checks  # noqa: E402
+from segue.checks import AUDIT, CHECKS  # noqa: E402
+from segue.checks.run import run_checks  # noqa: E402
+from segue.files import write_json  # noqa: E402
 from segue.hardware import describe_machine  # noqa: E402
-from segue.run_folder import write_json  # noqa: E402
 
 STATISTICAL = (
     "SG103", "SG104", "SG113", "SG201", "SG202", "SG203", "SG204", "SG206", "SG207", "SG208", "SG209", "SG211", "SG213",
@@ -123,7 +123,7 @@ def measure_causes(seed: int, done: set[str]) -> Iterator[Line]:
 
 def causes_of(case: Any) -> list[str]:
     """Return the names of the root causes, most fundamental first."""
-    from segue.evaluation.causes import root_causes
+    from segue.checks.causes import root_causes
 
     return [cause.name for cause in root_causes(run_checks(CHECKS, case))]
 

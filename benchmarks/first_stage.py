@@ -4,7 +4,7 @@ Each variant is trained as `segue triage` trains (the best of its evaluations on
 part equal; differences to the reference are paired over validation windows, with the seeds' hits averaged. The test
 part is never asked. With `--seeds 3` a claim rests on three trainings of each variant.
 
-    python benchmarks/first_stage.py --bank runs/manuals/bank --out runs/first-stage.jsonl \
+    python -m benchmarks.first_stage --bank runs/manuals/bank --out runs/first-stage.jsonl \
         --json benchmarks/results/first_stage.json
 """
 
@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from resumable import Units, open_case, parser_of, write_summary
 
-from segue.data.pool import Pool
-from segue.data.windows import gather_contexts
-from segue.evaluation.checks import Case
+from benchmarks.resumable import Units, open_case, parser_of, write_summary
+from segue.checks import Case
 from segue.evaluation.intervals import bootstrap, paired
-from segue.learning.losses import LOSSES, build_loss
-from segue.learning.models import ModelSettings, Predictor, build_model
-from segue.learning.training import TrainingSettings, train
+from segue.models import ModelSettings, Predictor, build_model
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.predictor import predictor_retriever
+from segue.training.losses.loss import LOSSES, build_loss
+from segue.training.train import TrainingSettings, train
+from segue.windows.windows import gather_contexts
 
 CUTOFFS = (1, 5, 10, 50)
 BATCH = 1024

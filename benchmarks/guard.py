@@ -1,9 +1,9 @@
 """Measure the kept benchmarks again, and fail where a ratio has lost more than a quarter.
 
-    python benchmarks/guard.py [--documents BANK] [--keep]
+    python -m benchmarks.guard [--documents BANK] [--keep]
 
 ``guard.json`` keeps, for each benchmark, at which scale it was measured and the ratio of each of its rows. ``--keep``
-writes the ratios found now instead of comparing. Needs what ``segue bench`` needs; the cache is ``runs/bench``.
+writes the ratios found now instead of comparing. Inputs are cached in ``runs/bench``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from segue.run_folder import read_json, write_json
-from segue.verbs.bench import bench
+from benchmarks.speed.bench import bench
+from segue.files import read_json, write_json
 
 KEPT = Path(__file__).with_name("guard.json")
 MOST_LOST = 0.25

@@ -2,10 +2,10 @@
 
 Documents hold between 1 and 150 windows (log-normal, mean about 30); each has its own rate (beta, intra-document
 correlation 0.15), its windows are hits or misses. Five intervals are compared on the same draws; the last is the one
-that ``segue.evaluation.resampling`` computes. Then: the median rank's interval, the paired test under the null, and
+that ``segue.evaluation.intervals`` computes. Then: the median rank's interval, the paired test under the null, and
 gates whose true value is the threshold.
 
-    python benchmarks/interval_coverage.py --simulations 2000 --json benchmarks/results/interval_coverage.json
+    python -m benchmarks.interval_coverage --simulations 2000 --json benchmarks/results/interval_coverage.json
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from segue.evaluation.gates import Condition, GateSettings, Judged, judge
-from segue.evaluation.intervals import median_rank, paired
-from segue.evaluation.resampling import _jackknife_errors, _resample, ratio_intervals
+from segue.evaluation.intervals import _jackknife_errors, _resample, median_rank, paired, ratio_intervals
+from segue.files import write_json
 from segue.hardware import describe_machine
-from segue.run_folder import write_json
 
 GROUPS = (5, 10, 30, 100)
 RATES = (0.02, 0.1, 0.4)

@@ -1,6 +1,6 @@
 """Kill the bank build and the triage at random moments, resume, and compare with an undisturbed run.
 
-    python benchmarks/kill_and_resume.py --kills 10
+    python -m benchmarks.kill_and_resume --kills 10
 
 Real text, the real encoder, real processes, SIGKILL. The bank must end in the same hash, the triage in the same
 numbers (those that a clock measured excepted), given the same plan. Prints JSON; exits with 1 where anything differs.

@@ -1,6 +1,6 @@
 """Compare the report's losses and the anchored models on a JSONL file of documents, one split, one architecture.
 
-    python benchmarks/manuals.py manuals.jsonl.gz --model gru --minutes 7 --out runs/manuals-gru
+    python -m benchmarks.manuals manuals.jsonl.gz --model gru --minutes 7 --out runs/manuals-gru
 
 Writes ``benchmarks/results/manuals_<model>.json``: every option's metrics with intervals, and its paired differences.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import segue
-from segue.console import stages
+from segue.progress import stages
 from segue.recipe import Recipe, parse_recipe
 
 RESULTS = Path(__file__).parent / "results"

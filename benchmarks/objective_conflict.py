@@ -6,7 +6,7 @@ predictor's weights are compared on held-out batches. For pure InfoNCE the AR te
 says whether an objective that nobody optimises is served or hurt on the way. Beside each cosine stands that of the
 whole loss on two halves of a batch. Then, without an anchor, the share of AR is varied from 0 to 1 at equal steps.
 
-    python benchmarks/objective_conflict.py --bank runs/manuals/bank --part gradients --out runs/conflict.jsonl \
+    python -m benchmarks.objective_conflict --bank runs/manuals/bank --part gradients --out runs/conflict.jsonl \
         --json benchmarks/results/objective_conflict.json
 
 Intervals over batches are of one training; those over seeds are by Student's t over the seeds' means.
@@ -20,18 +20,18 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from resumable import Units, open_case, parser_of, write_summary
 
-from segue.evaluation.checks import Case
-from segue.evaluation.checks.front import SHARES, with_share
-from segue.evaluation.checks.sg204_loss_terms_agree import moments
-from segue.evaluation.checks.short_runs import bounded, hits_of_run, t_interval
+from benchmarks.resumable import Units, open_case, parser_of, write_summary
+from segue.checks import Case
+from segue.checks.diagnosis.loss_front import SHARES, with_share
+from segue.checks.diagnosis.sg204_loss_terms_agree import moments
+from segue.checks.diagnosis.short_runs import bounded, hits_of_run, t_interval
 from segue.evaluation.intervals import bootstrap, paired
-from segue.learning import short_run
-from segue.learning.gradients import held_out_batches, measure, term_values
-from segue.learning.losses import LOSSES, LossSettings, LossTerm, build_loss
-from segue.learning.models import ModelSettings
-from segue.learning.training_settings import TrainingSettings
+from segue.models import ModelSettings
+from segue.training import short_run
+from segue.training.gradients import held_out_batches, measure, term_values
+from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
+from segue.training.settings import TrainingSettings
 
 TRAINED = {"projected": "infonce-projected", "raw": "infonce-0.85-ar-0.15", "pure": "infonce"}
 BOTH = LossSettings(terms=(LossTerm(kind="infonce"), LossTerm(kind="ar-cosine")))

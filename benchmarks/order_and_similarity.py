@@ -5,7 +5,7 @@ targets and exclude the same passages. Learners: copying the last passage read, 
 predictor (pure InfoNCE from an anchor). Probe: from one passage, tell the next from the previous one, to which likeness
 is blind. The seed draws permutations, shuffles, weights and batches; documents are split once.
 
-    python benchmarks/order_and_similarity.py --bank runs/manuals/bank --out runs/order.jsonl \
+    python -m benchmarks.order_and_similarity --bank runs/manuals/bank --out runs/order.jsonl \
         --json benchmarks/results/order_and_similarity.json
 """
 
@@ -15,21 +15,21 @@ import argparse
 from typing import Any
 
 import numpy as np
-from resumable import Units, open_case, parser_of, write_summary
 
-from segue.evaluation.checks import Case
-from segue.evaluation.checks.arms import ARMS, Arms, make_arms, neighbours
-from segue.evaluation.checks.sg213_order_to_learn import PENALTY, told_apart
-from segue.evaluation.checks.short_runs import CUTOFF, ranks_of_query
+from benchmarks.resumable import Units, open_case, parser_of, write_summary
+from segue.checks import Case
+from segue.checks.diagnosis.orders import ARMS, Arms, make_arms, neighbours
+from segue.checks.diagnosis.sg213_order_to_learn import PENALTY, told_apart
+from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
-from segue.learning import short_run
-from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
-from segue.learning.training_settings import TrainingSettings
+from segue.models import ModelSettings
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.ridge import Ridge
 from segue.retrieval.retrievers.vector import Query
+from segue.training import short_run
+from segue.training.losses.loss import LossSettings
+from segue.training.settings import TrainingSettings
 
 LEARNERS = ("copy-last", "ridge", "trained")
 

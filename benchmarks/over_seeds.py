@@ -3,7 +3,7 @@
 Reads finished runs (one split, the same test windows). A value is the mean over windows and seeds, its interval is over
 groups of near-duplicate documents; what seeds alone move is told beside it, as the least and the greatest of them.
 
-    python benchmarks/over_seeds.py runs/best1 runs/best2 runs/best3 --subject option-4-rerank \
+    python -m benchmarks.over_seeds runs/best1 runs/best2 runs/best3 --subject option-4-rerank \
         --json benchmarks/results/manuals_best.json
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from resumable import environment
 
+from benchmarks.resumable import environment
 from segue.evaluation.intervals import bootstrap, paired
 from segue.evaluation.result import Evaluation
-from segue.run_folder import read_json, write_json
+from segue.files import read_json, write_json
 
 CUTOFFS = {"R@1": 1, "R@5": 5, "R@10": 10, "Contain@50": 50}
 

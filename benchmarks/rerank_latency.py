@@ -5,7 +5,7 @@ cut at the first `--candidates`. Every window is asked about once, in a random o
 take turns window by window. What is timed is the whole of reranking: features (words and sentences of the passages read
 included), trees, attention.
 
-    python benchmarks/rerank_latency.py runs/best --json benchmarks/results/rerank_latency.json
+    python -m benchmarks.rerank_latency runs/best --json benchmarks/results/rerank_latency.json
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from resumable import environment
 
-from segue.data.windows import gather_contexts
-from segue.evaluation.cascades import _load
-from segue.evaluation.entrants import Baselines
+from benchmarks.resumable import environment
+from segue.comparison.entries.reranked import _load
+from segue.comparison.entries.trained import Baselines
 from segue.evaluation.latency import single_thread
+from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.lists import TrainingLists
 from segue.retrieval.rerank.mixture import Mixture
 from segue.retrieval.rerank.words import _cut
-from segue.run_folder import write_json
-from segue.verbs.preparation import make_job, open_bank, options_of_run, recorded_recipe
+from segue.windows.windows import gather_contexts
+from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
 OPTION = "option-4-rerank"
 WARM_UP = 20

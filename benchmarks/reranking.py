@@ -5,7 +5,7 @@ has seen) and of validation windows. Trees are fitted anew for every variant, on
 settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
 Differences are paired over validation windows. The test part is never asked.
 
-    python benchmarks/reranking.py runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
+    python -m benchmarks.reranking runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from resumable import Units, environment
 
-from segue.data.windows import gather_contexts
-from segue.evaluation.cascades import Making, _load
-from segue.evaluation.entrants import Baselines
+from benchmarks.resumable import Units, environment
+from segue.comparison.entries.reranked import Making, _load
+from segue.comparison.entries.trained import Baselines
+from segue.comparison.job import Job
 from segue.evaluation.intervals import bootstrap, paired
-from segue.evaluation.job import Job
+from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lambdamart import fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
 from segue.retrieval.rerank.mixture import standardised
-from segue.run_folder import write_json
 from segue.types import no_progress
-from segue.verbs.preparation import make_job, open_bank, options_of_run, recorded_recipe
+from segue.windows.windows import gather_contexts
+from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
 OPTION = "option-4-rerank"
 REFERENCE = "trees, all features, all sources"

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segue.data.bank import PassageBank
-from segue.data.splits import SplitSettings
-from segue.data.windows import WindowSettings
-from segue.evaluation.checks import Case
-from segue.evaluation.checks.of_run import case_of_experiment
+from segue.bank.bank import PassageBank
+from segue.checks import Case
+from segue.checks.build_case import case_of_experiment
 from segue.evaluation.experiment import build_experiment
+from segue.files import write_json
 from segue.hardware import describe_machine, limit_threads
-from segue.run_folder import write_json
+from segue.windows.splits import SplitSettings
+from segue.windows.windows import WindowSettings
 
 DEMO = Path("runs/demo/bank")
 

@@ -9,7 +9,7 @@ the bank does not hold it and all work is done (predict, search, rerank). Three 
 3. ``--seconds`` at 90 % of that, arrivals at random (Poisson). Latency counts from when a request should have been
    sent, so waiting for a free connection counts too.
 
-    python benchmarks/serving_load.py bundle/ --json benchmarks/results/serving_load.json
+    python -m benchmarks.serving_load bundle/ --json benchmarks/results/serving_load.json
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from typing import Any
 
 import numpy as np
 import psutil
-from resumable import environment
 
 import segue
+from benchmarks.resumable import environment
+from segue.bundles.questions import Question
+from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.release.questions import Question
-from segue.run_folder import write_json
 
 QUESTIONS = 400
 SERVER: list[int] = []

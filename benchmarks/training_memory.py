@@ -1,6 +1,6 @@
 """Measure what a training window costs in memory: row numbers, beside windows whose vectors are materialised.
 
-    python benchmarks/training_memory.py [--windows 10000 20000 40000] [--out FILE]
+    python -m benchmarks.training_memory [--windows 10000 20000 40000] [--out FILE]
 
 Prints JSON. A figure is the median over processes of their own (the peaks of equal processes differ by about 0.1 MB) of
 the peak of RssAnon (anonymous memory; pages of the mapped bank do not count, the kernel can drop them at any time)
@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from segue.benchmarks.memory import PeakMemory
-from segue.data.windows import WindowSettings, make_windows
+from benchmarks.speed.memory import PeakMemory
 from segue.hardware import describe_machine
-from segue.learning.losses import LOSSES, build_loss
-from segue.learning.models import ModelSettings, build_model
-from segue.learning.training import TrainingSettings, train
+from segue.models import ModelSettings, build_model
+from segue.training.losses.loss import LOSSES, build_loss
+from segue.training.train import TrainingSettings, train
 from segue.types import Windows
+from segue.windows.windows import WindowSettings, make_windows
 
 DIMENSION, CONTEXT, DOCUMENT = 768, 5, 45  # 40 windows a document
 LARGEST = 40_000 // (DOCUMENT - CONTEXT)

@@ -1,6 +1,6 @@
 """Time one step of whole-bank InfoNCE, forward and backward, beside the textbook formula that holds all logits.
 
-    OMP_NUM_THREADS=2 python benchmarks/whole_bank_step.py [--json benchmarks/results/whole_bank_step.json]
+    OMP_NUM_THREADS=2 python -m benchmarks.whole_bank_step [--json benchmarks/results/whole_bank_step.json]
 
 The textbook formula is ``cross_entropy(q @ bank.T / τ)`` in float32. The three take turns, so that whatever else the
 machine does meets all of them; ``faster`` is the ratio of the medians, between the ratios of the worst and the best
@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from resumable import environment
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.resumable import environment
+from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.learning.bank_contrast import TrainingBank, bank_info_nce, bfloat16_bound
-from segue.run_folder import write_json
+from segue.training.losses.whole_bank import TrainingBank, bank_info_nce, bfloat16_bound
 from segue.types import Windows
 
 DOCUMENT, CONTEXT = 40, 5  # passages of each document, and read before each target

@@ -17,11 +17,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from segue.data.corpus import CorpusSettings
+from segue.comparison.options import OPTIONS, RECIPE_MODEL, WINNING_LOSS, Option
+from segue.corpus import CorpusSettings
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
-from segue.evaluation.options import OPTIONS, RECIPE_MODEL, WINNING_LOSS, Option
-from segue.learning.losses import LOSSES, LossSettings
 from segue.recipe import Recipe
+from segue.training.losses.loss import LOSSES, LossSettings
 
 PAGE = Path(__file__).with_name("recipe.md")
 BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}

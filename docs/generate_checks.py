@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segue.evaluation.checks import AUDIT, CHECKS, DIAGNOSIS, Check
-from segue.release.report.check_findings import LOUD, OUTCOMES, CheckFinding
-from segue.release.report.inline import plain, to_markdown
+from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Check
+from segue.reports.findings import LOUD, OUTCOMES, CheckFinding
+from segue.reports.text.markup import plain, to_markdown
 
 PAGE = Path(__file__).with_name("checks.md")
 RATES = Path(__file__).parents[1] / "benchmarks" / "results" / "check_error_rates.json"
@@ -213,7 +213,7 @@ def _first(code: str, faults: Sequence[Any]) -> Any:
 
 
 def _ask(case: Any, checks: Sequence[Check]) -> dict[str, dict[str, Any]]:
-    from segue.evaluation.checks.run import run_checks, to_json
+    from segue.checks.run import run_checks, to_json
 
     return {finding["code"]: finding for finding in to_json(run_checks(checks, case))}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segue.benchmarks.turns import Prepared
+from benchmarks.speed.turns import Prepared
 from segue.errors import InputError
 
 

@@ -14,28 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.data.bank_build import build_bank
-from segue.data.corpus import open_corpus
-from segue.data.corpus.jsonl import JsonlSettings
-from segue.data.encoders import EncoderSettings
-from segue.data.passages import PassageSettings
-from segue.data.splits import SplitSettings
-from segue.data.windows import WindowSettings
-from segue.evaluation.comparison import compare
+from segue.bank.build import build_bank
+from segue.bundles.build import Winner, build_bundle
+from segue.comparison.comparison import compare
+from segue.comparison.job import Job
+from segue.comparison.options import choose_options
+from segue.comparison.plan import TriageSettings
+from segue.comparison.run import run_triage
+from segue.corpus import open_corpus
+from segue.corpus.jsonl import JsonlSettings
+from segue.corpus.passages import PassageSettings
+from segue.encoders import EncoderSettings
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.gates import REPORT_GATES
-from segue.evaluation.job import Job
-from segue.evaluation.options import choose_options
-from segue.evaluation.plan import TriageSettings
-from segue.evaluation.triage import run_triage
-from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
-from segue.learning.training import TrainingSettings
-from segue.release.bundle_build import Winner, build_bundle
+from segue.models import ModelSettings
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.retrieval.rerank.settings import RerankSettings
+from segue.training.losses.loss import LossSettings
+from segue.training.train import TrainingSettings
+from segue.windows.splits import SplitSettings
+from segue.windows.windows import WindowSettings
 
 TESTS = Path(__file__).parent
 DIMENSION, CONTEXT = 12, 3
@@ -99,7 +99,7 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
     steps = {option.name: 10 for option in options if option.trained}
     about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
     (folder / "plan.json").write_text(json.dumps({"format": 1, "steps": steps, **about}))
-    from segue.data.encoders import load_encoder
+    from segue.encoders import load_encoder
 
     return Job(
         build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=CONTEXT)),

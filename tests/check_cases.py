@@ -6,22 +6,23 @@ import dataclasses
 
 import numpy as np
 
-from segue.data.pool import Pool
-from segue.data.windows import WindowSettings, make_windows
-from segue.evaluation.checks import Case, Effort, Row, Trained
+from segue.checks import Case, Effort, Row, Trained
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
-from segue.learning.losses import LossSettings, build_loss
-from segue.learning.models import ModelCard, ModelSettings, build_model, hash_documents, save_predictor
-from segue.learning.models.contract import as_if_trained
-from segue.learning.training import TrainingSettings
-from segue.learning.training_state import LOSS_FILE, save_tensors
+from segue.files import write_json
+from segue.models import ModelCard, ModelSettings, build_model, hash_documents, save_predictor
+from segue.models.contract import as_if_trained
+from segue.models.tensors import save_tensors
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.predictor import predictor_retriever
-from segue.run_folder import write_json
+from segue.training.losses.loss import LossSettings, build_loss
+from segue.training.state import LOSS_FILE
+from segue.training.train import TrainingSettings
 from segue.types import Split
+from segue.windows.windows import WindowSettings, make_windows
 
 EFFORT = Effort(windows=200, steps=10, batches=2, resamples=300)
 

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -10,3 +12,26 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from jaxtyping import install_import_hook
 
 hook = install_import_hook("segue", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A finished run with a trained row, a tower, and rows that rerank."""
+    from bundle_world import make_run
+
+    names = ("model-mlp", "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion")
+    return make_run(tmp_path_factory.mktemp("run"), names=names)
+
+
+@pytest.fixture(scope="session")
+def bundle(run, tmp_path_factory):
+    """The bundle of a row that reranks; read only."""
+    return run.bundle("copy-last-rerank", tmp_path_factory.mktemp("bundles") / "reranked")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder of runs and a bundle, for tests of the pages; what they write is a look in a log."""
+    from page_world import make_world
+
+    return make_world(tmp_path_factory.mktemp("pages"))

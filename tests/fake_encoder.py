@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from segue.data.encoders.space import PROBES, Space
+from segue.encoders.space import PROBES, Space
 
 
 class HashEncoder:

@@ -1,6 +1,6 @@
 """Rows of a triage by hand, for tests of the report: ``from report_rows import COPY, row, triage``."""
 
-from segue.release.report.facts import Comparison
+from segue.reports.record import Comparison
 
 
 def row(name, recall, *, half=0.02, validation=0.3, against=None, **more):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import segue
-from segue.cli import VERBS
+from segue.cli.main import VERBS
 
 SOURCE = Path(segue.__file__).parent
 FLOORS = [

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from segue.comparison.options import OPTIONS
 from segue.evaluation.gates import REPORT_GATES
-from segue.evaluation.options import OPTIONS
 from segue.recipe import Recipe, parse_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -91,16 +91,16 @@ def test_toml_of_the_choosing_page_is_valid(block):
 
 
 def test_the_run_folder_page_names_every_table_that_shapes_results():
-    from segue.verbs.preparation import SHAPING
+    from segue.workflows.prepare import SHAPING
 
     row = next(line for line in text_of(DOCS / "run-folder.md").splitlines() if line.startswith("| `recipe.json`"))
     assert set(SHAPING) <= set(re.findall(r"`(\w+)`", row))
 
 
 def test_the_run_folder_page_names_the_files_that_the_code_names():
-    from segue.data.bank_manifest import BUILD, DOCUMENTS, MANIFEST, TOMBSTONES
-    from segue.learning.models import checkpoint
-    from segue.learning.training_state import LOSS_FILE, METRICS_FILE, STATE_FILE
+    from segue.bank.manifest import BUILD, DOCUMENTS, MANIFEST, TOMBSTONES
+    from segue.models import checkpoint
+    from segue.training.state import LOSS_FILE, METRICS_FILE, STATE_FILE
 
     page = text_of(DOCS / "run-folder.md")
     of_checkpoint = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.DOCUMENTS, checkpoint.GOLDEN, checkpoint.CARD)

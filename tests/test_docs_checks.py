@@ -7,7 +7,7 @@ import pytest
 from test_docs import DOCS, generator, text_of
 from test_fault_matrix import FAULTS
 
-from segue.evaluation.checks import CHECKS
+from segue.checks import CHECKS
 
 AGAIN = "run `python docs/generate.py --examples`"
 RECORD = json.loads(text_of(DOCS / "checks_examples.json"))

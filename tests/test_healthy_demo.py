@@ -1,9 +1,9 @@
 """The demo's corpus and encoder, cut short: a healthy experiment on real text raises no integrity check."""
 
 import segue
+from segue.files import read_json
 from segue.recipe import parse_recipe
-from segue.run_folder import read_json
-from segue.verbs.demo import demo_recipe
+from segue.workflows.demo import demo_recipe
 
 SHORT = {
     "passages": {"target_characters": 400, "maximum_passages": 18},

@@ -13,8 +13,8 @@ import typer.main
 from test_architecture import FLOORS
 
 import segue
-from segue.cli import VERBS, app
-from segue.evaluation.options import OPTIONS
+from segue.cli.main import VERBS, app
+from segue.comparison.options import OPTIONS
 from segue.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]

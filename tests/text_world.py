@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from worlds import MemoryBank, make_bank
 
-from segue.data.encoders import EncoderSettings, load_encoder
+from segue.encoders import EncoderSettings, load_encoder
 
 TOPICS = [f"t{letter}" for letter in ascii_lowercase[:20]]
 NOISE = [f"n{letter}" for letter in ascii_lowercase[:20]]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from segue.data.encoders.space import declared_space
-from segue.data.windows import WindowSettings, make_windows
+from segue.encoders.space import declared_space
 from segue.types import Windows
+from segue.windows.windows import WindowSettings, make_windows
 
 
 @dataclass(frozen=True)
 class MemoryBank:
-    """A bank held in memory, with the attributes and methods of ``segue.data.bank.PassageBank``."""
+    """A bank held in memory, with the attributes and methods of ``segue.bank.bank.PassageBank``."""
 
     vectors: np.ndarray
     document_ids: list[str]

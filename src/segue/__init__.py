@@ -9,66 +9,60 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segue.data.bank import PassageBank
-    from segue.data.encoders import load_encoder
-    from segue.data.splits import make_splits
-    from segue.data.windows import make_windows
+    from segue.bank.bank import PassageBank
+    from segue.bundles.retriever import load
+    from segue.encoders import load_encoder
     from segue.errors import SegueError
     from segue.evaluation.evaluate import Evaluation
-    from segue.learning.models import Predictor
+    from segue.models import Predictor
     from segue.recipe import Recipe, load_recipe
-    from segue.release.released import load
     from segue.retrieval.retrievers import Retriever
     from segue.types import Document, Passage, Windows
-    from segue.verbs.audit import audit
-    from segue.verbs.bank import build as build_bank
-    from segue.verbs.bench import bench
-    from segue.verbs.bundle import bundle
-    from segue.verbs.demo import demo
-    from segue.verbs.diagnose import diagnose
-    from segue.verbs.evaluate import evaluate
-    from segue.verbs.index import build as index_bank
-    from segue.verbs.index import tune as tune_index
-    from segue.verbs.predict import predict
-    from segue.verbs.replay import replay_phase1
-    from segue.verbs.report import report
-    from segue.verbs.serve import serve
-    from segue.verbs.train import train
-    from segue.verbs.triage import Comparison, triage
-
-__version__ = "0.1.0"
+    from segue.windows.splits import make_splits
+    from segue.windows.windows import make_windows
+    from segue.workflows.audit import audit
+    from segue.workflows.bank import build as build_bank
+    from segue.workflows.bundle import bundle
+    from segue.workflows.demo import demo
+    from segue.workflows.diagnose import diagnose
+    from segue.workflows.evaluate import evaluate
+    from segue.workflows.index import build as index_bank
+    from segue.workflows.index import tune as tune_index
+    from segue.workflows.predict import predict
+    from segue.workflows.report import report
+    from segue.workflows.serve import serve
+    from segue.workflows.train import train
+    from segue.workflows.triage import Comparison, triage
 
 _PLACES = {
     "SegueError": "segue.errors",
     "Document": "segue.types",
     "Passage": "segue.types",
-    "load_encoder": "segue.data.encoders",
-    "PassageBank": "segue.data.bank",
-    "make_splits": "segue.data.splits",
+    "load_encoder": "segue.encoders",
+    "PassageBank": "segue.bank.bank",
+    "make_splits": "segue.windows.splits",
     "Windows": "segue.types",
-    "make_windows": "segue.data.windows",
-    "Predictor": "segue.learning.models",
+    "make_windows": "segue.windows.windows",
+    "Predictor": "segue.models",
     "Retriever": "segue.retrieval.retrievers",
     "Evaluation": "segue.evaluation.evaluate",
-    "load": "segue.release.released",
+    "load": "segue.bundles.retriever",
     "Recipe": "segue.recipe",
     "load_recipe": "segue.recipe",
-    "demo": "segue.verbs.demo",
-    "build_bank": "segue.verbs.bank:build",
-    "audit": "segue.verbs.audit",
-    "train": "segue.verbs.train",
-    "evaluate": "segue.verbs.evaluate",
-    "diagnose": "segue.verbs.diagnose",
-    "triage": "segue.verbs.triage",
-    "Comparison": "segue.verbs.triage",
-    "replay_phase1": "segue.verbs.replay",
-    "report": "segue.verbs.report",
-    "index_bank": "segue.verbs.index:build",
-    "tune_index": "segue.verbs.index:tune",
-    "bundle": "segue.verbs.bundle",
-    "predict": "segue.verbs.predict",
-    "serve": "segue.verbs.serve",
-    "bench": "segue.verbs.bench",
+    "demo": "segue.workflows.demo",
+    "build_bank": "segue.workflows.bank:build",
+    "audit": "segue.workflows.audit",
+    "train": "segue.workflows.train",
+    "evaluate": "segue.workflows.evaluate",
+    "diagnose": "segue.workflows.diagnose",
+    "triage": "segue.workflows.triage",
+    "Comparison": "segue.workflows.triage",
+    "report": "segue.workflows.report",
+    "index_bank": "segue.workflows.index:build",
+    "tune_index": "segue.workflows.index:tune",
+    "bundle": "segue.workflows.bundle",
+    "predict": "segue.workflows.predict",
+    "serve": "segue.workflows.serve",
 }
 
 __all__ = [
@@ -83,7 +77,6 @@ __all__ = [
     "SegueError",
     "Windows",
     "audit",
-    "bench",
     "build_bank",
     "bundle",
     "demo",
@@ -96,7 +89,6 @@ __all__ = [
     "make_splits",
     "make_windows",
     "predict",
-    "replay_phase1",
     "report",
     "serve",
     "train",

@@ -1,5 +1,5 @@
 """``python -m segue`` is the command line."""
 
-from segue.cli import main
+from segue.cli.main import main
 
 main()

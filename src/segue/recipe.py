@@ -13,23 +13,23 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
-from segue.data.bank import BankSettings
-from segue.data.corpus import CorpusSettings
-from segue.data.encoders import EncoderSettings
-from segue.data.passages import PassageSettings
-from segue.data.splits import SplitSettings
-from segue.data.windows import WindowSettings
+from segue.bank.bank import BankSettings
+from segue.comparison.plan import TriageSettings
+from segue.comparison.tuning.settings import TuningSettings
+from segue.corpus import CorpusSettings
+from segue.corpus.passages import PassageSettings
+from segue.encoders import EncoderSettings
 from segue.errors import SettingsError, explain
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
-from segue.evaluation.plan import TriageSettings
-from segue.evaluation.tuning_settings import TuningSettings
-from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
-from segue.learning.text.settings import TextSettings
-from segue.learning.training import TrainingSettings
+from segue.models import ModelSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.settings import Settings
+from segue.text_models.settings import TextSettings
+from segue.training.losses.loss import LossSettings
+from segue.training.train import TrainingSettings
+from segue.windows.splits import SplitSettings
+from segue.windows.windows import WindowSettings
 
 
 class Recipe(Settings):

@@ -157,7 +157,7 @@ def no_progress(done: int, total: int | None, note: str) -> None:
 class Bank(Protocol):
     """What every room reads of a bank: passages by row number, documents as contiguous ranges of rows, in order.
 
-    ``segue.data.bank.PassageBank`` keeps it on disk; tests use one in memory.
+    ``segue.bank.bank.PassageBank`` keeps it on disk; tests use one in memory.
     """
 
     def __len__(self) -> int:
@@ -171,7 +171,7 @@ class Bank(Protocol):
 
     @property
     def space(self) -> Any:
-        """The embedding space (``segue.data.encoders.space.Space``)."""
+        """The embedding space (``segue.encoders.space.Space``)."""
         ...
 
     @property

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.benchmarks import BENCHMARKS
+from benchmarks.speed import BENCHMARKS
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 from worlds import cycle_world, drift_world, make_bank, noise_world, transition_world
 
-from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, gather_contexts, make_windows
 from segue.errors import InputError
 from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings, evaluate, merge
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
 from segue.evaluation.latency import Stopwatch, latency_metrics, measure_latency, quantile_interval, single_thread
 from segue.evaluation.metrics import chance as expected_by_chance
+from segue.ranking.exact import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.chance import Chance
+from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 FAST = EvaluationSettings(latency_queries=0, resamples=500, run_depth=20)
 

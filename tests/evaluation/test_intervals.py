@@ -12,16 +12,22 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from segue.errors import InputError
-from segue.evaluation.intervals import _patterns, _random_flips, bootstrap, holm, median_rank, paired, sign_flip
-from segue.evaluation.metrics import chance, per_window
-from segue.evaluation.resampling import (
+from segue.evaluation.intervals import (
     _draws,
     _jackknife_errors,
+    _patterns,
+    _random_flips,
     _resample,
+    bootstrap,
     group_draws,
     group_sums,
+    holm,
+    median_rank,
+    paired,
     ratio_intervals,
+    sign_flip,
 )
+from segue.evaluation.metrics import chance, per_window
 from segue.types import Interval
 
 

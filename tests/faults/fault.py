@@ -9,7 +9,7 @@ from typing import Literal
 
 from healthy import Healthy
 
-from segue.evaluation.checks import Case, Finding
+from segue.checks import Case, Finding
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from fault import Fault
 from healthy import copied_run, run_healthy, with_retriever, with_row
 from story import StoryEncoder, story_texts
 
-from segue.data.encoders.space import PROBES, Space
-from segue.evaluation.entrants import score_on_validation
+from segue.comparison.entries.trained import score_on_validation
+from segue.encoders.space import PROBES, Space
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.gates import Condition, GateSettings
-from segue.learning.models import ModelCard, ModelSettings, anchor_weights, build_model, load_predictor, save_predictor
+from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, load_predictor, save_predictor
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import mean
 

@@ -10,21 +10,21 @@ from fault import Fault
 from healthy import EFFORT, copied_run, with_fold, with_retriever, with_row
 from story import StoryEncoder, story_texts
 
-from segue.data.near_duplicates import document_groups
-from segue.data.pool import Pool
-from segue.data.scoring import top_k
-from segue.data.splits import SplitSettings, make_splits
-from segue.data.windows import WindowSettings, make_windows
-from segue.evaluation.checks.of_run import case_of_job
+from segue.checks.build_case import case_of_job
+from segue.comparison.options import choose_options
+from segue.comparison.run import run_triage
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.evaluation.experiment import Experiment, Fold
-from segue.evaluation.options import choose_options
-from segue.evaluation.triage import run_triage
-from segue.learning.models import hash_documents
+from segue.files import read_json, write_json
+from segue.models import hash_documents
+from segue.ranking.exact import top_k
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.vector import VectorRetriever, VectorScores
-from segue.run_folder import read_json, write_json
 from segue.types import Rankings, Windows
+from segue.windows.near_duplicates import document_groups
+from segue.windows.splits import SplitSettings, make_splits
+from segue.windows.windows import WindowSettings, make_windows
 
 SPLIT = SplitSettings(test=0.3, validation=0.15, seed=1)
 """Of the healthy run, whose documents stay where they are as long as their lengths and groups do."""

@@ -15,17 +15,17 @@ from fault import Fault
 from healthy import copied_run, with_retriever, with_row
 from torch import nn
 
-from segue.data.pool import Pool
-from segue.data.ranking import rank_exactly
-from segue.data.windows import gather_contexts
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
-from segue.learning.batches import Batches
-from segue.learning.models import ModelCard, build_model, load_predictor, save_predictor
+from segue.models import ModelCard, build_model, load_predictor, save_predictor
+from segue.ranking.ordering import rank_exactly
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import DenseRetriever, VectorRetriever, no_lap
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
 from segue.retrieval.retrievers.selection import normalise
+from segue.training.batches import Batches
 from segue.types import Rankings, Windows
+from segue.windows.windows import gather_contexts
 
 # The metric does not look at the truth.
 

@@ -8,9 +8,9 @@ import numpy as np
 from fault import Fault
 from healthy import with_fold
 
-from segue.data.pool import Pool
-from segue.data.windows import target_vectors
+from segue.ranking.pool import Pool
 from segue.types import Windows
+from segue.windows.windows import target_vectors
 
 
 def index_without_test_documents(healthy, folder):

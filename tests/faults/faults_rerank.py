@@ -9,7 +9,7 @@ from fault import Fault
 from faults_integrity_a import measured
 from healthy import with_retriever
 
-from segue.evaluation.checks.case import Row
+from segue.checks.case import Row
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.cascade import Cascade

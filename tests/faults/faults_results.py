@@ -10,18 +10,18 @@ import worlds
 from fault import Fault
 from healthy import EFFORT, with_fold, with_row
 
-from segue.data.pool import Pool
-from segue.data.scoring import target_cosines
-from segue.data.windows import gather_contexts
-from segue.evaluation.checks import Row
-from segue.evaluation.checks.of_run import case_of_job
+from segue.checks import Row
+from segue.checks.build_case import case_of_job
+from segue.comparison.options import Option, choose_options
+from segue.comparison.run import run_triage
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.gates import Condition, GateSettings
-from segue.evaluation.options import Option, choose_options
-from segue.evaluation.triage import run_triage
-from segue.learning.losses import LossSettings, LossTerm
+from segue.ranking.exact import target_cosines
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
+from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import Windows
+from segue.windows.windows import gather_contexts
 
 SUBJECT = "model-mlp"
 

@@ -8,14 +8,14 @@ import torch
 from fault import Fault
 from healthy import STEPS, Healthy, calm_timings, with_row
 
-from segue.data.pool import Pool
-from segue.evaluation.checks import Case
-from segue.evaluation.checks.of_run import case_of_job
-from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
-from segue.evaluation.job import FoldResult
-from segue.evaluation.options import OPTIONS
-from segue.evaluation.triage import look_at_test
-from segue.learning.models import load_predictor
+from segue.checks import Case
+from segue.checks.build_case import case_of_job
+from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
+from segue.comparison.job import FoldResult
+from segue.comparison.options import OPTIONS
+from segue.comparison.run import look_at_test
+from segue.models import load_predictor
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
 from segue.retrieval.retrievers.reencoded import reencoded_retriever

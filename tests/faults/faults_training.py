@@ -12,14 +12,14 @@ from fault import Fault
 from healthy import EFFORT, STEPS, calm, copied_run, run_healthy
 from story import StoryEncoder, story_texts
 
-from segue.data.pool import Pool
-from segue.data.splits import document_groups
-from segue.evaluation.checks.of_run import case_of_job
-from segue.evaluation.entrants import Baselines, score_on_validation, train_entrant
-from segue.evaluation.job import FoldResult
-from segue.evaluation.triage import look_at_test
-from segue.learning.losses import LossSettings, LossTerm
+from segue.checks.build_case import case_of_job
+from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
+from segue.comparison.job import FoldResult
+from segue.comparison.run import look_at_test
+from segue.ranking.pool import Pool
+from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import no_progress
+from segue.windows.splits import document_groups
 
 SUBJECT = "model-mlp"
 VERSIONS = 4

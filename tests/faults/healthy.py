@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 from story import StoryEncoder, story_world
 
-from segue.data.splits import SplitSettings
-from segue.data.windows import WindowSettings
-from segue.evaluation.checks import Case, Effort
-from segue.evaluation.checks.of_run import case_of_job
+from segue.checks import Case, Effort
+from segue.checks.build_case import case_of_job
+from segue.comparison.job import Job, Results
+from segue.comparison.options import choose_options
+from segue.comparison.plan import TriageSettings
+from segue.comparison.run import run_triage
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.gates import REPORT_GATES
-from segue.evaluation.job import Job, Results
-from segue.evaluation.options import choose_options
-from segue.evaluation.plan import TriageSettings
-from segue.evaluation.triage import run_triage
-from segue.learning.losses import LossSettings
-from segue.learning.models import ModelSettings
-from segue.learning.training import TrainingSettings
+from segue.models import ModelSettings
+from segue.training.losses.loss import LossSettings
+from segue.training.train import TrainingSettings
+from segue.windows.splits import SplitSettings
+from segue.windows.windows import WindowSettings
 
 TRAINED = ("ar-only", "infonce-projected", "option-1-raw", "option-3-pure", "model-mlp")
 EFFORT = Effort(windows=200, steps=30, batches=4, resamples=1000)

@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 import worlds
 
-from segue.data.encoders.space import PROBES, Space
+from segue.encoders.space import PROBES, Space
 
 TOPICS = 24
 WORDS_OF_TOPIC, WORDS_OF_SUBJECT = 10, 6

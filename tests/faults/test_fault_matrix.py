@@ -9,8 +9,8 @@ import pytest
 from fault import Fault, changed
 from healthy import Healthy, run_healthy
 
-from segue.evaluation.checks import AUDIT, CHECKS
-from segue.evaluation.checks.run import BROKE, run_checks
+from segue.checks import AUDIT, CHECKS
+from segue.checks.run import BROKE, run_checks
 
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("faults_*.py"))
 FAULTS: list[Fault] = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from worlds import MemoryBank, all_windows, make_bank, messy_world, reverse_documents
 
-from segue.data.scoring import Pool
-from segue.data.windows import excluded_rows, following_rows, gather_contexts
+from segue.ranking.exact import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.fusion import Diversified, Fusion
@@ -15,6 +14,7 @@ from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.types import Windows
+from segue.windows.windows import excluded_rows, following_rows, gather_contexts
 
 TIE = 1e-6
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from text_world import bert_folder, encoder_settings, topic_bank
 
-from segue.data.encoders import load_encoder
-from segue.data.encoders.space import require_same
-from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, gather_contexts, make_windows
-from segue.learning.text.settings import DualEncoderSettings
-from segue.learning.text.transformer import open_transformer
+from segue.encoders import load_encoder
+from segue.encoders.space import require_same
+from segue.ranking.exact import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
+from segue.text_models.settings import DualEncoderSettings
+from segue.text_models.transformer import open_transformer
+from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from worlds import all_windows, drift_world, unit
 
-from segue.data.windows import gather_contexts
 from segue.errors import SettingsError
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.fusion import Diversified, Fusion, maximal_marginal_relevance, weighted_sum
+from segue.windows.windows import gather_contexts
 
 BANK = drift_world()
 CONTEXTS = gather_contexts(BANK, all_windows(BANK).take(slice(0, 1)))

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import cycle_world, drift_world, make_bank, noise_world, unit
 
-from segue.data.scoring import Pool, top_k
 from segue.errors import InputError
+from segue.ranking.exact import Pool, top_k
 from segue.retrieval.index import Index
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.exact import ExactIndex

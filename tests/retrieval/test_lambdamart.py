@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from worlds import drift_world
 
-from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, gather_contexts, make_windows
 from segue.errors import InputError, MissingExtraError, SettingsError, StorageError
+from segue.ranking.exact import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
@@ -17,6 +16,7 @@ from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.types import Windows
+from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 SMALL = LambdaMartSettings(rounds=30, leaves=7, least_in_leaf=5)
 

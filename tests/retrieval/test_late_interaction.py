@@ -7,14 +7,14 @@ import pytest
 from fake_encoder import HashEncoder
 from worlds import all_windows, make_bank, reverse_documents, unit
 
-from segue.data.pool import Pool
-from segue.data.sentences import split_sentences
-from segue.data.sentences_build import build_sentences
-from segue.data.windows import gather_contexts
+from segue.bank.sentences import split_sentences
+from segue.bank.sentences_build import build_sentences
 from segue.errors import InputError
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank import Candidates
 from segue.retrieval.rerank.features import ALL_GROUPS, GROUPS, Features
 from segue.retrieval.rerank.late_interaction import NAMES, LateInteraction
+from segue.windows.windows import gather_contexts
 
 ENCODER = HashEncoder(dimension=16)
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from worlds import drift_world
 
-from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, gather_contexts, make_windows
 from segue.errors import InputError, SettingsError
+from segue.ranking.exact import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
@@ -26,6 +25,7 @@ from segue.retrieval.rerank.listwise_fit import _Fit, fit_listwise, reciprocal_r
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
+from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 SMALL = ListwiseSettings(width=16, layers=1, heads=2, epochs=3, batch_size=16, learning_rate=5e-3)
 

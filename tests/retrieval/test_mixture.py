@@ -3,12 +3,12 @@ from dataclasses import dataclass
 import numpy as np
 from worlds import all_windows, messy_world
 
-from segue.data.pool import Pool
-from segue.data.windows import gather_contexts
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.mixture import Mixture, standardised
 from segue.types import Contexts
+from segue.windows.windows import gather_contexts
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@ import pytest
 import torch
 from worlds import all_windows, drift_world, messy_world, reverse_documents, unit
 
-from segue.data.encoders.space import difference
-from segue.data.reencoded import reencode
-from segue.data.scoring import Pool
-from segue.data.windows import excluded_rows, gather_contexts
+from segue.bank.reencoded import reencode
+from segue.encoders.space import difference
 from segue.errors import InputError
-from segue.learning.models import ModelSettings, build_model
-from segue.learning.models.contract import as_if_trained
+from segue.models import ModelSettings, build_model
+from segue.models.contract import as_if_trained
+from segue.ranking.exact import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, predictor_retriever
 from segue.retrieval.retrievers.reencoded import reencoded_retriever
+from segue.windows.windows import excluded_rows, gather_contexts
 
 WEIGHTS = np.random.default_rng(5).standard_normal((16, 16)).astype(np.float32)
 

@@ -4,13 +4,13 @@ import pytest
 from words_by_hand import FIVE, bm25_by_hand
 from worlds import all_windows, make_bank, messy_world, reverse_documents, unit
 
-from segue.data.scoring import Pool
-from segue.data.windows import gather_contexts
+from segue.ranking.exact import Pool
 from segue.retrieval.rerank import Candidates
 from segue.retrieval.rerank.density import neighbour_cosines
 from segue.retrieval.rerank.features import GROUPS, Features
 from segue.retrieval.rerank.words import count_again, count_words, cut_words, overlaps
 from segue.types import Windows
+from segue.windows.windows import gather_contexts
 
 
 def test_words_are_cut_as_bm25s_cuts_them():

@@ -17,10 +17,9 @@ from worlds import (
     unit,
 )
 
-from segue.data.encoders.space import Space
-from segue.data.scoring import Pool
-from segue.data.windows import WindowSettings, excluded_rows, following_rows, gather_contexts, make_windows
+from segue.encoders.space import Space
 from segue.errors import InputError, SpaceError
+from segue.ranking.exact import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
@@ -41,6 +40,7 @@ from segue.retrieval.retrievers.encoding import keep_end
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.ridge import NormalEquations
 from segue.types import Contexts, Rankings, Windows
+from segue.windows.windows import WindowSettings, excluded_rows, following_rows, gather_contexts, make_windows
 
 
 class HashingEncoder:

@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""Retrievers are judged: ranks, metrics, intervals, gates, latency."""

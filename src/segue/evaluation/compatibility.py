@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from segue.data.reencoded import ReencodedBank, reencode
-from segue.data.scoring import Pool, target_ranks
-from segue.data.windows import gather_contexts
+from segue.bank.reencoded import ReencodedBank, reencode
 from segue.evaluation.metrics import summarise
-from segue.learning.losses import Loss
-from segue.learning.models.document_tower import weights_hash
+from segue.models.document_tower import weights_hash
+from segue.ranking.exact import Pool, target_ranks
 from segue.retrieval.retrievers import Query
+from segue.training.losses.loss import Loss
 from segue.types import Bank, Windows
+from segue.windows.windows import gather_contexts
 
 BATCH = 1024
 

@@ -15,15 +15,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from segue.data.scoring import Pool, target_cosines
-from segue.data.windows import excluded_rows, following_rows, gather_contexts
 from segue.errors import InputError, explain
 from segue.evaluation.latency import measure_latency
 from segue.evaluation.metrics import best_ranks, contrastive_accuracy, copying_ratio
 from segue.evaluation.result import Evaluation, merge
+from segue.ranking.exact import Pool, target_cosines
 from segue.retrieval.retrievers import Retriever
 from segue.settings import Settings
 from segue.types import Bank, Exclusion, Progress, Windows, no_progress
+from segue.windows.windows import excluded_rows, following_rows, gather_contexts
 
 __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from segue.data.scoring import Pool
-from segue.data.splits import SplitSettings, document_groups, make_splits
-from segue.data.windows import WindowSettings, every_nth, make_windows
 from segue.errors import InputError, explain
-from segue.run_folder import read_json, write_json
+from segue.files import read_json, write_json
+from segue.ranking.exact import Pool
 from segue.types import Bank, Split, Windows
+from segue.windows.splits import SplitSettings, document_groups, make_splits
+from segue.windows.windows import WindowSettings, every_nth, make_windows
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from pydantic import Field, field_validator, model_validator
 from scipy.special import ndtr
 
 from segue.errors import InputError, explain
-from segue.evaluation.intervals import bootstrap, holm, median_rank, paired, sign_flip
+from segue.evaluation.intervals import bootstrap, group_sums, holm, median_rank, paired, sign_flip
 from segue.evaluation.metrics import CUTOFFS, HORIZON_CUTOFFS, RATIOS, per_window
-from segue.evaluation.resampling import group_sums
 from segue.settings import Settings
 from segue.types import Interval
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
-from segue.data.windows import gather_contexts
 from segue.retrieval.retrievers import Retriever
 from segue.types import Bank, Exclusion, Interval, Windows
+from segue.windows.windows import gather_contexts
 
 STAGES = ("encode", "predict", "search", "rerank", "total")
 """What an answer consists of; a stage that a retriever does not have is left out, never 0."""

@@ -20,7 +20,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
 from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
-from segue.run_folder import read_json, write_folder, write_json
+from segue.files import read_json, write_folder, write_json
 from segue.types import Exclusion, Intent, Interval
 
 OPTIONAL = ("cosine", "contrastive", "copying", "horizon")

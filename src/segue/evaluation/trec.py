@@ -22,7 +22,7 @@ from typing import TextIO
 from urllib.parse import quote, unquote
 
 from segue.errors import InputError, explain
-from segue.run_folder import atomic_path, read_json, write_json
+from segue.files import atomic_path, read_json, write_json
 
 LEVEL = 1
 """Of compression: runs are large, and a higher level takes five times as long for a third less."""

@@ -1,7 +1,7 @@
 """Indexes: from query vectors to the best candidates of a pool.
 
 One small Protocol, one file per engine. ``exact`` is the oracle that the others are measured against; every index
-answers by the ranking rule of ``segue.data.scoring.top_k``.
+answers by the ranking rule of ``segue.ranking.exact.top_k``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import Pool
+from segue.ranking.pool import Pool
 from segue.types import Rankings
 
 

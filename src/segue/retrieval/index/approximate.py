@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from segue.data.pool import Pool, exact_scores, require_queries, rounding_bound
-from segue.data.ranking import empty_rankings
 from segue.errors import InputError, explain
+from segue.ranking.ordering import empty_rankings
+from segue.ranking.pool import Pool, exact_scores, require_queries, rounding_bound
 from segue.retrieval.index.engine import Effort, Engine
 from segue.retrieval.index.members import Leaving, Members
 from segue.types import Rankings

@@ -11,8 +11,8 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import Pool, require_queries
-from segue.data.ranking import rank_exactly
+from segue.ranking.ordering import rank_exactly
+from segue.ranking.pool import Pool, require_queries
 from segue.retrieval.index.members import Leaving, Members
 from segue.types import Rankings
 
@@ -32,7 +32,7 @@ class ExactIndex:
     def search(
         self, queries: Float[np.ndarray, "batch dim"], k: int, *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Rankings:
-        """Return the k best candidates of each query, exactly as ``segue.data.scoring.top_k`` does.
+        """Return the k best candidates of each query, exactly as ``segue.ranking.exact.top_k`` does.
 
         Raises:
             InputError: a query is not finite or of another dimension, or ``k`` is below 1.

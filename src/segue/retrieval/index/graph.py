@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from pydantic import Field
 
-from segue.data.pool import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index.engine import Effort
 from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample
 from segue.settings import Settings

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 from pydantic import Field
 
-from segue.data.pool import Pool
 from segue.errors import InputError, explain
+from segue.ranking.pool import Pool
 from segue.retrieval.index.engine import Effort
 from segue.retrieval.index.graph import add_in_steps
 from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample

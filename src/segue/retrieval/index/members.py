@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
-from segue.data.pool import Pool
+from segue.ranking.pool import Pool
 
 
 class Leaving:

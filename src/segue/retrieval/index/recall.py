@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from segue.data.pool import TIE, Pool, exact_scores
+from segue.ranking.pool import TIE, Pool, exact_scores
 from segue.types import Rankings
 
 

@@ -14,9 +14,9 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from segue.data.pool import Pool
 from segue.errors import StorageError, explain
-from segue.run_folder import atomic_path
+from segue.files import atomic_path
+from segue.ranking.pool import Pool
 from segue.settings import Settings
 
 CODES, VECTORS = "codes.faiss", "vectors.faiss"

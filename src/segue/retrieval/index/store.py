@@ -13,14 +13,14 @@ import faiss
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from segue.data.pool import Pool
 from segue.errors import InputError, StorageError, explain
+from segue.files import read_json, write_folder, write_json
+from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.engine import Engine
 from segue.retrieval.index.graph import GraphEngine, GraphSettings
 from segue.retrieval.index.inverted_lists import InvertedListsEngine, InvertedListsSettings
 from segue.retrieval.index.tuning import Tuned
-from segue.run_folder import read_json, write_folder, write_json
 from segue.types import Progress, no_progress
 
 FORMAT = 1

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.scoring import top_k
 from segue.errors import InputError, explain
+from segue.ranking.exact import top_k
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.engine import Effort
 from segue.retrieval.index.recall import recall_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from segue.data.pool import exact_scores
+from segue.ranking.pool import exact_scores
 from segue.retrieval.rerank.interface import Candidates
 from segue.types import Bank, Contexts
 

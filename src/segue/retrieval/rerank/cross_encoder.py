@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.errors import InputError, explain
-from segue.learning.text.cross_encoder import CrossEncoder
 from segue.retrieval.rerank.interface import Candidates
+from segue.text_models.cross_encoder import CrossEncoder
 from segue.types import Bank, Contexts
 
 

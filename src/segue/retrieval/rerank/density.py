@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from segue.data.pool import Pool
-from segue.data.scoring import top_k
+from segue.ranking.exact import top_k
+from segue.ranking.pool import Pool
 from segue.types import Bank, Progress, no_progress
 
 NEIGHBOURS = (1, 10, 50)

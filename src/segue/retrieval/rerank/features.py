@@ -25,9 +25,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.data.pool import TIE, Pool
-from segue.data.sentences import SentenceVectors
+from segue.bank.sentences import SentenceVectors
 from segue.errors import InputError, explain
+from segue.ranking.pool import TIE, Pool
 from segue.retrieval.rerank import late_interaction
 from segue.retrieval.rerank.density import NEIGHBOURS, neighbour_cosines
 from segue.retrieval.rerank.interface import Candidates

@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from segue.errors import InputError, MissingExtraError, explain
+from segue.files import read_json, write_json, write_text
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import Candidates
 from segue.retrieval.rerank.lists import ListFeatures
-from segue.run_folder import read_json, write_json, write_text
 from segue.settings import Settings
 from segue.types import Bank, Contexts, Progress, no_progress
 

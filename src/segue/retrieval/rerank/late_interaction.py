@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
-from segue.data.sentences import Packed, SentenceVectors, widened
+from segue.bank.sentences import Packed, SentenceVectors, widened
 from segue.retrieval.rerank.interface import Candidates
 from segue.types import Contexts
 

@@ -14,13 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.data.pool import Pool
-from segue.data.windows import gather_contexts
 from segue.errors import SettingsError, StorageError, explain
+from segue.files import atomic_path
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import Candidates
-from segue.run_folder import atomic_path
 from segue.types import Bank, Contexts, Exclusion, Progress, Windows, no_progress
+from segue.windows.windows import gather_contexts
 
 Draw = Callable[[Contexts], Candidates]
 """Draws the candidates of a batch of contexts; a cascade's ``draw`` with its pool."""

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.errors import InputError, explain
-from segue.learning.training_state import copy_weights, prefixed, save_tensors, without_prefix
+from segue.files import read_json, write_json
+from segue.models.tensors import copy_weights, prefixed, save_tensors, without_prefix
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import Candidates
-from segue.run_folder import read_json, write_json
 from segue.settings import Settings
 from segue.types import Bank, Contexts
 

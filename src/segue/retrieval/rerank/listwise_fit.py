@@ -18,25 +18,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from segue.data.windows import gather_contexts
 from segue.hardware import has_fast_bfloat16
-from segue.learning.batches import torch_seed
-from segue.learning.optimisation import build_optimizer, learning_rate
-from segue.learning.training_state import (
-    TrainingState,
-    copy_weights,
-    load_state,
-    optimizer_tensors,
-    prefixed,
-    restore_optimizer,
-    save_state,
-    windows_hash,
-    without_prefix,
-)
+from segue.models.tensors import copy_weights, prefixed, without_prefix
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.retrieval.rerank.listwise import Listwise, ListwiseNet, ListwiseSettings, Scaling, vectors_read
+from segue.training.batches import torch_seed
+from segue.training.optimiser import build_optimizer, learning_rate
+from segue.training.state import (
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    windows_hash,
+)
 from segue.types import Progress, no_progress
+from segue.windows.windows import gather_contexts
 
 SAMPLE = 2000
 """Lists whose features are measured for their scale."""

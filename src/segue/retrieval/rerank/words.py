@@ -20,7 +20,7 @@ import numpy as np
 from bm25s.stopwords import STOPWORDS_EN
 from jaxtyping import Float, Int
 
-from segue.data.pool import Pool
+from segue.ranking.pool import Pool
 from segue.types import Bank
 
 K1, B = 1.5, 0.75

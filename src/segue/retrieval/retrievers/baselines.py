@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.scoring import Pool
 from segue.errors import InputError, explain
+from segue.ranking.exact import Pool
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.retrieval.retrievers.ridge import Ridge, fit_ridge
 from segue.retrieval.retrievers.selection import normalise, validation_mrr

@@ -14,8 +14,8 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.scoring import Pool
 from segue.errors import InputError, explain
+from segue.ranking.exact import Pool
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts

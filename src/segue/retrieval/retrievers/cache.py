@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.run_folder import atomic_path
+from segue.files import atomic_path
 from segue.types import Contexts
 
 

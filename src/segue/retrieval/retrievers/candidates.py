@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.data.pool import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank import Candidates
 from segue.retrieval.retrievers.interface import Scores
 from segue.types import Rankings

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.pool import TIE, Pool
+from segue.ranking.pool import TIE, Pool
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.retrievers.candidates import Drawn, OfPairs, Source, best_members, draw, draw_within, of_some
 from segue.retrieval.retrievers.interface import Lap, Retriever, Scores, no_lap

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from segue.data.windows import gather_contexts
 from segue.retrieval.retrievers.interface import Retriever
 from segue.types import Bank, Contexts, Rankings, Windows
+from segue.windows.windows import gather_contexts
 
 CLOSE = 1e-5
 """Scores nearer than this may change places between two ways of computing the same ranking."""

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from segue.data.encoders import Encoder
-from segue.data.reencoded_texts import reencode_texts
-from segue.data.scoring import Pool
+from segue.bank.reencoded import reencode_texts
+from segue.encoders import Encoder
+from segue.ranking.exact import Pool
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever

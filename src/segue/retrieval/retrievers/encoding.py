@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from segue.data.encoders import Encoder
-from segue.data.encoders.keep_end import keep_end
-from segue.data.encoders.space import Space, require_same
+from segue.encoders import Encoder
+from segue.encoders.keep_end import keep_end
+from segue.encoders.space import Space, require_same
 from segue.errors import InputError, explain
 from segue.retrieval.retrievers.bm25 import require_texts
 from segue.types import Bank, Contexts

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from segue.data.encoders.space import Space
-from segue.data.pool import Pool
-from segue.data.reencoded import ReencodedBank, derived_space, reencode
-from segue.learning.models.document_tower import weights_hash
-from segue.learning.models.predictor import Predictor
+from segue.bank.reencoded import ReencodedBank, derived_space, reencode
+from segue.encoders.space import Space
+from segue.models.document_tower import weights_hash
+from segue.models.predictor import Predictor
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever
 from segue.retrieval.retrievers.vector import VectorRetriever

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.data.encoders.space import Space
-from segue.data.reencoded import ReencodedBank
-from segue.data.scoring import Pool
+from segue.bank.reencoded import ReencodedBank
+from segue.encoders.space import Space
 from segue.errors import InputError, explain
+from segue.ranking.exact import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.interface import Lap, no_lap

@@ -13,11 +13,11 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from segue.data.scoring import Pool
-from segue.data.windows import gather_contexts
 from segue.errors import InputError, explain
+from segue.ranking.exact import Pool
 from segue.retrieval.retrievers.selection import BATCH, normalise, validation_mrr
 from segue.types import Bank, Contexts, Windows
+from segue.windows.windows import gather_contexts
 
 ALPHAS = (1.0, 10.0, 100.0, 1000.0)
 """Candidates for the penalty: minimised is Σ ‖W x + b − y‖² + alpha · ‖W‖² over windows of unit vectors."""

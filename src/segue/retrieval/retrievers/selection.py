@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from segue.data.scoring import Pool, target_ranks
-from segue.data.windows import gather_contexts
+from segue.ranking.exact import Pool, target_ranks
 from segue.types import Bank, Contexts, Windows
+from segue.windows.windows import gather_contexts
 
 BATCH = 1024
 """Windows whose vectors are in memory at once."""

@@ -1,0 +1,1 @@
+"""Measurements of Segue; each is run from the repository as `python -m benchmarks.NAME`."""

@@ -1,0 +1,1 @@
+"""PassageBank: passages and their vectors on disk, by row number."""

@@ -1,0 +1,255 @@
+"""PassageBank: passages and their vectors on disk, read by row number.
+
+What enters: a folder that ``bank_build`` or ``bank_vectors`` wrote. What leaves: vectors, texts and documents by row.
+A row number is global and stable; documents are contiguous ranges of rows. Vectors stay on disk, memory-mapped shard by
+shard; per row only 17 bytes are held (document, position, duplicate group, alive). ``manifest.json`` is written last,
+so a folder without it is no bank.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+
+from segue.bank.manifest import DOCUMENTS, TOMBSTONES, documents_sha256, read_manifest
+from segue.bank.shards import (
+    Storage,
+    damaged,
+    file_sha256,
+    passages_path,
+    read_rows,
+    read_table,
+    vectors_path,
+)
+from segue.encoders.space import Space
+from segue.errors import InputError, explain
+from segue.files import read_json
+from segue.settings import Settings
+
+TABLES_KEPT = 8
+"""Shards whose texts are kept in memory after they were read."""
+
+
+class BankSettings(Settings):
+    """Where the bank is and how it is stored."""
+
+    path: str = Field("bank", min_length=1, description="folder of the bank; built there if absent")
+    shard_passages: int = Field(4096, ge=1, le=1_000_000, description="passages per shard; a killed build loses one")
+    storage: Storage = Field("float32", description="numbers on disk; float16 halves them at 3 digits of precision")
+
+
+class PassageBank:
+    """Passages with vectors, numbered by row. Open with ``PassageBank.open``; arrays are read when first asked for."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        rows = [shard["rows"] for shard in manifest["shards"]]
+        self._starts: Int[np.ndarray, "shards"] = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+        self._shards = [self._map(number, count) for number, count in enumerate(rows)]
+        self._tables: dict[int, pa.Table] = {}
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = False) -> PassageBank:
+        """Open a bank; with ``verify`` every file is hashed again.
+
+        Raises:
+            InputError: there is no bank, or it is not whole.
+            StorageError: a file is missing, damaged or changed.
+        """
+        path = Path(path)
+        bank = cls(path, read_manifest(path))
+        if verify:
+            bank._verify()
+        return bank
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @functools.cached_property
+    def space(self) -> Space:
+        """The embedding space of the vectors."""
+        return Space.from_json(self.manifest["space"])
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        return self.space.dimension
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether every passage has its text."""
+        return bool(self.manifest["has_texts"])
+
+    @functools.cached_property
+    def _documents(self) -> pa.Table:
+        columns = ["id", "title", "first_row", "num_rows"]
+        return read_table(self.path / DOCUMENTS, columns=columns).slice(0, self.manifest["counts"]["documents"])
+
+    @functools.cached_property
+    def document_ids(self) -> list[str]:
+        """The id of each document, by document number."""
+        return self._documents["id"].to_pylist()
+
+    @functools.cached_property
+    def document_titles(self) -> list[str]:
+        """The title of each document, by document number."""
+        return self._documents["title"].to_pylist()
+
+    @functools.cached_property
+    def first_row(self) -> Int[np.ndarray, "document"]:
+        """The first row of each document."""
+        return self._documents["first_row"].to_numpy()
+
+    @functools.cached_property
+    def num_rows(self) -> Int[np.ndarray, "document"]:
+        """The number of rows of each document, deleted ones included."""
+        return self._documents["num_rows"].to_numpy()
+
+    @functools.cached_property
+    def document_of(self) -> Int[np.ndarray, "bank"]:
+        """The document number of each row, int32."""
+        return np.repeat(np.arange(len(self.num_rows), dtype=np.int32), self.num_rows)
+
+    @functools.cached_property
+    def position(self) -> Int[np.ndarray, "bank"]:
+        """The place of each row in its document, int32."""
+        return self._column("position", np.int32)
+
+    @functools.cached_property
+    def duplicate_group(self) -> Int[np.ndarray, "bank"]:
+        """The smallest row with the same normalised text, int64; rows without text are their own group."""
+        return self._column("duplicate_group", np.int64)
+
+    @functools.cached_property
+    def alive(self) -> Bool[np.ndarray, "bank"]:
+        """False where the passage's document was deleted."""
+        tombstones = self.path / TOMBSTONES
+        dead = set(read_json(tombstones)["documents"]) if tombstones.exists() else set()
+        documents = np.array([name not in dead for name in self.document_ids], dtype=bool)
+        return documents[self.document_of]
+
+    def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
+        """Return the float32 vectors of ``rows`` (all ≥ 0), in that order; memory for the result only.
+
+        Vectors stored as float16 have length 1 to 1e-3, all others to 1e-6.
+        """
+        rows = np.asarray(rows)
+        assert rows.size == 0 or (rows.min() >= 0 and rows.max() < len(self)), "gather takes rows of the bank"
+        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for number, places in self._by_shard(rows):
+            vectors[places] = self._shards[number][rows[places] - self._starts[number]]
+        return vectors
+
+    def blocks(self, rows_per_block: int = 8192) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
+        """Yield (first row, float32 vectors) of contiguous blocks in order; each block is a fresh array.
+
+        Blocks do not follow the shards, so that results do not depend on how a bank was sharded.
+        """
+        for start in range(0, len(self), rows_per_block):
+            stop = min(start + rows_per_block, len(self))
+            vectors = np.empty((stop - start, self.dimension), dtype=np.float32)
+            first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
+            for number in range(first, last + 1):
+                low, high = max(start, self._starts[number]), min(stop, self._starts[number + 1])
+                shard = self._shards[number][low - self._starts[number] : high - self._starts[number]]
+                vectors[low - start : high - start] = shard
+            yield start, vectors
+
+    def texts(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
+        """Return the texts of ``rows``.
+
+        Raises:
+            InputError: the bank has vectors only.
+        """
+        if not self.has_texts:
+            raise InputError(explain(f"{self.path} holds vectors only", mend="import them with a column `text`"))
+        rows = np.asarray(rows)
+        texts = np.empty(len(rows), dtype=object)
+        for number, places in self._by_shard(rows):
+            column = self._table(number)["text"]
+            texts[places] = column.take(pa.array(rows[places] - self._starts[number])).to_pylist()
+        return texts.tolist()
+
+    def passage_ids(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
+        """Return the names of ``rows`` in run and qrels files, ``document#position``."""
+        return [f"{self.document_ids[self.document_of[row]]}#{self.position[row]}" for row in np.asarray(rows)]
+
+    def _by_shard(self, rows: Int[np.ndarray, "rows"]) -> Iterator[tuple[int, Int[np.ndarray, "places"]]]:
+        """Yield each shard that holds some of ``rows``, with their places in ``rows``."""
+        shard_of = np.searchsorted(self._starts, rows, side="right") - 1
+        order = np.argsort(shard_of, kind="stable")
+        count = np.bincount(shard_of)
+        ends = np.cumsum(count)
+        for number in np.flatnonzero(count).tolist():
+            yield number, order[ends[number] - count[number] : ends[number]]
+
+    def _column(self, name: str, dtype: type[np.signedinteger[Any]]) -> Int[np.ndarray, "bank"]:
+        values = np.empty(len(self), dtype=dtype)
+        for number, start in enumerate(self._starts[:-1]):
+            table = read_table(passages_path(self.path, number), columns=[name])
+            values[start : self._starts[number + 1]] = table[name].to_numpy()
+        return values
+
+    def _table(self, number: int) -> pa.Table:
+        if number not in self._tables:
+            while len(self._tables) >= TABLES_KEPT:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[number] = read_table(passages_path(self.path, number), columns=["text"])
+        return self._tables[number]
+
+    def _map(self, number: int, rows: int) -> np.ndarray:
+        """Map a shard's vectors into memory, read-only; a plain view, since ``np.memmap`` is slow to index."""
+        path = vectors_path(self.path, number)
+        try:
+            vectors = np.asarray(np.load(path, mmap_mode="r"))
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(path, str(error)) from error
+        expected = (rows, self.manifest["space"]["dimension"])
+        if vectors.shape != expected:
+            raise damaged(path, f"shape {vectors.shape}, expected {expected}")
+        return vectors
+
+    def _verify(self) -> None:
+        """Hash every file again and compare with the manifest."""
+        for number, shard in enumerate(self.manifest["shards"]):
+            if file_sha256(vectors_path(self.path, number)) != shard["vectors_sha256"]:
+                raise damaged(vectors_path(self.path, number), "another sha256 than in the manifest")
+            if read_rows(self.path, number).text_sha256() != shard["text_sha256"]:
+                raise damaged(passages_path(self.path, number), "other passages than in the manifest")
+        if documents_sha256(self._documents) != self.manifest["documents_sha256"]:
+            raise damaged(self.path / DOCUMENTS, "other documents than in the manifest")
+
+
+def bank_info(bank: PassageBank) -> dict[str, Any]:
+    """Describe a bank: what ``segue bank info`` prints. JSON values; sizes in bytes, lengths in characters."""
+    space = bank.space.to_json()
+    space["fingerprint"] = None if bank.space.fingerprint is None else f"{len(bank.space.fingerprint)} probes"
+    rows = bank.num_rows
+    passages = len(bank)
+    return {
+        "path": str(bank.path),
+        "documents": len(bank.document_ids),
+        "passages": passages,
+        "deleted_passages": int(passages - bank.alive.sum()),
+        "duplicate_passages": int((bank.duplicate_group != np.arange(passages)).sum()),
+        "passages_per_document": {"min": int(rows.min()), "median": float(np.median(rows)), "max": int(rows.max())},
+        "characters": bank.manifest["counts"]["characters"],
+        "mean_passage_characters": round(bank.manifest["counts"]["characters"] / passages, 1),
+        "skipped": bank.manifest["counts"]["skipped"],
+        "has_texts": bank.has_texts,
+        "space": space,
+        "storage": bank.manifest["storage"],
+        "shards": len(bank.manifest["shards"]),
+        "size_bytes": sum(path.stat().st_size for path in bank.path.iterdir() if path.is_file()),
+        "passage_settings": bank.manifest["passages"],
+        "source": bank.manifest["source"],
+        "versions": bank.manifest["versions"],
+    }

@@ -1,0 +1,123 @@
+"""Change a bank without rewriting it: add documents as new shards, delete by tombstones, copy by hard links.
+
+Row numbers never change. A process killed in between leaves the bank as it was: new shards count only once the
+manifest names them, and the next addition removes what was left over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+from segue.bank.bank import PassageBank
+from segue.bank.intake import Intake, ShardWriter, describe_skipped
+from segue.bank.manifest import DOCUMENTS, TOMBSTONES, rewrite_manifest
+from segue.bank.shards import ShardRecord, exclusive, read_table, remove_shards
+from segue.corpus.passages import PassageSettings
+from segue.encoders import Encoder
+from segue.encoders.space import require_same
+from segue.errors import InputError, explain
+from segue.files import read_json, write_folder, write_json
+from segue.types import Document, Progress, Skipped, no_progress
+
+
+def append(
+    bank: PassageBank,
+    documents: Iterable[Document | Skipped],
+    encoder: Encoder,
+    *,
+    passages: PassageSettings | None = None,
+    progress: Progress = no_progress,
+) -> PassageBank:
+    """Add documents behind the last row; a passage whose text the bank has joins that text's duplicate group.
+
+    Args:
+        bank: grows on disk; the object given keeps its old view.
+        documents: with ids that the bank never had, deleted ones included.
+        encoder: of the bank's space.
+        passages: how they are cut; as the bank's own by default.
+        progress: called per batch.
+
+    Returns:
+        The bank with the new documents.
+
+    Raises:
+        InputError: an id is taken, or there is nothing to add.
+        SpaceError: the encoder's space is another.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    require_same(bank.space, encoder.space, "the bank and the encoder of the added documents")
+    settings = passages or PassageSettings(**(bank.manifest["passages"] or {}))
+    with exclusive(bank.path):
+        bank = PassageBank.open(bank.path)
+        remove_shards(bank.path, beyond=len(bank.manifest["shards"]))
+        intake = Intake(
+            ShardWriter(bank.path, encoder, bank.manifest, after=bank, progress=progress), bank.document_ids
+        )
+        intake.read(documents, settings)
+        records = intake.records()
+        if not records:
+            got = describe_skipped(intake.skipped)
+            raise InputError(explain("nothing to add to the bank", got=got, mend="check the corpus of new documents"))
+        _commit(bank, records, intake.documents(len(bank)), intake.skipped)
+    return PassageBank.open(bank.path)
+
+
+def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
+    """Mark documents as deleted: their rows stay, but are no longer alive.
+
+    Raises:
+        InputError: the bank has no document of such an id.
+    """
+    ids = set(document_ids)
+    unknown = sorted(ids - set(bank.document_ids))
+    if unknown:
+        got = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+        raise InputError(explain(f"{bank.path} has no such documents", got=got, mend="check the ids"))
+    with exclusive(bank.path):
+        path = bank.path / TOMBSTONES
+        before = set(read_json(path)["documents"]) if path.exists() else set()
+        write_json(path, {"documents": sorted(before | ids)})
+    return PassageBank.open(bank.path)
+
+
+def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
+    """Copy a bank, by hard links where the file system has them: files of a bank are replaced, never written into.
+
+    Raises:
+        InputError: there is no bank, or ``out`` exists already.
+        StorageError: it cannot be written.
+    """
+    source = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
+    out = Path(out)
+    if out.exists():
+        raise InputError(explain(f"{out} exists already", mend="choose another folder for the copy"))
+
+    def fill(folder: Path) -> None:
+        for path in source.path.rglob("*"):
+            if path.is_file() and not path.name.startswith("."):
+                target = folder / path.relative_to(source.path)
+                target.parent.mkdir(exist_ok=True)
+                _link(path, target)
+
+    write_folder(out, fill)
+    return PassageBank.open(out)
+
+
+def _commit(bank: PassageBank, records: list[ShardRecord], added: pa.Table, skipped: Counter[str]) -> None:
+    """Make new shards part of the bank: the documents' table first, then, in one step, the manifest."""
+    columns = ["id", "title", "first_row", "num_rows"]
+    old = read_table(bank.path / DOCUMENTS, columns=columns).slice(0, bank.manifest["counts"]["documents"])
+    rewrite_manifest(bank.path, bank.manifest, records, pa.concat_tables([old, added]), skipped=skipped)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,203 @@
+"""Import vectors that were computed elsewhere: a matrix and a table of which passage each row is.
+
+What enters: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where
+known, ``text``); row i of one is row i of the other. What leaves: a bank of a *declared* space, in a fixed order:
+documents as they first appear, passages by position. Memory: the table; vectors pass in blocks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int
+
+from segue.bank.bank import BankSettings, PassageBank
+from segue.bank.duplicates import DuplicateGroups
+from segue.bank.manifest import BUILD, MANIFEST, asked_for, documents_table, require_same_build, write_bank
+from segue.bank.shards import (
+    ShardRecord,
+    ShardRows,
+    Storage,
+    check_vectors,
+    exclusive,
+    file_sha256,
+    require_bank_folder,
+    write_shard,
+)
+from segue.corpus.vectors import VectorsSettings
+from segue.encoders.space import declared_space
+from segue.errors import InputError, explain
+from segue.files import read_json, write_json
+from segue.types import Progress, no_progress
+
+ROWS_CHECKED = 8192
+"""Vectors in memory at once while they are checked."""
+
+
+def import_vectors(
+    settings: VectorsSettings,
+    out: Path | str,
+    *,
+    bank: BankSettings | None = None,
+    progress: Progress = no_progress,
+) -> PassageBank:
+    """Import vectors into a bank in ``out``; a bank of the same files is opened as it is.
+
+    Args:
+        settings: the two files, and the encoder's name as declared.
+        out: the bank's folder.
+        bank: shard size; vectors are stored in the numbers they come in.
+        progress: called per shard with the passages done so far.
+
+    Raises:
+        InputError: the files do not fit each other, vectors are not finite or not of length 1, positions have gaps.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    folder, shard_passages = Path(out), (bank or BankSettings()).shard_passages
+    vectors, table = _read_vectors(settings.vectors), _read_table(settings.table)
+    _require_same_length(settings, vectors, table)
+    asked = _asked(settings, vectors, shard_passages)
+    if (folder / MANIFEST).exists():
+        whole = PassageBank.open(folder)
+        require_same_build(folder, whole.manifest, asked, finished=True)
+        return whole
+    with exclusive(folder):
+        require_bank_folder(folder, begun=(folder / BUILD).exists())
+        if (folder / BUILD).exists():
+            require_same_build(folder, read_json(folder / BUILD), asked, finished=False)
+        _check_all(vectors, settings.vectors)
+        order, counts = _order(table, settings.table)
+        write_json(folder / BUILD, asked)
+        records = _write_shards(
+            folder, vectors, table.take(pa.array(order)), order, size=shard_passages, progress=progress
+        )
+        ids = _first_appearance(table)
+        documents = documents_table(ids, ids, counts.tolist(), first_row=0)
+        write_bank(folder, asked, records, documents, skipped={}, has_texts="text" in table.column_names)
+    return PassageBank.open(folder)
+
+
+def _asked(settings: VectorsSettings, vectors: np.ndarray, shard_passages: int) -> dict[str, object]:
+    """Return what decides the bank's contents; the files count by their hashes, so a changed file is another source."""
+    hashes = {"vectors_sha256": file_sha256(settings.vectors), "table_sha256": file_sha256(settings.table)}
+    storage: Storage = "float16" if vectors.dtype == np.float16 else "float32"
+    asked = asked_for(settings.model_dump(mode="json") | hashes, None, storage, shard_passages)
+    return {**asked, "encoder": None, "space": declared_space(settings.name, vectors.shape[1]).to_json()}
+
+
+def _read_vectors(path: Path) -> np.ndarray:
+    """Map the matrix into memory.
+
+    Raises:
+        InputError: no such file, not a matrix of float16 or float32, or pickled objects.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise InputError(explain(f"cannot read the vectors {path}", got=got, expected="a .npy file")) from error
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
+        got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        mend = "save it with np.save(path, matrix.astype('float32'))"
+        raise InputError(explain(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", mend=mend))
+    return np.asarray(vectors)
+
+
+def _read_table(path: Path) -> pa.Table:
+    """Read document_id (as text), position (as integer) and, where it is there, text.
+
+    Raises:
+        InputError: no such file, not Parquet, a column is missing or has empty cells.
+    """
+    try:
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        raise InputError(explain(f"cannot read the table {path}", got=got, expected="a Parquet file")) from error
+    wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
+    names = [name for name in wanted if name in table.column_names]
+    if names[:2] != ["document_id", "position"]:
+        got = f"columns {', '.join(table.column_names) or 'of other names'}"
+        expected = "document_id, position and, where known, text"
+        raise InputError(explain(f"{path} lacks columns", got=got, expected=expected))
+    table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
+    empty = [name for name in names if table[name].null_count]
+    if empty:
+        mend = "fill them, or drop the column `text` altogether"
+        raise InputError(explain(f"{path} has empty cells", got=f"in {', '.join(empty)}", mend=mend))
+    return table
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(wanted)
+    except pa.ArrowException as error:
+        got = str(error).splitlines()[0].rstrip(".")
+        raise InputError(explain(f"{where}: wrong type", got=got, expected=wanted, mend="write it as that")) from error
+
+
+def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:
+    if len(vectors) != table.num_rows:
+        got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
+        raise InputError(explain("vectors and table do not fit", got=got, expected="one row per vector"))
+    if not len(vectors):
+        raise InputError(explain(f"{settings.vectors} holds no vectors", mend="check the path"))
+
+
+def _check_all(vectors: np.ndarray, path: Path) -> None:
+    """Check every vector; the range of lengths is that of the first block with a wrong one."""
+    for start in range(0, len(vectors), ROWS_CHECKED):
+        block = vectors[start : start + ROWS_CHECKED]
+        check_vectors(block, f"{path}, rows {start} to {start + len(block) - 1}")
+
+
+def _first_appearance(table: pa.Table) -> list[str]:
+    """Return the documents' ids in the order in which they first appear."""
+    return table["document_id"].unique().to_pylist()
+
+
+def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np.ndarray, "document"]]:
+    """Return the rows in bank order (documents as they first appear, then by position), and passages per document.
+
+    Raises:
+        InputError: a position comes twice in a document, or is missing between two others.
+    """
+    documents = table["document_id"].combine_chunks().dictionary_encode()
+    number = documents.indices.to_numpy().astype(np.int64)  # in order of first appearance
+    position = table["position"].to_numpy()
+    order = np.lexsort((position, number))
+    number, position = number[order], position[order]
+    step = np.where(np.diff(number) == 0, np.diff(position), 1)
+    wrong = np.flatnonzero(step != 1)
+    if len(wrong):
+        at = int(wrong[0])
+        name = documents.dictionary[int(number[at])].as_py()
+        got = f"position {position[at]} is followed by {position[at + 1]}"
+        what = "a position comes twice" if step[at] == 0 else "positions have a gap"
+        mend = "number each document's passages 0, 1, 2 …"
+        raise InputError(explain(f"{path}: {what} in document {name!r}", got=got, mend=mend))
+    return order, np.bincount(number)
+
+
+def _write_shards(
+    folder: Path,
+    vectors: np.ndarray,
+    table: pa.Table,
+    order: Int[np.ndarray, "rows"],
+    *,
+    size: int,
+    progress: Progress,
+) -> list[ShardRecord]:
+    """Write all shards; ``table`` is in bank order already, ``order`` says which vector each row has."""
+    groups, records = DuplicateGroups(), []
+    for number, start in enumerate(range(0, len(order), size)):
+        part = table.slice(start, size)
+        texts = part["text"].to_pylist() if "text" in part.column_names else None
+        rows = ShardRows(part["document_id"].to_pylist(), part["position"].to_pylist(), texts)
+        shard = vectors[order[start : start + size]]
+        records.append(write_shard(folder, number, rows, shard, groups=groups.add(rows.hashes(), start)))
+        progress(start + len(rows), len(order), "vectors imported")
+    return records

@@ -1,0 +1,240 @@
+"""Shards: the pieces a bank is written in, each whole or absent.
+
+What enters: the passages of one shard and their vectors. What leaves: ``vectors-00000.npy``, ``passages-00000.parquet``
+and, last, ``shard-00000.json`` with their hashes; a shard without that record does not exist. Here too:
+the checks every vector passes, and the lock that keeps two writers out of one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from segue.corpus.passages import normalise_text
+from segue.errors import InputError, StorageError, explain
+from segue.files import atomic_path, read_json, write_json
+
+Storage = Literal["float32", "float16"]
+
+LENGTH_TOLERANCE = 1e-3
+"""Largest distance of a vector's length from 1: what float16 storage may cost."""
+
+ROWS = pa.schema(
+    [
+        ("passage_id", pa.string()),
+        ("document_id", pa.string()),
+        ("position", pa.int32()),
+        ("text", pa.string()),
+        ("text_sha256", pa.string()),
+        ("duplicate_group", pa.int64()),
+    ]
+)
+"""Columns of a shard's table; ``text_sha256`` is of the *normalised* text, since equal ones are one candidate."""
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """The passages of one shard; ``texts`` is None where only vectors are known."""
+
+    document_ids: Sequence[str]
+    positions: Sequence[int]
+    texts: Sequence[str] | None
+
+    def __len__(self) -> int:
+        return len(self.document_ids)
+
+    def text_sha256(self) -> str:
+        """Hash what was read, independent of machine and library: a JSON line per passage."""
+        digest = hashlib.sha256()
+        for row, (document, position) in enumerate(zip(self.document_ids, self.positions, strict=True)):
+            text = None if self.texts is None else self.texts[row]
+            digest.update(json.dumps([document, int(position), text], ensure_ascii=False).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+    def hashes(self) -> list[str | None]:
+        """Return the sha256 of each normalised text."""
+        if self.texts is None:
+            return [None] * len(self)
+        return [hashlib.sha256(normalise_text(text).encode()).hexdigest() for text in self.texts]
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a complete shard says of itself."""
+
+    rows: int
+    characters: int
+    text_sha256: str
+    vectors_sha256: str
+
+
+def vectors_path(folder: Path, number: int) -> Path:
+    """Return where the vectors of a shard are."""
+    return folder / f"vectors-{number:05d}.npy"
+
+
+def passages_path(folder: Path, number: int) -> Path:
+    """Return where the passages of a shard are."""
+    return folder / f"passages-{number:05d}.parquet"
+
+
+def record_path(folder: Path, number: int) -> Path:
+    """Return where the record of a shard is, which is written last."""
+    return folder / f"shard-{number:05d}.json"
+
+
+def write_shard(
+    folder: Path,
+    number: int,
+    rows: ShardRows,
+    vectors: Float[np.ndarray, "rows dim"],
+    *,
+    groups: Int[np.ndarray, "rows"],
+) -> ShardRecord:
+    """Write one shard whole; killed at any point, it does not exist.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    with atomic_path(vectors_path(folder, number)) as temporary, temporary.open("wb") as handle:
+        np.save(handle, np.ascontiguousarray(vectors))
+    with atomic_path(passages_path(folder, number)) as temporary:
+        pq.write_table(_table(rows, groups), temporary, compression="zstd", write_page_checksum=True)
+    record = ShardRecord(
+        rows=len(rows),
+        characters=0 if rows.texts is None else sum(map(len, rows.texts)),
+        text_sha256=rows.text_sha256(),
+        vectors_sha256=file_sha256(vectors_path(folder, number)),
+    )
+    write_json(record_path(folder, number), asdict(record))
+    return record
+
+
+def complete_shards(folder: Path) -> list[ShardRecord]:
+    """Return the records of the shards that are whole, up to the first gap."""
+    records: list[ShardRecord] = []
+    while all(path(folder, len(records)).is_file() for path in (record_path, vectors_path, passages_path)):
+        records.append(ShardRecord(**read_json(record_path(folder, len(records)))))
+    return records
+
+
+def remove_shards(folder: Path, *, beyond: int) -> None:
+    """Remove the shards numbered ``beyond`` and up, their records first."""
+    for pattern in ("shard-*.json", "vectors-*.npy", "passages-*.parquet"):
+        for path in folder.glob(pattern):
+            if int(path.stem.rpartition("-")[2]) >= beyond:
+                path.unlink()
+
+
+def read_rows(folder: Path, number: int) -> ShardRows:
+    """Read a shard's passages back.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    table = read_table(passages_path(folder, number), columns=["document_id", "position", "text"])
+    texts = table["text"].to_pylist()
+    known = None if texts and texts[0] is None else texts
+    return ShardRows(table["document_id"].to_pylist(), table["position"].to_pylist(), known)
+
+
+def read_table(path: Path, *, columns: list[str]) -> pa.Table:
+    """Read columns of a Parquet file that Segue wrote.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, str(error)) from error
+
+
+def damaged(path: Path, got: str) -> StorageError:
+    """Return the error for a file of a bank that is not as it was written."""
+    return StorageError(
+        explain(f"{path} is not as it was written", got=got, mend="delete the bank's folder and build it again")
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
+    """Check that vectors are finite and of length 1.
+
+    Raises:
+        InputError: names the first wrong row, or the range of the lengths.
+    """
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        got = f"NaN or infinity in row {row} ({int((~finite).sum())} rows in this block)"
+        raise InputError(explain(f"{where}: vectors must be numbers", got=got, mend="encode those passages again"))
+    lengths = np.linalg.norm(vectors.astype(np.float32, copy=False), axis=1)
+    if len(lengths) and not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
+        zeros = int((lengths == 0).sum())
+        got = f"lengths from {lengths.min():.4g} to {lengths.max():.4g}" + (f", {zeros} of them zero" if zeros else "")
+        mend = "drop the zero vectors and normalise the others" if zeros else "divide every vector by its length"
+        raise InputError(explain(f"{where}: vectors must have length 1", got=got, expected="1 ± 0.001", mend=mend))
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer; a killed writer lets go by itself. Removes what a killed one left half-written.
+
+    Raises:
+        StorageError: another process is writing there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(
+            explain(f"cannot write in {folder}", got=error.strerror, mend="choose another place")
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            got = "another process is writing there"
+            raise StorageError(explain(f"{folder} is in use", got=got, mend="wait for it, or stop it")) from error
+        for leftover in folder.glob(".*.part"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        yield
+
+
+def require_bank_folder(folder: Path, *, begun: bool) -> None:
+    """Refuse a folder with somebody's files in it; ``begun``: a build of ours began there.
+
+    Raises:
+        InputError: the folder is not empty and holds no bank.
+    """
+    strangers = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+    if strangers and not begun:
+        mend = "choose an empty or a new folder"
+        raise InputError(explain(f"{folder} is no bank and not empty", got=", ".join(strangers[:3]), mend=mend))
+
+
+def _table(rows: ShardRows, groups: Int[np.ndarray, "rows"]) -> pa.Table:
+    ids = [f"{document}#{position}" for document, position in zip(rows.document_ids, rows.positions, strict=True)]
+    texts = [None] * len(rows) if rows.texts is None else list(rows.texts)
+    columns = [ids, list(rows.document_ids), list(map(int, rows.positions)), texts, rows.hashes(), groups]
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, ROWS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=ROWS)

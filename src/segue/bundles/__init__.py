@@ -1,0 +1,1 @@
+"""Bundles: the winner of a comparison and everything it needs, in one hashed folder."""

@@ -1,0 +1,108 @@
+"""Bundles on the Hugging Face hub: a repository holds one bundle, and its commits are the bundle's versions.
+
+The hub is reached through ``huggingface_hub``; a folder on this machine that looks like a repository (``folder`` starts
+with ``file://`` or is an existing folder) works the same, without a network.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from segue.bundles.files import MANIFEST, verify
+from segue.errors import InputError, StorageError, explain
+from segue.files import write_folder
+
+FILE = "file://"
+
+
+def push_to_hub(
+    bundle: Path | str, repository: str, *, private: bool = True, message: str = "", api: Any = None
+) -> str:
+    """Verify a bundle and upload it as the whole content of a model repository, in one commit.
+
+    Args:
+        bundle: the bundle's folder.
+        repository: ``owner/name`` on the hub, or ``file://`` and a folder.
+        private: whether a repository that is made for it is private.
+        message: of the commit.
+        api: a ``huggingface_hub.HfApi``; None: the machine's own login.
+
+    Returns:
+        The bundle's version.
+
+    Raises:
+        StorageError: the bundle is damaged, or the hub did not take it.
+    """
+    bundle = Path(bundle)
+    version = verify(bundle).version
+    if repository.startswith(FILE):
+        write_folder(Path(repository.removeprefix(FILE)), lambda place: _copy(bundle, place))
+        return version
+    api = api or _api()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True, repo_type="model")
+        api.upload_folder(folder_path=str(bundle), repo_id=repository, repo_type="model", delete_patterns="*",
+                          commit_message=message or f"Bundle {version}")  # fmt: skip
+    except _hub_errors() as error:
+        raise StorageError(explain(f"{repository} did not take the bundle", got=str(error).splitlines()[0][:200],
+                                   mend="log in with `hf auth login`, and check the name"))  from error  # fmt: skip
+    return version
+
+
+def from_pretrained(repository: str, out: Path | str, *, revision: str | None = None, download: Any = None) -> Path:
+    """Download a bundle, verify it, and return its folder, which appears whole or not at all.
+
+    Args:
+        repository: ``owner/name`` on the hub, or ``file://`` and a folder.
+        out: where it is put; a folder that holds the same bundle already is left as it is.
+        revision: commit, branch or tag; None: the newest.
+        download: ``huggingface_hub.snapshot_download``, or what stands in for it.
+
+    Raises:
+        InputError: there is no bundle.
+        StorageError: what was downloaded is damaged, or ``out`` holds something else.
+    """
+    out = Path(out)
+    source = _local(repository) if repository.startswith(FILE) else _downloaded(repository, revision, download)
+    version = verify(source).version
+    if (out / MANIFEST).is_file() and verify(out).version == version:
+        return out
+    if out.exists():
+        raise InputError(explain(f"{out} exists already", mend="choose another folder, or delete it"))
+    write_folder(out, lambda place: _copy(source, place))
+    verify(out)
+    return out
+
+
+def _local(repository: str) -> Path:
+    return Path(repository.removeprefix(FILE))
+
+
+def _downloaded(repository: str, revision: str | None, download: Any) -> Path:
+    if download is None:
+        from huggingface_hub import snapshot_download as download
+    try:
+        return Path(download(repository, revision=revision))
+    except _hub_errors() as error:
+        raise InputError(explain(f"cannot download {repository}", got=str(error).splitlines()[0][:200],
+                                 mend="check its name, your login and the network"))  from error  # fmt: skip
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    return (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError)
+
+
+def _copy(source: Path, place: Path) -> None:
+    """Copy a bundle's files themselves: a downloaded snapshot holds links into the hub's cache."""
+    unwanted = shutil.ignore_patterns(".git", ".cache", ".gitattributes")
+    shutil.copytree(source, place, dirs_exist_ok=True, ignore=unwanted)

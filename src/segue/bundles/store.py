@@ -1,0 +1,125 @@
+"""A folder of bundles, one of which is current.
+
+``bundles/<version>/`` are bundles, ``bundles/current.json`` says which of them is served and which were before. That
+file is replaced in one rename, and only after the bundle that it names lies there whole and verified. So a process
+killed at any moment leaves the old current bundle or the new one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segue.bank.shards import exclusive
+from segue.bundles.files import CONTRACT, MANIFEST, verify
+from segue.errors import InputError, explain
+from segue.files import read_json, write_folder, write_json
+
+CURRENT = "current.json"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One bundle of a folder."""
+
+    version: str
+    name: str
+    created: str
+    current: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {"version": self.version, "name": self.name, "created": self.created, "current": self.current}
+
+
+def promote(bundle: Path | str, folder: Path | str) -> str:
+    """Verify a bundle, copy it into ``folder`` where it is not there yet, and make it current.
+
+    Returns:
+        Its version.
+
+    Raises:
+        InputError: there is no bundle.
+        StorageError: the bundle or its copy is damaged, or the folder cannot be written.
+    """
+    bundle, folder = Path(bundle), Path(folder)
+    version = verify(bundle).version
+    with exclusive(folder):
+        place = folder / version
+        if not place.exists():
+            write_folder(place, lambda target: _copy(bundle, target))
+        if verify(place).version != version:
+            raise InputError(explain(f"{place} holds another bundle", mend="delete that folder and promote again"))
+        _make_current(folder, version)
+    return version
+
+
+def rollback(folder: Path | str, version: str | None = None) -> str:
+    """Make the bundle current that was current before, or the one named.
+
+    Returns:
+        Its version.
+
+    Raises:
+        InputError: there is no earlier bundle, or none of that name.
+        StorageError: it is damaged.
+    """
+    folder = Path(folder)
+    state = _state(folder)
+    if version is None:
+        earlier = [past["version"] for past in state["history"] if (folder / past["version"]).is_dir()]
+        version = next((past for past in reversed(earlier) if past != state["version"]), None)
+        if version is None:
+            raise InputError(explain(f"{folder} has no earlier bundle", got=f"only {state['version']}",
+                                     mend="promote another bundle"))  # fmt: skip
+    if not (folder / version / MANIFEST).is_file() or Path(version).name != version:
+        raise InputError(explain(f"{folder} has no such bundle", got=version,
+                                 expected=", ".join(one.version for one in list_bundles(folder))))  # fmt: skip
+    verify(folder / version)
+    with exclusive(folder):
+        _make_current(folder, version)
+    return version
+
+
+def list_bundles(folder: Path | str) -> list[Listed]:
+    """Return the bundles of a folder, the oldest first.
+
+    Raises:
+        InputError: nothing was promoted there.
+    """
+    folder = Path(folder)
+    current = _state(folder)["version"]
+    found = []
+    for path in folder.iterdir():
+        if (path / MANIFEST).is_file() and not path.name.startswith("."):
+            contract = read_json(path / CONTRACT)
+            found.append(Listed(path.name, contract["name"], contract["created"], path.name == current))
+    return sorted(found, key=lambda one: (one.created, one.version))
+
+
+def current_bundle(path: Path) -> Path:
+    """Return the bundle itself, or the current one where ``path`` is a folder of bundles."""
+    return path / _state(path)["version"] if (path / CURRENT).is_file() else path
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    if not (folder / CURRENT).is_file():
+        raise InputError(explain(f"{folder} is no folder of bundles", got=f"no {CURRENT} in it",
+                                 mend="run `segue bundle promote BUNDLE FOLDER` first"))  # fmt: skip
+    return read_json(folder / CURRENT)
+
+
+def _make_current(folder: Path, version: str) -> None:
+    state = _state(folder) if (folder / CURRENT).is_file() else {"version": None, "history": []}
+    if state["version"] == version:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    history = [*state["history"], {"version": version, "time": now}]
+    write_json(folder / CURRENT, {"format": 1, "version": version, "history": history})
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", ".cache"))

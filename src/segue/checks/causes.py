@@ -1,0 +1,168 @@
+"""From what checks found to why: written rules, each naming the checks it rests on.
+
+Enters: findings. Leaves: root causes, the most fundamental first, each with its evidence and with the options of a
+triage that address it. A cause without evidence is not printed, and "no cause found" is an allowed answer. While an
+integrity check fails, the measured numbers are no evidence of anything, so only causes of that failure are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from segue.checks.check import Finding
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A root cause with its evidence.
+
+    Attributes:
+        name: in kebab-case, stable.
+        title: what is the matter, a clause.
+        statement: the evidence in the checks' own words.
+        evidence: codes of the checks it rests on.
+        options: rows of a triage that address it.
+        mend: what to do.
+    """
+
+    name: str
+    title: str
+    statement: str
+    evidence: tuple[str, ...]
+    options: tuple[str, ...]
+    mend: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a cause is named.
+
+    Attributes:
+        issues: one of these checks must have raised an issue; all that did are evidence.
+        tips: these count as evidence where they raised a tip beside an issue.
+        unless: the rule is silent when one of these raised an issue, which explains the same more simply.
+        suspects: where none of ``issues`` did, a tip of one of these is enough, provided that
+        confirmed_by: one of these raised an issue.
+        last_resort: silent where any other cause was found.
+    """
+
+    name: str
+    title: str
+    issues: tuple[str, ...]
+    mend: str
+    options: tuple[str, ...] = ()
+    tips: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    confirmed_by: tuple[str, ...] = ()
+    last_resort: bool = False
+
+
+RAW = ("option-1-raw", "option-3-pure")
+TEMPERATURES = tuple(f"option-2-raw-tau-{tau}" for tau in ("0.05", "0.10", "0.15"))
+ARCHITECTURES = tuple(f"model-{name}" for name in ("amn", "gru", "lstm", "transformer", "mamba", "mlp"))
+
+INTEGRITY: tuple[Rule, ...] = (
+    Rule("target-not-searched", "the right answer is not in the index", ("SG101",),
+         "build the index over the bank that holds the evaluated documents"),
+    Rule("truth-is-wrong", "what is taken for the next passage is not the next passage", ("SG102", "SG103"),
+         "make the windows again from the bank; trace how targets were joined to contexts"),
+    Rule("leaked-split", "what is evaluated was trained on", ("SG104", "SG105"),
+         "split by document, near-duplicates together, before windows are made; train again"),
+    Rule("spaces-differ", "encoder, bank, checkpoint and index do not live in one space", ("SG106",),
+         "build the bank and the index again with the encoder that the checkpoint names"),
+    Rule("query-is-the-truth", "the query is the answer, not a prediction", ("SG111",),
+         "query with the predictor's output; declare an oracle as a control"),
+    Rule("future-leaks", "passages that come later reach the prediction", ("SG107",),
+         "read context passages only; fit statistics on training documents", unless=("SG111",)),
+    Rule("metadata-oracle", "the ranking reads ids, row numbers or positions", ("SG109",),
+         "remove those features; let ties count against the retriever", unless=("SG107", "SG111")),
+    Rule("wrong-model", "the evaluated model is not the one that was trained", ("SG112",),
+         "load the checkpoint with the code it came with, or train again"),
+    Rule("loss-space-not-served", "the loss was computed in another space than the one that is searched", ("SG110",),
+         "serve that space, or train on the raw vectors", RAW),
+    Rule("index-misses", "the approximate index does not find what is there", ("SG113",),
+         "probe more, or search exactly", unless=("SG101", "SG106")),
+    Rule("not-comparable", "the rows were not measured on the same questions and candidates", ("SG114",),
+         "evaluate all rows again under one recipe"),
+    Rule("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
+         "exclude the context and its duplicates, or declare the row context-left-in"),
+)  # fmt: skip
+"""Causes that block; the most fundamental first."""
+
+DIAGNOSIS: tuple[Rule, ...] = (
+    Rule("too-few-documents", "there are too few documents to tell", ("SG219",),
+         "evaluate on more documents, or with folds, so that every document is a test document"),
+    Rule("no-order-to-learn", "the order of the passages says nothing about what comes next", ("SG213",),
+         "use a retriever of similar passages; no predictor of the next one can beat it",
+         suspects=("SG213",), confirmed_by=("SG201",)),
+    Rule("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),
+         "train with a contrastive loss on the raw vectors", RAW, tips=("SG207", "SG208")),
+    Rule("temperature", "the temperature leaves the loss nothing to learn from", ("SG212",),
+         "choose the temperature on validation recall", TEMPERATURES),
+    Rule("too-few-negatives", "the loss sees fewer negatives than claimed, or false ones", ("SG205",),
+         "enlarge the batch itself, not its accumulation; mask duplicates", ("option-3-whole-bank",)),
+    Rule("objectives-conflict", "the terms of the loss pull against each other, or one of them cannot act", ("SG204",),
+         "drop a term, or bring both to one space and one scale", RAW, tips=("SG203",)),
+    Rule("loss-space-not-served", "what the loss learnt lives behind a head that is not searched", ("SG203",),
+         "train on the raw vectors", RAW, unless=("SG204",)),
+    Rule("memorises", "sequences that were trained on are known by heart, unseen ones are not", ("SG202",),
+         "train shorter or smaller, with dropout; add documents", tips=("SG215",)),
+    Rule("too-little-data", "recall still rises with every document added", ("SG215",),
+         "add training documents", unless=("SG202",)),
+    Rule("copies-the-context", "the prediction is what was just read", ("SG209",),
+         "train with a contrastive loss from the anchor, context passages masked", ARCHITECTURES),
+    Rule("hubs", "a few passages are retrieved for everything", ("SG208",),
+         "correct for hubness when ranking, or train against the whole bank", ("option-3-whole-bank",),
+         tips=("SG207",), unless=("SG206",)),
+    Rule("cosine-misleads", "the option with the highest cosine is not the one that retrieves", ("SG211",),
+         "select on validation recall or MRR", RAW),
+    Rule("test-statistics", "features use statistics of test passages", ("SG217",),
+         "fit them on training documents, or declare them"),
+    Rule("slow-stage", "one stage takes the latency", ("SG214",),
+         "make that stage cheaper: a smaller model, an approximate index"),
+    Rule("fresh-pool", "the win is not the model's own: it is lost on equal terms", ("SG218",),
+         "report the fresh pool, and the same reranker on copy-last, beside it", unless=("SG202",)),
+    Rule("weak-model", "nothing is broken, and the model does not beat what needs no training", ("SG201",),
+         "start from the anchor, or serve the baseline", ARCHITECTURES,
+         last_resort=True),
+)  # fmt: skip
+"""Causes that explain; the most fundamental first."""
+
+
+def root_causes(findings: Sequence[Finding]) -> list[Cause]:
+    """Return the causes that the findings are evidence for; an empty list says that no cause was found."""
+    by_code = {finding.code: finding for finding in findings}
+    broken = any(finding.blocks for finding in findings)
+    causes: list[Cause] = []
+    for rule in INTEGRITY if broken else DIAGNOSIS:
+        cause = None if rule.last_resort and causes else _cause(rule, by_code)
+        causes += [] if cause is None else [cause]
+    return causes
+
+
+def _cause(rule: Rule, findings: Mapping[str, Finding]) -> Cause | None:
+    found = [code for code in rule.issues if _says(findings, code, "issue")] or _suspected(rule, findings)
+    if not found or any(_says(findings, code, "issue") for code in rule.unless):
+        return None
+    evidence = (*found, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
+    statement = " ".join(findings[code].statement for code in evidence)
+    return Cause(rule.name, rule.title, statement, evidence, rule.options, rule.mend)
+
+
+def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:
+    """Return the tips that a confirmed suspicion rests on, and what confirms it."""
+    tips = [code for code in rule.suspects if _says(findings, code, "tip")]
+    confirmed = [code for code in rule.confirmed_by if _says(findings, code, "issue")]
+    return [*tips, *confirmed] if tips and confirmed else []
+
+
+def _says(findings: Mapping[str, Finding], code: str, *outcomes: str) -> bool:
+    return code in findings and findings[code].outcome in outcomes
+
+
+def causes_json(causes: Iterable[Cause]) -> list[dict[str, Any]]:
+    """Return causes as JSON values."""
+    return [asdict(cause) for cause in causes]

@@ -1,0 +1,1 @@
+"""Diagnosis checks (SG2xx): why is the result not better?"""

@@ -1,0 +1,1 @@
+"""Integrity checks (SG1xx): an issue blocks the headline number."""

@@ -1,0 +1,299 @@
+"""The command line: parse, call one verb, print. Nothing is decided here. Released things are in ``cli/release.py``.
+
+Exit codes: 0 done; 1 with ``--gate``, when a gate fails or lacks evidence; 2 bad input or configuration; 3 blocked by
+an integrity check; 130 or 143 interrupted, with what was done kept.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+import typer.core
+
+from segue.cli.output import AsJson, Device, Run, Unsafe, print_info, print_json, stages
+from segue.cli.release import bundle_app, index_app, predict, serve
+from segue.errors import BlockedError, SegueError
+from segue.version import __version__
+
+if TYPE_CHECKING:
+    from segue.workflows.triage import Comparison
+
+VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "report", "index", "bundle",
+         "predict", "serve")  # fmt: skip
+"""In the order of the flow, as everywhere."""
+
+
+class FlowOrder(typer.core.TyperGroup):
+    """Lists the verbs in the order of the flow."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Return the names of the verbs."""
+        return list(VERBS)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; an interruption says what is kept, and has its exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say(f"interrupted; {KEPT}")
+            sys.exit(INTERRUPTED)
+
+
+app = typer.Typer(
+    name="segue",
+    cls=FlowOrder,
+    help="Predict which passage comes next, and know whether the prediction can be trusted.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
+app.add_typer(bank_app, name="bank")
+app.add_typer(index_app, name="index")
+app.add_typer(bundle_app, name="bundle")
+for command in (predict, serve):
+    app.command()(command)
+
+INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
+KEPT = "what was done is kept, run the same command to go on"
+
+Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gate of the recipe passes.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a TOML file.")]
+Mute = Annotated[list[str] | None, typer.Option("--mute", metavar="CODE", help="Leave a check out; may be repeated.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that train.")]
+
+
+def main() -> None:
+    """Run the command line; every error raised on purpose becomes one message and its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except SegueError as error:
+        _fail(error)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    _say(f"terminated; {KEPT}")
+    sys.exit(TERMINATED)
+
+
+def _fail(error: SegueError) -> NoReturn:
+    _say(str(error))
+    sys.exit(error.exit_code)
+
+
+def _say(text: str) -> None:
+    print(f"segue: {text}", file=sys.stderr)
+
+
+def _version(asked: bool | None) -> None:
+    if asked:
+        print(f"segue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
+) -> None: ...
+
+
+@app.command()
+def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+         gate: Gate = False) -> None:  # fmt: skip
+    """Run the main job on real Wikipedia text that needs no download.
+
+    Example: `segue demo`
+    """
+    from segue.workflows.demo import demo as verb
+
+    _show(verb(out, device=device, refusal=_refusal(mute, unsafe), stages=stages()), as_json=as_json, gate=gate)
+
+
+@bank_app.command("build")
+def bank_build(recipe: RecipeFile, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
+               device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Read, cut and encode a corpus; an interrupted build goes on where it was.
+
+    Example: `segue bank build recipe.toml --out bank/`
+    """
+    from segue.workflows.bank import build, info
+
+    bank = build(_load(recipe, device), out, stages=stages())
+    print_info(info(bank.path), as_json=as_json)
+
+
+@bank_app.command("info")
+def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")],
+              verify: Annotated[bool, typer.Option("--verify", help="Hash every file again.")] = False,
+              as_json: AsJson = False) -> None:  # fmt: skip
+    """Describe a bank.
+
+    Example: `segue bank info bank/ --verify`
+    """
+    from segue.workflows.bank import info
+
+    print_info(info(bank, verify=verify), as_json=as_json)
+
+
+@app.command()
+def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")],
+          fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Check whether numbers can be trusted; exit code 3 where an integrity check blocks them.
+
+    Example: `segue audit runs/mine`
+    """
+    from segue.workflows.audit import audit as verb
+
+    found = verb(target, fast=fast, mute=mute or (), stages=stages())
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print_findings(found.to_json()["findings"])
+        print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "nothing blocks the headline number")
+        if found.unproven:
+            print(f"muted or not carried out, so that nothing vouches for it: {', '.join(found.unproven)}")
+    if found.blocked:
+        sys.exit(BlockedError.exit_code)
+
+
+@app.command()
+def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False) -> None:
+    """Train the recipe's model with the recipe's loss; no test document is looked at.
+
+    Example: `segue train recipe.toml --out runs/first`
+    """
+    from segue.workflows.train import train as verb
+
+    record = verb(_load(recipe, device), _out(out, recipe), stages=stages())
+    if as_json:
+        print_json({name: value for name, value in record.items() if name != "curve"})
+    else:
+        print(
+            f"best step {record['best_step']} of {record['steps']}, {record['seconds']:.0f} s: {record['checkpoint']}"
+        )
+        print(f"next: segue evaluate {_out(out, recipe)}")
+
+
+@app.command()
+def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
+             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+             gate: Gate = False) -> None:  # fmt: skip
+    """Score a trained run on its locked test documents, or on documents it has never met.
+
+    Example: `segue evaluate runs/first --corpus fresh.toml`
+    """
+    from segue.workflows.evaluate import evaluate as verb
+
+    comparison = verb(run, corpus=corpus, device=device, refusal=_refusal(mute, unsafe), stages=stages())
+    _show(comparison, as_json=as_json, gate=gate)
+
+
+@app.command()
+def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which row to explain.")] = None,
+             fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Explain why a run is not better; default: its best trained row. Exit code 3 where a check blocks its numbers.
+
+    Example: `segue diagnose runs/mine --option ar-only`
+    """
+    from segue.workflows.diagnose import diagnose as verb
+
+    found = verb(run, option=option, fast=fast, mute=mute or (), stages=stages())
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print_findings(found.to_json()["findings"], found.to_json()["causes"])
+        if found.blocked:
+            print(f"{'UNSAFE: ' if found.unsafe else ''}blocked by {', '.join(found.blocked)}")
+    if found.refused:
+        sys.exit(BlockedError.exit_code)
+
+
+@app.command()
+def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
+           as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+    """Compare options under one plan, and write a report with a recommendation.
+
+    Example: `segue triage recipe.toml --out runs/mine`
+    """
+    from segue.workflows.triage import triage as verb
+
+    comparison = verb(_load(recipe, device), _out(out, recipe), refusal=_refusal(mute, unsafe), stages=stages())
+    _show(comparison, as_json=as_json, gate=gate)
+
+
+@app.command()
+def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
+    """Write a run's report again from what was measured.
+
+    Example: `segue report runs/mine`
+    """
+    from segue.workflows.report import report as verb
+
+    _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False)
+
+
+def _load(recipe: Path, device: Any) -> Any:
+    from segue.recipe import load_recipe
+    from segue.workflows.prepare import on_device
+
+    return on_device(load_recipe(recipe), device)
+
+
+def _refusal(mute: list[str] | None, unsafe: bool) -> Any:
+    from segue.workflows.check_record import Refusal
+
+    return Refusal(tuple(mute or ()), unsafe)
+
+
+def _out(out: Path | None, recipe: Path) -> Path:
+    return out if out is not None else Path("runs") / recipe.stem
+
+
+def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
+    """Print a comparison as a table or as JSON, and leave with the exit code it deserves."""
+    if as_json:
+        print_json(comparison.to_json())
+    else:
+        _print_table(comparison)
+    if comparison.record["blocked"] and not comparison.record["unsafe"]:
+        sys.exit(BlockedError.exit_code)
+    gates = comparison.record["gates"]
+    if gate and (not gates or any(outcome["outcome"] != "pass" for outcome in gates)):
+        sys.exit(GATE_MISSED)
+
+
+def _print_table(comparison: Comparison) -> None:
+    from rich.console import Console
+
+    from segue.reports import summary_lines, terminal_table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(terminal_table(comparison.record))
+    for line in summary_lines(comparison.record):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
+
+
+def _print_findings(findings: list[dict[str, Any]], causes: list[dict[str, Any]] | None = None) -> None:
+    from rich.console import Console
+
+    from segue.reports import causes_lines, findings_table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(findings_table(findings))
+    for line in causes_lines(causes) if causes is not None else ():
+        console.print(line, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What the commands share: options that mean the same everywhere, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a check blocks, labelled.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
+
+
+def stages() -> Any:
+    """Return what draws progress bars; imported when it is needed, so that help comes at once."""
+    from segue.progress import stages
+
+    return stages
+
+
+def print_json(value: object) -> None:
+    """Print a result for scripts."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print objects of the same keys as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ()), box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def print_info(info: dict[str, Any], *, as_json: bool) -> None:
+    """Print facts by name, as a table or for scripts."""
+    if as_json:
+        print_json(info)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in info.items():
+        many = isinstance(value, dict)
+        table.add_row(name, ", ".join(f"{key} {count}" for key, count in value.items()) if many else str(value))
+    Console().print(table)

@@ -1,0 +1,174 @@
+"""The commands of what is released: an index, a bundle, questions to it, and how fast all that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from segue.cli.output import AsJson, BankFolder, Device, Run, Unsafe, print_info, print_json, print_rows, stages
+from segue.errors import SettingsError, explain
+
+index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
+bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
+
+
+@index_app.command("build")
+def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", help="Index folder.")],
+                kind: Annotated[Literal["graph", "inverted-lists"], typer.Option(help="Engine.")] = "graph",
+                as_json: AsJson = False) -> None:  # fmt: skip
+    """Build an approximate index over all live passages of a bank.
+
+    Example: `segue index build bank/ --out runs/index`
+    """
+    from segue.workflows.index import build
+
+    print_info(build(bank, out, kind=kind, stages=stages()).facts() | {"path": str(out)}, as_json=as_json)
+
+
+@index_app.command("tune")
+def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")], bank: BankFolder, *,
+               run: Annotated[Path | None, typer.Option(help="Run folder whose model asks.")] = None,
+               option: Annotated[str | None, typer.Option(help="Which row of the run.")] = None,
+               queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,
+               recall: Annotated[float, typer.Option(help="Share of the exact best to find, 0 to 1.")] = 0.99,
+               k: Annotated[int, typer.Option("-k", help="Places compared.")] = 50,
+               as_json: AsJson = False) -> None:  # fmt: skip
+    """Choose the least effort that finds what an exact search finds, on the model's own queries.
+
+    Example: `segue index tune runs/index bank/ --run runs/first`
+    """
+    from segue.workflows.index import tune
+
+    found = tune(index, bank, run=run, option=option, queries=queries, target=recall, k=k, stages=stages()).to_json()
+    if as_json:
+        print_json(found)
+    else:
+        print_rows([point | point.pop("effort") for point in found["curve"]])
+        print(f"chosen: {found['chosen']['effort']}, recall on other queries {found['confirmed_recall']:.4f}")
+
+
+@bundle_app.command("build")
+def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")], *,
+                 option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
+                 fold: Annotated[int, typer.Option(help="Whose training, counted from 0.")] = 0,
+                 name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+                 index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
+                 unsafe: Unsafe = False, as_json: AsJson = False) -> None:  # fmt: skip
+    """Put a run's winner and all it needs into one folder, every file hashed.
+
+    Example: `segue bundle build runs/mine bundle/`
+    """
+    from segue.workflows.bundle import bundle
+
+    built = bundle(run, out, option=option, fold=fold, name=name, index=index, unsafe=unsafe,
+                   stages=stages()).to_json()  # fmt: skip
+    if as_json:
+        print_json(built)
+    else:
+        print(f"{built['path']}: {built['option']}, version {built['version']}, {built['bytes'] / 2**20:.1f} MB")
+        print(f"next: segue serve {built['path']}")
+
+
+Bundles = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of bundles.")]
+
+
+@bundle_app.command("promote")
+def bundle_promote(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle.")], folder: Bundles,
+                   as_json: AsJson = False) -> None:  # fmt: skip
+    """Copy a bundle into a folder of bundles and make it the current one; a server of that folder changes over.
+
+    Example: `segue bundle promote bundle/ bundles/`
+    """
+    from segue.bundles.store import promote
+
+    _print_current(promote(bundle, folder), as_json=as_json)
+
+
+@bundle_app.command("rollback")
+def bundle_rollback(folder: Bundles,
+                    version: Annotated[str | None, typer.Option(help="Which; default: the one before.")] = None,
+                    as_json: AsJson = False) -> None:  # fmt: skip
+    """Make the bundle current that was current before.
+
+    Example: `segue bundle rollback bundles/`
+    """
+    from segue.bundles.store import rollback
+
+    _print_current(rollback(folder, version), as_json=as_json)
+
+
+@bundle_app.command("list")
+def bundle_list(folder: Bundles, as_json: AsJson = False) -> None:
+    """List the bundles of a folder.
+
+    Example: `segue bundle list bundles/`
+    """
+    from segue.bundles.store import list_bundles
+
+    found = [one.to_json() for one in list_bundles(folder)]
+    if as_json:
+        print_json({"bundles": found})
+    else:
+        for one in found:
+            print(f"{'*' if one['current'] else ' '} {one['version']}  {one['created']}  {one['name']}")
+
+
+def _print_current(version: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"version": version})
+    else:
+        print(f"current: {version}")
+
+
+def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
+            text: Annotated[Path, typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")],
+            k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Passages to answer.")] = 5,
+            device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+    """Answer which passages may follow a text.
+
+    Example: `segue predict bundle/ --text beginning.txt -k 5`
+    """
+    from segue.workflows.predict import predict as verb
+
+    found = verb(bundle, text, k=k, device=device).to_json()
+    if as_json:
+        print_json(found)
+        return
+    if found["confidence"]:
+        said = ", ".join(f"{name} {value:.0%}" for name, value in found["confidence"].items())
+        print(f"how likely the next passage is among the first: {said}")
+    for place, passage in enumerate(found["passages"], start=1):
+        print(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
+        if passage["text"]:
+            print(f"     {passage['text']}")
+
+
+def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]
+          = None, *, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
+          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without: everyone may ask.")] = None,
+          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
+          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
+          allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
+          runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
+          limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
+          device: Device = None) -> None:  # fmt: skip
+    """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
+
+    Example: `segue serve bundle/ --port 8080`
+    """
+    if new_key is not None:
+        from segue.serving.limits import new_key as make
+
+        print(make(new_key))
+        return
+    from segue.workflows.serve import serve as verb
+
+    if bundle is None:
+        raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
+    limits = dict(one.partition("=")[::2] for one in limit or ())
+    verb(bundle, device=device, stages=stages(), host=host, port=port, keys=None if keys is None else str(keys),
+         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),
+         hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip

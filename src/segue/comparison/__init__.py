@@ -1,0 +1,1 @@
+"""Triage: options compared under one plan, and what that writes."""

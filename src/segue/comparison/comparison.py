@@ -1,0 +1,245 @@
+"""Results become one comparison: metrics with intervals, paired differences, the winner, its gates.
+
+Enters: a job and the results of its options on every fold. Leaves: the dictionary that ``triage.json`` holds and the
+report is written from. The winner is the candidate with the best mean validation MRR. With folds, one fold's validation
+documents are another's test documents, so the winner's own test number would be a little too good: gates judge the
+*procedure*, which takes on each fold the candidate that did best on that fold's validation documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from segue.comparison.job import FINISHED, FoldResult, Job, Results
+from segue.comparison.options import Option
+from segue.comparison.tuning.search import tuning_record
+from segue.evaluation.evaluate import Evaluation, merge
+from segue.evaluation.gates import GateOutcome, Judged, judge
+from segue.evaluation.intervals import holm, paired
+from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
+
+REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure", "copy-last-rerank")
+"""What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
+COMPARED = ("R@5", "MRR")
+"""Metrics of the paired comparisons."""
+CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
+"""Cutoffs of the recall curve."""
+
+
+def compare(job: Job, results: Results) -> dict[str, Any]:
+    """Sum up what was measured; nothing is computed from test documents but the numbers that are shown."""
+    evaluations = merged(results)
+    winner = choose_winner(job.options, results)
+    chosen = chosen_by_fold(job.options, results)
+    procedure = _procedure(results, chosen)
+    deltas = paired_differences(evaluations)
+    return {
+        "winner": winner,
+        "winning_losses": _winning_losses(results),
+        "article_dropout": {
+            "with anchor": job.training.dropout(anchored=True),
+            "without": job.training.dropout(anchored=False),
+        },
+        "procedure": procedure
+        and {
+            "chosen": chosen,
+            "metrics": _intervals(procedure),
+            "delta": procedure_differences(procedure, evaluations),
+        },
+        "tuning": tuning_record(job),
+        "gates": [gate.to_json() for gate in _gates(job, evaluations, procedure, winner)],
+        "options": [
+            _row(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
+            for option in job.options
+        ],
+    }
+
+
+def merged(results: Results) -> dict[str, Evaluation]:
+    """Return one evaluation over all folds for each option that finished every fold."""
+    return {
+        name: merge([result.evaluation for result in folds if result.evaluation is not None])
+        for name, folds in results.items()
+        if folds and all(result.status in FINISHED and result.evaluation is not None for result in folds)
+    }
+
+
+def choose_winner(options: Iterable[Option], results: Results) -> str | None:
+    """Return the candidate with the best mean validation MRR, or None when no candidate finished."""
+    scores = {name: float(np.mean(values)) for name, values in _validation_mrr(options, results).items()}
+    return max(scores, key=scores.__getitem__) if scores else None
+
+
+def chosen_by_fold(options: Iterable[Option], results: Results) -> list[str]:
+    """Return for each fold the candidate with the best validation MRR on it; empty when no candidate finished."""
+    scores = _validation_mrr(options, results)
+    if not scores:
+        return []
+    names = list(scores)
+    return [names[int(place)] for place in np.argmax(np.array([scores[name] for name in names]), axis=0)]
+
+
+def _validation_mrr(options: Iterable[Option], results: Results) -> dict[str, list[float]]:
+    """Return validation MRR by fold, for candidates that finished every fold."""
+    return {
+        option.name: [result.validation["MRR"] for result in results[option.name] if result.validation is not None]
+        for option in options
+        if option.intent == "candidate" and all(result.status in FINISHED for result in results[option.name])
+    }
+
+
+def _procedure(results: Results, chosen: Sequence[str]) -> Evaluation | None:
+    """Merge, fold by fold, the evaluation of what validation chose there."""
+    if not chosen:
+        return None
+    parts = [results[name][fold].evaluation for fold, name in enumerate(chosen)]
+    assert all(part is not None for part in parts), "only finished options are chosen"
+    return merge([_renamed(part) for part in parts if part is not None])
+
+
+def _renamed(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, name="procedure", intent="candidate")
+
+
+def _gates(
+    job: Job, evaluations: Mapping[str, Evaluation], procedure: Evaluation | None, winner: str | None
+) -> list[GateOutcome]:
+    if procedure is None or winner is None:
+        return []
+    judged = {name: as_judged(evaluation) for name, evaluation in evaluations.items()}
+    judged[procedure.name] = as_judged(procedure)
+    how = {"resamples": job.evaluation.resamples, "seed": job.evaluation.seed}
+    return [replace(gate, candidate=winner) for gate in judge(job.gates, judged, procedure.name, **how)]
+
+
+def as_judged(evaluation: Evaluation) -> Judged:
+    """Return what gates need to know of an evaluation."""
+    own = {name: values for name, values in evaluation.values().items() if name not in per_window(evaluation.ranks[:1])}
+    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars)
+
+
+def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compare every option with each reference on the same windows.
+
+    Returns:
+        option → reference → metric → ``value, low, high, p``; p is two-sided and adjusted by Holm over all options
+        that were compared with that reference in that metric.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in evaluations}
+    for reference in REFERENCES:
+        if reference not in evaluations:
+            continue
+        others = [name for name in evaluations if name != reference and evaluations[name].intent != "control"]
+        for metric in COMPARED:
+            tests = [_paired(evaluations[name], evaluations[reference], metric) for name in others]
+            adjusted = holm([test.p_value for test in tests])
+            for name, test, p in zip(others, tests, adjusted, strict=True):
+                found[name].setdefault(reference, {})[metric] = {**asdict(test.difference), "p": p}
+    return found
+
+
+def procedure_differences(
+    procedure: Evaluation, evaluations: Mapping[str, Evaluation]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compare the procedure with copy-last and ar-only: reference → metric → ``value, low, high, p``.
+
+    The p-value is that of one test named beforehand, since nothing was chosen by it: no other is adjusted for.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for reference in ("copy-last", "ar-only"):
+        if reference in evaluations:
+            tests = {metric: _paired(procedure, evaluations[reference], metric) for metric in COMPARED}
+            found[reference] = {metric: {**asdict(t.difference), "p": t.p_value} for metric, t in tests.items()}
+    return found
+
+
+def _paired(ours: Evaluation, theirs: Evaluation, metric: str) -> Any:
+    assert np.array_equal(ours.targets, theirs.targets), "options of one run answer the same windows"
+    a, b = per_window(ours.ranks)[metric], per_window(theirs.ranks)[metric]
+    return paired(a, b, ours.groups, resamples=ours.resamples, seed=ours.seed)
+
+
+def _winning_losses(results: Results) -> list[str] | None:
+    """Return, fold by fold, the loss under which the ``model-…`` rows were trained."""
+    for name, folds in results.items():
+        if name.startswith("model-") and all(result.training for result in folds):
+            return [str(result.training["loss_name"]) for result in folds if result.training]
+    return None
+
+
+def _row(
+    option: Option, folds: Sequence[FoldResult], evaluation: Evaluation | None, delta: dict[str, Any]
+) -> dict[str, Any]:
+    """Return one option's entry."""
+    about = {name: getattr(option, name) for name in ("name", "intent", "family", "description", "question", "risk")}
+    row = {**about, "status": _status(folds), "reason": next((fold.reason for fold in folds if fold.reason), None)}
+    row |= {"validation": _mean_validation(folds), "training": _training(folds), "compatibility": _compatibility(folds)}
+    return row | (_measured(evaluation) | {"delta": delta} if evaluation is not None else {"metrics": {}})
+
+
+def _measured(evaluation: Evaluation) -> dict[str, Any]:
+    by_pool = {name.replace("-", "_"): summarise(ranks) for name, ranks in evaluation.ranks_by_pool.items()}
+    histogram = rank_histogram(evaluation.ranks) or {}
+    return {
+        "metrics": _intervals(evaluation),
+        "macro": evaluation.macro(),
+        **by_pool,
+        "latency": _latency(evaluation),
+        "recall_curve": {"k": list(CURVE), "value": recall_curve(evaluation.ranks, CURVE)},
+        "rank_histogram": {"labels": list(histogram), "share": list(histogram.values())},
+    }
+
+
+def _intervals(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:
+    return {name: asdict(interval) for name, interval in evaluation.metrics.items()}
+
+
+def _latency(evaluation: Evaluation) -> dict[str, dict[str, float]] | None:
+    if evaluation.latency is None:
+        return None
+    return {stage: dict(shares) for stage, shares in evaluation.latency.items()}
+
+
+def _status(folds: Sequence[FoldResult]) -> str:
+    """Return the worst status of an option's folds."""
+    order = ("failed", "aborted", "skipped", "under-trained", "done")
+    return min((fold.status for fold in folds), key=order.index)
+
+
+def _mean_validation(folds: Sequence[FoldResult]) -> dict[str, float] | None:
+    scored = [fold.validation for fold in folds if fold.validation]
+    if len(scored) < len(folds):
+        return None
+    return {name: float(np.mean([scores[name] for scores in scored])) for name in scored[0]}
+
+
+def _training(folds: Sequence[FoldResult]) -> dict[str, Any] | None:
+    records = [fold.training for fold in folds if fold.training]
+    if not records or len(records) < len(folds):
+        return None
+    first = records[0]
+    same = {name: first[name] for name in ("model", "size", "anchor", "parameters", "loss", "batch_size")}
+    same["documents"] = first.get("documents", "identity")  # runs of before there were towers
+    return same | {
+        "losses": [record["loss"] for record in records],
+        "steps": max(record["steps"] for record in records),
+        "planned_steps": first["planned_steps"],
+        "best_steps": [record["best_step"] for record in records],
+        "seconds": sum(record["seconds"] for record in records),
+        "under_trained": any(record["under_trained"] for record in records),
+        "curves": [record["curve"] for record in records],
+    }
+
+
+def _compatibility(folds: Sequence[FoldResult]) -> dict[str, dict[str, float]] | None:
+    """Return the mean over folds of the projection-head compatibility test, for options that have a head."""
+    found = [fold.training["compatibility"] for fold in folds if fold.training and "compatibility" in fold.training]
+    if not found or len(found) < len(folds):
+        return None
+    return {
+        part: {name: float(np.mean([one[part][name] for one in found])) for name in found[0][part]} for part in found[0]
+    }

@@ -1,0 +1,1 @@
+"""A small search over settings, on training and validation documents."""

@@ -1,0 +1,58 @@
+"""Read a BEIR corpus: ``corpus.jsonl`` with ``_id``, ``title`` and ``text``.
+
+Most BEIR documents are one passage long and give no window; long ones (TREC-NEWS, Robust04, Signal) do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from segue.corpus.intake import TextSettings, admit
+from segue.corpus.jsonl import read_objects
+from segue.corpus.records import document_from
+from segue.errors import InputError, explain
+from segue.types import Document, Skipped
+
+
+class BeirSettings(TextSettings):
+    """Documents of a BEIR data set."""
+
+    kind: Literal["beir"] = "beir"
+    path: Path = Field(description="folder of the data set, or its corpus.jsonl (may be .gz)")
+
+
+class BeirReader:
+    """Read the documents of a BEIR corpus, in the order of its lines."""
+
+    def __init__(self, settings: BeirSettings) -> None:
+        self.settings = settings
+
+    def read(self) -> Iterator[Document | Skipped]:
+        """Yield the documents.
+
+        Raises:
+            InputError: there is no corpus file, it is damaged, or a line is not a document.
+        """
+        path = corpus_file(self.settings.path)
+        documents = (document_from(record, where, id_key="_id") for record, where in read_objects(path))
+        return admit(documents, self.settings, source=path)
+
+
+def corpus_file(path: Path) -> Path:
+    """Return the corpus file of a BEIR folder, or ``path`` itself when it is not a folder.
+
+    Raises:
+        InputError: the folder has no corpus file.
+    """
+    if not path.is_dir():
+        return path
+    for name in ("corpus.jsonl", "corpus.jsonl.gz"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(
+        explain(f"{path} is no BEIR data set", got="no corpus.jsonl", mend="name the folder that holds corpus.jsonl")
+    )

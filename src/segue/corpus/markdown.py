@@ -1,0 +1,60 @@
+"""Markdown (CommonMark) → title and paragraphs of prose.
+
+Paragraphs are kept; list items only where they read like sentences. Headings, code, tables, HTML blocks, images and
+front matter are left out. The title is the first heading of the highest level.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from segue.corpus.prose import is_prose, tidy
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
+_DIRECTIVE_FENCE = re.compile(r"^:{3,}.*$", re.MULTILINE)  # ":::{note}" of MyST and Pandoc: its contents are prose
+_PARSER = MarkdownIt("commonmark", {"maxNesting": 100}).enable("table")
+_TEXT = ("text", "code_inline", "text_special")
+
+
+def parse(source: str) -> tuple[str, tuple[str, ...]]:
+    r"""Return a text's title ("" when it has none) and its paragraphs.
+
+    >>> parse("# Snow\n\nIt *falls*,\nand melts.\n\n    code()\n\n- See [rain](rain.md)\n- Sleet is a mixture of both.")
+    ('Snow', ('It falls, and melts.', 'Sleet is a mixture of both.'))
+    """
+    text = _DIRECTIVE_FENCE.sub("", _FRONT_MATTER.sub("", source.replace("\r\n", "\n")))
+    tokens = _PARSER.parse(text)
+    return _title(tokens), tuple(_paragraphs(tokens))
+
+
+def _title(tokens: Sequence[Token]) -> str:
+    headings = [
+        (token.tag, _inline(content)) for token, content in itertools.pairwise(tokens) if token.type == "heading_open"
+    ]
+    return min(headings, key=lambda heading: heading[0])[1] if headings else ""  # min keeps the first of equals
+
+
+def _paragraphs(tokens: Sequence[Token]) -> Iterator[str]:
+    items = 0  # how many list items the current token is inside of
+    for token, content in itertools.pairwise(tokens):
+        items += (token.type == "list_item_open") - (token.type == "list_item_close")
+        if token.type != "paragraph_open":
+            continue
+        text = _inline(content)
+        if text and (not items or is_prose(text)):
+            yield text
+
+
+def _inline(token: Token) -> str:
+    """Join the words of a run of inline markup; line ends are spaces, images and HTML tags nothing."""
+    parts = (child.content if child.type in _TEXT else _space(child) for child in token.children or ())
+    return tidy("".join(parts))
+
+
+def _space(token: Token) -> str:
+    return " " if token.type in ("softbreak", "hardbreak") or token.content.lower().startswith("<br") else ""

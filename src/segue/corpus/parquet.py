@@ -1,0 +1,74 @@
+"""Read Parquet tables: one document per row, in row order, with ``id``, ``title`` and ``text`` or ``paragraphs``.
+
+Only the needed columns are read, a batch of rows at a time, so a table may be larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow
+import pyarrow.parquet
+from pydantic import Field
+
+from segue.corpus.intake import TextSettings, admit, require_file
+from segue.corpus.records import document_from
+from segue.errors import InputError, explain
+from segue.types import Document, Skipped
+
+_COLUMNS = ("id", "title", "text", "paragraphs", "source")
+_ROWS_AT_ONCE = 256
+
+
+class ParquetSettings(TextSettings):
+    """Documents in a Parquet table."""
+
+    kind: Literal["parquet"] = "parquet"
+    path: Path = Field(description="Parquet file with the columns id, title, and text or paragraphs")
+
+
+class ParquetReader:
+    """Read the documents of a Parquet table, in the order of its rows."""
+
+    def __init__(self, settings: ParquetSettings) -> None:
+        self.settings = settings
+
+    def read(self) -> Iterator[Document | Skipped]:
+        """Yield the documents.
+
+        Raises:
+            InputError: the file is missing or damaged, a column is missing, a row is not a document.
+        """
+        path = require_file(self.settings.path)
+        return admit((document_from(*pair) for pair in _rows(path)), self.settings, source=path)
+
+
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each row with its place; rows are counted from 0."""
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            columns = _check_columns(path, table.schema_arrow.names)
+            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=columns):
+                for row in batch.to_pylist():
+                    yield row, f"{path}, row {number}"
+                    number += 1
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(
+            explain(f"{path} cannot be read as Parquet", got=str(error), mend="write the table again")
+        ) from error
+
+
+def _check_columns(path: Path, names: list[str]) -> list[str]:
+    if "id" not in names or not {"text", "paragraphs"} & set(names):
+        raise InputError(
+            explain(
+                f"{path} lacks a column",
+                got=", ".join(names) or "no column",
+                expected="id, and text or paragraphs",
+                mend="rename the columns",
+            )
+        )
+    return [name for name in _COLUMNS if name in names]

@@ -1,0 +1,145 @@
+"""Read a Wikipedia dump (``pages-articles.xml``, plain, ``.gz`` or ``.bz2``), streaming, few articles in memory.
+
+One article = one document; its id is its title, which is unique within the article namespace of a wiki. Redirects,
+stubs and pages of other namespaces come out as ``Skipped`` with the reason. The path ``"demo"`` is the sample of 106
+English articles that ships inside the package gensim, which is found, never imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from joblib import Parallel, delayed
+from pydantic import Field
+
+from segue.corpus import wikitext
+from segue.corpus.intake import DAMAGED, TextSettings, admit, damaged, open_compressed
+from segue.errors import InputError, MissingExtraError, explain
+from segue.types import Document, Skipped
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mwtypes warns of its own docstrings, once, when Python compiles it
+    import mwxml
+    from mwxml.element_iterator import ElementIterator
+
+DEMO_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+"""Where gensim keeps its sample, below the package's folder."""
+
+_FILE, _CATEGORY = 6, 14  # MediaWiki's numbers of these namespaces; their names differ from language to language
+
+
+class WikipediaDumpSettings(TextSettings):
+    """Articles of a Wikipedia dump."""
+
+    kind: Literal["wikipedia-dump"] = "wikipedia-dump"
+    path: str = Field("demo", description='pages-articles dump (.xml, .xml.gz, .xml.bz2), or "demo": gensim\'s sample')
+    minimum_characters: int = Field(
+        500, ge=0, description="articles with less prose are skipped and counted; characters"
+    )
+    processes: int = Field(1, ge=1, le=256, description="processes that clean articles; what comes out is the same")
+
+
+class WikipediaDumpReader:
+    """Read the articles of a dump, in its order."""
+
+    def __init__(self, settings: WikipediaDumpSettings) -> None:
+        self.settings = settings
+
+    def read(self) -> Iterator[Document | Skipped]:
+        """Yield the articles.
+
+        Raises:
+            MissingExtraError: the demo corpus is asked for and gensim is not installed.
+            InputError: the file is missing, cut short or not a dump, or a title comes twice.
+        """
+        path = demo_path() if self.settings.path == "demo" else Path(self.settings.path)
+        return admit(_articles(path, self.settings.processes), self.settings, source=path)
+
+
+def demo_path() -> Path:
+    """Return the path of the Wikipedia sample inside the installed gensim.
+
+    Raises:
+        MissingExtraError: gensim is not installed, or its sample is missing.
+    """
+    spec = importlib.util.find_spec("gensim")
+    path = Path(spec.origin).parent / DEMO_FILE if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise MissingExtraError(
+            explain(
+                "the demo corpus ships inside the package gensim, which is missing", mend="pip install 'segue[demo]'"
+            )
+        )
+    return path
+
+
+def _articles(path: Path, processes: int) -> Iterator[Document | Skipped]:
+    """Read the pages here, clean them in other processes, and yield the articles in the dump's order."""
+    with open_compressed(path) as handle:
+        work = (delayed(_article)(page, media, path.name) for page, media in _pages(handle, path))
+        articles = Parallel(processes, return_as="generator", max_nbytes=None)(work)
+        try:
+            for article in articles:  # noqa: UP028 (yield from would close them before the warning is silenced)
+                yield article
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whoever stops early knows that some were read for nothing
+                articles.close()
+
+
+def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple[str, ...]]]:
+    """Stream the pages, with the wiki's media names; every way a dump can be broken ends in one kind of error."""
+    try:
+        root = ElementIterator.from_file(handle)
+        assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
+        dump = mwxml.Dump.from_element(root)
+        media = _media_names(dump.site_info)
+        for page in dump.pages:
+            yield _whole(page), media
+            root.element.clear()  # else the root keeps an empty element of every page: gigabytes over a full dump
+    except DAMAGED as error:
+        raise damaged(path, error) from error
+    except Exception as error:  # of XML, and whatever mwxml's own code runs into when an element is not as it expects
+        raise InputError(
+            explain(
+                f"{path} is not a whole MediaWiki dump",
+                got=str(error) or type(error).__name__,
+                expected="a pages-articles XML file",
+                mend="download it again",
+            )
+        ) from error
+
+
+class _Page(NamedTuple):
+    title: str
+    namespace: int
+    redirect: bool
+    text: str
+
+
+def _whole(page: mwxml.Page) -> _Page:
+    """Read a page to its end; of several revisions the last counts."""
+    text = ""
+    for revision in page:
+        text = revision.text or ""
+    redirect = bool(page.redirect) or text.lstrip()[:9].upper() == "#REDIRECT"
+    return _Page(page.title, page.namespace, redirect, text)
+
+
+def _media_names(site: mwxml.SiteInfo) -> tuple[str, ...]:
+    """Return the names of the file and category namespaces in the wiki's language, beside the English ones."""
+    local = [space.name.lower() for space in site.namespaces or () if space.id in (_FILE, _CATEGORY)]
+    return tuple(dict.fromkeys(("file", "image", "category", "media", *local)))
+
+
+def _article(page: _Page, media: tuple[str, ...], source: str) -> Document | Skipped:
+    if page.namespace != 0:
+        return Skipped(page.title, "not an article (another namespace)")
+    if page.redirect:
+        return Skipped(page.title, "redirect")
+    return Document(page.title, page.title, wikitext.paragraphs(page.text, media=media), source)

@@ -1,0 +1,1 @@
+"""How sure an answer is: the model, its fit, and how it is judged."""

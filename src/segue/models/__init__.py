@@ -1,0 +1,21 @@
+"""Context vectors → one predicted unit vector. One file per architecture; ``predictor.py`` is what they share."""
+
+from segue.models.anchor import anchor_weights
+from segue.models.build import build_model
+from segue.models.checkpoint import load_predictor, read_config, save_predictor
+from segue.models.model_card import ModelCard, hash_documents
+from segue.models.predictor import Predictor, num_parameters
+from segue.models.settings import ModelSettings
+
+__all__ = [
+    "ModelCard",
+    "ModelSettings",
+    "Predictor",
+    "anchor_weights",
+    "build_model",
+    "hash_documents",
+    "load_predictor",
+    "num_parameters",
+    "read_config",
+    "save_predictor",
+]

@@ -1,0 +1,104 @@
+"""From a recipe's ``[model]`` table to a predictor."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from torch import nn
+
+from segue.errors import SettingsError, explain
+from segue.models import amn, mamba, mlp, recurrent, transformer
+from segue.models.document_tower import build_document_tower
+from segue.models.predictor import Predictor
+from segue.models.settings import ModelSettings, Size
+
+ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[Size, dict[str, Any]]]] = {
+    "amn": (amn.Amn, amn.SIZES),
+    "bidirectional-gru": (recurrent.BidirectionalGru, recurrent.BIDIRECTIONAL_SIZES),
+    "gru": (recurrent.Gru, recurrent.GRU_SIZES),
+    "lstm": (recurrent.Lstm, recurrent.LSTM_SIZES),
+    "transformer": (transformer.Transformer, transformer.SIZES),
+    "mamba": (mamba.Mamba, mamba.SIZES),
+    "mlp": (mlp.Mlp, mlp.SIZES),
+}
+
+
+def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Predictor:
+    """Build an untrained predictor.
+
+    Its first weights come from torch's global generator: ``torch.manual_seed(...)`` before makes them the same again.
+    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A document tower starts at the
+    identity. A class of your own has no sizes:
+    it is called with ``settings.options``, and with ``dropout`` where that is not 0.
+
+    Args:
+        settings: which architecture, in which size.
+        dimension: components of an embedding.
+        context: places of the window, at least 1.
+
+    Raises:
+        SettingsError: the class cannot be imported, does not take the options, or cannot be shared with documents.
+    """
+    if settings.name in ARCHITECTURES:
+        architecture, sizes = ARCHITECTURES[settings.name]
+        options = {**sizes[settings.size], "dropout": settings.dropout, **settings.options}
+        if settings.name == "amn":
+            options.setdefault("add_mean", not settings.anchor)
+    else:
+        architecture = _import_class(settings.name)
+        options = ({"dropout": settings.dropout} if settings.dropout else {}) | settings.options
+    correction = _construct(architecture, dimension, context, options, name=settings.name)
+    tower = build_document_tower(settings.documents, correction, dimension=dimension, size=settings.size)
+    return Predictor(correction, settings, dimension=dimension, context=context, documents=tower)
+
+
+def _import_class(path: str) -> type[nn.Module]:
+    """Import a user's architecture from ``package.module:Class``."""
+    module_name, _, class_name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            explain(
+                f"model {path!r} cannot be imported",
+                got=str(error),
+                expected="'package.module:Class'",
+                mend="install the package into this environment, or correct the path",
+            )
+        ) from error
+    # Checked before it is called: the path may come from someone else's checkpoint.
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise SettingsError(
+            explain(f"model {path!r} is no architecture", got=repr(found), expected="a subclass of torch.nn.Module")
+        )
+    return found
+
+
+def _construct(
+    architecture: type[nn.Module], dimension: int, context: int, options: dict[str, Any], *, name: str
+) -> nn.Module:
+    """Call the class, and turn what it cannot take into one clear error."""
+    try:
+        inspect.signature(architecture).bind(dimension, context, **options)
+        correction = architecture(dimension, context, **options)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            explain(
+                f"model {name!r} cannot be built",
+                got=f"options {options} ({error})",
+                expected=f"{architecture.__name__}{inspect.signature(architecture)}",
+                mend="correct [model.options]",
+            )
+        ) from error
+    if not isinstance(getattr(correction, "head", None), nn.Linear):
+        raise SettingsError(
+            explain(
+                f"model {name!r} has no last layer that could start at zero",
+                got=f"head = {getattr(correction, 'head', None)!r}",
+                expected="an attribute 'head' that is a torch.nn.Linear",
+                mend="name the last layer 'head'",
+            )
+        )
+    return correction

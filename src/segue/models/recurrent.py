@@ -1,0 +1,152 @@
+"""Recurrent architectures: GRU in residual blocks, LSTM, bidirectional GRU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from segue.models.padding import at_place, start_at_front
+from segue.models.settings import Size
+
+GRU_SIZES: dict[Size, dict[str, Any]] = {
+    "toy": {"width": 32, "blocks": 1},
+    "demo": {"width": 192, "blocks": 1},
+    "full": {"width": 512, "blocks": 4},
+}
+
+
+class Gru(nn.Module):
+    """Projection to ``width``, then blocks ``x + GRU(layer_norm(x))``; the newest passage's state is read out.
+
+    At full size (768-D): projection 768 → 512, 4 blocks of 512, head 512 → 768: 7.10 M parameters, as published.
+
+    Args:
+        dimension: components of an embedding.
+        context: places of the window (the net itself does not depend on it).
+        width: components of the state.
+        blocks: residual blocks, at least 1.
+        dropout: on each block's output, [0, 1).
+    """
+
+    def __init__(
+        self, dimension: int, context: int, *, width: int = 512, blocks: int = 4, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.project = nn.Linear(dimension, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
+        self.grus = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(blocks))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, dimension)
+
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads; a short one is read from a fresh state."""
+        context, newest = start_at_front(context, mask)
+        states = self.project(context)
+        for norm, gru in zip(self.norms, self.grus, strict=True):
+            states = states + self.dropout(gru(norm(states))[0])
+        return at_place(states, newest)
+
+    def forward(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))
+
+
+LSTM_SIZES: dict[Size, dict[str, Any]] = {
+    "toy": {"width": 32, "layers": 1},
+    "demo": {"width": 192, "layers": 1},
+    "full": {"width": 512, "layers": 2},
+}
+
+
+class Lstm(nn.Module):
+    """A stacked LSTM; the state at the newest passage is read out.
+
+    At full size (768-D): 2 layers of 512 and a head 512 → 768: 5.12 M parameters, as published.
+
+    Args:
+        dimension: components of an embedding.
+        context: places of the window (the net itself does not depend on it).
+        width: components of the state.
+        layers: stacked layers, at least 1.
+        dropout: between the layers and before the head, [0, 1).
+    """
+
+    def __init__(
+        self, dimension: int, context: int, *, width: int = 512, layers: int = 2, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        between = dropout if layers > 1 else 0.0  # torch warns where there is no "between"
+        self.lstm = nn.LSTM(dimension, width, num_layers=layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, dimension)
+
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return what the head reads; a short one is read from a fresh state."""
+        context, newest = start_at_front(context, mask)
+        states = self.lstm(context)[0]
+        return self.dropout(at_place(states, newest))
+
+    def forward(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))
+
+
+BIDIRECTIONAL_SIZES: dict[Size, dict[str, Any]] = {
+    "toy": {"width": 16, "layers": 1},
+    "demo": {"width": 192, "layers": 1},
+    "full": {"width": 512, "layers": 1},
+}
+
+
+class BidirectionalGru(nn.Module):
+    """A GRU in each direction; the mean of the states over the passages that are there, through the head.
+
+    At full size (768-D): 2 × (3 · 512 · (768 + 512) + 6 · 512) for the two directions and a head 1024 → 768:
+    4.73 M parameters; the published two-tower model has 4.7 M.
+
+    Args:
+        dimension: components of an embedding.
+        context: places of the window (the net itself does not depend on it).
+        width: components of the state of each direction.
+        layers: stacked layers, at least 1.
+        dropout: between the layers and before the head, [0, 1).
+    """
+
+    def __init__(
+        self, dimension: int, context: int, *, width: int = 512, layers: int = 1, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        between = dropout if layers > 1 else 0.0  # torch warns where there is no "between"
+        self.gru = nn.GRU(dimension, width, num_layers=layers, batch_first=True, dropout=between, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * width, dimension)
+
+    def encode(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return the mean state of each context; a short one is read from a fresh state at both of its ends."""
+        if bool(mask.all()):
+            states = self.gru(context)[0]
+        else:
+            # Packed, so that the backward direction begins at the newest passage and not in what stands behind it.
+            context, newest = start_at_front(context, mask)
+            packed = pack_padded_sequence(context, (newest + 1).cpu(), batch_first=True, enforce_sorted=False)
+            states = pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]  # zeros behind the newest
+        return self.dropout(states.sum(1) / mask.sum(1, keepdim=True))
+
+    def forward(
+        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Return one correction for each context."""
+        return self.head(self.encode(context, mask))

@@ -1,0 +1,1 @@
+"""The ranking rule: exact ranks and best candidates of a whole bank."""

@@ -1,0 +1,146 @@
+"""How many candidates score above a line: what a rank is made of, decided as cheaply as proof allows.
+
+First come products in bfloat16 where the processor has them in hardware (``bfloat16.py``), else in float32. Each has a
+proven bound; scores farther from the line are counted as they are. The others are computed again in float32, and those
+nearer than its rounding error in float64. So the count is that of exact arithmetic whatever the first product was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from segue.hardware import has_fast_bfloat16
+from segue.ranking import bfloat16
+from segue.ranking.blocks import ScoreBlock, score_blocks
+from segue.ranking.pool import Pool, exact_candidate_scores, rounding_bound
+
+FEWEST_FOR_COARSE = 64
+"""Queries below which the bank is read no faster in bfloat16 than it is rounded."""
+
+_Pairs = tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
+
+
+def count_candidates_above(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    line: Float[np.ndarray, "batch several"],
+    *,
+    removed: _Pairs,
+) -> Int[np.ndarray, "batch several"]:
+    """Count the candidates above each of a query's lines, in the order of exact arithmetic.
+
+    Args:
+        queries: any length.
+        pool: the candidates.
+        line: scores, float64; infinity counts nothing.
+        removed: (query, candidate) pairs that do not count.
+    """
+    margin = rounding_bound(queries)
+    rounded = np.ascontiguousarray(queries, dtype=np.float32)
+    above = np.zeros(line.shape, dtype=np.int64)
+    nothing = np.empty(0, dtype=np.int64)
+    near = [[(nothing, nothing)] for _ in line.T]
+    exactly = _Pairs32()
+    for block in score_blocks(rounded, pool, removed, rounded=_is_coarse(len(queries))):
+        here = block.queries
+        for place, unsure in enumerate(near):
+            more, pairs = _decide(block, rounded[here], line[here, place], margin[here], exactly)
+            above[here, place] += more
+            unsure.append(pairs)
+    for place, unsure in enumerate(near):
+        query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
+        scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
+        above[:, place] += np.bincount(query[scores > line[query, place]], minlength=len(queries))
+    return above
+
+
+def _is_coarse(queries: int) -> bool:
+    return queries >= FEWEST_FOR_COARSE and has_fast_bfloat16("cpu")
+
+
+def _decide(
+    block: ScoreBlock,
+    queries: Float32[np.ndarray, "batch dim"],
+    line: Float[np.ndarray, "batch"],
+    margin: Float[np.ndarray, "batch"],
+    exactly: _Pairs32,
+) -> tuple[Int[np.ndarray, "batch"], _Pairs]:
+    """Return how many of a block are surely above, and the (query, candidate) pairs that float64 has to decide."""
+    if block.error is None:
+        low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
+        surely = _count_above(block.scores, high)
+        place, column = _between(block.scores, low, high, surely)
+    else:
+        low, high = bfloat16.lines(line, block.error)
+        surely = _count_above(block.scores, high)
+        place, column = _between(block.scores, low, high, surely)
+        if len(place):
+            assert block.vectors is not None
+            scores = exactly.scores(queries, block.vectors, place, column)
+            above = scores > (line + margin)[place]
+            surely = surely + np.bincount(place[above], minlength=len(line))
+            close = ~above & (scores > (line - margin)[place])
+            place, column = place[close], column[close]
+    return surely, (block.first_query + place, block.first_candidate + column)
+
+
+def _count_above(
+    scores: Float32[np.ndarray, "batch candidate"], line: Float32[np.ndarray, "batch"]
+) -> Int[np.ndarray, "batch"]:
+    """Count the scores above each query's line.
+
+    Eight flags are added at a time, as the bytes of one machine word; 255 words at most, so no byte overflows.
+    """
+    words = 128
+    flags = np.zeros((len(scores), -(-scores.shape[1] // (8 * words)) * 8 * words), dtype=np.bool_)
+    np.greater(scores, line[:, None], out=flags[:, : scores.shape[1]])
+    sums = flags.view(np.uint64).reshape(len(scores), flags.shape[1] // (8 * words), words).sum(axis=2)
+    return sums.view(np.uint8).sum(axis=1, dtype=np.int64)
+
+
+def _between(
+    scores: Float32[np.ndarray, "batch candidate"],
+    low: Float32[np.ndarray, "batch"],
+    high: Float32[np.ndarray, "batch"],
+    surely: Int[np.ndarray, "batch"],
+) -> _Pairs:
+    """Return (query, column) of the scores that are too near to the line to be told; ``surely`` of them are above."""
+    unsure = np.flatnonzero(_count_above(scores, low) != surely)
+    scores = scores[unsure]
+    place, column = np.nonzero((scores > low[unsure, None]) & (scores <= high[unsure, None]))
+    return unsure[place], column
+
+
+class _Pairs32:
+    """Float32 products of chosen pairs, computed by FAISS where the vectors lie, on all threads.
+
+    NumPy would copy both sides of every pair first. A block's vectors are handed over once for all queries.
+    """
+
+    def __init__(self) -> None:
+        self._vectors: Float[np.ndarray, "rows dim"] | None = None
+        self._flat: Any = None  # the type stubs of FAISS know a part of it only
+
+    def scores(
+        self,
+        queries: Float32[np.ndarray, "batch dim"],
+        vectors: Float[np.ndarray, "rows dim"],
+        place: Int[np.ndarray, "pair"],
+        column: Int[np.ndarray, "pair"],
+    ) -> Float32[np.ndarray, "pair"]:
+        """Return the product of ``queries[place[i]]`` and ``vectors[column[i]]``; ``place`` rises."""
+        if self._flat is None or self._vectors is not vectors:
+            self._vectors, self._flat = vectors, faiss.IndexFlatIP(vectors.shape[1])
+            self._flat.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        count = np.bincount(place, minlength=len(queries))
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        columns = np.full((len(queries), count.max()), -1, dtype=np.int64)
+        columns[place, within] = column
+        scores = np.empty(columns.shape, dtype=np.float32)
+        pointers = [faiss.swig_ptr(array) for array in (queries, scores, columns)]
+        self._flat.compute_distance_subset(len(queries), pointers[0], columns.shape[1], pointers[1], pointers[2])
+        return scores[place, within]

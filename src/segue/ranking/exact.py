@@ -1,0 +1,187 @@
+"""Vectors against the whole bank, in blocks: exact ranks, cosines and best candidates.
+
+Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings under the ranking rule: one candidate per
+duplicate group (score = best of its members), excluded passages leave with their duplicates, ties count against the
+target. The product itself goes in blocks (``blocks.py``), so memory does not grow with the bank.
+
+A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6, which
+``counting.py`` counts in cheap arithmetic with a proven bound; the few candidates nearer to the line are scored again.
+So the ranks are those of exact arithmetic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from segue.ranking.blocks import ScoreBlock, score_blocks
+from segue.ranking.counting import count_candidates_above
+from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
+from segue.ranking.ordering import rank_exactly
+from segue.ranking.pool import (
+    TIE,
+    Pool,
+    among_pairs,
+    exact_candidate_scores,
+    exact_scores,
+    require_queries,
+    require_targets,
+)
+from segue.types import Bank, Rankings
+
+__all__ = [
+    "TIE",
+    "Pool",
+    "ScoreBlock",
+    "in_document_ranks",
+    "ranks_of_scores",
+    "ranks_of_several",
+    "ranks_of_several_scores",
+    "score_blocks",
+    "target_cosines",
+    "target_ranks",
+    "top_k",
+    "top_k_of_scores",
+]
+
+
+def target_ranks(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch"]:
+    """Return the exact rank of each target among the candidates, 1 = best.
+
+    The rank is 1 + the number of other candidates with a score above the target's - 1e-6: ties count against.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates; a target stands for its duplicate group, whichever member it is.
+        targets: rows of the true passages.
+        exclude: rows that leave with their duplicates, padded with -1; the target's own group never leaves.
+
+    Raises:
+        InputError: a query is not finite or of another dimension, or a target is not among the candidates.
+    """
+    require_targets(targets, pool.mask)
+    return ranks_of_several(queries, pool, targets[:, None], exclude=exclude)[:, 0]
+
+
+def ranks_of_several(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    targets: Int[np.ndarray, "batch several"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch several"]:
+    """Return what ``target_ranks`` says of each of several targets of a query, after one pass over the bank.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates.
+        targets: rows; -1 means that there is none, and gets the rank -1.
+        exclude: rows that leave with their duplicates, padded with -1; a target's own group never leaves its own count.
+
+    Raises:
+        InputError: a query is not finite or of another dimension, or a target is not among the candidates.
+    """
+    require_queries(queries, pool.bank)
+    there = targets >= 0
+    require_targets(targets[there], pool.mask)
+    own, scores = pool.candidates_of(targets), np.full(targets.shape, -np.inf)
+    scores[there] = exact_candidate_scores(queries, pool, query=np.nonzero(there)[0], candidates=own[there])
+    line = np.where(there, scores - TIE, np.inf)
+    removed = pool.removed_pairs(exclude)
+    of_targets = np.nonzero(there)[0], own[there]  # compared with each other below, in float64
+    others = (np.concatenate(pair) for pair in zip(removed, of_targets, strict=True))
+    above = count_candidates_above(queries, pool, line, removed=(next(others), next(others)))
+    rivals = _first_of_each(own) & there & ~among_pairs(own, removed)
+    before = rivals[:, None, :] & (own[:, None, :] != own[:, :, None]) & (scores[:, None, :] > line[:, :, None])
+    return np.where(there, 1 + above + before.sum(axis=2), -1)
+
+
+def _first_of_each(own: Int[np.ndarray, "batch several"]) -> Bool[np.ndarray, "batch several"]:
+    """Tell which targets are the first of their candidate among a query's targets.
+
+    >>> _first_of_each(np.array([[4, 9, 4]])).tolist()
+    [[True, True, False]]
+    """
+    return ~np.tril(own[:, :, None] == own[:, None, :], -1).any(axis=2)
+
+
+def target_cosines(
+    queries: Float[np.ndarray, "batch dim"], bank: Bank, targets: Int[np.ndarray, "batch"]
+) -> Float[np.ndarray, "batch"]:
+    """Return the cosine of each query and its target, float64; 0 for a query of length 0."""
+    require_queries(queries, bank)
+    length = np.linalg.norm(queries.astype(np.float64), axis=1)
+    scores = exact_scores(queries, bank, query=np.arange(len(queries)), rows=targets)
+    return np.divide(scores, length, out=np.zeros_like(scores), where=length > 0)
+
+
+def top_k(
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]
+) -> Rankings:
+    """Return the k best candidates of each query, best first.
+
+    Args:
+        queries: predicted vectors, unit length.
+        pool: the candidates; each is answered as its best member, the lowest row among equals.
+        k: places, at least 1; places that stay empty hold row -1 and score -inf.
+        exclude: rows that leave with their duplicates, padded with -1.
+
+    Raises:
+        InputError: a query is not finite or of another dimension.
+    """
+    require_queries(queries, pool.bank)
+    removed = pool.removed_pairs(exclude)
+
+    def fetch(which: Int[np.ndarray, "some"], count: int) -> tuple[np.ndarray, np.ndarray]:
+        return _fetch(queries[which], pool, count, _of_queries(removed, which, len(queries)))
+
+    return rank_exactly(queries, pool, k, fetch=fetch)
+
+
+def _of_queries(
+    pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]], which: Int[np.ndarray, "some"], total: int
+) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "kept"]]:
+    """Keep the pairs of the chosen queries, and number the queries by their place in ``which``."""
+    place = np.full(total, -1, dtype=np.int64)
+    place[which] = np.arange(len(which))
+    query = place[pairs[0]]
+    return query[query >= 0], pairs[1][query >= 0]
+
+
+def _fetch(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    count: int,
+    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch"]]:
+    """Return the ``count`` candidates with the best float32 scores, in no order, and the worst of those scores."""
+    candidates = np.full((len(queries), count), -1, dtype=np.int64)
+    best = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    for block in score_blocks(queries, pool, removed):
+        here = block.queries
+        new, scores = _entering(block, best[here].min(axis=1))
+        both = np.concatenate([best[here], scores], axis=1)
+        kept = np.argpartition(both, both.shape[1] - count, axis=1)[:, both.shape[1] - count :]
+        best[here] = np.take_along_axis(both, kept, axis=1)
+        candidates[here] = np.take_along_axis(np.concatenate([candidates[here], new], axis=1), kept, axis=1)
+    return candidates, best.min(axis=1)
+
+
+def _entering(
+    block: ScoreBlock, worst: Float32[np.ndarray, "batch"]
+) -> tuple[Int[np.ndarray, "batch most"], Float32[np.ndarray, "batch most"]]:
+    """Return the candidates of a block that beat the worst of those kept so far: few, after the first blocks."""
+    place, column = np.divmod(np.flatnonzero(block.scores > worst[:, None]), block.scores.shape[1])
+    count = np.bincount(place, minlength=len(worst))
+    within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+    candidates = np.full((len(worst), count.max(initial=0)), -1, dtype=np.int64)
+    scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
+    candidates[place, within] = block.first_candidate + column
+    scores[place, within] = block.scores[place, column]
+    return candidates, scores

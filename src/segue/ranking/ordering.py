@@ -1,0 +1,100 @@
+"""Fetched candidates become a ranking whose order is exact.
+
+Whoever fetches (a product in blocks, FAISS) answers with approximate scores. Here the fetched candidates are scored
+again in float64, put in order, and cut at k; a query whose k-th score is nearer to the worst fetched one than the
+rounding error allows is fetched again, deeper. So equal scores are ordered by row, whatever the library did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.errors import InputError, explain
+from segue.ranking.pool import Pool, exact_scores, rounding_bound
+from segue.types import Rankings
+
+Fetch = Callable[[Int[np.ndarray, "some"], int], tuple[np.ndarray, np.ndarray]]
+"""``fetch(which queries, how many)`` → candidates [some, any], each at most once, -1 = none; and [some] the float32
+score that no candidate left behind exceeds, -inf where all were fetched. How many = the pool's size means all."""
+
+_MARGIN = 16  # fetched beyond k, so that a second fetch is rare
+
+
+def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *, fetch: Fetch) -> Rankings:
+    """Return the k best candidates of each query, fetching deeper where rounding leaves a doubt.
+
+    Raises:
+        InputError: ``k`` is below 1.
+    """
+    if k < 1:
+        raise InputError(explain("a ranking needs at least one place", got=k, expected="1 or more"))
+    rankings = empty_rankings(len(queries), k)
+    bound = rounding_bound(queries)
+    open_queries = np.arange(len(queries))
+    count = min(k + _MARGIN, pool.size)
+    while len(open_queries):
+        candidates, worst_fetched = fetch(open_queries, count)
+        found, last = order_candidates(queries, pool, k, which=open_queries, candidates=candidates)
+        rankings.rows[open_queries], rankings.scores[open_queries] = found.rows, found.scores
+        settled = np.isneginf(worst_fetched) | (last - bound[open_queries] > worst_fetched)
+        open_queries = open_queries[~settled & (count < pool.size)]
+        count = min(4 * count, pool.size)
+    return rankings
+
+
+def empty_rankings(num_queries: int, k: int) -> Rankings:
+    """Return rankings without a single answer."""
+    return Rankings(np.full((num_queries, k), -1, dtype=np.int64), np.full((num_queries, k), -np.inf, dtype=np.float32))
+
+
+def order_candidates(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    k: int,
+    *,
+    which: Int[np.ndarray, "some"],
+    candidates: Int[np.ndarray, "some fetched"],
+) -> tuple[Rankings, Float[np.ndarray, "some"]]:
+    """Return the rankings of the candidates (-1 = none) by exact score, and the exact k-th score (-inf if fewer)."""
+    query, place = np.nonzero(candidates >= 0)
+    pair, rows = pool.expand(candidates[query, place])
+    scores = exact_scores(queries, pool.bank, query=which[query[pair]], rows=rows)
+    return cut(query[pair], rows, scores, group=pair, num_queries=len(which), k=k)
+
+
+def cut(
+    query: Int[np.ndarray, "pair"],
+    rows: Int[np.ndarray, "pair"],
+    scores: Float[np.ndarray, "pair"],
+    *,
+    group: Int[np.ndarray, "pair"],
+    num_queries: int,
+    k: int,
+) -> tuple[Rankings, Float[np.ndarray, "queries"]]:
+    """Order flat pairs within each query by falling score, then rising row; keep one per group, and k in all.
+
+    Args:
+        query: which query each pair belongs to, rising.
+        rows: the row each pair would answer.
+        scores: float64.
+        group: equal for the members of one candidate of one query.
+        num_queries: queries, those without pairs included.
+        k: places.
+    """
+    order = np.lexsort((rows, -scores, query))
+    first = np.sort(np.unique(group[order], return_index=True)[1])  # the best member of each candidate
+    order = order[first]
+    query = query[order]
+    place = np.arange(len(order)) - np.searchsorted(query, np.arange(num_queries))[query]
+    kept = order[place < k]
+    query, place = query[place < k], place[place < k]
+    rankings = empty_rankings(num_queries, k)
+    rankings.rows[query, place] = rows[kept]
+    rankings.scores[query, place] = scores[kept]
+    last = np.full(num_queries, -np.inf)
+    full = place == k - 1
+    last[query[full]] = scores[kept[full]]
+    return rankings, last

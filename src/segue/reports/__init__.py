@@ -1,0 +1,69 @@
+"""The report of a run: ``triage.json`` becomes ``report.md``, ``report.html`` and ``report.json``.
+
+Enters: a run folder's measurements. Leaves: three files that say the same. Nothing is measured here, nothing is
+invented: a statement is printed when the rows it rests on are there, and left out when they are not.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from segue.files import read_json, write_folder, write_json, write_text
+from segue.reports.document import Figure
+from segue.reports.plots.svg import standalone_svg
+from segue.reports.public import public_json
+from segue.reports.render import FILES_FOLDER, render_html, render_markdown
+from segue.reports.sections.all import report_context
+from segue.reports.terminal import causes_lines, findings_table, summary_lines, terminal_table
+
+__all__ = [
+    "ReportPaths",
+    "causes_lines",
+    "findings_table",
+    "public_json",
+    "report_context",
+    "summary_lines",
+    "terminal_table",
+    "write_report",
+]
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the report stands."""
+
+    markdown: Path
+    html: Path
+    json: Path
+
+
+def write_report(run: Path) -> ReportPaths:
+    """Write the report of the run in its folder, over an earlier one.
+
+    Raises:
+        InputError: the folder holds no ``triage.json``.
+        StorageError: the report cannot be written.
+    """
+    triage = read_json(run / "triage.json")
+    report = report_context(triage)
+    paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
+    _write_plots(run / FILES_FOLDER, report.figures)
+    write_json(paths.json, public_json({**triage, "run": str(triage.get("run") or run)}))
+    write_text(paths.html, render_html(report))
+    write_text(paths.markdown, render_markdown(report))
+    return paths
+
+
+def _write_plots(folder: Path, figures: list[Figure]) -> None:
+    """Replace the plots whole, so that none of an earlier report stays behind."""
+    if not figures:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+
+    def fill(target: Path) -> None:
+        for figure in figures:
+            (target / f"{figure.name}.svg").write_text(standalone_svg(figure.svg), encoding="utf-8")
+
+    write_folder(folder, fill)

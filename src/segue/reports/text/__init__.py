@@ -1,0 +1,1 @@
+"""Numbers and markup in sentences."""

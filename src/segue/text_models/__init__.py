@@ -1,0 +1,1 @@
+"""What is fine-tuned from the bank's encoder."""

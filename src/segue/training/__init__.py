@@ -1,0 +1,1 @@
+"""Windows become predictors: one loop for every model and loss."""

@@ -1,0 +1,174 @@
+"""The loop itself: step, score on validation, keep the best, write down where it stands, go on after a kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segue.files import atomic_path
+from segue.models.predictor import Predictor
+from segue.models.tensors import Tensors, copy_weights, prefixed, save_tensors, without_prefix
+from segue.training.batches import Batches
+from segue.training.optimiser import Optimisation, learning_rate
+from segue.training.settings import TrainingSettings
+from segue.training.state import (
+    LOSS_FILE,
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    windows_hash,
+)
+
+Score = Callable[[Predictor], Mapping[str, float | None]]
+"""Scores a predictor on validation; the answer holds ``MRR``, which selects. None stands for "not computed"."""
+
+STATE_SECONDS = 20.0
+"""A state is written this often between evaluations."""
+EVALUATION_SECONDS = 2.0
+"""A state is written at evaluations, unless the one before is younger than this."""
+STATE_SHARE = 0.05
+"""Writing states takes at most about this share of the time."""
+
+
+class TrainingLoop:
+    """A training between two steps; ``advance`` goes on to the next moment at which it may be left."""
+
+    def __init__(
+        self, batches: Batches, optimisation: Optimisation, settings: TrainingSettings, *, score: Score, folder: Path
+    ) -> None:
+        self.batches, self.optimisation, self.settings = batches, optimisation, settings
+        self.score, self.folder = score, folder
+        self.steps = settings.steps or max(1, round(settings.epochs * batches.steps_per_epoch))
+        self.evaluate_at = {round(self.steps * n / settings.evaluations) for n in range(1, settings.evaluations + 1)}
+        self.identity = _identity(batches, optimisation, settings)
+        self.best: Tensors = {}
+        self.state = self._resume() or TrainingState()
+        self.clock = self.saved = time.perf_counter()
+        self.pause = 0.0
+
+    def advance(self) -> None:
+        """Score the start, or take one step and do what is due after it."""
+        state = self.state
+        if not state.curve:
+            self._evaluate()
+        elif state.step < self.steps and not state.stopped_early:
+            self._step()
+            scored = state.step in self.evaluate_at
+            if scored:
+                self._evaluate()
+            if time.perf_counter() - self.saved > max(EVALUATION_SECONDS if scored else STATE_SECONDS, self.pause):
+                self._save()
+        else:
+            self._finish()
+
+    def note(self) -> str:
+        """Say loss and validation MRR for a progress bar."""
+        last = self.state.curve[-1] if self.state.curve else {}
+        value = _means(self.state.sums).get("loss", last.get("loss"))
+        words = [] if value is None else [f"loss {value:.3f}"]
+        if self.state.best_score:
+            words.append(f"validation MRR {last['MRR']:.3f} (best {self.state.best_score['MRR']:.3f})")
+        return ", ".join(words)
+
+    def _step(self) -> None:
+        state, settings = self.state, self.settings
+        rate = learning_rate(state.step, steps=self.steps, peak=settings.learning_rate, warmup=settings.warmup)
+        values = self.optimisation.step(state.step, self.batches.batch(state.step), rate)
+        state.step += 1
+        for name, value in {**values, "learning_rate": rate, "steps": 1.0}.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        self._tick()
+
+    def _evaluate(self) -> None:
+        """Score on validation, remember the best weights, add a record to the curve."""
+        state, means = self.state, _means(self.state.sums)
+        scores = _scored(self.optimisation.predictor, self.score)
+        if state.best_score is None or scores["MRR"] > state.best_score["MRR"]:
+            state.best_step, state.best_score, state.stale = state.step, scores, 0
+            self.best = self._weights()
+        else:
+            state.stale += 1
+        state.stopped_early = self.settings.patience is not None and state.stale >= self.settings.patience
+        self._tick()
+        temperature = next(iter(self.optimisation.loss.temperatures.values()), None)
+        measured = {name: means.get(name) for name in ("loss", "learning_rate", "grad_norm")} | means
+        state.curve.append(
+            {"step": state.step, "seconds": round(state.seconds, 3), **measured, "temperature": temperature, **scores}
+        )
+        state.sums = {}
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.state.seconds += now - self.clock
+        self.clock = now
+
+    def _weights(self) -> Tensors:
+        return prefixed("predictor.", copy_weights(self.optimisation.predictor)) | prefixed(
+            "loss.", copy_weights(self.optimisation.loss)
+        )
+
+    def _save(self) -> None:
+        began = time.perf_counter()
+        tensors = self._weights() | prefixed("optimizer.", optimizer_tensors(self.optimisation.optimizer))
+        tensors |= prefixed("batches.", self.batches.state())
+        save_state(self.folder, self.state, tensors | prefixed("best.", self.best), identity=self.identity)
+        self.saved = time.perf_counter()
+        self.pause = (self.saved - began) / STATE_SHARE
+
+    def _resume(self) -> TrainingState | None:
+        found = load_state(self.folder, identity=self.identity)
+        if found is None:
+            return None
+        state, tensors = found
+        self.best = without_prefix("best.", tensors)
+        self._load(self.best if state.finished else tensors)
+        restore_optimizer(self.optimisation.optimizer, without_prefix("optimizer.", tensors))
+        self.batches.restore(without_prefix("batches.", tensors))
+        return state
+
+    def _load(self, weights: Tensors) -> None:
+        self.optimisation.predictor.eval()
+        self.optimisation.predictor.load_state_dict(without_prefix("predictor.", weights))
+        self.optimisation.loss.load_state_dict(without_prefix("loss.", weights))
+
+    def _finish(self) -> None:
+        """Put the best weights in place; the state written last says that nothing is left to do."""
+        self._load(self.best)
+        with atomic_path(self.folder / LOSS_FILE) as temporary:
+            save_tensors(temporary, without_prefix("loss.", self.best))
+        self.state.finished = True
+        save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
+
+
+def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSettings) -> dict[str, Any]:
+    """Return what must be equal for a state to be gone on with."""
+    return {
+        "training settings": settings.model_dump(mode="json", exclude={"device", "precision"}),
+        "precision": optimisation.precision,
+        "model": optimisation.predictor.settings.model_dump(mode="json"),
+        "loss": optimisation.loss.settings.model_dump(mode="json"),
+        "bank": {"passages": len(batches.bank), "dimension": batches.bank.dimension},
+        "windows": windows_hash(batches.windows),
+    }
+
+
+def _means(sums: Mapping[str, float]) -> dict[str, float]:
+    """Divide sums by the steps they were taken over.
+
+    >>> _means({"loss": 6.0, "steps": 3.0})
+    {'loss': 2.0}
+    """
+    return {name: value / sums["steps"] for name, value in sums.items() if name != "steps"}
+
+
+def _scored(predictor: Predictor, score: Score) -> dict[str, Any]:
+    """Score without touching gradients, dropout or the random state."""
+    predictor.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return {name: None if value is None else float(value) for name, value in score(predictor).items()}

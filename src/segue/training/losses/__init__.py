@@ -1,0 +1,1 @@
+"""InfoNCE and its negatives, and sums of terms."""

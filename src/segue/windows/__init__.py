@@ -1,0 +1,1 @@
+"""Which passages are read and which came next: splits, near-duplicates, windows."""

@@ -1,0 +1,1 @@
+"""One file a verb: what the command line and Python call."""

@@ -1,0 +1,144 @@
+"""``segue audit``: may the numbers of a bank, a recipe or a run be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segue.bank.bank import PassageBank
+from segue.checks import AUDIT, CHECKS, Case, Finding
+from segue.checks.build_case import case_of_bank, case_of_experiment, case_of_job
+from segue.checks.run import blocked, require_codes, run_checks, to_json, unproven
+from segue.comparison.job import FoldResult, Job, Results
+from segue.errors import InputError, explain
+from segue.evaluation.experiment import require_same_bank
+from segue.files import read_json, write_json
+from segue.hardware import limit_threads
+from segue.progress import Stages, quiet
+from segue.recipe import Recipe
+from segue.reports import write_report
+from segue.workflows.check_record import Refusal, findings_record, read_findings
+from segue.workflows.fresh import experiment_of_run
+from segue.workflows.prepare import (
+    as_recipe,
+    encoder_of,
+    experiment_of,
+    make_job,
+    open_bank,
+    options_of_run,
+    recorded_recipe,
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        target: what was audited.
+        findings: one per check, in reading order.
+    """
+
+    target: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def blocked(self) -> list[str]:
+        """Codes of the checks that block the headline number."""
+        return blocked(self.findings)
+
+    @property
+    def unproven(self) -> list[str]:
+        """Codes of the integrity checks that were muted or could not be carried out."""
+        return unproven(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {"target": self.target, "blocked": self.blocked, "unproven": self.unproven,
+                "findings": to_json(self.findings)}  # fmt: skip
+
+
+def audit(
+    target: Recipe | Path | str, *, fast: bool = False, mute: Collection[str] = (), stages: Stages = quiet
+) -> Audit:
+    """Run every integrity check that applies; a run's report is written again with the answer.
+
+    Args:
+        target: a recipe (its bank must be built), a bank folder or a run folder.
+        fast: leave out the slow checks.
+        mute: codes that are not run; recorded.
+        stages: shows progress.
+
+    Raises:
+        InputError: the target is none of the three.
+        SettingsError: a muted code does not exist.
+    """
+    limit_threads()
+    require_codes(mute, CHECKS)
+    case = case_of(target, stages=stages)
+    with stages("Auditing") as progress:
+        findings = run_checks(AUDIT, case, fast=fast, mute=mute, progress=progress)
+    if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
+        _record(Path(target), findings)
+    name = target.title if isinstance(target, Recipe) else str(target)
+    return Audit(name, tuple(findings))
+
+
+def _record(run: Path, findings: list[Finding]) -> None:
+    """Put the findings into the run's comparison and write its report again."""
+    record = read_json(run / "triage.json")
+    diagnosis = read_findings(record, "diagnosis")
+    write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal()))
+    write_report(run)
+
+
+def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: Stages = quiet) -> Case:
+    """Return the case that a recipe, a bank folder or a run folder makes."""
+    if isinstance(target, Recipe) or Path(target).suffix == ".toml":
+        recipe = as_recipe(target)
+        bank = open_bank(recipe, stages=stages)
+        return case_of_experiment(experiment_of(recipe, bank), encoder=_encoder(recipe, bank))
+    folder = Path(target)
+    if (folder / "recipe.json").exists():
+        job, results = job_of_run(folder, stages=stages)
+        return case_of_job(job, results, subject=subject)
+    if (folder / "manifest.json").exists():
+        return case_of_bank(PassageBank.open(folder))
+    raise InputError(
+        explain(
+            f"{folder} cannot be audited",
+            got="neither recipe.json nor manifest.json in it" if folder.is_dir() else "no such folder",
+            expected="a recipe, a bank folder or a run folder",
+            mend="name what `segue bank build`, `segue train` or `segue triage` wrote",
+        )
+    )
+
+
+def _encoder(recipe: Recipe, bank: PassageBank) -> Any:
+    return None if bank.space.declared else encoder_of(recipe, bank)
+
+
+def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
+    """Read a run folder back: its job, and the results of what is finished on every fold.
+
+    Raises:
+        InputError: ``run`` is no run folder, nothing was trained in it, or its bank has changed since.
+    """
+    recipe = recorded_recipe(run)
+    bank = open_bank(recipe, stages=stages)
+    experiment = experiment_of_run(run, recipe, bank)
+    require_same_bank(experiment.bank, run / "split.json")
+    job = make_job(recipe, bank, options_of_run(run), run, experiment=experiment)
+    return job, finished_results(job)
+
+
+def finished_results(job: Job) -> Results:
+    """Return the results on disk of the options that have one for every fold."""
+    results: Results = {}
+    for option in job.options:
+        folders: Sequence[Path] = [job.folder(option, fold) for fold in job.experiment.folds]
+        if all((folder / "result.json").exists() for folder in folders):
+            results[option.name] = [FoldResult.load(folder) for folder in folders]
+    return results

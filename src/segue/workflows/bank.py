@@ -1,0 +1,31 @@
+"""``segue bank``: text becomes a bank of passages and vectors on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segue.bank.bank import PassageBank, bank_info
+from segue.hardware import limit_threads
+from segue.progress import Stages, quiet
+from segue.recipe import Recipe
+from segue.workflows.prepare import as_recipe, open_bank
+
+
+def build(recipe: Recipe | Path | str, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
+    """Build the recipe's bank, or go on with a build that was interrupted; a whole bank is opened at once.
+
+    Raises:
+        SegueError: with what is wrong, what was expected and what to do.
+    """
+    limit_threads()
+    return open_bank(as_recipe(recipe), out=out, stages=stages)
+
+
+def info(bank: Path | str, *, verify: bool = False) -> dict[str, Any]:
+    """Describe a bank; with ``verify`` every file is hashed again.
+
+    Raises:
+        InputError: there is no bank, or it is not whole.
+    """
+    return bank_info(PassageBank.open(Path(bank), verify=verify))

@@ -1,0 +1,113 @@
+"""``segue bundle``: put a run's winner into one folder that answers without the run; promote it, go back, list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segue.bundles.build import Winner, build_bundle
+from segue.comparison.options import Option
+from segue.errors import BlockedError, InputError, explain
+from segue.evaluation.experiment import Fold, require_same_bank
+from segue.files import read_json
+from segue.hardware import limit_threads
+from segue.progress import Stages, quiet
+from segue.workflows.fresh import experiment_of_run
+from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bundle that was built."""
+
+    path: Path
+    version: str
+    option: str
+    size_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {"path": str(self.path), "version": self.version, "option": self.option, "bytes": self.size_bytes}
+
+
+def bundle(
+    run: Path | str,
+    out: Path | str,
+    *,
+    option: str | None = None,
+    fold: int = 0,
+    name: str | None = None,
+    index: Path | str | None = None,
+    unsafe: bool = False,
+    stages: Stages = quiet,
+) -> Built:
+    """Build a bundle from a run.
+
+    Args:
+        run: a folder that ``segue triage`` or ``segue evaluate`` wrote.
+        out: the bundle's folder, which must not exist.
+        option: the row to release; None: the winner.
+        fold: whose training is released, counted from 0; with one split there is only 0.
+        name: of the bundle; None: the title of the run's recipe, or the folder's name.
+        index: a folder that ``segue index build`` wrote over the run's bank; None: the bank is searched exactly.
+        unsafe: release it although an integrity check blocks the run's numbers; the card says so.
+        stages: shows progress.
+
+    Raises:
+        InputError: the run has no comparison, no such row, or a bank that has changed since; the index is of another.
+        BlockedError: an integrity check blocks its numbers.
+    """
+    limit_threads()
+    run, out = Path(run), Path(out)
+    record = _comparison(run)
+    if record["blocked"] and not (unsafe or record["unsafe"]):
+        raise BlockedError(explain(f"{run} is blocked by {', '.join(record['blocked'])}",
+                                   mend="mend what its report names, or label it with --unsafe"))  # fmt: skip
+    recipe = recorded_recipe(run)
+    bank = open_bank(recipe, stages=stages)
+    require_same_bank(bank, run / "split.json")
+    known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record)
+    experiment = experiment_of_run(run, recipe, bank)
+    job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
+    chosen = _row(record, known, option)
+    winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
+                    None if index is None else Path(index))  # fmt: skip
+    with stages("Building the bundle"):
+        manifest = build_bundle(winner, out)
+    size = sum(int(facts["bytes"]) for facts in manifest.files.values())
+    return Built(out, manifest.version, chosen.name, size)
+
+
+def _comparison(run: Path) -> dict[str, Any]:
+    path = run / "triage.json"
+    if not path.exists():
+        raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
+                                 mend="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+    return read_json(path)
+
+
+def _untrained(record: dict[str, Any]) -> tuple[Option, ...]:
+    """Return the options of a run in which nothing was trained."""
+    from segue.comparison.options import OPTIONS
+
+    names = {row["name"] for row in record["options"]}
+    return tuple(option for option in OPTIONS if option.name in names)
+
+
+def _row(record: dict[str, Any], known: tuple[Option, ...], name: str | None) -> Option:
+    """Return the option to release: a candidate that is finished."""
+    wanted = name or record["winner"]
+    finished = [row["name"] for row in record["options"]
+                if row["intent"] == "candidate" and row["status"] in ("done", "under-trained")]  # fmt: skip
+    option = next((option for option in known if option.name == wanted), None)
+    if option is None or wanted not in finished:
+        raise InputError(explain("there is no such row to release", got=wanted or "no winner",
+                                 expected=", ".join(finished)))  # fmt: skip
+    return option
+
+
+def _fold(folds: tuple[Fold, ...], number: int) -> Fold:
+    if not 0 <= number < len(folds):
+        raise InputError(explain("there is no such fold", got=number, expected=f"0 to {len(folds) - 1}"))
+    return folds[number]

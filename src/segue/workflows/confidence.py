@@ -1,0 +1,53 @@
+"""How sure the winner of a comparison may be, measured once and kept in ``confidence.json`` of the run folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from segue.checks import Case
+from segue.comparison.job import Job
+from segue.evaluation.confidence.fit import confidence_record
+from segue.files import append_jsonl, read_json, write_json
+from segue.progress import Stages
+
+FILE = "confidence.json"
+
+
+def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stages) -> dict[str, Any]:
+    """Return the keys that ``triage.json`` gets: ``confidence`` without the fitted models, or nothing.
+
+    It looks at the test windows once per fold, which ``looks.jsonl`` tells; an earlier measurement is read back.
+
+    Args:
+        job: the comparison.
+        case: its rows, which hold the retrievers.
+        winner: the option that was chosen on validation; None: there is nothing to measure.
+        stages: shows progress.
+    """
+    rows = case.rows_named(winner) if winner else ()
+    if winner is None or len(rows) < len(job.experiment.folds):
+        return {}
+    key = {"option": winner, "bank": job.experiment.bank.manifest["hash"], "exclude": job.evaluation.exclude}
+    path = job.out / FILE
+    known = read_json(path) if path.exists() else {}
+    if {name: known.get(name) for name in key} != key:
+        with stages("Measuring how sure the winner may be"):
+            known = key | _measured(job, case, winner)
+            write_json(path, known)
+    return {"confidence": {name: value for name, value in known.items() if name not in ("models", "bank", "exclude")}}
+
+
+def _measured(job: Job, case: Case, winner: str) -> dict[str, Any]:
+    """Fit on each fold's validation windows and judge on its test windows, having logged that look."""
+    for fold in job.experiment.folds:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        append_jsonl(job.out / "looks.jsonl", {"time": now, "option": winner, "fold": fold.number, "for": "confidence"})
+    settings = job.evaluation
+    return confidence_record(
+        job.experiment,
+        [row.retriever for row in case.rows_named(winner)],
+        exclude=settings.exclude,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )

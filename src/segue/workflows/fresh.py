@@ -1,0 +1,215 @@
+"""Phase 2: a trained run is scored on documents it has never met.
+
+The documents join a copy of the run's bank, so the pool is the old one and theirs; every window asked about comes from
+them. The run's own folder, bank and split stay untouched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from segue.bank.bank import PassageBank
+from segue.bank.changes import append, copy_bank
+from segue.bank.manifest import what_is_read
+from segue.comparison.options import Option
+from segue.corpus import CorpusSettings, VectorsSettings, open_corpus
+from segue.errors import InputError, explain
+from segue.evaluation.experiment import Experiment, Fold
+from segue.files import read_json, write_json
+from segue.progress import Stages
+from segue.ranking.exact import Pool
+from segue.recipe import Recipe, load_corpus
+from segue.training.state import LOSS_FILE
+from segue.types import Bank, Document, Skipped, Split
+from segue.windows.splits import document_groups
+from segue.windows.windows import make_windows
+from segue.workflows.check_record import Refusal
+from segue.workflows.prepare import encoder_of, experiment_of
+from segue.workflows.triage import Comparison, corpus_name, run_comparison
+
+KNOWN = "the bank has a document of this id"
+NEAR = "near-duplicate of a document of the bank"
+WINDOWLESS = "gives no window"
+CORPUS = "corpus.json"
+"""Stands in a folder of phase 2, and in no other run folder."""
+
+
+def run_on_fresh(
+    run: Path,
+    recipe: Recipe,
+    bank: PassageBank,
+    options: tuple[Option, ...],
+    *,
+    corpus: Path | str,
+    refusal: Refusal,
+    stages: Stages,
+) -> Comparison:
+    """Score a run's first fold on fresh documents.
+
+    Args:
+        run: the run folder.
+        recipe: the run's.
+        bank: the run's.
+        options: what was trained there, and the baselines.
+        corpus: a TOML file with a [corpus] table.
+        refusal: of headline numbers.
+        stages: shows progress.
+
+    Raises:
+        InputError: the documents are not fresh, or give no window.
+    """
+    settings = load_corpus(corpus)
+    folder = run / "fresh" / Path(corpus).stem
+    _require_same_corpus(settings, folder / CORPUS, grown=_has_grown(folder / "bank", bank))
+    grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
+    experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
+    for option in options:
+        if option.reranking is not None:
+            _adopt_reranker(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
+        if option.trained:
+            _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
+            _adopt_settings(run / "tuning" / option.name / "fold-0", folder / "tuning" / option.name / "fold-0")
+    if (run / "plan.json").exists():
+        shutil.copyfile(run / "plan.json", folder / "plan.json")
+    facts = fresh_facts(settings, bank, experiment)
+    return run_comparison(recipe, options, folder, experiment=experiment, fresh=facts, refusal=refusal, stages=stages)
+
+
+def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experiment:
+    """Make the folds that a run folder was evaluated on: the recipe's, or in phase 2 one on the grown bank.
+
+    Args:
+        run: the run folder.
+        recipe: as recorded there.
+        bank: the recipe's.
+    """
+    experiment = experiment_of(recipe, bank)
+    if not (run / CORPUS).exists():
+        return experiment
+    return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
+
+
+def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> dict[str, Any]:
+    """Say what is asked about, and which of the corpus's documents are not, and why.
+
+    Args:
+        corpus: of the fresh documents.
+        bank: as it was before they joined it.
+        experiment: on the grown bank.
+
+    Returns:
+        ``kind``, ``name``, ``documents`` and ``windows`` asked about, ``skipped`` by reason: what the reader left out,
+        and documents of the grown bank that nearly repeat the old bank's or are too short for a window.
+    """
+    (fold,) = experiment.folds
+    documents = len(experiment.test_documents)
+    added = len(experiment.bank.document_ids) - len(bank.document_ids)
+    skipped = Counter(experiment.bank.manifest["counts"]["skipped"])
+    skipped.subtract(bank.manifest["counts"]["skipped"])
+    skipped += Counter({NEAR: added - len(fold.split.test), WINDOWLESS: len(fold.split.test) - documents})
+    return {
+        "kind": corpus.kind,
+        "name": corpus_name(corpus),
+        "documents": documents,
+        "windows": len(fold.test),
+        "skipped": dict(skipped),
+    }
+
+
+def _has_grown(path: Path, bank: PassageBank) -> bool:
+    """Tell whether fresh documents have joined the copy of the bank."""
+    return path.exists() and len(PassageBank.open(path).document_ids) > len(bank.document_ids)
+
+
+def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> None:
+    asked = corpus.model_dump(mode="json")
+    if grown and what_is_read(read_json(path)) != what_is_read(asked):
+        raise InputError(
+            explain(
+                f"{path.parent} holds another fresh corpus",
+                got=f"{asked}",
+                expected=f"{read_json(path)}",
+                mend="give the TOML file another name, or delete that folder",
+            )
+        )
+    write_json(path, asked)
+
+
+def _grow(bank: PassageBank, recipe: Recipe, corpus: CorpusSettings, out: Path, *, stages: Stages) -> PassageBank:
+    """Copy the bank and append the corpus's documents, or open the copy where that was done."""
+    if isinstance(corpus, VectorsSettings):
+        raise InputError(explain("fresh documents have to be texts", got='kind = "vectors"',
+                                 mend="give their texts; they are encoded as the bank's were"))  # fmt: skip
+    grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
+    if len(grown.document_ids) > len(bank.document_ids):
+        return grown
+    with stages("Reading and encoding fresh documents") as progress:
+        fresh = _unknown(open_corpus(corpus).read(), set(bank.document_ids))
+        return append(grown, fresh, encoder_of(recipe, bank)(), progress=progress)
+
+
+def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:
+    """Pass on the documents whose id the bank does not have."""
+    for document in documents:
+        is_known = isinstance(document, Document) and document.id in known
+        yield Skipped(document.id, KNOWN) if is_known else document
+
+
+def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:
+    """Keep the first fold's training and validation windows; ask about the fresh documents only."""
+    fold = trained.folds[0]
+    groups = document_groups(grown, recipe.split.near_duplicates)
+    fresh = _not_near(groups, known=len(trained.bank.document_ids))
+    windows = make_windows(grown, fresh, recipe.windows)
+    if len(windows) == 0:
+        raise InputError(
+            explain(
+                "the fresh documents give no window",
+                got=f"{len(fresh)} documents unlike the bank's; dropped {dict(windows.dropped)}",
+                expected=f"documents of at least {recipe.windows.context + 1} passages",
+                mend="name a corpus of other, longer documents",
+            )
+        )
+    split = Split(fold.split.train, fold.split.validation, fresh)
+    return Experiment(grown, Pool(grown), (Fold(split, fold.train, fold.validation, windows),), groups, trained.context)
+
+
+def _not_near(groups: Int[np.ndarray, "document"], *, known: int) -> Int[np.ndarray, "fresh"]:
+    """Return the documents from number ``known`` on that are in no group with an earlier one.
+
+    >>> _not_near(np.array([0, 1, 1, 3]), known=2).tolist()  # document 2 nearly repeats document 1
+    [3]
+    """
+    late = np.arange(known, len(groups), dtype=np.int64)
+    return late[~np.isin(groups[late], groups[:known])]
+
+
+def _adopt(source: Path, target: Path) -> None:
+    """Copy a trained option's checkpoint, what its loss learnt, and its record; not its evaluation."""
+    if not (source / "training.json").exists() or (target / "training.json").exists():
+        return
+    shutil.copytree(source / "checkpoint", target / "checkpoint", dirs_exist_ok=True)
+    if (source / "training" / LOSS_FILE).exists():
+        (target / "training").mkdir(exist_ok=True)
+        shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
+    shutil.copyfile(source / "training.json", target / "training.json")
+
+
+def _adopt_reranker(source: Path, target: Path) -> None:
+    """Copy what was fitted to rerank candidates; their words and neighbours are counted in the grown bank."""
+    if (source / "reranker" / "fit.json").exists():
+        shutil.copytree(source / "reranker", target / "reranker", dirs_exist_ok=True)
+
+
+def _adopt_settings(source: Path, target: Path) -> None:
+    """Copy what tuning found, since checks ask under which settings an option was trained."""
+    if (source / "best.json").exists():
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / "best.json", target / "best.json")

@@ -1,0 +1,135 @@
+"""``segue index``: build an approximate index over a bank, and tune it on a model's own queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.bank.bank import PassageBank
+from segue.checks import Case
+from segue.errors import InputError, explain
+from segue.hardware import limit_threads
+from segue.progress import Stages, quiet
+from segue.ranking.pool import Pool
+from segue.retrieval.index.approximate import ApproximateIndex
+from segue.retrieval.index.store import build_index, index_settings, load_index, record_tuning, save_index
+from segue.retrieval.index.tuning import Tuned
+from segue.retrieval.index.tuning import tune as tune_index
+from segue.workflows.audit import case_of
+
+MOST_QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an index is tuned on.
+
+    Attributes:
+        queries: unit vectors.
+        exclude: rows that each leaves out, padded with -1.
+        of: where they come from, in words.
+    """
+
+    queries: Float[np.ndarray, "batch dim"]
+    exclude: Int[np.ndarray, "batch excluded"]
+    of: str
+
+
+def build(
+    bank: Path | str, out: Path | str, *, kind: str = "graph", stages: Stages = quiet, **settings: Any
+) -> ApproximateIndex:
+    """Build an index over all live passages of a bank; until it is tuned it searches with its greatest effort.
+
+    Args:
+        bank: a bank folder.
+        out: the index's folder.
+        kind: ``graph`` or ``inverted-lists``.
+        stages: shows progress.
+        settings: of that kind.
+
+    Raises:
+        SegueError: with what is wrong, what was expected and what to do.
+    """
+    limit_threads()
+    chosen = index_settings(kind, **settings)
+    pool = Pool(PassageBank.open(Path(bank)))
+    with stages(f"Building the index ({kind})") as progress:
+        index = build_index(pool, chosen, progress=progress)
+    save_index(index, Path(out))
+    return index
+
+
+def tune(
+    index: Path | str,
+    bank: Path | str,
+    *,
+    run: Path | str | None = None,
+    option: str | None = None,
+    queries: Path | str | None = None,
+    target: float = 0.99,
+    k: int = 50,
+    stages: Stages = quiet,
+) -> Tuned:
+    """Choose the least effort that reaches a recall, on the queries that will be asked, and record it in the index.
+
+    Args:
+        index: a folder that ``build`` wrote.
+        bank: the bank it was built over.
+        run: a run folder; its model's queries on validation windows are asked.
+        option: which row of the run; default: the trained candidate that did best on validation.
+        queries: instead of a run: a ``.npy`` matrix of query vectors.
+        target: recall of the exact top ``k`` to reach.
+        k: places compared.
+        stages: shows progress.
+
+    Raises:
+        InputError: no effort reaches the target; or run, queries, bank and index do not fit each other.
+    """
+    limit_threads()
+    opened = load_index(Path(index), Pool(PassageBank.open(Path(bank))))
+    asked = _of_file(Path(queries)) if queries is not None else _of_run(run, option, opened.pool, stages)
+    with stages("Tuning") as progress:
+        tuned = tune_index(opened, asked.queries, exclude=asked.exclude, target=target, k=k, progress=progress)
+    record_tuning(Path(index), tuned, asked_of=asked.of)
+    return tuned
+
+
+def _of_file(path: Path) -> Asked:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(explain(f"cannot read the queries {path}", got=str(error), expected="a .npy file")) from error
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        got = f"{vectors.dtype} {vectors.shape}"
+        raise InputError(explain(f"{path} holds no queries", got=got, expected="float32 [queries, dimension]"))
+    nothing = np.empty((len(vectors), 0), dtype=np.int64)
+    return Asked(vectors.astype(np.float32)[:MOST_QUERIES], nothing, path.name)
+
+
+def _of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stages) -> Asked:
+    """Ask a run's model for its queries on validation windows of its first fold."""
+    if run is None:
+        raise InputError(explain("nothing to tune the index on", expected="a run folder or a file of queries",
+                                 mend="name the run of the model that will be served: --run RUN"))  # fmt: skip
+    case = case_of(Path(run), subject=option, stages=stages)
+    if case.bank.manifest.get("hash") != pool.bank.manifest.get("hash"):
+        raise InputError(explain(f"{run} was made on another bank", mend="name the bank of the run"))
+    name = option or case.subject
+    rows = case.rows_named(name) if name else ()
+    if not rows:
+        names = ", ".join(dict.fromkeys(row.name for row in case.rows))
+        raise InputError(explain(f"{run} has no finished option of this name", got=name, expected=names))
+    return _queries_of(case, rows[0])
+
+
+def _queries_of(case: Case, row: Any) -> Asked:
+    windows = case.sample(case.fold_of(row), "validation", most=MOST_QUERIES)
+    contexts = case.contexts(row, windows)
+    scores = row.retriever.score(contexts)
+    if not hasattr(scores, "queries"):
+        raise InputError(explain(f"{row.name} searches with no query vector", mend="name a row that predicts one"))
+    return Asked(scores.queries, contexts.exclude, f"{row.name}, {len(windows)} validation windows")

@@ -1,0 +1,36 @@
+"""``segue report``: write a run's report again, from what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segue.errors import InputError, explain
+from segue.files import read_json, write_json
+from segue.reports import write_report
+from segue.workflows.check_record import is_unsafe, read_findings
+from segue.workflows.triage import Comparison
+
+
+def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
+    """Write ``report.md``, ``report.html`` and ``report.json`` into a run folder.
+
+    Args:
+        run: the run folder.
+        unsafe: print numbers, labelled, although an integrity check blocks them; without it they are refused.
+
+    Raises:
+        InputError: the folder holds no comparison.
+    """
+    run = Path(run)
+    path = run / "triage.json"
+    if not path.exists():
+        raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
+                                 mend="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+    record = read_json(path)
+    if missing := [name for name in ("options", "gates", "winner", "blocked") if name not in record]:
+        raise InputError(explain(f"{path} is no comparison", got=f"no {', '.join(missing)}",
+                                 mend="run `segue triage` or `segue evaluate` again"))  # fmt: skip
+    record["unsafe"] = is_unsafe(read_findings(record, "audit"), asked=unsafe)
+    write_json(path, record)
+    write_report(run)
+    return Comparison(run, record)

@@ -1,0 +1,80 @@
+"""``segue serve``: answer over HTTP from a bundle, until a signal comes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segue.bundles.open import open_bundle
+from segue.bundles.retriever import ReleasedRetriever
+from segue.errors import MissingExtraError, SettingsError, explain
+from segue.hardware import Device, limit_threads
+from segue.progress import Stages, quiet
+from segue.runs.runs import RunsFolder
+
+
+def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = quiet, **settings: Any) -> None:
+    """Serve a bundle, or the current one of a folder of bundles, and change over when another is promoted there.
+
+    Args:
+        bundle: a bundle, or a folder of bundles.
+        device: where nets run.
+        stages: shows progress of loading.
+        settings: fields of ``segue.serving.settings.ServeSettings``.
+
+    Raises:
+        MissingExtraError: the extra ``serve`` is not installed.
+        SettingsError: a setting is out of range.
+        SegueError: the bundle cannot be loaded, or there is no such folder of runs.
+    """
+    require_extra()
+    from segue.serving.app import make_server
+    from segue.serving.server import run
+
+    limit_threads()
+    made = make_settings(settings)
+    if made.runs is not None:
+        RunsFolder(Path(made.runs))  # a wrong folder is told before the bundle is read
+    with stages("Verifying and loading the bundle"):
+        server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
+    released = server.current.released
+    assert released is not None
+    print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
+    run(server)
+
+
+def make_settings(given: dict[str, Any]) -> Any:
+    """Return the server's settings.
+
+    Raises:
+        SettingsError: one is out of range; the message names all.
+    """
+    from pydantic import ValidationError
+
+    from segue.serving.settings import ServeSettings
+
+    try:
+        return ServeSettings.model_validate(given)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise SettingsError(explain("the server cannot be set so", got=found)) from error
+
+
+def require_extra() -> None:
+    """Refuse to serve without what serving needs.
+
+    Raises:
+        MissingExtraError: the extra ``serve`` is not installed.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(explain("serving is not installed", got=f"no package {error.name}",
+                                        mend="pip install 'segue[serve]'")) from error  # fmt: skip
+
+
+def _load(path: Path, *, device: Device) -> ReleasedRetriever:
+    return ReleasedRetriever(open_bundle(path, device=device))

@@ -1,0 +1,247 @@
+"""``segue triage``: compare options on a corpus, and say which to use and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from segue.checks.build_case import case_of_job
+from segue.comparison.comparison import choose_winner, compare, merged
+from segue.comparison.entries.trained import Baselines
+from segue.comparison.job import Job, Results
+from segue.comparison.options import Option, choose_options
+from segue.comparison.run import run_triage
+from segue.comparison.tuning.search import tuning_record
+from segue.corpus import CorpusSettings
+from segue.evaluation.experiment import Experiment
+from segue.evaluation.trec import write_qrels, write_run
+from segue.files import write_json
+from segue.hardware import describe_machine, limit_threads
+from segue.progress import Stages, quiet
+from segue.recipe import Recipe
+from segue.reports import public_json, write_report
+from segue.version import __version__
+from segue.workflows.check_record import Refusal, check_record
+from segue.workflows.confidence import winner_confidence
+from segue.workflows.prepare import as_recipe, make_job, open_bank
+
+REFUSE = Refusal()
+"""All checks run, and an issue of an integrity check blocks the headline."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to.
+
+    Attributes:
+        path: the run folder.
+        record: everything that was measured, as in ``triage.json``.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def winner(self) -> str | None:
+        """The candidate that did best on validation documents."""
+        return self.record["winner"]
+
+    @property
+    def report(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
+
+    def metric(self, option: str, name: str) -> float | None:
+        """Return one option's value of a metric; None where it was not computed."""
+        row = next(row for row in self.record["options"] if row["name"] == option)
+        return (row["metrics"].get(name) or {}).get("value")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the public form: what ``segue triage --json`` prints."""
+        return public_json(self.record) | {"run": str(self.path)}
+
+
+def triage(
+    recipe: Recipe | Path | str,
+    out: Path | str,
+    *,
+    refusal: Refusal = REFUSE,
+    stages: Stages = quiet,
+) -> Comparison:
+    """Run the recipe's options on its corpus, check them, write the report, and return the comparison.
+
+    A killed triage goes on where it was when it is called again with the same ``out``. While an integrity check
+    fails, the report holds no headline number (``comparison.record["blocked"]`` names the checks).
+
+    Raises:
+        SegueError: with what is wrong, what was expected and what to do.
+    """
+    recipe = as_recipe(recipe)
+    options = choose_options(recipe.triage.options)
+    return run_comparison(recipe, options, Path(out), refusal=refusal, stages=stages)
+
+
+def run_comparison(
+    recipe: Recipe,
+    options: tuple[Option, ...],
+    out: Path,
+    *,
+    experiment: Experiment | None = None,
+    fresh: dict[str, Any] | None = None,
+    refusal: Refusal = REFUSE,
+    stages: Stages = quiet,
+) -> Comparison:
+    """Compare options and write everything the run folder holds.
+
+    Args:
+        recipe: all settings.
+        options: what is compared.
+        out: the run folder.
+        experiment: bank and folds, where they are not the recipe's own.
+        fresh: of which corpus the test windows are, where that is not the recipe's.
+        refusal: of headline numbers.
+        stages: shows progress.
+    """
+    limit_threads()
+    began = monotonic()
+    bank = experiment.bank if experiment is not None else open_bank(recipe, stages=stages)
+    job = make_job(recipe, bank, options, out, experiment=experiment)
+    baselines = Baselines(job)
+    if job.encodes_sentences:
+        with stages("Encoding sentences") as progress:
+            baselines.sentences(progress)
+    encoded = monotonic()
+    with stages("Comparing options") as progress:
+        results = run_triage(job, baselines=baselines, progress=progress)
+    compared = monotonic()
+    case = case_of_job(job, results, baselines=baselines)
+    confidence = winner_confidence(job, case, choose_winner(job.options, results), stages=stages)
+    judged = monotonic()
+    checked = check_record(case, refusal, stages=stages)
+    with stages("Writing the report"):
+        seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
+                   "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
+        write_runs(job, results)
+        record = comparison_record(recipe, job, results, seconds) | confidence | checked | _fresh(recipe, fresh)
+        write_json(out / "triage.json", record)
+        write_report(out)
+    return Comparison(out, record)
+
+
+def comparison_record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float]) -> dict[str, Any]:
+    """Return what a comparison measured and on what; the keys that checks add are not among it."""
+    experiment, manifest = job.experiment, job.experiment.bank.manifest
+    about = {
+        "segue": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": _title(recipe),
+        "corpus": _corpus(recipe, manifest),
+        "encoder": {name: value for name, value in experiment.bank.space.to_json().items() if name != "fingerprint"},
+        "pool": experiment.pool.size,
+        "windows": sum(len(fold.test) for fold in experiment.folds),
+        "documents": len(experiment.test_documents),
+        "folds": len(experiment.folds),
+        "context": experiment.context,
+        "exclude": job.evaluation.exclude,
+        "seeds": [job.training.seed + fold.number for fold in experiment.folds],
+        "size": job.model.size,
+        "machine": describe_machine(),
+        "seconds": seconds | _training_seconds(results) | _tuning_seconds(job),
+        "dropped_windows": _dropped(experiment),
+    }
+    return about | compare(job, results) | {"files": _files(job)}
+
+
+def _fresh(recipe: Recipe, facts: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the facts of fresh documents, and a title that names them."""
+    return {"fresh": facts, "title": f"{_title(recipe)} (fresh documents: {facts['name']})"} if facts else {}
+
+
+def _title(recipe: Recipe) -> str:
+    return recipe.title or "Which passage comes next?"
+
+
+def _corpus(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
+    counts = manifest.get("counts", {})
+    return {"kind": recipe.corpus.kind, "name": corpus_name(recipe.corpus), **counts}
+
+
+def corpus_name(corpus: CorpusSettings) -> str:
+    """Name the corpus by its last folder or file: where it lies on this machine is nobody's business."""
+    named = [getattr(corpus, key, None) for key in ("name", "path", "reader")]
+    return next((Path(str(name)).name for name in named if name), corpus.kind)
+
+
+def _training_seconds(results: Results) -> dict[str, float]:
+    records = [fold.training for folds in results.values() for fold in folds if fold.training]
+    return {"of which training": sum((record["seconds"] for record in records), 0.0)}
+
+
+def _tuning_seconds(job: Job) -> dict[str, float]:
+    found = tuning_record(job)
+    return {"of which tuning": sum(entry["seconds"] for entry in found)} if found else {}
+
+
+def _dropped(experiment: Experiment) -> dict[str, int]:
+    """Add up, over all parts of all folds' test windows, what was left out and why."""
+    total: dict[str, int] = {}
+    for fold in experiment.folds:
+        for reason, count in fold.test.dropped.items():
+            total[reason] = total.get(reason, 0) + count
+    return total
+
+
+def write_runs(job: Job, results: Results) -> None:
+    """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage.
+
+    A query is named after the last passage read. The target stands where its rank says, which counts ties against the
+    retriever, so that other tools compute from the run what stands in the report.
+    """
+    bank = job.experiment.bank
+    names = bank.passage_ids(bank.duplicate_group)
+    for name, evaluation in merged(results).items():
+        queries = [f"after:{passage}" for passage in bank.passage_ids(evaluation.targets - 1)]
+        targets = [names[row] for row in evaluation.targets]
+        depth = evaluation.rankings.shape[1]
+        answers = [
+            place_target([names[row] for row in rows if row >= 0], target, rank=rank)[:depth]
+            for rows, target, rank in zip(evaluation.rankings.tolist(), targets, evaluation.ranks.tolist(), strict=True)
+        ]
+        note = f"pool of {evaluation.pool_size} candidates, excluded: {evaluation.exclude}"
+        write_run(job.out / "options" / name / "run.trec.gz", queries, answers, tag=name, depth=depth, note=note)
+        if not (job.out / "qrels.trec").exists():
+            write_qrels(job.out / "qrels.trec", queries, targets)
+
+
+def place_target(answers: list[str], target: str, *, rank: int) -> list[str]:
+    """Put the target where its rank says, and leave the others in their order.
+
+    >>> place_target(["a", "t", "b"], "t", rank=3)  # t ties with b
+    ['a', 'b', 't']
+    >>> place_target(["a", "t"], "t", rank=9)
+    ['a']
+    """
+    others = [answer for answer in answers if answer != target]
+    return [*others[: rank - 1], target, *others[rank - 1 :]] if rank <= len(answers) else others
+
+
+def _files(job: Job) -> list[dict[str, str]]:
+    """List what the run folder holds."""
+    files = [
+        ("recipe.json", "every setting, defaults included"),
+        ("split.json", "the documents of each part, locked"),
+        ("plan.json", "steps per option and the measurements they follow from"),
+        ("looks.jsonl", "every look at test documents"),
+        ("confidence.json", "how sure the winner may be: fitted models, and how they were judged"),
+        ("qrels.trec", "the passage that followed each window"),
+    ]
+    for option in job.options:
+        files.append((f"tuning/{option.name}/fold-0", f"trials of {option.name} and the best settings, first fold"))
+        files.append((f"options/{option.name}/run.trec.gz", f"rankings of {option.name}"))
+        files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
+    there = [(path, what) for path, what in files if (job.out / path).exists()]
+    there += [("triage.json", "all numbers of this report"), ("report.json", "the numbers in their public form")]
+    return [{"path": path, "what": what} for path, what in there]

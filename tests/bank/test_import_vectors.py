@@ -1,0 +1,126 @@
+"""Importing vectors of one's own: every way they can be wrong is named, nothing else is changed."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from worlds import unit
+
+from segue.bank.bank import BankSettings, PassageBank
+from segue.bank.import_vectors import import_vectors
+from segue.corpus.vectors import VectorsSettings
+from segue.errors import InputError, StorageError
+
+IDS = ["b", "b", "a", "b", "c", "a"]
+POSITIONS = [1, 0, 0, 2, 4, 1]
+ORDER = [1, 0, 3, 2, 5, 4]  # b: 0, 1, 2; a: 0, 1; c: 4
+VECTORS = unit(np.random.default_rng(0).standard_normal((6, 4)))
+
+
+def write(folder, vectors=VECTORS, ids=IDS, positions=POSITIONS, texts=None, **columns) -> VectorsSettings:
+    np.save(folder / "v.npy", vectors)
+    table = {"document_id": ids, "position": positions, **columns}
+    pq.write_table(pa.table(table if texts is None else {**table, "text": texts}), folder / "t.parquet")
+    return VectorsSettings(vectors=folder / "v.npy", table=folder / "t.parquet", name="my-encoder")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_are_put_in_order_and_vectors_kept_bit_for_bit(tmp_path, dtype):
+    given = VECTORS.astype(dtype)
+    bank = import_vectors(write(tmp_path, given), tmp_path / "bank", bank=BankSettings(shard_passages=4))
+    np.testing.assert_array_equal(bank.gather(np.arange(6)), given[ORDER].astype(np.float32))
+    assert bank.document_ids == ["b", "a", "c"]
+    assert bank.passage_ids(np.arange(6)) == ["b#0", "b#1", "b#2", "a#0", "a#1", "c#4"]
+    assert bank.num_rows.tolist() == [3, 2, 1]
+
+
+def test_without_texts_every_row_is_its_own_group(tmp_path):
+    bank = import_vectors(write(tmp_path), tmp_path / "bank")
+    assert bank.duplicate_group.tolist() == list(range(6))
+    assert not bank.has_texts
+    with pytest.raises(InputError, match="vectors only"):
+        bank.texts(np.array([0]))
+
+
+def test_with_texts_equal_ones_share_a_group(tmp_path):
+    bank = import_vectors(write(tmp_path, texts=["one", "two", "Two ", "three", "ONE", "four"]), tmp_path / "bank")
+    assert bank.texts(np.arange(6)) == ["two", "one", "three", "Two ", "four", "ONE"]
+    assert bank.duplicate_group.tolist() == [0, 1, 2, 0, 4, 1]
+
+
+def test_the_space_is_declared(tmp_path):
+    space = import_vectors(write(tmp_path), tmp_path / "bank").space
+    assert (space.encoder, space.dimension, space.declared, space.fingerprint) == ("my-encoder", 4, True, None)
+
+
+def changed(row, values) -> np.ndarray:
+    vectors = VECTORS.copy()
+    vectors[row] = values
+    return vectors
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"vectors": changed(2, np.nan)}, r"v\.npy.*NaN or infinity in row 2 \(1 rows"),
+        ({"vectors": changed(3, np.inf)}, "NaN or infinity in row 3"),
+        ({"vectors": VECTORS * 3}, r"length 1: got lengths from 3 to 3, expected 1 ± 0\.001.*divide every vector"),
+        ({"vectors": changed(4, 0)}, "lengths from 0 to 1, 1 of them zero.*drop the zero vectors"),
+        ({"vectors": VECTORS[:5]}, "5 vectors.*6 rows"),
+        ({"vectors": VECTORS[0]}, "no matrix of vectors"),
+        ({"vectors": VECTORS.astype(np.float64)}, "no matrix of vectors.*float64"),
+        ({"positions": [1, 0, 0, 3, 4, 1]}, "gap in document 'b': got position 1 is followed by 3"),
+        ({"positions": [1, 0, 0, 1, 4, 1]}, "position comes twice in document 'b'"),
+        ({"ids": ["b", None, "a", "b", "c", "a"]}, "empty cells: got in document_id"),
+        ({"texts": ["a", "b", None, "c", "d", "e"]}, "empty cells: got in text"),
+        ({"positions": ["x"] * 6}, "column position: wrong type.*expected int64"),
+    ],
+)
+def test_wrong_files_are_refused_and_leave_no_bank(tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        import_vectors(write(tmp_path, **wrong), tmp_path / "bank")
+    with pytest.raises(InputError):
+        PassageBank.open(tmp_path / "bank")
+    import_vectors(write(tmp_path), tmp_path / "bank")
+
+
+def test_missing_files_and_columns_are_named(tmp_path):
+    settings = write(tmp_path)
+    with pytest.raises(InputError, match=r"nowhere\.npy.*no such file"):
+        import_vectors(settings.model_copy(update={"vectors": tmp_path / "nowhere.npy"}), tmp_path / "bank")
+    with pytest.raises(InputError, match=r"v\.npy.*Parquet"):
+        import_vectors(settings.model_copy(update={"table": tmp_path / "v.npy"}), tmp_path / "bank")
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="lacks columns"):
+        import_vectors(settings, tmp_path / "bank")
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    settings = write(tmp_path)
+    np.save(tmp_path / "v.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot read the vectors"):
+        import_vectors(settings, tmp_path / "bank")
+
+
+def test_the_same_files_open_the_bank_and_changed_ones_are_refused(tmp_path):
+    first = import_vectors(write(tmp_path), tmp_path / "bank")
+    assert import_vectors(write(tmp_path), tmp_path / "bank").manifest == first.manifest
+    with pytest.raises(InputError, match="a bank of other settings"):
+        import_vectors(write(tmp_path, changed(0, VECTORS[1])), tmp_path / "bank")
+
+
+def test_an_import_that_was_interrupted_goes_through_the_second_time(tmp_path, monkeypatch):
+    settings, small = write(tmp_path), BankSettings(shard_passages=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("segue.bank.import_vectors.write_bank", _full_disk)
+        with pytest.raises(StorageError):
+            import_vectors(settings, tmp_path / "bank", bank=small)
+    with pytest.raises(InputError, match="not finished"):
+        PassageBank.open(tmp_path / "bank")
+    again = import_vectors(settings, tmp_path / "bank", bank=small)
+    whole = import_vectors(settings, tmp_path / "whole", bank=small)
+    assert again.manifest == whole.manifest
+
+
+def _full_disk(*_, **__):
+    raise StorageError("disk is full")

@@ -1,0 +1,54 @@
+"""SG201: a model below an untrained baseline is an issue, one above all of them passes."""
+
+import json
+
+import pytest
+from check_cases import by_hand, small_case, with_rows
+from worlds import noise_world
+
+from segue.checks.diagnosis.sg201_beats_untrained_baselines import CHECK
+
+CASE = small_case(noise_world(documents=24, length=6, dimension=4))  # 12 test documents of 4 windows each
+
+
+def case_with(ours, **baselines):
+    rows = [by_hand(CASE, name, ranks, family="baseline") for name, ranks in baselines.items()]
+    return with_rows(CASE, by_hand(CASE, "model", ours), *rows)
+
+
+def test_a_model_below_one_of_two_baselines_is_an_issue():
+    verdict = CHECK.examine(case_with(8, mean=20, bm25=2))
+    assert verdict.outcome == "issue"
+    assert verdict.measured == -1.0  # R@5 of rank 8 is 0, of rank 2 it is 1
+    assert "Clearly worse than bm25." in verdict.statement
+
+
+def test_the_p_values_are_exact_and_adjusted_as_one_family():
+    verdict = CHECK.examine(case_with(1, mean=20))
+    # All 12 groups agree: 2 of the 2¹² sign patterns are as extreme; of two tests (R@5, MRR) the least is doubled.
+    found = verdict.details["baselines"]["mean"]
+    assert found["R@5"]["p"] == pytest.approx(2 * 2 / 2**12)
+    assert found["MRR"]["value"] == pytest.approx(1 - 1 / 20)
+    assert verdict.outcome == "passed"
+    json.dumps(verdict.details, allow_nan=False)
+
+
+def test_better_in_one_metric_only_suffices_unless_the_other_is_worse():
+    assert CHECK.examine(case_with(1, mean=5)).outcome == "passed"  # R@5 is 1 for both, MRR is better
+
+
+def test_no_difference_is_no_win():
+    verdict = CHECK.examine(case_with(3, mean=3))
+    assert verdict.outcome == "tip"
+    assert "No clear win over mean." in verdict.statement
+
+
+def test_one_document_tells_nothing():
+    case = small_case(noise_world(documents=3, length=6, dimension=4), test=1)
+    rows = by_hand(case, "model", 9), by_hand(case, "mean", 1, family="baseline")
+    assert CHECK.examine(with_rows(case, *rows)).outcome == "tip"
+
+
+def test_without_a_baseline_or_a_subject_there_is_nothing_to_compare():
+    assert CHECK.examine(case_with(1)).outcome == "not-applicable"
+    assert CHECK.examine(CASE).outcome == "not-applicable"

@@ -1,0 +1,63 @@
+"""SG212: entropies by hand, and temperatures that are too high, too low and right."""
+
+import math
+
+import pytest
+import torch
+from check_cases import small_case, trained_row, with_rows
+from worlds import drift_world
+
+from segue.checks.diagnosis.sg212_temperature import CHECK, describe_logits
+from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
+
+
+def examined(folder, loss, *, documents=24):
+    bank = drift_world(documents=documents, length=10, drift=0.8)
+    return CHECK.examine(with_rows(small_case(bank), trained_row(folder, bank, loss=loss)))
+
+
+def at(temperature, **more):
+    return LossSettings(terms=(LossTerm(kind="infonce", temperature=temperature, **more),))
+
+
+def test_entropy_and_largest_probability_by_hand():
+    found = describe_logits(torch.tensor([[math.log(3.0), 0.0], [-math.inf, 5.0]]))
+    nats = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert float(found["nats"][0]) == pytest.approx(nats)
+    assert float(found["entropy"][0]) == pytest.approx(nats / math.log(2))
+    assert found["largest"].tolist() == pytest.approx([0.75, 1.0])
+    assert float(found["nats"][1]) == 0.0  # no negative is left
+    assert found["right"].tolist() == [1.0, 1.0]
+
+
+def test_a_temperature_of_one_is_flat(tmp_path):
+    verdict = examined(tmp_path, at(1.0))
+    assert verdict.outcome == "issue"
+    assert verdict.details["rows"]["model"]["infonce"]["flat"] > 0.9
+
+
+def test_a_hundredth_is_saturated(tmp_path):
+    verdict = examined(tmp_path, at(0.01))
+    assert verdict.outcome in ("issue", "tip")
+    assert verdict.details["rows"]["model"]["infonce"]["saturated"] > 0.2
+
+
+def test_the_temperature_of_the_field_passes(tmp_path):
+    verdict = examined(tmp_path, at(0.1))
+    assert verdict.outcome == "passed"
+    assert verdict.details["rows"]["model"]["infonce"]["entropy_at"].keys() == {"0.05", "0.07", "0.1"}
+
+
+def test_a_projected_term_is_looked_at_in_its_own_space(tmp_path):
+    found = examined(tmp_path, LOSSES["infonce-projected"]).details["rows"]["model"]
+    assert list(found) == ["infonce"]
+
+
+def test_without_contrast_there_is_no_temperature(tmp_path):
+    assert examined(tmp_path, LOSSES["ar-cosine"]).outcome == "not-applicable"
+
+
+def test_hardly_any_validation_windows_are_not_applicable(tmp_path):
+    bank = drift_world(documents=3, length=5)
+    case = small_case(bank, test=1)
+    assert CHECK.examine(with_rows(case, trained_row(tmp_path, bank, loss=at(1.0)))).outcome == "not-applicable"

@@ -1,0 +1,116 @@
+"""SG217: statistics of the bank have to be declared, whatever the retriever says of itself."""
+
+import math
+
+import bm25s
+import numpy as np
+import pytest
+from check_cases import row, small_case, vectors_row, with_rows
+from worlds import make_bank, noise_world
+
+from segue.checks.diagnosis.sg217_bank_statistics import CHECK
+from segue.ranking.pool import Pool
+from segue.retrieval.retrievers import DenseRetriever
+from segue.retrieval.retrievers.baselines import copy_last
+from segue.retrieval.retrievers.bm25 import Bm25
+from segue.retrieval.retrievers.chance import Chance
+from segue.types import Windows
+from segue.windows.windows import gather_contexts
+
+DECLARED = {"bank statistics": "word counts"}
+
+
+def words_world(documents=24, length=8):
+    generator = np.random.default_rng(0)
+    texts = [
+        " ".join(f"word{n}x" for n in generator.zipf(1.6, 12) if n < 400) + f" name{document}x tail{place}x"
+        for document in range(documents)
+        for place in range(length)
+    ]
+    return make_bank(generator.standard_normal((len(texts), 8)), [length] * documents, texts)
+
+
+class Crowded(DenseRetriever):
+    """Cosine with the last passage less the mean cosine of a passage with all others, and no word about it."""
+
+    def __init__(self, bank, pool):
+        super().__init__("crowded", "candidate", pool=pool, bank=bank)
+        self.vectors = bank.gather(np.arange(len(bank)))
+        self.density = (self.vectors @ self.vectors.T).mean(axis=1)
+
+    def over(self, bank):
+        return Crowded(bank, Pool(bank))
+
+    def values(self, contexts):
+        return (copy_last(contexts) @ self.vectors.T - 9 * self.density).astype(np.float64)
+
+
+def examined(bank, *rows):
+    return CHECK.examine(with_rows(small_case(bank), *rows))
+
+
+def test_undeclared_word_counts_are_an_issue_and_declared_ones_are_not():
+    bank = words_world()
+    words = Bm25(bank, Pool(bank))
+    verdict = examined(bank, row("bm25", words))
+    assert verdict.outcome == "issue"
+    assert verdict.details["undeclared"] == ["bm25"]
+    declared = examined(bank, row("bm25", words, declares=DECLARED))
+    assert declared.outcome in ("passed", "tip")
+    assert declared.details["undeclared"] == []
+    assert set(declared.details["rows"]["bm25"]["R@5"]) == {"bank", "training", "difference", "low", "high", "p"}
+
+
+def test_a_retriever_that_counts_without_saying_so_is_found_by_its_behaviour():
+    bank = noise_world(documents=24)
+    verdict = examined(bank, row("crowded", Crowded(bank, Pool(bank))), vectors_row("copy-last", copy_last, bank))
+    assert verdict.outcome == "issue"
+    assert verdict.details["undeclared"] == ["crowded"]
+    assert "by its behaviour alone" in verdict.statement
+
+
+def test_rows_that_count_nothing_pass():
+    bank = noise_world()
+    verdict = examined(bank, vectors_row("copy-last", copy_last, bank), row("chance", Chance(Pool(bank), 1)))
+    assert verdict.outcome == "passed"
+    assert verdict.details["counting"] == []
+
+
+@pytest.mark.parametrize("documents", [2, 4])
+def test_few_documents_do_not_stop_it(documents):
+    bank = words_world(documents=documents)
+    assert examined(bank, row("bm25", Bm25(bank, Pool(bank)), declares=DECLARED)).outcome == "passed"
+
+
+def test_words_counted_over_some_documents_weigh_by_hand():
+    bank = make_bank(np.eye(4), [2, 2], ("snow ice", "snow sun", "snow rain", "snow snow fog"))
+    words = Bm25(bank, Pool(bank)).counting(np.array([0]))
+    contexts = gather_contexts(bank, Windows(np.array([[0]]), np.array([1])), texts=True)
+    common, unique = math.log(1 + 0.5 / 2.5), math.log(1 + 1.5 / 1.5)  # of two passages, two and one hold the word
+
+    def weight(idf, times, length):
+        return idf * times / (times + 1.5 * (0.25 + 0.75 * length / 2))  # the two counted passages have two words each
+
+    expected = [weight(common, 1, 2) + weight(unique, 1, 2), weight(common, 1, 2), weight(common, 1, 2),
+                weight(common, 2, 3)]  # fmt: skip
+    assert np.allclose(words.values(contexts)[0], expected)
+
+
+def test_words_counted_over_all_documents_are_the_plain_ones():
+    bank = words_world(documents=6)
+    plain = Bm25(bank, Pool(bank), "context")
+    contexts = gather_contexts(bank, small_case(bank).folds[0].test, texts=True)
+    assert np.array_equal(plain.values(contexts), plain.counting(np.arange(6)).values(contexts))
+
+
+def test_the_plain_weights_are_those_of_bm25s():
+    bank = words_world(documents=6)
+    corpus = bm25s.tokenize(bank.passage_texts, stopwords="english", show_progress=False)
+    theirs = bm25s.BM25(method="lucene", k1=1.5, b=0.75, dtype="float64")
+    theirs.index(corpus, show_progress=False)
+    windows = small_case(bank).folds[0].test.take(slice(0, 5))
+    values = Bm25(bank, Pool(bank)).values(gather_contexts(bank, windows, texts=True))
+    queries = bm25s.tokenize(bank.texts(windows.context[:, -1]), stopwords="english", return_ids=False,
+                             show_progress=False)  # fmt: skip
+    for ours, words in zip(values, queries, strict=True):
+        assert np.allclose(ours, theirs.get_scores(words))

@@ -1,0 +1,35 @@
+"""What was fitted is fitted once, unless what it depends on changes or the file is broken."""
+
+import numpy as np
+
+from segue.comparison.entries.kept_fits import fitted
+
+
+class Counting:
+    """Fits, and counts how often."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self):
+        self.times += 1
+        return {"weights": np.arange(3.0), "alpha": np.array(10.0)}
+
+
+def test_the_second_time_it_is_read_back(tmp_path):
+    fit = Counting()
+    first = fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    second = fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    assert fit.times == 1
+    assert second.keys() == first.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_another_key_and_a_broken_file_are_fitted_anew(tmp_path):
+    fit = Counting()
+    fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    fitted(tmp_path / "ridge.npz", key="bank b", fit=fit)
+    assert fit.times == 2
+    (tmp_path / "ridge.npz").write_bytes(b"cut short")
+    fitted(tmp_path / "ridge.npz", key="bank b", fit=fit)
+    assert fit.times == 3

@@ -1,0 +1,222 @@
+"""Rows that rerank: cross-fitting, what is kept in the folder, costs, and how they stand beside the others."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import worlds
+
+from segue.comparison.comparison import compare
+from segue.comparison.entries.reranked_cost import extra_trainings, reranking_seconds
+from segue.comparison.entries.trained import Baselines
+from segue.comparison.halves import halves, spread
+from segue.comparison.job import Job
+from segue.comparison.options import choose_options
+from segue.comparison.plan import TriageSettings, make_plan
+from segue.comparison.run import run_triage
+from segue.errors import InputError
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.experiment import build_experiment
+from segue.evaluation.gates import REPORT_GATES
+from segue.models import ModelSettings, hash_documents
+from segue.retrieval.rerank.lambdamart import LambdaMartSettings
+from segue.retrieval.rerank.lists import TrainingLists
+from segue.retrieval.rerank.settings import RerankSettings
+from segue.training.losses.loss import LossSettings
+from segue.training.train import TrainingSettings
+from segue.types import Windows
+from segue.windows.splits import SplitSettings
+from segue.windows.windows import WindowSettings
+
+CASCADES = ("copy-last-rerank", "option-4-rerank", "option-4-lvm-over-bm25", "option-4-lvm-over-copy-last", "fusion")
+GROUPS = ("prediction", "context", "density", "list", "words", "length", "places")
+
+
+def no_encoder():
+    raise InputError("there is no encoder in a synthetic world")
+
+
+def job_on(bank, out, names, **rerank):
+    """Return a toy job; its plan is written, so that no test depends on how fast this machine is."""
+    options = choose_options(list(names))
+    path = out.parent / "plan.json"
+    steps = {option.name: 20 for option in options if option.trained}
+    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    path.write_text(json.dumps({"format": 1, "steps": steps, **about}))
+    trees = LambdaMartSettings(rounds=8, leaves=7, least_in_leaf=5)
+    drawn = {"first": 12, "bm25": 6, "bm25_context": 6, "alone": 15, "features": GROUPS, "lists": 100, **rerank}
+    return Job(
+        build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=3)),
+        options,
+        ModelSettings(size="toy", name="mlp"),
+        LossSettings(),
+        TrainingSettings(batch_size=32, steps=20, evaluations=2, precision="float32", device="cpu"),
+        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        TriageSettings(budget_minutes=1, plan=str(path)),
+        REPORT_GATES,
+        no_encoder,
+        out,
+        rerank=RerankSettings(lambdamart=trees, **drawn),
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A triage of every row that reranks, and one model that they can borrow."""
+    bank = worlds.drift_world(1, 16, 12, 16)
+    job = job_on(bank, tmp_path_factory.mktemp("cascades") / "run", ["model-mlp", *CASCADES])
+    return job, run_triage(job)
+
+
+def test_every_row_that_reranks_is_compared_like_the_others(ran):
+    job, results = ran
+    record = compare(job, results)
+    json.dumps(record, allow_nan=False)
+    rows = {row["name"]: row for row in record["options"]}
+    windows = len(results["copy-last"][0].evaluation)
+    for name in CASCADES:
+        (result,) = results[name]
+        assert result.status in ("done", "under-trained"), result.reason
+        assert len(result.evaluation) == windows
+        assert set(result.evaluation.timings) >= {"search", "rerank", "total"}
+        assert rows[name]["latency"]["rerank"]["p95_ms"] > 0
+        assert (rows[name]["family"], rows[name]["intent"]) == ("rerank", "candidate")
+    assert [name for name in CASCADES if results[name][0].training] == ["option-4-rerank"]
+    assert results["option-4-lvm-over-bm25"][0].evaluation.cosine is None
+    assert results["fusion"][0].evaluation.cosine is not None
+
+
+def test_reranked_windows_take_the_same_candidates_as_every_other_row(ran):
+    job, results = ran
+    for name in CASCADES:
+        evaluation = results[name][0].evaluation
+        assert evaluation.pool_size == job.experiment.pool.size
+        assert evaluation.ranks.min() >= 1
+        assert evaluation.ranks.max() <= evaluation.pool_size - 3
+
+
+def test_the_record_tells_of_all_trainings_and_of_the_fit(ran):
+    job, results = ran
+    training = results["option-4-rerank"][0].training
+    served = json.loads((job.folder(option_of(job), job.experiment.folds[0]) / "training.json").read_text())
+    assert training["steps"] == served["steps"] <= 20
+    about = training["reranker"]
+    assert (about["trainings"], len(about["half_steps"])) == (3, 2)
+    assert training["seconds"] > about["first_stage_seconds"] == served["seconds"]
+    assert about["lambdamart"]["lists"] <= 100
+    assert 0 < about["first_stage_mrr"]["training"] < 1
+
+
+def option_of(job, name="option-4-rerank"):
+    return next(option for option in job.options if option.name == name)
+
+
+def test_no_list_is_of_a_document_that_its_first_stage_has_seen(ran):
+    job, _ = ran
+    (fold,), bank = job.experiment.folds, job.experiment.bank
+    folder = job.folder(option_of(job), fold)
+    seen = {}
+    for half in (0, 1):
+        listed = set((folder / f"half-{half}" / "checkpoint" / "training_documents.txt").read_text().split())
+        seen[half] = {number for number in range(16) if hash_documents([bank.document_ids[number]])[0] in listed}
+    assert seen[0] | seen[1] == set(fold.split.train.tolist())
+    assert not seen[0] & seen[1]
+    for half in (0, 1):
+        lists = TrainingLists.load(folder / f"lists-of-half-{half}.npz")
+        documents = set(bank.document_of[lists.windows.target].tolist())
+        assert documents <= seen[half]
+        assert not documents & seen[1 - half]  # the first stage of the other half drew them
+    validation = TrainingLists.load(folder / "lists-validation.npz")
+    assert set(bank.document_of[validation.windows.target].tolist()) <= set(fold.split.validation.tolist())
+
+
+def test_a_killed_run_goes_on_to_the_same_ranks(ran, tmp_path):
+    job, results = ran
+    out = tmp_path / "run"
+    shutil.copytree(job.out, out)
+    for name in ("copy-last-rerank", "option-4-rerank"):
+        folder = out / "options" / name / "fold-0"
+        (folder / "result.json").unlink()
+        shutil.rmtree(folder / "reranker")
+    shutil.rmtree(out / "options" / "option-4-rerank" / "fold-0" / "half-1")
+    (out / "options" / "option-4-rerank" / "fold-0" / "lists-of-half-0.npz").unlink()
+    again = run_triage(dataclasses.replace(job, out=out))
+    for name in CASCADES:
+        assert np.array_equal(again[name][0].evaluation.ranks, results[name][0].evaluation.ranks)
+
+
+def test_a_row_that_borrows_says_so_where_there_is_nothing_to_borrow(tmp_path):
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", ["fusion"])
+    (result,) = run_triage(job)["fusion"]
+    assert result.status == "skipped"
+    assert "there is none" in result.reason
+
+
+def test_vectors_alone_are_reranked_without_words(tmp_path):
+    bank = dataclasses.replace(worlds.drift_world(1, 16, 12, 16), passage_texts=None)
+    job = job_on(bank, tmp_path / "run", ["copy-last-rerank"])
+    (result,) = run_triage(job)["copy-last-rerank"]
+    assert result.status == "done", result.reason
+
+
+def test_rows_that_rerank_do_not_choose_the_winning_loss():
+    assert not any(option.may_give_loss or option.lends for option in choose_options("all") if option.reranking)
+    assert [option.name for option in choose_options([]) if option.reranking] == []
+
+
+def test_halves_keep_near_duplicates_together_and_lose_no_document():
+    bank = worlds.drift_world(1, 40, 8, 16)
+    experiment = build_experiment(bank, SplitSettings(test=0.2, validation=0.2), WindowSettings(context=3))
+    (fold,) = experiment.folds
+    groups = np.arange(40) // 3 * 3
+    one, other = halves(fold, bank, groups, seed=1)
+    parts = [set(part.split.train.tolist()) for part in (one, other)]
+    assert parts[0] | parts[1] == set(fold.split.train.tolist())
+    assert not parts[0] & parts[1]
+    assert not {groups[n] for n in parts[0]} & {groups[n] for n in parts[1]}
+    assert abs(len(parts[0]) - len(parts[1])) <= 6
+    for part, documents in zip((one, other), parts, strict=True):
+        assert set(bank.document_of[part.train.target].tolist()) == documents
+        assert np.array_equal(part.validation.target, fold.validation.target)
+    assert np.array_equal(halves(fold, bank, groups, seed=1)[0].split.train, one.split.train)
+    assert not np.array_equal(halves(fold, bank, groups, seed=2)[0].split.train, one.split.train)
+    with pytest.raises(InputError, match="cannot be halved"):
+        halves(fold, bank, np.zeros(40, dtype=np.int64), seed=1)
+
+
+def test_two_groups_make_two_halves():
+    bank = worlds.drift_world(1, 12, 8, 16)
+    experiment = build_experiment(bank, SplitSettings(test=0.2, validation=0.2), WindowSettings(context=3))
+    groups = np.where(np.arange(12) == experiment.folds[0].split.train[0], 0, 1)
+    one, other = halves(experiment.folds[0], bank, groups, seed=1)
+    assert min(len(one.split.train), len(other.split.train)) == 1
+
+
+def test_windows_are_spread_evenly():
+    windows = Windows(np.arange(10)[:, None], np.arange(10))
+    assert spread(windows, 4).target.tolist() == [0, 3, 6, 9]
+    assert spread(windows, 99) is windows
+
+
+def test_the_plan_pays_for_the_halves_and_gives_everyone_the_same_steps(ran):
+    job, _ = ran
+    rates = {"model-mlp": 10.0, "option-4-rerank": 10.0}
+    more = extra_trainings(job, rates)
+    assert sorted(more.values()) == [10.0, 10.0]
+    how = {"most_steps": 1000, "folds": 1, "score_seconds": 1.0, "scorings": 5, "budget_minutes": 2.0}
+    # 60 s less 2 trainings x 5 s, 0.2 s for a step of each: 250; with two halves 60 - 4 x 5 s, 0.4 s: 100
+    assert make_plan(rates, seconds=60.0, **how).steps == {"model-mlp": 250, "option-4-rerank": 250}
+    assert make_plan(rates, seconds=60.0, more=more, **how).steps == {"model-mlp": 100, "option-4-rerank": 100}
+
+
+def test_time_is_set_aside_where_something_is_reranked_after_the_plan(ran):
+    job, _ = ran
+    baselines = Baselines(job)
+    seconds = reranking_seconds(job, baselines)
+    fewer = [option for option in job.options if option.name != "fusion"]
+    assert reranking_seconds(dataclasses.replace(job, options=tuple(fewer)), baselines) > 0
+    assert 0 < seconds < 60
+    without = [option for option in job.options if option.reranking is None or option.name == "copy-last-rerank"]
+    assert reranking_seconds(dataclasses.replace(job, options=tuple(without)), baselines) == 0.0

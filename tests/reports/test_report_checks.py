@@ -1,0 +1,278 @@
+"""How the numbered checks are shown: the same words in every form, marks beside colours, labels on unsafe numbers."""
+
+import copy
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from segue.reports import (
+    causes_lines,
+    findings_table,
+    report_context,
+    small_plots,
+    summary_lines,
+    terminal_table,
+    write_report,
+)
+from segue.reports.findings import OUTCOMES, CheckFinding, quantity, read_findings, unproven
+from segue.reports.plots.answers import ceiling_figure, offsets_figure
+from segue.reports.plots.by_check import PICTURES, diagnosis_gallery
+from segue.reports.record import Comparison
+from segue.reports.render import render_html, render_markdown
+from segue.reports.tables.checks import UNKNOWN
+
+SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
+CHECK_KEYS = ("audit", "diagnosis", "causes", "muted")
+BLOCKING = {
+    "code": "SG101", "title": "Targets in the index", "question": "Is it there?", "outcome": "issue",
+    "statement": "Of 900 targets 810 are no candidates.", "measured": 0.9, "threshold": 0.0, "unit": "share of targets",
+    "healthy": "no target missing", "mend": "build the index again", "seconds": 0.1, "details": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def sample():
+    return copy.deepcopy(SAMPLE)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(small_plots, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
+
+
+@pytest.fixture
+def blocked(sample):
+    return sample | {"blocked": ["SG101"], "audit": [BLOCKING, *sample["audit"][1:]]}
+
+
+def few(triage):
+    """The same triage with three options, so that little has to be drawn."""
+    kept = [row for row in triage["options"] if row["name"] in ("copy-last", "ar-only", "model-gru")]
+    return triage | {"options": kept}
+
+
+def both(triage):
+    report = report_context(triage)
+    return render_markdown(report), render_html(report)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The sample as Markdown and as a page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_plots, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
+        return both(few(SAMPLE))
+
+
+def section(text, title):
+    """One section of a Markdown report."""
+    return re.search(rf"^## {re.escape(title)}.*?\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+
+
+def printed(table, width=120):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("finding", SAMPLE["audit"], ids=lambda finding: finding["code"])
+def test_every_integrity_check_has_a_line_with_figures_and_outcome(finding, shown):
+    text = section(shown[0], "Integrity")
+    line = next(line for line in text.splitlines() if f"`{finding['code']}`" in line)
+    told = OUTCOMES[finding["outcome"]]
+    assert f"{told.mark} {told.word}" in line
+    assert finding["healthy"].replace("<", "&lt;") in line
+    assert quantity(finding["measured"], finding["unit"]) in line
+    assert quantity(finding["threshold"], finding["unit"]) in line
+
+
+def test_diagnosis_prints_causes_then_loud_checks_then_the_quiet_ones(shown):
+    text = section(shown[0], "Why is it not better?")
+    places = [text.index(part) for part in ("### 1. The loss terms", "### 2. Predictions copy", "✕ issue", "! tip",
+                                            "✓ 6 passed", "» skipped", "∅ muted",
+                                            "– not applicable")]  # fmt: skip
+    assert places == sorted(places)
+    assert "Evidence: `SG204` (issue) and `SG203`." in text
+    assert "Options that address it: `option-1-raw` and `option-3-pure`." in text
+    for finding in SAMPLE["diagnosis"]:
+        assert finding["statement"].split(";")[0].replace("_", r"\_") in text
+
+
+def test_that_no_cause_was_found_is_printed(undrawn):
+    text = section(both(few(SAMPLE | {"causes": []}))[0], "Why is it not better?")
+    assert "**No cause found.**" in text
+    assert "### " not in text
+    assert causes_lines([])[0].startswith("No cause found")
+
+
+def test_quiet_checks_are_folded_on_the_page_and_open_in_markdown(shown):
+    markdown, page = shown
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert "<summary>✓ 6 passed</summary>" in page
+    assert "<details" not in markdown
+    assert "Contain@50 is 86.1" in markdown
+
+
+def test_an_older_triage_has_neither_section(sample, undrawn):
+    older = {key: value for key, value in few(sample).items() if key not in CHECK_KEYS}
+    for text in both(older):
+        assert "Integrity" not in text.replace("ntegrity checks; an issue", "")
+        assert "Why is it not better?" not in text
+
+
+def test_blocked_report_speaks_in_the_findings_words(blocked, undrawn):
+    markdown, page = both(blocked)
+    for text in (markdown, page, printed(terminal_table(blocked), 200)):
+        assert BLOCKING["statement"] in text
+        assert BLOCKING["mend"] in text
+        assert "90.0 %" in text.replace("\u00a0", " ")
+    assert "Why is it not better?" not in markdown
+    assert "<svg" not in page
+    assert "✓ passed" in section(markdown, "Integrity")
+
+
+def test_blocked_report_names_only_causes_that_rest_on_what_failed(blocked, undrawn):
+    cause = {"name": "target-not-searched", "title": "The truth is not searched", "statement": "It is not there.",
+             "evidence": ["SG101"], "options": [], "mend": "build the index again"}  # fmt: skip
+    text, _ = both(blocked | {"causes": [*blocked["causes"], cause]})
+    assert "### 1. The truth is not searched" in text
+    assert "loss terms" not in text
+
+
+def test_blocked_triage_without_findings_falls_back_on_the_checks_own_words(sample, undrawn):
+    older = {key: value for key, value in sample.items() if key not in CHECK_KEYS} | {"blocked": ["SG101", "SG999"]}
+    for text in (*both(older), printed(terminal_table(older), 250)):
+        assert "Is every target in the index that is searched?" in text
+        assert UNKNOWN in text
+
+
+def test_unsafe_is_said_wherever_a_number_is(sample, tmp_path):
+    unsafe = few(sample) | {"blocked": ["SG104"], "unsafe": True}
+    (tmp_path / "triage.json").write_text(json.dumps(unsafe), encoding="utf-8")
+    paths = write_report(tmp_path)
+    markdown, page = paths.markdown.read_text(encoding="utf-8"), paths.html.read_text(encoding="utf-8")
+    assert markdown.startswith("# UNSAFE: ")
+    assert "<title>UNSAFE: " in page
+    assert "## TL;DR (UNSAFE)" in markdown
+    assert "## Metrics (UNSAFE)" in markdown
+    captions = re.findall(r"^\*(?!\*\*UNSAFE)(?!\*).*\*$", markdown, re.M)
+    assert all("UNSAFE" in caption or is_without_numbers(caption) for caption in captions), captions
+    assert all("UNSAFE" in figure for figure in re.findall(r"<svg.*?</svg>", page, re.S))
+    assert all("UNSAFE" in path.read_text(encoding="utf-8") for path in (tmp_path / "report_files").iterdir())
+    assert printed(terminal_table(unsafe)).startswith("UNSAFE")
+    told = [line for line in summary_lines(unsafe) if re.search(r"\d\.\d %|Gates", line)]
+    assert told
+    assert all(line.startswith("UNSAFE") for line in told)
+
+
+def is_without_numbers(caption):
+    return any(part in caption for part in ("Integrity checks", "Paths are", "time went", "As recorded"))
+
+
+def test_a_safe_report_never_says_unsafe(shown):
+    assert "UNSAFE" not in "".join([*shown, *summary_lines(SAMPLE), printed(terminal_table(SAMPLE))])
+
+
+def test_checks_that_were_not_carried_out_are_named_above_all_numbers(sample, shown, undrawn):
+    sample["audit"][3] |= {"outcome": "muted"}
+    sample["audit"][4] |= {"outcome": "skipped"}
+    triage = few(sample) | {"muted": ["SG104", "SG214"], "unsafe": True}
+    assert unproven(Comparison(triage)) == {"skipped": ["SG105"], "muted": ["SG104"]}
+    said = "The integrity checks `SG105` was skipped and `SG104` was muted: nothing vouches for what they ask."
+    assert said in both(triage)[0].split("## ")[0]
+    assert any("SG105 was skipped" in line for line in summary_lines(triage))
+    assert "Not examined" not in shown[0]
+
+
+def test_terminal_lists_issues_first_with_figures_and_what_to_do():
+    text = printed(findings_table([*SAMPLE["audit"], *SAMPLE["diagnosis"]]))
+    assert max(map(len, text.splitlines())) <= 120
+    order = [line.split()[2] for line in text.splitlines()[1:] if re.match(r"SG\d", line)]
+    assert order == sorted(order, key=["issue", "tip", "passed", "skipped", "muted", "not"].index)
+    assert "measured −0.360 cosine · threshold 0 · healthy: not below 0 early in" in text
+    assert "→ drop a term, or train both in one space" in text
+    assert text.count("→") == 4
+
+
+def test_terminal_prints_causes_with_evidence_mend_and_options():
+    lines = causes_lines(SAMPLE["causes"])
+    assert lines[0] == "1. The loss terms pull against each other (SG204 and SG203)"
+    assert "   → train with one objective in the space that is searched" in lines
+    assert "   options: option-1-raw and option-3-pure" in lines
+
+
+def test_terminal_keeps_control_characters_out():
+    text = printed(findings_table([BLOCKING | {"statement": "a\x1b[31mb\nc"}]))
+    assert "\x1b" not in text
+    assert "a [31mb c" in text
+
+
+def test_every_picture_is_drawn_from_the_sample_and_says_what_is_seen():
+    gallery = diagnosis_gallery(Comparison(SAMPLE), read_findings(SAMPLE["diagnosis"]))
+    assert len(gallery.figures) == len(PICTURES)
+    for figure in gallery.figures:
+        assert re.search(r"\d", figure.alternative)
+        shown = re.sub(r"\s+", " ", " ".join(re.findall(r">([^<>]+)</", figure.svg)))
+        assert figure.alternative.split()[0] in shown
+        assert re.search(r"%|steps|rank|direction|documents", shown)
+
+
+@pytest.mark.parametrize(("code", "draw"), PICTURES)
+@pytest.mark.parametrize(
+    "details", [{}, {"rows": {}}, {"rows": {"a": {}}}, {"rows": None}, {"arms": {"true order": None}}]
+)
+def test_without_its_details_a_picture_is_left_out(code, draw, details):
+    assert draw(Comparison({}), CheckFinding({"code": code, "details": details})) is None
+
+
+def test_pictures_need_no_options_on_record(undrawn):
+    assert len(diagnosis_gallery(Comparison({}), read_findings(SAMPLE["diagnosis"])).figures) == len(PICTURES)
+
+
+def mangled(value, kept):
+    """The same structure with one key's values, wherever it stands, replaced by what no picture expects."""
+    if isinstance(value, dict):
+        return {key: [None, "text"] if key == kept else mangled(part, kept) for key, part in value.items()}
+    return [mangled(part, kept) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("key", ["rows", "pairs", "control", "steps", "low", "spectrum_targets", "rank_predictions",
+                                 "share_of_top_1_percent", "slots", "nearest", "edges", "share", "impostors",
+                                 "median_rank", "pareto", "losses", "arms", "probe", "documents", "R@5",
+                                 "contain", "k"])  # fmt: skip
+def test_any_part_of_a_picture_may_be_something_else(key, undrawn):
+    findings = [finding | {"details": mangled(finding["details"], key)} for finding in SAMPLE["diagnosis"]]
+    concerned = [new for new, old in zip(findings, SAMPLE["diagnosis"], strict=True) if new != old]
+    assert concerned
+    diagnosis_gallery(Comparison({}), read_findings(concerned))
+
+
+def test_offsets_leave_out_a_row_that_always_copies(undrawn):
+    finding = next(f for f in read_findings(SAMPLE["diagnosis"]) if f.code == "SG209")
+    figure = offsets_figure(Comparison(SAMPLE), finding)
+    assert "Not drawn, always at one place: `copy-last`." in figure.caption
+    assert "29.0 %" in figure.alternative
+
+
+def test_gap_to_the_ceiling_is_the_difference_of_two_measured_numbers(undrawn):
+    finding = CheckFinding({"details": {"rows": {"a": {"k": [5, 50], "contain": [0.4, 0.75]}}}})
+    assert "at most 35.0 points over R@5" in ceiling_figure(Comparison({}), finding).caption
+
+
+def test_markdown_of_the_checks_is_whole(shown):
+    rendered = MarkdownIt("commonmark").enable("table").render(shown[0])
+    for finding in [*SAMPLE["audit"], *SAMPLE["diagnosis"]]:
+        assert f"<td><code>{finding['code']}</code>" in rendered
+
+
+def test_while_numbers_are_refused_only_what_blocks_them_is_quoted(blocked):
+    first, second, *rest = blocked["audit"]
+    audit = [first, second | {"outcome": "passed", "statement": "validation R@5 28.4 % raw"}, *rest]
+    for text in both(few(blocked | {"audit": audit})):
+        assert "28.4" not in text
+        assert BLOCKING["statement"].split(".")[0] in text

@@ -1,0 +1,254 @@
+"""The report's sentences follow from rows by rules, and its words and labels from their inputs."""
+
+import copy
+import html
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from report_rows import COPY, row, triage
+
+from segue.reports.plots.label_places import overlap, place_labels, spread
+from segue.reports.record import Comparison, Row
+from segue.reports.sections.advice import long_term, meanwhile, medium_term, short_term
+from segue.reports.sections.appendix import files_section
+from segue.reports.sections.summary import headline, hypotheses, learnings_section, same_reranker
+from segue.reports.tables.metrics import gate_table, tags
+from segue.reports.text.markup import plain, to_html, to_markdown, to_text
+
+SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
+LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ((0.05, 0.02, 0.001), "The winner is model-gru"),
+        ((0.01, 0.02, 0.4), "No option clearly beats copying the last passage. Best on validation: model-gru"),
+        ((-0.05, 0.02, 0.001), "No option clearly beats copying the last passage. Best on validation: model-gru"),
+        ((0.05, 0.02, 0.06), "No option clearly beats copying the last passage."),
+    ],
+)
+def test_headline_names_a_winner_only_where_the_paired_test_does(difference, said):
+    found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
+    assert to_text(headline(found)).startswith(said)
+
+
+def test_headline_does_not_say_none_when_an_option_that_was_not_chosen_is_above():
+    chosen = row("model-gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
+    other = row("model-amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
+    said = to_text(headline(triage(COPY, chosen, other, winner="model-gru")))
+    assert said.startswith(
+        "What did best on validation does not clearly beat copying the last passage. model-amn would"
+    )
+
+
+def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
+    for difference, tag in (((0.05, 0.02, 0.01), "winner"), ((0.01, 0.02, 0.5), "chosen")):
+        found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
+        assert tags(found, found.winner) == (tag,)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ((0.05, 0.02, 0.001), "more than reranking alone gives"),
+        ((0.0, 0.006, 0.9), "may be the reranker's alone"),
+        ((-0.05, 0.02, 0.001), "less than reranking gives without the model"),
+    ],
+)
+def test_a_reranked_winner_stands_beside_the_same_reranker_without_its_model(difference, said):
+    beside = {"copy-last": (0.17, 0.02, 0.001), "copy-last-rerank": difference}
+    leader = row("option-4-rerank", 0.54, validation=0.9, against=beside, family="rerank")
+    alone = row("copy-last-rerank", 0.54, validation=0.5, family="rerank")
+    assert said in to_text(same_reranker(triage(COPY, alone, leader, winner="option-4-rerank")))
+    assert same_reranker(triage(COPY, alone, winner="copy-last-rerank")) == ""
+    assert same_reranker(triage(COPY, leader, winner="option-4-rerank")) == ""
+
+
+def test_headline_when_copying_did_best_on_validation():
+    found = triage(row("copy-last", 0.3, validation=0.5), row("model-gru", 0.28), winner="copy-last")
+    assert "No option does better on validation than copying" in to_text(headline(found))
+
+
+def test_without_a_winner_the_best_on_validation_is_described_not_the_best_on_test():
+    found = triage(COPY, row("model-gru", 0.90, half=0.7, validation=0.1), row("model-amn", 0.31, validation=0.6))
+    assert "model-amn" in headline(found)
+    assert "model-gru" not in headline(found)
+
+
+def test_a_control_cannot_be_shown_as_the_winner():
+    found = triage(COPY, row("oracle", 1.0, validation=0.9) | {"intent": "control"}, winner="oracle")
+    assert found.winner is None
+    assert found.leader.name == "copy-last"
+
+
+def served(*rows, ship, winner="model-gru"):
+    return " ".join(meanwhile(triage(*rows, winner=winner, gates=[{"name": "ship", "outcome": ship}])))
+
+
+def test_winner_is_served_only_when_clearly_above_the_best_baseline_and_past_the_ship_gate():
+    clear = row("model-gru", 0.40, against={"copy-last": (0.1, 0.02, 0.001)})
+    open_ = row("model-gru", 0.31, against={"copy-last": (0.01, 0.02, 0.5)})
+    assert served(COPY, clear, ship="pass").startswith("Serve `model-gru`")
+    assert served(COPY, clear, ship="not-enough-evidence").startswith("Serve `copy-last`")
+    assert "the ship gate lacks evidence" in served(COPY, clear, ship="not-enough-evidence")
+    assert served(COPY, open_, ship="pass").startswith("Serve `copy-last`")
+    assert "no established gain" in served(COPY, open_, ship="pass")
+    assert "show such answers as suggestions" in served(COPY, open_, ship="fail")
+
+
+def test_best_baseline_is_taken_from_validation():
+    assert served(COPY, row("mean", 0.2, validation=0.4), ship="pass").startswith("Serve `mean`")
+
+
+def test_loss_is_replaced_only_on_a_decided_difference():
+    model = {"training": {"model": "gru"}}
+    plain_ar = row("ar-only", 0.2, validation=0.1, **model)
+    better = row("option-3-pure", 0.3, against={"ar-only": (0.1, 0.02, 0.01)}, **model)
+    undecided = row("option-3-pure", 0.21, against={"ar-only": (0.01, 0.02, 0.5)}, **model)
+    assert short_term(triage(plain_ar, better))[0].startswith("Replace the cosine loss by that of `option-3-pure`")
+    assert short_term(triage(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
+    assert short_term(triage(row("ar-only", 0.2, validation=0.9, **model), better))[0].startswith(
+        "Keep the cosine loss"
+    )
+
+
+def test_document_estimate_follows_the_square_root():
+    found = triage(COPY, row("model-gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
+    assert "about 400 test documents instead of 100" in long_term(found)[0]  # (0.02 / 0.01)² × 100
+
+
+def test_rerank_room_is_the_difference_of_two_measured_numbers():
+    metrics = {"R@5": {"value": 0.4}, "Contain@50": {"value": 0.7}}
+    found = triage(row("model-gru", 0.4) | {"metrics": metrics}, winner="model-gru")
+    assert "the 30.0 points between" in medium_term(found)[-1]
+
+
+def verdicts(*rows):
+    return {finding.statement.split(":")[0].split(" (")[0]: finding for finding in hypotheses(triage(*rows))}
+
+
+def test_hypotheses_without_their_rows_are_silent():
+    assert hypotheses(triage(COPY)) == []
+    assert learnings_section(triage(COPY)).blocks == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "pure", "verdict"),
+    [(0.30, 0.31, "supported"), (0.10, 0.11, "contradicted"), (0.21, 0.20, "undecided"), (0.30, 0.10, "mixed")],
+)
+def test_split_objective_is_judged_by_intervals_where_no_pairing_is_on_record(raw, pure, verdict):
+    rows = (row("infonce-projected", 0.2, intent="projected"), row("option-1-raw", raw), row("option-3-pure", pure))
+    found = verdicts(*rows)["The split objective"]
+    assert found.verdict == verdict
+    assert "not paired" in found.evidence
+
+
+def test_paired_record_beats_intervals_and_is_turned_round():
+    pure = row("option-3-pure", 0.21)
+    projected = row("infonce-projected", 0.20, intent="projected", against={"option-3-pure": (-0.01, 0.004, 0.01)})
+    contrast = Row(pure).against(Row(projected))
+    assert (contrast.paired, contrast.outcome, contrast.difference.value) == (True, "better", 0.01)
+    assert contrast.difference.low == pytest.approx(0.006)
+    assert verdicts(pure, projected)["The split objective"].verdict == "supported"
+
+
+def test_rank_correlation_of_cosine_and_recall_by_hand():
+    recalls = [0.1, 0.2, 0.3, 0.4, 0.5]
+    rows = [row(f"option-{i}", recall) for i, recall in enumerate(recalls)]
+    for place, entry in enumerate(rows):
+        entry["metrics"]["cosine"] = {"value": 0.9 - 0.1 * place}
+    found = verdicts(*rows)["Cosine to the target misleads"]
+    assert found.verdict == "supported"
+    assert "is −1.000" in found.evidence
+    assert "has place 5 in R@5 (10.0 %)" in found.evidence
+
+
+def test_anchor_pairs_the_same_architecture_under_the_same_loss():
+    bare = row("option-3-pure", 0.2, training={"model": "gru", "anchor": False, "loss": "InfoNCE"})
+    other = row("ar-only", 0.1, training={"model": "gru", "anchor": False, "loss": "AR"})
+    anchored = row("model-gru", 0.3, training={"model": "gru", "anchor": True, "losses": ["InfoNCE", "InfoNCE"]})
+    found = verdicts(bare, other, anchored)["The anchor matters"]
+    assert found.verdict == "supported"
+    assert "ar-only" not in found.evidence
+
+
+def test_gate_prints_the_condition_that_decided():
+    text = "R@5 ≥ 0.3, or MRR ≥ 0.2"
+    ship = {"name": "ship", "outcome": "pass", "text": text, "value": 0.25, "low": 0.22, "high": 0.28}
+    gates = [ship | {"threshold": bar} for bar in (0.2, 0.3)]
+    lines = gate_table(triage(gates=gates)).groups[0].rows
+    assert [line.cells[3].text for line in lines] == ["0.250", "25.0 %"]
+    phase = {
+        "name": "phase-1",
+        "text": "ΔR@5 over ar-only ≥ 0.1, or ΔMRR over ar-only ≥ 0.05",
+        "value": -0.12,
+        "threshold": 0.1,
+    }
+    assert gate_table(triage(gates=[phase])).groups[0].rows[0].cells[3].text == "−12.0 points"
+    latency = {"name": "latency", "text": "search_p95_ms ≤ 1.45", "value": 0.5, "threshold": 1.45}
+    assert gate_table(triage(gates=[latency])).groups[0].rows[0].cells[3].text == "0.50 ms"
+
+
+def test_files_of_many_options_take_one_line():
+    names = ("ar-only", "model-gru")
+    files = [{"path": f"options/{name}/run.trec.gz", "what": f"rankings of {name}"} for name in names]
+    table = files_section(triage(*(row(name, 0.2) for name in names), files=files)).blocks[0]
+    first = table.groups[0].rows[0].cells
+    assert (first[0].text, first[1].text) == ("`options/OPTION/run.trec.gz`", "rankings of OPTION, for 2 options")
+
+
+def visible(markup):
+    return html.unescape(re.sub("<[^>]*>", "", markup))
+
+
+@settings(deadline=None, max_examples=200)
+@given(LINES)
+def test_texts_from_outside_survive_every_rendering(text):
+    expected = " ".join(text.split())
+    assert to_text(plain(text)) == expected
+    assert visible(to_html(plain(text))) == expected
+    shown = MarkdownIt("commonmark").renderInline("x " + to_markdown(plain(text)) + " x")
+    assert visible(shown) == f"x {expected} x"
+
+
+@settings(deadline=None, max_examples=100)
+@given(LINES)
+def test_names_in_markdown_code_stay_one_cell(text):
+    cell = to_markdown(f"`{plain(text)}`")
+    rows = MarkdownIt("commonmark").enable("table").render(f"| a | b |\n| --- | --- |\n| {cell} | z |\n")
+    assert rows.count("<td>") == 2
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=12), st.integers(1, 9))
+def test_spread_labels_keep_order_and_distance_and_move_none_without_need(heights, gap):
+    wished = np.array(heights, dtype=np.float64)
+    placed = spread(wished, float(gap))
+    order = np.argsort(wished, kind="stable")
+    assert np.all(np.diff(placed[order]) >= gap - 1e-9)
+    if np.all(np.diff(wished[order]) >= gap):
+        assert np.array_equal(placed, wished)
+
+
+def test_labels_of_a_crowd_cover_neither_each_other_nor_the_points():
+    random = np.random.default_rng(0)
+    points = [(float(x), float(y)) for x, y in random.uniform(100, 500, (25, 2))]
+    boxes = place_labels(points, [(90.0, 13.0)] * 25, (0.0, 0.0, 700.0, 600.0))
+    assert all(overlap(one, other) == 0 for one, other in itertools.combinations(boxes, 2))
+    marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    assert all(overlap(box, mark) == 0 for box in boxes for mark in marks)
+
+
+def test_sample_is_labelled_synthetic_and_consistent():
+    assert "SYNTHETIC" in SAMPLE["title"]
+    found = Comparison(copy.deepcopy(SAMPLE))
+    assert found.leader.name == SAMPLE["winner"]
+    assert all(not option["delta"].get(option["name"]) for option in SAMPLE["options"] if "delta" in option)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from segue.errors import SettingsError
+from segue.models import ModelSettings, build_model
+from segue.models.contract import as_if_trained
+from segue.training.batches import Batch
+from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
+from segue.training.optimiser import Optimisation, build_optimizer, learning_rate
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_towards_zero():
+    rates = [learning_rate(step, steps=200, peak=2.0, warmup=0.1) for step in range(200)]
+    assert max(rates) == 2.0
+    assert rates.index(2.0) == 19
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert 0 < rates[-1] < 2e-3
+
+
+def test_only_matrices_decay():
+    torch.manual_seed(1)
+    predictor = build_model(ModelSettings(name="transformer", size="toy"), dimension=8, context=3)
+    optimizer = build_optimizer(predictor, build_loss(LOSSES["infonce-projected"], 8),
+                                weight_decay=0.5, device="cpu")  # fmt: skip
+    decaying, other = optimizer.param_groups
+    assert (decaying["weight_decay"], other["weight_decay"]) == (0.5, 0.0)
+    assert all(weight.ndim >= 2 for weight in decaying["params"])
+    assert any(weight is predictor.anchor.weights for weight in other["params"])
+
+
+def towers(documents):
+    torch.manual_seed(1)
+    return build_model(ModelSettings(name="gru", size="toy", documents=documents), dimension=8, context=3)
+
+
+def one_batch(seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    vectors = functional.normalize(torch.randn(6, 4, 8, generator=generator), dim=-1)
+    rows = torch.arange(24).reshape(6, 4)
+    return Batch(vectors[:, :3], torch.ones(6, 3, dtype=torch.bool), vectors[:, 3], rows[:, 3], rows[:, :3])
+
+
+def optimise(predictor, loss):
+    return Optimisation(predictor, loss, seed=1, weight_decay=0.0, clip=1e9, precision="float32", device="cpu")
+
+
+@pytest.mark.parametrize("documents", ["linear", "mlp", "shared"])
+def test_the_targets_of_a_step_go_through_the_document_tower(documents):
+    predictor, batch = as_if_trained(towers(documents)), one_batch()
+    # By hand: cross-entropy over cosines of predictions and encoded targets; with three passages of context each, no
+    # passage of one window is read by another.
+    encoded = predictor.encode_documents(batch.target)
+    logits = predictor(batch.context, batch.mask) @ encoded.T / 0.07
+    by_hand = functional.cross_entropy(logits, torch.arange(6)).item()
+    before = predictor.documents.head.weight.clone()
+    values = optimise(predictor, build_loss(LOSSES["infonce"], 8)).step(0, batch, 1e-2)
+    assert values["loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert not torch.equal(predictor.documents.head.weight, before)
+
+
+@pytest.mark.parametrize("kind", ["ar-cosine", "mse"])
+def test_a_learnt_document_tower_needs_contrast(kind):
+    loss = build_loss(LossSettings(terms=(LossTerm(kind=kind),)), 8)
+    with pytest.raises(SettingsError, match=rf"documents = 'linear' cannot be trained.*got terms {kind}"):
+        optimise(towers("linear"), loss)
+    optimise(towers("identity"), loss)
+
+
+@pytest.mark.parametrize("name", ["infonce-projected", "infonce-bank"])
+def test_a_learnt_document_tower_needs_the_vectors_of_the_batch_as_they_are_searched(name):
+    with pytest.raises(SettingsError, match="cannot be trained with this loss"):
+        optimise(towers("linear"), build_loss(LOSSES[name], 8))
+
+
+def test_a_tower_may_learn_beside_a_cosine_term():
+    optimise(towers("mlp"), build_loss(LOSSES["infonce-0.85-ar-0.15"], 8))
