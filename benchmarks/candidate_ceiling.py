@@ -1,6 +1,6 @@
 """How many candidates hold the target? The ceiling of everything that only puts candidates in order.
 
-Reads the run of a triage that held `option-4-rerank`. For validation windows, each source's best are drawn (the served
+Reads the run of a triage that held `rerank`. For validation windows, each source's best are drawn (the served
 first stage, copying the last passage, BM25 with the last passage and with the whole context), and it is told how often
 the target is among the first so many of one source, or of several together. The test part is never asked.
 
@@ -25,7 +25,7 @@ from segue.types import Windows, no_progress
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
-OPTION = "option-4-rerank"
+OPTION = "rerank"
 SOURCES = ("model", "copy-last", "bm25", "bm25-context")
 BATCH = 256
 DRAWS: tuple[dict[str, int], ...] = (

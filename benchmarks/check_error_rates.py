@@ -57,7 +57,7 @@ STATISTICAL = (
     "SG215", "SG218", "SG219",
 )  # fmt: skip
 """Checks whose verdict depends on which documents were drawn."""
-SMALL = ("infonce-projected", "model-mlp")
+SMALL = ("infonce-projected", "mlp")
 STEPS = 40
 PACKAGES = ("bm25s", "faiss-cpu", "numpy", "scipy", "torch")
 

@@ -47,7 +47,7 @@ run_depth = 10
 resamples = 500
 
 [triage]
-options = ["ar-only", "infonce-projected", "option-3-pure", "model-gru", "model-mamba"]
+options = ["ar-cosine", "infonce-projected", "infonce", "gru", "mamba"]
 budget_minutes = 30
 {plan}
 """

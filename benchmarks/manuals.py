@@ -17,7 +17,7 @@ from segue.progress import stages
 from segue.recipe import Recipe, parse_recipe
 
 RESULTS = Path(__file__).parent / "results"
-OPTIONS = ("ar-only", "infonce-projected", "option-1-raw", "option-3-pure", "model-mlp")
+OPTIONS = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "mlp")
 SHOWN = ("R@1", "R@5", "R@10", "Contain@50", "MRR", "cosine")
 
 
@@ -47,7 +47,7 @@ def recipe(documents: Path, model: str, minutes: float, out: Path) -> Recipe:
             "split": {"test": 0.1, "validation": 0.1, "seed": 1},
             "model": {"name": model},
             "training": {"epochs": 12},
-            "triage": {"options": (*OPTIONS, f"model-{model}"), "budget_minutes": minutes},
+            "triage": {"options": (*OPTIONS, model), "budget_minutes": minutes},
         }
     )
 

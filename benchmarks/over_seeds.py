@@ -3,7 +3,7 @@
 Reads finished runs (one split, the same test windows). A value is the mean over windows and seeds, its interval is over
 groups of near-duplicate documents; what seeds alone move is told beside it, as the least and the greatest of them.
 
-    python -m benchmarks.over_seeds runs/best1 runs/best2 runs/best3 --subject option-4-rerank \
+    python -m benchmarks.over_seeds runs/best1 runs/best2 runs/best3 --subject rerank \
         --json benchmarks/results/manuals_best.json
 """
 

@@ -1,6 +1,6 @@
 """How long reranking takes: candidates of one context at a time, on vectors that are at hand, one thread.
 
-Reads the run of a triage that held `option-4-rerank`: its fitted rerankers, and its lists of validation windows, each
+Reads the run of a triage that held `rerank`: its fitted rerankers, and its lists of validation windows, each
 cut at the first `--candidates`. Every window is asked about once, in a random order, so that no answer is warm; kinds
 take turns window by window. What is timed is the whole of reranking: features (words and sentences of the passages read
 included), trees, attention.
@@ -31,7 +31,7 @@ from segue.retrieval.rerank.words import _cut
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
-OPTION = "option-4-rerank"
+OPTION = "rerank"
 WARM_UP = 20
 BLOCKS = 5
 

@@ -1,6 +1,6 @@
 """What each part of reranking is worth: kinds of reranker, groups of features, sources of candidates.
 
-Reads the run of a triage that held `option-4-rerank`: its lists of training documents (none of which their first stage
+Reads the run of a triage that held `rerank`: its lists of training documents (none of which their first stage
 has seen) and of validation windows. Trees are fitted anew for every variant, on the same lists and with the same
 settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
 Differences are paired over validation windows. The test part is never asked.
@@ -32,7 +32,7 @@ from segue.types import no_progress
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
-OPTION = "option-4-rerank"
+OPTION = "rerank"
 REFERENCE = "trees, all features, all sources"
 CUTOFFS = (1, 5, 10, 50)
 SOURCES = ("the model", "bm25", "bm25-context")

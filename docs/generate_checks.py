@@ -128,7 +128,7 @@ def _facts(check: Check) -> Iterator[tuple[str, str]]:
     yield "How it is detected", _text(check.detection)
     yield "Why it matters", _text(check.why)
     yield "Healthy", _text(check.healthy)
-    yield "To mend it", _text(check.mend)
+    yield "To fix it", _text(check.fix)
     yield "Measured in", _text(check.unit)
     yield "Blocks the headline number", "yes" if check.blocks else "no"
     yield "With `--fast`", "left out" if check.slow else "carried out"

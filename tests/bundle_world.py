@@ -63,7 +63,7 @@ class Run:
 
 
 def make_run(
-    folder: Path, *, names: tuple[str, ...] = ("model-mlp", "copy-last-rerank"), salt: str = "",
+    folder: Path, *, names: tuple[str, ...] = ("mlp", "copy-last-rerank"), salt: str = "",
     reranker: str = "lambdamart",
 ) -> Run:  # fmt: skip
     """Build a bank of 16 documents of 12 passages, and compare a few options on it."""

@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     """A finished run with a trained row, a tower, and rows that rerank."""
     from bundle_world import make_run
 
-    names = ("model-mlp", "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion")
+    names = ("mlp", "two-tower", "copy-last-rerank", "bm25-by-model", "fusion")
     return make_run(tmp_path_factory.mktemp("run"), names=names)
 
 

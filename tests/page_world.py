@@ -39,7 +39,7 @@ batch_size = 32
 steps = 6
 evaluations = 1
 [triage]
-options = ["option-3-pure"]
+options = ["infonce"]
 budget_minutes = 5
 [evaluation]
 resamples = 100
@@ -79,7 +79,7 @@ def compare_and_bundle(folder: Path) -> None:
 
     run = folder / "runs" / "first"
     segue.triage(folder / "recipe.toml", run)
-    segue.bundle(run, folder / "bundle", option="option-3-pure", name="Volumes served")
+    segue.bundle(run, folder / "bundle", option="infonce", name="Volumes served")
 
 
 def write_documents(path: Path) -> None:

@@ -112,7 +112,7 @@ def test_its_python_runs(tmp_path):
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert re.fullmatch(r"\d+ passages of 20 documents", lines[0])
-    assert [line.split()[0] for line in lines[1:3]] == ["copy-last", "option-3-pure"]
+    assert [line.split()[0] for line in lines[1:3]] == ["copy-last", "infonce"]
     assert (tmp_path / "runs" / "quick" / "report.html").exists()
 
 

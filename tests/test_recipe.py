@@ -1,4 +1,4 @@
-"""A recipe's problems are all told at once, each with the nearest mend."""
+"""A recipe's problems are all told at once, each with the nearest fix."""
 
 from pathlib import Path
 
@@ -78,7 +78,9 @@ def test_every_recipe_of_the_project_is_valid(path):
 
 def test_unknown_options_are_told_with_the_other_problems():
     tables = {"corpus": {"kind": "folder", "path": "x"}, "triage": {"options": ["ar-onyl"]}, "modle": {}}
-    with pytest.raises(SettingsError, match=r"(?s)2 problems.*\[triage\] options: .*'ar-onyl' \(nearest: 'ar-only'\)"):
+    with pytest.raises(
+        SettingsError, match=r"(?s)2 problems.*\[triage\] options: .*'ar-onyl' \(nearest: 'ar-cosine'\)"
+    ):
         parse_recipe(tables)
 
 

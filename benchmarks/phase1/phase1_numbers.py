@@ -82,12 +82,12 @@ def _row(what: AsDone, case: Case, name: str, retriever: Retriever) -> dict[str,
     metrics = {key: asdict(row.evaluation.metrics[key]) for key in ("R@1", CUTOFF, "R@10", "Contain@50", "MRR")}
     pairs = matched_and_random(_queries(what, retriever), what.reader.questions.targets, what.reader.questions.groups)
     trained = {} if row.trained is None else {
-        "last_step": _last_step(row.trained.record), "mended": _mended(what, retriever)
+        "last_step": _last_step(row.trained.record), "fixed": _fixed(what, retriever)
     }  # fmt: skip
     return {"metrics": metrics, "cosine": pairs, "validation": dict(row.validation or {}), **trained}
 
 
-def _mended(what: AsDone, retriever: Retriever) -> dict[str, Any]:
+def _fixed(what: AsDone, retriever: Retriever) -> dict[str, Any]:
     """Ask the same weights about the same documents, now indexed, with the passages that are really next as truth."""
     bank = what.clean.bank
     settings = what.job.evaluation.model_copy(update={"latency_queries": 0})

@@ -24,7 +24,7 @@ from segue.types import Bank, Split, Windows
 from segue.windows.splits import document_groups
 from segue.windows.windows import WindowSettings, make_windows
 
-REPORTED = ("ar-only", "infonce-projected")
+REPORTED = ("ar-cosine", "infonce-projected")
 """The models of the original report."""
 AMN = "amn-baseline"
 SHARE_ASKED = 500 / 8970
@@ -83,7 +83,7 @@ def prepare(clean: Job, out: Path, recipe: Recipe, *, keys_per_document: int) ->
     repaired = repair(stored, index)
     if len(repaired) == 0:
         raise InputError(explain("no placeholder key is in the index", got=f"{len(stored)} questions",
-                                 mend="use documents of more passages, or fewer keys_per_document"))  # fmt: skip
+                                 fix="use documents of more passages, or fewer keys_per_document"))  # fmt: skip
     reader = QuestionReader(repaired, index)
     job = replace(clean, experiment=_experiment(index, reader, recipe), options=_options(), out=out)
     return AsDone(job, stored, reader, clean.experiment, windows)

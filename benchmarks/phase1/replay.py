@@ -15,7 +15,7 @@ from typing import Any
 import segue
 from benchmarks.phase1.phase1_as_done import run_as_done
 from benchmarks.phase1.phase1_questions import AMN, CUTOFF, REPORTED, prepare
-from benchmarks.phase1.phase1_split import MENDED, measure_conflict, options_of, run_clean, run_leaked
+from benchmarks.phase1.phase1_split import FIXED, measure_conflict, options_of, run_clean, run_leaked
 from benchmarks.phase1.replay_page import forms_lines, replay_page
 from segue.bank.bank import PassageBank
 from segue.checks import Effort
@@ -133,7 +133,7 @@ def replay_phase1(
 def _recipe(out: Path, bank: PassageBank | Path | str | None, budget: Budget) -> Recipe:
     """Return the recipe of all forms: one split, the replay's options, and a plan that no clock made."""
     recipe = budget.recipe or demo_recipe(out)
-    named = REPORTED + MENDED
+    named = REPORTED + FIXED
     _fix_plan(out / "plan.json", dict.fromkeys(named, budget.steps), minutes=recipe.triage.budget_minutes)
     tables: dict[str, dict[str, Any]] = {
         "split": {"folds": None, "test": budget.test},
@@ -150,7 +150,7 @@ def _fix_plan(path: Path, steps: dict[str, int], *, minutes: float) -> None:
     """Write the plan, or compare it with that of the replay which is gone on with."""
     if path.exists() and (known := dict(load_plan(path, options=()).steps)) != steps:
         raise InputError(explain(f"{path.parent} holds a replay of another plan", got=steps, expected=known,
-                                 mend="choose another --out folder, or delete this one"))  # fmt: skip
+                                 fix="choose another --out folder, or delete this one"))  # fmt: skip
     Plan(steps, {}, 0.0, minutes, fits=True).save(path)
 
 
@@ -172,7 +172,7 @@ def _titled(recipe: Recipe, form: str) -> Recipe:
 
 
 def _clean_job(recipe: Recipe, bank: PassageBank, out: Path) -> Job:
-    return make_job(recipe, bank, options_of(REPORTED + MENDED), out)
+    return make_job(recipe, bank, options_of(REPORTED + FIXED), out)
 
 
 def unexpected(forms: dict[str, Any]) -> list[str]:
@@ -199,7 +199,7 @@ def _wrong_numbers(forms: dict[str, Any]) -> list[str]:
     lost = [
         f"(a) {name} finds no more than chance even where the answers are indexed."
         for name, row in forms["a"]["rows"].items()
-        if "mended" in row and row["mended"][CUTOFF]["value"] <= chance
+        if "fixed" in row and row["fixed"][CUTOFF]["value"] <= chance
     ]
     honest = [
         f"(b) {name} gains nothing by the leak."

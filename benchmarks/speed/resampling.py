@@ -64,7 +64,7 @@ def prepare_theirs(windows: int, resamples: int) -> Prepared:
     try:
         import ir_measures
     except ImportError as error:
-        raise MissingExtraError(explain("ir_measures is not installed", mend="pip install 'segue[dev]'")) from error
+        raise MissingExtraError(explain("ir_measures is not installed", fix="pip install 'segue[dev]'")) from error
     ranks, documents = _ranks(windows)
     measures = [ir_measures.parse_measure(name) for name in
                 ("R@1", "R@5", "R@10", "R@20", "R@50", "RR", "nDCG@10")]  # fmt: skip

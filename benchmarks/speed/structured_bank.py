@@ -99,9 +99,9 @@ def draw_pairs(real: Bank, *, rows: int, seed: int) -> Pairs:
     drawn: dict[tuple[int, int], int] = {}
     total, most = 0, most_rows(real)
     if most < rows:
-        mend = "give more documents or ask for fewer rows"
+        fix = "give more documents or ask for fewer rows"
         raise InputError(
-            explain("too few documents for so large a bank", got=f"pairs of {most} rows", expected=rows, mend=mend)
+            explain("too few documents for so large a bank", got=f"pairs of {most} rows", expected=rows, fix=fix)
         )
     while total < rows:
         first = int(generator.integers(len(real.num_rows)))

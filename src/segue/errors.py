@@ -5,16 +5,16 @@ line, and says four things: what is wrong, what was found, what was expected, wh
 """
 
 
-def explain(what: str, *, got: object = None, expected: object = None, mend: str = "") -> str:
+def explain(what: str, *, got: object = None, expected: object = None, fix: str = "") -> str:
     """Join the four parts of an error message into one line.
 
-    >>> explain("bank and model differ", got="384 dimensions", expected="768", mend="rebuild the bank")
-    'bank and model differ: got 384 dimensions, expected 768. To mend it: rebuild the bank.'
+    >>> explain("bank and model differ", got="384 dimensions", expected="768", fix="rebuild the bank")
+    'bank and model differ: got 384 dimensions, expected 768. To fix it: rebuild the bank.'
     """
     facts = [f"got {got}"] if got is not None else []
     facts += [f"expected {expected}"] if expected is not None else []
     head = f"{what}: {', '.join(facts)}" if facts else what
-    return f"{head}. To mend it: {mend}." if mend else f"{head}."
+    return f"{head}. To fix it: {fix}." if fix else f"{head}."
 
 
 class SegueError(Exception):

@@ -40,8 +40,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _unwritable(path: Path, error: OSError) -> StorageError:
     what = error.strerror or f"{error} (is the disk full?)"  # NumPy only counts the bytes
     in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
-    mend = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
-    return StorageError(explain(f"cannot write {path}", got=what, mend=mend))
+    fix = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
+    return StorageError(explain(f"cannot write {path}", got=what, fix=fix))
 
 
 def _flush(path: Path) -> None:
@@ -71,15 +71,15 @@ def read_json(path: Path) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(explain(f"{path} does not exist", mend="run the step that writes it")) from error
+        raise InputError(explain(f"{path} does not exist", fix="run the step that writes it")) from error
     except ValueError as error:
-        raise InputError(explain(f"{path} is not JSON", got=str(error), mend="delete it and run again")) from error
+        raise InputError(explain(f"{path} is not JSON", got=str(error), fix="delete it and run again")) from error
     except OSError as error:
-        raise InputError(explain(f"cannot read {path}", got=error.strerror, mend="check the path")) from error
+        raise InputError(explain(f"cannot read {path}", got=error.strerror, fix="check the path")) from error
     if not isinstance(value, dict):
         got = type(value).__name__
         raise InputError(explain(f"{path} is not what it should be", got=got, expected="a JSON object",
-                                 mend="delete it and run again"))  # fmt: skip
+                                 fix="delete it and run again"))  # fmt: skip
     return value
 
 

@@ -100,12 +100,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise SettingsError(explain(f"recipe {path} does not exist", mend="check the path")) from error
+        raise SettingsError(explain(f"recipe {path} does not exist", fix="check the path")) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(explain(f"recipe {path} is not TOML", got=str(error), mend="correct that line")) from error
+        raise SettingsError(explain(f"recipe {path} is not TOML", got=str(error), fix="correct that line")) from error
     except OSError as error:
         what = f"recipe {path} cannot be read"
-        raise SettingsError(explain(what, got=error.strerror, mend="name a TOML file")) from error
+        raise SettingsError(explain(what, got=error.strerror, fix="name a TOML file")) from error
 
 
 def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from segue.retrieval.index.store import build_index, index_settings, save_index
 from segue.windows.windows import gather_contexts
 
 RELEASED = (
-    "copy-last", "mean", "exp-mean", "ridge", "bm25", "bm25-context", "encoder-context", "model-mlp",
-    "option-4-two-tower", "copy-last-rerank", "option-4-lvm-over-bm25", "fusion",
+    "copy-last", "mean", "exp-mean", "ridge", "bm25", "bm25-context", "encoder-context", "mlp",
+    "two-tower", "copy-last-rerank", "bm25-by-model", "fusion",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def index(run, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["copy-last", "model-mlp", "copy-last-rerank"])
+@pytest.mark.parametrize("name", ["copy-last", "mlp", "copy-last-rerank"])
 def test_a_bundle_searches_with_the_index_that_it_was_given(run, index, tmp_path, name):
     exact, fast = (segue.load(run.bundle(name, tmp_path / str(n), index=one)) for n, one in enumerate((None, index)))
     first = getattr(fast.bundle.retriever, "first", fast.bundle.retriever)
@@ -73,11 +73,11 @@ def test_a_bundle_searches_with_the_index_that_it_was_given(run, index, tmp_path
 
 def test_an_index_that_does_not_fit_is_not_released(run, index, tmp_path):
     (tmp_path / "other").mkdir()
-    other = make_run(tmp_path / "other", names=("model-mlp",), salt="another")
+    other = make_run(tmp_path / "other", names=("mlp",), salt="another")
     with pytest.raises(InputError, match="was built over other passages"):
-        other.bundle("model-mlp", tmp_path / "bundle", index=index)
+        other.bundle("mlp", tmp_path / "bundle", index=index)
     with pytest.raises(InputError, match="does not search the bank's vectors"):
-        run.bundle("option-4-two-tower", tmp_path / "bundle", index=index)
+        run.bundle("two-tower", tmp_path / "bundle", index=index)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_control_is_not_released(run, tmp_path, name):
 
 
 def test_it_answers_without_the_run(run, tmp_path):
-    path = run.bundle("model-mlp", tmp_path / "bundle")
+    path = run.bundle("mlp", tmp_path / "bundle")
     elsewhere = shutil.move(path, tmp_path / "moved")
     text = "\n\n".join(sentence(0, place) for place in range(CONTEXT))
     assert len(segue.load(elsewhere).next(text=text, k=3)) == 3
@@ -157,7 +157,7 @@ def test_another_encoder_is_refused(bundle):
 
 
 def test_a_predictor_of_another_space_is_refused(run, tmp_path):
-    path = run.bundle("model-mlp", tmp_path / "bundle")
+    path = run.bundle("mlp", tmp_path / "bundle")
     config = read_json(path / PREDICTOR / "config.json")
     config["space"] = HashEncoder(dimension=12, salt="another").space.to_json()
     write_json(path / PREDICTOR / "config.json", config)

@@ -24,7 +24,7 @@ def released(bundle):
 
 @pytest.fixture(scope="module")
 def predicting(run, tmp_path_factory):
-    return segue.load(run.bundle("model-mlp", tmp_path_factory.mktemp("predicting") / "bundle"))
+    return segue.load(run.bundle("mlp", tmp_path_factory.mktemp("predicting") / "bundle"))
 
 
 def ids_of(released, document: int, places: range) -> list[str]:

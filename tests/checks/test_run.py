@@ -11,7 +11,7 @@ from segue.ranking.pool import Pool
 
 
 def check(examine, *, code="SG199", needs=(), slow=False) -> Check:
-    return Check(code, "title", "question", "detection", "why", "healthy", "mend", "share", examine, needs, slow)
+    return Check(code, "title", "question", "detection", "why", "healthy", "fix", "share", examine, needs, slow)
 
 
 def says(outcome: str):

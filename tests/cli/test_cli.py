@@ -44,7 +44,7 @@ def write_corpus(folder: Path, *, documents: int = 16, length: int = 10) -> Path
         steps = 10
         evaluations = 2
         [triage]
-        options = ["ar-only", "option-3-pure"]
+        options = ["ar-cosine", "infonce"]
         budget_minutes = 0.2
         [evaluation]
         resamples = 200
@@ -223,7 +223,7 @@ def test_python_and_the_command_line_give_the_same(triaged):
     assert comparison.metric("oracle", "R@1") == 1.0
 
 
-def test_a_recipe_that_gave_no_run_may_be_mended_in_the_same_folder(tmp_path, capsys):
+def test_a_recipe_that_gave_no_run_may_be_fixed_in_the_same_folder(tmp_path, capsys):
     recipe = write_corpus(tmp_path, length=6)
     good = recipe.read_text()
     recipe.write_text(good.replace("context = 3", "context = 8"))
@@ -236,7 +236,7 @@ def test_a_recipe_that_gave_no_run_may_be_mended_in_the_same_folder(tmp_path, ca
 def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_again(triaged, tmp_path, capsys):
     shutil.copytree(triaged / "run", tmp_path / "run")
     words = ("triage", str(triaged / "recipe.toml"), "--out", str(tmp_path / "run"), "--json")
-    fold = tmp_path / "run" / "options" / "ar-only" / "fold-0"
+    fold = tmp_path / "run" / "options" / "ar-cosine" / "fold-0"
     for damage in ("", "[]", "{}", '{"status": "do'):
         (fold / "result.json").write_text(damage)
         assert run(*words) == 2
@@ -248,7 +248,7 @@ def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_agai
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("recipe.json", "[]"), ("plan.json", "[]"), ("plan.json", '{"format": 1, "steps": {"ar-only": "x"}}')],
+    [("recipe.json", "[]"), ("plan.json", "[]"), ("plan.json", '{"format": 1, "steps": {"ar-cosine": "x"}}')],
 )
 def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, capsys, name, content):
     shutil.copytree(triaged / "run", tmp_path / "run")
@@ -297,7 +297,7 @@ def test_a_folder_that_is_no_bank_is_not_called_an_unfinished_one(tmp_path, caps
     assert "goes on" not in capsys.readouterr().err
 
 
-def test_a_fresh_corpus_that_gave_nothing_may_be_mended_under_its_name(triaged, tmp_path, capsys):
+def test_a_fresh_corpus_that_gave_nothing_may_be_fixed_under_its_name(triaged, tmp_path, capsys):
     shutil.copytree(triaged / "run", tmp_path / "run")
     fresh = tmp_path / "fresh.toml"
     words = ("evaluate", str(tmp_path / "run"), "--corpus", str(fresh))

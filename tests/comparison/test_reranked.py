@@ -30,7 +30,7 @@ from segue.types import Windows
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
-CASCADES = ("copy-last-rerank", "option-4-rerank", "option-4-lvm-over-bm25", "option-4-lvm-over-copy-last", "fusion")
+CASCADES = ("copy-last-rerank", "rerank", "bm25-by-model", "copy-last-by-model", "fusion")
 GROUPS = ("prediction", "context", "density", "list", "words", "length", "places")
 
 
@@ -66,7 +66,7 @@ def job_on(bank, out, names, **rerank):
 def ran(tmp_path_factory):
     """A triage of every row that reranks, and one model that they can borrow."""
     bank = worlds.drift_world(1, 16, 12, 16)
-    job = job_on(bank, tmp_path_factory.mktemp("cascades") / "run", ["model-mlp", *CASCADES])
+    job = job_on(bank, tmp_path_factory.mktemp("cascades") / "run", ["mlp", *CASCADES])
     return job, run_triage(job)
 
 
@@ -83,8 +83,8 @@ def test_every_row_that_reranks_is_compared_like_the_others(ran):
         assert set(result.evaluation.timings) >= {"search", "rerank", "total"}
         assert rows[name]["latency"]["rerank"]["p95_ms"] > 0
         assert (rows[name]["family"], rows[name]["intent"]) == ("rerank", "candidate")
-    assert [name for name in CASCADES if results[name][0].training] == ["option-4-rerank"]
-    assert results["option-4-lvm-over-bm25"][0].evaluation.cosine is None
+    assert [name for name in CASCADES if results[name][0].training] == ["rerank"]
+    assert results["bm25-by-model"][0].evaluation.cosine is None
     assert results["fusion"][0].evaluation.cosine is not None
 
 
@@ -99,7 +99,7 @@ def test_reranked_windows_take_the_same_candidates_as_every_other_row(ran):
 
 def test_the_record_tells_of_all_trainings_and_of_the_fit(ran):
     job, results = ran
-    training = results["option-4-rerank"][0].training
+    training = results["rerank"][0].training
     served = json.loads((job.folder(option_of(job), job.experiment.folds[0]) / "training.json").read_text())
     assert training["steps"] == served["steps"] <= 20
     about = training["reranker"]
@@ -109,7 +109,7 @@ def test_the_record_tells_of_all_trainings_and_of_the_fit(ran):
     assert 0 < about["first_stage_mrr"]["training"] < 1
 
 
-def option_of(job, name="option-4-rerank"):
+def option_of(job, name="rerank"):
     return next(option for option in job.options if option.name == name)
 
 
@@ -136,12 +136,12 @@ def test_a_killed_run_goes_on_to_the_same_ranks(ran, tmp_path):
     job, results = ran
     out = tmp_path / "run"
     shutil.copytree(job.out, out)
-    for name in ("copy-last-rerank", "option-4-rerank"):
+    for name in ("copy-last-rerank", "rerank"):
         folder = out / "options" / name / "fold-0"
         (folder / "result.json").unlink()
         shutil.rmtree(folder / "reranker")
-    shutil.rmtree(out / "options" / "option-4-rerank" / "fold-0" / "half-1")
-    (out / "options" / "option-4-rerank" / "fold-0" / "lists-of-half-0.npz").unlink()
+    shutil.rmtree(out / "options" / "rerank" / "fold-0" / "half-1")
+    (out / "options" / "rerank" / "fold-0" / "lists-of-half-0.npz").unlink()
     again = run_triage(dataclasses.replace(job, out=out))
     for name in CASCADES:
         assert np.array_equal(again[name][0].evaluation.ranks, results[name][0].evaluation.ranks)
@@ -202,13 +202,13 @@ def test_windows_are_spread_evenly():
 
 def test_the_plan_pays_for_the_halves_and_gives_everyone_the_same_steps(ran):
     job, _ = ran
-    rates = {"model-mlp": 10.0, "option-4-rerank": 10.0}
+    rates = {"mlp": 10.0, "rerank": 10.0}
     more = extra_trainings(job, rates)
     assert sorted(more.values()) == [10.0, 10.0]
     how = {"most_steps": 1000, "folds": 1, "score_seconds": 1.0, "scorings": 5, "budget_minutes": 2.0}
     # 60 s less 2 trainings x 5 s, 0.2 s for a step of each: 250; with two halves 60 - 4 x 5 s, 0.4 s: 100
-    assert make_plan(rates, seconds=60.0, **how).steps == {"model-mlp": 250, "option-4-rerank": 250}
-    assert make_plan(rates, seconds=60.0, more=more, **how).steps == {"model-mlp": 100, "option-4-rerank": 100}
+    assert make_plan(rates, seconds=60.0, **how).steps == {"mlp": 250, "rerank": 250}
+    assert make_plan(rates, seconds=60.0, more=more, **how).steps == {"mlp": 100, "rerank": 100}
 
 
 def test_time_is_set_aside_where_something_is_reranked_after_the_plan(ran):

@@ -35,7 +35,7 @@ TEXT = TextSettings(
     cross_encoder=CrossEncoderSettings(layers=2, maximum_tokens=32, context_tokens=16, learning_rate=3e-3, **EXACT),
     candidates=10,
 )
-NAMES = ("option-4-text-dual-encoder", "option-4-cross-encoder")
+NAMES = ("text-dual-encoder", "cross-encoder")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_what_was_learnt_shows(results):
     Measured: mean reciprocal rank 0.085 against 0.051.
     """
     untrained = results["encoder-context"][0].evaluation.ranks
-    trained = results["option-4-text-dual-encoder"][0].evaluation.ranks
+    trained = results["text-dual-encoder"][0].evaluation.ranks
     assert (1 / trained).mean() > 1.3 * (1 / untrained).mean()
 
 

@@ -73,11 +73,11 @@ def without_times(value):
     return value
 
 
-SMALL = choose_options(["ar-only", "option-3-pure", "infonce-projected", "model-mlp"])
+SMALL = choose_options(["ar-cosine", "infonce", "infonce-projected", "mlp"])
 
 
 def test_baselines_are_never_optional():
-    names = [option.name for option in choose_options(["ar-only"])]
+    names = [option.name for option in choose_options(["ar-cosine"])]
     assert {"chance", "oracle", "copy-last", "mean", "exp-mean", "ridge", "bm25", "encoder-context"} <= set(names)
 
 
@@ -90,7 +90,7 @@ def test_a_comparison_measures_every_option_and_says_why_one_could_not_be(tmp_pa
     assert "no encoder" in rows["encoder-context"]["reason"]
     assert rows["oracle"]["metrics"]["R@1"]["value"] == 1.0
     assert rows["infonce-projected"]["compatibility"]["projected"].keys() == {"matched", "random"}
-    assert rows["model-mlp"]["training"]["anchor"] is True
+    assert rows["mlp"]["training"]["anchor"] is True
     assert record["winner"] not in {"chance", "oracle", "infonce-projected"}
     assert len(record["procedure"]["chosen"]) == 2
     assert {gate["name"] for gate in record["gates"]} == {gate.name for gate in REPORT_GATES}
@@ -98,18 +98,16 @@ def test_a_comparison_measures_every_option_and_says_why_one_could_not_be(tmp_pa
 
 
 def test_the_whole_bank_may_win_and_is_what_the_winning_loss_is_timed_as(tmp_path):
-    job = job_on(
-        worlds.drift_world(1, 16, 12, 16), tmp_path / "run", choose_options(["option-3-whole-bank", "model-mlp"])
-    )
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", choose_options(["infonce-bank", "mlp"]))
     results = run_triage(job)
-    assert results["option-3-whole-bank"][0].status in ("done", "under-trained")
-    record = results["model-mlp"][0].training
+    assert results["infonce-bank"][0].status in ("done", "under-trained")
+    record = results["mlp"][0].training
     assert record is not None
     assert (record["loss_name"], record["loss"]) == ("infonce-bank", "InfoNCE over the whole bank (raw, τ 0.05)")
     assert record["precision"] in ("float32", "bfloat16")
-    anchored = next(option for option in job.options if option.name == "model-mlp")
+    anchored = next(option for option in job.options if option.name == "mlp")
     assert stand_in(job, anchored) == "infonce-bank"
-    fewer = dataclasses.replace(job, options=choose_options(["option-3-pure", "model-mlp"]))
+    fewer = dataclasses.replace(job, options=choose_options(["infonce", "mlp"]))
     assert stand_in(fewer, anchored) == "infonce"
 
 
@@ -123,7 +121,7 @@ def test_with_folds_every_document_is_tested_once(tmp_path):
 
 
 def test_noise_scores_chance_and_passes_no_gate(tmp_path):
-    job = job_on(worlds.noise_world(3, 24, 14, 16), tmp_path / "run", choose_options(["option-3-pure", "model-mlp"]))
+    job = job_on(worlds.noise_world(3, 24, 14, 16), tmp_path / "run", choose_options(["infonce", "mlp"]))
     record = compare(job, run_triage(job))
     pool = job.experiment.pool.size
     for row in record["options"]:
@@ -181,7 +179,7 @@ def test_a_run_never_goes_on_with_another_split(tmp_path):
 
 
 def test_what_failed_is_tried_again_and_a_full_disk_stops_the_run(tmp_path, monkeypatch):
-    options = choose_options(["option-3-pure"])
+    options = choose_options(["infonce"])
     job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", options)
     name = "segue.comparison.run.train_entrant"
 
@@ -196,8 +194,8 @@ def test_what_failed_is_tried_again_and_a_full_disk_stops_the_run(tmp_path, monk
         with pytest.raises(StorageError):
             run_triage(job)
         patched.setattr(name, fails(InputError("diverged")))
-        assert run_triage(job)["option-3-pure"][0].status == "failed"
-    assert run_triage(job)["option-3-pure"][0].evaluation is not None
+        assert run_triage(job)["infonce"][0].status == "failed"
+    assert run_triage(job)["infonce"][0].evaluation is not None
 
 
 def test_a_run_never_goes_on_with_another_bank(tmp_path):
@@ -271,14 +269,14 @@ def test_paired_differences_are_those_of_the_ranks(tmp_path):
     assert "chance" not in [name for name, delta in paired_differences(evaluations).items() if delta]
 
 
-TOWERS = choose_options(["option-4-two-tower", "option-4-siamese"])
+TOWERS = choose_options(["two-tower", "siamese"])
 
 
 def test_two_towers_and_siamese_are_rows_like_every_other(tmp_path):
     job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", TOWERS, folds=2, steps=40, learning_rate=5e-3)
     record = compare(job, run_triage(job))
     rows = {row["name"]: row for row in record["options"]}
-    for name, documents in (("option-4-two-tower", "linear"), ("option-4-siamese", "shared")):
+    for name, documents in (("two-tower", "linear"), ("siamese", "shared")):
         row, folder = rows[name], job.out / "options" / name / "fold-0"
         assert row["family"] == "towers"
         assert row["training"]["documents"] == documents
@@ -294,7 +292,7 @@ def test_an_untrained_two_tower_scores_what_its_anchor_scores(tmp_path):
     job = job_on(worlds.drift_world(1, 24, 12, 16), tmp_path / "run", TOWERS, evaluations=1)
     results = run_triage(job)
     anchors = [results[name][0].validation["MRR"] for name in ("copy-last", "mean", "exp-mean")]
-    for name in ("option-4-two-tower", "option-4-siamese"):
+    for name in ("two-tower", "siamese"):
         start = results[name][0].training["curve"][0]
         assert (start["step"], start["MRR"]) == (0, pytest.approx(max(anchors), abs=1e-9))
 
@@ -303,7 +301,7 @@ def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
     job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", TOWERS, steps=30, learning_rate=5e-3)
     results = run_triage(job)
     fold = job.experiment.folds[0]
-    option = next(option for option in TOWERS if option.name == "option-4-two-tower")
+    option = next(option for option in TOWERS if option.name == "two-tower")
     predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
     retriever = as_retriever(job, option, predictor, Baselines(job))
     contexts = gather_contexts(job.experiment.bank, fold.test)
@@ -317,5 +315,5 @@ def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
 def test_the_plan_sets_time_aside_for_encoding_the_bank_anew(tmp_path):
     job = job_on(worlds.drift_world(1, 24, 12, 16), tmp_path / "run", TOWERS, folds=2)
     towers = [option for option in TOWERS if option.trained]
-    plain = _encoding_seconds(job, [option for option in OPTIONS if option.name == "ar-only"], Baselines(job))
+    plain = _encoding_seconds(job, [option for option in OPTIONS if option.name == "ar-cosine"], Baselines(job))
     assert _encoding_seconds(job, towers, Baselines(job)) > plain == 0.0

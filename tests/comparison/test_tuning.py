@@ -39,7 +39,7 @@ from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
 EVALUATIONS = 5
-AR, WHOLE = (next(one for one in OPTIONS if one.name == name) for name in ("ar-only", "option-3-whole-bank"))
+AR, WHOLE = (next(one for one in OPTIONS if one.name == name) for name in ("ar-cosine", "infonce-bank"))
 
 
 def job_on(out: Path, *names: str, trials: int = 4, folds: int | None = None, **training: Any) -> Job:
@@ -98,9 +98,9 @@ def trials_of(job: Job, option=AR) -> list[dict[str, Any]]:
 
 
 def test_the_best_known_setting_is_found_and_used(tmp_path, known_world):
-    job = job_on(tmp_path / "run", "ar-only", trials=20)
+    job = job_on(tmp_path / "run", "ar-cosine", trials=20)
     found = tune(search_in(job))
-    best = read_json(tmp_path / "run/tuning/ar-only/fold-0/best.json")
+    best = read_json(tmp_path / "run/tuning/ar-cosine/fold-0/best.json")
     assert abs(np.log10(best["settings"]["learning_rate"] / 0.003)) < 0.1  # random draws of ±0.7 decades, then learnt
     assert found.training.learning_rate == best["settings"]["learning_rate"]
     assert best["validation_mrr"]["before"] == pytest.approx(0.5 - np.log10(3))
@@ -109,7 +109,7 @@ def test_the_best_known_setting_is_found_and_used(tmp_path, known_world):
 
 
 def test_the_first_trial_is_the_recipes_own(tmp_path, known_world):
-    job = job_on(tmp_path / "run", "ar-only", learning_rate=0.003, weight_decay=0.5)
+    job = job_on(tmp_path / "run", "ar-cosine", learning_rate=0.003, weight_decay=0.5)
     found = tune(search_in(job))
     first = trials_of(job)[0]
     assert first["settings"] == dataclasses.asdict(own_choice(job, AR, loss=AR.loss))
@@ -118,9 +118,9 @@ def test_the_first_trial_is_the_recipes_own(tmp_path, known_world):
 
 
 def test_hopeless_trials_are_stopped_and_said_to_be(tmp_path, known_world):
-    job = job_on(tmp_path / "run", "ar-only", trials=20)
+    job = job_on(tmp_path / "run", "ar-cosine", trials=20)
     tune(search_in(job))
-    trials, best = trials_of(job), read_json(tmp_path / "run/tuning/ar-only/fold-0/best.json")
+    trials, best = trials_of(job), read_json(tmp_path / "run/tuning/ar-cosine/fold-0/best.json")
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert best["pruned"] == len(pruned) > 0
     complete = [trial for trial in trials if trial["state"] == "complete"]
@@ -134,11 +134,11 @@ def test_hopeless_trials_are_stopped_and_said_to_be(tmp_path, known_world):
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 9])
 def test_a_killed_search_goes_on_with_the_same_trials(tmp_path, known_world, kept):
-    whole = job_on(tmp_path / "whole", "ar-only", trials=10)
+    whole = job_on(tmp_path / "whole", "ar-cosine", trials=10)
     tune(search_in(whole))
     expected = trials_of(whole)
-    job = job_on(tmp_path / "killed", "ar-only", trials=10)
-    folder = tmp_path / "killed/tuning/ar-only/fold-0"
+    job = job_on(tmp_path / "killed", "ar-cosine", trials=10)
+    folder = tmp_path / "killed/tuning/ar-cosine/fold-0"
     folder.mkdir(parents=True)
     lines = [json.dumps(trial) for trial in expected]
     (folder / "trials.jsonl").write_text("".join(f"{line}\n" for line in lines[:kept]) + lines[kept][:40])
@@ -151,7 +151,7 @@ def test_a_killed_search_goes_on_with_the_same_trials(tmp_path, known_world, kep
 def test_a_killed_trial_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("segue.training.loop.EVALUATION_SECONDS", 0.0)
     monkeypatch.setattr("segue.training.loop.STATE_SHARE", 1e9)
-    whole, job = (job_on(tmp_path / name, "ar-only", trials=2) for name in ("whole", "killed"))
+    whole, job = (job_on(tmp_path / name, "ar-cosine", trials=2) for name in ("whole", "killed"))
     tune(search_in(whole))
     calls = 0
 
@@ -164,17 +164,17 @@ def test_a_killed_trial_goes_on_where_it_was(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tune(dataclasses.replace(search_in(job), progress=kill))
     assert len(trials_of(job)) == 1
-    assert list((tmp_path / "killed/tuning/ar-only/fold-0/work").glob("trial-1/state.safetensors"))
+    assert list((tmp_path / "killed/tuning/ar-cosine/fold-0/work").glob("trial-1/state.safetensors"))
     tune(search_in(job))
     untimed = [[{**trial, "seconds": 0.0} for trial in trials_of(one)] for one in (whole, job)]
     assert untimed[0] == untimed[1]
-    assert not (tmp_path / "killed/tuning/ar-only/fold-0/work").exists()
+    assert not (tmp_path / "killed/tuning/ar-cosine/fold-0/work").exists()
 
 
 def test_trials_of_another_search_are_refused(tmp_path, known_world):
-    job = job_on(tmp_path / "run", "ar-only")
+    job = job_on(tmp_path / "run", "ar-cosine")
     tune(search_in(job))
-    (tmp_path / "run/tuning/ar-only/fold-0/best.json").unlink()
+    (tmp_path / "run/tuning/ar-cosine/fold-0/best.json").unlink()
     with pytest.raises(InputError, match=r"trial 0 in .* is of another search.*delete that folder"):
         tune(search_in(job, steps=13))
 
@@ -187,14 +187,14 @@ def test_a_trial_that_cannot_be_trained_is_recorded_and_never_the_best(tmp_path,
             super().advance()
 
     monkeypatch.setattr(search, "_loop", Diverging)
-    job = job_on(tmp_path / "run", "ar-only")
+    job = job_on(tmp_path / "run", "ar-cosine")
     tune(search_in(job))
-    best = read_json(tmp_path / "run/tuning/ar-only/fold-0/best.json")
+    best = read_json(tmp_path / "run/tuning/ar-cosine/fold-0/best.json")
     assert (best["failed"], best["best_trial"], best["validation_mrr"]["before"]) == (3, 1, None)
     assert trials_of(job)[0]["reason"] == "the loss diverged."
     shutil.rmtree(tmp_path / "run")
     monkeypatch.setattr(search, "_loop", lambda *_: (_ for _ in ()).throw(InputError("no windows.")))
-    with pytest.raises(InputError, match="no trial of ar-only could be trained: got no windows"):
+    with pytest.raises(InputError, match="no trial of ar-cosine could be trained: got no windows"):
         tune(search_in(job))
 
 
@@ -209,7 +209,7 @@ class Forbidden:
 
 
 def test_test_windows_are_never_read(tmp_path):
-    job = job_on(tmp_path / "run", "option-3-whole-bank")
+    job = job_on(tmp_path / "run", "infonce-bank")
     search = search_in(job, WHOLE)
     fold = dataclasses.replace(search.fold)
     object.__setattr__(fold, "test", Forbidden())
@@ -240,7 +240,7 @@ def test_what_is_asked_for_holds_the_recipes_own_and_reaches_the_training(tmp_pa
 
 
 def test_only_infonce_terms_change_their_temperature(tmp_path):
-    option = next(one for one in OPTIONS if one.name == "option-1-raw")
+    option = next(one for one in OPTIONS if one.name == "infonce-ar")
     job = job_on(tmp_path / "run", option.name)
     own = own_choice(job, option, loss=option.loss)
     changed = with_choice(job, option, dataclasses.replace(own, temperature=0.03), loss=option.loss)
@@ -250,7 +250,7 @@ def test_only_infonce_terms_change_their_temperature(tmp_path):
 
 
 def test_a_plan_reckons_with_the_widest_model_and_every_trial(tmp_path):
-    job = job_on(tmp_path / "run", "ar-only", trials=3, folds=2)
+    job = job_on(tmp_path / "run", "ar-cosine", trials=3, folds=2)
     assert model_settings(widest(job, AR), AR).options == {"width": 64}
     plan = calibrate(job, Baselines(job), seconds_spent=0.0, progress=no_progress)
     assert plan.trial_steps == 12  # a toy model takes all the steps there are
@@ -269,9 +269,9 @@ def test_steps_of_trials_follow_from_their_share():
 
 
 def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
-    job = job_on(tmp_path / "run", "ar-only")
+    job = job_on(tmp_path / "run", "ar-cosine")
     path = tmp_path / "plan.json"
-    Plan({"ar-only": 12}, {}, 0.0, 1.0, fits=True).save(path)
+    Plan({"ar-cosine": 12}, {}, 0.0, 1.0, fits=True).save(path)
     record = read_json(path)
     del record["trial_steps"]
     path.write_text(json.dumps(record))
@@ -283,7 +283,7 @@ def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
 
 
 def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch):
-    job = job_on(tmp_path / "run", "ar-only")
+    job = job_on(tmp_path / "run", "ar-cosine")
     folder = job.folder(AR, job.experiment.folds[0])
     folder.mkdir(parents=True)
     (folder / "training.json").write_text("{}")
@@ -294,15 +294,13 @@ def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("folds", [None, 2])
 def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds):
-    job = job_on(tmp_path / "run", "option-3-whole-bank", "model-mlp", trials=2, folds=folds)
-    Plan({"option-3-whole-bank": 12, "model-mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(
-        tmp_path / "plan.json"
-    )
+    job = job_on(tmp_path / "run", "infonce-bank", "mlp", trials=2, folds=folds)
+    Plan({"infonce-bank": 12, "mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(tmp_path / "plan.json")
     job = dataclasses.replace(job, settings=TriageSettings(plan=str(tmp_path / "plan.json")))
     record = compare(job, run_triage(job))
     entries = record["tuning"]
     assert [(entry["option"], entry["fold"]) for entry in entries] == [
-        (name, fold) for name in ("option-3-whole-bank", "model-mlp") for fold in range(folds or 1)
+        (name, fold) for name in ("infonce-bank", "mlp") for fold in range(folds or 1)
     ]
     for entry in entries:
         assert (entry["trials"], entry["steps"]) == (2, 6)
@@ -323,7 +321,7 @@ def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds)
 
 def test_without_the_extra_it_is_told_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    job = job_on(tmp_path / "run", "ar-only")
+    job = job_on(tmp_path / "run", "ar-cosine")
     with pytest.raises(MissingExtraError, match=r"pip install 'segue\[tune\]'"):
         run_triage(job)
     assert not (tmp_path / "run/options").exists()
@@ -332,9 +330,9 @@ def test_without_the_extra_it_is_told_before_anything_is_trained(tmp_path, monke
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["ar-onyl"], "nearest: 'ar-only'"),
+        (["ar-onyl"], "nearest: 'ar-cosine'"),
         (["copy-last"], "nothing to tune: got copy-last"),
-        (["ar-only", "ar-only"], "tuned once"),
+        (["ar-cosine", "ar-cosine"], "tuned once"),
     ],
 )
 def test_options_that_cannot_be_tuned_are_refused_in_the_recipe(options, message):

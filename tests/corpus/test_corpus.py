@@ -79,7 +79,7 @@ class TestJsonl:
     def test_wrong_lines_are_named_by_file_and_line(self, tmp_path, line, message):
         with pytest.raises(InputError, match=message) as caught:
             read_jsonl(tmp_path / "c.jsonl", lines(A) + line + b"\n")
-        assert "To mend it" in str(caught.value)
+        assert "To fix it" in str(caught.value)
 
     def test_a_wrong_byte_is_named_by_its_offset_in_the_file(self, tmp_path):
         start = lines(A)

@@ -113,7 +113,7 @@ def test_titles_that_come_twice_are_refused(tmp_path):
 def test_broken_dumps_end_in_an_error_that_names_the_file(tmp_path, damage):
     whole = write(tmp_path / "d.xml", page("A", PROSE), page("B", PROSE)).read_bytes()
     (tmp_path / "broken.xml").write_bytes(damage(whole))
-    with pytest.raises(InputError, match=r"broken\.xml .*To mend it"):
+    with pytest.raises(InputError, match=r"broken\.xml .*To fix it"):
         read(tmp_path / "broken.xml")
 
 

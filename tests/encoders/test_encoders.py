@@ -1,4 +1,4 @@
-"""Encoders: one contract for all, fingerprints that tell spaces apart, and errors that name the mend."""
+"""Encoders: one contract for all, fingerprints that tell spaces apart, and errors that name the fix."""
 
 import dataclasses
 import shutil
@@ -231,7 +231,7 @@ def test_a_missing_encoder_is_one_clear_line(name, monkeypatch):
         load(name)
     message = str(caught.value)
     assert name in message
-    assert "To mend it" in message
+    assert "To fix it" in message
     assert "\n" not in message
 
 

@@ -73,7 +73,7 @@ def test_noise_scores_chance_within_its_intervals(kind):
 def test_noise_passes_no_gate():
     bank = noise_world(documents=40, length=14)
     evaluations = {
-        "ar-only": run(vector("ar-only", mean, bank), bank, windows_of(bank)),
+        "ar-cosine": run(vector("ar-cosine", mean, bank), bank, windows_of(bank)),
         "copy-last": run(vector("copy-last", copy_last, bank), bank, windows_of(bank)),
     }
     judged = {name: Judged(e.ranks, e.groups, e.targets, e.values(), e.scalars) for name, e in evaluations.items()}

@@ -59,10 +59,10 @@ def test_the_phase_1_gate_compares_with_ar_only_on_the_same_windows() -> None:
     ar_only = option(0.2, seed=1)
     assert outcome(PHASE_1, candidate=option(0.5), ar_only=ar_only) == "pass"
     assert outcome(PHASE_1, candidate=option(0.2, seed=2), ar_only=ar_only) == "fail"
-    ended = judge([PHASE_1], {"x": option(0.5), "ar-only": ar_only}, "x")[0]
+    ended = judge([PHASE_1], {"x": option(0.5), "ar-cosine": ar_only}, "x")[0]
     assert ended.value == pytest.approx(0.3, abs=0.04)
     assert ended.threshold == 0.10
-    assert ended.text == "ΔR@5 over ar-only ≥ 0.1, or ΔMRR over ar-only ≥ 0.05"
+    assert ended.text == "ΔR@5 over ar-cosine ≥ 0.1, or ΔMRR over ar-cosine ≥ 0.05"
 
 
 def test_any_condition_that_passes_is_enough_and_all_must_fail() -> None:
@@ -103,13 +103,13 @@ def test_latency_is_judged_by_its_interval() -> None:
 
 
 def test_what_was_not_measured_is_named() -> None:
-    judged = {"x": option(0.5), "ar-only": option(0.2, groups=GROUPS[:-1])}
+    judged = {"x": option(0.5), "ar-cosine": option(0.2, groups=GROUPS[:-1])}
     latency, phase_1 = judge([LATENCY, PHASE_1], judged, "x")
     assert "search_p95_ms was not computed" in latency.reason
     assert "evaluated on other windows" in phase_1.reason
-    assert "ar-only was not evaluated" in judge([PHASE_1], {"x": option(0.5)}, "x")[0].reason
+    assert "ar-cosine was not evaluated" in judge([PHASE_1], {"x": option(0.5)}, "x")[0].reason
     targets = np.arange(len(GROUPS))
-    judged = {"x": option(0.5, targets=targets), "ar-only": option(0.2, targets=targets[::-1].copy())}
+    judged = {"x": option(0.5, targets=targets), "ar-cosine": option(0.2, targets=targets[::-1].copy())}
     assert "evaluated on other windows" in judge([PHASE_1], judged, "x")[0].reason
     assert latency.outcome == phase_1.outcome == "not-enough-evidence"
     with pytest.raises(InputError, match="no such option to judge"):
@@ -147,7 +147,7 @@ def test_what_cannot_be_tested_costs_the_family_nothing() -> None:
 
 def test_pure_noise_passes_no_gate() -> None:
     ranks = np.random.default_rng(0).integers(1, 5001, len(GROUPS))
-    judged = {"noise": Judged(ranks, GROUPS), "ar-only": Judged(ranks[::-1].copy(), GROUPS)}
+    judged = {"noise": Judged(ranks, GROUPS), "ar-cosine": Judged(ranks[::-1].copy(), GROUPS)}
     ended = {gate.name: gate.outcome for gate in judge(REPORT_GATES, judged, "noise")}
     assert ended.pop("latency") == "not-enough-evidence"  # nothing was timed
     assert ended.pop("efficiency") in ("fail", "not-enough-evidence")

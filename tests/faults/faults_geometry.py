@@ -21,7 +21,7 @@ from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, 
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import mean
 
-SUBJECT = "model-mlp"
+SUBJECT = "mlp"
 PAUSE = 0.004
 """Seconds that a slow stage sleeps."""
 

@@ -56,7 +56,7 @@ def leaked_split(healthy, folder):
 
 def one_leaked_document(healthy, folder):
     case = copied_run(healthy, folder)
-    list_documents(case, "option-1-raw", test_documents(case)[:1])
+    list_documents(case, "infonce-ar", test_documents(case)[:1])
     return case
 
 
@@ -167,7 +167,7 @@ def overflowed_norms(healthy, folder):
 def checkpoint_of_another_space(healthy, folder):
     """One checkpoint was trained on vectors of an encoder with other weights."""
     case = copied_run(healthy, folder)
-    for row in case.rows_named("option-3-pure"):
+    for row in case.rows_named("infonce"):
         path = row.trained.folder / "checkpoint" / "config.json"
         write_json(path, read_json(path) | {"space": StoryEncoder(salt="other").space.to_json()})
     return case

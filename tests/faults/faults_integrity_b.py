@@ -221,7 +221,7 @@ def _edit(path: Path, **changes):
 def truth_as_query(healthy, folder):
     """The oracle's query function behind a model's name."""
     test = healthy.case.folds[0].test
-    return _with_query(healthy.case, "model-mlp", Oracle(healthy.case.bank, test))
+    return _with_query(healthy.case, "mlp", Oracle(healthy.case.bank, test))
 
 
 @dataclass
@@ -238,15 +238,15 @@ class NextRow:
 
 
 def next_row_as_query(healthy, folder):
-    return _with_query(healthy.case, "model-mlp", NextRow(healthy.case.bank))
+    return _with_query(healthy.case, "mlp", NextRow(healthy.case.bank))
 
 
 def no_model(healthy, folder):
     """The evaluation script searched with the last passage and wrote the model's name above it."""
-    case = _with_query(healthy.case, "model-mlp", copy_last)
+    case = _with_query(healthy.case, "mlp", copy_last)
     (copied,) = case.rows_named("copy-last")
-    (row,) = case.rows_named("model-mlp")
-    return with_row(case, "model-mlp", evaluation=_as_fast_as(row, copied.evaluation))
+    (row,) = case.rows_named("mlp")
+    return with_row(case, "mlp", evaluation=_as_fast_as(row, copied.evaluation))
 
 
 def _as_fast_as(row, evaluation):
@@ -257,11 +257,11 @@ def _as_fast_as(row, evaluation):
 def untrained_anchor(healthy, folder):
     """The checkpoint was written before the first step, and is evaluated as it is."""
     case = copied_run(healthy, folder)
-    checkpoint = case.rows_named("model-mlp")[0].trained.folder / "checkpoint"
+    checkpoint = case.rows_named("mlp")[0].trained.folder / "checkpoint"
     trained, config = load_predictor(checkpoint)
     fresh = build_model(trained.settings, dimension=trained.dimension, context=trained.context)
     save_predictor(fresh, checkpoint, card=_card(config))
-    return _evaluated(case, "model-mlp")
+    return _evaluated(case, "mlp")
 
 
 def _card(config) -> ModelCard:
@@ -304,7 +304,7 @@ class Renewed(Plain):
 
 def other_forward_pass(healthy, folder):
     case = copied_run(healthy, folder)
-    checkpoint = case.rows_named("ar-only")[0].trained.folder / "checkpoint"
+    checkpoint = case.rows_named("ar-cosine")[0].trained.folder / "checkpoint"
     trained, config = load_predictor(checkpoint)
     settings = trained.settings.model_copy(update={"name": f"{__name__}:Plain", "options": {}})
     with torch.random.fork_rng(devices=[]):
@@ -320,7 +320,7 @@ def swapped_weights(healthy, folder):
     case = copied_run(healthy, folder)
     one, other = (
         case.rows_named(name)[0].trained.folder / "checkpoint" / "model.safetensors"
-        for name in ("ar-only", "option-1-raw")
+        for name in ("ar-cosine", "infonce-ar")
     )
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
@@ -331,7 +331,7 @@ def swapped_weights(healthy, folder):
 def checkpoint_of_another_option(healthy, folder):
     """Everything of the checkpoint agrees with itself; it only is not the one that was evaluated."""
     case = copied_run(healthy, folder)
-    one, other = (case.rows_named(name)[0].trained.folder / "checkpoint" for name in ("ar-only", "option-3-pure"))
+    one, other = (case.rows_named(name)[0].trained.folder / "checkpoint" for name in ("ar-cosine", "infonce"))
     shutil.rmtree(other)
     shutil.copytree(one, other)
     return case
@@ -376,7 +376,7 @@ def _with_index(case, name, index):
 
 
 def one_probe(healthy, folder):
-    return _with_index(healthy.case, "model-mlp", InvertedLists(healthy.case.pool, probes=1))
+    return _with_index(healthy.case, "mlp", InvertedLists(healthy.case.pool, probes=1))
 
 
 def index_over_stale_vectors(healthy, folder):
@@ -385,13 +385,13 @@ def index_over_stale_vectors(healthy, folder):
     old = np.array(bank.vectors)
     changed = bank.document_of % 3 == 0
     old[changed] = np.roll(old[changed], 1, axis=1)
-    return _with_index(healthy.case, "model-mlp", ExactIndex(Pool(dataclasses.replace(bank, vectors=old))))
+    return _with_index(healthy.case, "mlp", ExactIndex(Pool(dataclasses.replace(bank, vectors=old))))
 
 
 def index_half_filled(healthy, folder):
     """The index was built while the bank was still being filled."""
     half = Pool(healthy.case.bank, np.arange(len(healthy.case.bank.first_row) // 2))
-    return _with_index(healthy.case, "model-mlp", ExactIndex(half))
+    return _with_index(healthy.case, "mlp", ExactIndex(half))
 
 
 FAULTS = [

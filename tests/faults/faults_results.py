@@ -23,7 +23,7 @@ from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
 
-SUBJECT = "model-mlp"
+SUBJECT = "mlp"
 
 
 def run_again(healthy, folder, options, *, steps, validation=None, **changes):
@@ -66,19 +66,19 @@ def training(healthy, **changes):
 
 def untrained_weights(healthy, folder):
     """Training ended after its first step."""
-    return run_again(healthy, folder, [plain("option-3-pure", "infonce")], steps=1)
+    return run_again(healthy, folder, [plain("infonce", "infonce")], steps=1)
 
 
 def without_an_anchor(healthy, folder):
     """The option under examination is one that 33 documents are too few for."""
-    return healthy.with_case(subject="ar-only")
+    return healthy.with_case(subject="ar-cosine")
 
 
 def selected_on_training_windows(healthy, folder):
     """Trained long, without dropout, and stopped when its *training* windows scored best."""
     settings = training(healthy, learning_rate=5e-3, article_dropout=0.0, span_corruption=0.0)
     train = healthy.case.folds[0].train
-    option = plain("option-3-pure", "infonce")
+    option = plain("infonce", "infonce")
     return run_again(healthy, folder, [option], steps=400, validation=train, training=settings)
 
 
@@ -191,7 +191,7 @@ def _only(evaluation, kept):
 def finer_gate(healthy, folder):
     """A gate asks for two points over copy-last, and the option under examination leads by some."""
     gate = GateSettings(name="two-points", any_of=(Condition(metric="R@5", at_least=0.02, against="copy-last"),))
-    return healthy.with_case(subject="ar-only", gates=(*healthy.case.gates, gate))
+    return healthy.with_case(subject="ar-cosine", gates=(*healthy.case.gates, gate))
 
 
 LOSES = "a model that does not beat its baselines leaves little for a reranker either"

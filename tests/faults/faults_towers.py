@@ -21,7 +21,7 @@ from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQu
 from segue.retrieval.retrievers.reencoded import reencoded_retriever
 from segue.types import no_progress
 
-NAME = "option-4-two-tower"
+NAME = "two-tower"
 
 
 def with_two_towers(healthy: Healthy, folder) -> Case:

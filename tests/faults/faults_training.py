@@ -21,7 +21,7 @@ from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import no_progress
 from segue.windows.splits import document_groups
 
-SUBJECT = "model-mlp"
+SUBJECT = "mlp"
 VERSIONS = 4
 
 

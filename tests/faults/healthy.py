@@ -26,7 +26,7 @@ from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
-TRAINED = ("ar-only", "infonce-projected", "option-1-raw", "option-3-pure", "model-mlp")
+TRAINED = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "mlp")
 EFFORT = Effort(windows=200, steps=30, batches=4, resamples=1000)
 STEPS = 200
 

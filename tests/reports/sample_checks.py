@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-ROWS = {"copy-last": 0.511, "infonce-projected": 0.343, "option-1-raw": 0.457, "option-3-pure": 0.472,
-        "model-gru": 0.546}  # fmt: skip
+ROWS = {"copy-last": 0.511, "infonce-projected": 0.343, "infonce-ar": 0.457, "infonce": 0.472,
+        "gru": 0.546}  # fmt: skip
 """Row → its made-up R@5, as in the sample."""
 STEPS = [0, 60, 120, 180, 240, 300]
 
@@ -13,7 +13,7 @@ STEPS = [0, 60, 120, 180, 240, 300]
 def finding(code, title, outcome, statement, **more):
     """One finding as JSON."""
     known = {"question": f"A question about {title.lower()}?", "measured": None, "threshold": None, "unit": "share",
-             "healthy": "nothing found", "mend": "do what it asks for", "seconds": 0.1, "details": {}}  # fmt: skip
+             "healthy": "nothing found", "fix": "do what it asks for", "seconds": 0.1, "details": {}}  # fmt: skip
     return {"code": code, "title": title, "outcome": outcome, "statement": statement, **known, **more}
 
 
@@ -22,7 +22,7 @@ def audit() -> list[dict]:
     share = {"unit": "share of targets missing", "measured": 0.0, "threshold": 0.0, "healthy": "no target missing"}
     return [
         finding("SG101", "Targets in the index", "passed", "All 7,960 targets are among the 7,441 candidates.", **share,
-                mend="build the index over the bank that holds the evaluated documents, and evaluate again"),
+                fix="build the index over the bank that holds the evaluated documents, and evaluate again"),
         finding("SG102", "Windows match the bank", "passed", "All 31,204 windows of all parts equal the bank's rows.",
                 unit="share of windows broken", measured=0.0, threshold=0.0, healthy="no broken window"),
         finding("SG103", "Truth carries information", "passed",
@@ -32,7 +32,7 @@ def audit() -> list[dict]:
         finding("SG104", "Nothing evaluated was trained on", "tip",
                 "No evaluation document was trained on; 3 passages are near-duplicates of training passages.",
                 unit="share of passages", measured=0.0004, threshold=0.01, healthy="no document, under 1 % of passages",
-                mend="group near-duplicates before splitting"),
+                fix="group near-duplicates before splitting"),
         finding("SG105", "Parts share no passage", "passed", "Train and validation windows share no passage.",
                 unit="share of windows", measured=0.0, threshold=0.0, healthy="no window"),
         finding("SG112", "The model that was trained", "passed", "Every checkpoint gives its golden output again.",
@@ -48,11 +48,11 @@ def causes() -> list[dict]:
         {"name": "objectives-conflict", "title": "The loss terms pull against each other",
          "statement": "From the first steps on the gradients of InfoNCE and AR are opposed (cosine −0.36, interval "
          "−0.42 to −0.30; control +0.91), and R@5 rises when the weight of AR falls.",
-         "evidence": ["SG204", "SG203"], "options": ["option-1-raw", "option-3-pure"],
-         "mend": "train with one objective in the space that is searched"},
+         "evidence": ["SG204", "SG203"], "options": ["infonce-ar", "infonce"],
+         "fix": "train with one objective in the space that is searched"},
         {"name": "copies-the-context", "title": "Predictions copy what was read",
          "statement": "In 34 % of windows the prediction lies nearest to the last passage read, in 29 % to the truth.",
-         "evidence": ["SG209"], "options": ["model-gru"], "mend": "predict from the anchor"},
+         "evidence": ["SG209"], "options": ["gru"], "fix": "predict from the anchor"},
     ]  # fmt: skip
 
 
@@ -60,30 +60,30 @@ def diagnosis() -> list[dict]:
     """Diagnosis: every picture's details, and every outcome."""
     return [
         finding("SG201", "Beats every baseline", "passed",
-                "model-gru has R@5 54.6 %, the best baseline (copy-last) 51.1 %: +3.5 points (+1.8 to +5.1).",
+                "gru has R@5 54.6 %, the best baseline (copy-last) 51.1 %: +3.5 points (+1.8 to +5.1).",
                 unit="share", measured=0.035, threshold=0.0, healthy="interval above 0"),
         finding("SG204", "Loss terms agree", "issue",
                 "The gradients of InfoNCE and AR are opposed from the start: cosine −0.36 (−0.42 to −0.30); the two "
                 "halves of a batch under one loss: +0.91.",
                 unit="cosine", measured=-0.36, threshold=0.0, healthy="not below 0 early in training",
-                mend="drop a term, or train both in one space", details=_gradients()),
+                fix="drop a term, or train both in one space", details=_gradients()),
         finding("SG206", "Collapse", "passed", "Predictions use 31 directions, targets 58.", unit="share of directions",
                 measured=0.53, threshold=0.2, healthy="above half of the targets'", details=_spectrum()),
         finding("SG208", "Hubs", "passed", "The busiest 1 % of passages hold 6 % of the top-10 slots; copy-last: 9 %.",
                 unit="share of slots", measured=0.06, threshold=0.15, healthy="under 10 %", details=_hubs()),
         finding("SG209", "Copying", "tip",
-                "Predictions of model-gru lie nearest to the last passage read in 34 % of windows, to the truth in "
+                "Predictions of gru lie nearest to the last passage read in 34 % of windows, to the truth in "
                 "29 %; copy-last: 100 % and 0 %.", unit="share of windows", measured=0.34, threshold=0.29,
-                healthy="more often the truth than the passage read", mend="predict from the anchor",
+                healthy="more often the truth than the passage read", fix="predict from the anchor",
                 details=_offsets()),
-        finding("SG210", "Where the truth is", "passed", "Half of the truths of model-gru rank 4 or better.",
+        finding("SG210", "Where the truth is", "passed", "Half of the truths of gru rank 4 or better.",
                 unit="rank", measured=4.0, healthy="two digits at most", details=_truth()),
         finding("SG213", "An order to learn", "passed",
                 "R@5 is 54.6 % in the true order and 50.4 % with passages shuffled.", unit="share", measured=0.042,
                 threshold=0.0, healthy="interval above 0", details=_arms()),
         finding("SG214", "Latency by stage", "muted", "muted by its code", unit="ms"),
         finding("SG215", "More data", "tip", "Doubling the training documents still brings +3.1 points of R@5.",
-                unit="share", measured=0.031, threshold=0.01, healthy="flat", mend="add documents",
+                unit="share", measured=0.031, threshold=0.01, healthy="flat", fix="add documents",
                 details={"documents": [8, 16, 32, 64], "windows": [660, 1330, 2650, 5300],
                          "R@5": [0.437, 0.484, 0.515, 0.546], "low": [0.415, 0.462, 0.494, 0.523],
                          "high": [0.459, 0.505, 0.537, 0.569]}),
@@ -108,7 +108,7 @@ def _gradients() -> dict:
     rows = {
         "infonce-projected": {"pairs": {"InfoNCE · AR": _banded(-0.36, -0.7, 0.06)},
                               "control": _banded(0.91, 0.35, 0.05)},
-        "option-1-raw": {"pairs": {"InfoNCE · AR": _banded(0.22, -0.31, 0.08)}, "control": _banded(0.93, 0.4, 0.05)},
+        "infonce-ar": {"pairs": {"InfoNCE · AR": _banded(0.22, -0.31, 0.08)}, "control": _banded(0.93, 0.4, 0.05)},
     }  # fmt: skip
     for row in rows.values():
         row["pairs"]["InfoNCE · AR"]["norm_ratio"] = [1.9] * len(STEPS)
@@ -126,7 +126,7 @@ def _falling(power: float, many: int = 32) -> list[float]:
 
 
 def _spectrum() -> dict:
-    powers = {"copy-last": 0.55, "infonce-projected": 1.5, "option-1-raw": 0.95, "option-3-pure": 0.9, "model-gru": 0.8}
+    powers = {"copy-last": 0.55, "infonce-projected": 1.5, "infonce-ar": 0.95, "infonce": 0.9, "gru": 0.8}
     return {"rows": {name: {"rank_predictions": round(75 * math.exp(-power), 1), "rank_targets": 58.2,
                             "spectrum_predictions": _falling(power), "spectrum_targets": _falling(0.5)}
                      for name, power in powers.items()}}  # fmt: skip
@@ -134,7 +134,7 @@ def _spectrum() -> dict:
 
 def _hubs() -> dict:
     shares = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1]
-    bend = {"copy-last": 0.52, "infonce-projected": 0.35, "option-1-raw": 0.55, "option-3-pure": 0.56, "model-gru": 0.6}
+    bend = {"copy-last": 0.52, "infonce-projected": 0.35, "infonce-ar": 0.55, "infonce": 0.56, "gru": 0.6}
     return {"rows": {name: {"skew": round(3 - 2 * power, 2), "share_of_top_1_percent": round(0.01**power, 4),
                             "share_of_hubs_of_other_documents": round(0.7 * 0.01**power, 4),
                             "curve": {"passages": shares, "slots": [round(share**power, 4) for share in shares]}}
@@ -145,8 +145,8 @@ def _offsets() -> dict:
     profiles = {
         "copy-last": [0, 0, 0, 0, 1.0, 0, 0, 0, 0],
         "infonce-projected": [0.08, 0.09, 0.1, 0.14, 0.21, 0.15, 0.09, 0.08, 0.06],
-        "option-3-pure": [0.03, 0.04, 0.06, 0.12, 0.35, 0.24, 0.08, 0.05, 0.03],
-        "model-gru": [0.02, 0.03, 0.05, 0.11, 0.34, 0.29, 0.08, 0.05, 0.03],
+        "infonce": [0.03, 0.04, 0.06, 0.12, 0.35, 0.24, 0.08, 0.05, 0.03],
+        "gru": [0.02, 0.03, 0.05, 0.11, 0.34, 0.29, 0.08, 0.05, 0.03],
     }
     return {"rows": {name: {"offsets": list(range(-4, 5)), "nearest": shares,
                             "cosine": [round(0.3 + 0.3 * share, 3) for share in shares], "copying_ratio": 1.1,
@@ -157,13 +157,13 @@ def _truth() -> dict:
     edges = [1, 2, 6, 11, 51, 101, 1001]
     shares = {
         "copy-last": [0.14, 0.19, 0.1, 0.22, 0.09, 0.2, 0.06],
-        "model-gru": [0.22, 0.24, 0.11, 0.18, 0.07, 0.14, 0.04],
+        "gru": [0.22, 0.24, 0.11, 0.18, 0.07, 0.14, 0.04],
     }
     names = ["read already", "same document later", "same document earlier", "near-duplicate", "other document"]
-    parts = {"copy-last": [0.0, 0.24, 0.31, 0.02, 0.43], "model-gru": [0.0, 0.34, 0.27, 0.02, 0.37]}
+    parts = {"copy-last": [0.0, 0.24, 0.31, 0.02, 0.43], "gru": [0.0, 0.34, 0.27, 0.02, 0.37]}
     return {"rows": {name: {"histogram": {"edges": [*edges, 7441], "share": shares[name]},
                             "impostors": dict(zip(names, parts[name], strict=True)),
-                            "median_rank": 4.0 if name == "model-gru" else 5.0, "margin": -0.04}
+                            "median_rank": 4.0 if name == "gru" else 5.0, "margin": -0.04}
                      for name in shares}}  # fmt: skip
 
 

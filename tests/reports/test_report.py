@@ -164,7 +164,7 @@ def test_plots_in_the_page_follow_the_theme_and_plots_in_files_do_not_need_one(w
 
 
 def test_report_is_the_same_for_the_same_measurements(sample):
-    few = small(sample, "copy-last", "ar-only", "model-gru")
+    few = small(sample, "copy-last", "ar-cosine", "gru")
     assert render_html(report_context(few)) == render_html(report_context(copy.deepcopy(few)))
 
 
@@ -205,14 +205,14 @@ def marked(value):
 
 
 def test_blocked_run_prints_no_measured_number_anywhere(sample, tmp_path):
-    triage = small(sample, "oracle", "copy-last", "ar-only", "infonce-projected", "model-gru")
+    triage = small(sample, "oracle", "copy-last", "ar-cosine", "infonce-projected", "gru")
     for key in ("options", "gates", "procedure", "diagnosis"):
         triage[key] = marked(triage[key])
     triage["audit"] = [finding for finding in triage["audit"] if finding["threshold"] != 0.98]
     triage["gates"] = [gate | {"threshold": 0.5} for gate in triage["gates"]]
     spotted = re.compile(r"98\.8|0\.98|0\.99|98765")
     assert spotted.search(everything_shown(triage, tmp_path / "run"))
-    shown = everything_shown(triage | {"blocked": ["SG101", "SG999"], "winner": "model-gru"}, tmp_path / "run")
+    shown = everything_shown(triage | {"blocked": ["SG101", "SG999"], "winner": "gru"}, tmp_path / "run")
     assert not spotted.search(shown)
     assert "SG101" in shown
     assert "build the index over the bank" in shown
@@ -221,7 +221,7 @@ def test_blocked_run_prints_no_measured_number_anywhere(sample, tmp_path):
 
 
 def test_unsafe_numbers_are_labelled(sample, tmp_path):
-    triage = small(sample, "copy-last", "ar-only") | {"blocked": ["SG104"], "unsafe": True}
+    triage = small(sample, "copy-last", "ar-cosine") | {"blocked": ["SG104"], "unsafe": True}
     shown = everything_shown(triage, tmp_path / "run")
     assert shown.count("UNSAFE") >= 3
     assert f"{100 * SAMPLE['options'][2]['metrics']['R@5']['value']:.1f}" in shown
@@ -252,7 +252,7 @@ def hostile(value):
 
 
 def test_hostile_texts_stay_texts(sample):
-    triage = hostile(small(sample, "copy-last", "ar-only", "infonce-projected", "model-gru"))
+    triage = hostile(small(sample, "copy-last", "ar-cosine", "infonce-projected", "gru"))
     report = report_context(triage)
     page = render_html(report)
     assert Page(page).tags.count("script") == 1
@@ -286,7 +286,7 @@ def without(value, path, put=None):
     return value if put is None else (inner.__setitem__(path[-1], put[0]), value)[1]
 
 
-FEW = small(copy.deepcopy(SAMPLE), "chance", "copy-last", "ar-only", "infonce-projected", "model-gru")
+FEW = small(copy.deepcopy(SAMPLE), "chance", "copy-last", "ar-cosine", "infonce-projected", "gru")
 PATHS = list(every_path(FEW))
 
 

@@ -31,7 +31,7 @@ CHECK_KEYS = ("audit", "diagnosis", "causes", "muted")
 BLOCKING = {
     "code": "SG101", "title": "Targets in the index", "question": "Is it there?", "outcome": "issue",
     "statement": "Of 900 targets 810 are no candidates.", "measured": 0.9, "threshold": 0.0, "unit": "share of targets",
-    "healthy": "no target missing", "mend": "build the index again", "seconds": 0.1, "details": {},
+    "healthy": "no target missing", "fix": "build the index again", "seconds": 0.1, "details": {},
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def blocked(sample):
 
 def few(triage):
     """The same triage with three options, so that little has to be drawn."""
-    kept = [row for row in triage["options"] if row["name"] in ("copy-last", "ar-only", "model-gru")]
+    kept = [row for row in triage["options"] if row["name"] in ("copy-last", "ar-cosine", "gru")]
     return triage | {"options": kept}
 
 
@@ -98,7 +98,7 @@ def test_diagnosis_prints_causes_then_loud_checks_then_the_quiet_ones(shown):
                                             "– not applicable")]  # fmt: skip
     assert places == sorted(places)
     assert "Evidence: `SG204` (issue) and `SG203`." in text
-    assert "Options that address it: `option-1-raw` and `option-3-pure`." in text
+    assert "Options that address it: `infonce-ar` and `infonce`." in text
     for finding in SAMPLE["diagnosis"]:
         assert finding["statement"].split(";")[0].replace("_", r"\_") in text
 
@@ -129,7 +129,7 @@ def test_blocked_report_speaks_in_the_findings_words(blocked, undrawn):
     markdown, page = both(blocked)
     for text in (markdown, page, printed(terminal_table(blocked), 200)):
         assert BLOCKING["statement"] in text
-        assert BLOCKING["mend"] in text
+        assert BLOCKING["fix"] in text
         assert "90.0 %" in text.replace("\u00a0", " ")
     assert "Why is it not better?" not in markdown
     assert "<svg" not in page
@@ -138,7 +138,7 @@ def test_blocked_report_speaks_in_the_findings_words(blocked, undrawn):
 
 def test_blocked_report_names_only_causes_that_rest_on_what_failed(blocked, undrawn):
     cause = {"name": "target-not-searched", "title": "The truth is not searched", "statement": "It is not there.",
-             "evidence": ["SG101"], "options": [], "mend": "build the index again"}  # fmt: skip
+             "evidence": ["SG101"], "options": [], "fix": "build the index again"}  # fmt: skip
     text, _ = both(blocked | {"causes": [*blocked["causes"], cause]})
     assert "### 1. The truth is not searched" in text
     assert "loss terms" not in text
@@ -199,11 +199,11 @@ def test_terminal_lists_issues_first_with_figures_and_what_to_do():
     assert text.count("→") == 4
 
 
-def test_terminal_prints_causes_with_evidence_mend_and_options():
+def test_terminal_prints_causes_with_evidence_fix_and_options():
     lines = causes_lines(SAMPLE["causes"])
     assert lines[0] == "1. The loss terms pull against each other (SG204 and SG203)"
     assert "   → train with one objective in the space that is searched" in lines
-    assert "   options: option-1-raw and option-3-pure" in lines
+    assert "   options: infonce-ar and infonce" in lines
 
 
 def test_terminal_keeps_control_characters_out():

@@ -32,29 +32,29 @@ def judged(start, comparison):
 def test_that_there_is_one_is_contradicted_only_by_all(mean, weighted, verdict):
     rows = (row("mean", 0.3, against={"copy-last": mean}), row("exp-mean", 0.3, against={"copy-last": weighted}))
     assert judged("Passages before", triage(COPY, *rows)) == (verdict, False)
-    losses = (row("option-1-raw", 0.3, against={"ar-only": mean}),
-              row("option-3-pure", 0.3, against={"ar-only": weighted}))  # fmt: skip
-    assert judged("A contrastive", triage(row("ar-only", 0.3), *losses)) == (verdict, False)
+    losses = (row("infonce-ar", 0.3, against={"ar-cosine": mean}),
+              row("infonce", 0.3, against={"ar-cosine": weighted}))  # fmt: skip
+    assert judged("A contrastive", triage(row("ar-cosine", 0.3), *losses)) == (verdict, False)
 
 
 def test_verdict_says_at_these_steps_where_it_rests_on_an_under_trained_row():
-    raw = row("option-1-raw", 0.2)
-    pure = row("option-3-pure", 0.3, against={"option-1-raw": BETTER})
+    raw = row("infonce-ar", 0.2)
+    pure = row("infonce", 0.3, against={"infonce-ar": BETTER})
     assert judged("The AR term", triage(raw, pure)) == ("supported", False)
     assert judged("The AR term", triage(raw, pure | LATE)) == ("supported", True)
     assert judged("The AR term", triage(raw | LATE, pure)) == ("supported", True)
 
 
 def test_one_fully_trained_pair_is_enough_for_that_there_is_one():
-    ar, late = row("ar-only", 0.3), row("option-1-raw", 0.2, against={"ar-only": WORSE}) | LATE
-    pure = row("option-3-pure", 0.4, against={"ar-only": BETTER})
+    ar, late = row("ar-cosine", 0.3), row("infonce-ar", 0.2, against={"ar-cosine": WORSE}) | LATE
+    pure = row("infonce", 0.4, against={"ar-cosine": BETTER})
     assert judged("A contrastive", triage(ar, late, pure)) == ("supported", False)
     assert judged("A contrastive", triage(ar | LATE, late, pure)) == ("supported", True)
     assert judged("A contrastive", triage(ar, late)) == ("contradicted", True)
 
 
 def test_difference_between_rows_rests_on_the_under_trained_one_only_without_another():
-    rows = [row("option-1-raw", 0.4), row("option-2-raw-tau-0.05", 0.3), row("option-2-raw-tau-0.10", 0.2)]
+    rows = [row("infonce-ar", 0.4), row("infonce-ar-tau-0.05", 0.3), row("infonce-ar-tau-0.10", 0.2)]
     assert judged("The temperature", triage(*rows)) == ("supported", False)
     assert judged("The temperature", triage(*rows[:2], rows[2] | LATE)) == ("supported", False)
     assert judged("The temperature", triage(rows[0], rows[2] | LATE)) == ("supported", True)
@@ -69,7 +69,7 @@ def test_difference_between_rows_rests_on_the_under_trained_one_only_without_ano
     ],
 )
 def test_caption_of_the_hypotheses_prints_seeds_and_steps(seeds, folds, said):
-    rows = (row("option-1-raw", 0.2) | LATE, row("option-3-pure", 0.3, training={"model": "gru"}))
+    rows = (row("infonce-ar", 0.2) | LATE, row("infonce", 0.3, training={"model": "gru"}))
     comparison = triage(*rows, seeds=seeds, folds=folds)
     table = hypothesis_table(comparison, hypotheses(comparison))
     assert said in table.caption
@@ -79,7 +79,7 @@ def test_caption_of_the_hypotheses_prints_seeds_and_steps(seeds, folds, said):
 
 
 def test_seeds_of_folds_are_no_repeats():
-    trained = row("model-gru", 0.3, training={"model": "gru"})
+    trained = row("gru", 0.3, training={"model": "gru"})
     assert [repeats(triage(seeds=s, folds=f)) for s, f in (([1, 2, 3], 3), ([1], 3), ([1] * 6, 3), ([1, 2], 1))] == [
         1, 1, 2, 2,
     ]  # fmt: skip
@@ -90,8 +90,8 @@ def test_seeds_of_folds_are_no_repeats():
 
 
 def anchored_pair(losses, bare_losses, **more):
-    bare = row("option-3-pure", 0.2, training={"model": "gru", "anchor": False, "losses": bare_losses})
-    model = row("model-gru", 0.3, training={"model": "gru", "anchor": True, "losses": losses})
+    bare = row("infonce", 0.2, training={"model": "gru", "anchor": False, "losses": bare_losses})
+    model = row("gru", 0.3, training={"model": "gru", "anchor": True, "losses": losses})
     return [found for found in hypotheses(triage(bare, model, **more)) if found.statement.startswith("The anchor")]
 
 
@@ -115,41 +115,41 @@ def folded(own, anew, **more):
     """A winner with its own paired test, and the procedure with one of its own, over three folds."""
     value, half, p = anew
     delta = {"copy-last": {"R@5": {"value": value, "low": value - half, "high": value + half, "p": p}}}
-    record = {"chosen": ["model-gru", "model-gru", "model-amn"], "metrics": {"R@5": {"value": 0.3}}, "delta": delta}
-    winner = row("model-gru", 0.35, against={"copy-last": own})
-    return triage(COPY, winner, winner="model-gru", **{"folds": 3, "procedure": record, **more})
+    record = {"chosen": ["gru", "gru", "amn"], "metrics": {"R@5": {"value": 0.3}}, "delta": delta}
+    winner = row("gru", 0.35, against={"copy-last": own})
+    return triage(COPY, winner, winner="gru", **{"folds": 3, "procedure": record, **more})
 
 
 def test_with_folds_the_headline_and_the_tag_follow_the_procedure():
     clear = folded(OPEN, BETTER)
-    assert to_text(headline(clear)).startswith("The winner is model-gru")
+    assert to_text(headline(clear)).startswith("The winner is gru")
     assert "choosing anew inside each fold has +5.0 points" in headline(clear)
     assert tags(clear, clear.winner) == ("winner",)
     flattered = folded(BETTER, OPEN)
     assert to_text(headline(flattered)).startswith("The choice on validation does not clearly beat copying")
-    assert "model-gru alone does" in to_text(headline(flattered))
+    assert "gru alone does" in to_text(headline(flattered))
     assert "a difference that this many documents do not establish" in headline(flattered)
     assert tags(flattered, flattered.winner) == ("chosen",)
 
 
 def test_without_folds_or_without_its_own_test_the_procedure_gives_way_to_the_winner():
-    for found in (folded(BETTER, OPEN, folds=1), folded(BETTER, OPEN, procedure={"chosen": ["model-gru"] * 3})):
-        assert to_text(headline(found)).startswith("The winner is model-gru")
+    for found in (folded(BETTER, OPEN, folds=1), folded(BETTER, OPEN, procedure={"chosen": ["gru"] * 3})):
+        assert to_text(headline(found)).startswith("The winner is gru")
         assert "choosing anew" not in headline(found)
 
 
 def test_with_folds_serving_follows_the_procedure():
-    ship = [{"name": "ship", "outcome": "pass", "candidate": "model-gru"}]
-    assert meanwhile(folded(OPEN, BETTER, gates=ship))[0].startswith("Serve `model-gru`")
+    ship = [{"name": "ship", "outcome": "pass", "candidate": "gru"}]
+    assert meanwhile(folded(OPEN, BETTER, gates=ship))[0].startswith("Serve `gru`")
     said = meanwhile(folded(BETTER, OPEN, gates=ship))
     assert said[0].startswith("Serve `copy-last`")
     assert "no established gain, choosing anew inside each fold has +1.0 points" in said[1]
 
 
 def test_failed_ship_gate_names_whom_it_judged():
-    gates = [{"name": "ship", "outcome": "fail", "candidate": "model-gru"}]
-    one = triage(COPY, row("model-gru", 0.31, against={"copy-last": OPEN}), winner="model-gru", gates=gates)
-    assert "The ship gate judged `model-gru`, which fails it; `copy-last` itself was not judged" in meanwhile(one)[-1]
+    gates = [{"name": "ship", "outcome": "fail", "candidate": "gru"}]
+    one = triage(COPY, row("gru", 0.31, against={"copy-last": OPEN}), winner="gru", gates=gates)
+    assert "The ship gate judged `gru`, which fails it; `copy-last` itself was not judged" in meanwhile(one)[-1]
     assert "judged the choice made inside each fold, which fails it" in meanwhile(folded(OPEN, OPEN, gates=gates))[-1]
     same = triage(row("copy-last", 0.3, validation=0.9), winner="copy-last", gates=gates)
     assert "judged `copy-last`, which fails it: show" in meanwhile(same)[-1]
@@ -157,10 +157,10 @@ def test_failed_ship_gate_names_whom_it_judged():
 
 def test_advice_on_the_loss_is_held_to_the_steps_it_was_trained_for():
     model = {"training": {"model": "gru"}}
-    ar = row("ar-only", 0.2, validation=0.1, **model)
-    pure = row("option-3-pure", 0.3, against={"ar-only": (0.1, 0.02, 0.01)}, **model)
+    ar = row("ar-cosine", 0.2, validation=0.1, **model)
+    pure = row("infonce", 0.3, against={"ar-cosine": (0.1, 0.02, 0.01)}, **model)
     assert "at these steps" not in short_term(triage(ar, pure))[0]
-    assert short_term(triage(ar | LATE, pure))[0].endswith("against `ar-only`, at these steps.")
+    assert short_term(triage(ar | LATE, pure))[0].endswith("against `ar-cosine`, at these steps.")
 
 
 def test_training_of_earlier_sessions_is_no_part_of_this_session():

@@ -54,7 +54,7 @@ def asked(tmp_path_factory):
         [windows]
         context = 2
         [triage]
-        options = ["ar-only"]
+        options = ["ar-cosine"]
         budget_minutes = 1
         [model]
         name = "mlp"
@@ -103,7 +103,7 @@ def test_with_a_single_split_the_procedure_differs_from_others_as_the_winner_doe
     for record in (found.record for found in asked):
         value = {row["name"]: row["metrics"].get("R@5", {}).get("value") for row in record["options"]}
         delta = record["procedure"]["delta"]
-        assert set(delta) == {"copy-last", "ar-only"}
+        assert set(delta) == {"copy-last", "ar-cosine"}
         for reference, metrics in delta.items():
             assert set(metrics) == {"R@5", "MRR"}
             assert set(metrics["R@5"]) == {"value", "low", "high", "p"}

@@ -29,29 +29,27 @@ LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
-        ((0.05, 0.02, 0.001), "The winner is model-gru"),
-        ((0.01, 0.02, 0.4), "No option clearly beats copying the last passage. Best on validation: model-gru"),
-        ((-0.05, 0.02, 0.001), "No option clearly beats copying the last passage. Best on validation: model-gru"),
+        ((0.05, 0.02, 0.001), "The winner is gru"),
+        ((0.01, 0.02, 0.4), "No option clearly beats copying the last passage. Best on validation: gru"),
+        ((-0.05, 0.02, 0.001), "No option clearly beats copying the last passage. Best on validation: gru"),
         ((0.05, 0.02, 0.06), "No option clearly beats copying the last passage."),
     ],
 )
 def test_headline_names_a_winner_only_where_the_paired_test_does(difference, said):
-    found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
+    found = triage(COPY, row("gru", 0.35, against={"copy-last": difference}), winner="gru")
     assert to_text(headline(found)).startswith(said)
 
 
 def test_headline_does_not_say_none_when_an_option_that_was_not_chosen_is_above():
-    chosen = row("model-gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
-    other = row("model-amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
-    said = to_text(headline(triage(COPY, chosen, other, winner="model-gru")))
-    assert said.startswith(
-        "What did best on validation does not clearly beat copying the last passage. model-amn would"
-    )
+    chosen = row("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
+    other = row("amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
+    said = to_text(headline(triage(COPY, chosen, other, winner="gru")))
+    assert said.startswith("What did best on validation does not clearly beat copying the last passage. amn would")
 
 
 def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
     for difference, tag in (((0.05, 0.02, 0.01), "winner"), ((0.01, 0.02, 0.5), "chosen")):
-        found = triage(COPY, row("model-gru", 0.35, against={"copy-last": difference}), winner="model-gru")
+        found = triage(COPY, row("gru", 0.35, against={"copy-last": difference}), winner="gru")
         assert tags(found, found.winner) == (tag,)
 
 
@@ -65,22 +63,22 @@ def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
 )
 def test_a_reranked_winner_stands_beside_the_same_reranker_without_its_model(difference, said):
     beside = {"copy-last": (0.17, 0.02, 0.001), "copy-last-rerank": difference}
-    leader = row("option-4-rerank", 0.54, validation=0.9, against=beside, family="rerank")
+    leader = row("rerank", 0.54, validation=0.9, against=beside, family="rerank")
     alone = row("copy-last-rerank", 0.54, validation=0.5, family="rerank")
-    assert said in to_text(same_reranker(triage(COPY, alone, leader, winner="option-4-rerank")))
+    assert said in to_text(same_reranker(triage(COPY, alone, leader, winner="rerank")))
     assert same_reranker(triage(COPY, alone, winner="copy-last-rerank")) == ""
-    assert same_reranker(triage(COPY, leader, winner="option-4-rerank")) == ""
+    assert same_reranker(triage(COPY, leader, winner="rerank")) == ""
 
 
 def test_headline_when_copying_did_best_on_validation():
-    found = triage(row("copy-last", 0.3, validation=0.5), row("model-gru", 0.28), winner="copy-last")
+    found = triage(row("copy-last", 0.3, validation=0.5), row("gru", 0.28), winner="copy-last")
     assert "No option does better on validation than copying" in to_text(headline(found))
 
 
 def test_without_a_winner_the_best_on_validation_is_described_not_the_best_on_test():
-    found = triage(COPY, row("model-gru", 0.90, half=0.7, validation=0.1), row("model-amn", 0.31, validation=0.6))
-    assert "model-amn" in headline(found)
-    assert "model-gru" not in headline(found)
+    found = triage(COPY, row("gru", 0.90, half=0.7, validation=0.1), row("amn", 0.31, validation=0.6))
+    assert "amn" in headline(found)
+    assert "gru" not in headline(found)
 
 
 def test_a_control_cannot_be_shown_as_the_winner():
@@ -89,14 +87,14 @@ def test_a_control_cannot_be_shown_as_the_winner():
     assert found.leader.name == "copy-last"
 
 
-def served(*rows, ship, winner="model-gru"):
+def served(*rows, ship, winner="gru"):
     return " ".join(meanwhile(triage(*rows, winner=winner, gates=[{"name": "ship", "outcome": ship}])))
 
 
 def test_winner_is_served_only_when_clearly_above_the_best_baseline_and_past_the_ship_gate():
-    clear = row("model-gru", 0.40, against={"copy-last": (0.1, 0.02, 0.001)})
-    open_ = row("model-gru", 0.31, against={"copy-last": (0.01, 0.02, 0.5)})
-    assert served(COPY, clear, ship="pass").startswith("Serve `model-gru`")
+    clear = row("gru", 0.40, against={"copy-last": (0.1, 0.02, 0.001)})
+    open_ = row("gru", 0.31, against={"copy-last": (0.01, 0.02, 0.5)})
+    assert served(COPY, clear, ship="pass").startswith("Serve `gru`")
     assert served(COPY, clear, ship="not-enough-evidence").startswith("Serve `copy-last`")
     assert "the ship gate lacks evidence" in served(COPY, clear, ship="not-enough-evidence")
     assert served(COPY, open_, ship="pass").startswith("Serve `copy-last`")
@@ -110,24 +108,24 @@ def test_best_baseline_is_taken_from_validation():
 
 def test_loss_is_replaced_only_on_a_decided_difference():
     model = {"training": {"model": "gru"}}
-    plain_ar = row("ar-only", 0.2, validation=0.1, **model)
-    better = row("option-3-pure", 0.3, against={"ar-only": (0.1, 0.02, 0.01)}, **model)
-    undecided = row("option-3-pure", 0.21, against={"ar-only": (0.01, 0.02, 0.5)}, **model)
-    assert short_term(triage(plain_ar, better))[0].startswith("Replace the cosine loss by that of `option-3-pure`")
+    plain_ar = row("ar-cosine", 0.2, validation=0.1, **model)
+    better = row("infonce", 0.3, against={"ar-cosine": (0.1, 0.02, 0.01)}, **model)
+    undecided = row("infonce", 0.21, against={"ar-cosine": (0.01, 0.02, 0.5)}, **model)
+    assert short_term(triage(plain_ar, better))[0].startswith("Replace the cosine loss by that of `infonce`")
     assert short_term(triage(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
-    assert short_term(triage(row("ar-only", 0.2, validation=0.9, **model), better))[0].startswith(
+    assert short_term(triage(row("ar-cosine", 0.2, validation=0.9, **model), better))[0].startswith(
         "Keep the cosine loss"
     )
 
 
 def test_document_estimate_follows_the_square_root():
-    found = triage(COPY, row("model-gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
+    found = triage(COPY, row("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
     assert "about 400 test documents instead of 100" in long_term(found)[0]  # (0.02 / 0.01)² × 100
 
 
 def test_rerank_room_is_the_difference_of_two_measured_numbers():
     metrics = {"R@5": {"value": 0.4}, "Contain@50": {"value": 0.7}}
-    found = triage(row("model-gru", 0.4) | {"metrics": metrics}, winner="model-gru")
+    found = triage(row("gru", 0.4) | {"metrics": metrics}, winner="gru")
     assert "the 30.0 points between" in medium_term(found)[-1]
 
 
@@ -145,15 +143,15 @@ def test_hypotheses_without_their_rows_are_silent():
     [(0.30, 0.31, "supported"), (0.10, 0.11, "contradicted"), (0.21, 0.20, "undecided"), (0.30, 0.10, "mixed")],
 )
 def test_split_objective_is_judged_by_intervals_where_no_pairing_is_on_record(raw, pure, verdict):
-    rows = (row("infonce-projected", 0.2, intent="projected"), row("option-1-raw", raw), row("option-3-pure", pure))
+    rows = (row("infonce-projected", 0.2, intent="projected"), row("infonce-ar", raw), row("infonce", pure))
     found = verdicts(*rows)["The split objective"]
     assert found.verdict == verdict
     assert "not paired" in found.evidence
 
 
 def test_paired_record_beats_intervals_and_is_turned_round():
-    pure = row("option-3-pure", 0.21)
-    projected = row("infonce-projected", 0.20, intent="projected", against={"option-3-pure": (-0.01, 0.004, 0.01)})
+    pure = row("infonce", 0.21)
+    projected = row("infonce-projected", 0.20, intent="projected", against={"infonce": (-0.01, 0.004, 0.01)})
     contrast = Row(pure).against(Row(projected))
     assert (contrast.paired, contrast.outcome, contrast.difference.value) == (True, "better", 0.01)
     assert contrast.difference.low == pytest.approx(0.006)
@@ -172,12 +170,12 @@ def test_rank_correlation_of_cosine_and_recall_by_hand():
 
 
 def test_anchor_pairs_the_same_architecture_under_the_same_loss():
-    bare = row("option-3-pure", 0.2, training={"model": "gru", "anchor": False, "loss": "InfoNCE"})
-    other = row("ar-only", 0.1, training={"model": "gru", "anchor": False, "loss": "AR"})
-    anchored = row("model-gru", 0.3, training={"model": "gru", "anchor": True, "losses": ["InfoNCE", "InfoNCE"]})
+    bare = row("infonce", 0.2, training={"model": "gru", "anchor": False, "loss": "InfoNCE"})
+    other = row("ar-cosine", 0.1, training={"model": "gru", "anchor": False, "loss": "AR"})
+    anchored = row("gru", 0.3, training={"model": "gru", "anchor": True, "losses": ["InfoNCE", "InfoNCE"]})
     found = verdicts(bare, other, anchored)["The anchor matters"]
     assert found.verdict == "supported"
-    assert "ar-only" not in found.evidence
+    assert "ar-cosine" not in found.evidence
 
 
 def test_gate_prints_the_condition_that_decided():
@@ -188,7 +186,7 @@ def test_gate_prints_the_condition_that_decided():
     assert [line.cells[3].text for line in lines] == ["0.250", "25.0 %"]
     phase = {
         "name": "phase-1",
-        "text": "ΔR@5 over ar-only ≥ 0.1, or ΔMRR over ar-only ≥ 0.05",
+        "text": "ΔR@5 over ar-cosine ≥ 0.1, or ΔMRR over ar-cosine ≥ 0.05",
         "value": -0.12,
         "threshold": 0.1,
     }
@@ -198,7 +196,7 @@ def test_gate_prints_the_condition_that_decided():
 
 
 def test_files_of_many_options_take_one_line():
-    names = ("ar-only", "model-gru")
+    names = ("ar-cosine", "gru")
     files = [{"path": f"options/{name}/run.trec.gz", "what": f"rankings of {name}"} for name in names]
     table = files_section(triage(*(row(name, 0.2) for name in names), files=files)).blocks[0]
     first = table.groups[0].rows[0].cells

@@ -11,7 +11,7 @@ OWN = {"learning_rate": 0.001, "weight_decay": 0.02, "dropout": 0.0, "temperatur
 
 def entry(**more):
     return {
-        "option": "ar-only", "fold": 0, "trials": 8, "pruned": 3, "failed": 0, "steps": 120, "own": OWN,
+        "option": "ar-cosine", "fold": 0, "trials": 8, "pruned": 3, "failed": 0, "steps": 120, "own": OWN,
         "settings": {**OWN, "learning_rate": 0.0031, "width": 2.0, "article_dropout": False},
         "validation_mrr": {"before": 0.2, "after": 0.234}, "seconds": 61.0, **more,
     }  # fmt: skip

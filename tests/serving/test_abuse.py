@@ -22,7 +22,7 @@ LIMITS = {"body_bytes": BODY_BYTES, "body_seconds": 1, "concurrency": 8}
 @pytest.fixture(scope="module")
 def server(run, tmp_path_factory):
     """A server of a predictor, with limits that can be reached."""
-    bundle = run.bundle("model-mlp", tmp_path_factory.mktemp("served") / "bundle")
+    bundle = run.bundle("mlp", tmp_path_factory.mktemp("served") / "bundle")
     words = [word for name, value in LIMITS.items() for word in ("--limit", f"{name}={value}")]
     with serving(bundle, *words) as (address, process):
         yield address, process

@@ -164,7 +164,7 @@ def test_keys_hot_swap_and_sigterm_under_load_lose_no_request(run, bundle, tmp_p
     key = new_key(keys, label="a test")
     assert key not in keys.read_text()
     first = promote(bundle, folder)
-    other = run.bundle("model-mlp", tmp_path / "other")
+    other = run.bundle("mlp", tmp_path / "other")
     with serving(folder, "--keys", str(keys)) as (address, process):
         _check_keys(address, key)
         load = [Load(address, key, seed) for seed in range(4)]

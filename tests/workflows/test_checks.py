@@ -34,7 +34,7 @@ def copy(finished, tmp_path):
     return tmp_path / "run"
 
 
-def leak(run_folder, option="option-3-pure"):
+def leak(run_folder, option="infonce"):
     """Pretend that a checkpoint was trained on every document."""
     split = read_json(run_folder / "split.json")["folds"][0]
     from segue.models import hash_documents
@@ -86,7 +86,7 @@ def test_a_code_that_does_not_exist_is_refused_before_anything_runs(finished):
 
 
 def test_an_unknown_option_is_refused_with_the_names_there_are(finished):
-    with pytest.raises(InputError, match="option-3-pure"):
+    with pytest.raises(InputError, match="infonce"):
         segue.diagnose(finished / "run", option="nothing", fast=True)
 
 
@@ -108,7 +108,7 @@ def test_a_leak_blocks_the_headline_with_exit_code_3_and_unsafe_labels_it(copy, 
 
 def test_a_checkpoint_that_is_gone_does_not_hide_the_leak_of_another(copy):
     leak(copy)
-    (copy / "options" / "ar-only" / "fold-0" / "checkpoint" / "config.json").unlink()
+    (copy / "options" / "ar-cosine" / "fold-0" / "checkpoint" / "config.json").unlink()
     assert {"SG104", "SG112"} <= set(segue.audit(copy).blocked)
 
 

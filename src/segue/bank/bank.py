@@ -170,7 +170,7 @@ class PassageBank:
             InputError: the bank has vectors only.
         """
         if not self.has_texts:
-            raise InputError(explain(f"{self.path} holds vectors only", mend="import them with a column `text`"))
+            raise InputError(explain(f"{self.path} holds vectors only", fix="import them with a column `text`"))
         rows = np.asarray(rows)
         texts = np.empty(len(rows), dtype=object)
         for number, places in self._by_shard(rows):

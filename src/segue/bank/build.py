@@ -90,7 +90,7 @@ def _finish(folder: Path, intake: Intake, asked: dict[str, Any]) -> None:
                 "the corpus gives no passages",
                 got=describe_skipped(intake.skipped),
                 expected="at least one document with text",
-                mend="check [corpus]: path, format, minimum_characters",
+                fix="check [corpus]: path, format, minimum_characters",
             )
         )
     write_bank(folder, asked, records, intake.documents(0), skipped=intake.skipped, has_texts=True)

@@ -101,8 +101,8 @@ def _read_vectors(path: Path) -> np.ndarray:
         raise InputError(explain(f"cannot read the vectors {path}", got=got, expected="a .npy file")) from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        mend = "save it with np.save(path, matrix.astype('float32'))"
-        raise InputError(explain(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", mend=mend))
+        fix = "save it with np.save(path, matrix.astype('float32'))"
+        raise InputError(explain(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix))
     return np.asarray(vectors)
 
 
@@ -126,8 +126,8 @@ def _read_table(path: Path) -> pa.Table:
     table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
     empty = [name for name in names if table[name].null_count]
     if empty:
-        mend = "fill them, or drop the column `text` altogether"
-        raise InputError(explain(f"{path} has empty cells", got=f"in {', '.join(empty)}", mend=mend))
+        fix = "fill them, or drop the column `text` altogether"
+        raise InputError(explain(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix))
     return table
 
 
@@ -136,7 +136,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
         return column.cast(wanted)
     except pa.ArrowException as error:
         got = str(error).splitlines()[0].rstrip(".")
-        raise InputError(explain(f"{where}: wrong type", got=got, expected=wanted, mend="write it as that")) from error
+        raise InputError(explain(f"{where}: wrong type", got=got, expected=wanted, fix="write it as that")) from error
 
 
 def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:
@@ -144,7 +144,7 @@ def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: 
         got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
         raise InputError(explain("vectors and table do not fit", got=got, expected="one row per vector"))
     if not len(vectors):
-        raise InputError(explain(f"{settings.vectors} holds no vectors", mend="check the path"))
+        raise InputError(explain(f"{settings.vectors} holds no vectors", fix="check the path"))
 
 
 def _check_all(vectors: np.ndarray, path: Path) -> None:
@@ -177,8 +177,8 @@ def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np
         name = documents.dictionary[int(number[at])].as_py()
         got = f"position {position[at]} is followed by {position[at + 1]}"
         what = "a position comes twice" if step[at] == 0 else "positions have a gap"
-        mend = "number each document's passages 0, 1, 2 …"
-        raise InputError(explain(f"{path}: {what} in document {name!r}", got=got, mend=mend))
+        fix = "number each document's passages 0, 1, 2 …"
+        raise InputError(explain(f"{path}: {what} in document {name!r}", got=got, fix=fix))
     return order, np.bincount(number)
 
 

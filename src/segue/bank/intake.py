@@ -101,8 +101,8 @@ class ShardWriter:
         return vectors.astype(self._asked["storage"])
 
     def _changed(self, got: str) -> InputError:
-        mend = f"restore the source, or delete {self.folder} and build again"
-        return InputError(explain(f"the corpus changed since the build in {self.folder} began", got=got, mend=mend))
+        fix = f"restore the source, or delete {self.folder} and build again"
+        return InputError(explain(f"the corpus changed since the build in {self.folder} began", got=got, fix=fix))
 
 
 class Intake:
@@ -146,8 +146,8 @@ class Intake:
 
     def _require_new(self, name: str) -> None:
         if name in self._taken:
-            mend = "give every document an id of its own"
-            raise InputError(explain(f"two documents have the id {name!r}", mend=mend))
+            fix = "give every document an id of its own"
+            raise InputError(explain(f"two documents have the id {name!r}", fix=fix))
         self._taken.add(name)
 
 

@@ -43,15 +43,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if (path / MANIFEST).is_file():
         manifest: dict[str, Any] = read_json(path / MANIFEST)
         if manifest.get("format") != FORMAT:
-            got, mend = f"format {manifest.get('format')}", "build it again, or use the version that wrote it"
-            raise InputError(explain(f"{path} is of another version", got=got, expected=f"format {FORMAT}", mend=mend))
+            got, fix = f"format {manifest.get('format')}", "build it again, or use the version that wrote it"
+            raise InputError(explain(f"{path} is of another version", got=got, expected=f"format {FORMAT}", fix=fix))
         return manifest
     got = "a build that is not finished" if (path / BUILD).exists() else "no manifest.json there"
     if not path.is_dir():
         got = "a file" if path.exists() else "no such folder"
     go_on = "run `segue bank build` with the same recipe; it goes on where it stopped"
-    mend = go_on if (path / BUILD).exists() else "name a folder that `segue bank build` wrote"
-    raise InputError(explain(f"{path} is no bank", got=got, mend=mend))
+    fix = go_on if (path / BUILD).exists() else "name a folder that `segue bank build` wrote"
+    raise InputError(explain(f"{path} is no bank", got=got, fix=fix))
 
 
 def asked_for(source: dict[str, Any], passages: dict[str, Any] | None, storage: Storage, shard: int) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, 
         changed += [f"encoder: {other}"] if other else []
     if changed:
         what = "a bank" if finished else "an unfinished build"
-        mend = f"choose another folder, restore those settings, or delete {folder}"
-        raise InputError(explain(f"{folder} holds {what} of other settings", got="; ".join(changed), mend=mend))
+        fix = f"choose another folder, restore those settings, or delete {folder}"
+        raise InputError(explain(f"{folder} holds {what} of other settings", got="; ".join(changed), fix=fix))
 
 
 def _change(name: str, before: Any, now: Any) -> str:

@@ -50,7 +50,7 @@ class ReencodedBank:
                     "the vectors do not fit the bank and the space",
                     got=f"{vectors.shape[0]} × {vectors.shape[1]}",
                     expected=f"{len(source)} rows × {space.dimension} dimensions",
-                    mend="encode this bank again",
+                    fix="encode this bank again",
                 )
             )
         self.source = source
@@ -151,7 +151,7 @@ def _require_unit(vectors: Float[np.ndarray, "rows out"]) -> None:
                 "re-encoded passages are no unit vectors",
                 got=f"{int(wrong.sum())} of {len(wrong)} in one block, one of length {length[wrong][0]:.3g}",
                 expected="finite vectors of length 1",
-                mend="normalise what the document tower answers, or train it again with a lower learning rate",
+                fix="normalise what the document tower answers, or train it again with a lower learning rate",
             )
         )
 
@@ -173,7 +173,7 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
         StorageError: the folder cannot be written.
     """
     if not bank.has_texts:
-        raise InputError(explain("the bank has no texts to encode", mend="give the texts beside the vectors"))
+        raise InputError(explain("the bank has no texts to encode", fix="give the texts beside the vectors"))
     if bank.manifest["hash"] is None:
         return ReencodedBank(bank, np.concatenate(list(_blocks(bank, encoder, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"

@@ -199,8 +199,8 @@ def require_texts(bank: Bank) -> None:
         InputError: it has no texts.
     """
     if not bank.has_texts:
-        mend = "give the texts beside the vectors, or leave the feature group 'sentences' out"
-        raise InputError(explain("a bank without texts has no sentences", got="vectors only", mend=mend))
+        fix = "give the texts beside the vectors, or leave the feature group 'sentences' out"
+        raise InputError(explain("a bank without texts has no sentences", got="vectors only", fix=fix))
 
 
 def sentence_mask(counts: UInt8[np.ndarray, "text"]) -> Bool[np.ndarray, "text sentence"]:

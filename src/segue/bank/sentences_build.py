@@ -157,4 +157,4 @@ def _read(folder: Path, name: str, dimension: int) -> Packed:
 
 def _damaged(folder: Path, got: str) -> StorageError:
     what = f"the sentences in {folder} are not as they were written"
-    return StorageError(explain(what, got=got, mend="delete that folder and run again"))
+    return StorageError(explain(what, got=got, fix="delete that folder and run again"))

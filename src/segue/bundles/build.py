@@ -17,7 +17,7 @@ from segue.bundles.card import bundle_card
 from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, Manifest, seal
 from segue.bundles.open import ask_golden
 from segue.bundles.parts import INDEX, Origin, searching, take_apart
-from segue.comparison.entries.reranked import BORROWED, Making, cascade_entrant
+from segue.comparison.entries.reranked import Making, borrowed_name, cascade_entrant
 from segue.comparison.entries.text import read_text_entrant
 from segue.comparison.entries.trained import Baselines, as_retriever
 from segue.comparison.job import Job
@@ -26,6 +26,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_folder, write_json, write_text
 from segue.models import hash_documents, load_predictor
+from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.density import neighbour_cosines
@@ -65,7 +66,7 @@ def build_bundle(winner: Winner, out: Path) -> Manifest:
         StorageError: the folder cannot be written.
     """
     if out.exists():
-        raise InputError(explain(f"{out} exists already", mend="choose another folder, or delete it"))
+        raise InputError(explain(f"{out} exists already", fix="choose another folder, or delete it"))
     baselines = Baselines(winner.job)
     retriever = live_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
@@ -134,7 +135,7 @@ def _checkpoint(winner: Winner) -> Path | None:
     job, option = winner.job, winner.option
     own = job.folder(option, winner.fold)
     if option.borrows:
-        return job.out / "options" / str(read_json(own / BORROWED)["option"]) / own.name / "checkpoint"
+        return option_folder(job.out / "options", borrowed_name(own)) / own.name / "checkpoint"
     return own / "checkpoint" if option.trained else None
 
 

@@ -65,13 +65,13 @@ def verify(folder: Path) -> Manifest:
     """
     if not (folder / MANIFEST).is_file():
         raise InputError(explain(f"{folder} is no bundle", got=f"no {MANIFEST} in it",
-                                 mend="name a folder that `segue bundle build` wrote"))  # fmt: skip
+                                 fix="name a folder that `segue bundle build` wrote"))  # fmt: skip
     version = _sealed(folder)[:VERSION_DIGITS]
     record = read_json(folder / MANIFEST)
     if record.get("format") != FORMAT:
         raise InputError(explain(f"{folder} is of another version", got=f"format {record.get('format')}",
                                  expected=f"format {FORMAT}",
-                                 mend="build it again, or use the version that wrote it"))  # fmt: skip
+                                 fix="build it again, or use the version that wrote it"))  # fmt: skip
     files: dict[str, dict[str, Any]] = record["files"]
     for path in sorted(files.keys() | set(_files(folder))):
         _verify(folder, path, files)
@@ -104,8 +104,8 @@ def _verify(folder: Path, path: str, files: dict[str, dict[str, Any]]) -> None:
 
 
 def _changed(path: Path, got: str, expected: str) -> StorageError:
-    mend = "copy the bundle again from where it was built, or build it again"
-    return StorageError(explain(f"{path} is not as it was written", got=got, expected=expected, mend=mend))
+    fix = "copy the bundle again from where it was built, or build it again"
+    return StorageError(explain(f"{path} is not as it was written", got=got, expected=expected, fix=fix))
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def push_to_hub(
                           commit_message=message or f"Bundle {version}")  # fmt: skip
     except _hub_errors() as error:
         raise StorageError(explain(f"{repository} did not take the bundle", got=str(error).splitlines()[0][:200],
-                                   mend="log in with `hf auth login`, and check the name"))  from error  # fmt: skip
+                                   fix="log in with `hf auth login`, and check the name"))  from error  # fmt: skip
     return version
 
 
@@ -70,7 +70,7 @@ def from_pretrained(repository: str, out: Path | str, *, revision: str | None = 
     if (out / MANIFEST).is_file() and verify(out).version == version:
         return out
     if out.exists():
-        raise InputError(explain(f"{out} exists already", mend="choose another folder, or delete it"))
+        raise InputError(explain(f"{out} exists already", fix="choose another folder, or delete it"))
     write_folder(out, lambda place: _copy(source, place))
     verify(out)
     return out
@@ -87,7 +87,7 @@ def _downloaded(repository: str, revision: str | None, download: Any) -> Path:
         return Path(download(repository, revision=revision))
     except _hub_errors() as error:
         raise InputError(explain(f"cannot download {repository}", got=str(error).splitlines()[0][:200],
-                                 mend="check its name, your login and the network"))  from error  # fmt: skip
+                                 fix="check its name, your login and the network"))  from error  # fmt: skip
 
 
 def _api() -> Any:

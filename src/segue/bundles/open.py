@@ -128,7 +128,7 @@ class _EncoderOnce:
     def __call__(self) -> Encoder:
         if self._bank.space.declared:
             raise InputError(explain("the bundle's vectors were made elsewhere, so there is no encoder to ask",
-                                     mend="ask with vectors"))  # fmt: skip
+                                     fix="ask with vectors"))  # fmt: skip
         if self._encoder is None:
             self._encoder = load_encoder(self.settings)
         if not self._checked:
@@ -179,7 +179,7 @@ def check_golden(
                 f"{where} does not answer as it did when it was built ({GOLDEN})",
                 got=got,
                 expected=f"predictions within {QUERY_TOLERANCE:g}, {GOLDEN_SHARE:.0%} of the answers the same",
-                mend="load it with the version of Segue that built it, or build it again",
+                fix="load it with the version of Segue that built it, or build it again",
             )
         )
 

@@ -103,7 +103,7 @@ def searching(retriever: Retriever, index: Index) -> Retriever:
         return replace(retriever, first=first, sources=sources)
     if not isinstance(retriever, VectorRetriever):
         raise InputError(explain(f"{retriever.name} does not search the bank's vectors, so an index is of no use to it",
-                                 mend="build the bundle without an index"))  # fmt: skip
+                                 fix="build the bundle without an index"))  # fmt: skip
     return _with(retriever, index)
 
 
@@ -183,7 +183,7 @@ def _copy(source: Path, target: Path) -> None:
 def _unknown(what: str, got: str) -> InputError:
     return InputError(explain(f"a bundle cannot hold this {what}", got=got,
                               expected="what may win a triage: a candidate, no control",
-                              mend="name another row with --option"))  # fmt: skip
+                              fix="name another row with --option"))  # fmt: skip
 
 
 class Assembly:
@@ -226,7 +226,7 @@ class Assembly:
         if kind not in KINDS:
             raise InputError(explain("the bundle has an index that this version does not know", got=kind,
                                      expected=" or ".join(("exact", *KINDS)),
-                                     mend="use the version that wrote it, or build the bundle again"))  # fmt: skip
+                                     fix="use the version that wrote it, or build the bundle again"))  # fmt: skip
         return load_index(self.folder / INDEX, self.pool)
 
     def retriever(self, about: Description) -> Retriever:

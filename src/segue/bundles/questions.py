@@ -90,7 +90,7 @@ def resolve(question: Question, bundle: Bundle, lookup: Lookup) -> Half:
         raise InputError(explain("k is out of range", got=question.k, expected="1 or more"))
     rows, texts, vectors = _read(question, bundle, lookup)
     if len(rows) == 0:
-        raise InputError(explain("nothing was read", expected="one passage or more", mend="give the text so far"))
+        raise InputError(explain("nothing was read", expected="one passage or more", fix="give the text so far"))
     last = slice(-bundle.context, None)
     more = [lookup.row(name) for name in question.exclude]
     found = [] if bundle.exclude == "none" else [row for row in rows if row >= 0]
@@ -147,7 +147,7 @@ def require_words(passages: Sequence[str]) -> None:
     """
     for number, passage in enumerate(passages):
         if not passage.strip():
-            raise InputError(explain(f"passage {number} is empty", expected="text", mend="leave it out"))
+            raise InputError(explain(f"passage {number} is empty", expected="text", fix="leave it out"))
         if any("\ud800" <= letter <= "\udfff" for letter in passage):
             raise InputError(explain(f"passage {number} is no Unicode text", got="half of a surrogate pair"))
 
@@ -165,13 +165,13 @@ def unit_vectors(values: Any, dimension: int) -> Float[np.ndarray, "read dim"]:
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         got = f"shape {list(vectors.shape)}"
         raise InputError(explain("vectors are of another dimension than the bundle", got=got,
-                                 expected=f"[passages, {dimension}]", mend="use the bundle's encoder"))  # fmt: skip
+                                 expected=f"[passages, {dimension}]", fix="use the bundle's encoder"))  # fmt: skip
     if not np.isfinite(vectors).all():
         raise InputError(explain("vectors must be numbers", got="NaN or infinity", expected="finite numbers"))
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     if len(lengths) and not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
         raise InputError(explain("vectors must have length 1", got=f"{lengths.min():.4g} to {lengths.max():.4g}",
-                                 expected=f"1 ± {LENGTH_TOLERANCE:g}", mend="divide each by its length"))  # fmt: skip
+                                 expected=f"1 ± {LENGTH_TOLERANCE:g}", fix="divide each by its length"))  # fmt: skip
     return vectors
 
 

@@ -103,7 +103,7 @@ class ReleasedRetriever:
         if answer.prediction is None:
             raise InputError(explain("this bundle predicts no vector", got=self.bundle.contract["option"],
                                      expected="a retriever that searches the bank's own space",
-                                     mend="ask for passages instead"))  # fmt: skip
+                                     fix="ask for passages instead"))  # fmt: skip
         return answer.prediction
 
     def search(
@@ -170,7 +170,7 @@ class ReleasedRetriever:
             require_encoder(self.bundle.encoder)
         if half.asking.texts is None and self._without_texts is None:
             raise InputError(explain("this bundle reads texts", got="vectors of passages that it does not hold",
-                                     mend="ask with texts or passage ids"))  # fmt: skip
+                                     fix="ask with texts or passage ids"))  # fmt: skip
 
     def answer(self, asked: Sequence[Asking]) -> list[Answer]:
         """Answer questions that were resolved; those of one kind are answered together."""
@@ -253,7 +253,7 @@ def require_encoder(encoder: Encoder | None) -> Encoder:
     """
     if encoder is None:
         raise InputError(explain("this bundle cannot encode texts", got="no encoder",
-                                 mend="ask with vectors or passage ids, or load it with its encoder"))  # fmt: skip
+                                 fix="ask with vectors or passage ids, or load it with its encoder"))  # fmt: skip
     return encoder
 
 

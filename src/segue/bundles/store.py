@@ -52,7 +52,7 @@ def promote(bundle: Path | str, folder: Path | str) -> str:
         if not place.exists():
             write_folder(place, lambda target: _copy(bundle, target))
         if verify(place).version != version:
-            raise InputError(explain(f"{place} holds another bundle", mend="delete that folder and promote again"))
+            raise InputError(explain(f"{place} holds another bundle", fix="delete that folder and promote again"))
         _make_current(folder, version)
     return version
 
@@ -74,7 +74,7 @@ def rollback(folder: Path | str, version: str | None = None) -> str:
         version = next((past for past in reversed(earlier) if past != state["version"]), None)
         if version is None:
             raise InputError(explain(f"{folder} has no earlier bundle", got=f"only {state['version']}",
-                                     mend="promote another bundle"))  # fmt: skip
+                                     fix="promote another bundle"))  # fmt: skip
     if not (folder / version / MANIFEST).is_file() or Path(version).name != version:
         raise InputError(explain(f"{folder} has no such bundle", got=version,
                                  expected=", ".join(one.version for one in list_bundles(folder))))  # fmt: skip
@@ -108,7 +108,7 @@ def current_bundle(path: Path) -> Path:
 def _state(folder: Path) -> dict[str, Any]:
     if not (folder / CURRENT).is_file():
         raise InputError(explain(f"{folder} is no folder of bundles", got=f"no {CURRENT} in it",
-                                 mend="run `segue bundle promote BUNDLE FOLDER` first"))  # fmt: skip
+                                 fix="run `segue bundle promote BUNDLE FOLDER` first"))  # fmt: skip
     return read_json(folder / CURRENT)
 
 

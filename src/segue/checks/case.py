@@ -48,8 +48,8 @@ class Gather(Protocol):
         ...
 
 
-SHOWN = ("copy-last", "ar-only", "infonce-projected", "option-1-raw", "option-3-pure")
-"""Rows beside the subject in diagnosis tables: the baseline to beat, the report's two models, and their mends."""
+SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
+"""Rows beside the subject in diagnosis tables: the baseline to beat, the report's two models, and their fixes."""
 
 Truth = Callable[[Bank, Windows], Float[np.ndarray, "window dim"]]
 """Gives the vectors that are taken for the true next passages."""
@@ -127,7 +127,7 @@ class Trained:
         if loss.state_dict():
             if not path.exists():
                 raise InputError(explain(f"{path} is not there, so the projection head or temperature is unknown",
-                                         mend="keep that file, or train the option again"))  # fmt: skip
+                                         fix="keep that file, or train the option again"))  # fmt: skip
             loss.load_state_dict(load_file(path))
         return loss.eval()
 
@@ -280,7 +280,7 @@ class Case:
             InputError: there is no window, or a target is not among the row's candidates.
         """
         if len(windows) == 0:
-            raise InputError(explain("no window has its target among the candidates", mend="see SG101"))
+            raise InputError(explain("no window has its target among the candidates", fix="see SG101"))
         found = [
             row.retriever.target_ranks(self.contexts(row, batch), batch.target) for batch in self._batches(row, windows)
         ]

@@ -24,7 +24,7 @@ class Cause:
         statement: the evidence in the checks' own words.
         evidence: codes of the checks it rests on.
         options: rows of a triage that address it.
-        mend: what to do.
+        fix: what to do.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Cause:
     statement: str
     evidence: tuple[str, ...]
     options: tuple[str, ...]
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Rule:
     name: str
     title: str
     issues: tuple[str, ...]
-    mend: str
+    fix: str
     options: tuple[str, ...] = ()
     tips: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
@@ -60,9 +60,9 @@ class Rule:
     last_resort: bool = False
 
 
-RAW = ("option-1-raw", "option-3-pure")
-TEMPERATURES = tuple(f"option-2-raw-tau-{tau}" for tau in ("0.05", "0.10", "0.15"))
-ARCHITECTURES = tuple(f"model-{name}" for name in ("amn", "gru", "lstm", "transformer", "mamba", "mlp"))
+RAW = ("infonce-ar", "infonce")
+TEMPERATURES = tuple(f"infonce-ar-tau-{tau}" for tau in ("0.05", "0.10", "0.15"))
+ARCHITECTURES = ("amn", "gru", "lstm", "transformer", "mamba", "mlp")
 
 INTEGRITY: tuple[Rule, ...] = (
     Rule("target-not-searched", "the right answer is not in the index", ("SG101",),
@@ -103,7 +103,7 @@ DIAGNOSIS: tuple[Rule, ...] = (
     Rule("temperature", "the temperature leaves the loss nothing to learn from", ("SG212",),
          "choose the temperature on validation recall", TEMPERATURES),
     Rule("too-few-negatives", "the loss sees fewer negatives than claimed, or false ones", ("SG205",),
-         "enlarge the batch itself, not its accumulation; mask duplicates", ("option-3-whole-bank",)),
+         "enlarge the batch itself, not its accumulation; mask duplicates", ("infonce-bank",)),
     Rule("objectives-conflict", "the terms of the loss pull against each other, or one of them cannot act", ("SG204",),
          "drop a term, or bring both to one space and one scale", RAW, tips=("SG203",)),
     Rule("loss-space-not-served", "what the loss learnt lives behind a head that is not searched", ("SG203",),
@@ -115,7 +115,7 @@ DIAGNOSIS: tuple[Rule, ...] = (
     Rule("copies-the-context", "the prediction is what was just read", ("SG209",),
          "train with a contrastive loss from the anchor, context passages masked", ARCHITECTURES),
     Rule("hubs", "a few passages are retrieved for everything", ("SG208",),
-         "correct for hubness when ranking, or train against the whole bank", ("option-3-whole-bank",),
+         "correct for hubness when ranking, or train against the whole bank", ("infonce-bank",),
          tips=("SG207",), unless=("SG206",)),
     Rule("cosine-misleads", "the option with the highest cosine is not the one that retrieves", ("SG211",),
          "select on validation recall or MRR", RAW),
@@ -149,7 +149,7 @@ def _cause(rule: Rule, findings: Mapping[str, Finding]) -> Cause | None:
         return None
     evidence = (*found, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
     statement = " ".join(findings[code].statement for code in evidence)
-    return Cause(rule.name, rule.title, statement, evidence, rule.options, rule.mend)
+    return Cause(rule.name, rule.title, statement, evidence, rule.options, rule.fix)
 
 
 def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:

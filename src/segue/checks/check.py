@@ -58,7 +58,7 @@ class Check:
         detection: how, with the formula's source where there is one.
         why: what goes wrong unnoticed without it.
         healthy: what a healthy experiment measures.
-        mend: what to do about an issue; an imperative clause.
+        fix: what to do about an issue; an imperative clause.
         unit: of ``measured`` and ``threshold``: ``share``, ``cosine``, ``windows``, ``ms`` …
         examine: the function.
         needs: parts of the case without which there is nothing to examine.
@@ -71,7 +71,7 @@ class Check:
     detection: str
     why: str
     healthy: str
-    mend: str
+    fix: str
     unit: str
     examine: Examine
     needs: tuple[Part, ...] = ()
@@ -96,7 +96,7 @@ class Finding:
     threshold: float | None
     unit: str
     healthy: str
-    mend: str
+    fix: str
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)
 

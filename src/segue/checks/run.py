@@ -61,7 +61,7 @@ def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
         near = difflib.get_close_matches(unknown[0].upper(), known, n=1)
         raise SettingsError(explain("no check has this code", got=", ".join(unknown),
                                     expected=f"one of {known[0]} … {known[-1]}",
-                                    mend=f"write {near[0]}" if near else "see docs/checks.md"))  # fmt: skip
+                                    fix=f"write {near[0]}" if near else "see docs/checks.md"))  # fmt: skip
 
 
 def blocked(findings: Sequence[Finding]) -> list[str]:
@@ -122,7 +122,7 @@ def _finding(check: Check, outcome: Outcome, verdict: Verdict, seconds: float) -
         verdict.threshold,
         check.unit,
         check.healthy,
-        check.mend,
+        check.fix,
         round(seconds, 3),
         verdict.details,
     )

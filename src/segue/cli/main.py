@@ -203,7 +203,7 @@ def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which ro
              fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
     """Explain why a run is not better; default: its best trained row. Exit code 3 where a check blocks its numbers.
 
-    Example: `segue diagnose runs/mine --option ar-only`
+    Example: `segue diagnose runs/mine --option ar-cosine`
     """
     from segue.workflows.diagnose import diagnose as verb
 

@@ -167,7 +167,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     from segue.workflows.serve import serve as verb
 
     if bundle is None:
-        raise SettingsError(explain("there is no bundle to serve", mend="segue serve BUNDLE"))
+        raise SettingsError(explain("there is no bundle to serve", fix="segue serve BUNDLE"))
     limits = dict(one.partition("=")[::2] for one in limit or ())
     verb(bundle, device=device, stages=stages(), host=host, port=port, keys=None if keys is None else str(keys),
          runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
-from segue.comparison.options import Option
+from segue.comparison.options import ARCHITECTURE_OPTIONS, Option
 from segue.comparison.tuning.search import tuning_record
 from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import GateOutcome, Judged, judge
 from segue.evaluation.intervals import holm, paired
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
 
-REFERENCES = ("copy-last", "ar-only", "infonce-projected", "option-3-pure", "copy-last-rerank")
+REFERENCES = ("copy-last", "ar-cosine", "infonce-projected", "infonce", "copy-last-rerank")
 """What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
 COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""
@@ -145,12 +145,12 @@ def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[
 def procedure_differences(
     procedure: Evaluation, evaluations: Mapping[str, Evaluation]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compare the procedure with copy-last and ar-only: reference → metric → ``value, low, high, p``.
+    """Compare the procedure with copy-last and ar-cosine: reference → metric → ``value, low, high, p``.
 
     The p-value is that of one test named beforehand, since nothing was chosen by it: no other is adjusted for.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for reference in ("copy-last", "ar-only"):
+    for reference in ("copy-last", "ar-cosine"):
         if reference in evaluations:
             tests = {metric: _paired(procedure, evaluations[reference], metric) for metric in COMPARED}
             found[reference] = {metric: {**asdict(t.difference), "p": t.p_value} for metric, t in tests.items()}
@@ -164,9 +164,9 @@ def _paired(ours: Evaluation, theirs: Evaluation, metric: str) -> Any:
 
 
 def _winning_losses(results: Results) -> list[str] | None:
-    """Return, fold by fold, the loss under which the ``model-…`` rows were trained."""
+    """Return, fold by fold, the winning loss, under which architectures were trained."""
     for name, folds in results.items():
-        if name.startswith("model-") and all(result.training for result in folds):
+        if name in ARCHITECTURE_OPTIONS and all(result.training for result in folds):
             return [str(result.training["loss_name"]) for result in folds if result.training]
     return None
 

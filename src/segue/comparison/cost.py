@@ -11,9 +11,10 @@ from collections.abc import Callable
 from segue.comparison.job import Job
 from segue.errors import InputError, explain
 from segue.files import read_json, write_json
+from segue.old_names import option_folder
 
 
-def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], float], mend: str) -> None:
+def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], float], fix: str) -> None:
     """Refuse an option that exceeds its share of the budget.
 
     Args:
@@ -21,12 +22,12 @@ def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], 
         name: of the option.
         share: of budget_minutes that it may take.
         cost: measures the seconds that it takes on all folds; asked only where no earlier run has.
-        mend: what can be done about it, besides a larger budget.
+        fix: what can be done about it, besides a larger budget.
 
     Raises:
         InputError: naming the minutes it would take and the budget at which it runs.
     """
-    path = job.out / "options" / name / "cost.json"
+    path = option_folder(job.out / "options", name) / "cost.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": 1, "seconds": cost()})
@@ -38,6 +39,6 @@ def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], 
                 f"{name} is too dear for this budget",
                 got=f"about {seconds / 60:.1f} minutes on this machine",
                 expected=f"at most {allowed / 60:.1f} ({share:.0%} of budget_minutes)",
-                mend=f"say [triage] budget_minutes = {math.ceil(seconds / 60 / share)}, or {mend}",
+                fix=f"say [triage] budget_minutes = {math.ceil(seconds / 60 / share)}, or {fix}",
             )
         )

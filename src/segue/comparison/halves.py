@@ -33,7 +33,7 @@ def halves(fold: Fold, bank: Bank, groups: Int[np.ndarray, "document"], *, seed:
     distinct, group = np.unique(groups[documents], return_inverse=True)
     if len(distinct) < 2:
         raise InputError(explain("training documents cannot be halved", got=f"{len(distinct)} group of near-duplicates",
-                                 expected="two or more", mend="give more documents"))  # fmt: skip
+                                 expected="two or more", fix="give more documents"))  # fmt: skip
     order = np.random.default_rng(seed).permutation(len(distinct))
     size = np.bincount(group, minlength=len(distinct))[order]
     before = np.cumsum(size) - size  # documents dealt before each group

@@ -17,6 +17,7 @@ from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.gates import GateSettings
 from segue.files import read_json, write_json
 from segue.models import ModelSettings
+from segue.old_names import option_folder
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.text_models.settings import TextSettings
 from segue.training.losses.loss import LOSSES, LossSettings
@@ -68,7 +69,7 @@ class Job:
 
     def folder(self, option: Option, fold: Fold) -> Path:
         """Return where one option's work on one fold is kept."""
-        return self.out / "options" / option.name / f"fold-{fold.number}"
+        return option_folder(self.out / "options", option.name) / f"fold-{fold.number}"
 
 
 FINISHED = ("done", "under-trained")
@@ -112,9 +113,9 @@ class FoldResult:
             record = read_json(folder / "result.json")
             return cls(**record, evaluation=Evaluation.load(evaluated) if evaluated.exists() else None)
         except (InputError, KeyError, TypeError, AttributeError) as error:
-            mend = "delete that result.json and run again; the trained model is kept"
+            fix = "delete that result.json and run again; the trained model is kept"
             what = f"{folder / 'result.json'} cannot be read back"
-            raise InputError(explain(what, got=str(error).rstrip("."), mend=mend)) from error
+            raise InputError(explain(what, got=str(error).rstrip("."), fix=fix)) from error
 
 
 Results = dict[str, list[FoldResult]]

@@ -132,34 +132,36 @@ def _baselines() -> list[Option]:
 def _loss_options() -> list[Option]:
     projected = "InfoNCE in a projected space"
     options = [
-        Option("ar-only", "loss", "1 − cosine to the next vector", "The report's first model.", model=RECIPE_MODEL,
-               loss="ar-cosine"),
-        Option("infonce-projected", "loss", f"0.7 {projected}, τ 0.07, + 0.3 AR", "The report's second model.",
-               "medium", "projected", RECIPE_MODEL, "infonce-projected"),
-        Option("option-1-raw", "loss", "0.85 InfoNCE on the raw vectors, τ 0.07, + 0.15 AR",
-               "Option 1: does dropping the projection head help?", model=RECIPE_MODEL, loss="infonce-0.85-ar-0.15"),
+        Option("ar-cosine", "loss", "1 − cosine to the next vector", "What does regression to the next vector reach?",
+               model=RECIPE_MODEL, loss="ar-cosine"),
+        Option("infonce-projected", "loss", f"0.7 {projected}, τ 0.07, + 0.3 AR",
+               "What does InfoNCE behind a projection head reach?", "medium", "projected",
+               RECIPE_MODEL, "infonce-projected"),
+        Option("infonce-ar", "loss", "0.85 InfoNCE on the raw vectors, τ 0.07, + 0.15 AR",
+               "Does dropping the projection head help?", model=RECIPE_MODEL, loss="infonce-0.85-ar-0.15"),
     ]  # fmt: skip
     for tau in ("0.05", "0.10", "0.15"):
         options.append(
-            Option(f"option-2-tau-{tau}", "loss", f"0.7 {projected}, τ {tau}, + 0.3 AR",
-                   "Option 2: is the temperature at fault?", "medium", "projected", RECIPE_MODEL,
+            Option(f"infonce-projected-tau-{tau}", "loss", f"0.7 {projected}, τ {tau}, + 0.3 AR",
+                   "Is the temperature at fault?", "medium", "projected", RECIPE_MODEL,
                    f"infonce-projected-tau-{tau}")
         )  # fmt: skip
     for tau in ("0.05", "0.10", "0.15"):
         options.append(
-            Option(f"option-2-raw-tau-{tau}", "loss", f"0.85 InfoNCE on the raw vectors, τ {tau}, + 0.15 AR",
-                   "Option 2 on the raw vectors.", model=RECIPE_MODEL, loss=f"infonce-0.85-ar-0.15-tau-{tau}")
+            Option(f"infonce-ar-tau-{tau}", "loss", f"0.85 InfoNCE on the raw vectors, τ {tau}, + 0.15 AR",
+                   "Is the temperature at fault, on the raw vectors?", model=RECIPE_MODEL,
+                   loss=f"infonce-0.85-ar-0.15-tau-{tau}")
         )  # fmt: skip
     options.append(
-        Option("option-3-pure", "loss", "InfoNCE on the raw vectors alone, τ 0.07", "Option 3: does the AR term hurt?",
+        Option("infonce", "loss", "InfoNCE on the raw vectors alone, τ 0.07", "Does the AR term hurt?",
                model=RECIPE_MODEL, loss="infonce")
     )  # fmt: skip
     options.append(
-        Option("option-3-whole-bank", "loss", "InfoNCE over every passage of the training bank, τ 0.05",
-               "Option 3: does the whole bank as negatives help?", model=RECIPE_MODEL, loss="infonce-bank")
+        Option("infonce-bank", "loss", "InfoNCE over every passage of the training bank, τ 0.05",
+               "Does the whole bank as negatives help?", model=RECIPE_MODEL, loss="infonce-bank")
     )  # fmt: skip
     options.append(
-        Option("option-5-amn", "loss", "AMN with a mean squared error", "Option 5: the original baseline.",
+        Option("amn-mse", "loss", "AMN with a mean squared error", "What does the smallest model reach?",
                model="amn", loss="mse")
     )  # fmt: skip
     return options
@@ -175,8 +177,8 @@ def _architectures() -> list[Option]:
         ("mlp", "MLP", "low"),
     )
     return [
-        Option(f"model-{name}", "architecture", f"{label} from the anchor, under the winning loss",
-               "Option 4: does another architecture help?", risk, model=name, loss=WINNING_LOSS, anchor=True)
+        Option(name, "architecture", f"{label} from the anchor, under the winning loss",
+               "Does another architecture help?", risk, model=name, loss=WINNING_LOSS, anchor=True)
         for name, label, risk in rows
     ]  # fmt: skip
 
@@ -185,12 +187,12 @@ def _towers() -> list[Option]:
     """Rows whose documents learn too; not under the winning loss, since that may be one that a tower would spoil."""
     rows: tuple[tuple[str, DocumentKind, str, str], ...] = (
         ("two-tower", "linear", "bidirectional GRU for the context, a linear tower for documents, InfoNCE τ 0.07",
-         "Option 4: do separate towers for queries and documents help?"),
+         "Do separate towers for queries and documents help?"),
         ("siamese", "shared", "one bidirectional GRU for contexts and documents, a head for each, InfoNCE τ 0.07",
-         "Option 4: does a shared encoder with separate heads help?"),
+         "Does a shared encoder with separate heads help?"),
     )  # fmt: skip
     return [
-        Option(f"option-4-{name}", "towers", description, question, "medium", model="bidirectional-gru",
+        Option(name, "towers", description, question, "medium", model="bidirectional-gru",
                loss="infonce", anchor=True, documents=documents)
         for name, documents, description, question in rows
     ]  # fmt: skip
@@ -198,10 +200,10 @@ def _towers() -> list[Option]:
 
 def _texts() -> list[Option]:
     return [
-        Option("option-4-text-dual-encoder", "towers", "the bank's encoder learns to put the end of a context near the "
-               "next passage", "Option 4: does reading the text itself help?", "medium", text="dual-encoder"),
-        Option("option-4-cross-encoder", "rerank", "candidates of copy-last, each read together with the context",
-               "Option 4: does reading context and candidate together help?", "high", text="cross-encoder"),
+        Option("text-dual-encoder", "towers", "the bank's encoder learns to put the end of a context near the "
+               "next passage", "Does reading the text itself help?", "medium", text="dual-encoder"),
+        Option("cross-encoder", "rerank", "candidates of copy-last, each read together with the context",
+               "Does reading context and candidate together help?", "high", text="cross-encoder"),
     ]  # fmt: skip
 
 
@@ -209,13 +211,13 @@ def _rerankers() -> list[Option]:
     return [
         Option("copy-last-rerank", "rerank", "candidates of copy-last and of words, reranked",
                "What does reranking gain without a model?", reranking=Reranking("copy-last", "fitted")),
-        Option("option-4-rerank", "rerank", "candidates of a model from the anchor and of words, reranked",
-               "Option 4: does retrieve-then-rerank help?", "medium", model=RECIPE_MODEL, loss="infonce-bank",
+        Option("rerank", "rerank", "candidates of a model from the anchor and of words, reranked",
+               "Does retrieve-then-rerank help?", "medium", model=RECIPE_MODEL, loss="infonce-bank",
                anchor=True, reranking=Reranking(OWN_MODEL, "fitted")),
-        Option("option-4-lvm-over-bm25", "rerank", "candidates of BM25 in the order of the best model's prediction",
-               "Option 4: does the LVM work as the reranker?", reranking=Reranking("bm25-context", "prediction")),
-        Option("option-4-lvm-over-copy-last", "rerank", "candidates of copy-last in the order of the best model's "
-               "prediction", "Option 4: does the LVM work as the reranker?",
+        Option("bm25-by-model", "rerank", "candidates of BM25 in the order of the best model's prediction",
+               "Does the LVM work as the reranker?", reranking=Reranking("bm25-context", "prediction")),
+        Option("copy-last-by-model", "rerank", "candidates of copy-last in the order of the best model's "
+               "prediction", "Does the LVM work as the reranker?",
                reranking=Reranking("copy-last", "prediction")),
         Option("fusion", "rerank", "reciprocal ranks of the best model, BM25 and copy-last, added up",
                "Do they know different things?",
@@ -231,17 +233,29 @@ RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "
 """What ``segue train`` trains: the recipe's own [model] and [loss] tables."""
 
 
-def choose_options(names: Sequence[str] | Literal["all"]) -> tuple[Option, ...]:
-    """Return the named options in reading order; baselines and controls are always among them.
+Preset = Literal["core", "phase1", "all"]
+CORE = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "infonce-bank", "mlp", "gru", "copy-last-rerank",
+        "rerank")  # fmt: skip
+"""The default: the losses in question, two architectures, and reranking with and without a model."""
+ARCHITECTURE_OPTIONS = tuple(option.name for option in _architectures())
+NOT_IN_PHASE_1 = ("infonce-bank", "copy-last-rerank", "fusion")
+
+
+def choose_options(names: Sequence[str] | Preset) -> tuple[Option, ...]:
+    """Return the options of a preset or those named, in reading order; baselines and controls are always among them.
 
     Raises:
         SettingsError: a name is unknown.
 
-    >>> [option.name for option in choose_options(["ar-only"])][-2:]
-    ['encoder-context', 'ar-only']
+    >>> [option.name for option in choose_options(["ar-cosine"])][-2:]
+    ['encoder-context', 'ar-cosine']
     """
     if names == "all":
         return OPTIONS
+    if names == "phase1":
+        return tuple(option for option in OPTIONS if option.name not in NOT_IN_PHASE_1)
+    if names == "core":
+        names = CORE
     known = {option.name for option in OPTIONS}
     unknown = [name for name in names if name not in known]
     if unknown:

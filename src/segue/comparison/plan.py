@@ -11,13 +11,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from segue.comparison.options import choose_options
+from segue.comparison.options import Preset, choose_options
 from segue.errors import InputError, SettingsError, explain
-from segue.files import read_json, write_json
+from segue.files import write_json
+from segue.old_names import current_name, read_record
 from segue.settings import Settings
 
 FEWEST_STEPS = 20
@@ -29,7 +30,9 @@ CLOCK_SLACK = 2.0
 class TriageSettings(Settings):
     """The [triage] table."""
 
-    options: Literal["all"] | tuple[str, ...] = Field("all", description='"all", or a list of option names')
+    options: Preset | tuple[str, ...] = Field(
+        "core", description='"core", "phase1" (all that the original report compared and proposed), "all", or names'
+    )
     budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
     encoder_share: float | None = Field(
         None,
@@ -46,7 +49,9 @@ class TriageSettings(Settings):
 
     @field_validator("options")
     @classmethod
-    def _known(cls, options: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+    def _known(cls, options: Preset | tuple[str, ...]) -> Preset | tuple[str, ...]:
+        if not isinstance(options, str):
+            options = tuple(current_name(name) for name in options)
         choose_options(options)
         return options
 
@@ -82,20 +87,20 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
     Raises:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
-    record = read_json(path)
+    record = read_record(path)
     wrong = sorted({field.name for field in fields(Plan) if field.default is MISSING} - set(record))
-    steps = record.get("steps")
+    steps: Any = record.get("steps")
     if wrong or not _are_counts(steps):
         got = f"no {', '.join(wrong)}" if wrong else "steps that are not counts"
-        mend = "name the plan.json of a run folder, or delete this one and run again"
-        raise InputError(explain(f"{path} is not a plan", got=got, mend=mend))
+        fix = "name the plan.json of a run folder, or delete this one and run again"
+        raise InputError(explain(f"{path} is not a plan", got=got, fix=fix))
     missing = [name for name in options if name not in steps]
     if missing or record.pop("format", None) != 1:
         raise InputError(
             explain(
                 f"{path} is not a plan for these options",
                 got=f"no steps for {', '.join(missing)}" if missing else "another format",
-                mend="leave [triage] plan out, or name only options that the plan has",
+                fix="leave [triage] plan out, or name only options that the plan has",
             )
         )
     return Plan(**record)
@@ -148,8 +153,8 @@ def plan_trials(
         what = "the trials of [tuning] do not fit into their share of the budget"
         trials = trainings * len(steps_per_second)
         got = f"{max(0, steps)} steps for each of {trials} trials in {max(0.0, seconds):.0f} s"
-        mend = "raise [triage] budget_minutes or [tuning] share, or ask for fewer options, trials or folds"
-        raise SettingsError(explain(what, got=got, expected=f"at least {FEWEST_STEPS}", mend=mend))
+        fix = "raise [triage] budget_minutes or [tuning] share, or ask for fewer options, trials or folds"
+        raise SettingsError(explain(what, got=got, expected=f"at least {FEWEST_STEPS}", fix=fix))
     cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
     return steps, cost
 

@@ -209,4 +209,4 @@ def _require_trials(job: Job, plan: Plan) -> None:
     """
     if job.searched and not plan.trial_steps:
         raise InputError(explain(f"{job.settings.plan} has no steps for the trials of [tuning]",
-                                 mend="leave [triage] plan out, or name the plan of a run that tuned"))  # fmt: skip
+                                 fix="leave [triage] plan out, or name the plan of a run that tuned"))  # fmt: skip

@@ -67,4 +67,4 @@ def open_corpus(settings: CorpusSettings) -> CorpusReader:  # noqa: PLR0911 - on
         case CustomSettings():
             return CustomReader(settings)
         case VectorsSettings():
-            raise InputError(explain("a corpus of vectors has no text to read", mend="import it as a bank"))
+            raise InputError(explain("a corpus of vectors has no text to read", fix="import it as a bank"))

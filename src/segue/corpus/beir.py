@@ -54,5 +54,5 @@ def corpus_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise InputError(
-        explain(f"{path} is no BEIR data set", got="no corpus.jsonl", mend="name the folder that holds corpus.jsonl")
+        explain(f"{path} is no BEIR data set", got="no corpus.jsonl", fix="name the folder that holds corpus.jsonl")
     )

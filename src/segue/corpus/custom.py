@@ -48,7 +48,7 @@ class CustomReader:
                         f"reader {self.settings.reader} yielded a wrong object",
                         got=type(item).__name__,
                         expected="segue.types.Document or Skipped",
-                        mend="correct its read()",
+                        fix="correct its read()",
                     )
                 )
             yield item
@@ -65,8 +65,8 @@ def load(path: str, options: dict[str, Any]) -> Any:
         reader = getattr(importlib.import_module(module), name)(**options)
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(
-            explain(f"cannot make the reader {path}", got=str(error), mend="check its import path and [corpus.options]")
+            explain(f"cannot make the reader {path}", got=str(error), fix="check its import path and [corpus.options]")
         ) from error
     if not callable(getattr(reader, "read", None)):
-        raise InputError(explain(f"{path} is no corpus reader", got="no method read()", mend="give it a read()"))
+        raise InputError(explain(f"{path} is no corpus reader", got="no method read()", fix="give it a read()"))
     return reader

@@ -67,9 +67,9 @@ def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
     try:
         import datasets
     except ImportError as error:
-        mend = "pip install 'segue[huggingface]'"
+        fix = "pip install 'segue[huggingface]'"
         raise MissingExtraError(
-            explain("reading Hugging Face data sets needs the package datasets", mend=mend)
+            explain("reading Hugging Face data sets needs the package datasets", fix=fix)
         ) from error
     try:
         rows = datasets.load_dataset(
@@ -80,9 +80,9 @@ def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
             streaming=settings.streaming,
         )
     except Exception as error:  # the library raises its own kinds, those of fsspec, of its HTTP client, and ValueError
-        mend = "check name, config and split, and the network, or give a local folder"
+        fix = "check name, config and split, and the network, or give a local folder"
         got = f"{type(error).__name__}: {error}"
-        raise InputError(explain(f"data set {settings.name} cannot be loaded", got=got, mend=mend)) from error
+        raise InputError(explain(f"data set {settings.name} cannot be loaded", got=got, fix=fix)) from error
     return iter(rows)
 
 

@@ -61,10 +61,10 @@ def admit(
 
 def _check(document: Document, seen: set[str], source: Path | str) -> None:
     if not document.id.strip():
-        raise InputError(explain(f"{source}: a document has an empty id", mend="give every document an id of its own"))
+        raise InputError(explain(f"{source}: a document has an empty id", fix="give every document an id of its own"))
     if document.id in seen:
         raise InputError(
-            explain(f"{source}: two documents have the id {document.id!r}", mend="give every document an id of its own")
+            explain(f"{source}: two documents have the id {document.id!r}", fix="give every document an id of its own")
         )
     try:
         "".join((document.id, document.title, *document.paragraphs)).encode()
@@ -74,7 +74,7 @@ def _check(document: Document, seen: set[str], source: Path | str) -> None:
                 f"{source}: document {document.id!r} holds half a character",
                 got=f"U+{ord(error.object[error.start]):04X} (a lone surrogate)",
                 expected="text that can be written as UTF-8",
-                mend="remove the broken character, or decode the source with its true encoding",
+                fix="remove the broken character, or decode the source with its true encoding",
             )
         ) from error
 
@@ -94,7 +94,7 @@ def require_file(path: Path) -> Path:
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing there"
-        raise InputError(explain(f"cannot read {path}", got=got, expected="a file", mend="check the path in [corpus]"))
+        raise InputError(explain(f"cannot read {path}", got=got, expected="a file", fix="check the path in [corpus]"))
     return path
 
 
@@ -120,7 +120,7 @@ def damaged(path: Path, error: Exception) -> InputError:
             f"{path} cannot be read to its end",
             got=str(error) or type(error).__name__,
             expected="a whole file",
-            mend="download or copy it again",
+            fix="download or copy it again",
         )
     )
 
@@ -144,6 +144,6 @@ def decode(data: bytes, where: Path | str, *, offset: int = 0) -> str:
                 f"{where} is not UTF-8",
                 got=f"byte 0x{data[start]:02x} at offset {offset + start}",
                 expected="UTF-8 text",
-                mend="save the file as UTF-8",
+                fix="save the file as UTF-8",
             )
         ) from error

@@ -72,7 +72,5 @@ def _parse(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            explain(
-                f"{where} is not JSON", got=str(error), expected="one JSON object per line", mend="correct the line"
-            )
+            explain(f"{where} is not JSON", got=str(error), expected="one JSON object per line", fix="correct the line")
         ) from error

@@ -57,7 +57,7 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
                     number += 1
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(
-            explain(f"{path} cannot be read as Parquet", got=str(error), mend="write the table again")
+            explain(f"{path} cannot be read as Parquet", got=str(error), fix="write the table again")
         ) from error
 
 
@@ -68,7 +68,7 @@ def _check_columns(path: Path, names: list[str]) -> list[str]:
                 f"{path} lacks a column",
                 got=", ".join(names) or "no column",
                 expected="id, and text or paragraphs",
-                mend="rename the columns",
+                fix="rename the columns",
             )
         )
     return [name for name in _COLUMNS if name in names]

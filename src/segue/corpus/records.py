@@ -64,4 +64,4 @@ def _found(record: Mapping[str, Any], key: str) -> str:
 
 
 def _expected(where: str, got: str, expected: str) -> str:
-    return explain(where, got=got, expected=expected, mend="correct or remove this record")
+    return explain(where, got=got, expected=expected, fix="correct or remove this record")

@@ -72,7 +72,7 @@ def demo_path() -> Path:
     if path is None or not path.is_file():
         raise MissingExtraError(
             explain(
-                "the demo corpus ships inside the package gensim, which is missing", mend="pip install 'segue[demo]'"
+                "the demo corpus ships inside the package gensim, which is missing", fix="pip install 'segue[demo]'"
             )
         )
     return path
@@ -110,7 +110,7 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
                 f"{path} is not a whole MediaWiki dump",
                 got=str(error) or type(error).__name__,
                 expected="a pages-articles XML file",
-                mend="download it again",
+                fix="download it again",
             )
         ) from error
 

@@ -65,7 +65,7 @@ def paragraphs(source: str, *, media: tuple[str, ...] = _MEDIA) -> tuple[str, ..
     """
     kept = _without_reference_sections(_cut(source, media))
     text = str(mwparserfromhell.parse(kept).strip_code())
-    lines = (_mend(line) for line in text.split("\n"))
+    lines = (_fix(line) for line in text.split("\n"))
     return tuple(line for line in lines if is_prose(line))
 
 
@@ -131,7 +131,7 @@ def _plain(title: str) -> str:
     return tidy(_LEFTOVER.sub("", title)).casefold().rstrip(":")
 
 
-def _mend(line: str) -> str:
+def _fix(line: str) -> str:
     """Close the holes that cut constructs left in a line, and drop what could not be parsed."""
     line = _LEFTOVER.sub("", line) if _LEFTOVER.search(line) else line
     line = _EMPTY_BRACKETS.sub("", _OPEN_BRACKET.sub("(", tidy(line)))

@@ -90,7 +90,7 @@ def _load_custom(settings: EncoderSettings) -> Encoder:
             explain(
                 f"cannot make the encoder {settings.name}",
                 got=str(error),
-                mend="check its import path and [encoder.options]",
+                fix="check its import path and [encoder.options]",
             )
         ) from error
     check_encoder(encoder, name=settings.name)

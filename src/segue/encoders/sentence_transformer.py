@@ -103,7 +103,7 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
     if settings.name.startswith((".", "/", "~")):  # never an id of a hub, which would only say how ids are written
         raise InputError(explain(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
                                  expected="the folder of a sentence-transformers model",
-                                 mend="check [encoder] name"))  # fmt: skip
+                                 fix="check [encoder] name"))  # fmt: skip
     model = _load(settings.name, settings, local=False)
     return _encoder(model, settings, encoder=settings.name, revision=_hub_revision(settings.name))
 
@@ -135,7 +135,7 @@ def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTrans
                 f"encoder {settings.name!r} cannot be loaded",
                 got=_first_line(error),
                 expected="minilm, a folder or hub id of a sentence-transformers model, or package.module:Class",
-                mend="check [encoder] name; without a network, copy the model's folder here and give its path",
+                fix="check [encoder] name; without a network, copy the model's folder here and give its path",
             )
         ) from None
 
@@ -216,9 +216,9 @@ def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> Non
     config = getattr(getattr(first, "auto_model", None), "config", None)
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and maximum_tokens > positions:
-        mend = "lower [encoder] maximum_tokens"
+        fix = "lower [encoder] maximum_tokens"
         raise InputError(
-            explain("the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", mend=mend)
+            explain("the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", fix=fix)
         )
     model.max_seq_length = maximum_tokens
 

@@ -108,7 +108,7 @@ class Space:
                     "fingerprint is of another list of probe texts",
                     got=f"list {probe_list}",
                     expected=f"list {PROBE_LIST}",
-                    mend="build it again with this version, or use the version that wrote it",
+                    fix="build it again with this version, or use the version that wrote it",
                 )
             )
         try:
@@ -168,8 +168,8 @@ def require_same(a: Space, b: Space, where: str) -> None:
     """
     found = difference(a, b)
     if found:
-        mend = f"use {a.encoder} with the same pooling, prompt and length on both sides"
-        raise SpaceError(explain(f"{where} do not live in one embedding space", got=found, mend=mend))
+        fix = f"use {a.encoder} with the same pooling, prompt and length on both sides"
+        raise SpaceError(explain(f"{where} do not live in one embedding space", got=found, fix=fix))
 
 
 def with_fingerprint(space: Space, fingerprint: Float[np.ndarray, "probe dim"]) -> Space:

@@ -95,7 +95,7 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     if len(windows) == 0:
-        raise InputError(explain("there is no window to evaluate", mend="add documents longer than the context"))
+        raise InputError(explain("there is no window to evaluate", fix="add documents longer than the context"))
     fresh = None if fresh_documents is None or "fresh" not in settings.conditions else Pool(bank, fresh_documents)
     parts = []
     for batch in _batches(windows, min(settings.batch_size, retriever.batch_limit or len(windows))):

@@ -91,7 +91,7 @@ def _require_windows(fold: Fold, settings: WindowSettings) -> None:
                     f"the {name} documents of fold {fold.number} give no window",
                     got=f"dropped {dict(part.dropped)}",
                     expected=f"documents of at least {settings.context + 1} passages",
-                    mend="add documents, lower [passages] target_characters or [windows] context",
+                    fix="add documents, lower [passages] target_characters or [windows] context",
                 )
             )
 
@@ -110,7 +110,7 @@ def lock_split(experiment: Experiment, path: Path) -> None:
             explain(
                 f"{path} holds another split or bank than the recipe gives now",
                 expected="the bank and the split this run began with, since its test documents are locked",
-                mend="choose a new --out folder, or restore the recipe and bank the run began with",
+                fix="choose a new --out folder, or restore the recipe and bank the run began with",
             )
         )
 
@@ -129,7 +129,7 @@ def require_same_bank(bank: Bank, path: Path) -> None:
             explain(
                 f"the bank has changed since {path} was written",
                 expected="the bank that the run was made on, since its rankings name rows and its split documents",
-                mend="restore that bank, or begin a run on the present one in a new --out folder",
+                fix="restore that bank, or begin a run on the present one in a new --out folder",
             )
         )
 

@@ -25,6 +25,7 @@ from scipy.special import ndtr
 from segue.errors import InputError, explain
 from segue.evaluation.intervals import bootstrap, group_sums, holm, median_rank, paired, sign_flip
 from segue.evaluation.metrics import CUTOFFS, HORIZON_CUTOFFS, RATIOS, per_window
+from segue.old_names import current_name
 from segue.settings import Settings
 from segue.types import Interval
 
@@ -45,6 +46,11 @@ class Condition(Settings):
     at_least: float | None = Field(default=None, description="passes above it, in the metric's unit")
     at_most: float | None = Field(default=None, description="passes below it, in the metric's unit")
     against: str | None = Field(default=None, description="an option's name: the difference to it is judged")
+
+    @field_validator("against")
+    @classmethod
+    def _current(cls, against: str | None) -> str | None:
+        return against and current_name(against)
 
     @field_validator("metric")
     @classmethod
@@ -68,8 +74,8 @@ class Condition(Settings):
     def __str__(self) -> str:
         """Say it in words.
 
-        >>> str(Condition(metric="R@5", at_least=0.1, against="ar-only"))
-        'ΔR@5 over ar-only ≥ 0.1'
+        >>> str(Condition(metric="R@5", at_least=0.1, against="ar-cosine"))
+        'ΔR@5 over ar-cosine ≥ 0.1'
         """
         quantity = f"Δ{self.metric} over {self.against}" if self.against else self.metric
         return f"{quantity} {'≥' if self.at_least is not None else '≤'} {self.threshold:g}"
@@ -88,8 +94,8 @@ class GateSettings(Settings):
 PHASE_1 = GateSettings(
     name="phase-1",
     any_of=(
-        Condition(metric="R@5", at_least=0.10, against="ar-only"),
-        Condition(metric="MRR", at_least=0.05, against="ar-only"),
+        Condition(metric="R@5", at_least=0.10, against="ar-cosine"),
+        Condition(metric="MRR", at_least=0.05, against="ar-cosine"),
     ),
 )
 CONTAIN = GateSettings(name="contain", any_of=(Condition(metric="Contain@50", at_least=0.60),))

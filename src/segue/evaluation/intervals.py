@@ -126,7 +126,7 @@ def paired(
     """
     known = ~(np.isnan(a) | np.isnan(b))
     if not known.any():
-        raise InputError(explain("nothing to compare", got="no window with both values", mend="evaluate both options"))
+        raise InputError(explain("nothing to compare", got="no window with both values", fix="evaluate both options"))
     a, b, groups = a[known], b[known], groups[known]
     fractions = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
     sums = group_sums(np.stack([a - b, np.ones_like(a)], axis=1), groups)  # [group, 2]

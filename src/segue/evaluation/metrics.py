@@ -64,7 +64,7 @@ def _require_ranks(ranks: Int[np.ndarray, "..."]) -> None:
     """Refuse ranks that are none."""
     if ranks.size and ranks.min() < 1:
         raise InputError(
-            explain("a rank is out of range", got=int(ranks.min()), expected="1 or more", mend="count ranks from 1")
+            explain("a rank is out of range", got=int(ranks.min()), expected="1 or more", fix="count ranks from 1")
         )
 
 
@@ -131,7 +131,7 @@ def best_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "win
     """
     absent = ranks == -1
     if absent.all(axis=1).any():
-        raise InputError(explain("a window has no next passage", mend="leave out windows without a target"))
+        raise InputError(explain("a window has no next passage", fix="leave out windows without a target"))
     best = np.where(absent, np.iinfo(ranks.dtype).max, ranks).min(axis=1)
     _require_ranks(best)
     return best

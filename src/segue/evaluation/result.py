@@ -139,7 +139,7 @@ class Evaluation:
         arrays = _read_arrays(folder / "arrays.npz")
         if record.pop("format", None) != 1:
             raise InputError(explain(f"{folder} holds another format of evaluation", expected="format 1",
-                                     mend="evaluate again"))  # fmt: skip
+                                     fix="evaluate again"))  # fmt: skip
         record["fresh_pool_sizes"] = tuple(record["fresh_pool_sizes"])
         record["metrics"] = {name: Interval(**interval) for name, interval in record["metrics"].items()}
         nested: dict[str, Any] = {"ranks_by_pool": {}, "timings": {}}
@@ -154,7 +154,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise InputError(explain(f"{path} cannot be read", got=str(error), mend="evaluate again")) from error
+        raise InputError(explain(f"{path} cannot be read", got=str(error), fix="evaluate again")) from error
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, Interval]:
@@ -198,7 +198,7 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 def _require_comparable(evaluations: Sequence[Evaluation]) -> None:
     if not evaluations:
-        raise InputError(explain("there is no evaluation to merge", mend="evaluate at least one fold"))
+        raise InputError(explain("there is no evaluation to merge", fix="evaluate at least one fold"))
     for name in ("name", "intent", "exclude", "pool_size"):
         found = {getattr(evaluation, name) for evaluation in evaluations}
         if len(found) > 1:
@@ -207,6 +207,6 @@ def _require_comparable(evaluations: Sequence[Evaluation]) -> None:
                     f"evaluations differ in {name} and cannot be merged",
                     got=json.dumps(sorted(found)),
                     expected="the same in every fold",
-                    mend="evaluate all folds with one bank and one recipe",
+                    fix="evaluate all folds with one bank and one recipe",
                 )
             )

@@ -48,7 +48,7 @@ def encode_id(name: str) -> str:
         InputError: an empty name.
     """
     if not name:
-        raise InputError(explain("a query or passage has an empty id", mend="give every document an id"))
+        raise InputError(explain("a query or passage has an empty id", fix="give every document an id"))
     return _BREAKS_A_LINE.sub(lambda match: quote(match.group(), safe=""), name)
 
 
@@ -96,8 +96,8 @@ def _check_answers(query: str, documents: Sequence[str], depth: int) -> None:
             explain(f"query {query} has too many answers", got=len(documents), expected=f"at most {depth}")
         )
     if len(set(documents)) != len(documents):
-        mend = "name each duplicate group by one member"
-        raise InputError(explain(f"query {query} has an answer twice", mend=mend))
+        fix = "name each duplicate group by one member"
+        raise InputError(explain(f"query {query} has an answer twice", fix=fix))
 
 
 def run_depth(path: Path) -> int:
@@ -148,7 +148,7 @@ def read_qrels(path: Path) -> Mapping[str, Mapping[str, int]]:
 def _lines(path: Path, *, num_fields: int) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and fields of each line that is not blank."""
     if not path.exists():
-        raise InputError(explain(f"{path} does not exist", mend="check the path, or evaluate again"))
+        raise InputError(explain(f"{path} does not exist", fix="check the path, or evaluate again"))
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as handle:
         for number, line in enumerate(handle, start=1):
             fields = line.split()

@@ -65,7 +65,7 @@ def _import_class(path: str) -> type[nn.Module]:
                 f"model {path!r} cannot be imported",
                 got=str(error),
                 expected="'package.module:Class'",
-                mend="install the package into this environment, or correct the path",
+                fix="install the package into this environment, or correct the path",
             )
         ) from error
     # Checked before it is called: the path may come from someone else's checkpoint.
@@ -89,7 +89,7 @@ def _construct(
                 f"model {name!r} cannot be built",
                 got=f"options {options} ({error})",
                 expected=f"{architecture.__name__}{inspect.signature(architecture)}",
-                mend="correct [model.options]",
+                fix="correct [model.options]",
             )
         ) from error
     if not isinstance(getattr(correction, "head", None), nn.Linear):
@@ -98,7 +98,7 @@ def _construct(
                 f"model {name!r} has no last layer that could start at zero",
                 got=f"head = {getattr(correction, 'head', None)!r}",
                 expected="an attribute 'head' that is a torch.nn.Linear",
-                mend="name the last layer 'head'",
+                fix="name the last layer 'head'",
             )
         )
     return correction

@@ -167,7 +167,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS, GOLDEN, DOCUMENTS):
         if not (folder / name).is_file():
             raise InputError(
-                explain(f"{folder} is not a whole checkpoint", got=f"no {name}", mend="copy or train it again")
+                explain(f"{folder} is not a whole checkpoint", got=f"no {name}", fix="copy or train it again")
             )
     config = read_json(folder / CONFIG)
     version = config.get("format_version") if isinstance(config, dict) else None
@@ -177,7 +177,7 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder / CONFIG} has another format",
                 got=f"format_version {version}",
                 expected=FORMAT_VERSION,
-                mend="load it with the version of Segue that wrote it, or train it again",
+                fix="load it with the version of Segue that wrote it, or train it again",
             )
         )
     config["training_documents"] = (folder / DOCUMENTS).read_text(encoding="utf-8").split()
@@ -193,7 +193,7 @@ def _read_settings(path: Path, config: dict[str, Any]) -> ModelSettings:
         return ModelSettings.model_validate(config.get("model"))
     except (ValueError, ValidationError) as error:
         raise InputError(
-            explain(f"{path} does not describe a model", got=str(error), mend="copy or train the checkpoint again")
+            explain(f"{path} does not describe a model", got=str(error), fix="copy or train the checkpoint again")
         ) from error
 
 
@@ -203,7 +203,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(
-            explain(f"{path} cannot be read", got=str(error), mend="copy or train the checkpoint again")
+            explain(f"{path} cannot be read", got=str(error), fix="copy or train the checkpoint again")
         ) from error
 
 
@@ -215,7 +215,7 @@ def _require_finite(weights: dict[str, Tensor], folder: Path) -> None:
             explain(
                 f"the predictor is not written to {folder}",
                 got=f"NaN or infinite numbers in {', '.join(broken)}",
-                mend="train again with a lower learning rate",
+                fix="train again with a lower learning rate",
             )
         )
 
@@ -235,7 +235,7 @@ def _fill_weights(predictor: Predictor, weights: dict[str, Tensor], path: Path) 
             explain(
                 f"{path} does not fit the net that {CONFIG} describes",
                 got="; ".join(sorted(problems)[:5]),
-                mend="keep the two files of one checkpoint together; copy or train it again",
+                fix="keep the two files of one checkpoint together; copy or train it again",
             )
         )
     predictor.load_state_dict(weights)
@@ -257,7 +257,7 @@ def _check_golden(predictor: Predictor, golden: dict[str, Tensor], folder: Path)
                 f"SG112: {folder} does not compute what it computed when it was saved ({GOLDEN})",
                 got=f"a distance of {distance:.2g}",
                 expected=f"at most {GOLDEN_TOLERANCE:g}",
-                mend="load it with the architecture's code that trained it, or train it again",
+                fix="load it with the architecture's code that trained it, or train it again",
             )
         )
 

@@ -104,7 +104,7 @@ def build_document_tower(
                 'documents = "shared" needs an architecture whose last layer can be taken off',
                 got=f"{type(correction).__name__} without a method 'encode'",
                 expected="encode(context, mask), and forward(context, mask) = head(encode(context, mask))",
-                mend='add that method, or set documents = "linear"',
+                fix='add that method, or set documents = "linear"',
             )
         )
     return DocumentTower(dimension, net=None, head=nn.Linear(correction.head.in_features, dimension))

@@ -46,6 +46,6 @@ class ModelSettings(Settings):
                 "there is no such architecture",
                 got=repr(name),
                 expected=f"one of {', '.join(ARCHITECTURE_NAMES)}, or 'package.module:Class'",
-                mend=f"write {near[0]!r}" if near else "",
+                fix=f"write {near[0]!r}" if near else "",
             )
         )

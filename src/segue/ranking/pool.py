@@ -50,7 +50,7 @@ class Pool:
         rows = np.flatnonzero(self.mask)
         if len(rows) == 0:
             raise InputError(
-                explain("no passage is left as a candidate", expected="live passages", mend="check the bank")
+                explain("no passage is left as a candidate", expected="live passages", fix="check the bank")
             )
         groups, inverse, size_of_group = np.unique(bank.duplicate_group[rows], return_inverse=True, return_counts=True)
         shared = size_of_group > 1
@@ -141,7 +141,7 @@ def _require_rows(rows: Int[np.ndarray, "*any"], total: int) -> None:
                 "a row is not in the bank",
                 got=f"{rows.min()} to {rows.max()}",
                 expected=f"0 to {total - 1}, or -1 for none",
-                mend="make the windows from this bank",
+                fix="make the windows from this bank",
             )
         )
 
@@ -158,7 +158,7 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
                 "queries and bank differ in dimension",
                 got=queries.shape[1],
                 expected=bank.dimension,
-                mend="use the bank that the model was trained on",
+                fix="use the bank that the model was trained on",
             )
         )
     broken = np.flatnonzero(~np.isfinite(queries).all(axis=1))
@@ -168,7 +168,7 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
                 f"query {broken[0]} has components that are not finite",
                 got=f"{len(broken)} such queries of {len(queries)}",
                 expected="finite numbers",
-                mend="look for a diverged model (a lower learning rate) or a broken vector file",
+                fix="look for a diverged model (a lower learning rate) or a broken vector file",
             )
         )
 
@@ -187,7 +187,7 @@ def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarr
                 f"target {targets[outside[0]]} is not among the candidates",
                 got=f"{len(outside)} such targets of {len(targets)}",
                 expected="every target among the searched passages",
-                mend="search a bank that holds the evaluated documents",
+                fix="search a bank that holds the evaluated documents",
             )
         )
 

@@ -10,7 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from segue.files import read_json, write_folder, write_json, write_text
+from segue.files import write_folder, write_json, write_text
+from segue.old_names import read_record
 from segue.reports.document import Figure
 from segue.reports.plots.svg import standalone_svg
 from segue.reports.public import public_json
@@ -46,7 +47,7 @@ def write_report(run: Path) -> ReportPaths:
         InputError: the folder holds no ``triage.json``.
         StorageError: the report cannot be written.
     """
-    triage = read_json(run / "triage.json")
+    triage = read_record(run / "triage.json")
     report = report_context(triage)
     paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
     _write_plots(run / FILES_FOLDER, report.figures)

@@ -142,12 +142,12 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _found(finding: CheckFinding, style: str) -> Text:
-    """The statement; below it, for loud findings, the figures and the mend."""
+    """The statement; below it, for loud findings, the figures and the fix."""
     text = Text(_one_line(finding.text("statement")), style)
     if finding.outcome in LOUD:
         text.append(f"\n{figures_line(finding)}", "dim")
-        if finding.text("mend"):
-            text.append(f"\n→ {_one_line(finding.text('mend'))}", "bold" if finding.outcome == "issue" else "")
+        if finding.text("fix"):
+            text.append(f"\n→ {_one_line(finding.text('fix'))}", "bold" if finding.outcome == "issue" else "")
     return text
 
 
@@ -177,7 +177,7 @@ def _cause_lines(place: int, cause: Mapping[str, Any]) -> list[str]:
     lines = (
         f"{place}. {title}{f' ({evidence})' if evidence else ''}",
         f"   {_one_line(cause.get('statement') or '')}",
-        f"   → {_one_line(cause['mend'])}" if cause.get("mend") else "",
+        f"   → {_one_line(cause['fix'])}" if cause.get("fix") else "",
         f"   options: {options}" if options else "",
     )
     return [line for line in lines if line.strip()]

@@ -39,7 +39,7 @@ class Difference:
         self.places = common_windows(runs, answered)
         if len(self.places[0]) == 0:
             raise InputError(explain("the two rows have no window in common", got="different documents or banks",
-                                     mend="choose runs over the same test documents"))  # fmt: skip
+                                     fix="choose runs over the same test documents"))  # fmt: skip
         self.ranks = tuple(one.ranks[places] for one, places in zip(answered, self.places, strict=True))
 
     @property

@@ -86,7 +86,7 @@ class RunsReader:
         """
         path = self.folder.run(run).path / "report.html"
         if not path.is_file():
-            raise InputError(explain(f"the run {run} has no report", mend="write it with `segue report RUN`"))
+            raise InputError(explain(f"the run {run} has no report", fix="write it with `segue report RUN`"))
         return path
 
     def windows(self, asked: WindowsAsked) -> dict[str, Any]:

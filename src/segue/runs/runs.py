@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.old_names import option_folder, read_record
 from segue.bank.bank import PassageBank
 from segue.windows.windows import WindowSettings, make_windows
 from segue.errors import InputError, explain
@@ -77,7 +78,7 @@ class Run:
     @cached_property
     def record(self) -> Mapping[str, Any]:
         """The content of ``triage.json``."""
-        found: Mapping[str, Any] = read_json(self.path / RECORD)
+        found: Mapping[str, Any] = read_record(self.path / RECORD)
         return found
 
     @property
@@ -113,7 +114,7 @@ class Run:
         place = next((place for place in places if (place / "manifest.json").is_file()), None)
         if place is None:
             raise InputError(explain(f"the bank of the run {self.name} is not there", got=f"no bank at {recorded}",
-                                     mend="start the server from the folder that the run was made in"))  # fmt: skip
+                                     fix="start the server from the folder that the run was made in"))  # fmt: skip
         bank = PassageBank.open(place)
         require_same_bank(bank, self.path / SPLIT)
         return bank
@@ -135,11 +136,11 @@ class Run:
     def _read(self, option: str) -> Answered:
         if option not in {row["name"] for row in self.record["options"]}:
             raise InputError(explain(f"the run {self.name} has no such row", got=repr(option[:80])))
-        folders = sorted((self.path / "options" / option).glob("fold-*"), key=lambda path: int(path.name[5:]))
+        folders = sorted(option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:]))
         folds = [Evaluation.load(path / "evaluation") for path in folders if (path / "evaluation").is_dir()]
         if not folds:
             raise InputError(explain(f"the row {option} of the run {self.name} was not evaluated",
-                                     mend="choose another row"))  # fmt: skip
+                                     fix="choose another row"))  # fmt: skip
         return join(folds, self._contexts(np.concatenate([fold.targets for fold in folds])))
 
     def _contexts(self, targets: Int[np.ndarray, "window"]) -> Int[np.ndarray, "window context"]:
@@ -151,7 +152,7 @@ class Run:
         places = np.minimum(np.searchsorted(windows.target[order], targets), len(order) - 1)
         if not np.array_equal(windows.target[order][places], targets):
             raise InputError(explain(f"the windows of the run {self.name} are not its bank's",
-                                     mend="restore the bank that the run was made on"))  # fmt: skip
+                                     fix="restore the bank that the run was made on"))  # fmt: skip
         found: Int[np.ndarray, "window context"] = windows.context[order][places]
         return found
 
@@ -189,7 +190,7 @@ class RunsFolder:
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
             raise InputError(
-                explain("there is no such folder of runs", got=path, mend="name the folder given to --out")
+                explain("there is no such folder of runs", got=path, fix="name the folder given to --out")
             )
         self.path = path
         self._known: dict[str, tuple[int, Run]] = {}

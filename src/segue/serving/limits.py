@@ -229,12 +229,12 @@ def read_keys(path: Path) -> tuple[str, ...]:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            explain(f"cannot read the keys in {path}", got=str(error), mend="name a file of keys")
+            explain(f"cannot read the keys in {path}", got=str(error), fix="name a file of keys")
         ) from error
     hashes = tuple(words[0] for words in lines if words and not words[0].startswith("#"))
     if not hashes or not all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes):
         raise InputError(explain(f"{path} is no file of keys", expected="a sha256 at the beginning of each line",
-                                 mend="make one with `segue serve --new-key FILE`"))  # fmt: skip
+                                 fix="make one with `segue serve --new-key FILE`"))  # fmt: skip
     return hashes
 
 

@@ -31,7 +31,7 @@ class DocumentBatches:
     def __init__(self, bank: Bank, windows: Windows, *, batch_size: int, together: int, seed: int) -> None:
         if len(windows) == 0:
             raise InputError(
-                explain("there is nothing to train on", got="0 windows", mend="add documents or shorten the context")
+                explain("there is nothing to train on", got="0 windows", fix="add documents or shorten the context")
             )
         self.windows, self.together, self.seed = windows, together, seed
         self.batch_size = min(batch_size, len(windows))

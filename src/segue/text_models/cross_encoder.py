@@ -200,7 +200,7 @@ class CrossLearner:
         if not usable.any():
             raise InputError(explain("there is nothing to rerank", got="no list with its target and enough others",
                                      expected=f"{settings.negatives} beside it",
-                                     mend="ask the first stage for more candidates"))  # fmt: skip
+                                     fix="ask the first stage for more candidates"))  # fmt: skip
         self.rows, self.first, self.truth = lists.rows[usable], lists.first[usable], truth[usable]
         self.batches = Batches(bank, windows.take(usable), batch_size=settings.batch_size, seed=settings.seed)
         self.model = CrossEncoder(open_transformer(encoder, settings), settings)

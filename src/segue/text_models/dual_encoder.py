@@ -180,4 +180,4 @@ def require_texts(bank: Bank) -> None:
     """
     if not bank.has_texts:
         raise InputError(explain("text models are not applicable: the bank has no texts",
-                                 mend="give the texts beside the vectors, or leave the text options out"))  # fmt: skip
+                                 fix="give the texts beside the vectors, or leave the text options out"))  # fmt: skip

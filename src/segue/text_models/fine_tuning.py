@@ -181,7 +181,7 @@ def take_step(
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise InputError(
             explain(f"fine-tuning diverged at step {number + 1}", got=f"loss {loss}, gradient {norm}",
-                    expected="finite numbers", mend=f"lower learning_rate (it was {rate:.2g} in this step)")
+                    expected="finite numbers", fix=f"lower learning_rate (it was {rate:.2g} in this step)")
         )  # fmt: skip
     for group in optimizer.param_groups:
         group["lr"] = rate

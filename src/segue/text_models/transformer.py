@@ -100,7 +100,7 @@ def _free_last_layers(model: SentenceTransformer, count: int) -> None:
     layers = _layers(model)
     if count > len(layers):
         raise InputError(
-            explain("the encoder has fewer layers", got=count, expected=f"1 to {len(layers)}", mend="lower `layers`")
+            explain("the encoder has fewer layers", got=count, expected=f"1 to {len(layers)}", fix="lower `layers`")
         )
     for module in [*layers[len(layers) - count :], *list(model)[1:]]:
         module.requires_grad_(True)
@@ -123,7 +123,7 @@ def _not_trainable(name: str) -> InputError:
         explain(
             f"the encoder {name!r} cannot be fine-tuned",
             expected="a transformer of sentence-transformers",
-            mend="name another one in [encoder], or leave the text options out",
+            fix="name another one in [encoder], or leave the text options out",
         )
     )
 

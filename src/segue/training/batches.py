@@ -93,7 +93,7 @@ class Batches:
     ) -> None:
         if len(windows) == 0:
             raise InputError(
-                explain("there is nothing to train on", got="0 windows", mend="add documents or shorten the context")
+                explain("there is nothing to train on", got="0 windows", fix="add documents or shorten the context")
             )
         self.bank = bank
         self.windows = windows
@@ -179,6 +179,6 @@ def _require_finite(
         raise InputError(
             explain(
                 f"the bank holds vectors that are not finite (training step {step + 1} met them)",
-                mend="run `segue bank info` on it with verification, and build it again",
+                fix="run `segue bank info` on it with verification, and build it again",
             )
         )

@@ -150,7 +150,7 @@ def _require_contrast(predictor: Predictor, loss: Loss) -> None:
             f"[model] {tower} cannot be trained with this loss",
             got=f"terms {', '.join(dict.fromkeys([*kinds, *stored]))}",
             expected="an `infonce` term (in-batch negatives, none mined, raw), with or without `ar-cosine` or `mse`",
-            mend='use kind = "infonce", or documents = "identity"',
+            fix='use kind = "infonce", or documents = "identity"',
         )
     )
 
@@ -165,7 +165,7 @@ def _require_finite(number: int, values: dict[str, float], *, rate: float, preci
                 f"training diverged at step {number + 1}",
                 got=", ".join(f"{name} = {values[name]}" for name in wrong),
                 expected="finite numbers",
-                mend=f"lower [training] learning_rate (it was {rate:.2g} in this step){bfloat16}; "
+                fix=f"lower [training] learning_rate (it was {rate:.2g} in this step){bfloat16}; "
                 "the last good state is kept",
             )
         )

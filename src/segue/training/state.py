@@ -92,7 +92,7 @@ def load_state(folder: Path, *, identity: Mapping[str, Any]) -> tuple[TrainingSt
         found, state = json.loads(header["identity"]), TrainingState(**json.loads(header["state"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            explain(f"{path} cannot be read as a training state", got=str(error), mend="delete that folder")
+            explain(f"{path} cannot be read as a training state", got=str(error), fix="delete that folder")
         ) from error
     _require_same(path, found, json.loads(json.dumps(identity)))
     return state, tensors
@@ -106,7 +106,7 @@ def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, A
                 f"{path} belongs to another training",
                 got="; ".join(f"{key} = {found.get(key)}" for key in other),
                 expected="; ".join(f"{key} = {expected.get(key)}" for key in other),
-                mend="choose another folder, or delete this one",
+                fix="choose another folder, or delete this one",
             )
         )
 

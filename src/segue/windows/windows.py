@@ -102,7 +102,7 @@ def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None
                 "a document number is not in the bank",
                 got=f"{documents.min()} to {documents.max()}",
                 expected=f"0 to {total - 1}",
-                mend="make the split from this bank",
+                fix="make the split from this bank",
             )
         )
 

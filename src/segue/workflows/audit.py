@@ -14,8 +14,9 @@ from segue.checks.run import blocked, require_codes, run_checks, to_json, unprov
 from segue.comparison.job import FoldResult, Job, Results
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import require_same_bank
-from segue.files import read_json, write_json
+from segue.files import write_json
 from segue.hardware import limit_threads
+from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import write_report
@@ -88,7 +89,7 @@ def audit(
 
 def _record(run: Path, findings: list[Finding]) -> None:
     """Put the findings into the run's comparison and write its report again."""
-    record = read_json(run / "triage.json")
+    record = read_record(run / "triage.json")
     diagnosis = read_findings(record, "diagnosis")
     write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal()))
     write_report(run)
@@ -111,7 +112,7 @@ def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: 
             f"{folder} cannot be audited",
             got="neither recipe.json nor manifest.json in it" if folder.is_dir() else "no such folder",
             expected="a recipe, a bank folder or a run folder",
-            mend="name what `segue bank build`, `segue train` or `segue triage` wrote",
+            fix="name what `segue bank build`, `segue train` or `segue triage` wrote",
         )
     )
 

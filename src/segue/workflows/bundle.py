@@ -10,8 +10,8 @@ from segue.bundles.build import Winner, build_bundle
 from segue.comparison.options import Option
 from segue.errors import BlockedError, InputError, explain
 from segue.evaluation.experiment import Fold, require_same_bank
-from segue.files import read_json
 from segue.hardware import limit_threads
+from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.workflows.fresh import experiment_of_run
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
@@ -63,7 +63,7 @@ def bundle(
     record = _comparison(run)
     if record["blocked"] and not (unsafe or record["unsafe"]):
         raise BlockedError(explain(f"{run} is blocked by {', '.join(record['blocked'])}",
-                                   mend="mend what its report names, or label it with --unsafe"))  # fmt: skip
+                                   fix="fix what its report names, or label it with --unsafe"))  # fmt: skip
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)
     require_same_bank(bank, run / "split.json")
@@ -83,8 +83,8 @@ def _comparison(run: Path) -> dict[str, Any]:
     path = run / "triage.json"
     if not path.exists():
         raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
-                                 mend="run `segue triage` or `segue evaluate` first"))  # fmt: skip
-    return read_json(path)
+                                 fix="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+    return read_record(path)
 
 
 def _untrained(record: dict[str, Any]) -> tuple[Option, ...]:

@@ -11,8 +11,9 @@ from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Finding
 from segue.checks.causes import Cause, causes_json, root_causes
 from segue.checks.run import blocked, require_codes, run_checks, to_json
 from segue.errors import InputError, explain
-from segue.files import read_json, write_json
+from segue.files import write_json
 from segue.hardware import limit_threads
+from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.reports import write_report
 from segue.workflows.audit import case_of
@@ -86,7 +87,7 @@ def diagnose(
     run = Path(run)
     if not (run / "recipe.json").exists():
         raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
-                                 mend="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
+                                 fix="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
     case = case_of(run, subject=option, stages=stages)
     if option is not None and not case.rows_named(option):
         names = ", ".join(dict.fromkeys(row.name for row in case.rows))
@@ -101,7 +102,7 @@ def diagnose(
 
 def _recorded_audit(run: Path) -> list[Finding]:
     path = run / "triage.json"
-    return read_findings(read_json(path), "audit") if path.exists() else []
+    return read_findings(read_record(path), "audit") if path.exists() else []
 
 
 def _audit(case: Case, mute: Collection[str], stages: Stages) -> list[Finding]:
@@ -118,7 +119,7 @@ def _record(run: Path, audit: list[Finding], findings: list[Finding], *, subject
     path = run / "triage.json"
     if not path.exists():
         return False
-    record = read_json(path)
+    record = read_record(path)
     new = findings_record(audit, findings, Refusal(unsafe=bool(record.get("unsafe")))) | {"subject": subject}
     write_json(path, record | new)
     write_report(run)

@@ -23,6 +23,7 @@ from segue.corpus import CorpusSettings, VectorsSettings, open_corpus
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
+from segue.old_names import option_folder
 from segue.progress import Stages
 from segue.ranking.exact import Pool
 from segue.recipe import Recipe, load_corpus
@@ -72,10 +73,14 @@ def run_on_fresh(
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
         if option.reranking is not None:
-            _adopt_reranker(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
+            _adopt_reranker(
+                option_folder(run / "options", option.name) / "fold-0", folder / "options" / option.name / "fold-0"
+            )
         if option.trained:
-            _adopt(run / "options" / option.name / "fold-0", folder / "options" / option.name / "fold-0")
-            _adopt_settings(run / "tuning" / option.name / "fold-0", folder / "tuning" / option.name / "fold-0")
+            _adopt(option_folder(run / "options", option.name) / "fold-0", folder / "options" / option.name / "fold-0")
+            _adopt_settings(
+                option_folder(run / "tuning", option.name) / "fold-0", folder / "tuning" / option.name / "fold-0"
+            )
     if (run / "plan.json").exists():
         shutil.copyfile(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
@@ -136,7 +141,7 @@ def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> 
                 f"{path.parent} holds another fresh corpus",
                 got=f"{asked}",
                 expected=f"{read_json(path)}",
-                mend="give the TOML file another name, or delete that folder",
+                fix="give the TOML file another name, or delete that folder",
             )
         )
     write_json(path, asked)
@@ -146,7 +151,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: CorpusSettings, out: Path, 
     """Copy the bank and append the corpus's documents, or open the copy where that was done."""
     if isinstance(corpus, VectorsSettings):
         raise InputError(explain("fresh documents have to be texts", got='kind = "vectors"',
-                                 mend="give their texts; they are encoded as the bank's were"))  # fmt: skip
+                                 fix="give their texts; they are encoded as the bank's were"))  # fmt: skip
     grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
     if len(grown.document_ids) > len(bank.document_ids):
         return grown
@@ -174,7 +179,7 @@ def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Exper
                 "the fresh documents give no window",
                 got=f"{len(fresh)} documents unlike the bank's; dropped {dict(windows.dropped)}",
                 expected=f"documents of at least {recipe.windows.context + 1} passages",
-                mend="name a corpus of other, longer documents",
+                fix="name a corpus of other, longer documents",
             )
         )
     split = Split(fold.split.train, fold.split.validation, fresh)

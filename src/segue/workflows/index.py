@@ -114,10 +114,10 @@ def _of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stag
     """Ask a run's model for its queries on validation windows of its first fold."""
     if run is None:
         raise InputError(explain("nothing to tune the index on", expected="a run folder or a file of queries",
-                                 mend="name the run of the model that will be served: --run RUN"))  # fmt: skip
+                                 fix="name the run of the model that will be served: --run RUN"))  # fmt: skip
     case = case_of(Path(run), subject=option, stages=stages)
     if case.bank.manifest.get("hash") != pool.bank.manifest.get("hash"):
-        raise InputError(explain(f"{run} was made on another bank", mend="name the bank of the run"))
+        raise InputError(explain(f"{run} was made on another bank", fix="name the bank of the run"))
     name = option or case.subject
     rows = case.rows_named(name) if name else ()
     if not rows:
@@ -131,5 +131,5 @@ def _queries_of(case: Case, row: Any) -> Asked:
     contexts = case.contexts(row, windows)
     scores = row.retriever.score(contexts)
     if not hasattr(scores, "queries"):
-        raise InputError(explain(f"{row.name} searches with no query vector", mend="name a row that predicts one"))
+        raise InputError(explain(f"{row.name} searches with no query vector", fix="name a row that predicts one"))
     return Asked(scores.queries, contexts.exclude, f"{row.name}, {len(windows)} validation windows")

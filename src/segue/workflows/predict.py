@@ -51,6 +51,6 @@ def read_text(path: Path | str) -> str:
         raw = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
         return raw.decode("utf-8")
     except OSError as error:
-        raise InputError(explain(f"cannot read {path}", got=error.strerror, mend="check the path")) from error
+        raise InputError(explain(f"cannot read {path}", got=error.strerror, fix="check the path")) from error
     except UnicodeDecodeError as error:
-        raise InputError(explain(f"{path} is not UTF-8", got=f"byte {error.start}", mend="convert it")) from error
+        raise InputError(explain(f"{path} is not UTF-8", got=f"byte {error.start}", fix="convert it")) from error

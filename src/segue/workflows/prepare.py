@@ -22,6 +22,7 @@ from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
+from segue.old_names import current_name
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.types import Bank
@@ -96,7 +97,7 @@ def make_job(
     tables = _require_same_recipe(recipe, out / "recipe.json")
     choose_device(recipe.training.device)
     experiment = experiment or experiment_of(recipe, bank)
-    write_json(out / "recipe.json", tables)  # only now: a recipe that gives no run may be mended
+    write_json(out / "recipe.json", tables)  # only now: a recipe that gives no run may be fixed
     return Job(
         experiment=experiment,
         options=options,
@@ -127,7 +128,7 @@ def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:
     def load() -> Encoder:
         if bank.space.declared:
             raise InputError(explain("the bank's vectors were made elsewhere, so there is no encoder to ask",
-                                     mend="leave rows that encode text out"))  # fmt: skip
+                                     fix="leave rows that encode text out"))  # fmt: skip
         encoder = load_encoder(recipe.encoder)
         require_same(bank.space, encoder.space, "the bank and the recipe's encoder")
         return encoder
@@ -144,7 +145,7 @@ def recorded_recipe(run: Path) -> Recipe:
     path = run / "recipe.json"
     if not path.exists():
         raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
-                                 mend="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
+                                 fix="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
     return parse_recipe(read_json(path), where=str(path))
 
 
@@ -155,10 +156,10 @@ def options_of_run(run: Path) -> tuple[Option, ...]:
         InputError: nothing was.
     """
     if not (run / "plan.json").exists():
-        raise InputError(explain(f"nothing was trained in {run}", mend="run `segue train` or `segue triage` first"))
+        raise InputError(explain(f"nothing was trained in {run}", fix="run `segue train` or `segue triage` first"))
     trained = load_plan(run / "plan.json", options=()).steps
     known = (*OPTIONS, recipe_option(recorded_recipe(run)))
-    took_part = {folder.name for folder in (run / "options").glob("*")} | set(trained)
+    took_part = {current_name(folder.name) for folder in (run / "options").glob("*")} | set(trained)
     return tuple(option for option in known if option.always or option.name in took_part)
 
 
@@ -184,7 +185,7 @@ def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
                     f"{path.parent} holds a run of another recipe",
                     got=f"changes in {', '.join(f'[{name}]' for name in changed)}",
                     expected="the recipe it began with",
-                    mend="choose a new --out folder, or restore those tables",
+                    fix="choose a new --out folder, or restore those tables",
                 )
             )
     return tables

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from segue.errors import InputError, explain
-from segue.files import read_json, write_json
+from segue.files import write_json
+from segue.old_names import read_record
 from segue.reports import write_report
 from segue.workflows.check_record import is_unsafe, read_findings
 from segue.workflows.triage import Comparison
@@ -25,11 +26,11 @@ def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
     path = run / "triage.json"
     if not path.exists():
         raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
-                                 mend="run `segue triage` or `segue evaluate` first"))  # fmt: skip
-    record = read_json(path)
+                                 fix="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+    record = read_record(path)
     if missing := [name for name in ("options", "gates", "winner", "blocked") if name not in record]:
         raise InputError(explain(f"{path} is no comparison", got=f"no {', '.join(missing)}",
-                                 mend="run `segue triage` or `segue evaluate` again"))  # fmt: skip
+                                 fix="run `segue triage` or `segue evaluate` again"))  # fmt: skip
     record["unsafe"] = is_unsafe(read_findings(record, "audit"), asked=unsafe)
     write_json(path, record)
     write_report(run)

@@ -73,7 +73,7 @@ def require_extra() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(explain("serving is not installed", got=f"no package {error.name}",
-                                        mend="pip install 'segue[serve]'")) from error  # fmt: skip
+                                        fix="pip install 'segue[serve]'")) from error  # fmt: skip
 
 
 def _load(path: Path, *, device: Device) -> ReleasedRetriever:

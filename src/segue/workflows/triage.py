@@ -20,6 +20,7 @@ from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
 from segue.files import write_json
 from segue.hardware import describe_machine, limit_threads
+from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import public_json, write_report
@@ -211,7 +212,9 @@ def write_runs(job: Job, results: Results) -> None:
             for rows, target, rank in zip(evaluation.rankings.tolist(), targets, evaluation.ranks.tolist(), strict=True)
         ]
         note = f"pool of {evaluation.pool_size} candidates, excluded: {evaluation.exclude}"
-        write_run(job.out / "options" / name / "run.trec.gz", queries, answers, tag=name, depth=depth, note=note)
+        write_run(
+            option_folder(job.out / "options", name) / "run.trec.gz", queries, answers, tag=name, depth=depth, note=note
+        )
         if not (job.out / "qrels.trec").exists():
             write_qrels(job.out / "qrels.trec", queries, targets)
 

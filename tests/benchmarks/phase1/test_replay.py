@@ -66,12 +66,12 @@ def test_as_it_was_done_finds_nothing_and_is_blocked_for_the_true_reasons(replay
     assert {"target-not-searched", "truth-is-wrong"} <= set(done["causes"])
     assert done["documents"]["asked_and_indexed"] == 0
     chance = done["chance"]["R@5"]
-    for name in ("ar-only", "infonce-projected"):
+    for name in ("ar-cosine", "infonce-projected"):
         row = done["rows"][name]
         assert row["metrics"]["R@5"]["low"] <= chance
         assert abs(row["cosine"]["difference"]["value"]) < 0.05
         assert row["validation"]["cosine"] > row["cosine"]["matched"] + 0.1
-        assert row["mended"]["cosine"]["value"] > row["cosine"]["matched"] + 0.05
+        assert row["fixed"]["cosine"]["value"] > row["cosine"]["matched"] + 0.05
     assert done["rows"][AMN]["metrics"]["R@5"]["value"] == 1.0
 
 
@@ -98,10 +98,10 @@ def test_the_honest_number_is_that_of_the_clean_form(replay):
         assert row["honest"] == form(replay, "c")["rows"][name]["metrics"]["R@5"]
 
 
-def test_clean_is_not_blocked_and_has_the_models_and_their_mends(replay):
+def test_clean_is_not_blocked_and_has_the_models_and_their_fixes(replay):
     clean = form(replay, "c")
     assert clean["blocked"] == []
-    assert {"copy-last", "ar-only", "infonce-projected", "option-1-raw", "option-3-pure"} <= set(clean["rows"])
+    assert {"copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce"} <= set(clean["rows"])
     assert clean["rows"]["infonce-projected"]["compatibility"]["projected"]["matched"] > 0
 
 
@@ -148,9 +148,9 @@ def test_what_comes_out_otherwise_is_said(replay):
     forms = json.loads(json.dumps(replay.record["forms"]))
     forms["a"]["blocked"].remove("SG101")
     forms["a"]["causes"].remove("truth-is-wrong")
-    forms["a"]["rows"]["ar-only"]["metrics"]["R@5"] = {"value": 0.5, "low": 0.4, "high": 0.6}
-    forms["a"]["rows"]["ar-only"]["mended"]["R@5"]["value"] = 0.0
-    forms["b"]["rows"]["ar-only"]["leaked"]["value"] = 0.0
+    forms["a"]["rows"]["ar-cosine"]["metrics"]["R@5"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    forms["a"]["rows"]["ar-cosine"]["fixed"]["R@5"]["value"] = 0.0
+    forms["b"]["rows"]["ar-cosine"]["leaked"]["value"] = 0.0
     forms["c"]["blocked"] = ["SG107"]
     said = " ".join(unexpected(forms))
     for part in (

@@ -56,11 +56,11 @@ def test_placeholder_keys_count_and_nothing_else():
 def test_the_repair_drops_unknown_keys_and_overwrites_targets_but_not_contexts(world):
     bank, _, stored = world
     index = copy_documents(bank, np.array([0]))  # one document of 5 passages: keys (0, 0) to (0, 3), then (1, 0) …
-    mended = repair(stored, index)
-    assert len(mended) == 4
-    np.testing.assert_array_equal(mended.contexts, stored.contexts[:4])
-    np.testing.assert_array_equal(mended.targets, bank.vectors[:4])
-    assert mended.document_ids == stored.document_ids[:4]
+    fixed = repair(stored, index)
+    assert len(fixed) == 4
+    np.testing.assert_array_equal(fixed.contexts, stored.contexts[:4])
+    np.testing.assert_array_equal(fixed.targets, bank.vectors[:4])
+    assert fixed.document_ids == stored.document_ids[:4]
 
 
 def test_joined_windows_know_their_target_row_and_no_context_row(world):

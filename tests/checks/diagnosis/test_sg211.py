@@ -22,28 +22,28 @@ def option(name, ranks, cosine, mrr):
 
 
 def test_a_higher_cosine_with_a_lower_recall_is_an_issue():
-    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.4, 0.9), option("ar-only", 30, 0.6, 0.1)))
+    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.4, 0.9), option("ar-cosine", 30, 0.6, 0.1)))
     assert verdict.outcome == "issue"
     assert verdict.measured == -1.0
-    assert verdict.details["chosen"] == {"cosine": "ar-only", "MRR": "infonce"}
+    assert verdict.details["chosen"] == {"cosine": "ar-cosine", "MRR": "infonce"}
     assert verdict.details["options"] == pytest.approx(-1.0)
     json.dumps(verdict.details, allow_nan=False)
 
 
 def test_one_choice_by_both_passes():
-    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.6, 0.9), option("ar-only", 30, 0.4, 0.1)))
+    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.6, 0.9), option("ar-cosine", 30, 0.4, 0.1)))
     assert verdict.outcome == "passed"
     assert verdict.details["options"] == pytest.approx(1.0)
 
 
 def test_two_choices_of_equal_recall_are_a_tip():
-    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.4, 0.9), option("ar-only", 1, 0.6, 0.8)))
+    verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.4, 0.9), option("ar-cosine", 1, 0.6, 0.8)))
     assert verdict.outcome == "tip"
 
 
 def test_the_correlation_over_windows_is_spearmans():
     ranks = np.random.default_rng(1).integers(1, 40, COUNT)
-    rows = option("infonce", ranks, 0.4, 0.9), option("ar-only", 30, 0.3, 0.1)
+    rows = option("infonce", ranks, 0.4, 0.9), option("ar-cosine", 30, 0.3, 0.1)
     cosine = rows[0].evaluation.cosine
     expected = spearmanr(cosine, 1.0 / ranks).statistic
     found = CHECK.examine(with_rows(CASE, *rows)).details["windows"]
@@ -53,7 +53,7 @@ def test_the_correlation_over_windows_is_spearmans():
 
 def test_projected_rows_and_controls_cannot_be_chosen():
     control = dataclasses.replace(option("oracle", 1, 1.0, 1.0), intent="control")
-    rows = option("infonce", 1, 0.6, 0.9), option("ar-only", 30, 0.4, 0.1), control
+    rows = option("infonce", 1, 0.6, 0.9), option("ar-cosine", 30, 0.4, 0.1), control
     assert CHECK.examine(with_rows(CASE, *rows)).details["chosen"]["cosine"] == "infonce"
 
 

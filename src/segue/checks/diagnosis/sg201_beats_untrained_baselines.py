@@ -97,7 +97,7 @@ CHECK = Check(
     why="Copying the last passage, with what was read left out of the candidates, beat every model without an anchor "
     "in R@1 and MRR in the work this project grew from. Nobody had run it, and weeks went into losses.",
     healthy="clearly above every baseline",
-    mend="start the model from the anchor and train it against the whole bank, or serve the baseline",
+    fix="start the model from the anchor and train it against the whole bank, or serve the baseline",
     unit="difference of R@5 to the hardest baseline",
     examine=examine,
     needs=("evaluations",),

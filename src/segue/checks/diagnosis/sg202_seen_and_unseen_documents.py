@@ -151,7 +151,7 @@ CHECK = Check(
     why="A model that knows its training sequences by heart looks strong wherever training documents are asked about "
     "(91.5 % of them, in the report this project grew from) and fails on the first new article.",
     healthy="most of the lead over copy-last is left on unseen documents",
-    mend="train shorter or smaller, with dropout, select on validation documents, and add training documents",
+    fix="train shorter or smaller, with dropout, select on validation documents, and add training documents",
     unit="share of the seen lead left on test documents",
     examine=examine,
     needs=("windows", "trained"),

@@ -144,7 +144,7 @@ CHECK = Check(
     "one. The report this project grew from read −0.12 as a conflict of objectives; random pairs had the same, since "
     "the truth was shuffled.",
     healthy="matched above random in both spaces, and no better recall behind the head",
-    mend="train on the raw vectors, or build the index behind the head",
+    fix="train on the raw vectors, or build the index behind the head",
     unit="R@5 projected less raw",
     examine=examine,
     needs=("windows", "trained"),

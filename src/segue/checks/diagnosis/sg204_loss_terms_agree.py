@@ -19,7 +19,7 @@ from segue.training.batches import Batch
 from segue.training.gradients import BatchGradients, held_out_batches, measure
 from segue.types import Interval
 
-PREFERRED = ("infonce-projected", "option-1-raw")
+PREFERRED = ("infonce-projected", "infonce-ar")
 MOMENTS = 7
 EARLY = 0.5
 """Share of the steps that the verdict rests on."""
@@ -235,7 +235,7 @@ CHECK = Check(
     "times smaller is decoration. Near a stationary point of their sum two gradients are opposed whatever the "
     "task, so late cosines prove nothing: the original report read a conflict out of a cosine that had no control.",
     healthy="a positive cosine in early training, near that of two halves of a batch; no single term beats the mixture",
-    mend="drop the term that costs recall, or weigh the terms by the length of their gradients",
+    fix="drop the term that costs recall, or weigh the terms by the length of their gradients",
     unit="cosine",
     examine=examine,
     needs=("windows", "trained"),

@@ -149,8 +149,7 @@ CHECK = Check(
     "has 255. And a duplicate among the negatives asks the model to tell a passage from itself, which caps what it "
     "can learn.",
     healthy="all but the few that are masked: the batch size less one",
-    mend="raise [training] batch_size itself instead of accumulating, and group near-duplicates so that they are "
-    "masked",
+    fix="raise [training] batch_size itself instead of accumulating, and group near-duplicates so that they are masked",
     unit="share of the claimed negatives, or of predictions without a false one",
     examine=examine,
     needs=("windows", "trained"),

@@ -165,7 +165,7 @@ CHECK = Check(
     why="A model that answers nearly the same whatever it read can still have a high cosine: the mean of all passages "
     "is not far from any of them. It retrieves the same few passages for everybody.",
     healthy="nearly the targets' effective rank; predictions are smoother than truths, so somewhat less",
-    mend="train with a contrastive loss on the raw vectors, and look at the spread along training",
+    fix="train with a contrastive loss on the raw vectors, and look at the spread along training",
     unit="share of the targets' effective rank",
     examine=examine,
     needs=("windows", "rows"),

@@ -177,7 +177,7 @@ CHECK = Check(
     why="Where unrelated passages have a cosine of 0.7, a prediction with 0.75 has found nothing, and a loss of "
     "1 − cosine is small from the first step. One dominant direction drowns all others in every score.",
     healthy="a mean cosine near 0, and no direction much above 1 / dimensions",
-    mend="subtract the bank's mean (and the dominant direction) before vectors are normalised, or take another encoder",
+    fix="subtract the bank's mean (and the dominant direction) before vectors are normalised, or take another encoder",
     unit="cosine or share",
     examine=examine,
 )

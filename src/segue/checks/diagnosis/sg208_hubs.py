@@ -192,7 +192,7 @@ CHECK = Check(
     why="A passage that is near to every query takes a place from the right answer in every ranking: boilerplate, a "
     "vector near the mean of the bank, a row that was never normalised.",
     healthy="about 1 %, and no more than copy-last",
-    mend="look at the hubs; correct for hubness when ranking, or train against the whole bank",
+    fix="look at the hubs; correct for hubness when ranking, or train against the whole bank",
     unit="share of the first ten places",
     examine=examine,
     needs=("windows", "evaluations"),

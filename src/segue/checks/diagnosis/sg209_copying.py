@@ -167,7 +167,7 @@ CHECK = Check(
     why="The last passage is a good guess, and a model that learnt nothing else has its score without being worth its "
     "cost. Evaluated with the context left among the candidates it even looks broken.",
     healthy="nearer to the target than copying is, and no copy of the context",
-    mend="train longer, with a contrastive loss and the context among the negatives; or serve copy-last",
+    fix="train longer, with a contrastive loss and the context among the negatives; or serve copy-last",
     unit="cosine",
     examine=examine,
     needs=("windows", "rows"),

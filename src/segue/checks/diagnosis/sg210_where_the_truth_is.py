@@ -200,7 +200,7 @@ CHECK = Check(
     "better judgement, one behind another document a better model. Recall alone cannot tell them apart: in the work "
     "this project grew from, context passages left among the candidates held R@1 at 1 % beside an R@5 of 50 %.",
     healthy="no passage read already, and hardly any near-duplicate before the truth",
-    mend="exclude what was read with its duplicates, judge near-duplicates as one, and look at the remaining impostors",
+    fix="exclude what was read with its duplicates, judge near-duplicates as one, and look at the remaining impostors",
     unit="share of lost windows",
     examine=examine,
     needs=("evaluations",),

@@ -127,7 +127,7 @@ CHECK = Check(
     why="The mean of all that may follow has the highest cosine with each of it and is nearest to none: of the models "
     "this project grew from, the one with the highest cosine had one of the lowest recalls.",
     healthy="cosine and MRR choose the same option",
-    mend="select checkpoints and options on validation MRR or recall, never on cosine",
+    fix="select checkpoints and options on validation MRR or recall, never on cosine",
     unit="R@5 lost by choosing by cosine",
     examine=examine,
     needs=("evaluations",),

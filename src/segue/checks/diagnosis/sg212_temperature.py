@@ -134,7 +134,7 @@ CHECK = Check(
     why="Too high a temperature pushes all negatives alike, so the near misses that decide R@1 teach as little as "
     "random passages; too low a one leaves a gradient from a handful of windows only, and noise is learnt.",
     healthy="an entropy between 20 % and 90 % of its maximum, and hardly a row that is saturated or flat",
-    mend="set τ between 0.05 and 0.1, or let it be learnt ([loss] learn_temperature)",
+    fix="set τ between 0.05 and 0.1, or let it be learnt ([loss] learn_temperature)",
     unit="share of rows",
     examine=examine,
     needs=("windows", "trained"),

@@ -204,7 +204,7 @@ CHECK = Check(
     why="Where passages have no order, no model of sequences can beat copying: a larger model and another loss are "
     "wasted on it.",
     healthy="the true order beats the shuffled one, and next is told from previous more often than by chance",
-    mend="use text whose passages follow from each other, or aim at similarity and say so",
+    fix="use text whose passages follow from each other, or aim at similarity and say so",
     unit="gain in R@5",
     examine=examine,
     needs=("windows",),

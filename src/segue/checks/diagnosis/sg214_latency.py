@@ -117,7 +117,7 @@ CHECK = Check(
     "(order statistics over queries) lies wholly above it; a tip where only the estimate does.",
     why="A faster index does not help a slow model: what was called search latency is often the encoder's.",
     healthy="below the gate, if there is one",
-    mend="make the largest stage cheaper: a smaller model, an approximate index, fewer passages to rerank",
+    fix="make the largest stage cheaper: a smaller model, an approximate index, fewer passages to rerank",
     unit="ms",
     examine=examine,
     needs=("rows", "evaluations"),

@@ -120,7 +120,7 @@ CHECK = Check(
     "short: what more data would give a longer one may be more.",
     why="Documents are the dearest remedy: worth it while the curve still rises, and wasted when it does not.",
     healthy="a last doubling that gains less than a point",
-    mend="add training documents; until then shorten the training and make the model smaller",
+    fix="add training documents; until then shorten the training and make the model smaller",
     unit="gain in R@5",
     examine=examine,
     needs=("windows", "trained"),

@@ -81,7 +81,7 @@ CHECK = Check(
     why="A reranker only reorders what it is given. Where the target is not among the first places, months of "
     "reranking gain nothing and the first stage is what has to improve; where it is, a reranker is the cheapest gain.",
     healthy="Contain@50 not below its gate, and well above R@5",
-    mend="improve the first stage, or give the reranker candidates from several sources, before training a reranker",
+    fix="improve the first stage, or give the reranker candidates from several sources, before training a reranker",
     unit="share of targets in the first 50",
     examine=examine,
     needs=("evaluations",),

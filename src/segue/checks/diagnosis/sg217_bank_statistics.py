@@ -157,7 +157,7 @@ CHECK = Check(
     why="Word rarity and density that were counted over the test passages know something of the test set. It is often "
     "harmless, a production index knows its own passages too, but a reader has to be told.",
     healthy="none, or declared and without a difference",
-    mend='declare it (row.declares["bank statistics"]), or fit the statistics on training documents',
+    fix='declare it (row.declares["bank statistics"]), or fit the statistics on training documents',
     unit="rows that do not declare it",
     examine=examine,
     needs=("windows", "rows"),

@@ -97,7 +97,7 @@ CHECK = Check(
     why="A model that was trained against the bank's own passages can learn which of them are never asked for and push "
     "them down. That lifts its rank among the bank it was trained on and is worth nothing on documents of tomorrow.",
     healthy="a clear lead in both pools",
-    mend="report the fresh pool, and train against negatives that the served bank will also hold",
+    fix="report the fresh pool, and train against negatives that the served bank will also hold",
     unit="difference of R@5 among unseen documents",
     examine=examine,
     needs=("evaluations",),

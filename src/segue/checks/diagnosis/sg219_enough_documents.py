@@ -95,7 +95,7 @@ CHECK = Check(
     why="Windows of one document are no independent draws: 450 windows of 9 articles look like many and say as much as "
     "9. A difference of 10 points between two models on them is a toss of a coin.",
     healthy="a half-width below what the gates ask for, or an interval that lies on one side of it",
-    mend="evaluate on more documents, or with folds, so that every document is a test document once",
+    fix="evaluate on more documents, or with folds, so that every document is a test document once",
     unit="half-width of the difference of R@5",
     examine=examine,
     needs=("evaluations",),

@@ -87,7 +87,7 @@ CHECK = Check(
     why="An answer that is not in the index cannot be found: every model scores 0, and the zero is then blamed on the "
     "loss. In the report this project grew from, articles 8471–8970 were asked about and 1–8470 were indexed.",
     healthy="no target missing",
-    mend="build the index over the bank that holds the evaluated documents, and evaluate again",
+    fix="build the index over the bank that holds the evaluated documents, and evaluate again",
     unit="share of targets missing",
     examine=examine,
     needs=("windows",),

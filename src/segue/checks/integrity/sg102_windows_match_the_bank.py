@@ -96,7 +96,7 @@ CHECK = Check(
     why="Placeholder keys, shifted targets and targets that a repair overwrote all look like a model that has learnt "
     "nothing, or like one that has learnt everything.",
     healthy="no broken window",
-    mend="make the windows again from the bank; never repair keys by hand",
+    fix="make the windows again from the bank; never repair keys by hand",
     unit="share of windows broken",
     examine=examine,
     needs=("windows",),

@@ -80,7 +80,7 @@ def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
     contexts = case.gather(case.bank, windows, exclude="none", texts=False)
     truth = case.truth(case.bank, windows)
     if not (np.isfinite(contexts.vectors).all() and np.isfinite(truth).all()):
-        raise InputError(explain("some vectors of the windows are not finite", mend="see SG106"))
+        raise InputError(explain("some vectors of the windows are not finite", fix="see SG106"))
     other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
     guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
         "last passage": lambda asked: asked.vectors[:, -1]
@@ -199,7 +199,7 @@ CHECK = Check(
     why="Shuffled or placeholder keys make every model score chance, and a metric that does not depend on the truth "
     "makes every model look good.",
     healthy="p below the level, and chance for the shuffled truth",
-    mend="trace how targets were joined to contexts: one of the two sides is shuffled, shifted or overwritten",
+    fix="trace how targets were joined to contexts: one of the two sides is shuffled, shifted or overwritten",
     unit="p-value",
     examine=examine,
     needs=("windows",),

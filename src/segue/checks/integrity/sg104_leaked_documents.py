@@ -189,8 +189,8 @@ def _say_near(case: Case, found: Sequence[dict[str, Any]]) -> str:
 def _who(rows: Sequence[str]) -> str:
     """Say who was trained on something.
 
-    >>> _who(["ar-only", "model-mlp", "model-gru", "model-amn"])
-    'ar-only, model-mlp and 2 more were trained on'
+    >>> _who(["ar-cosine", "mlp", "gru", "amn"])
+    'ar-cosine, mlp and 2 more were trained on'
     >>> _who(["the split"])
     'The split trains on'
     """
@@ -234,7 +234,7 @@ CHECK = Check(
     why="A model that has read the answers looks good until it meets a new text. In the report this project grew from "
     "91.5 % of the evaluation articles had been trained on, and its numbers could not be told from memory.",
     healthy="0 evaluation documents trained on, 0 % to 1 % of the targets word for word",
-    mend="split by document with near-duplicates together, train again, and evaluate on documents that no checkpoint "
+    fix="split by document with near-duplicates together, train again, and evaluate on documents that no checkpoint "
     "lists",
     unit="share of evaluation documents (or of targets, where those decide)",
     examine=examine,

@@ -107,7 +107,7 @@ CHECK = Check(
     why="Windows overlap: one passage is the target of one window and the context of the next five. A random split "
     "over windows lets validation reward memory, so the checkpoint that has memorised most is kept.",
     healthy="no validation window shares a passage with training",
-    mend="split documents, not windows, and train again, since early stopping looked at the shared passages",
+    fix="split documents, not windows, and train again, since early stopping looked at the shared passages",
     unit="share of validation windows",
     examine=examine,
     needs=("windows",),

@@ -209,8 +209,8 @@ def _unstated(case: Case) -> list[str]:
 def _names(names: Iterable[str]) -> str:
     """Join different names.
 
-    >>> _names(["ar-only", "model-mlp", "ar-only"])
-    'ar-only, model-mlp'
+    >>> _names(["ar-cosine", "mlp", "ar-cosine"])
+    'ar-cosine, mlp'
     """
     return ", ".join(dict.fromkeys(names))
 
@@ -228,7 +228,7 @@ CHECK = Check(
     why="GTR-T5 exists with and without its dense layer under one name: mixed, everything runs and every model scores "
     "chance. A norm that overflows in half precision turns a long passage into zeros that no query ever finds.",
     healthy="every row of length 1, every text's cosine with its row ≥ 0.999",
-    mend="build the bank again with the encoder that the checkpoint names, and the index from that bank",
+    fix="build the bank again with the encoder that the checkpoint names, and the index from that bank",
     unit="cosine",
     examine=examine,
 )

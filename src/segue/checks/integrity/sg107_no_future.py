@@ -212,7 +212,7 @@ CHECK = Check(
     "reads the document in both directions: each scores wonderfully in evaluation and falls apart in use, where the "
     "next passage does not exist yet.",
     healthy="no bit changes; noise in the last context passage changes nearly all answers",
-    mend="cut every input of the prediction at the last context passage, fit what is fitted on training documents, and "
+    fix="cut every input of the prediction at the last context passage, fit what is fitted on training documents, and "
     "train and evaluate again",
     unit="share of windows",
     examine=examine,

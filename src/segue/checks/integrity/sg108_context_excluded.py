@@ -184,7 +184,7 @@ CHECK = Check(
     why="The passage most similar to what was just read is what was just read. Left in, it takes the first place: "
     "copy-last falls to 0 % R@1 while R@5 looks fine, and rows that exclude it seem better than they are.",
     healthy="no ranking holds a passage that was read",
-    mend="exclude the context and its duplicates before ranking, or declare the row context-left-in",
+    fix="exclude the context and its duplicates before ranking, or declare the row context-left-in",
     unit="share of rankings",
     examine=examine,
     needs=("windows", "rows"),

@@ -214,7 +214,7 @@ CHECK = Check(
     "without reading a word (“last position + 1” scores 100 %), and a tie broken by row number flatters or "
     "punishes a model for the order in which its bank was filled.",
     healthy="no rank changes",
-    mend="take ids, row numbers and positions out of every feature, and let ties count against the target",
+    fix="take ids, row numbers and positions out of every feature, and let ties count against the target",
     unit="share of windows",
     examine=examine,
     needs=("windows", "rows"),

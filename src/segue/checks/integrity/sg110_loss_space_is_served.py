@@ -109,7 +109,7 @@ def _weights_space(trained: Trained) -> str:
         with safe_open(path, framework="np") as stored:
             return "projected" if any(name.startswith(HEAD) for name in stored.keys()) else "raw"  # noqa: SIM118
     except SafetensorError as error:
-        raise InputError(explain(f"{path} cannot be read", got=str(error), mend="train the row again")) from error
+        raise InputError(explain(f"{path} cannot be read", got=str(error), fix="train the row again")) from error
 
 
 def _searched_space(case: Case, row: Row, loss: str) -> str:
@@ -142,7 +142,7 @@ CHECK = Check(
     "is indexed. The report's second model was trained behind a head and searched without it: its cosine rose and its "
     "R@5 fell.",
     healthy="every row searches the space of its loss, or declares that it does not and has both numbers",
-    mend="compute the loss on the vectors that are searched, or index the projected ones, or declare the row as "
+    fix="compute the loss on the vectors that are searched, or index the projected ones, or declare the row as "
     "projected and measure R@5 in both spaces",
     unit="rows",
     examine=examine,

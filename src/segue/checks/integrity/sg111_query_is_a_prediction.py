@@ -141,7 +141,7 @@ CHECK = Check(
     why="An evaluation script that searches with the stored true vector, or with no model at all, reports a perfect or "
     "a plausible score, and nothing was predicted.",
     healthy="no query equals the truth but the oracle's",
-    mend="search with what the model answers to the context, and train a row that only copies longer or with a higher "
+    fix="search with what the model answers to the context, and train a row that only copies longer or with a higher "
     "learning rate",
     unit="share of queries",
     examine=examine,

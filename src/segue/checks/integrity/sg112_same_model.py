@@ -160,7 +160,7 @@ CHECK = Check(
     why="Two nets may share the name and shape of every parameter and compute different things; weights of two options "
     "may be swapped. All loads without a word, and the number belongs to no model that exists.",
     healthy="no difference beyond rounding",
-    mend="load each checkpoint with the code and the files that it was saved with, and evaluate it again",
+    fix="load each checkpoint with the code and the files that it was saved with, and evaluate it again",
     unit="rows",
     examine=examine,
     needs=("trained",),

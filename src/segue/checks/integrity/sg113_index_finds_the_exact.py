@@ -103,7 +103,7 @@ CHECK = Check(
     why="What an index does not find no reranker can bring back, and queries of a model lie elsewhere than the "
     "passages an index was tuned on. Too few probes look like a weak model.",
     healthy=f"{LOWEST:.0%} or more",
-    mend="raise nprobe or efSearch, or build the index again over the present vectors",
+    fix="raise nprobe or efSearch, or build the index again over the present vectors",
     unit=f"recall@{DEPTH}",
     examine=examine,
     needs=("windows", "rows"),

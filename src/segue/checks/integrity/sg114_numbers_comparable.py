@@ -175,7 +175,7 @@ CHECK = Check(
     why="A recall of 75 % at 5 came from 115 candidates and stood beside one from 584,545. Each of these differences "
     "moves a number more than any change to a model does.",
     healthy="no row measured otherwise than the rest",
-    mend="evaluate all rows again with one recipe over one bank",
+    fix="evaluate all rows again with one recipe over one bank",
     unit="rows",
     examine=examine,
     needs=("evaluations",),

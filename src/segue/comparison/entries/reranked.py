@@ -25,6 +25,7 @@ from segue.comparison.options import BORROWED_MODEL, OWN_MODEL, Option, Rerankin
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_json
+from segue.old_names import current_name
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
@@ -91,7 +92,7 @@ class Making:
         from segue.comparison.entries.trained import as_retriever
         from segue.models import load_predictor
 
-        name = read_json(self.folder / BORROWED)["option"]
+        name = borrowed_name(self.folder)
         option = next(option for option in self.job.options if option.name == name)
         predictor, _ = load_predictor(self.job.folder(option, self.fold) / "checkpoint")
         found = as_retriever(self.job, option, predictor, self.baselines)
@@ -106,6 +107,11 @@ def cascade_entrant(making: Making) -> tuple[Cascade, dict[str, Any] | None]:
     cascade = cascade_of(making, first, reranker)
     record = None if training is None else _training_record(making, training, fit)
     return cascade, record
+
+
+def borrowed_name(folder: Path) -> str:
+    """Return the option whose trained model an option reads on a fold, from the note in its folder."""
+    return current_name(str(read_json(folder / BORROWED)["option"]))
 
 
 def borrow(job: Job, option: Option, fold: Fold, *, lender: str) -> None:
@@ -242,5 +248,5 @@ def require_lender(found: str | None, option: Option) -> str:
     """
     if found is None:
         raise InputError(explain(f"{option.name} reads another option's trained model, and there is none",
-                                 mend="let a trained option without a document tower take part"))  # fmt: skip
+                                 fix="let a trained option without a document tower take part"))  # fmt: skip
     return found

@@ -76,7 +76,7 @@ def _dual_encoder(
         encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
         return len(job.experiment.folds) * (steps * second + (windows + encoded) * read)
 
-    require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
+    require_affordable(job, option.name, share=job.text.share, cost=cost, fix=MEND)
 
     def retriever(encoder: Any) -> Retriever:
         return _searching(job, option, fold, encoder, progress)
@@ -121,7 +121,7 @@ def _cross_encoder(
         pairs = (settings.evaluations * len(watched(job, fold)) + POOLS * len(fold.test)) * depth
         return len(job.experiment.folds) * (steps * second + pairs * pair)
 
-    require_affordable(job, option.name, share=job.text.share, cost=cost, mend=MEND)
+    require_affordable(job, option.name, share=job.text.share, cost=cost, fix=MEND)
 
     def cascade(model: cross_encoder.CrossEncoder) -> Cascade:
         return _reranking(job, option, fold, baselines, model)

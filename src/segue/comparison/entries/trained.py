@@ -169,7 +169,7 @@ class Baselines:
         if self.job.settings.encoder_share is not None:
             require_affordable(self.job, "encoder-context", share=self.job.settings.encoder_share,
                                cost=lambda: self._encoding_seconds(query),
-                               mend="leave [triage] encoder_share out")  # fmt: skip
+                               fix="leave [triage] encoder_share out")  # fmt: skip
         return self.vector("encoder-context", query, stage="encode", cache=cache)
 
     def _encoding_seconds(self, query: Query) -> float:

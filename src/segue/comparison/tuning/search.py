@@ -33,6 +33,7 @@ from segue.comparison.tuning.space import Choice, own_choice, suggest, with_choi
 from segue.errors import InputError, MissingExtraError, SegueError, StorageError, explain
 from segue.evaluation.experiment import Fold
 from segue.files import append_jsonl, read_json, read_jsonl, write_json
+from segue.old_names import option_folder
 from segue.training.assembly import assemble
 from segue.training.loop import TrainingLoop
 from segue.types import Progress, no_progress
@@ -130,13 +131,13 @@ def require_optuna() -> Any:
         import optuna
     except ImportError as error:
         raise MissingExtraError(explain("[tuning] needs optuna, which is not installed",
-                                        mend="pip install 'segue[tune]'")) from error  # fmt: skip
+                                        fix="pip install 'segue[tune]'")) from error  # fmt: skip
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
 
 def _folder(job: Job, option: Option, fold: Fold) -> Path:
-    return job.out / "tuning" / option.name / f"fold-{fold.number}"
+    return option_folder(job.out / "tuning", option.name) / f"fold-{fold.number}"
 
 
 def _trials(search: Search) -> list[dict[str, Any]]:
@@ -181,7 +182,7 @@ def _replay(search: Search, study: Any, record: dict[str, Any], *, number: int) 
                 f"trial {number} in {search.folder} is of another search",
                 got=found,
                 expected=expected,
-                mend="delete that folder and run again",
+                fix="delete that folder and run again",
             )
         )
     for place, value in enumerate(record["curve"]):

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from segue.comparison.options import OPTIONS, choose_options
 from segue.errors import SettingsError, explain
+from segue.old_names import current_name
 from segue.settings import Settings
 
 
@@ -23,12 +24,13 @@ class TuningSettings(Settings):
     @field_validator("options")
     @classmethod
     def _trained(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        options = tuple(current_name(name) for name in options)
         choose_options(options)
         trained = {option.name for option in OPTIONS if option.trained}
         idle = [name for name in options if name not in trained]
         if idle:
             raise SettingsError(explain("nothing to tune", got=", ".join(idle), expected="options that are trained",
-                                        mend="leave them out"))  # fmt: skip
+                                        fix="leave them out"))  # fmt: skip
         if len(set(options)) < len(options):
-            raise SettingsError(explain("an option is tuned once", got=", ".join(options), mend="name each once"))
+            raise SettingsError(explain("an option is tuned once", got=", ".join(options), fix="name each once"))
         return options

@@ -103,7 +103,7 @@ class Confidence:
         found = {name: record.get(name) for name in known}
         if found != known:
             raise InputError(explain("the confidence was fitted by another version", got=str(found),
-                                     expected=str(known), mend="fit it again"))  # fmt: skip
+                                     expected=str(known), fix="fit it again"))  # fmt: skip
         return cls(
             *(np.array(record[name], dtype=np.float64) for name in ("centre", "deviation", "weights", "intercepts"))
         )
@@ -124,7 +124,7 @@ def ranking_features(rankings: Rankings, contexts: Contexts, bank: Bank) -> Floa
     """
     if rankings.rows.shape[1] < PLACES:
         raise InputError(explain("the ranking is too short to judge", got=f"{rankings.rows.shape[1]} places",
-                                 expected=f"{PLACES} or more", mend="ask for more places"))  # fmt: skip
+                                 expected=f"{PLACES} or more", fix="ask for more places"))  # fmt: skip
     rows, scores = rankings.rows[:, :PLACES], _filled(rankings.scores[:, :PLACES].astype(np.float64))
     answers = bank.gather(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1)  # [batch, place, dim]
     best, read = answers[:, 0], contexts.vectors

@@ -160,7 +160,7 @@ def _highlighted(row: Row, comparison: Comparison) -> str:
         return "control"
     if comparison.leader is not None and row.name == comparison.leader.name:
         return "lead"
-    return "reference" if row.name in ("copy-last", "ar-only", "infonce-projected") else "field"
+    return "reference" if row.name in ("copy-last", "ar-cosine", "infonce-projected") else "field"
 
 
 _LINES = {"lead": (3.0, "-"), "reference": (2.0, "-"), "control": (1.0, "--"), "field": (1.0, "-")}
@@ -190,7 +190,7 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str, bool]])
 
 
 def _recall_caption(comparison: Comparison) -> str:
-    rows = [comparison.leader, comparison.measured("copy-last"), comparison.measured("ar-only")]
+    rows = [comparison.leader, comparison.measured("copy-last"), comparison.measured("ar-cosine")]
     parts = []
     for row in {row.name: row for row in rows if row is not None}.values():
         ks, values = recall_curve(row)

@@ -99,35 +99,35 @@ def short_term(comparison: Comparison) -> list[str]:
 
 def best_loss(comparison: Comparison) -> Row | None:
     """The candidate among the losses that did best on validation, trained with the recipe's architecture."""
-    reference = comparison.measured("ar-only")
+    reference = comparison.measured("ar-cosine")
     model = reference.training.get("model") if reference else None
     rows = [row for row in comparison.candidates if row.family == "loss" and row.training.get("model") == model]
     return best_on_validation(rows)
 
 
 def _loss_advice(comparison: Comparison) -> str:
-    reference, best = comparison.measured("ar-only"), best_loss(comparison)
+    reference, best = comparison.measured("ar-cosine"), best_loss(comparison)
     if reference is None or best is None:
         return ""
     if best.name == reference.name:
-        return f"Keep the cosine loss: {code('ar-only')} did best of the losses on validation."
+        return f"Keep the cosine loss: {code('ar-cosine')} did best of the losses on validation."
     contrast = best.against(reference)
     if contrast is None:
         return ""
-    differs = f"{sentence_of(contrast)} in R@5 against {code('ar-only')}{_steps_note(best, reference)}"
+    differs = f"{sentence_of(contrast)} in R@5 against {code('ar-cosine')}{_steps_note(best, reference)}"
     if contrast.outcome == "better":
         return f"Replace the cosine loss by that of {code(best.name)}, the best of the losses on validation: {differs}."
     return f"Do not change the loss on this evidence: {code(best.name)}, the best on validation, has {differs}."
 
 
 def _projection_advice(comparison: Comparison) -> str:
-    projected, raw = comparison.measured("infonce-projected"), comparison.measured("option-1-raw")
+    projected, raw = comparison.measured("infonce-projected"), comparison.measured("infonce-ar")
     contrast = raw.against(projected) if raw and projected else None
     if raw is None or projected is None or contrast is None or contrast.outcome == "undecided":
         return ""
     verb = "Drop" if contrast.outcome == "better" else "Keep"
     return (
-        f"{verb} the projection head: {code('option-1-raw')} has {sentence_of(contrast)} in R@5 against "
+        f"{verb} the projection head: {code('infonce-ar')} has {sentence_of(contrast)} in R@5 against "
         f"{code('infonce-projected')}{_steps_note(raw, projected)}."
     )
 
@@ -253,7 +253,7 @@ def next_steps_section(comparison: Comparison) -> Section:
         steps.append(f"Give the triage more time ({more}): {of_things(len(late), 'option')} stopped early.")
     if broken:
         steps.append(
-            f"Mend what kept {listing(broken)} from running (reasons in the table of options) and run the triage "
+            f"Fix what kept {listing(broken)} from running (reasons in the table of options) and run the triage "
             "again: options that are done are read back."
         )
     steps.append(

@@ -122,8 +122,8 @@ def choice_difference(comparison: Comparison, contrast: Contrast) -> str:
 
 def against_ar_only(comparison: Comparison) -> str:
     """The comparison that the original report was about."""
-    reference = comparison.measured("ar-only")
-    rows = [row for row in comparison.candidates if row.family == "loss" and row.name != "ar-only"]
+    reference = comparison.measured("ar-cosine")
+    rows = [row for row in comparison.candidates if row.family == "loss" and row.name != "ar-cosine"]
     if reference is None or not rows:
         return ""
     contrasts = [(row, contrast) for row in rows if (contrast := row.against(reference)) is not None]
@@ -131,7 +131,7 @@ def against_ar_only(comparison: Comparison) -> str:
     best, contrast = max(contrasts, key=lambda pair: pair[1].difference.value)
     verb = "is" if len(better) <= 1 else "are"
     return (
-        f"{code('ar-only')} has R@5 {PERCENT.sentence(reference.metric('R@5'))}. Of "
+        f"{code('ar-cosine')} has R@5 {PERCENT.sentence(reference.metric('R@5'))}. Of "
         f"{of_things(len(contrasts), 'other loss option')} that can win, {len(better) or 'none'} {verb} clearly "
         f"better; the largest difference is {sentence_of(contrast)}, by {code(best.name)}."
     )
@@ -331,22 +331,22 @@ def hypotheses(comparison: Comparison) -> list[Finding]:
 
 def split_objective(comparison: Comparison) -> Finding | None:
     """The report's own diagnosis: two objectives in two spaces."""
-    found = contrasts(comparison, [(name, "infonce-projected") for name in ("option-1-raw", "option-3-pure")])
+    found = contrasts(comparison, [(name, "infonce-projected") for name in ("infonce-ar", "infonce")])
     statement = "The split objective (InfoNCE behind a projection head, AR on the raw vectors) costs recall."
     return by_majority(statement, found)
 
 
 def contrastive(comparison: Comparison) -> Finding | None:
     """Whether negatives help at all."""
-    names = ("infonce-projected", "option-1-raw", "option-3-pure")
-    found = contrasts(comparison, [(name, "ar-only") for name in names])
+    names = ("infonce-projected", "infonce-ar", "infonce")
+    found = contrasts(comparison, [(name, "ar-cosine") for name in names])
     statement = "A contrastive term finds more than the cosine loss alone: some loss with one does."
     return by_existence(statement, found)
 
 
 def ar_term(comparison: Comparison) -> Finding | None:
     """Option 3 against option 1."""
-    found = contrasts(comparison, [("option-3-pure", "option-1-raw")])
+    found = contrasts(comparison, [("infonce", "infonce-ar")])
     statement = "The AR term hurts: InfoNCE alone finds more than InfoNCE with a little AR."
     return by_majority(statement, found)
 
@@ -368,11 +368,11 @@ def temperature(comparison: Comparison) -> Finding | None:
     return Finding("The temperature decides.", f"{evidence}; {note}.", "supported" if decided else "undecided", is_late)
 
 
-_SWEEPS = (("projected", "infonce-projected"), ("raw", "option-1-raw"))
+_SWEEPS = (("projected", "infonce-projected"), ("raw", "infonce-ar"))
 
 
 def _sweep(comparison: Comparison, prefix: str, base: str) -> list[tuple[str, Row]]:
-    start = "option-2-tau-" if prefix == "projected" else "option-2-raw-tau-"
+    start = "infonce-projected-tau-" if prefix == "projected" else "infonce-ar-tau-"
     middle = comparison.measured(base)
     rows = {"0.07": middle} if middle else {}
     for row in comparison.rows:

@@ -103,7 +103,7 @@ def loud_table(name: str, caption: str, findings: Sequence[CheckFinding]) -> Tab
                 outcome_cell(finding),
                 Cell(plain(finding.text("statement"))),
                 *_figures(finding),
-                Cell(plain(finding.text("mend"))),
+                Cell(plain(finding.text("fix"))),
             )
         )
         for finding in findings
@@ -113,7 +113,7 @@ def loud_table(name: str, caption: str, findings: Sequence[CheckFinding]) -> Tab
         Column("Outcome", False),
         Column("What was found", False),
         *FIGURES,
-        Column("To mend it", False),
+        Column("To fix it", False),
     )
     return Table(name, caption, columns, single(rows), stacked=True)
 
@@ -152,7 +152,7 @@ def _card(place: int, cause: Mapping[str, Any], outcomes: Mapping[str, str]) -> 
     items = (
         plain(cause.get("statement") or ""),
         f"Evidence: {listing(evidence)}." if evidence else "",
-        f"To mend it: {plain(cause.get('mend'))}." if cause.get("mend") else "",
+        f"To fix it: {plain(cause.get('fix'))}." if cause.get("fix") else "",
         f"Options that address it: {listing(options)}." if options else "",
     )
     return f"{place}. {title}", tuple(item for item in items if item)
@@ -205,12 +205,12 @@ def blocked_section(comparison: Comparison) -> Section:
     )
     steps = Bullets(
         (
-            f"Mend the cause named above, then run the triage again into the same folder; {code('segue audit RUN')} "
+            f"Fix the cause named above, then run the triage again into the same folder; {code('segue audit RUN')} "
             "shows each check's measured value beside its threshold.",
             f"{code('--unsafe')} prints the numbers all the same, labelled as such.",
         )
     )
-    table = loud_table("blocked", "What failed, and how to mend it.", blocking_findings(comparison))
+    table = loud_table("blocked", "What failed, and how to fix it.", blocking_findings(comparison))
     return Section("blocked", "Blocked by an integrity check", (notice, *_causes(comparison), table, steps))
 
 
@@ -240,7 +240,7 @@ def _words_of(name: str) -> CheckFinding:
     words = {"code": name, "outcome": "issue"}
     check = next((check for check in CHECKS if check.code == name), None)
     if check is None:
-        return CheckFinding(words | {"statement": UNKNOWN, "mend": "see what segue audit says of this code"})
+        return CheckFinding(words | {"statement": UNKNOWN, "fix": "see what segue audit says of this code"})
     return CheckFinding(
-        words | {"title": check.title, "statement": check.question, "healthy": check.healthy, "mend": check.mend}
+        words | {"title": check.title, "statement": check.question, "healthy": check.healthy, "fix": check.fix}
     )

@@ -38,7 +38,7 @@ from segue.types import Interval
 HEADLINE = ("R@1", "R@5", "R@10", "Contain@50", "Eff@5", "MRR", "cosine", "total_p95_ms")
 HEADS = {"total_p95_ms": "answer P95"}
 UNITS = {"R@1": "%", "R@5": "%", "R@10": "%", "Contain@50": "%", "total_p95_ms": "ms"}
-REFERENCES = ("copy-last", "ar-only")
+REFERENCES = ("copy-last", "ar-cosine")
 SMALLER_IS_BETTER = {"total_p95_ms"}
 SIGNS = {"better": "▲", "worse": "▼", "undecided": "·"}
 INTENT_TAGS = {"control": "control", "projected": "projected", "context-left-in": "context left in"}
@@ -464,7 +464,7 @@ def gate_scale(gate: Mapping[str, Any]) -> tuple[Scale, bool]:
     The condition that decided is the one whose threshold the gate carries; where that leaves several metrics or none,
     numbers are printed as they are stored.
 
-    >>> gate_scale({"text": "R@5 ≥ 0.3, or ΔMRR over ar-only ≥ 0.2", "threshold": 0.2})[1]
+    >>> gate_scale({"text": "R@5 ≥ 0.3, or ΔMRR over ar-cosine ≥ 0.2", "threshold": 0.2})[1]
     True
     """
     threshold = number(gate.get("threshold"))

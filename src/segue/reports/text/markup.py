@@ -33,8 +33,8 @@ def plain(value: object) -> str:
 def code(value: object) -> str:
     """Set a name from outside in code type.
 
-    >>> code("ar-only")
-    '`ar-only`'
+    >>> code("ar-cosine")
+    '`ar-cosine`'
     """
     return f"`{plain(value)}`"
 

@@ -49,7 +49,7 @@ class InvertedListsEngine(RefinedEngine):
         if dimension % settings.components_per_code:
             raise InputError(explain("vectors cannot be cut into codes", got=f"{dimension} dimensions",
                                      expected=f"a multiple of components_per_code = {settings.components_per_code}",
-                                     mend="choose a divisor of the dimension"))  # fmt: skip
+                                     fix="choose a divisor of the dimension"))  # fmt: skip
         lists = min(settings.lists or count // 512, count) or 1
         coarse = faiss.IndexFlatIP(dimension)
         codes = faiss.IndexIVFPQFastScan(

@@ -144,4 +144,4 @@ def read_index(path: Path, *, mapped: bool = False) -> Any:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except RuntimeError as error:
         got = str(error).splitlines()[0]
-        raise StorageError(explain(f"cannot read {path}", got=got, mend="build the index again")) from error
+        raise StorageError(explain(f"cannot read {path}", got=got, fix="build the index again")) from error

@@ -64,7 +64,7 @@ def build_index(
     """
     if len(pool.members) < FEWEST:
         raise InputError(explain("too few passages for an approximate index", got=len(pool.members),
-                                 expected=f"{FEWEST} or more", mend="search exactly, it is quicker"))  # fmt: skip
+                                 expected=f"{FEWEST} or more", fix="search exactly, it is quicker"))  # fmt: skip
     engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
     return ApproximateIndex(pool, engine, engine.efforts()[-1])
 
@@ -77,7 +77,7 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
         StorageError: the disk is full or the folder cannot be written.
     """
     if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
-        raise InputError(explain(f"{folder} is no index and not empty", mend="choose an empty or a new folder"))
+        raise InputError(explain(f"{folder} is no index and not empty", fix="choose an empty or a new folder"))
 
     def fill(new: Path) -> None:
         index.engine.save(new)
@@ -104,17 +104,17 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
     """
     if not (folder / MANIFEST).is_file():
         raise InputError(explain(f"{folder} is no index", got=f"no {MANIFEST} in it",
-                                 mend="name a folder that `segue index build` wrote"))  # fmt: skip
+                                 fix="name a folder that `segue index build` wrote"))  # fmt: skip
     record = read_json(folder / MANIFEST)
-    mend = "build the index again over the present bank"
+    fix = "build the index again over the present bank"
     if record.get("format") != FORMAT:
         got = f"format {record.get('format')}"
-        raise InputError(explain(f"{folder} is of another version", got=got, expected=FORMAT, mend=mend))
+        raise InputError(explain(f"{folder} is of another version", got=got, expected=FORMAT, fix=fix))
     here = pool_identity(pool)
     changed = [name for name, value in here.items() if record["pool"].get(name) != value]
     if changed:
         got = ", ".join(f"{name} {record['pool'].get(name)} (now {here[name]})" for name in changed)
-        raise InputError(explain(f"{folder} was built over other passages", got=got, mend=mend))
+        raise InputError(explain(f"{folder} was built over other passages", got=got, fix=fix))
     settings = _SETTINGS.validate_python(record["settings"])
     engine: Engine = _ENGINES[settings.kind].load(folder, settings)  # type: ignore[arg-type]
     _require_same_vectors(folder, engine, pool)
@@ -141,4 +141,4 @@ def _require_same_vectors(folder: Path, engine: Engine, pool: Pool) -> None:
     places = np.unique(np.linspace(0, len(pool.members) - 1, _PROBES).astype(np.int64))
     stored = engine.vectors_of(places)
     if stored.shape[1] != pool.bank.dimension or not np.array_equal(stored, pool.bank.gather(pool.members[places])):
-        raise StorageError(explain(f"{folder} holds other vectors than the bank", mend="build the index again"))
+        raise StorageError(explain(f"{folder} holds other vectors than the bank", fix="build the index again"))

@@ -181,5 +181,5 @@ def _unreached(curve: Sequence[Point], target: float, k: int, *, confirmed: floa
     got = f"{best.recall:.4f} with {dict(best.effort)}"
     if confirmed is not None:
         got = f"{confirmed:.4f} on the queries that did not choose the effort"
-    mend = "build it with more neighbours or a greater build width, take another kind, or lower the target"
-    return explain(f"no effort reaches recall@{k} of {target}", got=got, mend=mend)
+    fix = "build it with more neighbours or a greater build width, take another kind, or lower the target"
+    return explain(f"no effort reaches recall@{k} of {target}", got=got, fix=fix)

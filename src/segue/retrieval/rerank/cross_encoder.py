@@ -53,7 +53,7 @@ class CrossEncoderReranker:
         """
         if contexts.texts is None or not self.bank.has_texts:
             raise InputError(explain(f"{self.name} reads texts, but got vectors only",
-                                     mend="gather the contexts with texts, from a bank with texts"))  # fmt: skip
+                                     fix="gather the contexts with texts, from a bank with texts"))  # fmt: skip
         there = candidates.there
         texts = self.bank.texts(candidates.rows[there])
         context_of = np.nonzero(there)[0].tolist()

@@ -169,8 +169,8 @@ class Features:
 
     def _require_sentences(self) -> None:
         if "sentences" in self.groups and self._sentences is None:
-            mend = "give sentences=build_sentences(...), or leave the group out"
-            raise InputError(explain("the feature group 'sentences' needs the vectors of sentences", mend=mend))
+            fix = "give sentences=build_sentences(...), or leave the group out"
+            raise InputError(explain("the feature group 'sentences' needs the vectors of sentences", fix=fix))
 
     @functools.cached_property
     def _late_interaction(self) -> LateInteraction | None:

@@ -104,12 +104,12 @@ def load_lambdamart(folder: Path, features: Features) -> LambdaMart:
     if tuple(known.get("features", ())) != features.names:
         raise InputError(explain(f"the trees in {folder} read other features", got=len(known.get("features", ())),
                                  expected=len(features.names),
-                                 mend="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
+                                 fix="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
     try:
         return LambdaMart(features, (folder / "trees.txt").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(explain(f"{folder / 'trees.txt'} cannot be read", got=error.strerror,
-                                 mend="fit again")) from error  # fmt: skip
+                                 fix="fit again")) from error  # fmt: skip
 
 
 def fit_lambdamart(
@@ -189,5 +189,5 @@ def _lightgbm() -> Any:
         import lightgbm
     except ImportError as error:
         raise MissingExtraError(explain("LambdaMART needs lightgbm, which is not installed",
-                                        mend="pip install 'segue[rank]'")) from error  # fmt: skip
+                                        fix="pip install 'segue[rank]'")) from error  # fmt: skip
     return lightgbm

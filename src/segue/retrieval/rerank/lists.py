@@ -1,6 +1,6 @@
 """Training lists: the candidates that a first stage gives to windows of documents it has not seen, and the right one.
 
-A list without its target teaches an order nothing, but is kept: how many there are is what reranking cannot mend.
+A list without its target teaches an order nothing, but is kept: how many there are is what reranking cannot fix.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class TrainingLists:
                 return cls(Windows(stored["context"], stored["target"]), candidates, stored["label"])
         except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
             raise StorageError(explain(f"{path} cannot be read back", got=str(error),
-                                       mend="delete it and run again")) from error  # fmt: skip
+                                       fix="delete it and run again")) from error  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ListFeatures:
         """
         if not self.lists.hits.any():
             raise SettingsError(explain("no list holds its target, so there is no order to learn",
-                                        got=f"{len(self)} lists", mend="draw more candidates"))  # fmt: skip
+                                        got=f"{len(self)} lists", fix="draw more candidates"))  # fmt: skip
         return ListFeatures(self.lists.take(np.flatnonzero(self.lists.hits)), self.values[self.lists.hits])
 
     def take(self, which: Int[np.ndarray, "chosen"] | slice) -> ListFeatures:

@@ -268,7 +268,7 @@ def load_listwise(folder: Path, features: Features) -> Listwise:
     if tuple(known.get("features", ())) != features.names:
         raise InputError(explain(f"the net in {folder} reads other features", got=len(known.get("features", ())),
                                  expected=len(features.names),
-                                 mend="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
+                                 fix="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
     net = ListwiseNet(len(features.names), features.bank.dimension, features.context,
                       ListwiseSettings.model_validate(known["settings"]))  # fmt: skip
     try:
@@ -277,5 +277,5 @@ def load_listwise(folder: Path, features: Features) -> Listwise:
         scaling = Scaling(**{name: tensors[f"scaling.{name}"].numpy() for name in SCALING})
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise InputError(explain(f"{folder / 'listwise.safetensors'} cannot be read", got=str(error),
-                                 mend="fit again")) from error  # fmt: skip
+                                 fix="fit again")) from error  # fmt: skip
     return Listwise(features, net.eval(), scaling)

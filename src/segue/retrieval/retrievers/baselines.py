@@ -102,7 +102,7 @@ class Oracle:
                     "the oracle does not know what follows",
                     got=f"a context that ends with row {unknown[0]}",
                     expected="one of the windows it was made with",
-                    mend="make the oracle with the windows that are evaluated",
+                    fix="make the oracle with the windows that are evaluated",
                 )
             )
         targets: Int[np.ndarray, "batch"] = np.array([self._target_after[row] for row in asked], dtype=np.int64)

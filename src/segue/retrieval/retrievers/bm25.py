@@ -69,7 +69,7 @@ class Bm25(DenseRetriever):
         """Return the BM25 score of every row; 0 where no word is shared."""
         if contexts.texts is None:
             raise InputError(explain(f"{self.name} reads texts, but the contexts bring vectors only",
-                                     mend="gather the contexts with texts"))  # fmt: skip
+                                     fix="gather the contexts with texts"))  # fmt: skip
         queries = [texts[-1:] if self._which == "last" else texts for texts in contexts.texts]
         return np.stack([self._scores(texts) for texts in queries])
 
@@ -95,7 +95,7 @@ def require_texts(bank: Bank, name: str) -> None:
         raise InputError(
             explain(
                 f"{name} is not applicable: the bank has no texts",
-                mend=f"give the texts beside the vectors, or leave {name} out",
+                fix=f"give the texts beside the vectors, or leave {name} out",
             )
         )
 

@@ -50,5 +50,5 @@ class EncoderOnContext:
         """
         if contexts.texts is None:
             raise InputError(explain("encoder-context reads texts, but the contexts bring vectors only",
-                                     mend="gather the contexts with texts"))  # fmt: skip
+                                     fix="gather the contexts with texts"))  # fmt: skip
         return self._encoder.encode([keep_end(texts, maximum_tokens=self._limit) for texts in contexts.texts])

@@ -83,7 +83,7 @@ class ReencodedScores:
                     "these candidates are of another bank than the one that was encoded anew",
                     got=bank.space.encoder,
                     expected=f"{self.bank.source.space.encoder}, the bank of {len(self.bank)} rows that was encoded",
-                    mend="make the retriever over that bank (retriever.over(bank))",
+                    fix="make the retriever over that bank (retriever.over(bank))",
                 )
             )
 

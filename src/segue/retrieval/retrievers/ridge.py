@@ -48,7 +48,7 @@ class Ridge:
                     "the linear map was fitted on other contexts",
                     got=f"{features.shape[1] - 1} components per context",
                     expected=str(len(self.weights) - 1),
-                    mend="fit it again on windows of this length",
+                    fix="fit it again on windows of this length",
                 )
             )
         return normalise(features @ self.weights)
@@ -79,7 +79,7 @@ class NormalEquations:
             InputError: there is no window.
         """
         if len(windows) == 0:
-            raise InputError(explain("the linear map has no training window", mend="add training documents"))
+            raise InputError(explain("the linear map has no training window", fix="add training documents"))
         size = windows.context.shape[1] * bank.dimension + 1
         gram, moment = np.zeros((size, size)), np.zeros((size, bank.dimension))
         for start in range(0, len(windows), BATCH):
