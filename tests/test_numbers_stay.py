@@ -29,19 +29,19 @@ HERE = Path(__file__).parent / "numbers"
 KEPT = HERE / "kept.json"
 
 NAMES = {
-    "ar-only": "ar-only",
+    "ar-only": "ar-cosine",
     "infonce-projected": "infonce-projected",
-    "option-3-pure": "option-3-pure",
-    "option-3-whole-bank": "option-3-whole-bank",
-    "option-5-amn": "option-5-amn",
-    "model-mlp": "model-mlp",
-    "option-4-two-tower": "option-4-two-tower",
-    "option-4-text-dual-encoder": "option-4-text-dual-encoder",
-    "option-4-cross-encoder": "option-4-cross-encoder",
+    "option-3-pure": "infonce",
+    "option-3-whole-bank": "infonce-bank",
+    "option-5-amn": "amn-mse",
+    "model-mlp": "mlp",
+    "option-4-two-tower": "two-tower",
+    "option-4-text-dual-encoder": "text-dual-encoder",
+    "option-4-cross-encoder": "cross-encoder",
     "copy-last-rerank": "copy-last-rerank",
-    "option-4-rerank": "option-4-rerank",
-    "option-4-lvm-over-bm25": "option-4-lvm-over-bm25",
-    "option-4-lvm-over-copy-last": "option-4-lvm-over-copy-last",
+    "option-4-rerank": "rerank",
+    "option-4-lvm-over-bm25": "bm25-by-model",
+    "option-4-lvm-over-copy-last": "copy-last-by-model",
     "fusion": "fusion",
 }
 """The name in the kept file, and the name today. Where an option gets another name, only the right side changes."""

@@ -13,10 +13,10 @@ import segue
 
 KEPT = Path(__file__).parent / "version_0_1"
 NAMES = {
-    "ar-only": "ar-only",
-    "option-3-pure": "option-3-pure",
-    "model-gru": "model-gru",
-    "option-4-rerank": "option-4-rerank",
+    "ar-only": "ar-cosine",
+    "option-3-pure": "infonce",
+    "model-gru": "gru",
+    "option-4-rerank": "rerank",
 }
 """The name that an option had in version 0.1, and the name today."""
 
