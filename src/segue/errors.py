@@ -1,7 +1,7 @@
-"""The errors Segue raises on purpose.
+"""The errors that Segue raises on purpose.
 
-Every one is a ``SegueError`` *and* the standard exception a caller would expect, carries the exit code of the command
-line, and says four things: what is wrong, what was found, what was expected, what to do.
+Each is a ``SegueError`` and the standard exception a caller would expect. It carries the exit code of the command line
+and says four things: what is wrong, what was found, what was expected, what to do.
 """
 
 
@@ -18,9 +18,23 @@ def explain(what: str, *, got: object = None, expected: object = None, fix: str 
 
 
 class SegueError(Exception):
-    """The root of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
+    """Base class of all errors raised on purpose.
+
+    Args:
+        what: what is wrong; the whole message where nothing else is given.
+        got: what was found.
+        expected: what was expected.
+        fix: what to do, in the imperative.
+
+    Attributes:
+        exit_code: exit code of the command line.
+    """
 
     exit_code = 2
+
+    def __init__(self, what: str = "", *, got: object = None, expected: object = None, fix: str = "") -> None:
+        plain = got is None and expected is None and not fix  # also when unpickled from its message
+        super().__init__(what if plain else explain(what, got=got, expected=expected, fix=fix))
 
 
 class InputError(SegueError, ValueError):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from segue.errors import InputError, StorageError, explain
+from segue.errors import InputError, StorageError
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
     what = error.strerror or f"{error} (is the disk full?)"  # NumPy only counts the bytes
     in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
     fix = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
-    return StorageError(explain(f"cannot write {path}", got=what, fix=fix))
+    return StorageError(f"cannot write {path}", got=what, fix=fix)
 
 
 def _flush(path: Path) -> None:
@@ -71,15 +71,15 @@ def read_json(path: Path) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(explain(f"{path} does not exist", fix="run the step that writes it")) from error
+        raise InputError(f"{path} does not exist", fix="run the step that writes it") from error
     except ValueError as error:
-        raise InputError(explain(f"{path} is not JSON", got=str(error), fix="delete it and run again")) from error
+        raise InputError(f"{path} is not JSON", got=str(error), fix="delete it and run again") from error
     except OSError as error:
-        raise InputError(explain(f"cannot read {path}", got=error.strerror, fix="check the path")) from error
+        raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error
     if not isinstance(value, dict):
         got = type(value).__name__
-        raise InputError(explain(f"{path} is not what it should be", got=got, expected="a JSON object",
-                                 fix="delete it and run again"))  # fmt: skip
+        raise InputError(f"{path} is not what it should be", got=got, expected="a JSON object",
+                                 fix="delete it and run again")  # fmt: skip
     return value
 
 

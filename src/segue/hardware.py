@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any, Literal
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -26,7 +26,7 @@ def choose_device(name: Device = "auto") -> str:
         return next(device for device in ("cuda", "mps", "cpu") if present[device])
     if not present[name]:
         found = ", ".join(device for device, there in present.items() if there)
-        raise InputError(explain("device is not available", got=name, expected=found, fix="use --device auto"))
+        raise InputError("device is not available", got=name, expected=found, fix="use --device auto")
     return name
 
 

@@ -29,7 +29,7 @@ from segue.bank.shards import (
     vectors_path,
 )
 from segue.encoders.space import Space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json
 from segue.settings import Settings
 
@@ -170,7 +170,7 @@ class PassageBank:
             InputError: the bank has vectors only.
         """
         if not self.has_texts:
-            raise InputError(explain(f"{self.path} holds vectors only", fix="import them with a column `text`"))
+            raise InputError(f"{self.path} holds vectors only", fix="import them with a column `text`")
         rows = np.asarray(rows)
         texts = np.empty(len(rows), dtype=object)
         for number, places in self._by_shard(rows):

@@ -19,7 +19,7 @@ from segue.bank.shards import exclusive, require_bank_folder
 from segue.corpus import CorpusReader
 from segue.corpus.passages import PassageSettings
 from segue.encoders import Encoder, EncoderSettings, load_encoder
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json
 from segue.settings import Settings
 from segue.types import Progress, no_progress
@@ -86,12 +86,10 @@ def _finish(folder: Path, intake: Intake, asked: dict[str, Any]) -> None:
     records = intake.records()
     if not records:
         raise InputError(
-            explain(
-                "the corpus gives no passages",
-                got=describe_skipped(intake.skipped),
-                expected="at least one document with text",
-                fix="check [corpus]: path, format, minimum_characters",
-            )
+            "the corpus gives no passages",
+            got=describe_skipped(intake.skipped),
+            expected="at least one document with text",
+            fix="check [corpus]: path, format, minimum_characters",
         )
     write_bank(folder, asked, records, intake.documents(0), skipped=intake.skipped, has_texts=True)
 

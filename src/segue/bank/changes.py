@@ -21,7 +21,7 @@ from segue.bank.shards import ShardRecord, exclusive, read_table, remove_shards
 from segue.corpus.passages import PassageSettings
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json, write_folder, write_json
 from segue.types import Document, Progress, Skipped, no_progress
 
@@ -63,7 +63,7 @@ def append(
         records = intake.records()
         if not records:
             got = describe_skipped(intake.skipped)
-            raise InputError(explain("nothing to add to the bank", got=got, fix="check the corpus of new documents"))
+            raise InputError("nothing to add to the bank", got=got, fix="check the corpus of new documents")
         _commit(bank, records, intake.documents(len(bank)), intake.skipped)
     return PassageBank.open(bank.path)
 
@@ -78,7 +78,7 @@ def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
     unknown = sorted(ids - set(bank.document_ids))
     if unknown:
         got = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        raise InputError(explain(f"{bank.path} has no such documents", got=got, fix="check the ids"))
+        raise InputError(f"{bank.path} has no such documents", got=got, fix="check the ids")
     with exclusive(bank.path):
         path = bank.path / TOMBSTONES
         before = set(read_json(path)["documents"]) if path.exists() else set()
@@ -96,7 +96,7 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
     source = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
     out = Path(out)
     if out.exists():
-        raise InputError(explain(f"{out} exists already", fix="choose another folder for the copy"))
+        raise InputError(f"{out} exists already", fix="choose another folder for the copy")
 
     def fill(folder: Path) -> None:
         for path in source.path.rglob("*"):

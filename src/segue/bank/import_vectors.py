@@ -29,7 +29,7 @@ from segue.bank.shards import (
 )
 from segue.corpus.vectors import VectorsSettings
 from segue.encoders.space import declared_space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json, write_json
 from segue.types import Progress, no_progress
 
@@ -98,11 +98,11 @@ def _read_vectors(path: Path) -> np.ndarray:
         vectors = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise InputError(explain(f"cannot read the vectors {path}", got=got, expected="a .npy file")) from error
+        raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         fix = "save it with np.save(path, matrix.astype('float32'))"
-        raise InputError(explain(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix))
+        raise InputError(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix)
     return np.asarray(vectors)
 
 
@@ -116,18 +116,18 @@ def _read_table(path: Path) -> pa.Table:
         table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
-        raise InputError(explain(f"cannot read the table {path}", got=got, expected="a Parquet file")) from error
+        raise InputError(f"cannot read the table {path}", got=got, expected="a Parquet file") from error
     wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
     names = [name for name in wanted if name in table.column_names]
     if names[:2] != ["document_id", "position"]:
         got = f"columns {', '.join(table.column_names) or 'of other names'}"
         expected = "document_id, position and, where known, text"
-        raise InputError(explain(f"{path} lacks columns", got=got, expected=expected))
+        raise InputError(f"{path} lacks columns", got=got, expected=expected)
     table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
     empty = [name for name in names if table[name].null_count]
     if empty:
         fix = "fill them, or drop the column `text` altogether"
-        raise InputError(explain(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix))
+        raise InputError(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix)
     return table
 
 
@@ -136,15 +136,15 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
         return column.cast(wanted)
     except pa.ArrowException as error:
         got = str(error).splitlines()[0].rstrip(".")
-        raise InputError(explain(f"{where}: wrong type", got=got, expected=wanted, fix="write it as that")) from error
+        raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="write it as that") from error
 
 
 def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:
     if len(vectors) != table.num_rows:
         got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
-        raise InputError(explain("vectors and table do not fit", got=got, expected="one row per vector"))
+        raise InputError("vectors and table do not fit", got=got, expected="one row per vector")
     if not len(vectors):
-        raise InputError(explain(f"{settings.vectors} holds no vectors", fix="check the path"))
+        raise InputError(f"{settings.vectors} holds no vectors", fix="check the path")
 
 
 def _check_all(vectors: np.ndarray, path: Path) -> None:
@@ -178,7 +178,7 @@ def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np
         got = f"position {position[at]} is followed by {position[at + 1]}"
         what = "a position comes twice" if step[at] == 0 else "positions have a gap"
         fix = "number each document's passages 0, 1, 2 …"
-        raise InputError(explain(f"{path}: {what} in document {name!r}", got=got, fix=fix))
+        raise InputError(f"{path}: {what} in document {name!r}", got=got, fix=fix)
     return order, np.bincount(number)
 
 

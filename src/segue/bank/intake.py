@@ -29,7 +29,7 @@ from segue.bank.shards import (
 )
 from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import write_json
 from segue.types import Document, Passage, Progress, Skipped, no_progress
 
@@ -102,7 +102,7 @@ class ShardWriter:
 
     def _changed(self, got: str) -> InputError:
         fix = f"restore the source, or delete {self.folder} and build again"
-        return InputError(explain(f"the corpus changed since the build in {self.folder} began", got=got, fix=fix))
+        return InputError(f"the corpus changed since the build in {self.folder} began", got=got, fix=fix)
 
 
 class Intake:
@@ -147,7 +147,7 @@ class Intake:
     def _require_new(self, name: str) -> None:
         if name in self._taken:
             fix = "give every document an id of its own"
-            raise InputError(explain(f"two documents have the id {name!r}", fix=fix))
+            raise InputError(f"two documents have the id {name!r}", fix=fix)
         self._taken.add(name)
 
 

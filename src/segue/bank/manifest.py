@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from segue.bank.shards import ShardRecord, Storage
 from segue.encoders.space import Space, difference
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import atomic_path, read_json, write_json
 
 FORMAT = 1
@@ -44,14 +44,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = read_json(path / MANIFEST)
         if manifest.get("format") != FORMAT:
             got, fix = f"format {manifest.get('format')}", "build it again, or use the version that wrote it"
-            raise InputError(explain(f"{path} is of another version", got=got, expected=f"format {FORMAT}", fix=fix))
+            raise InputError(f"{path} is of another version", got=got, expected=f"format {FORMAT}", fix=fix)
         return manifest
     got = "a build that is not finished" if (path / BUILD).exists() else "no manifest.json there"
     if not path.is_dir():
         got = "a file" if path.exists() else "no such folder"
     go_on = "run `segue bank build` with the same recipe; it goes on where it stopped"
     fix = go_on if (path / BUILD).exists() else "name a folder that `segue bank build` wrote"
-    raise InputError(explain(f"{path} is no bank", got=got, fix=fix))
+    raise InputError(f"{path} is no bank", got=got, fix=fix)
 
 
 def asked_for(source: dict[str, Any], passages: dict[str, Any] | None, storage: Storage, shard: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, 
     if changed:
         what = "a bank" if finished else "an unfinished build"
         fix = f"choose another folder, restore those settings, or delete {folder}"
-        raise InputError(explain(f"{folder} holds {what} of other settings", got="; ".join(changed), fix=fix))
+        raise InputError(f"{folder} holds {what} of other settings", got="; ".join(changed), fix=fix)
 
 
 def _change(name: str, before: Any, now: Any) -> str:

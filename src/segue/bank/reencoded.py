@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 
 from segue.encoders import Encoder
 from segue.encoders.space import LENGTH_TOLERANCE, Space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import atomic_path
 from segue.types import Bank, Progress, no_progress
 
@@ -46,12 +46,10 @@ class ReencodedBank:
     def __init__(self, source: Bank, vectors: Float[np.ndarray, "bank out"], space: Space) -> None:
         if vectors.shape != (len(source), space.dimension):
             raise InputError(
-                explain(
-                    "the vectors do not fit the bank and the space",
-                    got=f"{vectors.shape[0]} × {vectors.shape[1]}",
-                    expected=f"{len(source)} rows × {space.dimension} dimensions",
-                    fix="encode this bank again",
-                )
+                "the vectors do not fit the bank and the space",
+                got=f"{vectors.shape[0]} × {vectors.shape[1]}",
+                expected=f"{len(source)} rows × {space.dimension} dimensions",
+                fix="encode this bank again",
             )
         self.source = source
         self.vectors = vectors
@@ -147,12 +145,10 @@ def _require_unit(vectors: Float[np.ndarray, "rows out"]) -> None:
     wrong = ~(np.abs(length - 1.0) <= LENGTH_TOLERANCE)  # also where it is not a number
     if wrong.any():
         raise InputError(
-            explain(
-                "re-encoded passages are no unit vectors",
-                got=f"{int(wrong.sum())} of {len(wrong)} in one block, one of length {length[wrong][0]:.3g}",
-                expected="finite vectors of length 1",
-                fix="normalise what the document tower answers, or train it again with a lower learning rate",
-            )
+            "re-encoded passages are no unit vectors",
+            got=f"{int(wrong.sum())} of {len(wrong)} in one block, one of length {length[wrong][0]:.3g}",
+            expected="finite vectors of length 1",
+            fix="normalise what the document tower answers, or train it again with a lower learning rate",
         )
 
 
@@ -173,7 +169,7 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
         StorageError: the folder cannot be written.
     """
     if not bank.has_texts:
-        raise InputError(explain("the bank has no texts to encode", fix="give the texts beside the vectors"))
+        raise InputError("the bank has no texts to encode", fix="give the texts beside the vectors")
     if bank.manifest["hash"] is None:
         return ReencodedBank(bank, np.concatenate(list(_blocks(bank, encoder, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float16, Float32, Int, UInt8
 from segue.corpus.passages import divide
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Bank, Progress, no_progress
 
 MOST = 6
@@ -200,7 +200,7 @@ def require_texts(bank: Bank) -> None:
     """
     if not bank.has_texts:
         fix = "give the texts beside the vectors, or leave the feature group 'sentences' out"
-        raise InputError(explain("a bank without texts has no sentences", got="vectors only", fix=fix))
+        raise InputError("a bank without texts has no sentences", got="vectors only", fix=fix)
 
 
 def sentence_mask(counts: UInt8[np.ndarray, "text"]) -> Bool[np.ndarray, "text sentence"]:

@@ -33,7 +33,7 @@ from segue.bank.sentences import (
 from segue.bank.shards import exclusive
 from segue.encoders import Encoder
 from segue.encoders.space import Space, require_same
-from segue.errors import StorageError, explain
+from segue.errors import StorageError
 from segue.files import atomic_path, read_json, write_json
 from segue.types import Bank, Progress, no_progress
 
@@ -157,4 +157,4 @@ def _read(folder: Path, name: str, dimension: int) -> Packed:
 
 def _damaged(folder: Path, got: str) -> StorageError:
     what = f"the sentences in {folder} are not as they were written"
-    return StorageError(explain(what, got=got, fix="delete that folder and run again"))
+    return StorageError(what, got=got, fix="delete that folder and run again")

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from segue.corpus.passages import normalise_text
-from segue.errors import InputError, StorageError, explain
+from segue.errors import InputError, StorageError
 from segue.files import atomic_path, read_json, write_json
 
 Storage = Literal["float32", "float16"]
@@ -165,9 +165,7 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
 
 def damaged(path: Path, got: str) -> StorageError:
     """Return the error for a file of a bank that is not as it was written."""
-    return StorageError(
-        explain(f"{path} is not as it was written", got=got, fix="delete the bank's folder and build it again")
-    )
+    return StorageError(f"{path} is not as it was written", got=got, fix="delete the bank's folder and build it again")
 
 
 def file_sha256(path: Path) -> str:
@@ -186,13 +184,13 @@ def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
     if not finite.all():
         row = int(np.argmin(finite))
         got = f"NaN or infinity in row {row} ({int((~finite).sum())} rows in this block)"
-        raise InputError(explain(f"{where}: vectors must be numbers", got=got, fix="encode those passages again"))
+        raise InputError(f"{where}: vectors must be numbers", got=got, fix="encode those passages again")
     lengths = np.linalg.norm(vectors.astype(np.float32, copy=False), axis=1)
     if len(lengths) and not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
         zeros = int((lengths == 0).sum())
         got = f"lengths from {lengths.min():.4g} to {lengths.max():.4g}" + (f", {zeros} of them zero" if zeros else "")
         fix = "drop the zero vectors and normalise the others" if zeros else "divide every vector by its length"
-        raise InputError(explain(f"{where}: vectors must have length 1", got=got, expected="1 ± 0.001", fix=fix))
+        raise InputError(f"{where}: vectors must have length 1", got=got, expected="1 ± 0.001", fix=fix)
 
 
 @contextlib.contextmanager
@@ -206,15 +204,13 @@ def exclusive(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("w")
     except OSError as error:
-        raise StorageError(
-            explain(f"cannot write in {folder}", got=error.strerror, fix="choose another place")
-        ) from error
+        raise StorageError(f"cannot write in {folder}", got=error.strerror, fix="choose another place") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             got = "another process is writing there"
-            raise StorageError(explain(f"{folder} is in use", got=got, fix="wait for it, or stop it")) from error
+            raise StorageError(f"{folder} is in use", got=got, fix="wait for it, or stop it") from error
         for leftover in folder.glob(".*.part"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         yield
@@ -229,7 +225,7 @@ def require_bank_folder(folder: Path, *, begun: bool) -> None:
     strangers = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
     if strangers and not begun:
         fix = "choose an empty or a new folder"
-        raise InputError(explain(f"{folder} is no bank and not empty", got=", ".join(strangers[:3]), fix=fix))
+        raise InputError(f"{folder} is no bank and not empty", got=", ".join(strangers[:3]), fix=fix)
 
 
 def _table(rows: ShardRows, groups: Int[np.ndarray, "rows"]) -> pa.Table:

@@ -19,7 +19,7 @@ from segue.corpus.jsonl import JsonlReader, JsonlSettings
 from segue.corpus.parquet import ParquetReader, ParquetSettings
 from segue.corpus.vectors import VectorsSettings
 from segue.corpus.wikipedia_dump import WikipediaDumpReader, WikipediaDumpSettings
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 CorpusSettings = Annotated[
@@ -67,4 +67,4 @@ def open_corpus(settings: CorpusSettings) -> CorpusReader:  # noqa: PLR0911 - on
         case CustomSettings():
             return CustomReader(settings)
         case VectorsSettings():
-            raise InputError(explain("a corpus of vectors has no text to read", fix="import it as a bank"))
+            raise InputError("a corpus of vectors has no text to read", fix="import it as a bank")

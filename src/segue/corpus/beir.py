@@ -14,7 +14,7 @@ from pydantic import Field
 from segue.corpus.intake import TextSettings, admit
 from segue.corpus.jsonl import read_objects
 from segue.corpus.records import document_from
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 
@@ -54,5 +54,5 @@ def corpus_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise InputError(
-        explain(f"{path} is no BEIR data set", got="no corpus.jsonl", fix="name the folder that holds corpus.jsonl")
+        f"{path} is no BEIR data set", got="no corpus.jsonl", fix="name the folder that holds corpus.jsonl"
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from segue.corpus.intake import TextSettings, admit
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 
@@ -44,12 +44,10 @@ class CustomReader:
         for item in self.reader.read():
             if not isinstance(item, Document | Skipped):
                 raise InputError(
-                    explain(
-                        f"reader {self.settings.reader} yielded a wrong object",
-                        got=type(item).__name__,
-                        expected="segue.types.Document or Skipped",
-                        fix="correct its read()",
-                    )
+                    f"reader {self.settings.reader} yielded a wrong object",
+                    got=type(item).__name__,
+                    expected="segue.types.Document or Skipped",
+                    fix="correct its read()",
                 )
             yield item
 
@@ -65,8 +63,8 @@ def load(path: str, options: dict[str, Any]) -> Any:
         reader = getattr(importlib.import_module(module), name)(**options)
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(
-            explain(f"cannot make the reader {path}", got=str(error), fix="check its import path and [corpus.options]")
+            f"cannot make the reader {path}", got=str(error), fix="check its import path and [corpus.options]"
         ) from error
     if not callable(getattr(reader, "read", None)):
-        raise InputError(explain(f"{path} is no corpus reader", got="no method read()", fix="give it a read()"))
+        raise InputError(f"{path} is no corpus reader", got="no method read()", fix="give it a read()")
     return reader

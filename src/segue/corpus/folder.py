@@ -15,7 +15,7 @@ from pydantic import Field
 
 from segue.corpus.intake import TextSettings, admit, decode
 from segue.corpus.prose import split_paragraphs
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 _PLAIN = (".txt", ".text")
@@ -59,14 +59,14 @@ def matching(root: Path, glob: str) -> list[str]:
     """
     if not root.is_dir():
         got = "a file" if root.exists() else "nothing there"
-        raise InputError(explain(f"cannot read {root}", got=got, expected="a folder", fix="check [corpus] path"))
+        raise InputError(f"cannot read {root}", got=got, expected="a folder", fix="check [corpus] path")
     try:
         names = sorted(path.relative_to(root).as_posix() for path in root.glob(glob) if path.is_file())
     except (ValueError, NotImplementedError) as error:
         fix = 'write one relative to the folder, e.g. "**/*.rst"'
-        raise InputError(explain(f"the pattern {glob!r} cannot be used", got=str(error), fix=fix)) from error
+        raise InputError(f"the pattern {glob!r} cannot be used", got=str(error), fix=fix) from error
     if not names:
-        raise InputError(explain(f"no file in {root} matches {glob!r}", fix="check [corpus] path and glob"))
+        raise InputError(f"no file in {root} matches {glob!r}", fix="check [corpus] path and glob")
     return names
 
 
@@ -88,7 +88,7 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         fix = "check its permissions, or narrow [corpus] glob"
-        raise InputError(explain(f"cannot read {path}", got=error.strerror or str(error), fix=fix)) from error
+        raise InputError(f"cannot read {path}", got=error.strerror or str(error), fix=fix) from error
 
 
 def _parse(suffix: str, data: bytes, where: str) -> tuple[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from segue.corpus.intake import TextSettings, admit
 from segue.corpus.prose import is_prose, tidy
 from segue.corpus.records import document_from
-from segue.errors import InputError, MissingExtraError, explain
+from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
 
@@ -68,9 +68,7 @@ def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
         import datasets
     except ImportError as error:
         fix = "pip install 'segue[huggingface]'"
-        raise MissingExtraError(
-            explain("reading Hugging Face data sets needs the package datasets", fix=fix)
-        ) from error
+        raise MissingExtraError("reading Hugging Face data sets needs the package datasets", fix=fix) from error
     try:
         rows = datasets.load_dataset(
             settings.name,
@@ -82,7 +80,7 @@ def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
     except Exception as error:  # the library raises its own kinds, those of fsspec, of its HTTP client, and ValueError
         fix = "check name, config and split, and the network, or give a local folder"
         got = f"{type(error).__name__}: {error}"
-        raise InputError(explain(f"data set {settings.name} cannot be loaded", got=got, fix=fix)) from error
+        raise InputError(f"data set {settings.name} cannot be loaded", got=got, fix=fix) from error
     return iter(rows)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Document, Skipped
 
@@ -61,21 +61,19 @@ def admit(
 
 def _check(document: Document, seen: set[str], source: Path | str) -> None:
     if not document.id.strip():
-        raise InputError(explain(f"{source}: a document has an empty id", fix="give every document an id of its own"))
+        raise InputError(f"{source}: a document has an empty id", fix="give every document an id of its own")
     if document.id in seen:
         raise InputError(
-            explain(f"{source}: two documents have the id {document.id!r}", fix="give every document an id of its own")
+            f"{source}: two documents have the id {document.id!r}", fix="give every document an id of its own"
         )
     try:
         "".join((document.id, document.title, *document.paragraphs)).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            explain(
-                f"{source}: document {document.id!r} holds half a character",
-                got=f"U+{ord(error.object[error.start]):04X} (a lone surrogate)",
-                expected="text that can be written as UTF-8",
-                fix="remove the broken character, or decode the source with its true encoding",
-            )
+            f"{source}: document {document.id!r} holds half a character",
+            got=f"U+{ord(error.object[error.start]):04X} (a lone surrogate)",
+            expected="text that can be written as UTF-8",
+            fix="remove the broken character, or decode the source with its true encoding",
         ) from error
 
 
@@ -94,7 +92,7 @@ def require_file(path: Path) -> Path:
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing there"
-        raise InputError(explain(f"cannot read {path}", got=got, expected="a file", fix="check the path in [corpus]"))
+        raise InputError(f"cannot read {path}", got=got, expected="a file", fix="check the path in [corpus]")
     return path
 
 
@@ -116,12 +114,10 @@ def open_compressed(path: Path) -> io.BufferedIOBase:
 def damaged(path: Path, error: Exception) -> InputError:
     """Return the error for a file that ends too early or cannot be decompressed."""
     return InputError(
-        explain(
-            f"{path} cannot be read to its end",
-            got=str(error) or type(error).__name__,
-            expected="a whole file",
-            fix="download or copy it again",
-        )
+        f"{path} cannot be read to its end",
+        got=str(error) or type(error).__name__,
+        expected="a whole file",
+        fix="download or copy it again",
     )
 
 
@@ -140,10 +136,8 @@ def decode(data: bytes, where: Path | str, *, offset: int = 0) -> str:
     except UnicodeDecodeError as error:
         start = mark + error.start
         raise InputError(
-            explain(
-                f"{where} is not UTF-8",
-                got=f"byte 0x{data[start]:02x} at offset {offset + start}",
-                expected="UTF-8 text",
-                fix="save the file as UTF-8",
-            )
+            f"{where} is not UTF-8",
+            got=f"byte 0x{data[start]:02x} at offset {offset + start}",
+            expected="UTF-8 text",
+            fix="save the file as UTF-8",
         ) from error

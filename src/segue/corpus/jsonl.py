@@ -15,7 +15,7 @@ from pydantic import Field
 
 from segue.corpus.intake import DAMAGED, TextSettings, admit, damaged, decode, open_compressed
 from segue.corpus.records import document_from
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 
@@ -72,5 +72,5 @@ def _parse(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            explain(f"{where} is not JSON", got=str(error), expected="one JSON object per line", fix="correct the line")
+            f"{where} is not JSON", got=str(error), expected="one JSON object per line", fix="correct the line"
         ) from error

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from segue.corpus.intake import TextSettings, admit, require_file
 from segue.corpus.records import document_from
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Document, Skipped
 
 _COLUMNS = ("id", "title", "text", "paragraphs", "source")
@@ -56,19 +56,15 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
                     yield row, f"{path}, row {number}"
                     number += 1
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(
-            explain(f"{path} cannot be read as Parquet", got=str(error), fix="write the table again")
-        ) from error
+        raise InputError(f"{path} cannot be read as Parquet", got=str(error), fix="write the table again") from error
 
 
 def _check_columns(path: Path, names: list[str]) -> list[str]:
     if "id" not in names or not {"text", "paragraphs"} & set(names):
         raise InputError(
-            explain(
-                f"{path} lacks a column",
-                got=", ".join(names) or "no column",
-                expected="id, and text or paragraphs",
-                fix="rename the columns",
-            )
+            f"{path} lacks a column",
+            got=", ".join(names) or "no column",
+            expected="id, and text or paragraphs",
+            fix="rename the columns",
         )
     return [name for name in _COLUMNS if name in names]

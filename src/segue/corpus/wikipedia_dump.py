@@ -19,7 +19,7 @@ from pydantic import Field
 
 from segue.corpus import wikitext
 from segue.corpus.intake import DAMAGED, TextSettings, admit, damaged, open_compressed
-from segue.errors import InputError, MissingExtraError, explain
+from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
 with warnings.catch_warnings():
@@ -71,9 +71,7 @@ def demo_path() -> Path:
     path = Path(spec.origin).parent / DEMO_FILE if spec is not None and spec.origin else None
     if path is None or not path.is_file():
         raise MissingExtraError(
-            explain(
-                "the demo corpus ships inside the package gensim, which is missing", fix="pip install 'segue[demo]'"
-            )
+            "the demo corpus ships inside the package gensim, which is missing", fix="pip install 'segue[demo]'"
         )
     return path
 
@@ -106,12 +104,10 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
         raise damaged(path, error) from error
     except Exception as error:  # of XML, and whatever mwxml's own code runs into when an element is not as it expects
         raise InputError(
-            explain(
-                f"{path} is not a whole MediaWiki dump",
-                got=str(error) or type(error).__name__,
-                expected="a pages-articles XML file",
-                fix="download it again",
-            )
+            f"{path} is not a whole MediaWiki dump",
+            got=str(error) or type(error).__name__,
+            expected="a pages-articles XML file",
+            fix="download it again",
         ) from error
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from segue.encoders.space import Space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.hardware import Device
 from segue.settings import Settings
 from segue.types import Progress, no_progress
@@ -87,11 +87,9 @@ def _load_custom(settings: EncoderSettings) -> Encoder:
         encoder: Encoder = getattr(importlib.import_module(module), name)(**settings.options)
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(
-            explain(
-                f"cannot make the encoder {settings.name}",
-                got=str(error),
-                fix="check its import path and [encoder.options]",
-            )
+            f"cannot make the encoder {settings.name}",
+            got=str(error),
+            fix="check its import path and [encoder.options]",
         ) from error
     check_encoder(encoder, name=settings.name)
     return encoder

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.encoders.space import COSINE_TOLERANCE, PROBES, Space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 
 if TYPE_CHECKING:
     from segue.encoders import Encoder
@@ -55,4 +55,4 @@ def _same(a: Float[np.ndarray, "text dim"], b: np.ndarray) -> bool:
 
 
 def _broken(name: str, got: str, expected: str) -> InputError:
-    return InputError(explain(f"{name} breaks the contract of encoders", got=got, expected=expected))
+    return InputError(f"{name} breaks the contract of encoders", got=got, expected=expected)

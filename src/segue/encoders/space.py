@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from segue.errors import InputError, SpaceError, explain
+from segue.errors import InputError, SpaceError
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -104,18 +104,16 @@ class Space:
         probe_list = values.pop("probe_list", PROBE_LIST)
         if probe_list != PROBE_LIST:
             raise InputError(
-                explain(
-                    "fingerprint is of another list of probe texts",
-                    got=f"list {probe_list}",
-                    expected=f"list {PROBE_LIST}",
-                    fix="build it again with this version, or use the version that wrote it",
-                )
+                "fingerprint is of another list of probe texts",
+                got=f"list {probe_list}",
+                expected=f"list {PROBE_LIST}",
+                fix="build it again with this version, or use the version that wrote it",
             )
         try:
             values["fingerprint"] = _decode(values["fingerprint"], values["dimension"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(explain("not a space", got=f"{type(error).__name__}: {error}")) from error
+            raise InputError("not a space", got=f"{type(error).__name__}: {error}") from error
 
 
 def declared_space(encoder: str, dimension: int) -> Space:
@@ -169,7 +167,7 @@ def require_same(a: Space, b: Space, where: str) -> None:
     found = difference(a, b)
     if found:
         fix = f"use {a.encoder} with the same pooling, prompt and length on both sides"
-        raise SpaceError(explain(f"{where} do not live in one embedding space", got=found, fix=fix))
+        raise SpaceError(f"{where} do not live in one embedding space", got=found, fix=fix)
 
 
 def with_fingerprint(space: Space, fingerprint: Float[np.ndarray, "probe dim"]) -> Space:

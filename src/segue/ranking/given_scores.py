@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.ranking.ordering import empty_rankings
 from segue.ranking.pool import TIE, Pool, among_pairs, best_of_runs, require_queries, require_targets
 from segue.types import Bank, Rankings
@@ -88,7 +88,7 @@ def top_k_of_scores(
     """
     _require_scores(scores, pool.bank)
     if k < 1:
-        raise InputError(explain("a ranking needs at least one place", got=k, expected="1 or more"))
+        raise InputError("a ranking needs at least one place", got=k, expected="1 or more")
     rankings = empty_rankings(len(scores), k)
     for begin in range(0, len(scores), _QUERIES_AT_ONCE):
         part = slice(begin, begin + _QUERIES_AT_ONCE)
@@ -145,12 +145,10 @@ def _best_rows(scores: Float[np.ndarray, "bank"], k: int) -> Int[np.ndarray, "fo
 
 def _require_scores(scores: Float[np.ndarray, "batch bank"], bank: Bank) -> None:
     if scores.shape[1] != len(bank):
-        raise InputError(
-            explain("scores must cover the whole bank", got=f"{scores.shape[1]} scores", expected=f"{len(bank)}")
-        )
+        raise InputError("scores must cover the whole bank", got=f"{scores.shape[1]} scores", expected=f"{len(bank)}")
     broken = np.flatnonzero(np.isnan(scores).any(axis=1))
     if len(broken):
-        raise InputError(explain(f"scores of query {broken[0]} hold NaN", got=f"{len(broken)} such queries"))
+        raise InputError(f"scores of query {broken[0]} hold NaN", got=f"{len(broken)} such queries")
 
 
 def in_document_ranks(

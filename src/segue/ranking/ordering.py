@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.ranking.pool import Pool, exact_scores, rounding_bound
 from segue.types import Rankings
 
@@ -30,7 +30,7 @@ def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *,
         InputError: ``k`` is below 1.
     """
     if k < 1:
-        raise InputError(explain("a ranking needs at least one place", got=k, expected="1 or more"))
+        raise InputError("a ranking needs at least one place", got=k, expected="1 or more")
     rankings = empty_rankings(len(queries), k)
     bound = rounding_bound(queries)
     open_queries = np.arange(len(queries))

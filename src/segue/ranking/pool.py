@@ -16,7 +16,7 @@ import copy
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Bank
 
 TIE = 1e-6
@@ -49,9 +49,7 @@ class Pool:
         self.mask = _live_rows(bank, documents)
         rows = np.flatnonzero(self.mask)
         if len(rows) == 0:
-            raise InputError(
-                explain("no passage is left as a candidate", expected="live passages", fix="check the bank")
-            )
+            raise InputError("no passage is left as a candidate", expected="live passages", fix="check the bank")
         groups, inverse, size_of_group = np.unique(bank.duplicate_group[rows], return_inverse=True, return_counts=True)
         shared = size_of_group > 1
         single_rows = rows[~shared[inverse]]
@@ -137,12 +135,10 @@ def _live_rows(bank: Bank, documents: Int[np.ndarray, "chosen"] | None) -> Bool[
 def _require_rows(rows: Int[np.ndarray, "*any"], total: int) -> None:
     if rows.size and not (rows.min() >= -1 and rows.max() < total):
         raise InputError(
-            explain(
-                "a row is not in the bank",
-                got=f"{rows.min()} to {rows.max()}",
-                expected=f"0 to {total - 1}, or -1 for none",
-                fix="make the windows from this bank",
-            )
+            "a row is not in the bank",
+            got=f"{rows.min()} to {rows.max()}",
+            expected=f"0 to {total - 1}, or -1 for none",
+            fix="make the windows from this bank",
         )
 
 
@@ -154,22 +150,18 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
     """
     if queries.shape[1] != bank.dimension:
         raise InputError(
-            explain(
-                "queries and bank differ in dimension",
-                got=queries.shape[1],
-                expected=bank.dimension,
-                fix="use the bank that the model was trained on",
-            )
+            "queries and bank differ in dimension",
+            got=queries.shape[1],
+            expected=bank.dimension,
+            fix="use the bank that the model was trained on",
         )
     broken = np.flatnonzero(~np.isfinite(queries).all(axis=1))
     if len(broken):
         raise InputError(
-            explain(
-                f"query {broken[0]} has components that are not finite",
-                got=f"{len(broken)} such queries of {len(queries)}",
-                expected="finite numbers",
-                fix="look for a diverged model (a lower learning rate) or a broken vector file",
-            )
+            f"query {broken[0]} has components that are not finite",
+            got=f"{len(broken)} such queries of {len(queries)}",
+            expected="finite numbers",
+            fix="look for a diverged model (a lower learning rate) or a broken vector file",
         )
 
 
@@ -183,12 +175,10 @@ def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarr
     outside = np.flatnonzero((targets < 0) | ~candidates[targets])
     if len(outside):
         raise InputError(
-            explain(
-                f"target {targets[outside[0]]} is not among the candidates",
-                got=f"{len(outside)} such targets of {len(targets)}",
-                expected="every target among the searched passages",
-                fix="search a bank that holds the evaluated documents",
-            )
+            f"target {targets[outside[0]]} is not among the candidates",
+            got=f"{len(outside)} such targets of {len(targets)}",
+            expected="every target among the searched passages",
+            fix="search a bank that holds the evaluated documents",
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
@@ -116,12 +116,10 @@ def _require_enough(units: _Units, settings: SplitSettings) -> None:
     fewest = 4 if settings.folds == 2 else max(3, settings.folds or 0)
     if len(units) < fewest:
         raise InputError(
-            explain(
-                "too few documents to split",
-                got=f"{len(units)} groups of near-duplicates among {int(units.documents.sum())} documents",
-                expected=f"at least {fewest} groups",
-                fix="add documents, or ask for fewer folds",
-            )
+            "too few documents to split",
+            got=f"{len(units)} groups of near-duplicates among {int(units.documents.sum())} documents",
+            expected=f"at least {fewest} groups",
+            fix="add documents, or ask for fewer folds",
         )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Bank, Contexts, Exclusion, Windows
 
@@ -98,12 +98,10 @@ def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None
     total = len(bank.first_row)
     if documents.size and not (documents.min() >= 0 and documents.max() < total):
         raise InputError(
-            explain(
-                "a document number is not in the bank",
-                got=f"{documents.min()} to {documents.max()}",
-                expected=f"0 to {total - 1}",
-                fix="make the split from this bank",
-            )
+            "a document number is not in the bank",
+            got=f"{documents.min()} to {documents.max()}",
+            expected=f"0 to {total - 1}",
+            fix="make the split from this bank",
         )
 
 
