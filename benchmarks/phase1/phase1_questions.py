@@ -21,7 +21,7 @@ from segue.evaluation.experiment import Experiment, Fold
 from segue.ranking.pool import Pool
 from segue.recipe import Recipe
 from segue.types import Bank, Split, Windows
-from segue.windows.splits import document_groups
+from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import WindowSettings, make_windows
 
 REPORTED = ("ar-cosine", "infonce-projected")

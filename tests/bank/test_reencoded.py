@@ -7,7 +7,7 @@ from worlds import drift_world, unit
 from segue.bank.reencoded import ReencodedBank, derived_space, reencode
 from segue.encoders.space import declared_space, difference, require_same
 from segue.errors import InputError, SpaceError
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.types import Bank
 
 

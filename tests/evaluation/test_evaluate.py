@@ -13,7 +13,7 @@ from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings,
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
 from segue.evaluation.latency import Stopwatch, latency_metrics, measure_latency, quantile_interval, single_thread
 from segue.evaluation.metrics import chance as expected_by_chance
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25

@@ -19,7 +19,7 @@ from segue.comparison.run import look_at_test
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import no_progress
-from segue.windows.splits import document_groups
+from segue.windows.near_duplicates import document_groups
 
 SUBJECT = "mlp"
 VERSIONS = 4

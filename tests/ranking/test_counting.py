@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from worlds import cycle_world, make_bank, noise_world, unit
 
 from segue.ranking import bfloat16, blocks, counting
-from segue.ranking.exact import TIE, Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import TIE, Pool
 
 
 @pytest.fixture

@@ -6,16 +6,9 @@ from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_m
 
 from segue.errors import InputError
 from segue.ranking import blocks
-from segue.ranking.exact import (
-    TIE,
-    Pool,
-    in_document_ranks,
-    ranks_of_scores,
-    target_cosines,
-    target_ranks,
-    top_k,
-    top_k_of_scores,
-)
+from segue.ranking.exact import target_cosines, target_ranks, top_k
+from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, top_k_of_scores
+from segue.ranking.pool import TIE, Pool
 
 NOTHING = np.empty((1, 0), dtype=np.int64)
 

@@ -8,7 +8,8 @@ import pytest
 from worlds import drift_world, make_bank, unit
 
 from segue.errors import InputError, StorageError
-from segue.ranking.exact import Pool, top_k
+from segue.ranking.exact import top_k
+from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.approximate import ApproximateIndex, ordered
 from segue.retrieval.index.engine import Engine

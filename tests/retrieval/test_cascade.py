@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from worlds import MemoryBank, all_windows, make_bank, messy_world, reverse_documents
 
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.fusion import Diversified, Fusion

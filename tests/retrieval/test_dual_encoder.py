@@ -6,7 +6,7 @@ from text_world import bert_folder, encoder_settings, topic_bank
 
 from segue.encoders import load_encoder
 from segue.encoders.space import require_same
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever

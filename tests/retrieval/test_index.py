@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from worlds import cycle_world, drift_world, make_bank, noise_world, unit
 
 from segue.errors import InputError
-from segue.ranking.exact import Pool, top_k
+from segue.ranking.exact import top_k
+from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.exact import ExactIndex

@@ -6,7 +6,7 @@ import torch
 from worlds import drift_world
 
 from segue.errors import InputError, SettingsError
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank import Candidates, Reranker
 from segue.retrieval.rerank.cosine import ByCosine

@@ -8,7 +8,7 @@ from segue.encoders.space import difference
 from segue.errors import InputError
 from segue.models import ModelSettings, build_model
 from segue.models.contract import as_if_trained
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean

@@ -4,7 +4,7 @@ import pytest
 from words_by_hand import FIVE, bm25_by_hand
 from worlds import all_windows, make_bank, messy_world, reverse_documents, unit
 
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank import Candidates
 from segue.retrieval.rerank.density import neighbour_cosines
 from segue.retrieval.rerank.features import GROUPS, Features

@@ -19,7 +19,7 @@ from worlds import (
 
 from segue.encoders.space import Space
 from segue.errors import InputError, SpaceError
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (

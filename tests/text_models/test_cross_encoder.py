@@ -7,7 +7,7 @@ from text_world import bert_folder, encoder_settings, topic_bank, topic_texts
 from worlds import make_bank
 
 from segue.errors import InputError
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.interface import Candidates, Reranker
 from segue.retrieval.retrievers import VectorRetriever

@@ -11,7 +11,8 @@ from worlds import make_bank
 from segue.bank.reencoded import reencode_texts
 from segue.encoders import EncoderSettings, load_encoder
 from segue.errors import InputError
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.text_models import fine_tuning
 from segue.text_models.cached_gradients import cached_gradients

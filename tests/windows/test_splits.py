@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from worlds import MemoryBank, make_bank, noise_world
 
 from segue.errors import InputError
-from segue.windows.splits import SplitSettings, document_groups, make_splits
+from segue.windows.near_duplicates import document_groups
+from segue.windows.splits import SplitSettings, make_splits
 
 WORDS = [f"word{number}" for number in range(400)]
 

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from segue.bank.reencoded import ReencodedBank, reencode
 from segue.evaluation.metrics import summarise
 from segue.models.document_tower import weights_hash
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Query
 from segue.training.losses.loss import Loss
 from segue.types import Bank, Windows

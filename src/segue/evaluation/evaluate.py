@@ -19,7 +19,8 @@ from segue.errors import InputError, explain
 from segue.evaluation.latency import measure_latency
 from segue.evaluation.metrics import best_ranks, contrastive_accuracy, copying_ratio
 from segue.evaluation.result import Evaluation, merge
-from segue.ranking.exact import Pool, target_cosines
+from segue.ranking.exact import target_cosines
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Retriever
 from segue.settings import Settings
 from segue.types import Bank, Exclusion, Progress, Windows, no_progress

@@ -16,9 +16,10 @@ from jaxtyping import Int
 
 from segue.errors import InputError, explain
 from segue.files import read_json, write_json
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.types import Bank, Split, Windows
-from segue.windows.splits import SplitSettings, document_groups, make_splits
+from segue.windows.near_duplicates import document_groups
+from segue.windows.splits import SplitSettings, make_splits
 from segue.windows.windows import WindowSettings, every_nth, make_windows
 
 

@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from segue.ranking.blocks import ScoreBlock, score_blocks
 from segue.ranking.counting import count_candidates_above
-from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import (
     TIE,
@@ -28,21 +27,6 @@ from segue.ranking.pool import (
     require_targets,
 )
 from segue.types import Bank, Rankings
-
-__all__ = [
-    "TIE",
-    "Pool",
-    "ScoreBlock",
-    "in_document_ranks",
-    "ranks_of_scores",
-    "ranks_of_several",
-    "ranks_of_several_scores",
-    "score_blocks",
-    "target_cosines",
-    "target_ranks",
-    "top_k",
-    "top_k_of_scores",
-]
 
 
 def target_ranks(

@@ -21,8 +21,6 @@ from segue.settings import Settings
 from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
 
-__all__ = ["SplitSettings", "document_groups", "make_splits"]
-
 
 class SplitSettings(Settings):
     """Which share of the documents is kept for validation and test."""

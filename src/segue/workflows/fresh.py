@@ -25,11 +25,11 @@ from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
 from segue.old_names import option_folder
 from segue.progress import Stages
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.recipe import Recipe, load_corpus
 from segue.training.state import LOSS_FILE
 from segue.types import Bank, Document, Skipped, Split
-from segue.windows.splits import document_groups
+from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import make_windows
 from segue.workflows.check_record import Refusal
 from segue.workflows.prepare import encoder_of, experiment_of

@@ -16,7 +16,7 @@ from benchmarks.phase1.stored_questions import (
 )
 from segue.checks.changed_banks import copy_documents, permuted, renumbered
 from segue.evaluation.evaluate import EvaluationSettings
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows

@@ -10,7 +10,7 @@ from worlds import drift_world, make_bank, noise_world
 from segue.evaluation.confidence.fit import KINDS, MIX, Asked, ask, confidence_record, fit_confidence, found_within
 from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence
 from segue.evaluation.experiment import Experiment, Fold, build_experiment
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.bm25 import Bm25

@@ -8,7 +8,7 @@ from worlds import all_windows, make_bank, messy_world, reverse_documents
 
 from segue.errors import InputError
 from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence, ranking_features
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import mean
 from segue.types import Contexts, Rankings

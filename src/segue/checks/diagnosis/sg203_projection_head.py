@@ -15,7 +15,8 @@ from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.evaluation.compatibility import project, projected_bank
 from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.windows.windows import excluded_rows
 
 SPACES = ("raw", "projected")

@@ -12,7 +12,8 @@ from segue.checks.changed_banks import BankCopy, copy_documents, windows_in, wit
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.compared import lower_limit, percent
 from segue.evaluation.intervals import PairedTest, paired
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import mean
 from segue.retrieval.retrievers.selection import normalise
 from segue.types import Windows

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from segue.checks.case import Case, Row
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
 from segue.retrieval.retrievers.vector import Query
 from segue.training import short_run

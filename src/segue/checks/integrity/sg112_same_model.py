@@ -14,7 +14,8 @@ from segue.checks.run import each_row
 from segue.errors import InputError, SettingsError
 from segue.evaluation.result import Evaluation
 from segue.models.checkpoint import GOLDEN_TOLERANCE
-from segue.ranking.exact import Pool, target_cosines, target_ranks
+from segue.ranking.exact import target_cosines, target_ranks
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.types import Windows

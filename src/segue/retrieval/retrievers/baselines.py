@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.errors import InputError, explain
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.retrieval.retrievers.ridge import Ridge, fit_ridge
 from segue.retrieval.retrievers.selection import normalise, validation_mrr

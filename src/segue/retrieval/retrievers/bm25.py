@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.errors import InputError, explain
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts

@@ -12,7 +12,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, UInt64
 
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
 

@@ -13,7 +13,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.ranking.exact import Pool, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
+from segue.ranking.given_scores import ranks_of_scores, ranks_of_several_scores, top_k_of_scores
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.interface import Lap, no_lap
 from segue.types import Bank, Contexts, Intent, Rankings
 

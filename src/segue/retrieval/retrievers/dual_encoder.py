@@ -8,7 +8,7 @@ from typing import Literal
 
 from segue.bank.reencoded import reencode_texts
 from segue.encoders import Encoder
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.types import Bank, Contexts, Intent, Rankings
 
 Lap = Callable[[str], None]

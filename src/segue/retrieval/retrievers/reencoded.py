@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from segue.bank.reencoded import ReencodedBank
 from segue.encoders.space import Space
 from segue.errors import InputError, explain
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers.interface import Lap, no_lap

@@ -14,7 +14,7 @@ import scipy.linalg
 from jaxtyping import Float
 
 from segue.errors import InputError, explain
-from segue.ranking.exact import Pool
+from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.selection import BATCH, normalise, validation_mrr
 from segue.types import Bank, Contexts, Windows
 from segue.windows.windows import gather_contexts

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from segue.ranking.exact import Pool, target_ranks
+from segue.ranking.exact import target_ranks
+from segue.ranking.pool import Pool
 from segue.types import Bank, Contexts, Windows
 from segue.windows.windows import gather_contexts
 

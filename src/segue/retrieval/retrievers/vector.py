@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.ranking.exact import Pool, in_document_ranks, ranks_of_several, target_ranks, top_k
-from segue.ranking.pool import TIE, exact_candidate_scores, exact_scores
+from segue.ranking.exact import ranks_of_several, target_ranks, top_k
+from segue.ranking.given_scores import in_document_ranks
+from segue.ranking.pool import TIE, Pool, exact_candidate_scores, exact_scores
 from segue.retrieval.index import Index
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.interface import Lap, no_lap
