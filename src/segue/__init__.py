@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from segue.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from segue.bank.bank import PassageBank
     from segue.bundles.retriever import load

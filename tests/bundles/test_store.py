@@ -104,7 +104,7 @@ def test_the_command_line_promotes_lists_and_goes_back(three, tmp_path, capsys, 
     def segue(*words: str) -> dict:
         monkeypatch.setattr(sys, "argv", ["segue", "bundle", *words, "--json"])
         with pytest.raises(SystemExit) as stopped:
-            main.main()
+            main()
         assert not stopped.value.code
         return json.loads(capsys.readouterr().out)
 

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_cli import run, write_corpus
+from command_line import run, write_corpus
 
 import segue
 from segue.checks import AUDIT, DIAGNOSIS

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_cli import run, write_corpus
+from command_line import run, write_corpus
 
 import segue
 from segue.errors import InputError
