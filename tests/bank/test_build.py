@@ -283,7 +283,7 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from fake_encoder import HashEncoder
-from test_bank_build import build
+from test_build import build
 
 class Slow(HashEncoder):
     def encode(self, texts, **options):

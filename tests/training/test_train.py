@@ -165,7 +165,7 @@ import sys
 sys.path[:0] = sys.argv[2:]
 import torch; torch.set_num_threads(1)
 from pathlib import Path
-import test_training as t
+import test_train as t
 from segue.training import loop
 from segue.training import state
 loop.STATE_SECONDS, loop.EVALUATION_SECONDS, loop.STATE_SHARE = 0.0, 0.0, 1e9
