@@ -81,7 +81,7 @@ def reduced(case: Case, how: str, size: int) -> Case:
     bank: BankCopy = copy_documents(case.bank, np.arange(len(case.bank.first_row)))
     vectors = normalise(bank.vectors @ directions(case, bank, how, size))
     small = dataclasses.replace(bank, vectors=vectors)
-    return dataclasses.replace(case, bank=small, pool=Pool(small), _remembered={})
+    return dataclasses.replace(case, bank=small, pool=Pool(small), _cache={})
 
 
 def directions(case: Case, bank: BankCopy, how: str, size: int) -> np.ndarray:

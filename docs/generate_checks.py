@@ -130,7 +130,7 @@ def _facts(check: Check) -> Iterator[tuple[str, str]]:
     yield "Healthy", _text(check.healthy)
     yield "To fix it", _text(check.fix)
     yield "Measured in", _text(check.unit)
-    yield "Blocks the headline number", "yes" if check.blocks else "no"
+    yield "Blocks the headline number", "yes" if check.code.startswith("SG1") else "no"
     yield "With `--fast`", "left out" if check.slow else "carried out"
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from segue.checks import Case, Effort, Row, Trained
+from segue.checks import Case, CaseEntry, Effort, Trained
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
@@ -35,16 +35,16 @@ def small_case(bank, *rows, context=2, test=None, subject=None, **more) -> Case:
     split = Split(known[: len(known) // 2], known[len(known) // 2 :], np.arange(count - tested, count))
     settings = WindowSettings(context=context)
     fold = Fold(split, *(make_windows(bank, part, settings) for part in (split.train, split.validation, split.test)))
-    return Case(bank, Pool(bank), (fold,), np.arange(count), context, rows=rows, subject=subject,
+    return Case(bank, Pool(bank), (fold,), np.arange(count), context, entries=rows, subject=subject,
                 **{"effort": EFFORT, **more})  # fmt: skip
 
 
-def row(name, retriever, *, family="baseline", **more) -> Row:
+def row(name, retriever, *, family="baseline", **more) -> CaseEntry:
     """Return a row that was not evaluated."""
-    return Row(name, retriever.intent, 0, family, lambda: retriever, **more)
+    return CaseEntry(name, retriever.intent, 0, family, lambda: retriever, **more)
 
 
-def vectors_row(name, query, bank, **more) -> Row:
+def vectors_row(name, query, bank, **more) -> CaseEntry:
     """Return a row that asks with what ``query`` makes of contexts."""
     return row(name, VectorRetriever(name, "candidate", query, Pool(bank)), **more)
 
@@ -57,17 +57,17 @@ def fixed_queries(case, vectors):
 
 def with_rows(case, *rows, subject=None, **changes) -> Case:
     """Return the case with these rows, the first one being the subject unless another is named."""
-    return dataclasses.replace(case, rows=rows, subject=subject or rows[0].name, _remembered={}, **changes)
+    return dataclasses.replace(case, entries=rows, subject=subject or rows[0].name, _cache={}, **changes)
 
 
-def evaluated(case, asked: Row, **changes) -> Row:
+def evaluated(case, asked: CaseEntry, **changes) -> CaseEntry:
     """Return a row with its evaluation on test, of which parts may be replaced."""
     settings = EvaluationSettings(resamples=200, latency_queries=0, run_depth=20)
     found = evaluate(asked.retriever, case.bank, case.folds[0].test, groups=case.groups, settings=settings)
     return dataclasses.replace(asked, evaluation=dataclasses.replace(found, metrics={}, **changes))
 
 
-def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) -> Row:
+def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) -> CaseEntry:
     """Return a row of which only ranks are known: one of each test window, or one for all of them."""
     test = case.folds[0].test
     ranks = np.broadcast_to(np.asarray(ranks, dtype=np.int64), len(test)).copy()
@@ -80,7 +80,7 @@ def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) 
         ranks=ranks, ranks_by_pool=pools, resamples=100, **parts,
     )  # fmt: skip
     retriever = VectorRetriever(name, "candidate", copy_last, case.pool)
-    return Row(name, parts["intent"], 0, family, lambda: retriever, found)
+    return CaseEntry(name, parts["intent"], 0, family, lambda: retriever, found)
 
 
 def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trained:
@@ -93,7 +93,7 @@ def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trai
 
 def trained_row(
     folder, bank, *, loss, name="model", context=2, anchor=True, documents="identity", record=None, **training
-) -> Row:
+) -> CaseEntry:
     """Return a row of an untrained toy predictor in a folder as training leaves it; ``training`` are its settings.
 
     A document tower is moved off the identity, as if it had learnt.

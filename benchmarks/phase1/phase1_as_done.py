@@ -86,12 +86,12 @@ def _amn(what: AsDone) -> VectorRetriever:
 def _case(what: AsDone, results: Results, retrievers: dict[str, Retriever], baselines: Baselines) -> Case:
     """Return the experiment for examination: questions from their file, nothing excluded, nothing declared."""
     case = case_of_job(what.job, results, subject=REPORTED[1], baselines=baselines)
-    rows = tuple(replace(row, load=lambda: retrievers[AMN]) if row.name == AMN else row for row in case.rows)
+    rows = tuple(replace(row, load=lambda: retrievers[AMN]) if row.name == AMN else row for row in case.entries)
     return replace(
         case,
-        rows=rows,
+        entries=rows,
         exclude="none",
         gather=what.reader.gather,
         truth=what.reader.truth,
-        asked_documents={what.fold.number: what.reader.questions.document_ids},
+        query_documents={what.fold.number: what.reader.questions.document_ids},
     )

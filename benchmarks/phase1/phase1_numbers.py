@@ -31,7 +31,7 @@ def numbers(what: AsDone, case: Case, retrievers: Mapping[str, Retriever]) -> di
         "questions": {"stored": len(asked), "dropped": len(asked) - len(kept), "asked": len(kept)},
         "chance": {CUTOFF: min(1.0, 5 / what.job.experiment.pool.size)},
         "keys": _keys(what),
-        "rows": {row.name: _row(what, case, row.name, retrievers[row.name]) for row in case.rows},
+        "rows": {row.name: _row(what, case, row.name, retrievers[row.name]) for row in case.entries},
         "compatibility": _compatibility(what, case, retrievers[REPORTED[1]]),
     }
 
@@ -77,7 +77,7 @@ def _mean_of_others(
 
 
 def _row(what: AsDone, case: Case, name: str, retriever: Retriever) -> dict[str, Any]:
-    (row,) = case.rows_named(name)
+    (row,) = case.entries_named(name)
     assert row.evaluation is not None
     metrics = {key: asdict(row.evaluation.metrics[key]) for key in ("R@1", CUTOFF, "R@10", "Contain@50", "MRR")}
     pairs = matched_and_random(_queries(what, retriever), what.reader.questions.targets, what.reader.questions.groups)
@@ -110,7 +110,7 @@ def _last_step(record: dict[str, Any]) -> dict[str, float]:
 
 def _compatibility(what: AsDone, case: Case, retriever: Retriever) -> dict[str, Any]:
     """Return the report's compatibility test on the stored questions, and the same on pairs that belong together."""
-    (row,) = case.rows_named(REPORTED[1])
+    (row,) = case.entries_named(REPORTED[1])
     assert row.trained is not None
     loss, asked = row.trained.loss, what.reader.questions
     queries = _queries(what, retriever)

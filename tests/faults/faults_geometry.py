@@ -28,7 +28,7 @@ PAUSE = 0.004
 
 def evaluated(healthy, case, name, *, timed=False):
     """Return the case with a row's validation and test measured again, as the retriever behind it answers now."""
-    (row,), job, fold = case.rows_named(name), healthy.job, case.folds[0]
+    (row,), job, fold = case.entries_named(name), healthy.job, case.folds[0]
     settings = job.evaluation.model_copy(update={"latency_queries": 100})
     again = evaluate(row.retriever, case.bank, fold.test, groups=case.groups, settings=settings,
                      fresh_documents=fold.split.test)  # fmt: skip
@@ -40,7 +40,7 @@ def evaluated(healthy, case, name, *, timed=False):
 def with_weights(healthy, folder, change, *, name=SUBJECT):
     """Return the case after a row's checkpoint was changed, with all that was measured on it."""
     case = copied_run(healthy, folder)
-    (row,) = case.rows_named(name)
+    (row,) = case.entries_named(name)
     predictor, config = load_predictor(row.trained.folder / "checkpoint")
     changed = change(predictor) or predictor
     known = {key: config[key] for key in ("name", "space", "training_documents", "loss", "loss_space", "seed")}
@@ -95,7 +95,7 @@ def changed_weights(change):
 
 def hub_passage(healthy, folder):
     """One passage was put on top of every ranking, as a boosted or badly cached answer would."""
-    (row,) = healthy.case.rows_named(SUBJECT)
+    (row,) = healthy.case.entries_named(SUBJECT)
     evaluation = row.evaluation
     hub = int(healthy.case.folds[0].split.train[0]) * 16
     pushed = np.concatenate([np.full((len(evaluation), 1), hub), evaluation.rankings[:, :-1]], axis=1)
@@ -141,7 +141,7 @@ def another_bank(encoder_class):
 
 def slow_search(healthy, folder):
     """The index sleeps before it answers."""
-    (row,) = healthy.case.rows_named(SUBJECT)
+    (row,) = healthy.case.entries_named(SUBJECT)
     index = row.retriever.index
 
     def search(queries, k, *, exclude):
@@ -156,7 +156,7 @@ def slow_search(healthy, folder):
 
 def slow_predictor(healthy, folder):
     """The net takes its time; the gate is about the whole answer."""
-    (row,) = healthy.case.rows_named(SUBJECT)
+    (row,) = healthy.case.entries_named(SUBJECT)
 
     def query(contexts):
         time.sleep(PAUSE if len(contexts) == 1 else 0)

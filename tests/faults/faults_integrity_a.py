@@ -35,7 +35,7 @@ SPLIT = SplitSettings(test=0.3, validation=0.15, seed=1)
 
 def list_documents(case, option, documents):
     """Write documents into the training list of an option's checkpoint."""
-    for row in case.rows_named(option):
+    for row in case.entries_named(option):
         path = row.trained.folder / "checkpoint" / "training_documents.txt"
         more = "".join(f"{digest}\n" for digest in hash_documents(documents))
         path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
@@ -49,7 +49,7 @@ def leaked_split(healthy, folder):
     """Every model was trained on 91.5 % of the evaluation documents, or as near to it as their number allows."""
     case = copied_run(healthy, folder)
     documents = test_documents(case)
-    for name in {row.name for row in case.rows if row.trained is not None}:
+    for name in {row.name for row in case.entries if row.trained is not None}:
         list_documents(case, name, documents[: round(0.915 * len(documents))])
     return case
 
@@ -143,7 +143,7 @@ def another_pooling(healthy, folder):
 
 
 def texts_out_of_step(healthy, folder):
-    """Row i has the text of passage i + 1: the two files are one row apart."""
+    """CaseEntry i has the text of passage i + 1: the two files are one row apart."""
     bank = healthy.case.bank
     texts = [*bank.passage_texts[1:], bank.passage_texts[0]]
     return healthy.with_case(bank=dataclasses.replace(bank, passage_texts=texts))
@@ -167,7 +167,7 @@ def overflowed_norms(healthy, folder):
 def checkpoint_of_another_space(healthy, folder):
     """One checkpoint was trained on vectors of an encoder with other weights."""
     case = copied_run(healthy, folder)
-    for row in case.rows_named("infonce"):
+    for row in case.entries_named("infonce"):
         path = row.trained.folder / "checkpoint" / "config.json"
         write_json(path, read_json(path) | {"space": StoryEncoder(salt="other").space.to_json()})
     return case
@@ -238,7 +238,7 @@ def fields_of(retriever):
 
 
 def context_left_in(healthy, folder):
-    row = healthy.case.rows_named("mean")[0]
+    row = healthy.case.entries_named("mean")[0]
     return replaced(healthy.case, LeavesContextIn(**fields_of(row.retriever)))
 
 
@@ -253,7 +253,7 @@ def with_refrains():
 def duplicate_left_in(healthy, folder):
     """One row's index strikes out the context by row number, after the search."""
     case = untrained_run(healthy, folder, with_refrains())
-    row = case.rows_named("exp-mean")[0]
+    row = case.entries_named("exp-mean")[0]
     return replaced(case, dataclasses.replace(row.retriever, index=RowFilter(case.pool)))
 
 
@@ -261,9 +261,9 @@ def prefix_only_declared(healthy, folder):
     """The recipe says ``exclude = "prefix"``, and only the context was excluded."""
     rows = tuple(
         dataclasses.replace(row, evaluation=dataclasses.replace(row.evaluation, exclude="prefix"))
-        for row in healthy.case.rows
+        for row in healthy.case.entries
     )
-    return healthy.with_case(rows=rows, exclude="prefix")
+    return healthy.with_case(entries=rows, exclude="prefix")
 
 
 # Comparison
@@ -272,20 +272,20 @@ def prefix_only_declared(healthy, folder):
 def pools_of_different_size(healthy, folder):
     """One row was asked to find the target among the test documents' passages only."""
     case = healthy.case
-    retriever = case.rows_named("exp-mean")[0].retriever
+    retriever = case.entries_named("exp-mean")[0].retriever
     pool = Pool(case.bank, case.folds[0].split.test)
     return replaced(case, dataclasses.replace(retriever, pool=pool, index=ExactIndex(pool)))
 
 
 def other_windows(healthy, folder):
     """One row was measured on every second window."""
-    retriever = healthy.case.rows_named("exp-mean")[0].retriever
+    retriever = healthy.case.entries_named("exp-mean")[0].retriever
     return replaced(healthy.case, retriever, windows=healthy.case.folds[0].test.take(slice(None, None, 2)))
 
 
 def different_exclusion(healthy, folder):
     """One row excludes all passages read so far, the others the context."""
-    retriever = healthy.case.rows_named("exp-mean")[0].retriever
+    retriever = healthy.case.entries_named("exp-mean")[0].retriever
     return replaced(healthy.case, retriever, exclude="prefix")
 
 
@@ -294,7 +294,7 @@ def duplicates_counted_apart(healthy, folder):
     bank = with_refrains()
     blind = dataclasses.replace(bank, duplicate_group=np.arange(len(bank)))
     case = untrained_run(healthy, folder, blind)
-    return dataclasses.replace(case, bank=bank, pool=Pool(bank), _remembered={})
+    return dataclasses.replace(case, bank=bank, pool=Pool(bank), _cache={})
 
 
 FAULTS = [

@@ -53,7 +53,7 @@ class BestIsRight:
 
 
 def metric_without_truth(healthy, folder):
-    (row,) = healthy.case.rows_named("mean")
+    (row,) = healthy.case.entries_named("mean")
     return with_retriever(healthy.case, "mean", BestIsRight(row.retriever))
 
 
@@ -116,7 +116,7 @@ class BothWays:
 
 
 def _with_query(case, name, query, **changes):
-    (row,) = case.rows_named(name)
+    (row,) = case.entries_named(name)
     return with_retriever(case, name, dataclasses.replace(row.retriever, query=query, **changes))
 
 
@@ -186,7 +186,7 @@ def rerank_with_the_gap(healthy, folder):
 
 
 def ties_by_row_number(healthy, folder):
-    (row,) = healthy.case.rows_named("mean")
+    (row,) = healthy.case.entries_named("mean")
     return with_retriever(healthy.case, "mean", TiesByRow(row.retriever))
 
 
@@ -199,14 +199,14 @@ def projection_undeclared(healthy, folder):
 
 def projection_denied_by_the_checkpoint(healthy, folder):
     case = copied_run(healthy, folder)
-    (row,) = case.rows_named("infonce-projected")
+    (row,) = case.entries_named("infonce-projected")
     _edit(row.trained.folder / "checkpoint" / "config.json", loss_space="raw")
     return with_row(case, "infonce-projected", intent="candidate")
 
 
 def projection_not_measured(healthy, folder):
     case = copied_run(healthy, folder)
-    (row,) = case.rows_named("infonce-projected")
+    (row,) = case.entries_named("infonce-projected")
     _edit(row.trained.folder / "training.json", compatibility=None)
     return case
 
@@ -244,8 +244,8 @@ def next_row_as_query(healthy, folder):
 def no_model(healthy, folder):
     """The evaluation script searched with the last passage and wrote the model's name above it."""
     case = _with_query(healthy.case, "mlp", copy_last)
-    (copied,) = case.rows_named("copy-last")
-    (row,) = case.rows_named("mlp")
+    (copied,) = case.entries_named("copy-last")
+    (row,) = case.entries_named("mlp")
     return with_row(case, "mlp", evaluation=_as_fast_as(row, copied.evaluation))
 
 
@@ -257,7 +257,7 @@ def _as_fast_as(row, evaluation):
 def untrained_anchor(healthy, folder):
     """The checkpoint was written before the first step, and is evaluated as it is."""
     case = copied_run(healthy, folder)
-    checkpoint = case.rows_named("mlp")[0].trained.folder / "checkpoint"
+    checkpoint = case.entries_named("mlp")[0].trained.folder / "checkpoint"
     trained, config = load_predictor(checkpoint)
     fresh = build_model(trained.settings, dimension=trained.dimension, context=trained.context)
     save_predictor(fresh, checkpoint, card=_card(config))
@@ -271,7 +271,7 @@ def _card(config) -> ModelCard:
 
 def _evaluated(case, name):
     """Evaluate a row again, as it is now."""
-    (row,) = case.rows_named(name)
+    (row,) = case.entries_named(name)
     fold = case.fold_of(row)
     again = evaluate(
         row.retriever, case.bank, fold.test, groups=case.groups, fresh_documents=fold.split.test,
@@ -304,7 +304,7 @@ class Renewed(Plain):
 
 def other_forward_pass(healthy, folder):
     case = copied_run(healthy, folder)
-    checkpoint = case.rows_named("ar-cosine")[0].trained.folder / "checkpoint"
+    checkpoint = case.entries_named("ar-cosine")[0].trained.folder / "checkpoint"
     trained, config = load_predictor(checkpoint)
     settings = trained.settings.model_copy(update={"name": f"{__name__}:Plain", "options": {}})
     with torch.random.fork_rng(devices=[]):
@@ -319,7 +319,7 @@ def other_forward_pass(healthy, folder):
 def swapped_weights(healthy, folder):
     case = copied_run(healthy, folder)
     one, other = (
-        case.rows_named(name)[0].trained.folder / "checkpoint" / "model.safetensors"
+        case.entries_named(name)[0].trained.folder / "checkpoint" / "model.safetensors"
         for name in ("ar-cosine", "infonce-ar")
     )
     kept = one.read_bytes()
@@ -331,7 +331,7 @@ def swapped_weights(healthy, folder):
 def checkpoint_of_another_option(healthy, folder):
     """Everything of the checkpoint agrees with itself; it only is not the one that was evaluated."""
     case = copied_run(healthy, folder)
-    one, other = (case.rows_named(name)[0].trained.folder / "checkpoint" for name in ("ar-cosine", "infonce"))
+    one, other = (case.entries_named(name)[0].trained.folder / "checkpoint" for name in ("ar-cosine", "infonce"))
     shutil.rmtree(other)
     shutil.copytree(one, other)
     return case
@@ -371,7 +371,7 @@ class InvertedLists:
 
 
 def _with_index(case, name, index):
-    (row,) = case.rows_named(name)
+    (row,) = case.entries_named(name)
     return with_retriever(case, name, dataclasses.replace(row.retriever, index=index))
 
 

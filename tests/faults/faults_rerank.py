@@ -9,7 +9,7 @@ from fault import Fault
 from faults_integrity_a import measured
 from healthy import with_retriever
 
-from segue.checks.case import Row
+from segue.checks.case import CaseEntry
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.cascade import Cascade
@@ -56,7 +56,7 @@ class ReadsRows(ReadsPositions):
 
 def reranked(case, reranker, *, sources=(), over="mean"):
     """Return the cascade of a row's retriever and a reranker, under the row's name."""
-    first = case.rows_named(over)[0].retriever
+    first = case.entries_named(over)[0].retriever
     return Cascade(first.name, first.intent, first, DEPTH, reranker, sources)
 
 
@@ -74,14 +74,14 @@ def honest(healthy, folder):
     """Candidates of the mean, in the order of their cosine with the last passage, as a row beside the others."""
     case = healthy.case
     cascade = dataclasses.replace(reranked(case, ByCosine(copy_last, case.bank)), name="mean-reranked")
-    row = Row(cascade.name, "candidate", 0, "rerank", lambda: cascade, measured(case, cascade))
-    return healthy.with_case(rows=(*case.rows, row))
+    row = CaseEntry(cascade.name, "candidate", 0, "rerank", lambda: cascade, measured(case, cascade))
+    return healthy.with_case(entries=(*case.entries, row))
 
 
 def undeclared_words(healthy, folder):
     """Words draw candidates too, and nobody says that they were counted over the whole bank."""
     case = healthy.case
-    words = case.rows_named("bm25")[0].retriever
+    words = case.entries_named("bm25")[0].retriever
     return with_retriever(case, "mean", reranked(case, ByCosine(mean, case.bank), sources=((words, 20),)))
 
 

@@ -10,7 +10,7 @@ import worlds
 from fault import Fault
 from healthy import EFFORT, with_fold, with_row
 
-from segue.checks import Row
+from segue.checks import CaseEntry
 from segue.checks.build_case import case_of_job
 from segue.comparison.options import Option, choose_options
 from segue.comparison.run import run_triage
@@ -41,13 +41,13 @@ def run_again(healthy, folder, options, *, steps, validation=None, **changes):
         settings=healthy.job.settings.model_copy(update={"plan": str(plan)}), **changes,
     )  # fmt: skip
     case = case_of_job(job, run_triage(job), subject=names[0])
-    rows = tuple(_as_fast(row, healthy.case) for row in case.rows)
-    return dataclasses.replace(case, rows=rows, folds=healthy.case.folds, effort=EFFORT, _remembered={})
+    rows = tuple(_as_fast(row, healthy.case) for row in case.entries)
+    return dataclasses.replace(case, entries=rows, folds=healthy.case.folds, effort=EFFORT, _cache={})
 
 
 def _as_fast(row, case):
     """Give a row the healthy latencies: how busy the machine is now has nothing to do with the fault."""
-    (like,) = case.rows_named(row.name) or case.subject_rows
+    (like,) = case.entries_named(row.name) or case.subject_entries
     timings = like.evaluation.timings
     return dataclasses.replace(row, evaluation=dataclasses.replace(row.evaluation, timings=timings, metrics={}))
 
@@ -93,7 +93,7 @@ def loss_behind_a_head(healthy, folder):
 
 def context_left_in(healthy, folder):
     """The subject declares that it answers passages it has just read."""
-    case, (row,) = healthy.case, healthy.case.subject_rows
+    case, (row,) = healthy.case, healthy.case.subject_entries
     contexts = gather_contexts(case.bank, case.folds[0].test, exclude="none")
     found = dataclasses.replace(
         row.evaluation, intent="context-left-in", exclude="none", metrics={},
@@ -106,8 +106,8 @@ def second_editions(healthy, folder):
     """Each test document stands in the bank twice, the second time with its words in another order."""
     case = healthy.case
     bank, groups = _with_second_editions(case.bank, case.folds[0].split.test, case.groups)
-    rows = tuple(_over(row, bank, groups, case.folds[0], healthy.job) for row in case.rows)
-    return healthy.with_case(bank=bank, pool=Pool(bank), groups=groups, rows=rows)
+    rows = tuple(_over(row, bank, groups, case.folds[0], healthy.job) for row in case.entries)
+    return healthy.with_case(bank=bank, pool=Pool(bank), groups=groups, entries=rows)
 
 
 def _with_second_editions(bank, documents, groups):
@@ -148,28 +148,28 @@ def cosine_with_the_last_passage(healthy, folder):
         cosine = target_cosines(case.queries(row, "validation"), case.bank, last.target).mean()
         return dataclasses.replace(row, validation={**row.validation, "cosine": float(cosine)})
 
-    return healthy.with_case(rows=tuple(recorded(row) for row in case.rows))
+    return healthy.with_case(entries=tuple(recorded(row) for row in case.entries))
 
 
 def training_passages_pushed_down(healthy, folder):
     """The subject is copy-last that never answers a passage it was trained on."""
     case, fold = healthy.case, healthy.case.folds[0]
-    (like,) = case.rows_named("copy-last")
+    (like,) = case.entries_named("copy-last")
     retriever = VectorRetriever("pushes", "candidate", like.retriever.query, Pool(case.bank, fold.split.test))
     found = evaluate(retriever, case.bank, fold.test, groups=case.groups, settings=healthy.job.evaluation,
                      fresh_documents=fold.split.test)  # fmt: skip
     found = dataclasses.replace(found, pool_size=case.pool.size, timings=like.evaluation.timings, metrics={})
     row = dataclasses.replace(like, name="pushes", family="architecture", evaluation=found)
-    return healthy.with_case(rows=(*case.rows, row), subject="pushes")
+    return healthy.with_case(entries=(*case.entries, row), subject="pushes")
 
 
 def the_reranker_did_it(healthy, folder):
     """The subject's reranker, put on copy-last, does better than on the subject."""
     case = run_again(healthy, folder, [anchored("reranker", "infonce")], steps=400)
-    (found,) = case.subject_rows
+    (found,) = case.subject_entries
     evaluation = dataclasses.replace(found.evaluation, name="copy-last-rerank")
-    row = Row("copy-last-rerank", "candidate", 0, "architecture", found.load, evaluation)
-    return healthy.with_case(rows=(*healthy.case.rows, row))
+    row = CaseEntry("copy-last-rerank", "candidate", 0, "architecture", found.load, evaluation)
+    return healthy.with_case(entries=(*healthy.case.entries, row))
 
 
 def three_documents(healthy, folder):
@@ -177,8 +177,8 @@ def three_documents(healthy, folder):
     case = healthy.case
     test = case.folds[0].test
     kept = np.isin(case.bank.document_of[test.target], np.unique(case.bank.document_of[test.target])[:3])
-    rows = tuple(dataclasses.replace(row, evaluation=_only(row.evaluation, kept)) for row in case.rows)
-    return dataclasses.replace(with_fold(case, test=test.take(kept)), rows=rows)
+    rows = tuple(dataclasses.replace(row, evaluation=_only(row.evaluation, kept)) for row in case.entries)
+    return dataclasses.replace(with_fold(case, test=test.take(kept)), entries=rows)
 
 
 def _only(evaluation, kept):

@@ -35,13 +35,13 @@ def with_two_towers(healthy: Healthy, folder) -> Case:
     evaluation = calm_timings(look_at_test(job, option, fold, retriever))
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), training, evaluation)
     alone = dataclasses.replace(job, options=(option,))
-    (row,) = case_of_job(alone, {NAME: [result]}, baselines=baselines).rows
-    return healthy.with_case(rows=(*healthy.case.rows, row))
+    (row,) = case_of_job(alone, {NAME: [result]}, baselines=baselines).entries
+    return healthy.with_case(entries=(*healthy.case.entries, row))
 
 
 def _searching(case: Case, bank_of) -> Case:
     """Let the two-tower row search the bank that ``bank_of(predictor)`` encodes, as it was then also evaluated."""
-    (row,) = case.rows_named(NAME)
+    (row,) = case.entries_named(NAME)
     predictor, _ = load_predictor(row.trained.folder / "checkpoint")
     plain = VectorRetriever(NAME, "candidate", PredictorQuery(predictor), Pool(case.bank))
     made = bank_of(predictor)

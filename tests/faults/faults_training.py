@@ -48,7 +48,7 @@ def retrained(healthy, folder, *, loss=None, fold=None, steps=STEPS, **training)
 def accumulated_batch(healthy, folder):
     """The record counts four accumulated batches of 128 as one of 512."""
     case = copied_run(healthy, folder)
-    (row,) = case.rows_named(SUBJECT)
+    (row,) = case.entries_named(SUBJECT)
     path = row.trained.folder / "training.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"batch_size": 4 * record["batch_size"]}))
@@ -58,7 +58,7 @@ def accumulated_batch(healthy, folder):
 def small_batch(healthy, folder):
     """Training was cut to what fits into memory, and the record keeps the size that was planned."""
     case = retrained(healthy, folder, batch_size=16)
-    (row,) = case.rows_named(SUBJECT)
+    (row,) = case.entries_named(SUBJECT)
     path = row.trained.folder / "training.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_size": 128}))
     return case

@@ -41,7 +41,7 @@ class Healthy:
 
     def with_case(self, **changes) -> Case:
         """Return the case with some fields replaced and nothing remembered."""
-        return dataclasses.replace(self.case, **changes, _remembered={})
+        return dataclasses.replace(self.case, **changes, _cache={})
 
 
 def run_healthy(
@@ -95,14 +95,14 @@ def calm_timings(evaluation, stage_ms=0.2):
 
 def with_row(case: Case, name: str, **changes) -> Case:
     """Return the case with one option's rows changed."""
-    rows = tuple(dataclasses.replace(row, **changes) if row.name == name else row for row in case.rows)
-    return dataclasses.replace(case, rows=rows, _remembered={})
+    rows = tuple(dataclasses.replace(row, **changes) if row.name == name else row for row in case.entries)
+    return dataclasses.replace(case, entries=rows, _cache={})
 
 
 def with_fold(case: Case, **changes) -> Case:
     """Return the case with its only fold changed."""
     (fold,) = case.folds
-    return dataclasses.replace(case, folds=(dataclasses.replace(fold, **changes),), _remembered={})
+    return dataclasses.replace(case, folds=(dataclasses.replace(fold, **changes),), _cache={})
 
 
 def with_retriever(case: Case, name: str, retriever) -> Case:

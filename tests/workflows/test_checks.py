@@ -10,7 +10,7 @@ from command_line import run, write_corpus
 import segue
 from segue.checks import AUDIT, DIAGNOSIS
 from segue.checks.build_case import case_of_experiment
-from segue.checks.case import Row
+from segue.checks.case import CaseEntry
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, read_jsonl, write_json
 from segue.progress import quiet
@@ -61,8 +61,10 @@ def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
     assert [(look["option"], look["fold"]) for look in looks] == [(record["winner"], 0)]
     recipe = segue.load_recipe(finished / "recipe.toml")
     job = make_job(recipe, open_bank(recipe), (), copy)
-    unread = Row(record["winner"], "candidate", 0, "baseline", load=lambda: pytest.fail("it was measured again"))
-    again = winner_confidence(job, case_of_experiment(job.experiment, rows=(unread,)), record["winner"], stages=quiet)
+    unread = CaseEntry(record["winner"], "candidate", 0, "baseline", load=lambda: pytest.fail("it was measured again"))
+    again = winner_confidence(
+        job, case_of_experiment(job.experiment, entries=(unread,)), record["winner"], stages=quiet
+    )
     assert again["confidence"] == record["confidence"]
 
 

@@ -6,8 +6,8 @@ blocks the headline number), then diagnosis (SG2xx).
 
 from __future__ import annotations
 
-from segue.checks.case import Case, Effort, Row, Trained
-from segue.checks.check import Check, Examine, Finding, Outcome, Verdict, not_applicable
+from segue.checks.case import Case, CaseEntry, Effort, Trained
+from segue.checks.check import Check, Finding, Outcome, Verdict, not_applicable
 from segue.checks.diagnosis import (
     sg201_beats_untrained_baselines,
     sg202_seen_and_unseen_documents,
@@ -51,12 +51,11 @@ __all__ = [
     "CHECKS",
     "DIAGNOSIS",
     "Case",
+    "CaseEntry",
     "Check",
     "Effort",
-    "Examine",
     "Finding",
     "Outcome",
-    "Row",
     "Trained",
     "Verdict",
     "not_applicable",

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from segue.checks.case import Case, Row, Trained
+from segue.checks.case import Case, CaseEntry, Trained
 from segue.comparison.comparison import choose_winner
 from segue.comparison.entries.reranked import Making, cascade_entrant
 from segue.comparison.entries.text import read_text_entrant
@@ -66,14 +66,14 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
         job.experiment,
         encoder=None if job.experiment.bank.space.declared else job.load_encoder,
         exclude=job.evaluation.exclude,
-        rows=tuple(rows),
+        entries=tuple(rows),
         gates=job.gates,
         subject=subject or _best_trained(job, results) or _any_trained(rows),
         seed=job.evaluation.seed,
     )
 
 
-def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Baselines) -> Row | None:
+def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Baselines) -> CaseEntry | None:
     """Return the row of an option on a fold; None where there is nothing to look at."""
     result = results[option.name][fold.number] if option.name in results else FoldResult("aborted")
     folder = job.folder(option, fold)
@@ -92,7 +92,7 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
     if option.reranking is not None:
         load = functools.partial(_load_cascade, job, option, fold, baselines)
     declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
-    return Row(
+    return CaseEntry(
         option.name,
         option.intent,
         fold.number,
@@ -138,7 +138,7 @@ def _best_trained(job: Job, results: Results) -> str | None:
     return choose_winner([option for option in job.options if option.trained and option.name in results], results)
 
 
-def _any_trained(rows: list[Row]) -> str | None:
+def _any_trained(rows: list[CaseEntry]) -> str | None:
     """Return the first trained candidate, or a trained row that cannot win where there is no other."""
     trained = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
     return trained[0].name if trained else None

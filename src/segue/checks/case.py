@@ -1,17 +1,17 @@
-"""What checks examine: a bank, its windows as they are really asked, and the rows of a comparison.
+"""What checks examine: a bank, its windows as they are really queried, and the entries of a comparison.
 
-Everything that a fault could touch is a field of its own and can be replaced alone (``dataclasses.replace``), so that
-a check compares what *is* with what *should be* instead of computing both the same way. A case may be partial: a bank
-alone has no windows, a recipe no rows, a training no evaluations.
+Everything that a fault can touch is a field of its own and can be replaced alone (``dataclasses.replace``). A check can
+then compare what *is* with what *should be* instead of computing both the same way. A case may be partial: a bank alone
+has no windows, a recipe no entries, a training no evaluations.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,7 +36,16 @@ from segue.training.state import LOSS_FILE
 from segue.types import Bank, Contexts, Exclusion, Intent, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
-Which = Literal["train", "validation", "test"]
+Part = Literal["train", "validation", "test"]
+"""A part of a fold's windows."""
+
+SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
+"""Entries beside the subject in diagnosis tables: the baseline to beat and the usual losses."""
+
+BATCH = 1024
+"""Windows gathered at a time."""
+
+Made = TypeVar("Made")
 
 
 @runtime_checkable
@@ -48,20 +57,17 @@ class Gather(Protocol):
         ...
 
 
-SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
-"""Rows beside the subject in diagnosis tables: the baseline to beat, the report's two models, and their fixes."""
-
 Truth = Callable[[Bank, Windows], Float[np.ndarray, "window dim"]]
-"""Gives the vectors that are taken for the true next passages."""
+"""Function that returns the vectors taken for the true next passages."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a check may do; tests lower it.
+    """How much work a check may do; tests lower it.
 
     Attributes:
-        windows: most windows that a row is asked about again.
-        steps: optimiser steps of a training that a check needs for itself.
+        windows: most windows that an entry is queried with again.
+        steps: optimiser steps of a training that a check runs itself.
         batches: held-out batches of a gradient measurement.
         resamples: draws of a bootstrap.
     """
@@ -74,10 +80,10 @@ class Effort:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training left of a row: weights, their loss, the record, the settings.
+    """What training left of an entry: weights, their loss, the record, the settings.
 
     Attributes:
-        folder: of the option on its fold; ``checkpoint/``, ``training/`` and ``training.json`` are in it.
+        folder: of the option on its fold; holds ``checkpoint/``, ``training/`` and ``training.json``.
         loss_settings: of the loss as it was trained.
         settings: of the training as it was run, steps and seed included.
     """
@@ -87,64 +93,60 @@ class Trained:
     settings: TrainingSettings
 
     @functools.cached_property
-    def _loaded(self) -> tuple[Predictor, dict[str, Any]]:
-        return load_predictor(self.folder / "checkpoint")
-
-    @property
     def predictor(self) -> Predictor:
         """The predictor with its best weights, on the CPU.
 
         Raises:
             InputError: the checkpoint is broken, or computes something else than when it was saved.
         """
-        return self._loaded[0]
+        return load_predictor(self.folder / "checkpoint")[0]
 
     @functools.cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Mapping[str, Any]:
         """The checkpoint's ``config.json``, with ``training_documents``; read without the weights."""
         return read_config(self.folder / "checkpoint")
 
     @property
     def encoder(self) -> PredictorDocuments | None:
-        """What its document tower makes of a bank; None where the bank is searched as it is."""
+        """The document tower; None where the bank is searched as it is."""
         learnt = self.config["model"].get("documents", "identity") != "identity"
         return PredictorDocuments(self.predictor) if learnt else None
 
     @functools.cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Mapping[str, Any]:
         """``training.json``: model, loss, steps, curve, batch size, compatibility."""
         return read_json(self.folder / "training.json")
 
     @functools.cached_property
     def loss(self) -> Loss:
-        """The loss with what it learnt (projection head, temperatures).
+        """The loss with its learnt weights (projection head, temperatures).
 
         Raises:
-            InputError: it learnt something, and the file is gone.
+            InputError: the loss has learnt weights, and their file is missing.
         """
         loss = build_loss(self.loss_settings, self.predictor.dimension, seed=self.settings.seed)
         path = self.folder / "training" / LOSS_FILE
         if loss.state_dict():
             if not path.exists():
-                raise InputError(explain(f"{path} is not there, so the projection head or temperature is unknown",
-                                         fix="keep that file, or train the option again"))  # fmt: skip
+                raise InputError(explain(f"{path} is missing, so the projection head or temperature is unknown",
+                                         fix="restore the file, or train the option again"))  # fmt: skip
             loss.load_state_dict(load_file(path))
         return loss.eval()
 
 
 @dataclass(frozen=True)
-class Row:
-    """One retriever on one fold.
+class CaseEntry:
+    """One compared option on one fold.
 
     Attributes:
         name: the option's.
-        intent: what the row declares to be; only undeclared breaches count.
+        intent: what the entry declares to be; only undeclared breaches count.
         fold: the number of its fold.
         family: ``control``, ``baseline``, ``loss`` or ``architecture``.
         load: makes the retriever; called at most once.
         evaluation: what it measured on test, or None.
         validation: its scores on validation, or None.
-        trained: what training left, or None for a row without weights.
+        trained: what training left, or None for an entry without weights.
         declares: other deliberate departures, by name: ``{"bank statistics": "IDF over the whole bank"}``.
     """
 
@@ -163,8 +165,14 @@ class Row:
         """The retriever as it was evaluated."""
         return self.load()
 
+    @property
+    def training(self) -> Trained:
+        """What training left; only for entries that were trained."""
+        assert self.trained is not None, f"{self.name} was not trained"
+        return self.trained
+
     def as_searched(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-        """Return vectors of the bank as this row should search them: through its document tower, where it has one."""
+        """Return vectors of the bank as this entry should search them: encoded by its document tower, if it has one."""
         encoder = None if self.trained is None else self.trained.encoder
         return vectors if encoder is None else encoder.encode(vectors)
 
@@ -183,14 +191,14 @@ class Case:
         gather: how windows become what retrievers and training batches read.
         truth: how windows become the vectors taken for true.
         batches: makes training batches of a bank and windows.
-        asked_documents: id of the document that each test window is from, by fold, where the windows' rows do not say
-            it (questions that were stored as vectors); None: the documents of the targets.
-        rows: what is compared, fold by fold.
-        encoder: loads the bank's encoder, or None where there is none to ask.
-        gates: that the winner has to pass.
-        subject: name of the row that diagnosis is about.
-        effort: how much checks may do.
-        seed: of everything that checks draw.
+        query_documents: id of the document that each test window is from, by fold, where the windows' rows do not hold
+            it (queries that were stored as vectors); None: the documents of the targets.
+        entries: what is compared, fold by fold.
+        encoder: loads the bank's encoder; None where there is none.
+        gates: gates that the winner has to pass.
+        subject: name of the entry that diagnosis is about.
+        effort: how much work checks may do.
+        seed: seed of everything that checks draw.
     """
 
     bank: Bank
@@ -202,106 +210,109 @@ class Case:
     gather: Gather = gather_contexts
     truth: Truth = target_vectors
     batches: Callable[..., Batches] = Batches
-    asked_documents: Mapping[int, Sequence[str]] | None = None
-    rows: tuple[Row, ...] = ()
+    query_documents: Mapping[int, Sequence[str]] | None = None
+    entries: tuple[CaseEntry, ...] = ()
     encoder: Callable[[], Encoder] | None = None
     gates: tuple[GateSettings, ...] = ()
     subject: str | None = None
     effort: Effort = field(default_factory=Effort)
     seed: int = 1
-    _remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    _cache: dict[Hashable, object] = field(default_factory=dict, compare=False, repr=False)
 
-    def fold_of(self, row: Row) -> Fold:
-        """Return the fold a row belongs to."""
-        return next(fold for fold in self.folds if fold.number == row.fold)
+    def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what ``make`` made for this key the first time."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]  # type: ignore[return-value]  # of one key there is one type
 
-    def rows_named(self, name: str) -> tuple[Row, ...]:
-        """Return an option's rows, one per fold."""
-        return tuple(row for row in self.rows if row.name == name)
+    def fold_of(self, entry: CaseEntry) -> Fold:
+        """Return the fold an entry belongs to."""
+        return next(fold for fold in self.folds if fold.number == entry.fold)
+
+    def entries_named(self, name: str | None) -> tuple[CaseEntry, ...]:
+        """Return an option's entries, one per fold."""
+        return tuple(entry for entry in self.entries if entry.name == name)
 
     @property
-    def first_rows(self) -> tuple[Row, ...]:
+    def first_entries(self) -> tuple[CaseEntry, ...]:
         """Each option once, on the first fold."""
-        return tuple(row for row in self.rows if row.fold == self.folds[0].number)
+        return tuple(entry for entry in self.entries if entry.fold == self.folds[0].number)
 
     @property
-    def candidates(self) -> tuple[Row, ...]:
-        """The rows of the first fold that claim to predict: all but controls."""
-        return tuple(row for row in self.first_rows if row.intent != "control")
+    def non_controls(self) -> tuple[CaseEntry, ...]:
+        """The entries of the first fold, without those declared as controls."""
+        return tuple(entry for entry in self.first_entries if entry.intent != "control")
 
     @property
-    def subject_rows(self) -> tuple[Row, ...]:
-        """The rows of the option that diagnosis is about, one per fold; empty where there is none."""
-        return self.rows_named(self.subject) if self.subject else ()
+    def trained_entries(self) -> tuple[CaseEntry, ...]:
+        """The entries with weights, of all folds."""
+        return tuple(entry for entry in self.entries if entry.trained is not None)
 
     @property
-    def shown(self) -> tuple[Row, ...]:
-        """The rows of the first fold that diagnosis tables show: the subject, and what it is compared with."""
-        wanted = {self.subject, *SHOWN}
-        return tuple(row for row in self.first_rows if row.name in wanted)
+    def subject_entries(self) -> tuple[CaseEntry, ...]:
+        """The entries of the option that diagnosis is about, one per fold; empty where there is none."""
+        return self.entries_named(self.subject)
 
-    def sample(self, fold: Fold, which: Which = "test", *, most: int | None = None) -> Windows:
+    @property
+    def shown(self) -> tuple[CaseEntry, ...]:
+        """The entries of the first fold that diagnosis tables show: the subject, and what it is compared with."""
+        return tuple(entry for entry in self.first_entries if entry.name in {self.subject, *SHOWN})
+
+    def sample(self, fold: Fold, part: Part = "test", *, most: int | None = None) -> Windows:
         """Return at most ``most`` (default: the effort's) windows of a part, evenly spread."""
-        windows: Windows = getattr(fold, which)
+        windows: Windows = getattr(fold, part)
         limit = self.effort.windows if most is None else most
-        if len(windows) <= limit:
-            return windows
-        return windows.take(np.linspace(0, len(windows) - 1, limit).round().astype(np.int64))
+        return windows if len(windows) <= limit else windows.take(spread(len(windows), limit))
 
     def answerable(self, windows: Windows) -> Windows:
         """Return the windows whose target is among the candidates."""
         return windows.take(self.pool.candidates_of(windows.target) >= 0)
 
-    def queries(self, row: Row, which: Which = "test") -> Float[np.ndarray, "window dim"] | None:
-        """Return the query vectors of a row on ``sample(fold, which)``, in the bank's space; None for a row without.
+    def read(self, windows: Windows) -> Contexts:
+        """Return the vectors that windows read, without texts and exclusions."""
+        return self.gather(self.bank, windows, exclude="none", texts=False)
 
-        Made once, whichever check asks first.
-        """
-        key = (row.name, row.fold, which)
-        if key not in self._remembered:
-            self._remembered[key] = self._ask(row, self.sample(self.fold_of(row), which))
-        return self._remembered[key]
+    def contexts(self, entry: CaseEntry, windows: Windows) -> Contexts:
+        """Return what an entry reads of some windows."""
+        return self.gather(self.bank, windows, exclude=self.exclude, texts=entry.retriever.reads_text)
 
-    def queries_of(self, row: Row, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
-        """Return the query vectors of a row on any windows, in the space of ``row.as_searched``; None without any."""
-        return self._ask(row, windows, searching=True)
+    def queries(self, entry: CaseEntry, part: Part = "test") -> Float[np.ndarray, "window dim"] | None:
+        """Return an entry's query vectors on ``sample(fold, part)``, in the bank's space; None where it has none."""
+        key = ("queries", entry.name, entry.fold, part)
+        return self.cached(key, lambda: self._queries(entry, self.sample(self.fold_of(entry), part)))
 
-    def ranks(self, row: Row, which: Which = "test") -> Int[np.ndarray, "window"]:
-        """Return the exact ranks of the targets of ``sample(fold, which)`` over the row's pool; made once."""
-        key = ("ranks", row.name, row.fold, which)
-        if key not in self._remembered:
-            self._remembered[key] = self.ranks_of(row, self.sample(self.fold_of(row), which))
-        return self._remembered[key]
+    def queries_of(self, entry: CaseEntry, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
+        """Return an entry's query vectors on any windows, in the space of ``entry.as_searched``; None without any."""
+        return self._queries(entry, windows, searching=True)
 
-    def ranks_of(self, row: Row, windows: Windows) -> Int[np.ndarray, "window"]:
-        """Return the exact ranks of any windows over the row's pool, under the case's exclusion.
+    def ranks(self, entry: CaseEntry, part: Part = "test") -> Int[np.ndarray, "window"]:
+        """Return the exact ranks of the targets of ``sample(fold, part)`` over the entry's pool; computed once."""
+        key = ("ranks", entry.name, entry.fold, part)
+        return self.cached(key, lambda: self.ranks_of(entry, self.sample(self.fold_of(entry), part)))
+
+    def ranks_of(self, entry: CaseEntry, windows: Windows) -> Int[np.ndarray, "window"]:
+        """Return the exact ranks of any windows over the entry's pool, under the case's exclusion.
 
         Raises:
-            InputError: there is no window, or a target is not among the row's candidates.
+            InputError: there is no window, or a target is not among the entry's candidates.
         """
         if len(windows) == 0:
             raise InputError(explain("no window has its target among the candidates", fix="see SG101"))
-        found = [
-            row.retriever.target_ranks(self.contexts(row, batch), batch.target) for batch in self._batches(row, windows)
-        ]
-        return np.concatenate(found)
+        retriever = entry.retriever
+        parts = [retriever.target_ranks(self.contexts(entry, batch), batch.target)
+                 for batch in batched(windows, retriever.batch_limit or BATCH)]  # fmt: skip
+        return np.concatenate(parts)
 
-    def contexts(self, row: Row, windows: Windows) -> Contexts:
-        """Return what a row reads of some windows."""
-        return self.gather(self.bank, windows, exclude=self.exclude, texts=row.retriever.reads_text)
-
-    def _ask(self, row: Row, windows: Windows, *, searching: bool = False) -> Float[np.ndarray, "window dim"] | None:
-        retriever = row.retriever.first if isinstance(row.retriever, Cascade) else row.retriever
+    def _queries(
+        self, entry: CaseEntry, windows: Windows, *, searching: bool = False
+    ) -> Float[np.ndarray, "window dim"] | None:
+        retriever = entry.retriever.first if isinstance(entry.retriever, Cascade) else entry.retriever
         if searching and isinstance(retriever, ReencodedRetriever):
             retriever = retriever.searching
         if not isinstance(retriever, VectorRetriever):
             return None
-        parts = [retriever.score(self.contexts(row, batch)).queries for batch in self._batches(row, windows)]
-        return np.concatenate(parts)
-
-    def _batches(self, row: Row, windows: Windows) -> list[Windows]:
-        size = row.retriever.batch_limit or 1024
-        return [windows.take(slice(start, start + size)) for start in range(0, len(windows), size)]
+        size = entry.retriever.batch_limit or BATCH
+        return np.concatenate([retriever.score(self.contexts(entry, b)).queries for b in batched(windows, size)])
 
     def documents(self, windows: Windows) -> Int[np.ndarray, "window"]:
         """Return the document number of each window's target."""
@@ -315,3 +326,18 @@ class Case:
     def generator(self, purpose: str) -> np.random.Generator:
         """Return a generator for one purpose, the same in every run."""
         return np.random.default_rng([self.seed, *purpose.encode()])
+
+
+def spread(count: int, most: int) -> Int[np.ndarray, "chosen"]:
+    """Choose at most ``most`` of the numbers from 0 to ``count`` − 1, evenly spread.
+
+    >>> spread(7, 3).tolist(), spread(2, 3).tolist()
+    ([0, 3, 6], [0, 1])
+    """
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def batched(windows: Windows, size: int = BATCH) -> Iterator[Windows]:
+    """Yield the windows in order, at most ``size`` at a time."""
+    for start in range(0, len(windows), size):
+        yield windows.take(slice(start, start + size))

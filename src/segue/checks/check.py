@@ -6,45 +6,53 @@ A check is a value: a code, the words that explain it, and one function that exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Literal
 
 from segue.checks.case import Case
 
-Outcome = Literal["issue", "tip", "passed", "not-applicable", "skipped", "muted"]
-"""``skipped``: too slow for ``--fast``; ``muted``: switched off by code, and recorded as such."""
+Judgement = Literal["issue", "tip", "passed", "not-applicable"]
+"""What a check itself may conclude."""
 
-Part = Literal["texts", "windows", "rows", "evaluations", "trained"]
+Outcome = Literal["issue", "tip", "passed", "not-applicable", "skipped", "muted"]
+"""``skipped``: too slow for ``--fast``, or could not be carried out; ``muted``: switched off by its code."""
+
+Need = Literal["texts", "windows", "entries", "evaluations", "trained"]
 """What of a case a check needs; where it is missing the check is not applicable."""
+
+Details = Mapping[str, object]
+"""Further figures of a verdict; JSON values, or dataclasses of them."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What examining a case came to.
+    """The result of examining a case.
 
     Attributes:
         outcome: ``issue``, ``tip``, ``passed`` or ``not-applicable``.
         statement: one or two sentences with the figures and their controls; for ``not-applicable`` the reason.
         measured: the figure that decides, in the check's unit; None where it is no number.
         threshold: what ``measured`` is compared with.
-        details: further figures as JSON values: tables by row, curves, controls. Pictures are drawn from them.
+        details: further figures: tables by entry, curves, controls. Dataclasses in it become mappings.
     """
 
-    outcome: Literal["issue", "tip", "passed", "not-applicable"]
+    outcome: Judgement
     statement: str
     measured: float | None = None
     threshold: float | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "details", _as_json(self.details))
 
 
-@runtime_checkable
-class Examine(Protocol):
-    """Looks at a case and says what it found; changes nothing."""
-
-    def __call__(self, case: Case) -> Verdict:
-        """Return the verdict."""
-        ...
+def _as_json(value: object) -> object:
+    if is_dataclass(value):
+        return {part.name: _as_json(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _as_json(part) for name, part in value.items()}
+    return [_as_json(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,15 @@ class Check:
     """One numbered question.
 
     Attributes:
-        code: ``SG101`` …; stable for ever.
+        code: ``SG101`` …; never changes.
         title: two to five words.
         question: what it answers.
-        detection: how, with the formula's source where there is one.
+        detection: how, with the source of the formula where there is one.
         why: what goes wrong unnoticed without it.
         healthy: what a healthy experiment measures.
         fix: what to do about an issue; an imperative clause.
         unit: of ``measured`` and ``threshold``: ``share``, ``cosine``, ``windows``, ``ms`` …
-        examine: the function.
+        examine: the function; it changes nothing.
         needs: parts of the case without which there is nothing to examine.
         slow: left out by ``--fast``.
     """
@@ -73,14 +81,9 @@ class Check:
     healthy: str
     fix: str
     unit: str
-    examine: Examine
-    needs: tuple[Part, ...] = ()
+    examine: Callable[[Case], Verdict]
+    needs: tuple[Need, ...] = ()
     slow: bool = False
-
-    @property
-    def blocks(self) -> bool:
-        """Whether an issue blocks the headline number."""
-        return self.code.startswith("SG1")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Finding:
     healthy: str
     fix: str
     seconds: float
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
 
     @property
     def blocks(self) -> bool:

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any, TypeVar
 
-from segue.checks.case import Case, Row
-from segue.checks.check import Check, Finding, Outcome, Part, Verdict
+from segue.checks.case import Case, CaseEntry
+from segue.checks.check import Check, Finding, Need, Outcome, Verdict
 from segue.errors import SegueError, SettingsError, StorageError, explain
 from segue.types import Progress, no_progress
 
-MISSING: dict[Part, str] = {
+MISSING: dict[Need, str] = {
     "texts": "the bank holds vectors only",
     "windows": "there are no windows yet: name a recipe or a run",
-    "rows": "nothing was compared yet: name a run",
+    "entries": "nothing was compared yet: name a run",
     "evaluations": "nothing was evaluated yet: run `segue evaluate` or `segue triage`",
     "trained": "no row was trained",
 }
@@ -100,13 +100,13 @@ def _why_not(error: Exception) -> str:
     return f"{BROKE}, please report it: {type(error).__name__}: {error}"
 
 
-def _has(case: Case, part: Part) -> bool:
-    present: dict[Part, bool] = {
+def _has(case: Case, part: Need) -> bool:
+    present: dict[Need, bool] = {
         "texts": case.bank.has_texts,
         "windows": bool(case.folds),
-        "rows": bool(case.rows),
-        "evaluations": any(row.evaluation is not None for row in case.rows),
-        "trained": any(row.trained is not None for row in case.rows),
+        "entries": bool(case.entries),
+        "evaluations": any(row.evaluation is not None for row in case.entries),
+        "trained": any(row.trained is not None for row in case.entries),
     }
     return present[part]
 
@@ -136,7 +136,9 @@ def to_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 Found = TypeVar("Found")
 
 
-def each_row(rows: Sequence[Row], ask: Callable[[Row], Found]) -> tuple[dict[str, Found], SegueError | None]:
+def each_entry(
+    rows: Sequence[CaseEntry], ask: Callable[[CaseEntry], Found]
+) -> tuple[dict[str, Found], SegueError | None]:
     """Return what each row answered, by name, and the first error of a row that could not be asked.
 
     A check that finds no breach raises the error: it has not seen every row, so it vouches for nothing. Rows of other

@@ -42,7 +42,7 @@ def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> dict[str, A
     with stages("Auditing") as progress:
         audit = run_checks(AUDIT, case, mute=refusal.mute, progress=progress)
     with stages("Diagnosing") as progress:
-        quick = replace(case, effort=QUICK, _remembered={})  # what was remembered is of other windows
+        quick = replace(case, effort=QUICK, _cache={})  # what was remembered is of other windows
         diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=refusal.mute, progress=progress)
     return findings_record(audit, diagnosis, refusal) | {"subject": case.subject}
 

@@ -25,7 +25,7 @@ def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stage
         winner: the option that was chosen on validation; None: there is nothing to measure.
         stages: shows progress.
     """
-    rows = case.rows_named(winner) if winner else ()
+    rows = case.entries_named(winner) if winner else ()
     if winner is None or len(rows) < len(job.experiment.folds):
         return {}
     key = {"option": winner, "bank": job.experiment.bank.manifest["hash"], "exclude": job.evaluation.exclude}
@@ -46,7 +46,7 @@ def _measured(job: Job, case: Case, winner: str) -> dict[str, Any]:
     settings = job.evaluation
     return confidence_record(
         job.experiment,
-        [row.retriever for row in case.rows_named(winner)],
+        [row.retriever for row in case.entries_named(winner)],
         exclude=settings.exclude,
         resamples=settings.resamples,
         seed=settings.seed,

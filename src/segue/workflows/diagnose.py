@@ -89,8 +89,8 @@ def diagnose(
         raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
                                  fix="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
     case = case_of(run, subject=option, stages=stages)
-    if option is not None and not case.rows_named(option):
-        names = ", ".join(dict.fromkeys(row.name for row in case.rows))
+    if option is not None and not case.entries_named(option):
+        names = ", ".join(dict.fromkeys(row.name for row in case.entries))
         raise InputError(explain(f"{run} has no finished option of this name", got=option, expected=names))
     audit = _recorded_audit(run) or _audit(case, mute, stages)
     with stages("Diagnosing") as progress:

@@ -119,9 +119,9 @@ def _of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stag
     if case.bank.manifest.get("hash") != pool.bank.manifest.get("hash"):
         raise InputError(explain(f"{run} was made on another bank", fix="name the bank of the run"))
     name = option or case.subject
-    rows = case.rows_named(name) if name else ()
+    rows = case.entries_named(name) if name else ()
     if not rows:
-        names = ", ".join(dict.fromkeys(row.name for row in case.rows))
+        names = ", ".join(dict.fromkeys(row.name for row in case.entries))
         raise InputError(explain(f"{run} has no finished option of this name", got=name, expected=names))
     return _queries_of(case, rows[0])
 

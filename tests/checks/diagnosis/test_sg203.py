@@ -59,7 +59,7 @@ def test_a_space_behind_the_head_that_retrieves_better_is_an_issue():
     assert entry["R@5"]["projected"] == 1.0
     assert entry["projected"]["matched"] == pytest.approx(1.0, abs=1e-5)
     assert abs(entry["projected"]["random"]) < 0.2
-    raw = naive_recall(case.queries(case.rows[0]), case.bank.vectors, case.folds[0].test)
+    raw = naive_recall(case.queries(case.entries[0]), case.bank.vectors, case.folds[0].test)
     assert entry["R@5"]["raw"] == pytest.approx(raw)
     json.dumps(verdict.details, allow_nan=False)
 
@@ -72,11 +72,13 @@ def test_a_head_that_keeps_everything_passes():
 
 def test_of_another_row_than_the_subject_it_is_a_tip():
     case = case_with(8)
-    projected = dataclasses.replace(case.rows[0], name="infonce-projected")
-    other = dataclasses.replace(case.rows[0], name="other", trained=None)
+    projected = dataclasses.replace(case.entries[0], name="infonce-projected")
+    other = dataclasses.replace(case.entries[0], name="other", trained=None)
     assert CHECK.examine(with_rows(case, other, projected)).outcome == "tip"
 
 
 def test_rows_without_a_head_are_not_applicable():
     case = case_with(8)
-    assert CHECK.examine(with_rows(case, dataclasses.replace(case.rows[0], trained=None))).outcome == "not-applicable"
+    assert (
+        CHECK.examine(with_rows(case, dataclasses.replace(case.entries[0], trained=None))).outcome == "not-applicable"
+    )

@@ -61,14 +61,14 @@ def test_copies_under_other_names_are_false_negatives(tmp_path):
     case = of_bank(tmp_path, copied, batch_size=64)
     fold = case.folds[0]
     everything = make_windows(copied, np.arange(15), WindowSettings(context=2))
-    case = dataclasses.replace(case, folds=(dataclasses.replace(fold, train=everything),), _remembered={})
+    case = dataclasses.replace(case, folds=(dataclasses.replace(fold, train=everything),), _cache={})
     verdict = CHECK.examine(case)
     assert verdict.outcome == "issue"
     share = verdict.details["rows"]["model"]["with_false_negative"]
     assert share > 0.25
     assert (verdict.measured, verdict.threshold) == (1 - share, 0.95)
     grouped = dataclasses.replace(copied, duplicate_group=np.arange(180) % 60)
-    masked = CHECK.examine(dataclasses.replace(case, bank=grouped, _remembered={}))
+    masked = CHECK.examine(dataclasses.replace(case, bank=grouped, _cache={}))
     assert masked.details["rows"]["model"]["with_false_negative"] == 0
 
 

@@ -46,7 +46,7 @@ def test_a_passage_on_top_of_every_ranking_is_a_hub():
 
 def test_hubs_that_copy_last_has_too_are_the_banks():
     case = case_with(one_on_top)
-    model, copied = case.rows
+    model, copied = case.entries
     both = with_rows(case, model, evaluated(case, copied, rankings=model.evaluation.rankings))
     assert CHECK.examine(both).outcome == "tip"
 

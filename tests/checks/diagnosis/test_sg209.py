@@ -5,7 +5,7 @@ import pytest
 from check_cases import fixed_queries, small_case, vectors_row, with_rows
 from worlds import drift_world, noise_world
 
-from segue.checks.case import Row
+from segue.checks.case import CaseEntry
 from segue.checks.diagnosis.sg209_copying import CHECK, around
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import copy_last, mean
@@ -66,5 +66,5 @@ def test_offsets_stay_inside_the_document_and_among_live_passages():
 def test_a_row_without_query_vectors_is_not_applicable():
     bank = noise_world()
     case = small_case(bank)
-    chance = Row("chance", "candidate", 0, "baseline", lambda: Chance(Pool(bank), 1))
+    chance = CaseEntry("chance", "candidate", 0, "baseline", lambda: Chance(Pool(bank), 1))
     assert CHECK.examine(with_rows(case, chance)).outcome == "not-applicable"

@@ -32,7 +32,7 @@ def test_kinds_are_those_of_a_document_read_by_hand():
 
 
 def test_the_impostor_is_the_first_that_is_not_the_target():
-    row = case_with(-1).rows[0]
+    row = case_with(-1).entries[0]
     assert np.array_equal(impostors(CASE.bank, row.evaluation), row.evaluation.targets - 1)
 
 
@@ -54,7 +54,7 @@ def test_other_documents_in_first_place_pass():
 def test_near_duplicates_in_first_place_are_a_tip():
     groups = np.arange(24) % 12  # document n is a near-duplicate of document n ± 12, 72 rows away
     case = case_with(72)
-    assert CHECK.examine(with_rows(case, case.rows[0], groups=groups)).outcome == "tip"
+    assert CHECK.examine(with_rows(case, case.entries[0], groups=groups)).outcome == "tip"
 
 
 def test_chance_counts_candidates():

@@ -52,6 +52,6 @@ def test_gates_about_other_things_or_other_stages_are_no_latency_gates():
 
 def test_an_untimed_row_is_not_applicable():
     case = timed(np.ones(5), np.ones(5))
-    subject = case.rows[0]
+    subject = case.entries[0]
     untimed = dataclasses.replace(subject, evaluation=dataclasses.replace(subject.evaluation, timings={}))
     assert CHECK.examine(with_rows(case, untimed)).outcome == "not-applicable"

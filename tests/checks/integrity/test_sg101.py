@@ -7,7 +7,7 @@ import pytest
 import worlds
 from check_cases import small_case, vectors_row
 
-from segue.checks import Row
+from segue.checks import CaseEntry
 from segue.checks.integrity.sg101_targets_in_the_index import CHECK
 from segue.errors import InputError
 from segue.ranking.pool import Pool
@@ -35,7 +35,7 @@ def test_the_share_of_missing_targets_is_counted():
 
 def test_questions_about_documents_that_the_bank_does_not_hold_are_counted():
     names = [BANK.document_ids[3]] * 9 + ["8471"] * 3
-    verdict = CHECK.examine(dataclasses.replace(small_case(BANK), asked_documents={0: names}))
+    verdict = CHECK.examine(dataclasses.replace(small_case(BANK), query_documents={0: names}))
     assert (verdict.outcome, verdict.measured, verdict.details["documents_absent"]) == ("issue", 3 / 12, 3)
 
 
@@ -63,7 +63,9 @@ def test_a_row_that_cannot_be_asked_hides_no_missing_target():
     def broken():
         raise InputError("no such encoder")
 
-    case = dataclasses.replace(small_case(BANK), rows=(Row("encoder-context", "candidate", 0, "baseline", broken),))
+    case = dataclasses.replace(
+        small_case(BANK), entries=(CaseEntry("encoder-context", "candidate", 0, "baseline", broken),)
+    )
     with pytest.raises(InputError, match="no such encoder"):
         CHECK.examine(case)
     assert CHECK.examine(dataclasses.replace(case, pool=Pool(BANK, np.arange(5)))).outcome == "issue"

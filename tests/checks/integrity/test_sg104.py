@@ -20,7 +20,7 @@ def trained_row(name, case, folder, documents):
 
 def with_lists(case, folder, **lists):
     rows = tuple(trained_row(name, case, folder, documents) for name, documents in lists.items())
-    return dataclasses.replace(case, rows=rows)
+    return dataclasses.replace(case, entries=rows)
 
 
 def ids(case, part):
@@ -62,7 +62,7 @@ def test_a_split_that_trains_on_test_documents_is_an_issue_without_any_checkpoin
 def test_an_asked_document_that_the_bank_does_not_hold_is_compared_by_its_id(tmp_path):
     case = small_case(noise_world(documents=10, length=6))
     asked = {0: ["Albedo"] * len(case.folds[0].test)}
-    case = with_lists(dataclasses.replace(case, asked_documents=asked), tmp_path, model=["Albedo"])
+    case = with_lists(dataclasses.replace(case, query_documents=asked), tmp_path, model=["Albedo"])
     verdict = CHECK.examine(case)
     assert verdict.outcome == "issue"
     assert verdict.details["lists"][1]["documents_trained_on"] == 1

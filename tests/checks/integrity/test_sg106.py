@@ -9,7 +9,7 @@ from check_cases import row, small_case, toy_checkpoint
 from story import StoryEncoder, story_world
 from worlds import noise_world
 
-from segue.checks import Case, Row
+from segue.checks import Case, CaseEntry
 from segue.checks.integrity.sg106_one_space import CHECK
 from segue.checks.run import run_checks
 from segue.encoders.space import declared_space, require_same
@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_space_is_an_issue_and_one_that_states_none_a_ti
     spaces = {"passed": case.bank.space, "issue": StoryEncoder(salt="other").space, "tip": None}
     for outcome, space in spaces.items():
         stated = None if space is None else space.to_json()
-        asked = dataclasses.replace(case, rows=(trained_in(case, tmp_path / outcome, stated),))
+        asked = dataclasses.replace(case, entries=(trained_in(case, tmp_path / outcome, stated),))
         assert CHECK.examine(asked).outcome == outcome
 
 
@@ -100,7 +100,7 @@ def test_a_checkpoint_of_another_dimension_is_an_issue(tmp_path):
     small = story_world(documents=6, dimension=16)
     trained = toy_checkpoint(tmp_path, small, space=None)
     asked = dataclasses.replace(
-        case, rows=(dataclasses.replace(trained_in(case, tmp_path / "x", None), trained=trained),)
+        case, entries=(dataclasses.replace(trained_in(case, tmp_path / "x", None), trained=trained),)
     )
     verdict = CHECK.examine(asked)
     assert verdict.outcome == "issue"
@@ -113,7 +113,7 @@ def test_an_index_over_vectors_of_another_encoder_is_an_issue():
     bank = dataclasses.replace(case.bank, vectors=other.encode(case.bank.passage_texts), space=other.space)
     for pool, index in ((Pool(bank), None), (case.pool, ExactIndex(Pool(bank)))):
         retriever = VectorRetriever("copy-last", "candidate", copy_last, pool, index)
-        verdict = CHECK.examine(dataclasses.replace(case, rows=(row("copy-last", retriever),)))
+        verdict = CHECK.examine(dataclasses.replace(case, entries=(row("copy-last", retriever),)))
         assert verdict.outcome == "issue"
         assert "bank and index of copy-last differ" in verdict.statement
 
@@ -169,9 +169,9 @@ def test_an_encoder_that_is_refused_for_its_space_is_an_issue_though_a_row_needs
         require_same(case.bank.space, StoryEncoder(by_length=True).space, "the bank and the recipe's encoder")
 
     case = story_case()
-    needing = Row("encoder-context", "candidate", 0, "baseline", refused)
-    found = run_checks([CHECK], dataclasses.replace(case, encoder=refused, rows=(needing,)))
+    needing = CaseEntry("encoder-context", "candidate", 0, "baseline", refused)
+    found = run_checks([CHECK], dataclasses.replace(case, encoder=refused, entries=(needing,)))
     assert [finding.outcome for finding in found] == ["issue"]
     assert "do not live in one embedding space" in found[0].statement
-    found = run_checks([CHECK], dataclasses.replace(case, rows=(needing,)))
+    found = run_checks([CHECK], dataclasses.replace(case, entries=(needing,)))
     assert [finding.outcome for finding in found] == ["skipped"], "a row that could not be asked vouches for nothing"

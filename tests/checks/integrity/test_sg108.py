@@ -24,7 +24,7 @@ def evaluated_case(bank=None, **more):
 
 def with_place(case, window, place, passage, **changes):
     """Return the case with one place of one stored ranking changed."""
-    (asked,) = case.rows
+    (asked,) = case.entries
     rankings = asked.evaluation.rankings.copy()
     rankings[window, place] = passage
     evaluation = dataclasses.replace(asked.evaluation, rankings=rankings)
@@ -54,7 +54,7 @@ def test_a_passage_read_before_the_context_counts_for_prefix_only():
     window = int(np.flatnonzero(case.bank.position[target] == 5)[0])
     changed = with_place(case, window, 4, target[window] - 4)
     assert CHECK.examine(changed).outcome == "passed"
-    (asked,) = changed.rows
+    (asked,) = changed.entries
     declared = dataclasses.replace(asked, evaluation=dataclasses.replace(asked.evaluation, exclude="prefix"))
     assert CHECK.examine(with_rows(changed, declared)).outcome == "issue"
 
@@ -78,7 +78,7 @@ def test_a_duplicate_of_a_context_passage_is_an_issue_of_its_own_kind():
 
 def test_rankings_of_other_windows_are_not_joined():
     case = evaluated_case()
-    (asked,) = case.rows
+    (asked,) = case.entries
     shifted = dataclasses.replace(asked.evaluation, targets=asked.evaluation.targets - 1)
     verdict = CHECK.examine(with_rows(case, dataclasses.replace(asked, evaluation=shifted)))
     assert verdict.outcome == "passed"

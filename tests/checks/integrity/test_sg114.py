@@ -8,7 +8,7 @@ import pytest
 from check_cases import evaluated, small_case, vectors_row, with_rows
 from worlds import make_bank, noise_world
 
-from segue.checks import Row
+from segue.checks import CaseEntry
 from segue.checks.integrity.sg114_numbers_comparable import CHECK, distinct_texts
 from segue.retrieval.retrievers.baselines import copy_last, mean
 
@@ -26,7 +26,7 @@ def changed(case, which="mean", **parts):
     rows = [
         dataclasses.replace(row, evaluation=dataclasses.replace(row.evaluation, **parts, metrics={}))
         if which in (None, row.name) else row
-        for row in case.rows
+        for row in case.entries
     ]  # fmt: skip
     return with_rows(case, *rows)
 
@@ -39,7 +39,7 @@ def test_rows_measured_alike_pass(case):
 
 
 def test_a_smaller_pool_is_an_issue_of_that_row(case):
-    ranks = np.minimum(case.rows[1].evaluation.ranks, 32)
+    ranks = np.minimum(case.entries[1].evaluation.ranks, 32)
     verdict = CHECK.examine(changed(case, pool_size=32, ranks=ranks))
     assert (verdict.outcome, verdict.measured) == ("issue", 1.0)
     assert verdict.details["odd_rows"] == ["mean"]
@@ -47,7 +47,7 @@ def test_a_smaller_pool_is_an_issue_of_that_row(case):
 
 
 def test_a_rank_beyond_the_pool_is_an_issue(case):
-    ranks = case.rows[1].evaluation.ranks.copy()
+    ranks = case.entries[1].evaluation.ranks.copy()
     ranks[0] = 65
     assert "ranks beyond the number of candidates" in CHECK.examine(changed(case, ranks=ranks)).statement
 
@@ -68,7 +68,7 @@ def test_deleted_passages_are_no_candidates():
 
 
 def test_other_windows_fewer_windows_or_another_order_are_an_issue(case):
-    own = case.rows[1].evaluation
+    own = case.entries[1].evaluation
     for order, said in ((np.arange(24)[::-1], "other 24 windows"), (np.arange(12), "measured on 12 windows")):
         parts = ("targets", "documents", "groups", "ranks", "rankings", "cosine", "contrastive", "copying", "horizon")
         taken = {name: np.ascontiguousarray(getattr(own, name)[order]) for name in parts}
@@ -85,13 +85,13 @@ def test_another_exclusion_is_an_issue_unless_the_row_declares_the_context_left_
     assert CHECK.examine(changed(case, None, exclude="prefix")).measured == pytest.approx(3.0)
     left_in = [
         dataclasses.replace(row, intent="context-left-in") if row.name == "mean" else row
-        for row in changed(case, exclude="none").rows
+        for row in changed(case, exclude="none").entries
     ]
     assert CHECK.examine(with_rows(case, *left_in)).outcome == "passed"
 
 
 def test_other_groups_of_documents_and_another_fresh_pool_are_issues(case):
-    groups = np.zeros_like(case.rows[1].evaluation.groups)
+    groups = np.zeros_like(case.entries[1].evaluation.groups)
     assert "1 groups of 4 documents" in CHECK.examine(changed(case, groups=groups)).statement
     assert "mean has 9 in the fresh pool" in CHECK.examine(changed(case, fresh_pool_sizes=(9,))).statement
 
@@ -99,8 +99,8 @@ def test_other_groups_of_documents_and_another_fresh_pool_are_issues(case):
 def test_a_row_without_some_fold_is_not_compared_and_that_is_a_tip(case):
     (fold,) = case.folds
     second = dataclasses.replace(fold, split=dataclasses.replace(fold.split, fold=1))
-    again = [dataclasses.replace(row, fold=1) for row in case.rows if row.name != "mean"]
-    both = dataclasses.replace(case, folds=(fold, second), rows=(*case.rows, *again))
+    again = [dataclasses.replace(row, fold=1) for row in case.entries if row.name != "mean"]
+    both = dataclasses.replace(case, folds=(fold, second), entries=(*case.entries, *again))
     verdict = CHECK.examine(both)
     assert verdict.outcome == "tip"
     assert "not compared: mean" in verdict.statement
@@ -108,5 +108,5 @@ def test_a_row_without_some_fold_is_not_compared_and_that_is_a_tip(case):
 
 
 def test_rows_that_were_only_trained_are_no_numbers(case):
-    trained: Row = dataclasses.replace(case.rows[1], name="trained", evaluation=None)
-    assert CHECK.examine(with_rows(case, *case.rows, trained)).outcome == "passed"
+    trained: CaseEntry = dataclasses.replace(case.entries[1], name="trained", evaluation=None)
+    assert CHECK.examine(with_rows(case, *case.entries, trained)).outcome == "passed"

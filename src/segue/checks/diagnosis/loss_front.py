@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.diagnosis.short_runs import answerable_validation, begin_like, hits_of_run
 from segue.evaluation.intervals import bootstrap
 from segue.training.batches import Batch
@@ -57,20 +57,20 @@ class Point:
 
 
 def loss_front(
-    case: Case, row: Row, batches: list[Batch], *, shares: tuple[float, ...] = SHARES, seed: int | None = None
+    case: Case, row: CaseEntry, batches: list[Batch], *, shares: tuple[float, ...] = SHARES, seed: int | None = None
 ) -> list[Point]:
     """Train the row's configuration once for each share, and once for its own; ascending by share."""
     return [_point(case, row, batches, share=s, seed=seed) for s in sorted({*shares, own_share(row)})]
 
 
-def varied_term(row: Row) -> str:
+def varied_term(row: CaseEntry) -> str:
     """Name the term whose share is varied: the first that contrasts nothing, else the last."""
     assert row.trained is not None
     terms = row.trained.loss_settings.terms
     return terms[_varied(row.trained.loss_settings)].kind
 
 
-def own_share(row: Row) -> float:
+def own_share(row: CaseEntry) -> float:
     """Return the varied term's share in the row's own loss."""
     assert row.trained is not None
     settings = row.trained.loss_settings
@@ -100,7 +100,7 @@ def _varied(settings: LossSettings) -> int:
     return others[0] if others else len(settings.terms) - 1
 
 
-def _point(case: Case, row: Row, batches: list[Batch], *, share: float, seed: int | None) -> Point:
+def _point(case: Case, row: CaseEntry, batches: list[Batch], *, share: float, seed: int | None) -> Point:
     assert row.trained is not None
     # At its own share the loss stays as it is, to the bit.
     settings = row.trained.loss_settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import (
+from segue.checks.statistics import (
     LEVEL,
     any_of,
     baselines,

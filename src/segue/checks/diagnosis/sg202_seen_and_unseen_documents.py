@@ -9,17 +9,17 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
-from segue.checks.case import Case, Row, Which
+from segue.checks.case import Case, CaseEntry, Part
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import COPY_LAST, interval_json, percent, points
+from segue.checks.statistics import COPY_LAST, interval_json, percent, points
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import summarise
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.types import Interval
 
-PARTS: tuple[Which, ...] = get_args(Which)
-UNSEEN: tuple[Which, ...] = ("validation", "test")
+PARTS: tuple[Part, ...] = get_args(Part)
+UNSEEN: tuple[Part, ...] = ("validation", "test")
 NAMES = {"train": "seen", "validation": "validation", "test": "test"}
 KEPT = 0.5
 """Share of its lead over copy-last that a model has to keep on unseen documents."""
@@ -28,7 +28,7 @@ CUTOFF = 5
 
 def examine(case: Case) -> Verdict:
     """Ask the subject and copy-last about training, validation and test windows of the first fold, in one pool."""
-    row = next((row for row in case.subject_rows if row.trained is not None), None)
+    row = next((row for row in case.subject_entries if row.trained is not None), None)
     if row is None:
         return not_applicable("no row was trained")
     control = _copy_last(case, row)
@@ -52,24 +52,24 @@ def examine(case: Case) -> Verdict:
     return Verdict("passed", said, kept, KEPT, details)
 
 
-def _copy_last(case: Case, row: Row) -> Row:
+def _copy_last(case: Case, row: CaseEntry) -> CaseEntry:
     """Return the fold's copy-last, which has no weights: what it loses, the documents are to blame for."""
-    found = [other for other in case.rows_named(COPY_LAST) if other.fold == row.fold]
+    found = [other for other in case.entries_named(COPY_LAST) if other.fold == row.fold]
     if found:
         return found[0]
-    return Row(COPY_LAST, "candidate", row.fold, "baseline", lambda: VectorRetriever(COPY_LAST, "candidate", copy_last,
-                                                                                      case.pool))  # fmt: skip
+    retriever = VectorRetriever(COPY_LAST, "candidate", copy_last, case.pool)
+    return CaseEntry(COPY_LAST, "candidate", row.fold, "baseline", lambda: retriever)
 
 
-def _hits(case: Case, row: Row, part: Which) -> Float[np.ndarray, "window"]:
+def _hits(case: Case, row: CaseEntry, part: Part) -> Float[np.ndarray, "window"]:
     return (case.ranks(row, part) <= CUTOFF).astype(np.float64)
 
 
-def _recall(case: Case, row: Row, part: Which) -> float:
+def _recall(case: Case, row: CaseEntry, part: Part) -> float:
     return float(_hits(case, row, part).mean())
 
 
-def _lead(case: Case, row: Row, control: Row, part: Which) -> Interval:
+def _lead(case: Case, row: CaseEntry, control: CaseEntry, part: Part) -> Interval:
     """Return R@5 less that of copy-last on the same windows, with its interval over groups of documents."""
     groups = case.groups_of(case.sample(case.fold_of(row), part))
     ours, theirs = (_hits(case, who, part) for who in (row, control))
@@ -93,18 +93,18 @@ def difference(a: Interval, b: Interval, *, weight: float = 1.0) -> Interval:
     return Interval(value, value - down, value + up)
 
 
-def _most_is_lost(leads: dict[Which, Interval], part: Which) -> bool:
+def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:
     """Tell whether clearly less than ``KEPT`` of a clear lead on seen documents is left."""
     low = difference(leads["train"], leads[part], weight=KEPT).low
     return low is not None and low > 0 and (leads["train"].low or 0) > 0
 
 
-def _kept(leads: dict[Which, Interval]) -> float | None:
+def _kept(leads: dict[Part, Interval]) -> float | None:
     """Return the share of the seen lead that test documents keep; None where there is no lead to keep."""
     return leads["test"].value / leads["train"].value if leads["train"].value > 0 else None
 
 
-def _said(recall: dict[str, dict[Which, float]], gaps: dict[Which, Interval]) -> str:
+def _said(recall: dict[str, dict[Part, float]], gaps: dict[Part, Interval]) -> str:
     parts = ("train", *UNSEEN)
     (name, ours), (other, theirs) = recall.items()
     a, b = (", ".join(percent(values[part]) for part in parts) for values in (ours, theirs))
@@ -112,7 +112,7 @@ def _said(recall: dict[str, dict[Which, float]], gaps: dict[Which, Interval]) ->
             f"shrinks from seen to test documents by {points(gaps['test'])}.")  # fmt: skip
 
 
-def _drops(case: Case, row: Row) -> dict[str, dict[str, float | None]]:
+def _drops(case: Case, row: CaseEntry) -> dict[str, dict[str, float | None]]:
     """Return a line of the drop table: cosine, R@5 and MRR on seen, validation and test windows."""
     columns = {"seen": _measure(case, row), "validation": row.validation or {}, "test": _of_test(row)}
     return {
@@ -121,7 +121,7 @@ def _drops(case: Case, row: Row) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _measure(case: Case, row: Row) -> dict[str, float | None]:
+def _measure(case: Case, row: CaseEntry) -> dict[str, float | None]:
     """Score a row on a sample of the windows it was trained on."""
     windows = case.sample(case.fold_of(row), "train")
     queries = case.queries(row, "train")
@@ -129,7 +129,7 @@ def _measure(case: Case, row: Row) -> dict[str, float | None]:
     return {**summarise(case.ranks(row, "train")), "cosine": cosine}
 
 
-def _of_test(row: Row) -> dict[str, float | None]:
+def _of_test(row: CaseEntry) -> dict[str, float | None]:
     if row.evaluation is None:
         return {}
     return {name: dataclasses.asdict(interval)["value"] for name, interval in row.evaluation.metrics.items()}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import LEVEL, interval_json, paired_json, percent, points, side
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
+from segue.checks.statistics import LEVEL, interval_json, paired_json, percent, points, side
 from segue.evaluation.compatibility import project, projected_bank
 from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window
@@ -61,11 +61,11 @@ def examine(case: Case) -> Verdict:
     return Verdict("issue" if worst == case.subject else "tip", said, measured, 0.0, details)
 
 
-def _has_head(row: Row) -> bool:
+def _has_head(row: CaseEntry) -> bool:
     return row.trained is not None and any(term.space == "projected" for term in row.trained.loss_settings.terms)
 
 
-def _spaces(case: Case, row: Row) -> dict[str, _Space]:
+def _spaces(case: Case, row: CaseEntry) -> dict[str, _Space]:
     """Ask a row about test windows in both spaces."""
     assert row.trained is not None, "rows with a head were trained"
     windows = case.sample(case.fold_of(row))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import percent
 from segue.checks.diagnosis.loss_front import Point, loss_front, own_share, varied_term
 from segue.checks.diagnosis.short_runs import answerable_validation, begin_like, bounded, t_interval
+from segue.checks.statistics import percent
 from segue.evaluation.intervals import paired
 from segue.training.batches import Batch
 from segue.training.gradients import BatchGradients, held_out_batches, measure
@@ -94,14 +94,14 @@ def examine(case: Case) -> Verdict:
     return _judge(case, rows[0], along, front=front, losses=losses, details=details)
 
 
-def _rows(case: Case) -> list[Row]:
+def _rows(case: Case) -> list[CaseEntry]:
     """Return the subject and the report's two mixtures, as far as their losses have several terms."""
-    several = {row.name: row for row in case.first_rows if row.trained and len(row.trained.loss_settings.terms) > 1}
+    several = {row.name: row for row in case.first_entries if row.trained and len(row.trained.loss_settings.terms) > 1}
     wanted = [name for name in dict.fromkeys([case.subject, *PREFERRED]) if name in several]
     return [several[str(name)] for name in wanted or list(several)[:1]]
 
 
-def _batches(case: Case, row: Row) -> list[Batch]:
+def _batches(case: Case, row: CaseEntry) -> list[Batch]:
     """Return held-out batches as large as the row's own, if the validation windows are enough."""
     assert row.trained is not None
     windows = case.fold_of(row).validation
@@ -118,7 +118,7 @@ def moments(steps: int) -> list[int]:
     return [0, *np.unique(np.geomspace(1, steps, MOMENTS).round().astype(int)).tolist()]
 
 
-def _measure_along(case: Case, row: Row, batches: list[Batch]) -> Along:
+def _measure_along(case: Case, row: CaseEntry, batches: list[Batch]) -> Along:
     run, steps = begin_like(case, row), moments(case.effort.steps)
     found: list[list[BatchGradients]] = []
     for step in steps:
@@ -135,7 +135,7 @@ def _measure_along(case: Case, row: Row, batches: list[Batch]) -> Along:
     )
 
 
-def _losses(case: Case, row: Row, front: list[Point]) -> dict[str, dict[str, float | None]]:
+def _losses(case: Case, row: CaseEntry, front: list[Point]) -> dict[str, dict[str, float | None]]:
     """Compare the row's own mixture with each term alone: R@5, paired over documents."""
     groups = case.groups_of(answerable_validation(case, row))
     own = next(point for point in front if point.share == own_share(row))
@@ -148,7 +148,7 @@ def _losses(case: Case, row: Row, front: list[Point]) -> dict[str, dict[str, flo
 
 def _judge(
     case: Case,
-    first: Row,
+    first: CaseEntry,
     along: dict[str, Along],
     *,
     front: list[Point],
@@ -186,7 +186,7 @@ def _say(name: str, found: Along) -> str:
             f"{control.value:.2f}{silent}.")  # fmt: skip
 
 
-def _say_front(row: Row, front: list[Point], *, costs: bool) -> str:
+def _say_front(row: CaseEntry, front: list[Point], *, costs: bool) -> str:
     own, none, alone = (next(p for p in front if p.share == share) for share in (own_share(row), 0.0, 1.0))
     said = (f"After {own.steps} steps of {row.name} R@5 on validation is {percent(own.recall)} with "
             f"{100 * own.share:.0f} % {varied_term(row)}, {percent(none.recall)} without it and "

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import percent
 from segue.checks.diagnosis.short_runs import t_interval
+from segue.checks.statistics import percent
 from segue.training.batches import Batch, Batches
 from segue.training.losses.in_batch import contrast_logits, num_negatives
 from segue.types import Bank
@@ -30,7 +30,7 @@ LARGEST = 2048
 
 def examine(case: Case) -> Verdict:
     """Count the finite logits of real training batches, and look at what the negatives are."""
-    rows = {row.name: row for row in (*case.subject_rows[:1], *case.shown) if _contrasts(row)}
+    rows = {row.name: row for row in (*case.subject_entries[:1], *case.shown) if _contrasts(row)}
     if not rows:
         return not_applicable("no row that is shown was trained with InfoNCE")
     found = {name: _of_row(case, row) for name, row in rows.items()}
@@ -52,11 +52,11 @@ def _outcome(case: Case, seen: str, false_in: str, *, share: float, false: float
     return "tip" if few or false > SOME else "passed"
 
 
-def _contrasts(row: Row) -> bool:
+def _contrasts(row: CaseEntry) -> bool:
     return row.trained is not None and any(term.kind == "infonce" for term in row.trained.loss_settings.terms)
 
 
-def _of_row(case: Case, row: Row) -> dict[str, Any]:
+def _of_row(case: Case, row: CaseEntry) -> dict[str, Any]:
     assert row.trained is not None
     trained, windows = row.trained, case.fold_of(row).train
     batches = case.batches(case.bank, windows, batch_size=trained.settings.batch_size, seed=trained.settings.seed)
@@ -107,7 +107,7 @@ def false_negatives(
     return negatives & (targets @ targets.T >= SAME)
 
 
-def _random(case: Case, row: Row) -> dict[str, float | None]:
+def _random(case: Case, row: CaseEntry) -> dict[str, float | None]:
     """Return what chance gives: the share of random pairs of other documents as near as that, and of one document."""
     target = case.fold_of(row).train.target
     drawn = case.generator("SG205 pairs").choice(target, (2, 20_000))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.types import Windows
 
@@ -28,7 +28,7 @@ DEAD = 0.1
 def examine(case: Case) -> Verdict:
     """Compare the effective rank of predictions with that of their targets, on the subject and beside it."""
     measured = {(row.name, row.fold): found for row in _rows(case) if (found := _measure(case, row)) is not None}
-    own = [measured[row.name, row.fold] for row in case.subject_rows if (row.name, row.fold) in measured]
+    own = [measured[row.name, row.fold] for row in case.subject_entries if (row.name, row.fold) in measured]
     if not own:
         return not_applicable("the row in question has no query vectors")
     worst = min(own, key=lambda found: found["ratio"])
@@ -38,8 +38,8 @@ def examine(case: Case) -> Verdict:
     return Verdict(outcome, _statement(worst, details["rows"]), worst["ratio"], COLLAPSED, details)
 
 
-def _rows(case: Case) -> list[Row]:
-    return [*case.shown, *(row for row in case.subject_rows if row.fold != case.folds[0].number)]
+def _rows(case: Case) -> list[CaseEntry]:
+    return [*case.shown, *(row for row in case.subject_entries if row.fold != case.folds[0].number)]
 
 
 def _outcome(found: dict[str, Any]) -> Any:
@@ -64,7 +64,7 @@ def _statement(found: dict[str, Any], rows: dict[str, Any]) -> str:
     return said
 
 
-def _measure(case: Case, row: Row) -> dict[str, Any] | None:
+def _measure(case: Case, row: CaseEntry) -> dict[str, Any] | None:
     """Return the figures of one row; None for a row without query vectors, or without windows."""
     fold = case.fold_of(row)
     windows = case.sample(fold, most=max(case.effort.windows, PER_DIMENSION * case.bank.dimension))
@@ -168,5 +168,5 @@ CHECK = Check(
     fix="train with a contrastive loss on the raw vectors, and look at the spread along training",
     unit="share of the targets' effective rank",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from segue.checks.case import Case
 from segue.checks.changed_banks import BankCopy, copy_documents, windows_in, with_rows
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import lower_limit, percent
+from segue.checks.statistics import lower_limit, percent
 from segue.evaluation.intervals import PairedTest, paired
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import FEWEST_GROUPS, lower_limit, percent
+from segue.checks.statistics import FEWEST_GROUPS, lower_limit, percent
 from segue.evaluation.result import Evaluation
 from segue.ranking.exact import top_k
 
@@ -27,7 +27,7 @@ OWN_VECTORS = "queries = bank vectors"
 
 def examine(case: Case) -> Verdict:
     """Measure how unevenly the first ten places are shared, on the subject and beside it."""
-    own = [_of_row(case, row) for row in case.subject_rows if row.evaluation is not None]
+    own = [_of_row(case, row) for row in case.subject_entries if row.evaluation is not None]
     if not own:
         return not_applicable("the row in question was not evaluated")
     worst = max(own, key=lambda found: found["share_of_hubs_of_other_documents"] or 0.0)
@@ -64,7 +64,7 @@ def _statement(found: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) 
             f"(skewness of N_{SLOTS} {found['skew']:.2f}){beside}; evenly shared it would be 1.0 %.")  # fmt: skip
 
 
-def _of_row(case: Case, row: Row) -> dict[str, Any]:
+def _of_row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return the figures of what was measured, over evenly spread windows."""
     evaluation = row.evaluation
     assert evaluation is not None
@@ -80,19 +80,16 @@ def _spread(count: int, case: Case) -> Int[np.ndarray, "chosen"]:
 
 def _of_own_vectors(case: Case) -> dict[str, Any]:
     """Return the figures where the targets' own vectors ask, themselves excluded: what the bank's geometry gives."""
-    key = ("SG208", case.folds[0].number)
-    if key not in case._remembered:
-        evaluation = _any_evaluation(case)
-        which = _spread(len(evaluation), case)
-        targets = evaluation.targets[which]
-        ranking = top_k(case.bank.gather(targets), case.pool, SLOTS, exclude=targets[:, None])
-        found = case.pool.candidates_of(ranking.rows.astype(np.int64))
-        case._remembered[key] = _hubness(case, found, evaluation.groups[which])
-    return dict(case._remembered[key])
+    evaluation = _any_evaluation(case)
+    which = _spread(len(evaluation), case)
+    targets = evaluation.targets[which]
+    ranking = top_k(case.bank.gather(targets), case.pool, SLOTS, exclude=targets[:, None])
+    found = case.pool.candidates_of(ranking.rows.astype(np.int64))
+    return _hubness(case, found, evaluation.groups[which])
 
 
 def _any_evaluation(case: Case) -> Evaluation:
-    rows = (*case.subject_rows, *case.shown)
+    rows = (*case.subject_entries, *case.shown)
     return next(row.evaluation for row in rows if row.evaluation is not None)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import lower_limit, percent
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
+from segue.checks.statistics import lower_limit, percent
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.types import Contexts, Windows
 
@@ -25,7 +25,7 @@ MOSTLY = 0.5
 
 def examine(case: Case) -> Verdict:
     """Find the nearest offset of each prediction, on the subject and beside it."""
-    own = [found for row in case.subject_rows if (found := _measure(case, row)) is not None]
+    own = [found for row in case.subject_entries if (found := _measure(case, row)) is not None]
     if not own:
         return not_applicable("the row in question has no query vectors")
     worst = max(own, key=lambda found: max(copy["cosine"] for copy in found["copies"].values()))
@@ -64,7 +64,7 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _measure(case: Case, row: Row) -> dict[str, Any] | None:
+def _measure(case: Case, row: CaseEntry) -> dict[str, Any] | None:
     windows = case.sample(case.fold_of(row))
     queries = case.queries(row) if len(windows) else None
     if queries is None:
@@ -148,7 +148,7 @@ def _mean(values: Float[np.ndarray, "some"]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _copying_ratio(row: Row) -> float | None:
+def _copying_ratio(row: CaseEntry) -> float | None:
     """Return the evaluation's copying ratio; None where it has none."""
     found = row.evaluation.metrics.get("copying ratio") if row.evaluation is not None else None
     return None if found is None or not np.isfinite(found.value) else float(found.value)
@@ -170,5 +170,5 @@ CHECK = Check(
     fix="train longer, with a contrastive loss and the context among the negatives; or serve copy-last",
     unit="cosine",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import evaluation_of, percent, shown_evaluations
+from segue.checks.statistics import evaluation_of, percent, shown_evaluations
 from segue.evaluation.intervals import bootstrap
 from segue.evaluation.metrics import HISTOGRAM, rank_histogram
 from segue.evaluation.result import Evaluation
@@ -113,7 +113,7 @@ def _entry(case: Case, name: str, evaluation: Evaluation) -> dict[str, Any]:
         "histogram": {"edges": _edges(evaluation.pool_size), "share": list(shares.values())},
         "impostors": dict(zip(KINDS, (counts / max(1, len(kinds))).tolist(), strict=True)),
         "median_rank": float(np.median(evaluation.ranks)),
-        "margin": _margin(case, case.rows_named(name)[0]),
+        "margin": _margin(case, case.entries_named(name)[0]),
         "lost": len(kinds),
     }
 
@@ -123,7 +123,7 @@ def _edges(pool_size: int) -> list[int]:
     return [1, *(edge + 1 for edge in HISTOGRAM.values()), max(pool_size, max(HISTOGRAM.values()) + 1) + 1]
 
 
-def _margin(case: Case, row: Row) -> float | None:
+def _margin(case: Case, row: CaseEntry) -> float | None:
     """Return the mean score of the truth less that of the best impostor, on a sample of test windows of its fold."""
     queries = case.queries(row)
     if queries is None or row.evaluation is None:

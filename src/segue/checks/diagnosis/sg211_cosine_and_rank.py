@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import compare, evaluation_of, paired_json, percent, points, side
+from segue.checks.statistics import compare, evaluation_of, paired_json, percent, points, side
 from segue.evaluation.intervals import FEWEST_GROUPS, PairedTest, group_sums
 from segue.evaluation.result import Evaluation
 from segue.types import Interval
@@ -44,8 +44,8 @@ def examine(case: Case) -> Verdict:
 
 def _validation(case: Case) -> dict[str, dict[str, float]]:
     """Return validation cosine and MRR, averaged over folds, of the options that may be chosen."""
-    names = dict.fromkeys(row.name for row in case.candidates if row.intent == "candidate")
-    found = {name: [row.validation for row in case.rows_named(name)] for name in names}
+    names = dict.fromkeys(row.name for row in case.non_controls if row.intent == "candidate")
+    found = {name: [row.validation for row in case.entries_named(name)] for name in names}
     return {
         name: {metric: float(np.mean([one[metric] for one in folds if one])) for metric in SELECTORS}
         for name, folds in found.items()

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import percent
+from segue.checks.statistics import percent
 from segue.training.gradients import held_out_batches
 from segue.training.losses.in_batch import contrast_logits, num_negatives
 from segue.training.losses.loss import Loss, LossTerm
@@ -30,7 +30,7 @@ SMALLEST = 8
 
 def examine(case: Case) -> Verdict:
     """Look at the softmax over in-batch logits on held-out windows, at each row's own temperature."""
-    rows = {row.name: row for row in (*case.subject_rows[:1], *case.shown) if row.trained is not None}
+    rows = {row.name: row for row in (*case.subject_entries[:1], *case.shown) if row.trained is not None}
     found = {name: terms for name, row in rows.items() if (terms := _of_row(case, row))}
     if not found:
         return not_applicable("no row that is shown was trained with InfoNCE, or there are too few validation windows")
@@ -45,7 +45,7 @@ def _bad(found: dict[str, Any]) -> float:
     return float(max(found["saturated"], found["flat"]))
 
 
-def _of_row(case: Case, row: Row) -> dict[str, dict[str, Any]]:
+def _of_row(case: Case, row: CaseEntry) -> dict[str, dict[str, Any]]:
     """Return the figures of each InfoNCE term of a row, by the term's name."""
     assert row.trained is not None
     loss = row.trained.loss
@@ -55,7 +55,7 @@ def _of_row(case: Case, row: Row) -> dict[str, dict[str, Any]]:
 
 
 @torch.no_grad()
-def _of_term(case: Case, row: Row, loss: Loss, *, name: str, term: LossTerm) -> dict[str, Any]:
+def _of_term(case: Case, row: CaseEntry, loss: Loss, *, name: str, term: LossTerm) -> dict[str, Any]:
     temperature = loss.temperatures[name]
     cosines = _cosine_logits(case, row, loss, term)
     if not cosines:
@@ -75,7 +75,7 @@ def _of_term(case: Case, row: Row, loss: Loss, *, name: str, term: LossTerm) -> 
     }
 
 
-def _cosine_logits(case: Case, row: Row, loss: Loss, term: LossTerm) -> list[Float[Tensor, "batch batch"]]:
+def _cosine_logits(case: Case, row: CaseEntry, loss: Loss, term: LossTerm) -> list[Float[Tensor, "batch batch"]]:
     """Return the cosines of predictions and targets of held-out batches, where the term computes them."""
     assert row.trained is not None
     windows = case.fold_of(row).validation

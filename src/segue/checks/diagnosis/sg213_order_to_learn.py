@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
-from segue.checks.compared import interval_json, paired_json, percent, points, side
 from segue.checks.diagnosis.orders import ARMS, Arms, make_arms, neighbours
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
+from segue.checks.statistics import interval_json, paired_json, percent, points, side
 from segue.evaluation.intervals import PairedTest, bootstrap, holm, paired
 from segue.retrieval.retrievers.ridge import Ridge
 from segue.types import Bank, Interval

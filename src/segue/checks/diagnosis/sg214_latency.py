@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.evaluation.gates import Condition
 from segue.evaluation.latency import STAGES
@@ -20,7 +20,7 @@ DOMINANT = 0.5
 
 def examine(case: Case) -> Verdict:
     """Take the latency apart, and hold it against the gates that name one."""
-    timed = [row for row in case.subject_rows if row.evaluation is not None and row.evaluation.timings]
+    timed = [row for row in case.subject_entries if row.evaluation is not None and row.evaluation.timings]
     if not timed:
         return not_applicable("the row in question was not timed: set evaluation.latency_queries")
     gated = [judged for row in timed for judged in _against_gates(case, row)]
@@ -47,7 +47,7 @@ def _outcome(worst: dict[str, Any]) -> Any:
     return "tip" if worst["value"] > worst["at_most"] else "passed"
 
 
-def _against_gates(case: Case, row: Row) -> list[dict[str, Any]]:
+def _against_gates(case: Case, row: CaseEntry) -> list[dict[str, Any]]:
     """Return every latency that a gate bounds, with its interval; stages that the row does not have are left out."""
     assert row.evaluation is not None
     scalars = row.evaluation.scalars
@@ -120,5 +120,5 @@ CHECK = Check(
     fix="make the largest stage cheaper: a smaller model, an approximate index, fewer passages to rerank",
     unit="ms",
     examine=examine,
-    needs=("rows", "evaluations"),
+    needs=("entries", "evaluations"),
 )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import percent
 from segue.checks.diagnosis.short_runs import answerable_validation, begin_like, hits_of_run
+from segue.checks.statistics import percent
 from segue.evaluation.intervals import bootstrap, paired
 from segue.types import Interval, Windows
 
@@ -25,7 +25,7 @@ LONGER = 4
 
 def examine(case: Case) -> Verdict:
     """Train the subject's configuration on ever more documents, for the same number of steps."""
-    row = next((row for row in (*case.subject_rows, *case.first_rows) if row.trained is not None), None)
+    row = next((row for row in (*case.subject_entries, *case.first_entries) if row.trained is not None), None)
     if row is None:
         return not_applicable("no row was trained")
     fold, groups = case.fold_of(row), case.groups_of(case.fold_of(row).train)
@@ -42,7 +42,7 @@ def examine(case: Case) -> Verdict:
     return _judge(case, parts, hits, again=again, groups=case.groups_of(asked), said=(row.name, steps))
 
 
-def _steps(case: Case, row: Row) -> int:
+def _steps(case: Case, row: CaseEntry) -> int:
     """Return enough steps for a part to be seen several times, but no more than the row itself took."""
     assert row.trained is not None
     return min(LONGER * case.effort.steps, row.trained.settings.steps or LONGER * case.effort.steps)
@@ -58,7 +58,7 @@ def _windows_of(windows: Windows, groups: Int[np.ndarray, "window"], chosen: Int
     return windows.take(np.isin(groups, chosen))
 
 
-def _other_seed(row: Row) -> int:
+def _other_seed(row: CaseEntry) -> int:
     assert row.trained is not None
     return row.trained.settings.seed + 1000
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import evaluation_of, interval_json, percent, points, shown_evaluations
+from segue.checks.statistics import evaluation_of, interval_json, percent, points, shown_evaluations
 from segue.evaluation.intervals import bootstrap, paired
 from segue.evaluation.metrics import chance, recall_curve
 from segue.evaluation.result import Evaluation

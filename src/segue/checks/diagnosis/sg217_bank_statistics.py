@@ -7,10 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.changed_banks import BankCopy, copy_documents, documents_of, windows_in
 from segue.checks.check import Check, Verdict
-from segue.checks.compared import percent
+from segue.checks.statistics import percent
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import per_window
 from segue.ranking.pool import Pool
@@ -38,16 +38,18 @@ class Counting(Protocol):
 
 def examine(case: Case) -> Verdict:
     """Find the rows that count the bank, ask whether they say so, and measure what it wins."""
-    silent = [row for row in case.candidates if not row.retriever.counts_bank]  # the others say it themselves
+    silent = [row for row in case.non_controls if not row.retriever.counts_bank]  # the others say it themselves
     probed = {row.name: _depends_on_others(case, row) for row in silent}
-    counting = [row for row in case.candidates if probed.get(row.name, True)]
+    counting = [row for row in case.non_controls if probed.get(row.name, True)]
     undeclared = [row.name for row in counting if DECLARED not in row.declares]
     ablated = {row.name: found for row in counting if (found := _ablate(case, row)) is not None}
     details = {"rows": ablated, "undeclared": undeclared, "counting": [row.name for row in counting],
                "probed": probed}  # fmt: skip
     measured, said = float(len(undeclared)), _ablation_in_words(ablated)
     if not counting:
-        return Verdict("passed", f"None of {len(case.candidates)} rows uses statistics of the bank.", 0.0, 0.0, details)
+        return Verdict(
+            "passed", f"None of {len(case.non_controls)} rows uses statistics of the bank.", 0.0, 0.0, details
+        )
     if undeclared:
         hidden = [name for name in undeclared if not _row(counting, name).retriever.counts_bank]
         how = f" ({', '.join(hidden)} by its behaviour alone: other documents change its order)" if hidden else ""
@@ -59,7 +61,7 @@ def examine(case: Case) -> Verdict:
     return Verdict("tip" if helped else "passed", text, measured, 0.0, details)
 
 
-def _row(rows: list[Row], name: str) -> Row:
+def _row(rows: list[CaseEntry], name: str) -> CaseEntry:
     return next(row for row in rows if row.name == name)
 
 
@@ -73,7 +75,7 @@ def _in_words(found: dict[str, Any]) -> str:
             f"documents only (difference {100 * found['difference']:+.1f} points{ends})")  # fmt: skip
 
 
-def _depends_on_others(case: Case, row: Row) -> bool:
+def _depends_on_others(case: Case, row: CaseEntry) -> bool:
     """Tell whether the order of the asked documents' passages changes when other documents leave the bank.
 
     A query vector that is made from its context alone cannot depend on them; those retrievers are not asked.
@@ -99,7 +101,7 @@ def _two_banks(case: Case, windows: Windows) -> tuple[BankCopy, BankCopy]:
     return copy_documents(case.bank, asked), copy_documents(case.bank, np.concatenate([asked, kept]))
 
 
-def _ranks_in(copy: BankCopy, case: Case, row: Row, windows: Windows) -> Int[np.ndarray, "window"]:
+def _ranks_in(copy: BankCopy, case: Case, row: CaseEntry, windows: Windows) -> Int[np.ndarray, "window"]:
     """Return the targets' ranks among the passages of the asked documents, in one of the two banks."""
     inside = windows_in(copy, windows)
     asked = np.unique(copy.document_of[inside.target]).astype(np.int64)
@@ -108,7 +110,7 @@ def _ranks_in(copy: BankCopy, case: Case, row: Row, windows: Windows) -> Int[np.
     return moved.target_ranks(contexts, inside.target, pool=Pool(copy, asked))
 
 
-def _ablate(case: Case, row: Row) -> dict[str, Any] | None:
+def _ablate(case: Case, row: CaseEntry) -> dict[str, Any] | None:
     """Score a row with statistics over training and validation documents only; None where it cannot be rebuilt."""
     if not isinstance(row.retriever, Counting):
         return None
@@ -160,5 +162,5 @@ CHECK = Check(
     fix='declare it (row.declares["bank statistics"]), or fit the statistics on training documents',
     unit="rows that do not declare it",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import COPY_LAST, compare, evaluation_of, paired_json, points, side, values_in
+from segue.checks.statistics import COPY_LAST, compare, evaluation_of, paired_json, points, side, values_in
 from segue.evaluation.intervals import PairedTest, paired
 from segue.evaluation.result import Evaluation
 

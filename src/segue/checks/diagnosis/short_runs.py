@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
@@ -26,7 +26,7 @@ BATCH = 1024
 
 def begin_like(
     case: Case,
-    row: Row,
+    row: CaseEntry,
     *,
     windows: Windows | None = None,
     loss: LossSettings | None = None,
@@ -111,6 +111,6 @@ def bounded(interval: Interval) -> Interval:
     return Interval(interval.value, max(-1.0, interval.low), min(1.0, interval.high))
 
 
-def answerable_validation(case: Case, row: Row) -> Windows:
+def answerable_validation(case: Case, row: CaseEntry) -> Windows:
     """Return some validation windows of a row's fold whose targets are searched."""
     return case.answerable(case.sample(case.fold_of(row), "validation"))

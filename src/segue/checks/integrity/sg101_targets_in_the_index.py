@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.retrieval.index import Index
 from segue.types import Windows
 
@@ -23,7 +23,7 @@ def examine(case: Case) -> Verdict:
         asked += len(fold.test)
         absent += _absent(case, fold.test)
         unknown += _of_unknown_documents(case, fold.number)
-    searched, error = each_row(case.first_rows, functools.partial(_lost_by_index, case))
+    searched, error = each_entry(case.first_entries, functools.partial(_lost_by_index, case))
     lost = {name: share for name, share in searched.items() if share > 0}
     missing = max(absent, unknown) / max(1, asked)
     worst = max([missing, *lost.values()])
@@ -49,24 +49,21 @@ def _absent(case: Case, windows: Windows) -> int:
 
 def _of_unknown_documents(case: Case, fold: int) -> int:
     """Count the questions whose document, by id, the bank does not hold."""
-    if case.asked_documents is None:
+    if case.query_documents is None:
         return 0
     held = set(case.bank.document_ids)
-    return sum(name not in held for name in case.asked_documents[fold])
+    return sum(name not in held for name in case.query_documents[fold])
 
 
-def _lost_by_index(case: Case, row: Row) -> float:
+def _lost_by_index(case: Case, row: CaseEntry) -> float:
     """Return the share of probed targets that the row's index does not answer to their own vector."""
     index: Index | None = getattr(row.retriever, "index", None)
     if index is None:
         return 0.0
-    key = ("found by index", id(index))
-    if key not in case._remembered:
-        case._remembered[key] = _search_by_own_vectors(case, row, index)
-    return float(case._remembered[key])
+    return case.cached(("found by index", id(index)), lambda: _search_by_own_vectors(case, row, index))
 
 
-def _search_by_own_vectors(case: Case, row: Row, index: Index) -> float:
+def _search_by_own_vectors(case: Case, row: CaseEntry, index: Index) -> float:
     present = case.answerable(case.sample(case.fold_of(row), most=PROBED))
     if len(present) == 0:
         return 0.0

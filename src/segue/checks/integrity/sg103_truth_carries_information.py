@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Fold
@@ -88,7 +88,7 @@ def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
     if all(len(part.train) for part in case.folds):
         guesses["linear map"] = _linear_map(case, fold)
     found: dict[str, Any] = {
-        "groups": case.groups_of(windows) if case.asked_documents is None else _asked_groups(case, fold)
+        "groups": case.groups_of(windows) if case.query_documents is None else _asked_groups(case, fold)
     }
     for name, guess in guesses.items():
         vectors = guess(contexts)
@@ -98,8 +98,8 @@ def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
 
 def _asked_groups(case: Case, fold: Fold) -> Int[np.ndarray, "window"]:
     """Number the documents that stored questions are about."""
-    assert case.asked_documents is not None
-    names = np.array(case.asked_documents[fold.number])
+    assert case.query_documents is not None
+    names = np.array(case.query_documents[fold.number])
     chosen = np.isin(fold.test.target, case.sample(fold).target)
     return np.unique(names, return_inverse=True)[1][chosen].astype(np.int64)
 
@@ -137,12 +137,12 @@ def _sign_test(pairs: list[dict[str, Any]], groups: Int[np.ndarray, "window"], n
     return {"matched": float(matched.mean()), "random": float(random.mean()), "p": p}
 
 
-def _asked(case: Case) -> list[Row]:
+def _asked(case: Case) -> list[CaseEntry]:
     """Return the rows that are asked for a shuffled truth: some baselines, and the trained ones."""
-    return [row for row in case.candidates if row.name in SHUFFLED or row.trained is not None]
+    return [row for row in case.non_controls if row.name in SHUFFLED or row.trained is not None]
 
 
-def _shuffled(case: Case, row: Row) -> dict[str, float]:
+def _shuffled(case: Case, row: CaseEntry) -> dict[str, float]:
     """Return R@5 when each window's truth is another document's, its 99.9 % lower limit, chance, and the best blind.
 
     Targets are no random candidates: none opens a document, all are of test documents, and a model may have learnt so.

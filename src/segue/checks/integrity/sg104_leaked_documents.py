@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
-from segue.checks.compared import percent
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
+from segue.checks.statistics import percent
 from segue.evaluation.experiment import Fold
 from segue.models import hash_documents
 
@@ -47,7 +47,7 @@ class TrainingList:
 def examine(case: Case) -> Verdict:
     """Compare every list of training documents with what is evaluated on its fold."""
     hashes = hash_documents(case.bank.document_ids)
-    carried, error = each_row([row for row in case.rows if row.trained is not None], _carried)
+    carried, error = each_entry([row for row in case.entries if row.trained is not None], _carried)
     found = [one for fold in case.folds for one in _of_fold(case, fold, hashes, carried.values())]
     leaked = max(found, key=lambda one: one["documents_trained_on"] / max(1, one["documents"]))
     copied = max(found, key=lambda one: one["targets_word_for_word"])
@@ -66,7 +66,7 @@ def examine(case: Case) -> Verdict:
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
 
 
-def _carried(row: Row) -> TrainingDocuments:
+def _carried(row: CaseEntry) -> TrainingDocuments:
     """Return the training documents that a row's checkpoint lists.
 
     Raises:
@@ -107,7 +107,7 @@ def _compare(case: Case, known: TrainingList, trained: Bool[np.ndarray, "documen
         "fold": known.fold.number,
         "listed": len(known.hashes),
         "listed_in_bank": int(trained.sum()),
-        **_asked_documents(case, known, documents),
+        **_query_documents(case, known, documents),
         "documents_nearly": _near_documents(case, documents, trained),
         "documents_in_validation": int(np.isin(documents, known.fold.split.validation).sum()),
         "targets": len(targets),
@@ -117,14 +117,16 @@ def _compare(case: Case, known: TrainingList, trained: Bool[np.ndarray, "documen
 
 def _targets(case: Case, fold: Fold) -> Int[np.ndarray, "target"]:
     """Return the rows that the fold asks for, and those that its rows were really evaluated on."""
-    evaluated = [row.evaluation.targets for row in case.rows if row.fold == fold.number and row.evaluation is not None]
+    evaluated = [
+        row.evaluation.targets for row in case.entries if row.fold == fold.number and row.evaluation is not None
+    ]
     return np.unique(np.concatenate([fold.test.target, *evaluated]))
 
 
-def _asked_documents(case: Case, known: TrainingList, documents: Int[np.ndarray, "asked"]) -> dict[str, int]:
+def _query_documents(case: Case, known: TrainingList, documents: Int[np.ndarray, "asked"]) -> dict[str, int]:
     names = {case.bank.document_ids[number] for number in documents}
-    if case.asked_documents is not None:
-        names |= set(case.asked_documents[known.fold.number])
+    if case.query_documents is not None:
+        names |= set(case.query_documents[known.fold.number])
     trained_on = sum(digest in known.hashes for digest in hash_documents(names))
     return {"documents": len(names), "documents_trained_on": trained_on}
 

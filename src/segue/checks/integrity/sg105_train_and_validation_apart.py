@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
-from segue.checks.compared import percent
+from segue.checks.statistics import percent
 from segue.evaluation.experiment import Fold
 from segue.types import Windows
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.encoders import Encoder
 from segue.encoders.space import COSINE_TOLERANCE, LENGTH_TOLERANCE, Space, difference
 from segue.errors import SegueError, SpaceError
@@ -81,7 +81,7 @@ def _range(lengths: dict[str, Any]) -> str:
 def _of_checkpoints(case: Case) -> list[str]:
     """Compare the space and the dimension that each checkpoint states with the bank's."""
     found: dict[str, list[str]] = {}
-    for row in case.rows:
+    for row in case.entries:
         if row.trained is None:
             continue
         config = row.trained.config
@@ -102,7 +102,7 @@ def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
     """
     stated = case.bank.space.dimension
     own = [f"the bank states {stated} dimensions and holds {case.bank.dimension}"] * (stated != case.bank.dimension)
-    searched, error = each_row(case.first_rows if case.folds else (), functools.partial(_searched_elsewhere, case))
+    searched, error = each_entry(case.first_entries if case.folds else (), functools.partial(_searched_elsewhere, case))
     found: dict[str, list[str]] = {}
     for name, apart in searched.items():
         if apart:
@@ -110,7 +110,7 @@ def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
     return own + [f"bank and index of {_names(names)} differ: {apart}" for apart, names in found.items()], error
 
 
-def _searched_elsewhere(case: Case, row: Row) -> str | None:
+def _searched_elsewhere(case: Case, row: CaseEntry) -> str | None:
     """Say how the space that a row searches differs from the bank's, or from what its own encoder makes of texts.
 
     That encoder is its checkpoint's document tower, or what encodes its queries where the bank was encoded anew.
@@ -202,7 +202,7 @@ def _say_encoder(case: Case, again: dict[str, Any]) -> str:
 
 
 def _unstated(case: Case) -> list[str]:
-    trained = [row for row in case.rows if row.trained is not None and row.trained.config.get("space") is None]
+    trained = [row for row in case.entries if row.trained is not None and row.trained.config.get("space") is None]
     return list(dict.fromkeys(row.name for row in trained))
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.changed_banks import BankCopy, copy_documents, documents_of, well_formed, windows_in, with_rows
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.retrieval.retrievers import Retriever, Scores
 from segue.retrieval.retrievers.dense import DenseScores
 from segue.retrieval.retrievers.selection import normalise
@@ -55,7 +55,7 @@ def examine(case: Case) -> Verdict:
         return not_applicable("no test window asks for the passage after its context: see SG102")
     trial = _trial(case, windows)
     gathers = {"evaluation": _evaluation_gather(case, trial), "training": _training_gather(case, trial)}
-    found, error = each_row(case.candidates, functools.partial(_row, case, trial))
+    found, error = each_entry(case.non_controls, functools.partial(_row, case, trial))
     details: dict[str, Any] = {"windows": len(windows), "gathers": gathers, "rows": found}
     leaking = [name for name, share in gathers.items() if share > 0]
     moved = {name: row["changed"] for name, row in found.items() if row["changed"] > 0}
@@ -145,7 +145,7 @@ def _training_gather(case: Case, trial: Trial) -> float:
     return float(moved.mean())
 
 
-def _row(case: Case, trial: Trial, row: Row) -> dict[str, float]:
+def _row(case: Case, trial: Trial, row: CaseEntry) -> dict[str, float]:
     """Return which share of a row's answers the future changes, by how much at most, and the control."""
     retriever = row.retriever.over(trial.copy)
     other = retriever if row.retriever.counts_bank else row.retriever.over(trial.noisy)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.compared import percent
+from segue.checks.statistics import percent
 from segue.types import Bank, Windows
 from segue.windows.windows import excluded_rows
 
@@ -26,9 +26,9 @@ FEWEST = 5
 
 def examine(case: Case) -> Verdict:
     """Look for excluded passages in every stored ranking and in fresh answers."""
-    rows = [row for row in case.rows if row.intent != DECLARED]
+    rows = [row for row in case.entries if row.intent != DECLARED]
     stored = [found for row in rows if (found := _stored(case, row)) is not None]
-    asked = [_ask_again(case, row) for row in case.candidates if row.intent != DECLARED]
+    asked = [_ask_again(case, row) for row in case.non_controls if row.intent != DECLARED]
     if not stored and not any(found["windows"] for found in asked):
         return not_applicable("no row has rankings of the present windows")
     broken = [found for found in [*stored, *asked] if found["left_in"] or found["ranks_ignore"]]
@@ -38,7 +38,7 @@ def examine(case: Case) -> Verdict:
     return Verdict("passed", _say_clean(case, stored, asked), 0.0, 0.0, details)
 
 
-def _stored(case: Case, row: Row) -> dict[str, Any] | None:
+def _stored(case: Case, row: CaseEntry) -> dict[str, Any] | None:
     """Count a row's stored rankings with an excluded passage; None where they are of other windows (SG114)."""
     windows, evaluation = case.fold_of(row).test, row.evaluation
     if evaluation is None or not np.array_equal(evaluation.targets, windows.target):
@@ -48,7 +48,7 @@ def _stored(case: Case, row: Row) -> dict[str, Any] | None:
     return {"row": row.name, "fold": row.fold, "exclude": evaluation.exclude, **found, "ranks_ignore": False}
 
 
-def _ask_again(case: Case, row: Row) -> dict[str, Any]:
+def _ask_again(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Ask a retriever for some windows as served, and whether its ranks heed the exclusion."""
     windows = case.sample(case.fold_of(row), most=ASKED)
     windows = windows.take(row.retriever.pool.candidates_of(windows.target) >= 0)
@@ -61,7 +61,7 @@ def _ask_again(case: Case, row: Row) -> dict[str, Any]:
     return asked | _count(case.bank, windows, answers, exclude) | _ranks_ignore(case, row, windows)
 
 
-def _ranks_ignore(case: Case, row: Row, windows: Windows) -> dict[str, Any]:
+def _ranks_ignore(case: Case, row: CaseEntry, windows: Windows) -> dict[str, Any]:
     """Count the targets that the exclusion moves up, and tell whether it moves none although it should.
 
     Leaving out a passage that stands before the target moves the target up by one; leaving out others does nothing.
@@ -74,7 +74,7 @@ def _ranks_ignore(case: Case, row: Row, windows: Windows) -> dict[str, Any]:
     return {"moved_up": moved, "read_before": read_before, "ranks_ignore": read_before >= FEWEST}
 
 
-def _read_before(case: Case, row: Row, windows: Windows, ranks: Int[np.ndarray, "window"]) -> int:
+def _read_before(case: Case, row: CaseEntry, windows: Windows, ranks: Int[np.ndarray, "window"]) -> int:
     """Count the windows in which a read passage, left in, stands before the target of the given rank."""
     left_in = case.gather(case.bank, windows, exclude="none", texts=row.retriever.reads_text)
     answers = row.retriever.rank(left_in, DEPTH).rows
@@ -187,5 +187,5 @@ CHECK = Check(
     fix="exclude the context and its duplicates before ranking, or declare the row context-left-in",
     unit="share of rankings",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.changed_banks import (
     BankCopy,
     copy_documents,
@@ -25,7 +25,7 @@ from segue.checks.changed_banks import (
     with_rows,
 )
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.types import Rankings, Windows
 from segue.windows.windows import gather_contexts
 
@@ -62,7 +62,7 @@ def examine(case: Case) -> Verdict:
     if len(windows) == 0:
         return not_applicable("no test window reads and asks for passages that the bank holds: see SG102")
     trial = _trial(case, windows)
-    found, error = each_row(case.candidates, functools.partial(_row, case, trial))
+    found, error = each_entry(case.non_controls, functools.partial(_row, case, trial))
     details: dict[str, Any] = {"windows": len(windows), "passages": len(trial.copy), "rows": found,
                                "ties": int((trial.ties >= 0).sum()), "ties_turned": _turned(trial)}  # fmt: skip
     broken = {name: row for name, row in found.items() if max(row.values()) > 0}
@@ -141,7 +141,7 @@ def _turned(trial: Trial) -> int:
     return int((before != after.sum(axis=1)).sum())
 
 
-def _row(case: Case, trial: Trial, row: Row) -> dict[str, float]:
+def _row(case: Case, trial: Trial, row: CaseEntry) -> dict[str, float]:
     """Return the shares of targets with another rank, and of rankings in another order."""
     windows, moved = trial.windows, renumbered(trial.windows, trial.place)
     texts = row.retriever.reads_text
@@ -217,5 +217,5 @@ CHECK = Check(
     fix="take ids, row numbers and positions out of every feature, and let ties count against the target",
     unit="share of windows",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

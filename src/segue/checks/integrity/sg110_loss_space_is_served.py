@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
-from segue.checks.case import Case, Row, Trained
+from segue.checks.case import Case, CaseEntry, Trained
 from segue.checks.check import Check, Verdict
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.errors import InputError, explain
 from segue.evaluation.compatibility import project
 
@@ -26,8 +26,8 @@ HEAD = "projection."
 
 def examine(case: Case) -> Verdict:
     """Compare the space of every trained row's loss with the space that the row searches."""
-    rows = [row for row in case.rows if row.trained is not None]
-    found, error = each_row(rows, functools.partial(_row, case))
+    rows = [row for row in case.entries if row.trained is not None]
+    found, error = each_entry(rows, functools.partial(_row, case))
     wrong = {name: str(row["problem"]) for name, row in found.items() if row["problem"]}
     details = {"rows": found, "chance": min(1.0, 5 / case.pool.size)}
     if wrong:
@@ -50,7 +50,7 @@ def _acquittal(found: Mapping[str, Mapping[str, Any]], candidates: int) -> str:
     return f"{said}; not so, and declared: {', '.join(declared)}, where chance is {chance:.2%}."
 
 
-def _row(case: Case, row: Row) -> dict[str, Any]:
+def _row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return the two spaces of a row, what it measured in both, and what is wrong, if anything."""
     trained = cast(Trained, row.trained)
     spaces = {"the checkpoint": str(trained.config.get("loss_space")),
@@ -69,7 +69,7 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
     }
 
 
-def _problem(row: Row, spaces: Mapping[str, str], searched: str, measured: Mapping[str, Any]) -> str | None:
+def _problem(row: CaseEntry, spaces: Mapping[str, str], searched: str, measured: Mapping[str, Any]) -> str | None:
     """Say what is wrong, as the rest of a sentence that begins with the row's name."""
     if len(set(spaces.values())) > 1:
         said = " and ".join(f"{who} says {space}" for who, space in spaces.items())
@@ -86,7 +86,7 @@ def _problem(row: Row, spaces: Mapping[str, str], searched: str, measured: Mappi
     return None
 
 
-def _has_tower(row: Row) -> bool:
+def _has_tower(row: CaseEntry) -> bool:
     """Tell whether a row's checkpoint has a document tower that learnt."""
     return row.trained is not None and row.trained.encoder is not None
 
@@ -112,7 +112,7 @@ def _weights_space(trained: Trained) -> str:
         raise InputError(explain(f"{path} cannot be read", got=str(error), fix="train the row again")) from error
 
 
-def _searched_space(case: Case, row: Row, loss: str) -> str:
+def _searched_space(case: Case, row: CaseEntry, loss: str) -> str:
     """Return ``raw`` where a row searches the bank's vectors, ``projected`` where it searches them behind its head.
 
     The vectors of a row with a document tower are those that its checkpoint's tower makes of the bank's.

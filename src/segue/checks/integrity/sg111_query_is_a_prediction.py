@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.selection import normalise
 from segue.types import Contexts, Windows
@@ -36,8 +36,8 @@ def examine(case: Case) -> Verdict:
     if not asked.any():
         return not_applicable("the truth of every test window is among the passages read: see SG102")
     ask = functools.partial(_row, case, windows, asked)
-    found, error = each_row(case.candidates, ask)
-    controls, _ = each_row([row for row in case.first_rows if row.intent == "control"], ask)
+    found, error = each_entry(case.non_controls, ask)
+    controls, _ = each_entry([row for row in case.first_entries if row.intent == "control"], ask)
     known = {name: row for name, row in (found | controls).items() if row is not None}
     details: dict[str, Any] = {"windows": int(asked.sum()), "rows": known}
     truths = {name: row for name, row in known.items() if row["equal"] > MOST_EQUAL and row["intent"] != "control"}
@@ -83,7 +83,7 @@ def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 
-def _row(case: Case, windows: Windows, asked: Bool[np.ndarray, "window"], row: Row) -> dict[str, Any] | None:
+def _row(case: Case, windows: Windows, asked: Bool[np.ndarray, "window"], row: CaseEntry) -> dict[str, Any] | None:
     """Return the cosines of a row's queries with the truth and with a random target; None without queries."""
     queries = case.queries(row)
     if queries is None or queries.shape[1] != case.bank.dimension:
@@ -104,7 +104,7 @@ def _row(case: Case, windows: Windows, asked: Bool[np.ndarray, "window"], row: R
 
 
 def _copies(
-    case: Case, windows: Windows, row: Row, queries: Float[np.ndarray, "window dim"]
+    case: Case, windows: Windows, row: CaseEntry, queries: Float[np.ndarray, "window dim"]
 ) -> tuple[str | None, float]:
     """Return what a trained row merely copies (the last passage, the mean, its anchor), and for which share."""
     shares: dict[str, list[Bool[np.ndarray, "batch"]]] = {}
@@ -118,7 +118,7 @@ def _copies(
     return (best, found[best]) if found[best] >= MOST_COPIES else (None, found[best])
 
 
-def _simple_answers(row: Row, contexts: Contexts) -> dict[str, Float[np.ndarray, "batch dim"]]:
+def _simple_answers(row: CaseEntry, contexts: Contexts) -> dict[str, Float[np.ndarray, "batch dim"]]:
     """Return the answers that need no training; the anchor is asked with the weights that it has."""
     answers = {"the last passage": copy_last(contexts), "the mean of the context": mean(contexts)}
     anchor = None if row.trained is None else row.trained.predictor.anchor
@@ -145,5 +145,5 @@ CHECK = Check(
     "learning rate",
     unit="share of queries",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

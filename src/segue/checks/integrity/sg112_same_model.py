@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row, Trained
+from segue.checks.case import Case, CaseEntry, Trained
 from segue.checks.check import Check, Verdict
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.errors import InputError, SettingsError
 from segue.evaluation.result import Evaluation
 from segue.models.checkpoint import GOLDEN_TOLERANCE
@@ -38,8 +38,8 @@ SAME_RANK = 0.05
 
 def examine(case: Case) -> Verdict:
     """Load every checkpoint, which tries its golden pair, and compute some evaluated cosines and ranks again."""
-    rows = [row for row in case.rows if row.trained is not None]
-    found, error = each_row(rows, functools.partial(_row, case))
+    rows = [row for row in case.entries if row.trained is not None]
+    found, error = each_entry(rows, functools.partial(_row, case))
     wrong = {name: str(row["problem"]) for name, row in found.items() if row["problem"]}
     details = {"rows": found, "golden_tolerance": GOLDEN_TOLERANCE}
     if wrong:
@@ -61,7 +61,7 @@ def _acquittal(found: dict[str, dict[str, Any]]) -> str:
             f"{max(compared):.1g}.")  # fmt: skip
 
 
-def _row(case: Case, row: Row) -> dict[str, Any]:
+def _row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return how far a row's cosines are from those evaluated, and what is wrong, if anything."""
     try:
         predictor = cast(Trained, row.trained).predictor
@@ -87,7 +87,7 @@ def _row(case: Case, row: Row) -> dict[str, Any]:
     return {"largest": float(apart.max()), "share": share, "other_ranks": others, "problem": problem}
 
 
-def _of_tower(case: Case, row: Row, windows: Windows) -> dict[str, Any]:
+def _of_tower(case: Case, row: CaseEntry, windows: Windows) -> dict[str, Any]:
     """Compare the ranks of a row whose checkpoint encodes the passages too."""
     found: dict[str, Any] = {"largest": None, "share": None, "problem": None}
     trained = cast(Trained, row.trained)
@@ -101,7 +101,7 @@ def _of_tower(case: Case, row: Row, windows: Windows) -> dict[str, Any]:
 
 
 def _other_ranks(
-    case: Case, row: Row, windows: Windows, queries: Float[np.ndarray, "window dim"], *, pool: Pool | None = None
+    case: Case, row: CaseEntry, windows: Windows, queries: Float[np.ndarray, "window dim"], *, pool: Pool | None = None
 ) -> float:
     """Return the share of some windows whose rank on record is another than the one counted now.
 
@@ -129,7 +129,7 @@ def _places(evaluation: Evaluation, windows: Windows) -> Int[np.ndarray, "window
     return order[np.searchsorted(evaluation.targets[order], windows.target)]
 
 
-def _of_row(message: str, row: Row) -> str:
+def _of_row(message: str, row: CaseEntry) -> str:
     """Return an error's message with the row's name in place of its folder."""
     return message.removeprefix("SG112: ").replace(str(cast(Trained, row.trained).folder), row.name)
 
@@ -139,7 +139,7 @@ def _said(share: float, now: Float[np.ndarray, "window"], stored: Float[np.ndarr
             f"{len(now)} test windows (mean {now.mean():.3f}, evaluated {stored.mean():.3f}).")  # fmt: skip
 
 
-def _stored(case: Case, row: Row, windows: Windows) -> Float[np.ndarray, "window"] | None:
+def _stored(case: Case, row: CaseEntry, windows: Windows) -> Float[np.ndarray, "window"] | None:
     """Return the evaluated cosines of some windows; None where other windows were evaluated (SG114), or none."""
     evaluation = row.evaluation
     if evaluation is None or evaluation.cosine is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.run import each_row
+from segue.checks.run import each_entry
 from segue.evaluation.intervals import bootstrap
 from segue.ranking.exact import top_k
 from segue.ranking.pool import Pool
@@ -29,7 +29,7 @@ def examine(case: Case) -> Verdict:
     rows = _to_search(case)
     if not rows:
         return not_applicable("no row searches with an index: all rank the whole bank")
-    found, error = each_row(rows, functools.partial(_row, case))
+    found, error = each_entry(rows, functools.partial(_row, case))
     details: dict[str, Any] = {"depth": DEPTH, "rows": found}
     if error is not None and not found:
         raise error
@@ -51,10 +51,10 @@ def examine(case: Case) -> Verdict:
     return Verdict("issue", f"{said}, 95 % interval up to {high:.1%}){control}.", recall, LOWEST, details)
 
 
-def _to_search(case: Case) -> list[Row]:
+def _to_search(case: Case) -> list[CaseEntry]:
     """Return the rows with an index of their own, and one row for each index that is exact by construction."""
-    chosen: dict[Any, Row] = {}
-    for row in case.candidates:
+    chosen: dict[Any, CaseEntry] = {}
+    for row in case.non_controls:
         retriever = _searching(row)
         if retriever is not None and retriever.index is not None:
             index = retriever.index
@@ -62,7 +62,7 @@ def _to_search(case: Case) -> list[Row]:
     return list(chosen.values())
 
 
-def _searching(row: Row) -> VectorRetriever | None:
+def _searching(row: CaseEntry) -> VectorRetriever | None:
     """Return what makes a row's queries and searches with them; None where scores are no cosines."""
     retriever = row.retriever.searching if isinstance(row.retriever, ReencodedRetriever) else row.retriever
     return retriever if isinstance(retriever, VectorRetriever) else None
@@ -73,7 +73,7 @@ def _is_exact(index: Index, pool: Pool) -> bool:
     return isinstance(index, ExactIndex) and index.pool is pool
 
 
-def _row(case: Case, row: Row) -> dict[str, Any]:
+def _row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return recall@50 of a row's index with the upper end of its interval."""
     retriever = _searching(row)
     assert retriever is not None
@@ -106,5 +106,5 @@ CHECK = Check(
     fix="raise nprobe or efSearch, or build the index again over the present vectors",
     unit=f"recall@{DEPTH}",
     examine=examine,
-    needs=("windows", "rows"),
+    needs=("windows", "entries"),
 )

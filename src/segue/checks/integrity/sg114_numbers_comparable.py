@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
 from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
@@ -37,7 +37,7 @@ def examine(case: Case) -> Verdict:
 
 def _of_fold(case: Case, fold: Fold) -> Iterator[Problem]:
     """Yield what makes rows of a fold incomparable."""
-    rows = {row.name: row for row in case.rows if row.fold == fold.number and row.evaluation is not None}
+    rows = {row.name: row for row in case.entries if row.fold == fold.number and row.evaluation is not None}
     found = {name: row.evaluation for name, row in rows.items() if row.evaluation is not None}
     yield from _pools(case.bank, found)
     yield from _exclusions(case, rows)
@@ -66,7 +66,7 @@ def distinct_texts(bank: Bank) -> int:
     return len(np.unique(bank.duplicate_group[bank.alive]))
 
 
-def _exclusions(case: Case, rows: dict[str, Row]) -> Iterator[Problem]:
+def _exclusions(case: Case, rows: dict[str, CaseEntry]) -> Iterator[Problem]:
     """Compare what each row left out with what the case declares."""
     for rule in ("context", "prefix", "none"):
         names = [
@@ -123,7 +123,7 @@ def _apart(
 
 def _partial(case: Case) -> list[str]:
     """Return the options that were evaluated on some folds only."""
-    count = Counter(row.name for row in case.rows if row.evaluation is not None)
+    count = Counter(row.name for row in case.entries if row.evaluation is not None)
     return [name for name, folds in count.items() if folds < len(case.folds)]
 
 
@@ -136,14 +136,14 @@ def _measured(case: Case) -> list[dict[str, object]]:
             "exclude": row.evaluation.exclude,
             "windows": len(row.evaluation),
         }
-        for row in case.rows
+        for row in case.entries
         if row.evaluation is not None
     ]
 
 
 def _say_clean(case: Case) -> str:
     windows: Counter[str] = Counter()
-    for row in case.rows:
+    for row in case.entries:
         if row.evaluation is not None:
             windows[row.name] += len(row.evaluation)
     distinct, alive = distinct_texts(case.bank), int(case.bank.alive.sum())

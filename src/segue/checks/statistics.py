@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, Row
+from segue.checks.case import Case, CaseEntry
 from segue.evaluation.intervals import PairedTest, bootstrap, group_sums, paired
 from segue.evaluation.metrics import per_window
 from segue.evaluation.result import Evaluation, merge
@@ -26,22 +26,18 @@ COPY_LAST = "copy-last"
 
 def evaluation_of(case: Case, name: str | None) -> Evaluation | None:
     """Return what an option measured on all folds, joined once; None where a fold has no evaluation."""
-    found = [row.evaluation for row in case.rows_named(name)] if name else []
+    found = [row.evaluation for row in case.entries_named(name)] if name else []
     present = [evaluation for evaluation in found if evaluation is not None]
     if not present or len(present) < len(found):
         return None
     if len(present) == 1:
         return present[0]
-    key = ("evaluation of", name)
-    if key not in case._remembered:
-        case._remembered[key] = merge(present)
-    joined: Evaluation = case._remembered[key]
-    return joined
+    return case.cached(("evaluation of", name), lambda: merge(present))
 
 
-def baselines(case: Case) -> list[Row]:
+def baselines(case: Case) -> list[CaseEntry]:
     """Return the untrained baselines that may win, on the first fold."""
-    return [row for row in case.candidates if row.family == "baseline" and row.name != case.subject]
+    return [row for row in case.non_controls if row.family == "baseline" and row.name != case.subject]
 
 
 def compare(
