@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 
 from segue.encoders import Encoder
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.evaluation.gates import GateSettings
 from segue.evaluation.result import Evaluation
@@ -128,8 +128,8 @@ class Trained:
         path = self.folder / "training" / LOSS_FILE
         if loss.state_dict():
             if not path.exists():
-                raise InputError(explain(f"{path} is missing, so the projection head or temperature is unknown",
-                                         fix="restore the file, or train the option again"))  # fmt: skip
+                raise InputError(f"{path} is missing, so the projection head or temperature is unknown",
+                                         fix="restore the file, or train the option again")  # fmt: skip
             loss.load_state_dict(load_file(path))
         return loss.eval()
 
@@ -297,7 +297,7 @@ class Case:
             InputError: there is no window, or a target is not among the entry's candidates.
         """
         if len(windows) == 0:
-            raise InputError(explain("no window has its target among the candidates", fix="see SG101"))
+            raise InputError("no window has its target among the candidates", fix="see SG101")
         retriever = entry.retriever
         parts = [retriever.target_ranks(self.contexts(entry, batch), batch.target)
                  for batch in batched(windows, retriever.batch_limit or BATCH)]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Finding, Need, Outcome, Verdict
-from segue.errors import SegueError, SettingsError, StorageError, explain
+from segue.errors import SegueError, SettingsError, StorageError
 from segue.types import Progress, no_progress
 
 MISSING: dict[Need, str] = {
@@ -59,9 +59,9 @@ def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
     unknown = [code for code in codes if code not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0].upper(), known, n=1)
-        raise SettingsError(explain("no check has this code", got=", ".join(unknown),
+        raise SettingsError("no check has this code", got=", ".join(unknown),
                                     expected=f"one of {known[0]} … {known[-1]}",
-                                    fix=f"write {near[0]}" if near else "see docs/checks.md"))  # fmt: skip
+                                    fix=f"write {near[0]}" if near else "see docs/checks.md")  # fmt: skip
 
 
 def blocked(findings: Sequence[Finding]) -> list[str]:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.evaluation.intervals import group_sums
 from segue.retrieval.retrievers.ridge import Ridge
@@ -80,7 +80,7 @@ def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
     contexts = case.gather(case.bank, windows, exclude="none", texts=False)
     truth = case.truth(case.bank, windows)
     if not (np.isfinite(contexts.vectors).all() and np.isfinite(truth).all()):
-        raise InputError(explain("some vectors of the windows are not finite", fix="see SG106"))
+        raise InputError("some vectors of the windows are not finite", fix="see SG106")
     other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
     guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
         "last passage": lambda asked: asked.vectors[:, -1]

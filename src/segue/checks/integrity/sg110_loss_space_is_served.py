@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from segue.checks.case import Case, CaseEntry, Trained
 from segue.checks.check import Check, Verdict
 from segue.checks.run import each_entry
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.compatibility import project
 
 PROBED = 16
@@ -109,7 +109,7 @@ def _weights_space(trained: Trained) -> str:
         with safe_open(path, framework="np") as stored:
             return "projected" if any(name.startswith(HEAD) for name in stored.keys()) else "raw"  # noqa: SIM118
     except SafetensorError as error:
-        raise InputError(explain(f"{path} cannot be read", got=str(error), fix="train the row again")) from error
+        raise InputError(f"{path} cannot be read", got=str(error), fix="train the row again") from error
 
 
 def _searched_space(case: Case, row: CaseEntry, loss: str) -> str:
