@@ -19,20 +19,21 @@ test: $(VENV)/.dev ## install, then run the tests
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -rs
 
-lint: $(VENV)/.dev ## style
+lint: $(VENV)/.dev ## style, and the order of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 type: $(VENV)/.dev ## types
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## speed and memory beside what a user would pick instead (docs/performance.md); half an hour
+bench: $(VENV)/.dev ## speed and memory beside other libraries (docs/performance.md); half an hour
 	$(BIN)/python -m benchmarks.speed all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
 
 phase1: $(VENV)/.dev ## the original experiment repeated, with its faults and without (docs/phase1.md)
-	$(BIN)/python -m benchmarks.phase1
+	$(BIN)/python -m benchmarks.phase1 --out runs/phase1
 
-bench-guard: $(VENV)/.dev ## fail where a kept ratio of speed has lost more than a quarter
+bench-guard: $(VENV)/.dev ## fail if a recorded speed ratio has lost more than a quarter
 	$(BIN)/python -m benchmarks.guard $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 docs: $(VENV)/.dev ## pages that are generated from the code

@@ -13,10 +13,9 @@ from time import monotonic
 from typing import Any
 
 import segue
-from benchmarks.phase1.phase1_as_done import run_as_done
-from benchmarks.phase1.phase1_questions import AMN, CUTOFF, REPORTED, prepare
-from benchmarks.phase1.phase1_split import FIXED, measure_conflict, options_of, run_clean, run_leaked
-from benchmarks.phase1.replay_page import forms_lines, replay_page
+from benchmarks.phase1.as_done import AMN, CUTOFF, REPORTED, prepare, run_as_done
+from benchmarks.phase1.clean_and_leaked import FIXED, measure_conflict, options_of, run_clean, run_leaked
+from benchmarks.phase1.page import forms_lines, page
 from segue.bank.bank import PassageBank
 from segue.checks import Effort
 from segue.comparison.job import Job
@@ -126,7 +125,7 @@ def replay_phase1(
         "unexpected": unexpected(forms),
     }
     write_json(out / "replay.json", record)
-    write_text(out / "README.md", replay_page(record))
+    write_text(out / "README.md", page(record))
     return Replay(out, record)
 
 

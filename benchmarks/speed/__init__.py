@@ -9,10 +9,10 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.speed.row import BenchSettings, Row
+from benchmarks.speed.measurement import BenchSettings, Measurement
 from segue.types import Progress
 
-Measure = Callable[[BenchSettings, Progress], list[Row]]
+Measure = Callable[[BenchSettings, Progress], list[Measurement]]
 
 BENCHMARKS: Mapping[str, str] = {
     "search": "benchmarks.speed.search",

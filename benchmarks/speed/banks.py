@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 
-from benchmarks.speed.row import BenchSettings
+from benchmarks.speed.measurement import BenchSettings
 from benchmarks.speed.structured_bank import ROWS, build_structured_bank, most_rows
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
@@ -13,7 +13,7 @@ from segue.recipe import load_recipe
 from segue.types import Progress, no_progress
 
 FEWEST_ROWS = 2000
-"""Of a scaled-down bank: enough for every measurement to run."""
+"""Least number of rows of a scaled-down bank; every measurement runs with it."""
 
 
 def real_bank(settings: BenchSettings, progress: Progress = no_progress) -> PassageBank:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from benchmarks.speed import BENCHMARKS, benchmark
 from benchmarks.speed.machine import surroundings
-from benchmarks.speed.row import BenchSettings
+from benchmarks.speed.measurement import BenchSettings
 from segue.errors import InputError, explain
 from segue.files import write_json
 from segue.progress import Stages, quiet
@@ -18,7 +18,7 @@ from segue.progress import Stages, quiet
 
 def bench(
     name: str = "all",
-    asked: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     *,
     out: Path | str | None = None,
     stages: Stages = quiet,
@@ -27,7 +27,7 @@ def bench(
 
     Args:
         name: of the benchmark, or ``all``.
-        asked: what ``BenchSettings`` takes: documents, cache, repeats, scale.
+        settings: what ``BenchSettings`` takes: documents, cache, repeats, scale.
         out: a file that is written anew after each benchmark.
         stages: shows progress.
 
@@ -40,20 +40,20 @@ def bench(
     names = list(BENCHMARKS) if name == "all" else [name]
     if name not in ("all", *BENCHMARKS):
         raise InputError(explain("no such benchmark", got=name, expected=f"all, {', '.join(BENCHMARKS)}"))
-    settings = _settings(asked or {})
+    checked = _settings(settings or {})
     found: dict[str, Any] = {"rows": [], "environment": surroundings(),
-                             "settings": settings.model_dump(mode="json", exclude={"documents", "cache"})}  # fmt: skip
+                             "settings": checked.model_dump(mode="json", exclude={"documents", "cache"})}  # fmt: skip
     for one in names:
         with stages(f"Measuring {one}") as progress:
-            found["rows"] += [row.to_json() for row in benchmark(one)(settings, progress)]
+            found["rows"] += [row.to_json() for row in benchmark(one)(checked, progress)]
         if out is not None:
             write_json(Path(out), found)
     return found
 
 
-def _settings(asked: Mapping[str, Any]) -> BenchSettings:
+def _settings(settings: Mapping[str, Any]) -> BenchSettings:
     try:
-        return BenchSettings(**asked)
+        return BenchSettings(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         got = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -2,7 +2,7 @@
 
 The same passages of the real bank, the same packaged weights. The other side calls ``SentenceTransformer.encode`` with
 its defaults (float32, batches of 32). Ours is what ``segue bank build`` calls, in the arithmetic that it chooses, and
-the mean cosine to the same encoder's vectors in float32 is told.
+the mean cosine to the same encoder's vectors in float32 is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.speed.banks import real_bank
 from benchmarks.speed.growth import growth
 from benchmarks.speed.machine import matmul_gflops
-from benchmarks.speed.row import BenchSettings, Row, pairwise
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.bank.bank import PassageBank
 from segue.encoders import EncoderSettings, load_encoder
@@ -26,11 +26,11 @@ _WEIGHTS = 6 * 12 * 384**2  # of the six layers' matrices
 _CHARACTERS_PER_TOKEN = 4.5
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the row ``encode``."""
     bank = real_bank(settings, progress)
-    told = {"bank": bank.path, "passages": max(32, round(PASSAGES * settings.scale))}
-    sides = [Side(prepare_ours, told), Side(prepare_theirs, told)]
+    arguments = {"bank": bank.path, "passages": max(32, round(PASSAGES * settings.scale))}
+    sides = [Side(prepare_ours, arguments), Side(prepare_theirs, arguments)]
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
     peaks = matmul_gflops()
     tokens = ours.facts["characters"] / _CHARACTERS_PER_TOKEN
@@ -40,9 +40,9 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
         "gflops": peaks,
     }
     ratios = pairwise(ours, theirs, "seconds", better="higher")
-    about = {"passages": told["passages"], "characters": ours.facts["characters"],
-             "growth": growth(prepare_ours, told, of="passages", repeats=settings.repeats)}  # fmt: skip
-    return [Row("encode", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about,
+    about = {"passages": arguments["passages"], "characters": ours.facts["characters"],
+             "growth": growth(prepare_ours, arguments, size_name="passages", repeats=settings.repeats)}  # fmt: skip
+    return [Measurement("encode", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about,
                 settings.scale == 1, holds=ours.facts["cosine"] >= COSINE)]  # fmt: skip
 
 

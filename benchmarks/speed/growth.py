@@ -10,14 +10,14 @@ import numpy as np
 from benchmarks.speed.turns import Prepared, Side, take_turns
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of the whole work: four sizes."""
+"""Shares of the whole size that are timed."""
 
 
 def growth(
     prepare: Callable[..., Prepared],
-    told: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     *,
-    of: str,
+    size_name: str,
     counted: str | None = None,
     fewest: int = 1,
     repeats: int,
@@ -25,22 +25,22 @@ def growth(
     """Time a side at several sizes.
 
     Args:
-        prepare: makes the side; it is told the size under the name ``of``.
-        told: what it is told, the whole size among it.
-        of: what is counted.
-        counted: the side's fact that tells the size that came of it; None: the size it was told.
-        fewest: least size.
+        prepare: makes the side.
+        arguments: of ``prepare``, the whole size included.
+        size_name: name of the argument that is the size.
+        counted: name of the side's fact that holds the real size; None: the size that was passed.
+        fewest: smallest size.
         repeats: counted turns of each.
 
     Returns:
         The sizes, the median processor seconds of a turn, and the exponent ``slope`` of seconds ~ size ** slope (least
         squares on logarithms; None where all sizes came out the same).
     """
-    asked = [max(fewest, round(share * told[of])) for share in SHARES]
-    taken = take_turns([Side(prepare, {**told, of: size}) for size in asked], repeats=repeats)
-    sizes = asked if counted is None else [int(one.facts[counted]) for one in taken]
+    wanted = [max(fewest, round(share * arguments[size_name])) for share in SHARES]
+    taken = take_turns([Side(prepare, {**arguments, size_name: size}) for size in wanted], repeats=repeats)
+    sizes = wanted if counted is None else [int(one.facts[counted]) for one in taken]
     seconds = [float(np.median(one.values["processor_seconds"])) for one in taken]
-    return {counted or of: sizes, "processor_seconds": seconds, "slope": slope(sizes, seconds)}
+    return {counted or size_name: sizes, "processor_seconds": seconds, "slope": slope(sizes, seconds)}
 
 
 def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float | None:

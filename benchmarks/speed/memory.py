@@ -26,7 +26,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> PeakMemory:
-        self._look()
+        self._sample()
         self._thread.start()
         return self
 
@@ -35,20 +35,20 @@ class PeakMemory:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._look()
+        self._sample()
 
     def _watch(self) -> None:
         while not self._stop.wait(_SECONDS_BETWEEN):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         now = status_bytes("RssAnon")
         if now is not None:
             self.peak = max(self.peak or 0, now)
 
 
 def status_bytes(name: str) -> int | None:
-    """Return an entry of this process's status in bytes (``RssAnon``, ``VmHWM`` …); None where it is not told."""
+    """Return an entry of this process's status in bytes (``RssAnon``, ``VmHWM`` …); None if unknown."""
     try:
         lines = _STATUS.read_text(encoding="ascii").splitlines()
     except OSError:

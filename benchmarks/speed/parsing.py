@@ -1,6 +1,6 @@
 """Parsing a Wikipedia dump, beside gensim's segment_wiki on the same dump, one process and one thread each.
 
-How two processes do beside one is told too, by the clock: what they share is reading the file and its XML.
+Two processes are compared with one too, by the clock; reading the file and its XML stays in one process.
 
 The dump is the sample that ships inside gensim. Ours reads articles to paragraphs and cuts them into passages; gensim's
 reads them to sections. Remnants of markup are counted on both sides, per million characters.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import bz2
 import re
 
-from benchmarks.speed.row import BenchSettings, Row, pairwise
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.wikipedia_dump import WikipediaDumpReader, WikipediaDumpSettings, demo_path
@@ -22,7 +22,7 @@ REMNANTS = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|''|</?\w+[^<>\n]{0,80}>|&[
 """Links, templates, tables, quote marks of italics, tags, entities, options of images."""
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the rows ``parse-dump`` and ``parse-processes``; the dump is never scaled."""
     ours, theirs = take_turns([Side(prepare_ours, {}, 1), Side(prepare_theirs, {}, 1)], repeats=settings.repeats,
                               progress=progress)  # fmt: skip
@@ -30,15 +30,17 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
     ratios = tuple((ours.facts["characters"] / own) / (theirs.facts["characters"] / other) for own, other in pairs)
     cleaner = ours.facts["remnants_per_million"] <= theirs.facts["remnants_per_million"]
     about = {"ratio": "characters of text a second of processor time", "dump": "gensim's sample, 106 articles"}
-    row = Row("parse-dump", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), about=about, holds=cleaner)
+    row = Measurement(
+        "parse-dump", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), about=about, holds=cleaner
+    )
     return [row, _processes(settings, progress)]
 
 
-def _processes(settings: BenchSettings, progress: Progress) -> Row:
+def _processes(settings: BenchSettings, progress: Progress) -> Measurement:
     sides = [Side(prepare_ours, {"processes": processes}, 1) for processes in (2, 1)]
     two, one = take_turns(sides, repeats=settings.repeats, progress=progress)
     about = {"ratio": "seconds of one process over those of two"}
-    return Row("parse-processes", "higher", None, pairwise(two, one, "seconds", better="higher"), two.to_json(),
+    return Measurement("parse-processes", "higher", None, pairwise(two, one, "seconds", better="higher"), two.to_json(),
                one.to_json(), about=about)  # fmt: skip
 
 

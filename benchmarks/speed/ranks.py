@@ -20,9 +20,9 @@ from jaxtyping import Float32, Int
 from benchmarks.speed.banks import rows_wanted, structured_bank
 from benchmarks.speed.growth import growth
 from benchmarks.speed.machine import matmul_gflops
-from benchmarks.speed.row import BenchSettings, Row, pairwise
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.structured_bank import middle_rows
-from benchmarks.speed.turns import Prepared, Side, Taken, take_turns
+from benchmarks.speed.turns import Prepared, Side, SideResult, take_turns
 from segue.bank.bank import PassageBank
 from segue.hardware import has_fast_bfloat16
 from segue.ranking.blocks import QUERIES_PER_BLOCK, ROWS_PER_BLOCK
@@ -35,20 +35,22 @@ FLAT_TARGET, PRODUCT_TARGET = 3.0, 1.25
 _CONTEXT = 5
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the rows ``exact-ranks`` (beside FAISS) and ``exact-ranks-product`` (beside the bare product)."""
     bank = structured_bank(settings.model_copy(update={"scale": 1.0}), progress)
     queries = max(100, round(QUERIES * settings.scale))
-    told: dict[str, Any] = {"bank": bank.path, "candidates": min(CANDIDATES, len(bank)), "queries": queries}
-    sides = [Side(prepare, told), Side(prepare_flat, told), Side(prepare_product, told)]
+    arguments: dict[str, Any] = {"bank": bank.path, "candidates": min(CANDIDATES, len(bank)), "queries": queries}
+    sides = [Side(prepare, arguments), Side(prepare_flat, arguments), Side(prepare_product, arguments)]
     ours, flat, product = take_turns(sides, repeats=settings.repeats, progress=progress)
     whole = settings.scale == 1 and len(bank) == rows_wanted(1.0)
-    some = {**told, "queries": max(100, queries // 10)}
-    grown = growth(prepare, some, of="candidates", repeats=settings.repeats) | {"queries": some["queries"]}
-    return _rows(ours, flat, product, {**told, "bank": bank.path.name, "growth": grown}, whole=whole)
+    some = {**arguments, "queries": max(100, queries // 10)}
+    grown = growth(prepare, some, size_name="candidates", repeats=settings.repeats) | {"queries": some["queries"]}
+    return _rows(ours, flat, product, {**arguments, "bank": bank.path.name, "growth": grown}, whole=whole)
 
 
-def _rows(ours: Taken, flat: Taken, product: Taken, about: Mapping[str, Any], *, whole: bool) -> list[Row]:
+def _rows(
+    ours: SideResult, flat: SideResult, product: SideResult, about: Mapping[str, Any], *, whole: bool
+) -> list[Measurement]:
     gflop = 2e-9 * about["queries"] * about["candidates"] * ours.facts["dimension"]
     peaks = matmul_gflops()
     kind = "bfloat16" if peaks["hardware_bfloat16"] else "float32"
@@ -57,18 +59,38 @@ def _rows(ours: Taken, flat: Taken, product: Taken, about: Mapping[str, Any], *,
     beside_flat = pairwise(ours, flat, "seconds", better="higher")
     beside_product = pairwise(ours, product, "seconds", better="lower")
     return [
-        Row("exact-ranks", "higher", FLAT_TARGET, beside_flat, ours.to_json(), flat.to_json(), limit, about, whole,
-            holds),
-        Row("exact-ranks-product", "lower", PRODUCT_TARGET, beside_product, ours.to_json(), product.to_json(), limit,
-            about, whole, holds),
-    ]  # fmt: skip
+        Measurement(
+            "exact-ranks",
+            "higher",
+            FLAT_TARGET,
+            beside_flat,
+            ours.to_json(),
+            flat.to_json(),
+            limit,
+            about,
+            whole,
+            holds,
+        ),
+        Measurement(
+            "exact-ranks-product",
+            "lower",
+            PRODUCT_TARGET,
+            beside_product,
+            ours.to_json(),
+            product.to_json(),
+            limit,
+            about,
+            whole,
+            holds,
+        ),
+    ]
 
 
 def prepare(bank: Path, candidates: int, queries: int) -> Prepared:
     """Make the ranks once and compare some with float64."""
     part = FirstRows(PassageBank.open(bank), candidates)
     pool = Pool(part)
-    vectors, targets, exclude = questions(part, queries)
+    vectors, targets, exclude = queries_and_targets(part, queries)
     some = slice(0, CHECKED)
     found = target_ranks(vectors, pool, targets, exclude=exclude)[some]
     wrong = found != float64_ranks(vectors[some], pool, targets[some], exclude[some])
@@ -90,7 +112,7 @@ def prepare(bank: Path, candidates: int, queries: int) -> Prepared:
 def prepare_flat(bank: Path, candidates: int, queries: int) -> Prepared:
     """Search FAISS Flat and find each target among what came back."""
     part = FirstRows(PassageBank.open(bank), candidates)
-    vectors, targets, exclude = questions(part, queries)
+    vectors, targets, exclude = queries_and_targets(part, queries)
     flat = faiss.IndexFlatIP(part.dimension)
     for _, block in part.blocks():
         flat.add(np.ascontiguousarray(block))
@@ -110,7 +132,7 @@ def prepare_product(bank: Path, candidates: int, queries: int) -> Prepared:
     import torch
 
     part = FirstRows(PassageBank.open(bank), candidates)
-    vectors = torch.from_numpy(questions(part, queries)[0]).to(torch.bfloat16)
+    vectors = torch.from_numpy(queries_and_targets(part, queries)[0]).to(torch.bfloat16)
     blocks = [torch.from_numpy(block).to(torch.bfloat16) for _, block in part.blocks(ROWS_PER_BLOCK)]
 
     def turn() -> dict[str, float]:
@@ -146,7 +168,7 @@ class FirstRows:
             yield start, vectors[: self._rows - start]
 
 
-def questions(
+def queries_and_targets(
     bank: Any, count: int
 ) -> tuple[Float32[np.ndarray, "batch dim"], Int[np.ndarray, "batch"], Int[np.ndarray, "batch context"]]:
     """Return queries (means of three consecutive rows), their targets (the row after) and the rows that leave."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from benchmarks.speed.row import BenchSettings, Row
+from benchmarks.speed.measurement import BenchSettings, Measurement
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.errors import MissingExtraError, explain
 from segue.evaluation.intervals import bootstrap
@@ -25,18 +25,18 @@ TARGET = 20.0
 _SHARE = 100
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the row ``metrics-bootstrap``."""
-    told = {
+    arguments = {
         "windows": max(200, round(WINDOWS * settings.scale)),
         "resamples": max(200, round(RESAMPLES * settings.scale)),
     }
-    sides = [Side(prepare_ours, told, 1), Side(prepare_theirs, told, 1)]
+    sides = [Side(prepare_ours, arguments, 1), Side(prepare_theirs, arguments, 1)]
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
     pairs = zip(ours.values["processor_seconds"], theirs.values["work_processor_seconds"], strict=True)
     ratios = tuple(other / own for own, other in pairs)
-    about = {**told, "options": OPTIONS, "documents": DOCUMENTS}
-    return [Row("metrics-bootstrap", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), about=about,
+    about = {**arguments, "options": OPTIONS, "documents": DOCUMENTS}
+    return [Measurement("metrics-bootstrap", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), about=about,
                 whole=settings.scale == 1)]  # fmt: skip
 
 

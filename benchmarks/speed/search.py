@@ -22,9 +22,9 @@ from jaxtyping import Float32
 
 from benchmarks.speed.banks import real_bank, rows_wanted, structured_bank
 from benchmarks.speed.machine import read_gb_per_second
-from benchmarks.speed.row import BenchSettings, Row, pairwise
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.structured_bank import neighbour_profile, off_manifold_queries
-from benchmarks.speed.turns import Prepared, Side, Taken, take_turns
+from benchmarks.speed.turns import Prepared, Side, SideResult, take_turns
 from segue.bank.bank import PassageBank
 from segue.errors import InputError, explain
 from segue.files import atomic_path, read_json
@@ -39,38 +39,38 @@ LISTS, PROBES, K, RECALL = 2048, 64, 50, 0.99
 TUNED_ON, MEASURED = 1000, 500
 ONE_TARGET, MANY_TARGET = 0.25, 8.0
 _COUNTED: Any = faiss.cvar  # its type stubs know a part of it only
-_REFERENCE, _QUESTIONS, _INDEX = "ivf-flat.faiss", "questions.npz", "index"
+_REFERENCE, _QUERIES, _INDEX = "ivf-flat.faiss", "queries.npz", "index"
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the rows ``search-one`` and ``search-many``."""
     bank = structured_bank(settings, progress)
     folder = settings.cache / f"search-{len(bank)}"
     pool = Pool(bank)
-    questions = _questions(pool, folder)
+    queries = _queries(pool, folder)
     lists = max(8, round(LISTS * len(bank) / rows_wanted(1.0)))
     _reference(pool, folder, lists, progress)
-    tuned = _index(pool, folder, questions, progress)
-    told = {"bank": bank.path, "folder": folder}
+    tuned = _index(pool, folder, queries, progress)
+    arguments = {"bank": bank.path, "folder": folder}
     probes = {"probes": max(1, round(PROBES * lists / LISTS))}
     about = {"passages": len(bank), "dimension": bank.dimension, "k": K, "tuned": tuned, "bytes_per_second":
              1e9 * read_gb_per_second(), "lists": lists, **probes}  # fmt: skip
     about["neighbours"] = {"structured": neighbour_profile(bank), "real": neighbour_profile(real_bank(settings))}
     rows = []
     for name, threads in (("search-one", 1), ("search-many", 2)):
-        sides = [Side(prepare_ours, {**told, "name": name}, threads),
-                 Side(prepare_theirs, {**told, **probes, "name": name}, threads)]  # fmt: skip
+        sides = [Side(prepare_ours, {**arguments, "name": name}, threads),
+                 Side(prepare_theirs, {**arguments, **probes, "name": name}, threads)]  # fmt: skip
         ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
         rows.append(_row(name, ours, theirs, about, whole=len(bank) == rows_wanted(1.0)))
     return rows
 
 
-def _row(name: str, ours: Taken, theirs: Taken, about: Mapping[str, Any], *, whole: bool) -> Row:
+def _row(name: str, ours: SideResult, theirs: SideResult, about: Mapping[str, Any], *, whole: bool) -> Measurement:
     one = name == "search-one"
     ratios = pairwise(ours, theirs, "p95_processor_ms" if one else "seconds", better="lower" if one else "higher")
     limit = {side: taken.facts["bytes_per_query"] / about["bytes_per_second"] * 1e3
              for side, taken in (("ours_ms", ours), ("theirs_ms", theirs))}  # fmt: skip
-    return Row(
+    return Measurement(
         name, "lower" if one else "higher", ONE_TARGET if one else MANY_TARGET, ratios, ours.to_json(),
         theirs.to_json(), {"what": "bytes read per query over measured bandwidth", **limit}, about, whole,
         holds=ours.facts["recall"] >= RECALL,
@@ -157,9 +157,9 @@ def recall(
     return float(np.minimum(np.bincount(keys // pool.size, minlength=len(queries)) / K, 1.0).mean())
 
 
-def _questions(pool: Pool, folder: Path) -> Float32[np.ndarray, "batch dim"]:
+def _queries(pool: Pool, folder: Path) -> Float32[np.ndarray, "batch dim"]:
     """Draw the queries and search the measured ones exactly, once; return all."""
-    path = folder / _QUESTIONS
+    path = folder / _QUERIES
     if not path.exists():
         drawn = off_manifold_queries(pool.bank, min(TUNED_ON + MEASURED, len(pool.bank) // 3), seed=7)
         measured = drawn[-min(MEASURED, len(drawn) // 2) :]
@@ -171,7 +171,7 @@ def _questions(pool: Pool, folder: Path) -> Float32[np.ndarray, "batch dim"]:
 
 
 def _measured(folder: Path) -> tuple[Float32[np.ndarray, "batch dim"], Float32[np.ndarray, "batch"]]:
-    with np.load(folder / _QUESTIONS) as kept:
+    with np.load(folder / _QUERIES) as kept:
         return kept["measured"], kept["worst"]
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from benchmarks.speed.row import BenchSettings, Row
+from benchmarks.speed.measurement import BenchSettings, Measurement
 from benchmarks.speed.turns import spread
 from segue.types import Progress
 
@@ -15,10 +15,10 @@ COMMANDS: Mapping[str, tuple[list[str], float]] = {
     "import-segue": (["-c", "import segue"], 0.5),
     "segue-help": (["-m", "segue", "--help"], 1.0),
 }
-"""Row → arguments of Python, and the most seconds."""
+"""Measurement → arguments of the Python command, and the most seconds."""
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return one row a command; the ratio is seconds, since the target is."""
     rows = []
     for number, (name, (words, target)) in enumerate(COMMANDS.items()):
@@ -27,7 +27,7 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
             ours.append(_seconds(words))
             empty.append(_seconds(["-c", ""]))
         seconds = tuple(ours[1:])
-        rows.append(Row(name, "lower", target, seconds, {"seconds": spread(seconds)},
+        rows.append(Measurement(name, "lower", target, seconds, {"seconds": spread(seconds)},
                         {"engine": "python -c ''", "seconds": spread(empty[1:])},
                         about={"ratio": "seconds by the clock"}))  # fmt: skip
         progress(number + 1, len(COMMANDS), name)

@@ -1,6 +1,6 @@
 """A large bank for measurements: synthetic, but with the neighbourhoods of real text.
 
-Enters: a real bank. Leaves: a bank of as many rows as asked for and twice the dimension, on disk and memory-mapped.
+Enters: a real bank. Leaves: a bank of the wanted number of rows and twice the dimension, on disk and memory-mapped.
 A synthetic document is an ordered pair of different real documents (A, B) of one source; its row i is the passage
 vectors i of both, side by side and normalised, for i up to the shorter one's length. Pairs are drawn, seeded, until
 there are enough rows; a pair that was drawn before is drawn again, and the last document is cut. A document's source is
@@ -174,7 +174,7 @@ def off_manifold_queries(bank: Bank, count: int, *, seed: int) -> Float[np.ndarr
     """Return normalised means of three consecutive rows of one document: off the manifold, as predictions are.
 
     Raises:
-        InputError: the bank has fewer such places than asked for.
+        InputError: the bank has fewer such places.
     """
     rows = middle_rows(bank)
     if len(rows) < count:
@@ -186,10 +186,10 @@ def off_manifold_queries(bank: Bank, count: int, *, seed: int) -> Float[np.ndarr
 
 def neighbour_profile(bank: Bank, *, queries: int = 100, seed: int = 9) -> dict[str, float]:
     """Return the median cosine of off-manifold queries to their 1st, 10th and 50th best candidate."""
-    asked = off_manifold_queries(bank, min(queries, len(middle_rows(bank))), seed=seed)
+    vectors = off_manifold_queries(bank, min(queries, len(middle_rows(bank))), seed=seed)
     pool = Pool(bank)
     deepest = min(max(_PLACES), pool.size)
-    scores = top_k(asked, pool, deepest, exclude=np.empty((len(asked), 0), dtype=np.int64)).scores
+    scores = top_k(vectors, pool, deepest, exclude=np.empty((len(vectors), 0), dtype=np.int64)).scores
     return {str(place): round(float(np.median(scores[:, place - 1])), 4) for place in _PLACES if place <= deepest}
 
 

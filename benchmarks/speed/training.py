@@ -23,8 +23,8 @@ from torch.nn import functional
 from benchmarks.speed.banks import structured_bank
 from benchmarks.speed.growth import growth
 from benchmarks.speed.machine import matmul_gflops
-from benchmarks.speed.row import BenchSettings, Row, pairwise
-from benchmarks.speed.turns import Prepared, Side, Taken, take_turns
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
+from benchmarks.speed.turns import Prepared, Side, SideResult, take_turns
 from segue.bank.bank import PassageBank
 from segue.models import ModelSettings, Predictor, build_model
 from segue.models.amn import Amn
@@ -36,33 +36,44 @@ from segue.windows.windows import WindowSettings, make_windows
 
 BATCH, TEMPERATURE, STEPS = 1024, 0.05, 8
 Problem = tuple[str, str, int, float]
-"""Row, architecture, windows, and how many times the other side's windows a second."""
+"""Measurement, architecture, windows, and how many times the other side's windows a second."""
 
 AMN: Problem = ("train-amn", "amn", 400_000, 3.0)
 LARGER: tuple[Problem, ...] = (("train-gru", "gru", 40_000, 1.5), ("train-transformer", "transformer", 40_000, 1.5))
 MEMORY_TARGET = 0.2
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the rows ``train-amn`` and ``train-amn-memory``."""
     row, ours, theirs = _row(AMN, settings, progress)
     return [row, _memory(ours, theirs, row.about, whole=row.whole)]
 
 
-def measure_larger(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure_larger(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the rows ``train-gru`` and ``train-transformer``."""
     return [_row(problem, settings, progress)[0] for problem in LARGER]
 
 
-def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple[Row, Taken, Taken]:
+def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple[Measurement, SideResult, SideResult]:
     name, architecture, windows, target = problem
     bank = structured_bank(settings, progress)
-    told = {"bank": bank.path, "architecture": architecture, "windows": max(2 * BATCH, round(windows * settings.scale))}
-    sides = [Side(prepare_ours, told), Side(prepare_theirs, told)]
+    arguments = {
+        "bank": bank.path,
+        "architecture": architecture,
+        "windows": max(2 * BATCH, round(windows * settings.scale)),
+    }
+    sides = [Side(prepare_ours, arguments), Side(prepare_theirs, arguments)]
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
-    few = {**told, "windows": max(8 * BATCH, round(windows * settings.scale / 10))}
-    grown = growth(prepare_epochs, few, of="windows", fewest=BATCH, repeats=settings.repeats)
-    about = {**told, "bank": bank.path.name, "batch": BATCH, "steps_per_turn": STEPS, "size": "full", "growth": grown}
+    few = {**arguments, "windows": max(8 * BATCH, round(windows * settings.scale / 10))}
+    grown = growth(prepare_epochs, few, size_name="windows", fewest=BATCH, repeats=settings.repeats)
+    about = {
+        **arguments,
+        "bank": bank.path.name,
+        "batch": BATCH,
+        "steps_per_turn": STEPS,
+        "size": "full",
+        "growth": grown,
+    }
     whole = settings.scale == 1 and ours.facts["windows"] == windows
     peaks = matmul_gflops()
     limit = {
@@ -71,14 +82,14 @@ def _row(problem: Problem, settings: BenchSettings, progress: Progress) -> tuple
         "seconds_per_turn": ours.facts["gflop_per_step"] * STEPS / max(peaks["float32"], peaks["bfloat16"]),
     }
     ratios = pairwise(ours, theirs, "seconds", better="higher")
-    row = Row(name, "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
+    row = Measurement(name, "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
     return row, ours, theirs
 
 
-def _memory(ours: Taken, theirs: Taken, about: Mapping[str, Any], *, whole: bool) -> Row:
+def _memory(ours: SideResult, theirs: SideResult, about: Mapping[str, Any], *, whole: bool) -> Measurement:
     own, other = (taken.facts["peak_anonymous_mb"] for taken in (ours, theirs))
     facts = ({"peak_anonymous_mb": own}, {"peak_anonymous_mb": other})
-    return Row("train-amn-memory", "lower", MEMORY_TARGET, (own / other,), *facts, about=about, whole=whole)
+    return Measurement("train-amn-memory", "lower", MEMORY_TARGET, (own / other,), *facts, about=about, whole=whole)
 
 
 def windows_of(bank: PassageBank, count: int) -> Windows:

@@ -41,15 +41,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Side:
-    """One side: a function of a module that prepares it, and what it is told (both travel to another process)."""
+    """One side: a module's function that prepares it, and its arguments; both are sent to another process."""
 
     prepare: Callable[..., Prepared]
-    told: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 2
 
 
 @dataclass(frozen=True)
-class Taken:
+class SideResult:
     """What the turns of one side measured.
 
     Attributes:
@@ -74,7 +74,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def take_turns(sides: Sequence[Side], *, repeats: int, progress: Progress = no_progress) -> list[Taken]:
+def take_turns(sides: Sequence[Side], *, repeats: int, progress: Progress = no_progress) -> list[SideResult]:
     """Let the sides take turns, and return what each measured, in their order.
 
     Raises:
@@ -122,9 +122,9 @@ class _Worker:
             for name, value in measured.items():
                 self._values.setdefault(name, []).append(value)
 
-    def finish(self) -> Taken:
+    def finish(self) -> SideResult:
         self._pipe.send("memory")
-        return Taken(self._values, {**self._facts, **self._answer(), "threads": self._side.threads})
+        return SideResult(self._values, {**self._facts, **self._answer(), "threads": self._side.threads})
 
     def _answer(self) -> Any:
         try:
@@ -141,7 +141,7 @@ def _work(pipe: Connection, side: Side) -> None:
     try:
         limit_threads(side.threads)
         with PeakMemory() as memory:
-            prepared = side.prepare(**side.told)
+            prepared = side.prepare(**side.arguments)
             pipe.send(dict(prepared.facts))
             while True:
                 pipe.send(_timed(prepared.turn) if pipe.recv() == "turn" else _memory(memory))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from benchmarks.speed.banks import real_bank
 from benchmarks.speed.growth import growth
 from benchmarks.speed.machine import matmul_gflops
-from benchmarks.speed.row import BenchSettings, Row, pairwise
+from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.bank.bank import PassageBank
 from segue.hardware import has_fast_bfloat16
@@ -24,20 +24,24 @@ BATCH, PASSAGES, DIMENSION, TEMPERATURE = 512, 40_000, 384, 0.05
 TARGET = 3.0
 
 
-def measure(settings: BenchSettings, progress: Progress) -> list[Row]:
+def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     """Return the row ``whole-bank-step``."""
     bank = real_bank(settings, progress)
-    told = {"bank": bank.path, "passages": max(2 * BATCH, round(min(PASSAGES, len(bank)) * settings.scale))}
-    sides = [Side(prepare_ours, told), Side(prepare_theirs, told)]
+    arguments = {"bank": bank.path, "passages": max(2 * BATCH, round(min(PASSAGES, len(bank)) * settings.scale))}
+    sides = [Side(prepare_ours, arguments), Side(prepare_theirs, arguments)]
     ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
     size, peaks = ours.facts["candidates"], matmul_gflops()
     limit = {"what": "two products (scores; gradient), over the measured peak", "gflops": peaks,
              "seconds": 4e-9 * BATCH * size * bank.dimension / max(peaks["float32"], peaks["bfloat16"])}  # fmt: skip
     whole = settings.scale == 1 and size >= 0.95 * PASSAGES and bank.dimension == DIMENSION
-    grown = growth(prepare_ours, told, of="passages", counted="candidates", fewest=2 * BATCH, repeats=settings.repeats)
+    grown = growth(
+        prepare_ours, arguments, size_name="passages", counted="candidates", fewest=2 * BATCH, repeats=settings.repeats
+    )
     about = {"batch": BATCH, "candidates": size, "dimension": bank.dimension, "growth": grown}
     ratios = pairwise(ours, theirs, "seconds", better="higher")
-    return [Row("whole-bank-step", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)]
+    return [
+        Measurement("whole-bank-step", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
+    ]
 
 
 def prepare_ours(bank: Path, passages: int) -> Prepared:
@@ -50,8 +54,8 @@ def prepare_ours(bank: Path, passages: int) -> Prepared:
     context_groups = torch.from_numpy(opened.duplicate_group[some.context])
 
     def turn() -> dict[str, float]:
-        asked = query.clone().requires_grad_()
-        bank_info_nce(asked, target, candidates, temperature=TEMPERATURE, groups=groups,
+        query_copy = query.clone().requires_grad_()
+        bank_info_nce(query_copy, target, candidates, temperature=TEMPERATURE, groups=groups,
                       context_groups=context_groups).backward()  # fmt: skip
         return {}
 
@@ -69,8 +73,8 @@ def prepare_theirs(bank: Path, passages: int) -> Prepared:
     places = candidates.places(torch.from_numpy(opened.duplicate_group[some.target]))
 
     def turn() -> dict[str, float]:
-        asked = query.clone().requires_grad_()
-        functional.cross_entropy(asked @ vectors.T / TEMPERATURE, places).backward()
+        query_copy = query.clone().requires_grad_()
+        functional.cross_entropy(query_copy @ vectors.T / TEMPERATURE, places).backward()
         return {}
 
     return Prepared(turn, {"candidates": candidates.size, "engine": "cross_entropy(q @ bank.T / τ), float32"})

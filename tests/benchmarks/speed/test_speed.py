@@ -43,7 +43,7 @@ def test_starting_is_measured_and_written(tmp_path):
 
 def test_search_finds_what_was_asked_for_on_both_sides(bank, tmp_path):
     pool, folder = Pool(bank), tmp_path
-    drawn = search._questions(pool, folder)
+    drawn = search._queries(pool, folder)
     search._reference(pool, folder, 16, lambda *_: None)
     tuned = search._index(pool, folder, drawn, lambda *_: None)
     ours = search.prepare_ours(bank.path, folder, "search-one")
@@ -66,17 +66,17 @@ def test_recall_counts_each_candidate_once_and_only_what_is_good_enough(bank):
 
 
 def test_exact_ranks_are_those_of_float64_and_all_sides_run(bank):
-    told = {"bank": bank.path, "candidates": 2000, "queries": 80}
-    ours = ranks.prepare(**told)
+    arguments = {"bank": bank.path, "candidates": 2000, "queries": 80}
+    ours = ranks.prepare(**arguments)
     assert ours.facts["differs_from_float64"] == 0
-    for side in (ours, ranks.prepare_flat(**told), ranks.prepare_product(**told)):
+    for side in (ours, ranks.prepare_flat(**arguments), ranks.prepare_product(**arguments)):
         assert side.turn() == {}
 
 
 def test_the_first_rows_of_a_bank_are_a_bank(bank):
     part = ranks.FirstRows(bank, 1111)
     assert sum(len(block) for _, block in part.blocks(500)) == len(part) == part.num_rows.sum() == 1111
-    queries, targets, exclude = ranks.questions(part, 30)
+    queries, targets, exclude = ranks.queries_and_targets(part, 30)
     assert (part.document_of[targets] == part.document_of[exclude[:, 0]]).all()
     found = target_ranks(queries, Pool(part), targets, exclude=exclude)
     assert np.array_equal(found, ranks.float64_ranks(queries, Pool(part), targets, exclude))
@@ -85,8 +85,8 @@ def test_the_first_rows_of_a_bank_are_a_bank(bank):
 def test_both_trainings_take_steps_on_the_same_windows(bank, monkeypatch):
     monkeypatch.setattr(training, "BATCH", 64)
     monkeypatch.setattr(training, "STEPS", 2)
-    told = {"bank": bank.path, "architecture": "amn", "windows": 300}
-    ours, theirs = training.prepare_ours(**told), training.prepare_theirs(**told)
+    arguments = {"bank": bank.path, "architecture": "amn", "windows": 300}
+    ours, theirs = training.prepare_ours(**arguments), training.prepare_theirs(**arguments)
     assert ours.facts["windows"] == theirs.facts["windows"] == 300
     assert ours.turn() == theirs.turn() == {}
 

@@ -2,8 +2,8 @@ import pytest
 from benchmarks_sides import counting, failing, holding, quadratic
 
 from benchmarks.speed.growth import growth, slope
-from benchmarks.speed.row import Row, pairwise
-from benchmarks.speed.turns import Side, Taken, take_turns
+from benchmarks.speed.measurement import Measurement, pairwise
+from benchmarks.speed.turns import Side, SideResult, take_turns
 from segue.errors import InputError
 
 
@@ -27,7 +27,7 @@ def test_what_a_side_raises_reaches_the_caller():
 
 
 def taken(*seconds):
-    return Taken({"seconds": seconds}, {})
+    return SideResult({"seconds": seconds}, {})
 
 
 def test_ratios_are_taken_pair_by_pair():
@@ -47,18 +47,18 @@ def test_ratios_are_taken_pair_by_pair():
 )
 def test_a_target_is_met_by_the_median_of_the_whole_problem(better, ratios, whole, holds, met):
     target = 0.25 if better == "lower" else 3.0
-    row = Row("x", better, target, ratios, {}, {}, whole=whole, holds=holds)
+    row = Measurement("x", better, target, ratios, {}, {}, whole=whole, holds=holds)
     assert row.met is met
     assert row.to_json()["ratio_spread"]["low"] == min(ratios)
 
 
 def test_growth_tells_the_exponent_of_work_whose_cost_is_known():
     """A side that counts n² numbers: the exponent is 2, whatever the machine."""
-    found = growth(quadratic, {"size": 2400, "unit": 1}, of="size", repeats=3)
+    found = growth(quadratic, {"size": 2400, "unit": 1}, size_name="size", repeats=3)
     assert found["size"] == [300, 600, 1200, 2400]
     assert 1.7 < found["slope"] < 2.3
-    told = growth(quadratic, {"size": 80, "unit": 2}, of="size", counted="cells", fewest=30, repeats=1)
-    assert told["cells"] == [30 * 30, 30 * 30, 40 * 40, 80 * 80]
+    arguments = growth(quadratic, {"size": 80, "unit": 2}, size_name="size", counted="cells", fewest=30, repeats=1)
+    assert arguments["cells"] == [30 * 30, 30 * 30, 40 * 40, 80 * 80]
 
 
 def test_one_size_alone_has_no_exponent():

@@ -1,4 +1,4 @@
-"""One row of the table of speed: our work beside what a user would pick instead."""
+"""One line of the table of speed: Segue beside what a user would pick instead."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from benchmarks.speed.turns import Taken, spread
+from benchmarks.speed.turns import SideResult, spread
 from segue.settings import Settings
 
 Better = Literal["lower", "higher"]
 
 
 class BenchSettings(Settings):
-    """What all measurements are told."""
+    """Settings of all measurements."""
 
     documents: Path | None = Field(None, description="a bank of real passages; default: the demo's corpus, encoded")
     cache: Path = Field(Path("runs/bench"), description="folder of the banks and indexes that are measured")
-    repeats: int = Field(5, ge=1, description="counted turns of each side; 5 or more for a figure to be told")
+    repeats: int = Field(5, ge=1, description="counted turns of each side; 5 or more for a published figure")
     scale: float = Field(1.0, gt=0, le=1, description="share of the named problem; below 1 no target can be met")
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """A ratio and its target.
 
     Attributes:
@@ -82,7 +82,7 @@ class Row:
         }
 
 
-def pairwise(ours: Taken, theirs: Taken, value: str, *, better: Better) -> tuple[float, ...]:
+def pairwise(ours: SideResult, theirs: SideResult, value: str, *, better: Better) -> tuple[float, ...]:
     """Return the ratio of each pair of turns.
 
     ``lower``: ours / theirs, of something where less is better. ``higher``: how many times better ours is, theirs /

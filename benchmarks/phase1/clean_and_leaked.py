@@ -1,6 +1,6 @@
-"""Forms (b) and (c) of the replay: the report's models on a clean split, and with most of its test documents leaked.
+"""Forms (b) and (c) of the replay: the report's models on a clean split, and on a leaked one.
 
-Both ask the same windows with the same models, seeds and steps. In (b) 91.5 % of the evaluated documents stand in the
+Both use the same windows with the same models, seeds and steps. In (b) 91.5 % of the evaluated documents stand in the
 training documents, in the place of as many others, so the difference is the leak and not more data.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from benchmarks.phase1.phase1_questions import CUTOFF, REPORTED
+from benchmarks.phase1.as_done import CUTOFF, REPORTED
 from segue.bank.bank import PassageBank
 from segue.checks import DIAGNOSIS, Effort
 from segue.checks.build_case import case_of_job
@@ -121,8 +121,8 @@ def leak(experiment: Experiment, share: float, recipe: Recipe) -> Experiment:
     """
     bank, (fold,) = experiment.bank, experiment.folds
     generator = np.random.default_rng(recipe.split.seed)
-    asked = generator.permutation(np.unique(bank.document_of[fold.test.target]).astype(np.int64))
-    leaked = asked[: round(share * len(asked))]
+    tested = generator.permutation(np.unique(bank.document_of[fold.test.target]).astype(np.int64))
+    leaked = tested[: round(share * len(tested))]
     others = generator.permutation(fold.split.train)[: max(0, len(fold.split.train) - len(leaked))]
     documents: Int[np.ndarray, "train"] = np.sort(np.concatenate([leaked, others]))
     train = make_windows(bank, documents, recipe.windows)

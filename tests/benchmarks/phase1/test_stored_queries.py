@@ -1,18 +1,18 @@
-"""Stored questions lose their rows: what the repair does to them, how they are read, and what searching them finds."""
+"""Stored queries lose their rows: what the repair does to them, how they are read, and what searching them finds."""
 
 import numpy as np
 import pytest
 import worlds
 
-from benchmarks.phase1.stored_questions import (
-    QuestionReader,
+from benchmarks.phase1.stored_queries import (
+    QueryReader,
     TruthAsQuery,
-    evaluate_questions,
+    evaluate_stored_queries,
     joined_windows,
     placeholder_keys,
     repair,
     rows_of_keys,
-    store_questions,
+    store_queries,
 )
 from segue.checks.changed_banks import copy_documents, permuted, renumbered
 from segue.evaluation.evaluate import EvaluationSettings
@@ -31,10 +31,10 @@ def world():
     bank = worlds.make_bank(vectors, [5] * 6)
     index = copy_documents(bank, np.arange(4))
     windows = make_windows(bank, np.array([4, 5]), SETTINGS)
-    return bank, index, store_questions(bank, windows, keys_per_document=4)
+    return bank, index, store_queries(bank, windows, keys_per_document=4)
 
 
-def test_questions_are_stored_as_vectors_in_order(world):
+def test_queries_are_stored_as_vectors_in_order(world):
     bank, _, stored = world
     assert len(stored) == 6  # passages 2, 3, 4 of each of two documents
     np.testing.assert_array_equal(stored.contexts[0], bank.vectors[[20, 21]])
@@ -70,9 +70,9 @@ def test_joined_windows_know_their_target_row_and_no_context_row(world):
     assert (windows.context == -1).all()
 
 
-def test_the_reader_reads_stored_questions_from_their_file_in_any_order(world):
+def test_the_reader_reads_stored_queries_from_their_file_in_any_order(world):
     _, index, stored = world
-    reader = QuestionReader(repair(stored, index), index)
+    reader = QueryReader(repair(stored, index), index)
     order = np.array([4, 0, 2])
     contexts = reader.gather(index, reader.windows.take(order), exclude="none")
     np.testing.assert_array_equal(contexts.vectors, stored.contexts[order])
@@ -82,7 +82,7 @@ def test_the_reader_reads_stored_questions_from_their_file_in_any_order(world):
 
 def test_the_reader_reads_other_windows_from_the_bank(world):
     _, index, stored = world
-    reader = QuestionReader(repair(stored, index), index)
+    reader = QueryReader(repair(stored, index), index)
     windows = make_windows(index, np.array([0, 1]), SETTINGS)
     ours, theirs = reader.gather(index, windows), gather_contexts(index, windows)
     np.testing.assert_array_equal(ours.vectors, theirs.vectors)
@@ -92,7 +92,7 @@ def test_the_reader_reads_other_windows_from_the_bank(world):
 
 def test_the_reader_follows_rows_into_a_permuted_copy(world):
     _, index, stored = world
-    reader = QuestionReader(repair(stored, index), index)
+    reader = QueryReader(repair(stored, index), index)
     other, place = permuted(copy_documents(index, np.array([0, 1])), np.random.default_rng(1))
     moved = renumbered(reader.windows, place)
     np.testing.assert_array_equal(reader.gather(other, moved).vectors, stored.contexts)
@@ -100,11 +100,13 @@ def test_the_reader_follows_rows_into_a_permuted_copy(world):
 
 def test_real_answers_that_are_not_in_the_index_are_found_by_chance_only_and_the_truth_finds_itself(world):
     _, index, stored = world
-    reader, pool = QuestionReader(repair(stored, index), index), Pool(index)
+    reader, pool = QueryReader(repair(stored, index), index), Pool(index)
     settings = EvaluationSettings(resamples=100, latency_queries=0, run_depth=3)
-    honest = evaluate_questions(VectorRetriever("copy-last", "candidate", copy_last, pool), index, reader, settings)
-    told = TruthAsQuery([reader.questions])
-    oracle = evaluate_questions(VectorRetriever("amn", "candidate", told, pool), index, reader, settings)
+    honest = evaluate_stored_queries(
+        VectorRetriever("copy-last", "candidate", copy_last, pool), index, reader, settings
+    )
+    told = TruthAsQuery([reader.queries])
+    oracle = evaluate_stored_queries(VectorRetriever("amn", "candidate", told, pool), index, reader, settings)
     scores = stored.contexts[:, -1].astype(np.float64) @ index.vectors.T.astype(np.float64)
     own = scores[np.arange(6), reader.windows.target]
     assert honest.ranks.tolist() == (scores >= own[:, None]).sum(axis=1).tolist()

@@ -1,12 +1,12 @@
-"""Questions stored as vectors, apart from the bank that is searched: how phase 1 of the original work was evaluated.
+"""Queries stored as vectors, apart from the bank that is searched: how phase 1 of the original work was evaluated.
 
 Enters: a bank, and windows of documents that the searched bank (the index) does not hold. Leaves: context vectors,
 document ids and target vectors without row numbers, joined to the index by keys (document number, position) alone.
-A key that means nothing joins a question to a passage that has nothing to do with it, and no error is raised.
+A key that means nothing joins a query to a passage that has nothing to do with it, and no error is raised.
 
-A joined question has a ``Windows`` row all the same, so that checks can ask about it: context rows are -1 (the index
+A joined query has a ``Windows`` row all the same, so that checks can ask about it: context rows are -1 (the index
 does not hold those passages; the mask is True all the same) and the target is the row of its key. Keys are unique, so
-the target's row says which question is meant.
+the target's row says which query is meant.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from segue.windows.windows import gather_contexts, target_vectors
 
 
 @dataclass(frozen=True)
-class StoredQuestions:
-    """What a file of questions holds.
+class StoredQueries:
+    """What a file of queries holds.
 
     Attributes:
         contexts: unit vectors of what was read, oldest first.
         targets: unit vectors that are taken for the next passages.
-        document_ids: which document each question is about.
+        document_ids: which document each query is about.
         keys: document number and position under which each answer is said to stand in the index.
     """
 
@@ -44,33 +44,33 @@ class StoredQuestions:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, which: Bool[np.ndarray, "window"]) -> StoredQuestions:
-        """Return the chosen questions."""
+    def take(self, which: Bool[np.ndarray, "window"]) -> StoredQueries:
+        """Return the chosen queries."""
         names = tuple(name for name, chosen in zip(self.document_ids, which.tolist(), strict=True) if chosen)
-        return StoredQuestions(self.contexts[which], self.targets[which], names, self.keys[which])
+        return StoredQueries(self.contexts[which], self.targets[which], names, self.keys[which])
 
     @property
     def groups(self) -> Int[np.ndarray, "window"]:
-        """The document of each question as a number, the unit of statistics."""
+        """The document of each query as a number, the unit of statistics."""
         return np.unique(np.array(self.document_ids), return_inverse=True)[1].astype(np.int64)
 
 
-def store_questions(bank: Bank, windows: Windows, *, keys_per_document: int = 100) -> StoredQuestions:
+def store_queries(bank: Bank, windows: Windows, *, keys_per_document: int = 100) -> StoredQueries:
     """Store windows with full contexts as vectors, under placeholder keys.
 
     Args:
         bank: that the windows are of.
-        windows: what is asked.
+        windows: the queries.
         keys_per_document: see ``placeholder_keys``.
     """
     contexts = gather_contexts(bank, windows, exclude="none").vectors
     names = tuple(bank.document_ids[number] for number in bank.document_of[windows.target].tolist())
     keys = placeholder_keys(len(windows), per_document=keys_per_document)
-    return StoredQuestions(contexts, target_vectors(bank, windows), names, keys)
+    return StoredQueries(contexts, target_vectors(bank, windows), names, keys)
 
 
 def placeholder_keys(count: int, *, per_document: int = 100) -> Int[np.ndarray, "window 2"]:
-    """Return (i // 100, i mod 100) for question i, which says nothing about where its answer stands.
+    """Return (i // 100, i mod 100) for query i, which says nothing about where its answer stands.
 
     >>> placeholder_keys(3, per_document=2).tolist()
     [[0, 0], [0, 1], [1, 0]]
@@ -88,52 +88,52 @@ def rows_of_keys(index: Bank, keys: Int[np.ndarray, "window 2"]) -> Int[np.ndarr
     return np.where(known, index.first_row[held] + position, -1).astype(np.int64)
 
 
-def repair(questions: StoredQuestions, index: Bank) -> StoredQuestions:
+def repair(queries: StoredQueries, index: Bank) -> StoredQueries:
     """Do what the repair tool did: drop unknown keys, overwrite the targets with the rows at the others.
 
-    The contexts stay, so a question's two sides no longer have anything to do with each other.
+    The contexts stay, so a query's two sides no longer have anything to do with each other.
     """
-    kept = questions.take(rows_of_keys(index, questions.keys) >= 0)
+    kept = queries.take(rows_of_keys(index, queries.keys) >= 0)
     return replace(kept, targets=index.gather(rows_of_keys(index, kept.keys)))
 
 
-def joined_windows(questions: StoredQuestions, index: Bank) -> Windows:
-    """Return the windows of repaired questions: unknown contexts, and the rows at their keys."""
-    target = rows_of_keys(index, questions.keys)
+def joined_windows(queries: StoredQueries, index: Bank) -> Windows:
+    """Return the windows of repaired queries: unknown contexts, and the rows at their keys."""
+    target = rows_of_keys(index, queries.keys)
     assert (target >= 0).all(), "the repair dropped unknown keys"
-    return Windows(np.full(questions.contexts.shape[:2], -1, dtype=np.int64), target)
+    return Windows(np.full(queries.contexts.shape[:2], -1, dtype=np.int64), target)
 
 
-class QuestionReader:
-    """Reads stored questions beside ordinary windows of the index: a ``Gather`` and a ``Truth`` of a case.
+class QueryReader:
+    """Reads stored queries beside ordinary windows of the index: a ``Gather`` and a ``Truth`` of a case.
 
     Args:
-        questions: repaired.
+        queries: repaired.
         index: they are joined to.
     """
 
-    def __init__(self, questions: StoredQuestions, index: Bank) -> None:
-        self.questions, self.index, self.windows = questions, index, joined_windows(questions, index)
+    def __init__(self, queries: StoredQueries, index: Bank) -> None:
+        self.queries, self.index, self.windows = queries, index, joined_windows(queries, index)
         self._number = np.full(len(index), -1, dtype=np.int64)
-        self._number[self.windows.target] = np.arange(len(questions))
+        self._number[self.windows.target] = np.arange(len(queries))
 
     def gather(self, bank: Bank, windows: Windows, *, exclude: Exclusion = "context", texts: bool = False) -> Contexts:
-        """Return contexts from the file for stored questions, from the bank for all other windows."""
+        """Return contexts from the file for stored queries, from the bank for all other windows."""
         found = gather_contexts(bank, windows, exclude=exclude, texts=texts)
         stored, number = self._stored(bank, windows)
         vectors, mask = found.vectors.copy(), found.mask.copy()
-        vectors[stored], mask[stored] = self.questions.contexts[number], True
+        vectors[stored], mask[stored] = self.queries.contexts[number], True
         return replace(found, vectors=vectors, mask=mask)
 
     def truth(self, bank: Bank, windows: Windows) -> Float[np.ndarray, "window dim"]:
-        """Return what is taken for the next passage: of stored questions the file's vectors."""
+        """Return what is taken for the next passage: of stored queries the file's vectors."""
         vectors = np.array(target_vectors(bank, windows))
         stored, number = self._stored(bank, windows)
-        vectors[stored] = self.questions.targets[number]
+        vectors[stored] = self.queries.targets[number]
         return vectors
 
     def _stored(self, bank: Bank, windows: Windows) -> tuple[Bool[np.ndarray, "window"], Int[np.ndarray, "stored"]]:
-        """Tell which windows are stored questions, and their numbers; copies of the index know where rows came from."""
+        """Tell which windows are stored queries, and their numbers; copies of the index know where rows came from."""
         target = windows.target
         if isinstance(bank, BankCopy) and bank is not self.index:
             target = bank.source[target]
@@ -145,17 +145,17 @@ class QuestionReader:
 class TruthAsQuery:
     """The "AMN baseline" of the original report: it queried with the vectors that were taken for true.
 
-    A context that it was not told of is answered with its last passage.
+    An unknown context is answered with its last passage.
 
     Args:
-        told: files of questions whose answers it knows.
+        known: files of queries whose answers it knows.
     """
 
-    def __init__(self, told: Sequence[StoredQuestions]) -> None:
+    def __init__(self, known: Sequence[StoredQueries]) -> None:
         self._truth = {
             context.tobytes(): vector
-            for questions in told
-            for context, vector in zip(questions.contexts, questions.targets, strict=True)
+            for queries in known
+            for context, vector in zip(queries.contexts, queries.targets, strict=True)
         }
 
     def __call__(self, contexts: Contexts) -> Float[np.ndarray, "batch dim"]:
@@ -164,18 +164,18 @@ class TruthAsQuery:
         return np.array(answers, dtype=np.float32).reshape(len(contexts), contexts.vectors.shape[2])
 
 
-def evaluate_questions(
-    retriever: Retriever, index: Bank, reader: QuestionReader, settings: EvaluationSettings
+def evaluate_stored_queries(
+    retriever: Retriever, index: Bank, reader: QueryReader, settings: EvaluationSettings
 ) -> Evaluation:
-    """Rank the passage at each question's key among all of the index; nothing is excluded.
+    """Rank the passage at each query's key among all of the index; nothing is excluded.
 
-    Intervals resample the documents asked about; there is no latency, which needs windows of the index.
+    Intervals resample the queried documents; there is no latency, which needs windows of the index.
     """
     windows = reader.windows
     contexts = reader.gather(index, windows, exclude="none")
     scores = retriever.score(contexts)
     queries = scores.queries
-    assert queries is not None, "stored questions are asked by vectors"
+    assert queries is not None, "stored queries are vectors"
     return Evaluation(
         retriever.name,
         retriever.intent,
@@ -183,7 +183,7 @@ def evaluate_questions(
         retriever.pool.size,
         targets=windows.target,
         documents=index.document_of[windows.target].astype(np.int64),
-        groups=reader.questions.groups,
+        groups=reader.queries.groups,
         ranks=scores.ranks(retriever.pool, windows.target, exclude=contexts.exclude),
         ranks_by_pool={},
         rankings=scores.top(retriever.pool, settings.run_depth, exclude=contexts.exclude).rows,

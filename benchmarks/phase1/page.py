@@ -21,7 +21,7 @@ def _blocked(form: Record) -> str:
     return f"blocked by {', '.join(form['blocked'])}{causes}"
 
 
-def replay_page(record: Record) -> str:
+def page(record: Record) -> str:
     """Return the page in Markdown."""
     forms = record["forms"]
     parts = [
@@ -56,12 +56,12 @@ def _expected(unexpected: Sequence[str]) -> list[str]:
 
 
 def _as_done(form: Record) -> list[str]:
-    documents, questions, keys = form["documents"], form["questions"], form["keys"]
+    documents, queries, keys = form["documents"], form["queries"], form["keys"]
     said = (
-        f"{documents['asked']} documents were asked about, {documents['indexed']} were indexed, "
-        f"{documents['asked_and_indexed']} were both. Of {questions['stored']:,} stored questions "
-        f"{questions['dropped']:,} had a key that the index does not hold and were dropped. A stored target's cosine "
-        f"with the row at its key was {keys['matched']:.3f}, with the rows at the keys of other documents' questions "
+        f"{documents['queried']} documents were queried, {documents['indexed']} were indexed, "
+        f"{documents['queried_and_indexed']} were both. Of {queries['stored']:,} stored queries "
+        f"{queries['dropped']:,} had a key that the index does not hold and were dropped. A stored target's cosine "
+        f"with the row at its key was {keys['matched']:.3f}, with the rows at the keys of other documents' queries "
         f"{keys['random']:.3f}: the keys said nothing. The other targets were overwritten with those rows."
     )
     models = [_model(name, row, form["chance"][CUTOFF]) for name, row in form["rows"].items()]
@@ -71,7 +71,7 @@ def _as_done(form: Record) -> list[str]:
         "## (a) As it was done: blocked, not to be quoted",
         said,
         table(heads, models),
-        "The projection-head compatibility test, on the stored questions as in the original report and on pairs that "
+        "The projection-head compatibility test, on the stored queries as in the original report and on pairs that "
         "belong together:",
         _heads(form["compatibility"]),
         *_learnt(form["rows"]),
@@ -87,9 +87,9 @@ def _fixed(rows: Record) -> list[str]:
         if "fixed" in row
     ]
     return [
-        "The same weights, asked about the same documents once these are in the index and the truth is the passage "
+        "The same weights, evaluated on the same documents once these are in the index and the truth is the passage "
         "that is really next (the context excluded):",
-        table(("model", f"{CUTOFF} as it was done", f"{CUTOFF}, questions fixed", "cosine, questions fixed"), lines),
+        table(("model", f"{CUTOFF} as it was done", f"{CUTOFF}, queries fixed", "cosine, queries fixed"), lines),
     ]
 
 
