@@ -87,7 +87,7 @@ def experiment(folder: Path, *, kills: int) -> dict[str, Any]:
     return {
         "bank": {"kills": bank_kills, "undisturbed_seconds": bank_seconds, "hash": hashes[0],
                  "same": hashes[0] == hashes[1]},
-        "triage": {"kills": run_kills, "undisturbed_seconds": run_seconds, "options": len(records[0]["options"]),
+        "triage": {"kills": run_kills, "undisturbed_seconds": run_seconds, "options": len(records[0]["entries"]),
                    "same": records[0] == records[1]},
     }  # fmt: skip
 

@@ -31,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     comparison = segue.triage(recipe(asked.documents, asked.model, asked.minutes, asked.out), asked.out, stages=stages)
     path = RESULTS / f"manuals_{asked.model}.json"
-    path.write_text(json.dumps(summary(comparison.record), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(summary(comparison.record.to_json()), indent=1) + "\n", encoding="utf-8")
     print(path)
 
 
@@ -59,12 +59,12 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
         row["name"]: {
             "status": row["status"],
             "metrics": {name: row["metrics"][name] for name in SHOWN if name in row["metrics"]},
-            "delta": row.get("delta", {}),
+            "delta": row["delta"],
             "steps": row["training"] and row["training"]["steps"],
             "best_steps": row["training"] and row["training"]["best_steps"],
-            "compatibility": row.get("compatibility"),
+            "compatibility": row["compatibility"],
         }
-        for row in record["options"]
+        for row in record["entries"]
     }
     return {**about, "winner": record["winner"], "gates": record["gates"], "options": rows}
 

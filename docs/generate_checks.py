@@ -213,9 +213,9 @@ def _first(code: str, faults: Sequence[Any]) -> Any:
 
 
 def _ask(case: Any, checks: Sequence[Check]) -> dict[str, dict[str, Any]]:
-    from segue.checks.run import run_checks, to_json
+    from segue.checks.run import run_checks
 
-    return {finding["code"]: finding for finding in to_json(run_checks(checks, case))}
+    return {finding.code: finding.to_json() for finding in run_checks(checks, case)}
 
 
 def _kept(finding: Mapping[str, Any], fault: Any = None) -> dict[str, Any]:

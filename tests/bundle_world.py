@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from records import SETUP
 
 from segue.bank.build import build_bank
 from segue.bundles.build import Winner, build_bundle
@@ -20,6 +21,7 @@ from segue.comparison.comparison import compare
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
 from segue.comparison.plan import TriageSettings
+from segue.comparison.record import Record
 from segue.comparison.run import run_triage
 from segue.corpus import open_corpus
 from segue.corpus.jsonl import JsonlSettings
@@ -53,7 +55,7 @@ class Run:
     """A finished run."""
 
     job: Job
-    record: dict
+    record: Record
 
     def bundle(self, option: str, out: Path, name: str = "a test bundle", index: Path | None = None) -> Path:
         """Build the bundle of an option."""
@@ -71,9 +73,8 @@ def make_run(
     job = make_toy_job(bank, folder, names, encoder_settings(salt))
     job = replace(job, rerank=job.rerank.model_copy(update={"kind": reranker}))
     results = run_triage(job)
-    about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4,
-             "blocked": [], "unsafe": False, "audit": [], "muted": [], "corpus": {"kind": "jsonl"}}  # fmt: skip
-    return Run(job, json.loads(json.dumps(compare(job, results))) | about)
+    about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4}
+    return Run(job, Record.model_validate(SETUP | about | dict(compare(job, results))))
 
 
 def encoder_settings(salt: str = "") -> EncoderSettings:

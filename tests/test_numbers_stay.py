@@ -119,7 +119,7 @@ def fixed_facts(folder: Path) -> dict[str, Any]:
         **{key: record[key] for key in ("pool", "windows", "folds", "context", "exclude", "seeds", "dropped_windows")},
         "tested documents": record["documents"],
         "split": split["folds"],
-        "statuses": {kept(row["name"]): row["status"] in ("done", "under-trained") for row in record["options"]},
+        "statuses": {kept(row["name"]): row["status"] in ("done", "under-trained") for row in record["entries"]},
     }
 
 
@@ -132,15 +132,18 @@ def numbers(folder: Path) -> dict[str, Any]:
         "chosen": [kept(name) for name in record["procedure"]["chosen"]],
         "procedure": without_times(record["procedure"]["metrics"]),
         "checks": {finding["code"]: finding["outcome"] for finding in findings},
-        "entries": {kept(row["name"]): entry(folder, row) for row in record["options"]},
+        "entries": {kept(row["name"]): entry(folder, row) for row in record["entries"]},
     }
 
 
 def entry(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    training = row["training"] or {}
-    ranks = {}
-    for path in sorted((folder / "run" / "options" / row["name"]).glob("fold-*/evaluation/arrays.npz")):
-        ranks[path.parts[-3]] = hash_arrays(path, ("ranks", "rankings", "ranks_by_pool/"))
+    training, ranks = {}, {}
+    folds = sorted((folder / "run" / "options" / row["name"]).glob("fold-*"))
+    if row["training"]:
+        training = {name: row["training"][name] for name in ("steps", "best_steps")}
+        training["curves"] = [read(fold / "result.json")["training"]["curve"] for fold in folds]
+    for fold in folds:
+        ranks[fold.name] = hash_arrays(fold / "evaluation" / "arrays.npz", ("ranks", "rankings", "ranks_by_pool/"))
     return without_times(
         {
             "status": row["status"],
@@ -148,7 +151,7 @@ def entry(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
             "metrics": row["metrics"],
             "macro": row["macro"],
             **{name: row[name] for name in CONDITIONS},
-            "training": {name: training[name] for name in ("steps", "best_steps", "curves") if name in training},
+            "training": training,
             "ranks": ranks,
         }
     )

@@ -32,15 +32,16 @@ from segue.checks import AUDIT, Case
 from segue.checks.build_case import case_of_job
 from segue.checks.changed_banks import BankCopy, copy_documents
 from segue.checks.run import run_checks
+from segue.comparison.comparison import compare
 from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import Option, choose_options
+from segue.comparison.record import Record, write_record
 from segue.errors import InputError, explain
 from segue.evaluation.compatibility import project
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.intervals import paired
-from segue.files import write_json
 from segue.progress import Stages
 from segue.ranking.pool import Pool
 from segue.recipe import Recipe
@@ -49,8 +50,8 @@ from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.types import Bank, Progress, Split, Windows
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import WindowSettings, make_windows
-from segue.workflows.check_record import Refusal, findings_record
-from segue.workflows.triage import comparison_record
+from segue.workflows.check_record import checked
+from segue.workflows.triage import measured_setup
 
 REPORTED = ("ar-cosine", "infonce-projected")
 """The models of the original report."""
@@ -161,13 +162,14 @@ def run_as_done(what: AsDone, recipe: Recipe, *, steps: int, stages: Stages) -> 
     case = _case(what, results, retrievers, baselines)
     with stages("(a) auditing") as progress:
         findings = run_checks(AUDIT, case, progress=progress)
-    checked = findings_record(findings, [], Refusal())
-    record = comparison_record(recipe, what.job, results, {}) | {"exclude": "none"} | checked
-    write_json(out / "triage.json", record)
+    found = checked(findings, [], unsafe=False, subject=None)
+    setup = dict(measured_setup(recipe, what.job, results, seconds={})) | {"exclude": "none"}
+    record = Record(**setup, **dict(compare(what.job, results)), **dict(found))
+    write_record(out / "triage.json", record)
     write_report(out)
     return {
-        "blocked": checked["blocked"],
-        "causes": [cause["name"] for cause in checked["causes"]],
+        "blocked": list(found.blocked),
+        "causes": [cause.name for cause in found.causes],
         **numbers(what, case, retrievers),
     }
 

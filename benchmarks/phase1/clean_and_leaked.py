@@ -21,17 +21,17 @@ from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.options import Option, choose_options
+from segue.comparison.record import read_record, write_record
 from segue.evaluation.experiment import Experiment, Fold
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import per_window
 from segue.evaluation.result import Evaluation
-from segue.files import read_json, write_json
 from segue.progress import Stages
 from segue.recipe import Recipe
 from segue.reports import write_report
 from segue.windows.windows import make_windows
 from segue.workflows.audit import finished_results
-from segue.workflows.check_record import Refusal, findings_record, read_findings
+from segue.workflows.check_record import checked
 from segue.workflows.prepare import experiment_of
 from segue.workflows.triage import run_comparison
 
@@ -55,7 +55,7 @@ def run_clean(recipe: Recipe, bank: PassageBank, out: Path, *, stages: Stages) -
     """Compare the report's models with its first and third option, on documents that nobody was trained on."""
     found = run_comparison(
         recipe, options_of(REPORTED + FIXED), out, experiment=experiment_of(recipe, bank), stages=stages
-    ).record
+    ).record.to_json()
     rows = {
         row["name"]: {
             "intent": row["intent"],
@@ -65,7 +65,7 @@ def run_clean(recipe: Recipe, bank: PassageBank, out: Path, *, stages: Stages) -
             "compatibility": row["compatibility"],
             "delta": {name: row["delta"][name][CUTOFF] for name in COMPARED_WITH if name in row["delta"]},
         }
-        for row in found["options"]
+        for row in found["entries"]
         if row["metrics"]
     }
     return _outcome(found) | {"documents": found["documents"], "windows": found["windows"], "pool": found["pool"],
@@ -84,11 +84,11 @@ def measure_conflict(job: Job, effort: Effort, *, stages: Stages) -> dict[str, A
         findings = run_checks(checks, case, progress=progress)
     if not findings:
         return None
-    record = read_json(job.out / "triage.json")
-    others = [finding for finding in read_findings(record, "diagnosis") if finding.code != CONFLICT]
+    record = read_record(job.out / "triage.json")
+    others = [finding for finding in record.diagnosis if finding.code != CONFLICT]
     diagnosis = sorted([*others, *findings], key=lambda finding: finding.code)
-    checked = findings_record(read_findings(record, "audit"), diagnosis, Refusal())
-    write_json(job.out / "triage.json", record | checked)
+    found = checked(record.audit, diagnosis, unsafe=False, subject=record.subject)
+    write_record(job.out / "triage.json", record.model_copy(update=dict(found)))
     write_report(job.out)
     (finding,) = findings
     return {"outcome": finding.outcome, "statement": finding.statement, "details": dict(finding.details)}
@@ -106,7 +106,7 @@ def run_leaked(recipe: Recipe, bank: PassageBank, out: Path, *, honest: Job, sta
     """
     (fold,) = honest.experiment.folds
     leaked = leak(honest.experiment, SHARE_LEAKED, recipe)
-    found = run_comparison(recipe, options_of(REPORTED), out, experiment=leaked, stages=stages).record
+    found = run_comparison(recipe, options_of(REPORTED), out, experiment=leaked, stages=stages).record.to_json()
     evaluated = np.unique(bank.document_of[fold.test.target])
     known = int(np.isin(evaluated, leaked.folds[0].split.train).sum())
     rows = {name: _pair(honest.out / "options" / name, out / "options" / name) for name in REPORTED}

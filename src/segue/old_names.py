@@ -58,7 +58,7 @@ def option_folder(options: Path, name: str) -> Path:
     return old if old.exists() and not (options / name).exists() else options / name
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_with_current_names(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run, with options under their current names.
 
     Raises:

@@ -176,9 +176,7 @@ def test_the_contract_and_the_card_say_what_it_is(run, bundle):
     assert contract["index"] == {"kind": "exact"}
     assert contract["training_documents"] == len(fold.split.train)
     assert {gate["name"] for gate in gates["gates"]} >= {"contain", "recall", "latency"}
-    measured = next(row for row in run.record["options"] if row["name"] == "copy-last-rerank")["metrics"]["R@5"][
-        "value"
-    ]
+    measured = run.record.entry("copy-last-rerank").value("R@5")
     assert f"{100 * measured:.1f}" in (bundle / "README.md").read_text()
 
 

@@ -10,7 +10,7 @@ CODES = {check.code for check in CHECKS}
 
 
 def finding(code: str, outcome: str = "issue") -> Finding:
-    return Finding(code, "title", "question", outcome, f"{code} says so.", 1.0, 0.0, "share", "none", "fix it", 0.0)
+    return Finding(code=code, title="title", question="question", outcome=outcome, statement=f"{code} says so.")
 
 
 def names(*findings: Finding) -> list[str]:

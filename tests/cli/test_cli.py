@@ -205,7 +205,7 @@ def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, cap
 def test_a_report_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "triage.json").write_text("{}")
     assert run("report", str(tmp_path)) == 2
-    assert "is no comparison: got no options" in capsys.readouterr().err
+    assert "is no comparison: got" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert run("report", str(tmp_path / "file")) == 2
 

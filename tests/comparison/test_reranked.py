@@ -72,9 +72,9 @@ def ran(tmp_path_factory):
 
 def test_every_row_that_reranks_is_compared_like_the_others(ran):
     job, results = ran
-    record = compare(job, results)
+    record = compare(job, results).to_json()
     json.dumps(record, allow_nan=False)
-    rows = {row["name"]: row for row in record["options"]}
+    rows = {row["name"]: row for row in record["entries"]}
     windows = len(results["copy-last"][0].evaluation)
     for name in CASCADES:
         (result,) = results[name]

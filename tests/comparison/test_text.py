@@ -57,7 +57,7 @@ def results(job):
 
 
 def test_both_rows_are_trained_scored_and_recorded(job, results):
-    record = {row["name"]: row for row in compare(job, results)["options"]}
+    record = {row["name"]: row for row in compare(job, results).to_json()["entries"]}
     for name, steps in zip(NAMES, (30, 20), strict=True):
         assert results[name][0].status in ("done", "under-trained"), results[name][0].reason
         assert record[name]["training"]["planned_steps"] == steps

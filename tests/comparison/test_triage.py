@@ -83,13 +83,13 @@ def test_baselines_are_never_optional():
 
 def test_a_comparison_measures_every_option_and_says_why_one_could_not_be(tmp_path):
     job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", SMALL, folds=2)
-    record = compare(job, run_triage(job))
-    rows = {row["name"]: row for row in record["options"]}
-    assert [row["name"] for row in record["options"]] == [option.name for option in SMALL]
+    record = compare(job, run_triage(job)).to_json()
+    rows = {row["name"]: row for row in record["entries"]}
+    assert [row["name"] for row in record["entries"]] == [option.name for option in SMALL]
     assert rows["encoder-context"]["status"] == "skipped"
     assert "no encoder" in rows["encoder-context"]["reason"]
     assert rows["oracle"]["metrics"]["R@1"]["value"] == 1.0
-    assert rows["infonce-projected"]["compatibility"]["projected"].keys() == {"matched", "random"}
+    assert rows["infonce-projected"]["compatibility"]["projected"].keys() == {"matched", "random", "recall_5"}
     assert rows["mlp"]["training"]["anchor"] is True
     assert record["winner"] not in {"chance", "oracle", "infonce-projected"}
     assert len(record["procedure"]["chosen"]) == 2
@@ -122,9 +122,9 @@ def test_with_folds_every_document_is_tested_once(tmp_path):
 
 def test_noise_scores_chance_and_passes_no_gate(tmp_path):
     job = job_on(worlds.noise_world(3, 24, 14, 16), tmp_path / "run", choose_options(["infonce", "mlp"]))
-    record = compare(job, run_triage(job))
+    record = compare(job, run_triage(job)).to_json()
     pool = job.experiment.pool.size
-    for row in record["options"]:
+    for row in record["entries"]:
         if row["name"] in ("oracle", "encoder-context"):
             continue
         interval = row["metrics"]["R@5"]
@@ -163,12 +163,12 @@ def kill_after(calls: int) -> Callable[[int, int | None, str], None]:
 def test_a_killed_comparison_resumes_to_the_same_numbers(tmp_path):
     bank = worlds.drift_world(2, 14, 10, 16)
     undisturbed = job_on(bank, tmp_path / "whole", SMALL, folds=2)
-    expected = compare(undisturbed, run_triage(undisturbed))
+    expected = compare(undisturbed, run_triage(undisturbed)).to_json()
     job = job_on(bank, tmp_path / "killed", SMALL, folds=2)
     for calls in (3, 30, 55, 80):
         with pytest.raises(Killed):
             run_triage(job, progress=kill_after(calls))
-    assert without_times(compare(job, run_triage(job))) == without_times(expected)
+    assert without_times(compare(job, run_triage(job)).to_json()) == without_times(expected)
 
 
 def test_a_run_never_goes_on_with_another_split(tmp_path):
@@ -210,7 +210,7 @@ def test_gates_compare_the_procedure_with_the_option_itself(tmp_path):
     job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", choose_options([]), folds=2)
     against_itself = GateSettings(name="x", any_of=(Condition(metric="MRR", at_least=0.5, against="copy-last"),))
     job = dataclasses.replace(job, gates=(against_itself,))
-    record = compare(job, run_triage(job))
+    record = compare(job, run_triage(job)).to_json()
     assert record["winner"] == "copy-last"
     assert record["gates"][0]["candidate"] == "copy-last"
     assert record["gates"][0]["outcome"] == "fail"
@@ -265,7 +265,7 @@ def test_paired_differences_are_those_of_the_ranks(tmp_path):
     evaluations = merged(run_triage(job))
     found = paired_differences(evaluations)["mean"]["copy-last"]["MRR"]
     by_hand = (1 / evaluations["mean"].ranks).mean() - (1 / evaluations["copy-last"].ranks).mean()
-    assert found["value"] == pytest.approx(by_hand, abs=1e-12)
+    assert found.value == pytest.approx(by_hand, abs=1e-12)
     assert "chance" not in [name for name, delta in paired_differences(evaluations).items() if delta]
 
 
@@ -274,8 +274,8 @@ TOWERS = choose_options(["two-tower", "siamese"])
 
 def test_two_towers_and_siamese_are_rows_like_every_other(tmp_path):
     job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", TOWERS, folds=2, steps=40, learning_rate=5e-3)
-    record = compare(job, run_triage(job))
-    rows = {row["name"]: row for row in record["options"]}
+    record = compare(job, run_triage(job)).to_json()
+    rows = {row["name"]: row for row in record["entries"]}
     for name, documents in (("two-tower", "linear"), ("siamese", "shared")):
         row, folder = rows[name], job.out / "options" / name / "fold-0"
         assert row["family"] == "towers"

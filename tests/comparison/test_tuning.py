@@ -297,7 +297,7 @@ def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds)
     job = job_on(tmp_path / "run", "infonce-bank", "mlp", trials=2, folds=folds)
     Plan({"infonce-bank": 12, "mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(tmp_path / "plan.json")
     job = dataclasses.replace(job, settings=TriageSettings(plan=str(tmp_path / "plan.json")))
-    record = compare(job, run_triage(job))
+    record = compare(job, run_triage(job)).to_json()
     entries = record["tuning"]
     assert [(entry["option"], entry["fold"]) for entry in entries] == [
         (name, fold) for name in ("infonce-bank", "mlp") for fold in range(folds or 1)
@@ -315,7 +315,7 @@ def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds)
         training = entrant_training(tuned(job, option, fold, loss=entry["loss"]), option, fold, steps=12)
         assert training.learning_rate == entry["settings"]["learning_rate"]
     json.dumps(record, allow_nan=False)
-    again = compare(job, run_triage(job))["tuning"]
+    again = compare(job, run_triage(job)).to_json()["tuning"]
     assert again == entries == tuning_record(job)
 
 

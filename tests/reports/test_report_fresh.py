@@ -74,16 +74,16 @@ def asked(tmp_path_factory):
 
 def test_the_record_names_the_fresh_corpus_and_what_was_left_out_of_it(asked):
     first, second = asked
-    assert first.record.get("fresh") is None
-    found = second.record["fresh"]
-    assert (found["kind"], found["name"], found["documents"]) == ("jsonl", "later.jsonl", 3)
-    assert found["windows"] == second.record["windows"] > 0
-    assert found["skipped"] == {
+    assert first.record.fresh is None
+    found = second.record.fresh
+    assert (found.kind, found.name, found.documents) == ("jsonl", "later.jsonl", 3)
+    assert found.windows == second.record.windows > 0
+    assert found.skipped == {
         "the bank has a document of this id": 1,
         "near-duplicate of a document of the bank": 1,
         "gives no window": 1,
     }
-    assert second.record["title"] == "Old news (fresh documents: later.jsonl)"
+    assert second.record.title == "Old news (fresh documents: later.jsonl)"
 
 
 def test_the_report_says_whose_windows_are_whose(asked):
@@ -101,21 +101,20 @@ def test_the_report_says_whose_windows_are_whose(asked):
 
 def test_with_a_single_split_the_procedure_differs_from_others_as_the_winner_does(asked):
     for record in (found.record for found in asked):
-        value = {row["name"]: row["metrics"].get("R@5", {}).get("value") for row in record["options"]}
-        delta = record["procedure"]["delta"]
+        value = {entry.name: entry.value("R@5") for entry in record.entries}
+        delta = record.procedure.delta
         assert set(delta) == {"copy-last", "ar-cosine"}
         for reference, metrics in delta.items():
             assert set(metrics) == {"R@5", "MRR"}
-            assert set(metrics["R@5"]) == {"value", "low", "high", "p"}
-            assert metrics["R@5"]["value"] == pytest.approx(value[record["winner"]] - value[reference])
+            assert metrics["R@5"].value == pytest.approx(value[record.winner] - value[reference])
 
 
 def test_a_run_on_fresh_documents_can_be_audited_and_diagnosed_again(asked):
     first, second = asked
     for found in (first, second):
-        before = {finding["code"]: finding["outcome"] for finding in found.record["audit"]}
+        before = {finding.code: finding.outcome for finding in found.record.audit}
         assert {finding.code: finding.outcome for finding in audit(found.path).findings} == before
-        before = {finding["code"]: finding["outcome"] for finding in found.record["diagnosis"]}
+        before = {finding.code: finding.outcome for finding in found.record.diagnosis}
         again = diagnose(found.path, fast=True)
         assert {finding.code: finding.outcome for finding in again.findings} == before
-        assert again.subject == found.record["subject"]
+        assert again.subject == found.record.subject

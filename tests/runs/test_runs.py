@@ -52,7 +52,7 @@ def test_runs_are_listed_with_their_numbers_and_the_questions_they_share(world):
     assert first["title"] == "Volumes"
     assert first["report"]
     record = json.loads((world.runs / "first" / "triage.json").read_text())
-    row = next(row for row in record["options"] if row["name"] == "copy-last")
+    row = next(row for row in record["entries"] if row["name"] == "copy-last")
     shown = next(row for row in first["options"] if row["name"] == "copy-last")
     assert shown["metrics"]["R@5"] == row["metrics"]["R@5"]
     assert RunsFolder(world.runs / "first").summaries()[0]["name"] == "."
@@ -89,7 +89,7 @@ def test_a_run_that_changes_is_read_again(copied):
     before = folder.run("first")
     assert folder.run("first") is before
     change_record(copied / "first", title="Another")
-    assert folder.run("first").record["title"] == "Another"
+    assert folder.run("first").record.title == "Another"
 
 
 def test_windows_are_what_stands_before_each_target(world):

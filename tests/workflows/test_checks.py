@@ -11,6 +11,7 @@ import segue
 from segue.checks import AUDIT, DIAGNOSIS
 from segue.checks.build_case import case_of_experiment
 from segue.checks.case import CaseEntry
+from segue.comparison.record import CutoffQuality, read_record
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, read_jsonl, write_json
 from segue.progress import quiet
@@ -55,7 +56,8 @@ def test_a_comparison_carries_its_findings_and_a_healthy_one_is_not_blocked(fini
 def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
     record, kept = read_json(copy / "triage.json"), read_json(copy / "confidence.json")
     assert record["confidence"]["option"] == record["winner"]
-    assert record["confidence"]["judged"] == kept["judged"]
+    kept_quality = {name: CutoffQuality.model_validate(judged) for name, judged in kept["judged"].items()}
+    assert read_record(copy / "triage.json").confidence.judged == kept_quality
     assert len(kept["models"]) == 1
     looks = [look for look in read_jsonl(copy / "looks.jsonl") if look.get("for") == "confidence"]
     assert [(look["option"], look["fold"]) for look in looks] == [(record["winner"], 0)]
@@ -65,7 +67,7 @@ def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
     again = winner_confidence(
         job, case_of_experiment(job.experiment, entries=(unread,)), record["winner"], stages=quiet
     )
-    assert again["confidence"] == record["confidence"]
+    assert again.to_json() == record["confidence"]
 
 
 @pytest.mark.parametrize("what", ["recipe.toml", "bank", "run"])
@@ -146,14 +148,6 @@ def test_findings_are_plain_json(finished):
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == found.to_json()
 
 
-def test_an_older_record_without_findings_still_gives_a_report(copy):
-    record = read_json(copy / "triage.json")
-    for key in ("audit", "diagnosis", "causes", "muted"):
-        record.pop(key)
-    write_json(copy / "triage.json", record)
-    assert segue.report(copy).winner == record["winner"]
-
-
 def test_a_run_that_only_trained_can_be_audited(finished, tmp_path):
     segue.train(finished / "recipe.toml", tmp_path / "trained")
     found = segue.audit(tmp_path / "trained")
@@ -206,6 +200,6 @@ def test_a_recipe_that_asks_for_a_head_declares_its_row_and_is_not_blocked(tmp_p
     recipe.write_text(f"{recipe.read_text()}\n[loss]\nterms = {terms}\n")
     segue.train(recipe, tmp_path / "run")
     record = segue.evaluate(tmp_path / "run").record
-    assert record["blocked"] == []
-    assert next(row["intent"] for row in record["options"] if row["name"] == "model") == "projected"
-    assert record["subject"] == "model"
+    assert record.blocked == ()
+    assert record.entry("model").intent == "projected"
+    assert record.subject == "model"

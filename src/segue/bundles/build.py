@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from segue.comparison.entries.text import read_text_entrant
 from segue.comparison.entries.trained import Baselines, as_retriever
 from segue.comparison.job import Job
 from segue.comparison.options import Option
+from segue.comparison.record import Record
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_folder, write_json, write_text
@@ -45,7 +45,7 @@ class Winner:
         job: the comparison.
         option: the row.
         fold: the fold whose training it was.
-        record: the content of ``triage.json``.
+        record: of the comparison.
         name: the bundle's name.
         index: folder of an approximate index over the bank; None: the bank is searched exactly.
     """
@@ -53,7 +53,7 @@ class Winner:
     job: Job
     option: Option
     fold: Fold
-    record: Mapping[str, Any]
+    record: Record
     name: str
     index: Path | None = None
 
@@ -179,7 +179,7 @@ def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict
             "candidates": job.experiment.pool.size,
         },
         "training_documents": trained,
-        "corpus": winner.record.get("corpus"),
+        "corpus": winner.record.corpus.to_json(),
         "seed": job.training.seed + winner.fold.number,
     }
 
@@ -196,12 +196,12 @@ def _gates(winner: Winner) -> dict[str, Any]:
     rows = [row for row in public["options"] if row["name"] in beside]
     keep = ("pool", "windows", "documents", "blocked", "unsafe", "winner", "gates")
     return {name: public[name] for name in keep} | {
-        "muted": winner.record.get("muted", []),
-        "procedure": winner.record.get("procedure") is not None and len(winner.job.experiment.folds) > 1,
+        "muted": list(winner.record.muted),
+        "procedure": winner.record.procedure is not None and len(winner.job.experiment.folds) > 1,
         "rows": rows,
         "checks": [
-            {name: finding.get(name) for name in ("code", "title", "outcome")}
-            for finding in winner.record.get("audit", [])
+            {"code": finding.code, "title": finding.title, "outcome": finding.outcome}
+            for finding in winner.record.audit
         ],
     }
 

@@ -7,7 +7,7 @@ blocks the headline number), then diagnosis (SG2xx).
 from __future__ import annotations
 
 from segue.checks.case import Case, CaseEntry, Effort, Trained
-from segue.checks.check import Check, Finding, Outcome, Verdict, not_applicable
+from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.diagnosis import (
     sg201_beats_untrained_baselines,
     sg202_seen_and_unseen_documents,
@@ -45,6 +45,7 @@ from segue.checks.integrity import (
     sg113_index_finds_the_exact,
     sg114_numbers_comparable,
 )
+from segue.comparison.record import Finding
 
 __all__ = [
     "AUDIT",
@@ -55,7 +56,6 @@ __all__ = [
     "Check",
     "Effort",
     "Finding",
-    "Outcome",
     "Trained",
     "Verdict",
     "not_applicable",

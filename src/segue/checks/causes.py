@@ -7,32 +7,10 @@ integrity check fails, the measured numbers are no evidence of anything, so only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from segue.checks.check import Finding
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A root cause with its evidence.
-
-    Attributes:
-        name: in kebab-case, stable.
-        title: what is the matter, a clause.
-        statement: the evidence in the checks' own words.
-        evidence: codes of the checks it rests on.
-        options: rows of a triage that address it.
-        fix: what to do.
-    """
-
-    name: str
-    title: str
-    statement: str
-    evidence: tuple[str, ...]
-    options: tuple[str, ...]
-    fix: str
+from segue.comparison.record import Cause, Finding
 
 
 @dataclass(frozen=True)
@@ -149,7 +127,8 @@ def _cause(rule: Rule, findings: Mapping[str, Finding]) -> Cause | None:
         return None
     evidence = (*found, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
     statement = " ".join(findings[code].statement for code in evidence)
-    return Cause(rule.name, rule.title, statement, evidence, rule.options, rule.fix)
+    return Cause(name=rule.name, title=rule.title, statement=statement, evidence=evidence, options=rule.options,
+                 fix=rule.fix)  # fmt: skip
 
 
 def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:
@@ -161,8 +140,3 @@ def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:
 
 def _says(findings: Mapping[str, Finding], code: str, *outcomes: str) -> bool:
     return code in findings and findings[code].outcome in outcomes
-
-
-def causes_json(causes: Iterable[Cause]) -> list[dict[str, Any]]:
-    """Return causes as JSON values."""
-    return [asdict(cause) for cause in causes]

@@ -15,9 +15,6 @@ from segue.checks.case import Case
 Judgement = Literal["issue", "tip", "passed", "not-applicable"]
 """What a check itself may conclude."""
 
-Outcome = Literal["issue", "tip", "passed", "not-applicable", "skipped", "muted"]
-"""``skipped``: too slow for ``--fast``, or could not be carried out; ``muted``: switched off by its code."""
-
 Need = Literal["texts", "windows", "entries", "evaluations", "trained"]
 """What of a case a check needs; where it is missing the check is not applicable."""
 
@@ -84,29 +81,6 @@ class Check:
     examine: Callable[[Case], Verdict]
     needs: tuple[Need, ...] = ()
     slow: bool = False
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A check's answer on one case, ready for JSON, terminal and report."""
-
-    code: str
-    title: str
-    question: str
-    outcome: Outcome
-    statement: str
-    measured: float | None
-    threshold: float | None
-    unit: str
-    healthy: str
-    fix: str
-    seconds: float
-    details: Details = field(default_factory=dict)
-
-    @property
-    def blocks(self) -> bool:
-        """Whether this finding blocks the headline number."""
-        return self.code.startswith("SG1") and self.outcome == "issue"
 
 
 def not_applicable(reason: str) -> Verdict:

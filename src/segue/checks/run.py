@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Finding, Need, Outcome, Verdict
+from segue.checks.check import Check, Need, Verdict
+from segue.comparison.record import CheckOutcome, Finding
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.types import Progress, no_progress
 
@@ -111,26 +111,21 @@ def _has(case: Case, part: Need) -> bool:
     return present[part]
 
 
-def _finding(check: Check, outcome: Outcome, verdict: Verdict, seconds: float) -> Finding:
+def _finding(check: Check, outcome: CheckOutcome, verdict: Verdict, seconds: float) -> Finding:
     return Finding(
-        check.code,
-        check.title,
-        check.question,
-        outcome,
-        verdict.statement,
-        verdict.measured,
-        verdict.threshold,
-        check.unit,
-        check.healthy,
-        check.fix,
-        round(seconds, 3),
-        verdict.details,
+        code=check.code,
+        title=check.title,
+        question=check.question,
+        outcome=outcome,
+        statement=verdict.statement,
+        measured=verdict.measured,
+        threshold=verdict.threshold,
+        unit=check.unit,
+        healthy=check.healthy,
+        fix=check.fix,
+        seconds=round(seconds, 3),
+        details=verdict.details,
     )
-
-
-def to_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return findings as JSON values."""
-    return [asdict(finding) for finding in findings]
 
 
 Found = TypeVar("Found")

@@ -20,6 +20,9 @@ from segue.errors import BlockedError, SegueError
 from segue.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segue.comparison.record import Cause, Finding
     from segue.workflows.triage import Comparison
 
 VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "report", "index", "bundle",
@@ -158,7 +161,7 @@ def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recip
     if as_json:
         print_json(found.to_json())
     else:
-        _print_findings(found.to_json()["findings"])
+        _print_findings(found.findings)
         print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "nothing blocks the headline number")
         if found.unproven:
             print(f"muted or not carried out, so that nothing vouches for it: {', '.join(found.unproven)}")
@@ -211,7 +214,7 @@ def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which ro
     if as_json:
         print_json(found.to_json())
     else:
-        _print_findings(found.to_json()["findings"], found.to_json()["causes"])
+        _print_findings(found.shown, found.causes)
         if found.blocked:
             print(f"{'UNSAFE: ' if found.unsafe else ''}blocked by {', '.join(found.blocked)}")
     if found.refused:
@@ -265,10 +268,10 @@ def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
         print_json(comparison.to_json())
     else:
         _print_table(comparison)
-    if comparison.record["blocked"] and not comparison.record["unsafe"]:
+    if comparison.record.refused:
         sys.exit(BlockedError.exit_code)
-    gates = comparison.record["gates"]
-    if gate and (not gates or any(outcome["outcome"] != "pass" for outcome in gates)):
+    gates = comparison.record.gates
+    if gate and (not gates or any(found.outcome != "pass" for found in gates)):
         sys.exit(GATE_MISSED)
 
 
@@ -284,7 +287,7 @@ def _print_table(comparison: Comparison) -> None:
     console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
 
 
-def _print_findings(findings: list[dict[str, Any]], causes: list[dict[str, Any]] | None = None) -> None:
+def _print_findings(findings: Sequence[Finding], causes: Sequence[Cause] | None = None) -> None:
     from rich.console import Console
 
     from segue.reports import causes_lines, findings_table

@@ -1,25 +1,40 @@
 """Results become one comparison: metrics with intervals, paired differences, the winner, its gates.
 
-Enters: a job and the results of its options on every fold. Leaves: the dictionary that ``triage.json`` holds and the
-report is written from. The winner is the candidate with the best mean validation MRR. With folds, one fold's validation
-documents are another's test documents, so the winner's own test number would be a little too good: gates judge the
-*procedure*, which takes on each fold the candidate that did best on that fold's validation documents.
+Enters: a job and the results of its options on every fold. Leaves: the results part of the record. The winner is the
+candidate with the best mean validation MRR. With folds, one fold's validation documents are another's test documents,
+so the winner's own test number would be a little too good: gates judge the *procedure*, which takes on each fold the
+candidate that did best on that fold's validation documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import ARCHITECTURE_OPTIONS, Option
+from segue.comparison.record import (
+    ArticleDropout,
+    Compared,
+    Compatibility,
+    CurvePoint,
+    Differences,
+    Entry,
+    GateRecord,
+    PairedDifference,
+    Procedure,
+    RankHistogram,
+    RecallCurve,
+    TrainingRecord,
+    TuningRecord,
+)
 from segue.comparison.tuning.search import tuning_record
 from segue.evaluation.evaluate import Evaluation, merge
-from segue.evaluation.gates import GateOutcome, Judged, judge
-from segue.evaluation.intervals import holm, paired
+from segue.evaluation.gates import Judged, judge
+from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
 
 REFERENCES = ("copy-last", "ar-cosine", "infonce-projected", "infonce", "copy-last-rerank")
@@ -30,33 +45,30 @@ CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
 """Cutoffs of the recall curve."""
 
 
-def compare(job: Job, results: Results) -> dict[str, Any]:
+def compare(job: Job, results: Results) -> Compared:
     """Sum up what was measured; nothing is computed from test documents but the numbers that are shown."""
     evaluations = merged(results)
     winner = choose_winner(job.options, results)
     chosen = chosen_by_fold(job.options, results)
     procedure = _procedure(results, chosen)
     deltas = paired_differences(evaluations)
-    return {
-        "winner": winner,
-        "winning_losses": _winning_losses(results),
-        "article_dropout": {
-            "with anchor": job.training.dropout(anchored=True),
-            "without": job.training.dropout(anchored=False),
-        },
-        "procedure": procedure
-        and {
-            "chosen": chosen,
-            "metrics": _intervals(procedure),
-            "delta": procedure_differences(procedure, evaluations),
-        },
-        "tuning": tuning_record(job),
-        "gates": [gate.to_json() for gate in _gates(job, evaluations, procedure, winner)],
-        "options": [
-            _row(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
+    return Compared(
+        winner=winner,
+        winning_losses=_winning_losses(results),
+        article_dropout=ArticleDropout(
+            anchored=job.training.dropout(anchored=True), bare=job.training.dropout(anchored=False)
+        ),
+        procedure=procedure
+        and Procedure(
+            chosen=tuple(chosen), metrics=procedure.metrics, delta=procedure_differences(procedure, evaluations)
+        ),
+        tuning=tuple(TuningRecord.model_validate(found) for found in tuning_record(job)),
+        gates=tuple(_gates(job, evaluations, procedure, winner)),
+        entries=tuple(
+            _entry(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
             for option in job.options
-        ],
-    }
+        ),
+    )
 
 
 def merged(results: Results) -> dict[str, Evaluation]:
@@ -107,13 +119,14 @@ def _renamed(evaluation: Evaluation) -> Evaluation:
 
 def _gates(
     job: Job, evaluations: Mapping[str, Evaluation], procedure: Evaluation | None, winner: str | None
-) -> list[GateOutcome]:
+) -> list[GateRecord]:
     if procedure is None or winner is None:
         return []
     judged = {name: as_judged(evaluation) for name, evaluation in evaluations.items()}
     judged[procedure.name] = as_judged(procedure)
     how = {"resamples": job.evaluation.resamples, "seed": job.evaluation.seed}
-    return [replace(gate, candidate=winner) for gate in judge(job.gates, judged, procedure.name, **how)]
+    outcomes = judge(job.gates, judged, procedure.name, **how)
+    return [GateRecord.model_validate(outcome.to_json() | {"candidate": winner}) for outcome in outcomes]
 
 
 def as_judged(evaluation: Evaluation) -> Judged:
@@ -122,14 +135,14 @@ def as_judged(evaluation: Evaluation) -> Judged:
     return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars)
 
 
-def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, Any]]]:
+def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, PairedDifference]]]:
     """Compare every option with each reference on the same windows.
 
     Returns:
-        option → reference → metric → ``value, low, high, p``; p is two-sided and adjusted by Holm over all options
-        that were compared with that reference in that metric.
+        option → reference → metric → difference; p is adjusted by Holm over all options that were compared with that
+        reference in that metric.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in evaluations}
+    found: dict[str, dict[str, dict[str, PairedDifference]]] = {name: {} for name in evaluations}
     for reference in REFERENCES:
         if reference not in evaluations:
             continue
@@ -138,26 +151,30 @@ def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[
             tests = [_paired(evaluations[name], evaluations[reference], metric) for name in others]
             adjusted = holm([test.p_value for test in tests])
             for name, test, p in zip(others, tests, adjusted, strict=True):
-                found[name].setdefault(reference, {})[metric] = {**asdict(test.difference), "p": p}
+                found[name].setdefault(reference, {})[metric] = _difference(test, p)
     return found
 
 
 def procedure_differences(
     procedure: Evaluation, evaluations: Mapping[str, Evaluation]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compare the procedure with copy-last and ar-cosine: reference → metric → ``value, low, high, p``.
+) -> dict[str, dict[str, PairedDifference]]:
+    """Compare the procedure with copy-last and ar-cosine: reference → metric → difference.
 
-    The p-value is that of one test named beforehand, since nothing was chosen by it: no other is adjusted for.
+    Each p-value is that of one test named beforehand: nothing was chosen by it, so it is not adjusted.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, dict[str, PairedDifference]] = {}
     for reference in ("copy-last", "ar-cosine"):
         if reference in evaluations:
             tests = {metric: _paired(procedure, evaluations[reference], metric) for metric in COMPARED}
-            found[reference] = {metric: {**asdict(t.difference), "p": t.p_value} for metric, t in tests.items()}
+            found[reference] = {metric: _difference(test, test.p_value) for metric, test in tests.items()}
     return found
 
 
-def _paired(ours: Evaluation, theirs: Evaluation, metric: str) -> Any:
+def _difference(test: PairedTest, p: float) -> PairedDifference:
+    return PairedDifference(value=test.difference.value, low=test.difference.low, high=test.difference.high, p=p)
+
+
+def _paired(ours: Evaluation, theirs: Evaluation, metric: str) -> PairedTest:
     assert np.array_equal(ours.targets, theirs.targets), "options of one run answer the same windows"
     a, b = per_window(ours.ranks)[metric], per_window(theirs.ranks)[metric]
     return paired(a, b, ours.groups, resamples=ours.resamples, seed=ours.seed)
@@ -171,37 +188,35 @@ def _winning_losses(results: Results) -> list[str] | None:
     return None
 
 
-def _row(
-    option: Option, folds: Sequence[FoldResult], evaluation: Evaluation | None, delta: dict[str, Any]
-) -> dict[str, Any]:
-    """Return one option's entry."""
-    about = {name: getattr(option, name) for name in ("name", "intent", "family", "description", "question", "risk")}
-    row = {**about, "status": _status(folds), "reason": next((fold.reason for fold in folds if fold.reason), None)}
-    row |= {"validation": _mean_validation(folds), "training": _training(folds), "compatibility": _compatibility(folds)}
-    return row | (_measured(evaluation) | {"delta": delta} if evaluation is not None else {"metrics": {}})
+def _entry(option: Option, folds: Sequence[FoldResult], evaluation: Evaluation | None, delta: Differences) -> Entry:
+    about: dict[str, Any] = {
+        "name": option.name,
+        "intent": option.intent,
+        "family": option.family,
+        "description": option.description,
+        "question": option.question,
+        "risk": option.risk,
+        "status": _status(folds),
+        "reason": next((fold.reason for fold in folds if fold.reason), None),
+        "validation": _mean_validation(folds),
+        "training": _training(folds),
+        "compatibility": _compatibility(folds),
+    }
+    return Entry(**about) if evaluation is None else Entry(**about, **_measured(evaluation), delta=delta)
 
 
 def _measured(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the fields of an entry that follow from its evaluation."""
     by_pool = {name.replace("-", "_"): summarise(ranks) for name, ranks in evaluation.ranks_by_pool.items()}
     histogram = rank_histogram(evaluation.ranks) or {}
     return {
-        "metrics": _intervals(evaluation),
+        "metrics": evaluation.metrics,
         "macro": evaluation.macro(),
         **by_pool,
-        "latency": _latency(evaluation),
-        "recall_curve": {"k": list(CURVE), "value": recall_curve(evaluation.ranks, CURVE)},
-        "rank_histogram": {"labels": list(histogram), "share": list(histogram.values())},
+        "latency": evaluation.latency,
+        "recall_curve": RecallCurve(k=CURVE, value=tuple(recall_curve(evaluation.ranks, CURVE))),
+        "rank_histogram": RankHistogram(labels=tuple(histogram), share=tuple(histogram.values())),
     }
-
-
-def _intervals(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:
-    return {name: asdict(interval) for name, interval in evaluation.metrics.items()}
-
-
-def _latency(evaluation: Evaluation) -> dict[str, dict[str, float]] | None:
-    if evaluation.latency is None:
-        return None
-    return {stage: dict(shares) for stage, shares in evaluation.latency.items()}
 
 
 def _status(folds: Sequence[FoldResult]) -> str:
@@ -217,29 +232,31 @@ def _mean_validation(folds: Sequence[FoldResult]) -> dict[str, float] | None:
     return {name: float(np.mean([scores[name] for scores in scored])) for name in scored[0]}
 
 
-def _training(folds: Sequence[FoldResult]) -> dict[str, Any] | None:
+def _training(folds: Sequence[FoldResult]) -> TrainingRecord | None:
     records = [fold.training for fold in folds if fold.training]
     if not records or len(records) < len(folds):
         return None
     first = records[0]
     same = {name: first[name] for name in ("model", "size", "anchor", "parameters", "loss", "batch_size")}
-    same["documents"] = first.get("documents", "identity")  # runs of before there were towers
-    return same | {
-        "losses": [record["loss"] for record in records],
-        "steps": max(record["steps"] for record in records),
-        "planned_steps": first["planned_steps"],
-        "best_steps": [record["best_step"] for record in records],
-        "seconds": sum(record["seconds"] for record in records),
-        "under_trained": any(record["under_trained"] for record in records),
-        "curves": [record["curve"] for record in records],
-    }
+    return TrainingRecord(
+        **same,
+        documents=first.get("documents", "identity"),  # text options have no document tower
+        losses=tuple(record["loss"] for record in records),
+        steps=max(record["steps"] for record in records),
+        planned_steps=first["planned_steps"],
+        best_steps=tuple(record["best_step"] for record in records),
+        seconds=sum(record["seconds"] for record in records),
+        under_trained=any(record["under_trained"] for record in records),
+        curves=tuple(tuple(CurvePoint.of(point) for point in record["curve"]) for record in records),
+    )
 
 
-def _compatibility(folds: Sequence[FoldResult]) -> dict[str, dict[str, float]] | None:
+def _compatibility(folds: Sequence[FoldResult]) -> Compatibility | None:
     """Return the mean over folds of the projection-head compatibility test, for options that have a head."""
     found = [fold.training["compatibility"] for fold in folds if fold.training and "compatibility" in fold.training]
     if not found or len(found) < len(folds):
         return None
-    return {
+    mean = {
         part: {name: float(np.mean([one[part][name] for one in found])) for name in found[0][part]} for part in found[0]
     }
+    return Compatibility.of(mean)

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from segue.comparison.options import Preset, choose_options
 from segue.errors import InputError, SettingsError, explain
 from segue.files import write_json
-from segue.old_names import current_name, read_record
+from segue.old_names import current_name, read_with_current_names
 from segue.settings import Settings
 
 FEWEST_STEPS = 20
@@ -87,7 +87,7 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
     Raises:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
-    record = read_record(path)
+    record = read_with_current_names(path)
     wrong = sorted({field.name for field in fields(Plan) if field.default is MISSING} - set(record))
     steps: Any = record.get("steps")
     if wrong or not _are_counts(steps):

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from segue.comparison.record import read_record
 from segue.files import write_folder, write_json, write_text
-from segue.old_names import read_record
 from segue.reports.document import Figure
 from segue.reports.plots.svg import standalone_svg
 from segue.reports.public import public_json
@@ -51,7 +51,7 @@ def write_report(run: Path) -> ReportPaths:
     report = report_context(triage)
     paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
     _write_plots(run / FILES_FOLDER, report.figures)
-    write_json(paths.json, public_json({**triage, "run": str(triage.get("run") or run)}))
+    write_json(paths.json, public_json(triage, run=run))
     write_text(paths.html, render_html(report))
     write_text(paths.markdown, render_markdown(report))
     return paths

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from segue.comparison.record import Record
 from segue.reports.record import Comparison, Row, interval, mapping, number, sequence
 
 PUBLIC_METRICS = ("R@1", "R@5", "R@10", "Contain@50", "Eff@5", "MRR", "cosine", "search_p95_ms", "total_p95_ms")
 NOTHING: dict[str, float | None] = {"value": None, "low": None, "high": None}
 
 
-def public_json(triage: Mapping[str, Any]) -> dict[str, Any]:
+def public_json(triage: Record | Mapping[str, Any], *, run: Path | None = None) -> dict[str, Any]:
     """Return the frozen form of a triage; what was not computed, or may not be printed, is null.
 
     Args:
-        triage: the content of ``triage.json``.
+        triage: the record of a comparison.
+        run: the run folder.
     """
-    comparison = Comparison(triage)
+    comparison = Comparison.of(triage)
     winner = comparison.winner
     return {
         "pool": _whole(comparison, "pool"),
@@ -26,8 +29,8 @@ def public_json(triage: Mapping[str, Any]) -> dict[str, Any]:
         "blocked": comparison.blocked,
         "unsafe": comparison.unsafe,
         "winner": None if winner is None else winner.name,
-        "run": triage.get("run"),
-        "gates": [_gate(mapping(gate), comparison.refused) for gate in sequence(triage.get("gates"))],
+        "run": None if run is None else str(run),
+        "gates": [_gate(mapping(gate), comparison.refused) for gate in sequence(comparison.data.get("gates"))],
         "options": [_option(row, comparison.refused) for row in comparison.rows],
     }
 

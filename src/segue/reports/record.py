@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from segue.comparison.record import Record
 from segue.types import Interval
 
 Outcome = Literal["better", "worse", "undecided"]
@@ -187,6 +188,30 @@ class Comparison:
     """A whole triage."""
 
     data: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, record: Record | Mapping[str, Any]) -> Comparison:
+        """Return a record in the form that the report still reads."""
+        if not isinstance(record, Record):
+            return cls(record)
+        data = record.to_json()
+        dropout = data.pop("article_dropout")
+        data |= {"options": data.pop("entries"),
+                 "article_dropout": {"with anchor": dropout["anchored"], "without": dropout["bare"]}}  # fmt: skip
+        if data["confidence"]:
+            data["confidence"]["asked"] = data["confidence"].pop("queries")
+            for judged in data["confidence"]["judged"].values():
+                for kind in ("absent", "ended"):
+                    if judged[kind]:
+                        judged[kind]["told_from_answerable"] = judged[kind].pop("separation")
+        for entry in data["options"]:
+            if entry["compatibility"]:
+                spaces = entry["compatibility"]
+                spaces["R@5"] = {name: spaces[name]["recall_5"] for name in ("raw", "projected")}
+            if entry["training"]:
+                entry["training"]["curves"] = [[point | point["scores"] for point in curve]
+                                               for curve in entry["training"]["curves"]]  # fmt: skip
+        return cls(data)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

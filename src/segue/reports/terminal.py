@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from segue.comparison.record import Cause, Finding, Record
 from segue.reports.findings import (
     LOUD,
     CheckFinding,
@@ -31,9 +32,9 @@ UNSAFE_TITLE = f"{UNSAFE}: an integrity check failed or was not carried out"
 COLOURS = {"better": "green", "worse": "red", "undecided": "dim"}
 
 
-def terminal_table(triage: Mapping[str, Any]) -> Table:
+def terminal_table(triage: Record | Mapping[str, Any]) -> Table:
     """Return the table of options, intervals as ±; a blocked triage gives the failed checks instead."""
-    comparison = Comparison(triage)
+    comparison = Comparison.of(triage)
     return _blocked_table(comparison) if comparison.refused else _metric_table(comparison)
 
 
@@ -90,9 +91,9 @@ def _difference(comparison: Comparison, row: Row) -> Text:
     return Text(text.strip(), COLOURS[contrast.outcome])
 
 
-def summary_lines(triage: Mapping[str, Any]) -> list[str]:
+def summary_lines(triage: Record | Mapping[str, Any]) -> list[str]:
     """What to print below the table: the key to its marks, the winner, the gates; plain text, one item a line."""
-    comparison = Comparison(triage)
+    comparison = Comparison.of(triage)
     if comparison.refused:
         codes = ", ".join(comparison.blocked)
         return [f"Blocked by {codes}: the numbers would answer another question than the one asked."]
@@ -119,7 +120,7 @@ def _key(comparison: Comparison) -> str:
     return f"{text}{projected}{late}."
 
 
-def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
+def findings_table(findings: Sequence[Mapping[str, Any] | Finding]) -> Table:
     """Return a table of findings, issues first; loud ones with measured value, threshold and what to do.
 
     Args:
@@ -129,7 +130,7 @@ def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
     for head, least in (("check", 5), ("outcome", 9), ("title", 12)):
         table.add_column(head, no_wrap=head != "title", min_width=least, max_width=24)
     table.add_column("what was found", overflow="fold", ratio=1)
-    for finding in by_urgency(read_findings(list(findings))):
+    for finding in by_urgency(read_findings([f.to_json() if isinstance(f, Finding) else f for f in findings])):
         shown = shown_outcome(finding.outcome)
         dim = "" if finding.outcome in (*LOUD, "passed") else "dim"
         table.add_row(
@@ -162,9 +163,9 @@ def figures_line(finding: CheckFinding) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def causes_lines(causes: Sequence[Mapping[str, Any]]) -> list[str]:
+def causes_lines(causes: Sequence[Mapping[str, Any] | Cause]) -> list[str]:
     """Return root causes as lines of plain text; that none was found is an answer too."""
-    found = [mapping(cause) for cause in causes if isinstance(cause, Mapping)]
+    found = [cause.to_json() if isinstance(cause, Cause) else mapping(cause) for cause in causes]
     if not found:
         return ["No cause found: none of the written rules has the evidence it asks for."]
     return [line for place, cause in enumerate(found, 1) for line in _cause_lines(place, cause)]

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.old_names import option_folder, read_record
+from segue.old_names import option_folder
 from segue.bank.bank import PassageBank
+from segue.comparison.record import Record, read_record
 from segue.windows.windows import WindowSettings, make_windows
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import require_same_bank
@@ -76,29 +77,29 @@ class Run:
         self._answered: dict[str, Answered] = {}
 
     @cached_property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> Record:
         """The content of ``triage.json``."""
-        found: Mapping[str, Any] = read_record(self.path / RECORD)
-        return found
+        return read_record(self.path / RECORD)
 
     @property
     def refused(self) -> bool:
         """Whether an integrity check forbids its numbers."""
-        return bool(self.record.get("blocked")) and not self.record.get("unsafe")
+        return self.record.refused
 
     def summary(self) -> dict[str, Any]:
         """Return what a list of runs shows: all rows, in the public form."""
         record = self.record
-        told = {key: record.get(key) for key in ("title", "created", "folds", "context", "exclude", "fresh")}
-        corpus = record.get("corpus") or {}
-        about = {"corpus": {key: corpus.get(key) for key in ("kind", "name", "documents", "passages")}}
+        about = record.model_dump(mode="json", include={
+            "title": True, "created": True, "folds": True, "context": True, "exclude": True, "fresh": True,
+            "corpus": {"kind", "name", "documents", "passages"}})  # fmt: skip
         own = {"name": self.name, "same": self._questions(), "report": (self.path / "report.html").is_file()}
-        return {**public_json(record), **told, **about, **own, "run": None}
+        return {**public_json(record), **about, **own, "run": None}
 
     def _questions(self) -> str:
         """Return a short name of bank, split and windows: rows of runs that share it answered the same questions."""
         split = read_json(self.path / SPLIT) if (self.path / SPLIT).exists() else {"run": self.name}
-        asked = [split, *(self.record.get(key) for key in ("pool", "windows", "context", "exclude"))]
+        record = self.record
+        asked = [split, record.pool, record.windows, record.context, record.exclude]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
     @cached_property
@@ -134,7 +135,7 @@ class Run:
         return self._answered[option]
 
     def _read(self, option: str) -> Answered:
-        if option not in {row["name"] for row in self.record["options"]}:
+        if self.record.entry(option) is None:
             raise InputError(explain(f"the run {self.name} has no such row", got=repr(option[:80])))
         folders = sorted(option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:]))
         folds = [Evaluation.load(path / "evaluation") for path in folders if (path / "evaluation").is_dir()]
@@ -158,7 +159,7 @@ class Run:
 
     def by_option(self, names: tuple[str, ...]) -> dict[str, Answered]:
         """Return how some rows answered, as far as the run has them."""
-        there = {row["name"] for row in self.record["options"] if row.get("metrics")}
+        there = {entry.name for entry in self.record.entries if entry.measured}
         return {name: self.answered(name) for name in names if name in there}
 
 

@@ -10,17 +10,16 @@ from typing import Any
 from segue.bank.bank import PassageBank
 from segue.checks import AUDIT, CHECKS, Case, Finding
 from segue.checks.build_case import case_of_bank, case_of_experiment, case_of_job
-from segue.checks.run import blocked, require_codes, run_checks, to_json, unproven
+from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.job import FoldResult, Job, Results
+from segue.comparison.record import read_record, write_record
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import require_same_bank
-from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import write_report
-from segue.workflows.check_record import Refusal, findings_record, read_findings
+from segue.workflows.check_record import checked
 from segue.workflows.fresh import experiment_of_run
 from segue.workflows.prepare import (
     as_recipe,
@@ -58,7 +57,7 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
         return {"target": self.target, "blocked": self.blocked, "unproven": self.unproven,
-                "findings": to_json(self.findings)}  # fmt: skip
+                "findings": [finding.to_json() for finding in self.findings]}  # fmt: skip
 
 
 def audit(
@@ -90,8 +89,8 @@ def audit(
 def _record(run: Path, findings: list[Finding]) -> None:
     """Put the findings into the run's comparison and write its report again."""
     record = read_record(run / "triage.json")
-    diagnosis = read_findings(record, "diagnosis")
-    write_json(run / "triage.json", record | findings_record(findings, diagnosis, Refusal()))
+    found = checked(findings, record.diagnosis, unsafe=False, subject=record.subject)
+    write_record(run / "triage.json", record.model_copy(update=dict(found)))
     write_report(run)
 
 

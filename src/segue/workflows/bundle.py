@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.build import Winner, build_bundle
+from segue.comparison.job import FINISHED
 from segue.comparison.options import Option
+from segue.comparison.record import Record, read_record
 from segue.errors import BlockedError, InputError, explain
 from segue.evaluation.experiment import Fold, require_same_bank
 from segue.hardware import limit_threads
-from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.workflows.fresh import experiment_of_run
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
@@ -61,8 +62,8 @@ def bundle(
     limit_threads()
     run, out = Path(run), Path(out)
     record = _comparison(run)
-    if record["blocked"] and not (unsafe or record["unsafe"]):
-        raise BlockedError(explain(f"{run} is blocked by {', '.join(record['blocked'])}",
+    if record.blocked and not (unsafe or record.unsafe):
+        raise BlockedError(explain(f"{run} is blocked by {', '.join(record.blocked)}",
                                    fix="fix what its report names, or label it with --unsafe"))  # fmt: skip
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)
@@ -70,7 +71,7 @@ def bundle(
     known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record)
     experiment = experiment_of_run(run, recipe, bank)
     job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
-    chosen = _row(record, known, option)
+    chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
                     None if index is None else Path(index))  # fmt: skip
     with stages("Building the bundle"):
@@ -79,7 +80,7 @@ def bundle(
     return Built(out, manifest.version, chosen.name, size)
 
 
-def _comparison(run: Path) -> dict[str, Any]:
+def _comparison(run: Path) -> Record:
     path = run / "triage.json"
     if not path.exists():
         raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
@@ -87,19 +88,19 @@ def _comparison(run: Path) -> dict[str, Any]:
     return read_record(path)
 
 
-def _untrained(record: dict[str, Any]) -> tuple[Option, ...]:
+def _untrained(record: Record) -> tuple[Option, ...]:
     """Return the options of a run in which nothing was trained."""
     from segue.comparison.options import OPTIONS
 
-    names = {row["name"] for row in record["options"]}
+    names = {entry.name for entry in record.entries}
     return tuple(option for option in OPTIONS if option.name in names)
 
 
-def _row(record: dict[str, Any], known: tuple[Option, ...], name: str | None) -> Option:
+def _option(record: Record, known: tuple[Option, ...], name: str | None) -> Option:
     """Return the option to release: a candidate that is finished."""
-    wanted = name or record["winner"]
-    finished = [row["name"] for row in record["options"]
-                if row["intent"] == "candidate" and row["status"] in ("done", "under-trained")]  # fmt: skip
+    wanted = name or record.winner
+    finished = [entry.name for entry in record.entries
+                if entry.intent == "candidate" and entry.status in FINISHED]  # fmt: skip
     option = next((option for option in known if option.name == wanted), None)
     if option is None or wanted not in finished:
         raise InputError(explain("there is no such row to release", got=wanted or "no winner",

@@ -1,18 +1,18 @@
-"""What checks add to a comparison's record: findings, causes, what is blocked, and whether numbers are labelled."""
+"""The checks at the end of a comparison: findings, causes, what is blocked, and whether numbers are labelled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Finding
-from segue.checks.causes import causes_json, root_causes
-from segue.checks.run import blocked, require_codes, run_checks, to_json, unproven
+from segue.checks.causes import root_causes
+from segue.checks.run import blocked, require_codes, run_checks, unproven
+from segue.comparison.record import Checked
 from segue.progress import Stages
 
 QUICK = Effort(windows=400)
-"""Of the diagnosis that a comparison ends with."""
+"""Effort of the quick diagnosis at the end of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -34,38 +34,39 @@ class Refusal:
         require_codes(self.mute, CHECKS)
 
 
-def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> dict[str, Any]:
-    """Audit a comparison, diagnose it quickly, and return the keys that ``triage.json`` gets.
+def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> Checked:
+    """Audit a comparison and diagnose it quickly: fewer windows, and without the slow checks.
 
-    Diagnosis asks about fewer windows and leaves the slow checks out; ``segue diagnose`` does it in full.
+    ``segue diagnose`` makes the full diagnosis.
     """
     with stages("Auditing") as progress:
         audit = run_checks(AUDIT, case, mute=refusal.mute, progress=progress)
     with stages("Diagnosing") as progress:
         quick = replace(case, effort=QUICK, _cache={})  # what was remembered is of other windows
         diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=refusal.mute, progress=progress)
-    return findings_record(audit, diagnosis, refusal) | {"subject": case.subject}
+    return checked(audit, diagnosis, unsafe=refusal.unsafe, subject=case.subject)
 
 
-def findings_record(audit: Sequence[Finding], diagnosis: Sequence[Finding], refusal: Refusal) -> dict[str, Any]:
-    """Return the keys of ``triage.json`` that follow from findings."""
-    codes = blocked(audit)
-    return {
-        "audit": to_json(audit),
-        "diagnosis": to_json(diagnosis),
-        "causes": causes_json(root_causes([*audit, *diagnosis])),
-        "muted": [finding.code for finding in (*audit, *diagnosis) if finding.outcome == "muted"],
-        "blocked": codes,
-        "unsafe": is_unsafe(audit, asked=refusal.unsafe),
-    }
+def checked(audit: Sequence[Finding], diagnosis: Sequence[Finding], *, unsafe: bool, subject: str | None) -> Checked:
+    """Return the findings with what follows from them.
+
+    Args:
+        audit: findings of the integrity checks.
+        diagnosis: findings of the diagnosis.
+        unsafe: print numbers, labelled, although a check blocks them.
+        subject: the option that the diagnosis is about.
+    """
+    return Checked(
+        audit=tuple(audit),
+        diagnosis=tuple(diagnosis),
+        causes=tuple(root_causes([*audit, *diagnosis])),
+        muted=tuple(finding.code for finding in (*audit, *diagnosis) if finding.outcome == "muted"),
+        blocked=tuple(blocked(audit)),
+        unsafe=is_unsafe(audit, unsafe=unsafe),
+        subject=subject,
+    )
 
 
-def is_unsafe(audit: Sequence[Finding], *, asked: bool) -> bool:
-    """Tell whether numbers are printed with a label: a check blocks them and it was asked for, or none vouches."""
-    codes = blocked(audit)
-    return asked if codes else bool(unproven(audit))
-
-
-def read_findings(record: Mapping[str, Any], key: str) -> list[Finding]:
-    """Read the findings of a record back; none where it has none."""
-    return [Finding(**finding) for finding in record.get(key) or []]
+def is_unsafe(audit: Sequence[Finding], *, unsafe: bool) -> bool:
+    """Tell whether numbers are labelled: a check blocks them and the user wants them, or a check was not examined."""
+    return unsafe if blocked(audit) else bool(unproven(audit))

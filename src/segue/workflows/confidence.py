@@ -7,6 +7,7 @@ from typing import Any
 
 from segue.checks import Case
 from segue.comparison.job import Job
+from segue.comparison.record import ConfidenceRecord
 from segue.evaluation.confidence.fit import confidence_record
 from segue.files import append_jsonl, read_json, write_json
 from segue.progress import Stages
@@ -14,20 +15,20 @@ from segue.progress import Stages
 FILE = "confidence.json"
 
 
-def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stages) -> dict[str, Any]:
-    """Return the keys that ``triage.json`` gets: ``confidence`` without the fitted models, or nothing.
+def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stages) -> ConfidenceRecord | None:
+    """Return the confidence of the winner without the fitted models, or None where there is nothing to measure.
 
-    It looks at the test windows once per fold, which ``looks.jsonl`` tells; an earlier measurement is read back.
+    Each fold's test windows are evaluated once, which ``looks.jsonl`` logs; an earlier measurement is read back.
 
     Args:
         job: the comparison.
         case: its rows, which hold the retrievers.
-        winner: the option that was chosen on validation; None: there is nothing to measure.
+        winner: the option that was chosen on validation, if any.
         stages: shows progress.
     """
     rows = case.entries_named(winner) if winner else ()
     if winner is None or len(rows) < len(job.experiment.folds):
-        return {}
+        return None
     key = {"option": winner, "bank": job.experiment.bank.manifest["hash"], "exclude": job.evaluation.exclude}
     path = job.out / FILE
     known = read_json(path) if path.exists() else {}
@@ -35,7 +36,8 @@ def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stage
         with stages("Measuring how sure the winner may be"):
             known = key | _measured(job, case, winner)
             write_json(path, known)
-    return {"confidence": {name: value for name, value in known.items() if name not in ("models", "bank", "exclude")}}
+    found = {name: value for name, value in known.items() if name not in ("models", "bank", "exclude")}
+    return ConfidenceRecord.model_validate(found)
 
 
 def _measured(job: Job, case: Case, winner: str) -> dict[str, Any]:

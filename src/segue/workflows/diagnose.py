@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Finding
-from segue.checks.causes import Cause, causes_json, root_causes
-from segue.checks.run import blocked, require_codes, run_checks, to_json
+from segue.checks.causes import root_causes
+from segue.checks.run import blocked, require_codes, run_checks
+from segue.comparison.record import Cause, read_record, write_record
 from segue.errors import InputError, explain
-from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.old_names import read_record
 from segue.progress import Stages, quiet
 from segue.reports import write_report
 from segue.workflows.audit import case_of
-from segue.workflows.check_record import Refusal, findings_record, read_findings
+from segue.workflows.check_record import checked
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ class Diagnosis:
     def to_json(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
         return {"run": self.run, "subject": self.subject, "blocked": self.blocked, "unsafe": self.unsafe,
-                "causes": causes_json(self.causes), "findings": to_json(self.shown)}  # fmt: skip
+                "causes": [cause.to_json() for cause in self.causes],
+                "findings": [finding.to_json() for finding in self.shown]}  # fmt: skip
 
 
 def diagnose(
@@ -102,7 +102,7 @@ def diagnose(
 
 def _recorded_audit(run: Path) -> list[Finding]:
     path = run / "triage.json"
-    return read_findings(read_record(path), "audit") if path.exists() else []
+    return list(read_record(path).audit) if path.exists() else []
 
 
 def _audit(case: Case, mute: Collection[str], stages: Stages) -> list[Finding]:
@@ -120,7 +120,7 @@ def _record(run: Path, audit: list[Finding], findings: list[Finding], *, subject
     if not path.exists():
         return False
     record = read_record(path)
-    new = findings_record(audit, findings, Refusal(unsafe=bool(record.get("unsafe")))) | {"subject": subject}
-    write_json(path, record | new)
+    found = checked(audit, findings, unsafe=record.unsafe, subject=subject)
+    write_record(path, record.model_copy(update=dict(found)))
     write_report(run)
-    return bool(new["unsafe"])
+    return found.unsafe

@@ -10,7 +10,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -19,6 +18,7 @@ from segue.bank.bank import PassageBank
 from segue.bank.changes import append, copy_bank
 from segue.bank.manifest import what_is_read
 from segue.comparison.options import Option
+from segue.comparison.record import FreshRecord
 from segue.corpus import CorpusSettings, VectorsSettings, open_corpus
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, Fold
@@ -101,7 +101,7 @@ def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experimen
     return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
 
 
-def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> dict[str, Any]:
+def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> FreshRecord:
     """Say what is asked about, and which of the corpus's documents are not, and why.
 
     Args:
@@ -119,13 +119,13 @@ def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> d
     skipped = Counter(experiment.bank.manifest["counts"]["skipped"])
     skipped.subtract(bank.manifest["counts"]["skipped"])
     skipped += Counter({NEAR: added - len(fold.split.test), WINDOWLESS: len(fold.split.test) - documents})
-    return {
-        "kind": corpus.kind,
-        "name": corpus_name(corpus),
-        "documents": documents,
-        "windows": len(fold.test),
-        "skipped": dict(skipped),
-    }
+    return FreshRecord(
+        kind=corpus.kind,
+        name=corpus_name(corpus),
+        documents=documents,
+        windows=len(fold.test),
+        skipped=dict(skipped),
+    )
 
 
 def _has_grown(path: Path, bank: PassageBank) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segue.comparison.record import read_record, write_record
 from segue.errors import InputError, explain
-from segue.files import write_json
-from segue.old_names import read_record
 from segue.reports import write_report
-from segue.workflows.check_record import is_unsafe, read_findings
+from segue.workflows.check_record import is_unsafe
 from segue.workflows.triage import Comparison
 
 
@@ -28,10 +27,7 @@ def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
         raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
                                  fix="run `segue triage` or `segue evaluate` first"))  # fmt: skip
     record = read_record(path)
-    if missing := [name for name in ("options", "gates", "winner", "blocked") if name not in record]:
-        raise InputError(explain(f"{path} is no comparison", got=f"no {', '.join(missing)}",
-                                 fix="run `segue triage` or `segue evaluate` again"))  # fmt: skip
-    record["unsafe"] = is_unsafe(read_findings(record, "audit"), asked=unsafe)
-    write_json(path, record)
+    record = record.model_copy(update={"unsafe": is_unsafe(record.audit, unsafe=unsafe)})
+    write_record(path, record)
     write_report(run)
     return Comparison(run, record)

@@ -13,12 +13,22 @@ from segue.comparison.comparison import choose_winner, compare, merged
 from segue.comparison.entries.trained import Baselines
 from segue.comparison.job import Job, Results
 from segue.comparison.options import Option, choose_options
+from segue.comparison.record import (
+    CorpusRecord,
+    EncoderRecord,
+    FreshRecord,
+    MachineRecord,
+    Record,
+    RunFile,
+    Setup,
+    write_record,
+)
 from segue.comparison.run import run_triage
 from segue.comparison.tuning.search import tuning_record
 from segue.corpus import CorpusSettings
+from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
-from segue.files import write_json
 from segue.hardware import describe_machine, limit_threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
@@ -35,7 +45,7 @@ REFUSE = Refusal()
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison came to.
+    """A finished comparison.
 
     Attributes:
         path: the run folder.
@@ -43,12 +53,12 @@ class Comparison:
     """
 
     path: Path
-    record: dict[str, Any]
+    record: Record
 
     @property
     def winner(self) -> str | None:
         """The candidate that did best on validation documents."""
-        return self.record["winner"]
+        return self.record.winner
 
     @property
     def report(self) -> Path:
@@ -56,13 +66,20 @@ class Comparison:
         return self.path / "report.html"
 
     def metric(self, option: str, name: str) -> float | None:
-        """Return one option's value of a metric; None where it was not computed."""
-        row = next(row for row in self.record["options"] if row["name"] == option)
-        return (row["metrics"].get(name) or {}).get("value")
+        """Return one option's value of a metric; None where it was not computed.
+
+        Raises:
+            InputError: the option did not take part.
+        """
+        entry = self.record.entry(option)
+        if entry is None:
+            names = ", ".join(entry.name for entry in self.record.entries)
+            raise InputError(explain("the comparison has no such option", got=option, expected=names))
+        return entry.value(name)
 
     def to_json(self) -> dict[str, Any]:
         """Return the public form: what ``segue triage --json`` prints."""
-        return public_json(self.record) | {"run": str(self.path)}
+        return public_json(self.record, run=self.path)
 
 
 def triage(
@@ -75,7 +92,7 @@ def triage(
     """Run the recipe's options on its corpus, check them, write the report, and return the comparison.
 
     A killed triage goes on where it was when it is called again with the same ``out``. While an integrity check
-    fails, the report holds no headline number (``comparison.record["blocked"]`` names the checks).
+    fails, the report holds no headline number (``comparison.record.blocked`` names the checks).
 
     Raises:
         SegueError: with what is wrong, what was expected and what to do.
@@ -91,7 +108,7 @@ def run_comparison(
     out: Path,
     *,
     experiment: Experiment | None = None,
-    fresh: dict[str, Any] | None = None,
+    fresh: FreshRecord | None = None,
     refusal: Refusal = REFUSE,
     stages: Stages = quiet,
 ) -> Comparison:
@@ -126,52 +143,46 @@ def run_comparison(
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
         write_runs(job, results)
-        record = comparison_record(recipe, job, results, seconds) | confidence | checked | _fresh(recipe, fresh)
-        write_json(out / "triage.json", record)
+        setup = measured_setup(recipe, job, results, seconds=seconds, fresh=fresh)
+        record = Record(**dict(setup), **dict(compare(job, results)), **dict(checked), confidence=confidence,
+                        files=_files(job))  # fmt: skip
+        write_record(out / "triage.json", record)
         write_report(out)
     return Comparison(out, record)
 
 
-def comparison_record(recipe: Recipe, job: Job, results: Results, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return what a comparison measured and on what; the keys that checks add are not among it."""
-    experiment, manifest = job.experiment, job.experiment.bank.manifest
-    about = {
-        "segue": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "title": _title(recipe),
-        "corpus": _corpus(recipe, manifest),
-        "encoder": {name: value for name, value in experiment.bank.space.to_json().items() if name != "fingerprint"},
-        "pool": experiment.pool.size,
-        "windows": sum(len(fold.test) for fold in experiment.folds),
-        "documents": len(experiment.test_documents),
-        "folds": len(experiment.folds),
-        "context": experiment.context,
-        "exclude": job.evaluation.exclude,
-        "seeds": [job.training.seed + fold.number for fold in experiment.folds],
-        "size": job.model.size,
-        "machine": describe_machine(),
-        "seconds": seconds | _training_seconds(results) | _tuning_seconds(job),
-        "dropped_windows": _dropped(experiment),
-    }
-    return about | compare(job, results) | {"files": _files(job)}
-
-
-def _fresh(recipe: Recipe, facts: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the facts of fresh documents, and a title that names them."""
-    return {"fresh": facts, "title": f"{_title(recipe)} (fresh documents: {facts['name']})"} if facts else {}
-
-
-def _title(recipe: Recipe) -> str:
-    return recipe.title or "Which passage comes next?"
-
-
-def _corpus(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
-    counts = manifest.get("counts", {})
-    return {"kind": recipe.corpus.kind, "name": corpus_name(recipe.corpus), **counts}
+def measured_setup(
+    recipe: Recipe, job: Job, results: Results, *, seconds: dict[str, float], fresh: FreshRecord | None = None
+) -> Setup:
+    """Return what was measured, on what, and where."""
+    experiment = job.experiment
+    space = {name: value for name, value in experiment.bank.space.to_json().items() if name != "fingerprint"}
+    title = recipe.title or "Which passage comes next?"
+    return Setup(
+        segue=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        title=f"{title} (fresh documents: {fresh.name})" if fresh else title,
+        corpus=CorpusRecord(
+            kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **experiment.bank.manifest.get("counts", {})
+        ),
+        encoder=EncoderRecord.model_validate(space),
+        pool=experiment.pool.size,
+        windows=sum(len(fold.test) for fold in experiment.folds),
+        documents=len(experiment.test_documents),
+        folds=len(experiment.folds),
+        context=experiment.context,
+        exclude=job.evaluation.exclude,
+        seeds=tuple(job.training.seed + fold.number for fold in experiment.folds),
+        size=job.model.size,
+        machine=MachineRecord.model_validate(describe_machine()),
+        seconds=seconds | _training_seconds(results) | _tuning_seconds(job),
+        dropped_windows=_dropped(experiment),
+        fresh=fresh,
+    )
 
 
 def corpus_name(corpus: CorpusSettings) -> str:
-    """Name the corpus by its last folder or file: where it lies on this machine is nobody's business."""
+    """Name the corpus by its last folder or file; the rest of the path is private."""
     named = [getattr(corpus, key, None) for key in ("name", "path", "reader")]
     return next((Path(str(name)).name for name in named if name), corpus.kind)
 
@@ -231,13 +242,13 @@ def place_target(answers: list[str], target: str, *, rank: int) -> list[str]:
     return [*others[: rank - 1], target, *others[rank - 1 :]] if rank <= len(answers) else others
 
 
-def _files(job: Job) -> list[dict[str, str]]:
+def _files(job: Job) -> tuple[RunFile, ...]:
     """List what the run folder holds."""
     files = [
         ("recipe.json", "every setting, defaults included"),
         ("split.json", "the documents of each part, locked"),
         ("plan.json", "steps per option and the measurements they follow from"),
-        ("looks.jsonl", "every look at test documents"),
+        ("looks.jsonl", "every evaluation on test documents"),
         ("confidence.json", "how sure the winner may be: fitted models, and how they were judged"),
         ("qrels.trec", "the passage that followed each window"),
     ]
@@ -247,4 +258,4 @@ def _files(job: Job) -> list[dict[str, str]]:
         files.append((f"options/{option.name}/fold-0/checkpoint", f"weights of {option.name}, first fold"))
     there = [(path, what) for path, what in files if (job.out / path).exists()]
     there += [("triage.json", "all numbers of this report"), ("report.json", "the numbers in their public form")]
-    return [{"path": path, "what": what} for path, what in there]
+    return tuple(RunFile(path=path, what=what) for path, what in there)

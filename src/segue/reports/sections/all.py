@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from segue.comparison.record import Record
 from segue.reports.document import Block, Figure, Report, Section, Table
 from segue.reports.plots.curves import curves_figure, ranks_figure
 from segue.reports.plots.headline import intervals_figure, recall_figure, scatter_figure
@@ -30,16 +31,16 @@ from segue.reports.text.markup import plain
 from segue.reports.unsafe import label_report
 
 
-def report_context(triage: Mapping[str, Any]) -> Report:
+def report_context(triage: Record | Mapping[str, Any]) -> Report:
     """Return the report's content; a blocked triage gives one without any measured number.
 
     Args:
         triage: the content of ``triage.json``; whatever is absent in it is left out here.
     """
-    comparison = Comparison(triage)
+    comparison = Comparison.of(triage)
     sections = _blocked(comparison) if comparison.refused else _measured(comparison)
     report = Report(
-        plain(triage.get("title") or "Triage report"),
+        plain(comparison.data.get("title") or "Triage report"),
         facts(comparison),
         notices(comparison),
         tuple(section for section in sections if section.blocks),
