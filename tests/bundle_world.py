@@ -126,7 +126,12 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
 @contextmanager
 def serving(bundle: Path, *words: str):
     """Run ``segue serve`` as a process of its own; yield its address and the process."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
     command = [sys.executable, "-m", "segue", "serve", str(bundle), "--port", "0", *words]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -65,7 +65,11 @@ def make_world(folder: Path) -> World:
     """Compare a few rows and build a bundle in a process of its own; the second run is a copy of the first."""
     write_documents(folder / "corpus.jsonl")
     (folder / "recipe.toml").write_text(RECIPE.format(folder=folder, dimension=DIMENSION))
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run([sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
