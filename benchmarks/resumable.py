@@ -98,7 +98,7 @@ def write_summary(asked: argparse.Namespace, case: Case, summary: dict[str, Any]
     """Write the summary beside what it depends on, and print it where no file was named."""
     said = {name: value for name, value in vars(asked).items() if name not in ("bank", "out", "json")}
     parts = {part: len(getattr(case.folds[0], part)) for part in ("train", "validation")}
-    bank = {"name": "demo" if asked.demo else asked.bank.name, "hash": case.bank.manifest["hash"],
+    bank = {"name": "demo" if asked.demo else asked.bank.name, "hash": case.bank.hash,
             "passages": len(case.bank), "documents": len(case.bank.first_row), "windows": parts}  # fmt: skip
     record = {"environment": environment(), "settings": said, "bank": bank, **summary}
     if asked.json:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from segue.encoders.space import declared_space
-from segue.types import Windows
+from segue.types import BankCounts, Windows
 from segue.windows.windows import WindowSettings, make_windows
 
 
@@ -28,7 +28,8 @@ class MemoryBank:
     num_rows: np.ndarray
     passage_texts: list[str] | None = None
     space: Any = None
-    manifest: dict[str, Any] = field(default_factory=lambda: {"hash": "in memory"})
+    hash: str | None = "in memory"
+    language: str = "en"
     path: Any = None
 
     def __post_init__(self) -> None:
@@ -37,6 +38,10 @@ class MemoryBank:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def counts(self) -> BankCounts:
+        return BankCounts(len(self.document_ids), len(self), sum(map(len, self.passage_texts or [])), {})
 
     @property
     def dimension(self) -> int:

@@ -118,7 +118,7 @@ def replay_phase1(
         "steps": budget.steps,
         "model": recipe.model.name,
         "size": recipe.model.size,
-        "bank": {"documents": len(opened.document_ids), "passages": len(opened), "hash": opened.manifest["hash"]},
+        "bank": {"documents": len(opened.document_ids), "passages": len(opened), "hash": opened.hash},
         "machine": describe_machine(),
         "forms": forms,
         "seconds": {"reading and encoding": encoded - began, "replaying": monotonic() - encoded},

@@ -16,18 +16,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from segue.bank.bank import PassageBank
-from segue.bank.duplicates import DuplicateGroups
-from segue.bank.manifest import BUILD, MANIFEST, asked_for, documents_table, require_same_build, write_bank
+from segue.bank.build import DuplicateGroups
+from segue.bank.manifest import BUILD, MANIFEST, BuildPlan, documents_table, read_plan, require_same_plan, write_bank
 from segue.bank.shards import ShardRows, complete_shards, exclusive, require_bank_folder, write_shard
 from segue.encoders.space import declared_space
 from segue.errors import InputError, explain
-from segue.files import read_json, write_json
+from segue.files import write_json
 from segue.ranking.exact import top_k
 from segue.ranking.pool import Pool
 from segue.types import Bank, Progress, no_progress
@@ -72,19 +71,20 @@ def build_structured_bank(
         InputError: the real bank has too few documents for so many rows, or ``out`` holds something else.
         StorageError: the disk is full, or another process is writing there.
     """
-    source = {"kind": "structured", "of": real.manifest.get("hash", "unknown"), "rows": rows, "seed": seed}
-    asked: dict[str, Any] = asked_for(source, None, "float32", SHARD)
-    asked |= {"encoder": None, "space": declared_space("pairs of real passages", 2 * real.dimension).to_json()}
+    source = {"kind": "structured", "of": real.hash or "unknown", "rows": rows, "seed": seed}
+    space = declared_space("pairs of real passages", 2 * real.dimension)
+    plan = BuildPlan(source, None, "float32", SHARD, space=space)
     if (out / MANIFEST).exists():
         whole = PassageBank.open(out)
-        require_same_build(out, whole.manifest, asked, finished=True)
+        require_same_plan(out, whole.manifest.plan, plan, finished=True)
         return whole
     with exclusive(out):
-        require_bank_folder(out, begun=(out / BUILD).exists())
-        if (out / BUILD).exists():
-            require_same_build(out, read_json(out / BUILD), asked, finished=False)
-        write_json(out / BUILD, asked)
-        _write(real, draw_pairs(real, rows=rows, seed=seed), out, asked=asked, progress=progress)
+        begun = read_plan(out)
+        require_bank_folder(out, begun=begun is not None)
+        if begun is not None:
+            require_same_plan(out, begun, plan, finished=False)
+        write_json(out / BUILD, plan.to_json())
+        _write(real, draw_pairs(real, rows=rows, seed=seed), out, plan=plan, progress=progress)
     return PassageBank.open(out)
 
 
@@ -140,7 +140,7 @@ def _pairs(real: Bank, drawn: dict[tuple[int, int], int]) -> Pairs:
     return Pairs(np.repeat(starts[first], count) + within, np.repeat(starts[second], count) + within, count, names)
 
 
-def _write(real: Bank, pairs: Pairs, out: Path, *, asked: dict[str, Any], progress: Progress) -> None:
+def _write(real: Bank, pairs: Pairs, out: Path, *, plan: BuildPlan, progress: Progress) -> None:
     """Write the shards that are not there yet, then documents and manifest."""
     records, groups = complete_shards(out), DuplicateGroups()
     for number, rows in enumerate(_shard_rows(real, pairs)):
@@ -150,7 +150,7 @@ def _write(real: Bank, pairs: Pairs, out: Path, *, asked: dict[str, Any], progre
             records.append(write_shard(out, number, rows, _vectors(real, pairs, start), groups=group))
         progress(start + len(rows), len(pairs.left), "synthetic passages")
     documents = documents_table(pairs.names, pairs.names, pairs.num_rows.tolist(), first_row=0)
-    write_bank(out, asked, records, documents, skipped={}, has_texts=True)
+    write_bank(out, plan, records, documents, skipped={}, has_texts=True)
 
 
 def _shard_rows(real: Bank, pairs: Pairs) -> Iterator[ShardRows]:

@@ -1,25 +1,29 @@
-"""What one run leaves on disk, written so that a kill at any moment leaves either the old or the new, never a half.
+"""Files that are written whole: a process killed at any moment leaves the old content or the new, never a part.
 
-Every file appears under its name only when it is whole: it is written beside its place, flushed, and renamed.
-A folder counts as done when its ``done.json`` exists, which is written last.
+A file is written under a temporary name beside its place, flushed, and renamed. A folder counts as done when its
+``done.json`` exists, which is written last.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from segue.errors import InputError, StorageError
 
+JsonObject = dict[str, Any]
+"""A JSON object as it stands in a file."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes its name, on failure it is removed.
+    """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on failure it is removed.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -28,7 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        if temporary.is_file():  # the functions that write folders flush each file
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -38,17 +44,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
-    what = error.strerror or f"{error} (is the disk full?)"  # NumPy only counts the bytes
+    got = error.strerror or f"{error} (is the disk full?)"  # NumPy reports only the number of bytes
     in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
     fix = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
-    return StorageError(f"cannot write {path}", got=what, fix=fix)
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file's bytes are on disk (folders are written by functions that use this one)."""
-    if path.is_file():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
+    return StorageError(f"cannot write {path}", got=got, fix=fix)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,8 +61,8 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file that holds an object, as all of ours do.
+def read_json(path: Path) -> JsonObject:
+    """Read a JSON file that holds an object.
 
     Raises:
         InputError: the file is missing, cannot be read, or holds something else.
@@ -77,27 +76,26 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error
     if not isinstance(value, dict):
-        got = type(value).__name__
-        raise InputError(f"{path} is not what it should be", got=got, expected="a JSON object",
-                                 fix="delete it and run again")  # fmt: skip
+        fix = "delete it and run again"
+        raise InputError(f"{path} has other contents", got=type(value).__name__, expected="a JSON object", fix=fix)
     return value
 
 
-def append_jsonl(path: Path, record: dict[str, Any]) -> None:
+def append_jsonl(path: Path, record: Mapping[str, object]) -> None:
     """Append one line to a JSONL file."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as handle:
-            # A kill may have cut the last line short; the new one must not be glued to it.
+            # After a kill the last line may lack its end; the new one must start on a line of its own.
             broken = handle.tell() > 0 and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
             handle.write((("\n" if broken else "") + line).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file; a line cut short by a kill is left out, a missing file is empty."""
+def read_jsonl(path: Path) -> list[JsonObject]:
+    """Read a JSONL file; an incomplete line (of a killed process) is left out, a missing file is empty."""
     if not path.exists():
         return []
     records = []
@@ -108,10 +106,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a new folder beside ``path``, then put it in its place whole."""
+    """Let ``fill`` write a folder under a temporary name, then rename it to ``path``, replacing what was there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # a killed process of the same number may have left it
+        shutil.rmtree(temporary, ignore_errors=True)  # left over by a killed process with the same id
         temporary.mkdir(parents=True)
         fill(temporary)
         if path.exists():
@@ -121,3 +119,9 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

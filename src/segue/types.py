@@ -1,15 +1,15 @@
-"""What flows between the rooms, and the vocabulary of array axes.
+"""Types that flow between the packages, and the names of array axes.
 
 Axis names used in every annotation:
 
-``window``    one question: some context passages and the passage that followed
-``context``   the passages of one window, oldest first, padded at the front
+``window``    one query: some context passages and the passage that followed
+``context``   passages of one window, oldest first, padded at the front
 ``dim``       components of an embedding
 ``bank``      passages of a bank, by row number
 ``batch``     windows handled together
 ``k``         places of a ranking, best first
 
-A *row* is the global, stable number of a passage in its bank; ``-1`` stands for "no passage".
+A *row* is the global, stable number of a passage in its bank; ``-1`` means "no passage".
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Intent = Literal["candidate", "control", "projected", "context-left-in"]
-"""What a compared row stands for: only a ``candidate`` can win; the others break a rule on purpose."""
+"""Why an option is compared: only a ``candidate`` can win; the others break a rule on purpose."""
 
 Exclusion = Literal["context", "prefix", "none"]
-"""Which passages leave the candidates: those of the context, all read so far, or none."""
+"""Which passages are removed from the candidates: those of the context, all read so far, or none."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A document that a reader left out, with the reason; reasons are counted, nothing is dropped silently."""
+    """A document that a reader left out, and the reason, which is counted."""
 
     id: str
     reason: str
@@ -48,7 +48,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of one document, ``position`` counted from 0 in reading order."""
+    """A piece of one document; ``position`` counts from 0 in reading order."""
 
     document_id: str
     position: int
@@ -56,7 +56,7 @@ class Passage:
 
     @property
     def id(self) -> str:
-        """The passage's name in run and qrels files.
+        """Name of the passage in run and qrels files.
 
         >>> Passage("Albedo", 3, "Snow reflects light.").id
         'Albedo#3'
@@ -79,12 +79,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Windows:
-    """Row numbers only: which passages were read, and which came next.
+    """Windows as row numbers: which passages were read, and which came next.
 
     Attributes:
         context: rows, oldest first, padded at the front with -1.
         target: the row that follows the last context row.
-        dropped: how many windows were left out, by reason.
+        dropped: number of windows left out, by reason.
     """
 
     context: Int[np.ndarray, "window context"]
@@ -101,14 +101,14 @@ class Windows:
 
 @dataclass(frozen=True)
 class Contexts:
-    """What retrievers read: a batch of contexts, from a bank's windows or from what a server was sent.
+    """Input of retrievers: a batch of contexts, from windows of a bank or from the requests of a server.
 
     Attributes:
         vectors: unit vectors, float32; zeros where ``mask`` is False.
-        mask: True where there is a passage; padding stands at the front.
+        mask: True where there is a passage; padding is at the front.
         rows: rows in the bank, -1 for padding and for passages the bank does not hold.
-        exclude: rows that may not be answered, padded with -1 (their duplicates leave with them).
-        texts: the passages' texts, one tuple per context without padding; None where only vectors are known.
+        exclude: rows that are no candidates, nor are their duplicates; padded with -1.
+        texts: texts of the passages, one tuple per context without padding; None where only vectors are known.
     """
 
     vectors: Float[np.ndarray, "batch context dim"]
@@ -130,7 +130,7 @@ class Contexts:
 
 @dataclass(frozen=True)
 class Rankings:
-    """Answers, best first; places that stayed empty hold row -1 and score -inf."""
+    """The best candidates of each query, best first; empty places hold row -1 and score -inf."""
 
     rows: Int[np.ndarray, "batch k"]
     scores: Float[np.ndarray, "batch k"]
@@ -138,7 +138,7 @@ class Rankings:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the two ends of its 95 % interval; ends are None where no interval is defined."""
+    """A value and its 95 % interval; the ends are None where no interval is defined."""
 
     value: float
     low: float | None = None
@@ -146,18 +146,28 @@ class Interval:
 
 
 Progress = Callable[[int, int | None, str], None]
-"""Called as ``progress(done, total or None, note)`` by everything that takes over a second."""
+"""Callback of long-running functions: ``progress(done, total, note)``; ``total`` is None where it is unknown."""
 
 
 def no_progress(done: int, total: int | None, note: str) -> None:
     """Ignore progress."""
 
 
+@dataclass(frozen=True)
+class BankCounts:
+    """Size of a bank, deleted documents included, and the number of documents that were skipped, by reason."""
+
+    documents: int
+    passages: int
+    characters: int
+    skipped: Mapping[str, int]
+
+
 @runtime_checkable
 class Bank(Protocol):
-    """What every room reads of a bank: passages by row number, documents as contiguous ranges of rows, in order.
+    """Passages by row number; documents are contiguous ranges of rows, in order.
 
-    ``segue.bank.bank.PassageBank`` keeps it on disk; tests use one in memory.
+    ``segue.bank.bank.PassageBank`` is a bank on disk.
     """
 
     def __len__(self) -> int:
@@ -166,7 +176,7 @@ class Bank(Protocol):
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         ...
 
     @property
@@ -175,8 +185,18 @@ class Bank(Protocol):
         ...
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """What the bank says of itself: counts, settings, hashes, versions, source."""
+    def hash(self) -> str | None:
+        """Hash of all passages, vectors and documents; None where nothing may be cached for this bank."""
+        ...
+
+    @property
+    def counts(self) -> BankCounts:
+        """Size of the bank, and what was skipped when it was built."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """ISO 639 code of the language whose sentence rules cut the documents."""
         ...
 
     @property
@@ -196,7 +216,7 @@ class Bank(Protocol):
 
     @property
     def position(self) -> Int[np.ndarray, "bank"]:
-        """The place of each row in its document, counted from 0."""
+        """The position of each row in its document, counted from 0."""
         ...
 
     @property

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
-from segue.bank.build import build_bank
-from segue.bank.duplicates import DuplicateGroups
+from segue.bank.build import DuplicateGroups, build_bank
 from segue.corpus.passages import PassageSettings, cut
 from segue.errors import InputError, StorageError
 from segue.types import Bank, Document
@@ -68,7 +67,7 @@ def test_the_shards_size_changes_nothing_but_the_files(bank, tmp_path):
     other = build(tmp_path / "b", shard_passages=1000)
     np.testing.assert_array_equal(other.gather(np.arange(len(other))), bank.gather(np.arange(len(bank))))
     np.testing.assert_array_equal(other.duplicate_group, bank.duplicate_group)
-    assert other.manifest["documents_sha256"] == bank.manifest["documents_sha256"]
+    assert other.manifest.documents_sha256 == bank.manifest.documents_sha256
 
 
 def test_arrays_may_be_written_to_without_touching_the_bank(bank):

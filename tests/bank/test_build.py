@@ -76,15 +76,15 @@ def test_equal_texts_share_the_group_of_their_first_row_across_shards(tmp_path):
     expected = [first.setdefault(normalise_text(text), row) for row, text in enumerate(texts)]
     assert bank.duplicate_group.tolist() == expected
     assert expected[-1] == 0
-    assert len(bank.manifest["shards"]) > 2
+    assert len(bank.manifest.shards) > 2
 
 
 def test_counts_say_what_was_left_out_and_why(tmp_path):
     items = [Skipped("r", "redirect"), DOCUMENTS[0], Skipped("s", "redirect"), Document("short", "", ("Tiny.",))]
-    counts = build(tmp_path / "bank", items).manifest["counts"]
-    assert counts["documents"] == 1
-    assert counts["skipped"] == {"no passages": 1, "redirect": 2}
-    assert counts["characters"] == sum(len(passage.text) for passage in cut(DOCUMENTS[0], PASSAGES))
+    counts = build(tmp_path / "bank", items).counts
+    assert counts.documents == 1
+    assert counts.skipped == {"no passages": 1, "redirect": 2}
+    assert counts.characters == sum(len(passage.text) for passage in cut(DOCUMENTS[0], PASSAGES))
 
 
 def test_progress_counts_all_passages_batch_by_batch(tmp_path):
@@ -92,7 +92,7 @@ def test_progress_counts_all_passages_batch_by_batch(tmp_path):
     bank = build(tmp_path / "bank", progress=lambda done, total, note: seen.append(done))
     assert seen == sorted(seen)
     assert seen[-1] == len(bank)
-    assert len(seen) == len(bank.manifest["shards"])
+    assert len(seen) == len(bank.manifest.shards)
 
 
 def test_resumed_build_is_byte_for_byte_the_undisturbed_one_and_encodes_nothing_twice(tmp_path):

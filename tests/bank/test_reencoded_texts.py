@@ -60,7 +60,7 @@ def test_a_bank_without_texts_is_refused(tmp_path):
 
 
 def test_a_bank_without_a_hash_is_encoded_in_memory(tmp_path):
-    copies = [dataclasses.replace(BANK, manifest={"hash": None}) for _ in range(2)]
+    copies = [dataclasses.replace(BANK, hash=None) for _ in range(2)]
     copies[1] = dataclasses.replace(copies[1], passage_texts=BANK.passage_texts[::-1])
     for copy in copies:  # as long as each other, so that nothing but their texts tells them apart
         bank = reencode_texts(copy, HashEncoder(), folder=tmp_path)

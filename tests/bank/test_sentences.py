@@ -7,11 +7,10 @@ import pytest
 from fake_encoder import HashEncoder
 from worlds import make_bank, unit
 
-from segue.bank import sentences_build
+from segue.bank import sentences
 from segue.bank.build import build_bank
 from segue.bank.changes import append, copy_bank, delete
-from segue.bank.sentences import MOST, split_sentences
-from segue.bank.sentences_build import build_sentences
+from segue.bank.sentences import MOST, build_sentences, split_sentences
 from segue.errors import InputError, SpaceError, StorageError
 from segue.types import Document
 
@@ -28,7 +27,7 @@ def text_bank(encoder=None, count=23):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(sentences_build, "ROWS_PER_BLOCK", 5)
+    monkeypatch.setattr(sentences, "ROWS_PER_BLOCK", 5)
 
 
 def naive(texts, encoder):

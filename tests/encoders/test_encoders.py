@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from segue.encoders import Encoder, EncoderSettings, load_encoder
-from segue.encoders.contract import check_encoder
+from segue.encoders import Encoder, EncoderSettings, check_encoder, load_encoder
 from segue.encoders.minilm import packaged_folder, verify_weights
-from segue.encoders.sentence_transformer import load_sentence_transformer
+from segue.encoders.sentence_transformer import batches_of_like_length, load_sentence_transformer
 from segue.encoders.space import PROBES, Space, declared_space, difference, require_same, with_fingerprint
-from segue.encoders.token_batches import batches_of_like_length
 from segue.errors import InputError, MissingExtraError, SpaceError
 
 WORDS = sorted({word.strip(".,;:?!()") for probe in PROBES for word in probe.split()} - {""})

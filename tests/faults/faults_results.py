@@ -117,7 +117,7 @@ def _with_second_editions(bank, documents, groups):
     ids = [*bank.document_ids, *(f"{bank.document_ids[n]}, second edition" for n in documents)]
     vectors = np.concatenate([bank.vectors, bank.vectors[chosen]])
     made = worlds.make_bank(vectors, lengths, [*bank.passage_texts, *texts], document_ids=ids)
-    both = worlds.MemoryBank(**{**made.__dict__, "space": bank.space, "vectors": vectors, "manifest": bank.manifest})
+    both = worlds.MemoryBank(**{**made.__dict__, "space": bank.space, "vectors": vectors, "hash": bank.hash})
     return both, np.concatenate([groups, groups[documents]])
 
 

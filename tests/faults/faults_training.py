@@ -74,7 +74,7 @@ def versions_of_documents(healthy, folder):
         for place in range(case.bank.num_rows[document]):
             flat[first + place] = _in_version(flat[original + place], number % VERSIONS)
     bank = _bank([flat[row : row + count] for row, count in zip(case.bank.first_row, case.bank.num_rows, strict=True)])
-    bank.manifest["hash"] = "in memory, in versions"  # what was fitted to the healthy bank is not read back
+    bank = dataclasses.replace(bank, hash="in memory, in versions")  # nothing fitted to the healthy bank is read back
     experiment = dataclasses.replace(healthy.job.experiment, bank=bank, pool=Pool(bank),
                                      groups=document_groups(bank, 0.5))  # fmt: skip
     job = dataclasses.replace(healthy.job, experiment=experiment)

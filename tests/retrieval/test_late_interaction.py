@@ -7,8 +7,7 @@ import pytest
 from fake_encoder import HashEncoder
 from worlds import all_windows, make_bank, reverse_documents, unit
 
-from segue.bank.sentences import split_sentences
-from segue.bank.sentences_build import build_sentences
+from segue.bank.sentences import build_sentences, split_sentences
 from segue.errors import InputError
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank import Candidates

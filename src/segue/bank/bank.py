@@ -1,9 +1,8 @@
 """PassageBank: passages and their vectors on disk, read by row number.
 
-What enters: a folder that ``bank_build`` or ``bank_vectors`` wrote. What leaves: vectors, texts and documents by row.
+Enters: a folder that ``build_bank`` or ``import_vectors`` wrote. Leaves: vectors, texts and documents by row.
 A row number is global and stable; documents are contiguous ranges of rows. Vectors stay on disk, memory-mapped shard by
-shard; per row only 17 bytes are held (document, position, duplicate group, alive). ``manifest.json`` is written last,
-so a folder without it is no bank.
+shard; 17 bytes per row are in memory (document, position, duplicate group, alive).
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from segue.bank.manifest import DOCUMENTS, TOMBSTONES, documents_sha256, read_manifest
+from segue.bank.manifest import DOCUMENT_COLUMNS, DOCUMENTS, TOMBSTONES, Manifest, documents_sha256, read_manifest
 from segue.bank.shards import (
     Storage,
     damaged,
-    file_sha256,
     passages_path,
     read_rows,
     read_table,
@@ -30,11 +28,12 @@ from segue.bank.shards import (
 )
 from segue.encoders.space import Space
 from segue.errors import InputError
-from segue.files import read_json
+from segue.files import JsonObject, file_sha256, read_json
 from segue.settings import Settings
+from segue.types import BankCounts
 
 TABLES_KEPT = 8
-"""Shards whose texts are kept in memory after they were read."""
+"""Number of shards whose texts stay in memory."""
 
 
 class BankSettings(Settings):
@@ -46,12 +45,12 @@ class BankSettings(Settings):
 
 
 class PassageBank:
-    """Passages with vectors, numbered by row. Open with ``PassageBank.open``; arrays are read when first asked for."""
+    """Passages with vectors, numbered by row; open one with ``PassageBank.open``. Arrays are read on first use."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        rows = [shard["rows"] for shard in manifest["shards"]]
+        rows = [shard.rows for shard in manifest.shards]
         self._starts: Int[np.ndarray, "shards"] = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         self._shards = [self._map(number, count) for number, count in enumerate(rows)]
         self._tables: dict[int, pa.Table] = {}
@@ -73,45 +72,62 @@ class PassageBank:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @functools.cached_property
+    @property
     def space(self) -> Space:
         """The embedding space of the vectors."""
-        return Space.from_json(self.manifest["space"])
+        assert self.manifest.plan.space is not None, "a bank is written after its encoder was loaded"
+        return self.manifest.plan.space
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self.space.dimension
+
+    @property
+    def hash(self) -> str:
+        """Hash of all passages, vectors and documents."""
+        return self.manifest.hash
+
+    @property
+    def counts(self) -> BankCounts:
+        """Size of the bank, and what was skipped when it was built."""
+        return self.manifest.counts
+
+    @property
+    def language(self) -> str:
+        """Language whose sentence rules cut the documents; English for imported vectors."""
+        passages = self.manifest.plan.passages
+        return "en" if passages is None else passages.language
 
     @property
     def has_texts(self) -> bool:
         """Whether every passage has its text."""
-        return bool(self.manifest["has_texts"])
+        return self.manifest.has_texts
 
     @functools.cached_property
-    def _documents(self) -> pa.Table:
-        columns = ["id", "title", "first_row", "num_rows"]
-        return read_table(self.path / DOCUMENTS, columns=columns).slice(0, self.manifest["counts"]["documents"])
+    def documents(self) -> pa.Table:
+        """The table of documents: ``id``, ``title``, ``first_row``, ``num_rows``."""
+        return read_table(self.path / DOCUMENTS, columns=DOCUMENT_COLUMNS).slice(0, self.counts.documents)
 
     @functools.cached_property
     def document_ids(self) -> list[str]:
         """The id of each document, by document number."""
-        return self._documents["id"].to_pylist()
+        return self.documents["id"].to_pylist()
 
     @functools.cached_property
     def document_titles(self) -> list[str]:
         """The title of each document, by document number."""
-        return self._documents["title"].to_pylist()
+        return self.documents["title"].to_pylist()
 
     @functools.cached_property
     def first_row(self) -> Int[np.ndarray, "document"]:
         """The first row of each document."""
-        return self._documents["first_row"].to_numpy()
+        return self.documents["first_row"].to_numpy()
 
     @functools.cached_property
     def num_rows(self) -> Int[np.ndarray, "document"]:
         """The number of rows of each document, deleted ones included."""
-        return self._documents["num_rows"].to_numpy()
+        return self.documents["num_rows"].to_numpy()
 
     @functools.cached_property
     def document_of(self) -> Int[np.ndarray, "bank"]:
@@ -120,7 +136,7 @@ class PassageBank:
 
     @functools.cached_property
     def position(self) -> Int[np.ndarray, "bank"]:
-        """The place of each row in its document, int32."""
+        """The position of each row in its document, int32."""
         return self._column("position", np.int32)
 
     @functools.cached_property
@@ -137,7 +153,7 @@ class PassageBank:
         return documents[self.document_of]
 
     def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
-        """Return the float32 vectors of ``rows`` (all ≥ 0), in that order; memory for the result only.
+        """Return the float32 vectors of ``rows`` (all ≥ 0), in that order.
 
         Vectors stored as float16 have length 1 to 1e-3, all others to 1e-6.
         """
@@ -149,9 +165,9 @@ class PassageBank:
         return vectors
 
     def blocks(self, rows_per_block: int = 8192) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
-        """Yield (first row, float32 vectors) of contiguous blocks in order; each block is a fresh array.
+        """Yield (first row, float32 vectors) of contiguous blocks in order; each block is a new array.
 
-        Blocks do not follow the shards, so that results do not depend on how a bank was sharded.
+        Blocks are independent of the shards, so that results do not depend on the size of a shard.
         """
         for start in range(0, len(self), rows_per_block):
             stop = min(start + rows_per_block, len(self))
@@ -212,24 +228,25 @@ class PassageBank:
             vectors = np.asarray(np.load(path, mmap_mode="r"))
         except (OSError, ValueError, EOFError) as error:
             raise damaged(path, str(error)) from error
-        expected = (rows, self.manifest["space"]["dimension"])
+        expected = (rows, self.dimension)
         if vectors.shape != expected:
             raise damaged(path, f"shape {vectors.shape}, expected {expected}")
         return vectors
 
     def _verify(self) -> None:
         """Hash every file again and compare with the manifest."""
-        for number, shard in enumerate(self.manifest["shards"]):
-            if file_sha256(vectors_path(self.path, number)) != shard["vectors_sha256"]:
+        for number, shard in enumerate(self.manifest.shards):
+            if file_sha256(vectors_path(self.path, number)) != shard.vectors_sha256:
                 raise damaged(vectors_path(self.path, number), "another sha256 than in the manifest")
-            if read_rows(self.path, number).text_sha256() != shard["text_sha256"]:
+            if read_rows(self.path, number).text_sha256() != shard.text_sha256:
                 raise damaged(passages_path(self.path, number), "other passages than in the manifest")
-        if documents_sha256(self._documents) != self.manifest["documents_sha256"]:
+        if documents_sha256(self.documents) != self.manifest.documents_sha256:
             raise damaged(self.path / DOCUMENTS, "other documents than in the manifest")
 
 
-def bank_info(bank: PassageBank) -> dict[str, Any]:
-    """Describe a bank: what ``segue bank info`` prints. JSON values; sizes in bytes, lengths in characters."""
+def bank_info(bank: PassageBank) -> JsonObject:
+    """Describe a bank for ``segue bank info``; sizes in bytes, lengths in characters."""
+    manifest = bank.manifest.to_json()
     space = bank.space.to_json()
     space["fingerprint"] = None if bank.space.fingerprint is None else f"{len(bank.space.fingerprint)} probes"
     rows = bank.num_rows
@@ -241,15 +258,15 @@ def bank_info(bank: PassageBank) -> dict[str, Any]:
         "deleted_passages": int(passages - bank.alive.sum()),
         "duplicate_passages": int((bank.duplicate_group != np.arange(passages)).sum()),
         "passages_per_document": {"min": int(rows.min()), "median": float(np.median(rows)), "max": int(rows.max())},
-        "characters": bank.manifest["counts"]["characters"],
-        "mean_passage_characters": round(bank.manifest["counts"]["characters"] / passages, 1),
-        "skipped": bank.manifest["counts"]["skipped"],
+        "characters": bank.counts.characters,
+        "mean_passage_characters": round(bank.counts.characters / passages, 1),
+        "skipped": bank.counts.skipped,
         "has_texts": bank.has_texts,
         "space": space,
-        "storage": bank.manifest["storage"],
-        "shards": len(bank.manifest["shards"]),
+        "storage": manifest["storage"],
+        "shards": len(bank.manifest.shards),
         "size_bytes": sum(path.stat().st_size for path in bank.path.iterdir() if path.is_file()),
-        "passage_settings": bank.manifest["passages"],
-        "source": bank.manifest["source"],
-        "versions": bank.manifest["versions"],
+        "passage_settings": manifest["passages"],
+        "source": manifest["source"],
+        "versions": manifest["versions"],
     }

@@ -1,31 +1,54 @@
-"""Build a bank from texts: read, cut, encode, write shard by shard; killed at any point, the next build goes on.
+"""Build a bank from texts: read, cut, encode, write shard by shard. An interrupted build continues where it stopped.
 
-How resuming works: the corpus is read and cut again (cheap), and every shard that is already whole is compared with
-what was read by the hash of its texts instead of being encoded again (expensive). So a source that changed in between
-is noticed, and the result is the same, byte for byte, as of an undisturbed build on the same device: which texts are
-encoded together depends on the shard alone.
+To continue, the corpus is read and cut again (cheap). Each shard that is whole already is compared with what was read
+by the hash of its texts instead of being encoded again (expensive), so a source that changed in between is noticed.
+Which texts are encoded together depends on the shard alone, so the result equals that of an uninterrupted build on the
+same device, byte for byte. Memory: one shard, the documents' ids and titles, 16 bytes per distinct text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int, UInt64
 
 from segue.bank.bank import BankSettings, PassageBank
-from segue.bank.intake import Intake, ShardWriter, describe_skipped
-from segue.bank.manifest import BUILD, MANIFEST, asked_for, require_same_build, what_is_read, write_bank
-from segue.bank.shards import exclusive, require_bank_folder
+from segue.bank.manifest import (
+    BUILD,
+    MANIFEST,
+    BuildPlan,
+    documents_table,
+    read_plan,
+    require_same_plan,
+    what_is_read,
+    write_bank,
+)
+from segue.bank.shards import (
+    ShardRecord,
+    ShardRows,
+    check_vectors,
+    complete_shards,
+    exclusive,
+    passages_path,
+    read_table,
+    require_bank_folder,
+    write_shard,
+)
 from segue.corpus import CorpusReader
-from segue.corpus.passages import PassageSettings
+from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.errors import InputError
-from segue.files import read_json
+from segue.files import write_json
 from segue.settings import Settings
-from segue.types import Progress, no_progress
+from segue.types import Document, Passage, Progress, Skipped, no_progress
 
 EncoderSource = Encoder | EncoderSettings | Callable[[], Encoder]
-"""An encoder, or how to get one. With settings a whole bank that was built with the same ones opens without loading."""
+"""An encoder, its settings, or a function that loads it. With settings a finished bank opens without loading it."""
 
 
 def build_bank(
@@ -37,90 +60,243 @@ def build_bank(
     settings: BankSettings | None = None,
     progress: Progress = no_progress,
 ) -> PassageBank:
-    """Build a bank in ``out``, go on with an unfinished build, or open a finished one of the same settings.
+    """Build a bank in ``out``, continue an unfinished build, or open a finished one of the same settings.
 
     Args:
         reader: where documents come from; read from its start each time.
-        encoder: text to vectors.
-        out: the bank's folder.
+        encoder: turns text into vectors.
+        out: folder of the bank.
         passages: how documents are cut.
         settings: how the bank is stored; its ``path`` is not used.
-        progress: called per batch with the passages done so far.
+        progress: called per batch with the number of encoded passages.
 
     Raises:
-        InputError: no passages, an id twice, a source that changed meanwhile, or a folder that holds something else:
-            strangers' files, or a bank of another source, encoder or settings.
+        InputError: the corpus gives no passages or an id twice, the source changed since the build began, or the folder
+            holds other files or a bank of another source, encoder or settings.
         StorageError: the disk is full, or another process is writing there.
     """
-    folder, settings = Path(out), settings or BankSettings()
-    asked = _asked(reader, passages or PassageSettings(), settings)
+    folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
+    table = getattr(reader, "settings", None)
+    source = what_is_read(table.model_dump(mode="json")) if isinstance(table, Settings) else None
+    plan = BuildPlan(
+        source or {"kind": type(reader).__name__}, passages, settings.storage, settings.shard_passages,
+        encoder=encoder if isinstance(encoder, EncoderSettings) else None,
+    )  # fmt: skip
     if (folder / MANIFEST).exists():
-        return _reuse(folder, asked, encoder)
+        return _reuse(folder, plan, encoder)
     with exclusive(folder):
-        require_bank_folder(folder, begun=(folder / BUILD).exists())
-        begun = read_json(folder / BUILD) if (folder / BUILD).exists() else None
-        encoder = encoder if begun is None else _as_begun(encoder, begun)
+        begun = read_plan(folder)
+        require_bank_folder(folder, begun=begun is not None)
+        if begun is not None and begun.encoder is not None and isinstance(encoder, EncoderSettings):
+            # Which texts share a batch decides the last bits of their vectors.
+            encoder = encoder.model_copy(update={"batch_size": begun.encoder.batch_size})
         loaded = _load(encoder)
-        asked["encoder"] = _settings_of(encoder)
-        asked["space"] = loaded.space.to_json()
+        plan = replace(plan, space=loaded.space)
         if begun is not None:
-            require_same_build(folder, begun, asked, finished=False)
-            asked = begun  # to the last digit of its fingerprint
-        intake = Intake(ShardWriter(folder, loaded, asked, progress=progress))
-        intake.read(reader.read(), passages or PassageSettings())
-        _finish(folder, intake, asked)
+            require_same_plan(folder, begun, plan, finished=False)
+            plan = begun  # its fingerprint may differ in the last digits
+        intake = Intake(ShardWriter(folder, loaded, plan, progress=progress))
+        intake.read(reader.read(), passages)
+        shards = intake.finish()
+        if not shards:
+            got, fix = describe_skipped(intake.skipped), "check [corpus]: path, format, minimum_characters"
+            expected = "at least one document with text"
+            raise InputError("the corpus gives no passages", got=got, expected=expected, fix=fix)
+        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True)
     return PassageBank.open(folder)
 
 
-def _asked(reader: CorpusReader, passages: PassageSettings, settings: BankSettings) -> dict[str, Any]:
-    """Return what decides a bank's contents, but for the encoder."""
-    chosen = getattr(reader, "settings", None)
-    source = {"kind": type(reader).__name__}
-    if isinstance(chosen, Settings):
-        source = what_is_read(chosen.model_dump(mode="json"))
-    return asked_for(source, passages.model_dump(mode="json"), settings.storage, settings.shard_passages)
-
-
-def _finish(folder: Path, intake: Intake, asked: dict[str, Any]) -> None:
-    """Write what is left, then documents and manifest."""
-    records = intake.records()
-    if not records:
-        raise InputError(
-            "the corpus gives no passages",
-            got=describe_skipped(intake.skipped),
-            expected="at least one document with text",
-            fix="check [corpus]: path, format, minimum_characters",
-        )
-    write_bank(folder, asked, records, intake.documents(0), skipped=intake.skipped, has_texts=True)
-
-
-def _reuse(folder: Path, asked: dict[str, Any], encoder: EncoderSource) -> PassageBank:
-    """Open a finished bank if it is the one asked for; the encoder is loaded only where its settings prove nothing."""
+def _reuse(folder: Path, plan: BuildPlan, encoder: EncoderSource) -> PassageBank:
+    """Open a finished bank of the same plan; the encoder is loaded only if its settings differ from the recorded."""
     bank = PassageBank.open(folder)
-    settings = _settings_of(encoder)
-    if settings is None or _shaping(settings) != _shaping(bank.manifest.get("encoder") or {}):
-        asked = {**asked, "space": _load(encoder).space.to_json()}
-    require_same_build(folder, bank.manifest, asked, finished=True)
+    recorded = bank.manifest.plan.encoder
+    if plan.encoder is None or recorded is None or _shaping(plan.encoder) != _shaping(recorded):
+        plan = replace(plan, space=_load(encoder).space)
+    require_same_plan(folder, bank.manifest.plan, plan, finished=True)
     return bank
 
 
-def _settings_of(encoder: EncoderSource) -> dict[str, Any] | None:
-    return encoder.model_dump(mode="json") if isinstance(encoder, EncoderSettings) else None
-
-
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return an encoder's settings without those that change nothing but its speed."""
-    return {key: value for key, value in settings.items() if key not in ("batch_size", "device")}
-
-
-def _as_begun(encoder: EncoderSource, begun: dict[str, Any]) -> EncoderSource:
-    """Take the batches that a build was begun with: which texts share one decides the last bits of their vectors."""
-    if not isinstance(encoder, EncoderSettings) or not begun.get("encoder"):
-        return encoder
-    return encoder.model_copy(update={"batch_size": begun["encoder"].get("batch_size")})
+def _shaping(settings: EncoderSettings) -> EncoderSettings:
+    """Return an encoder's settings with default values for those that change only its speed."""
+    return settings.model_copy(update={"batch_size": None, "device": "auto"})
 
 
 def _load(encoder: EncoderSource) -> Encoder:
     if isinstance(encoder, EncoderSettings):
         return load_encoder(encoder)
     return encoder if hasattr(encoder, "encode") else encoder()  # type: ignore[return-value, operator]
+
+
+class DuplicateGroups:
+    """The first row of every normalised text, in 16 bytes per text: a sorted array of the hashes' first 64 bits.
+
+    Two different texts among n share those bits with probability n² / 2⁶⁵ (a million texts: 3e-8).
+    """
+
+    def __init__(self) -> None:
+        self._keys: UInt64[np.ndarray, "text"] = np.empty(0, dtype=np.uint64)
+        self._rows: Int[np.ndarray, "text"] = np.empty(0, dtype=np.int64)
+
+    def add(self, hashes: Sequence[str | None], first_row: int) -> Int[np.ndarray, "rows"]:
+        """Return the duplicate group of each row: the first row with the same text; rows without text are alone.
+
+        Args:
+            hashes: sha256 of the normalised texts, in hexadecimal; None for a row without text.
+            first_row: number of the first of these rows.
+
+        >>> DuplicateGroups().add(["aa" * 32, "bb" * 32, "aa" * 32, None], first_row=10)
+        array([10, 11, 10, 13])
+        """
+        groups = np.arange(first_row, first_row + len(hashes), dtype=np.int64)
+        known = np.flatnonzero([value is not None for value in hashes])
+        if len(known):
+            keys = np.array([int(value[:16], 16) for value in hashes if value is not None], dtype=np.uint64)
+            groups[known] = self._first_rows(keys, groups[known])
+        return groups
+
+    def _first_rows(self, keys: UInt64[np.ndarray, "rows"], rows: Int[np.ndarray, "rows"]) -> Int[np.ndarray, "rows"]:
+        distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        place = np.searchsorted(self._keys, distinct)
+        found = np.zeros(len(distinct), dtype=bool)
+        inside = place < len(self._keys)
+        found[inside] = self._keys[place[inside]] == distinct[inside]
+        result = rows[first]
+        result[found] = self._rows[place[found]]
+        self._rows = np.insert(self._rows, place[~found], result[~found])
+        self._keys = np.insert(self._keys, place[~found], distinct[~found])
+        return result[inverse]
+
+
+class ShardWriter:
+    """Collects passages and writes a shard whenever one is full; shards that exist already are compared instead.
+
+    Args:
+        folder: the bank's folder.
+        encoder: turns text into vectors.
+        plan: written as ``build.json`` before the first shard of a new bank.
+        after: the bank that the new shards are appended to; None for a new bank.
+        progress: called per batch with the number of passages done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder,
+        plan: BuildPlan,
+        *,
+        after: PassageBank | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.folder = folder
+        self.shards: list[ShardRecord] = []
+        self.first_shard = 0 if after is None else len(after.manifest.shards)
+        self.rows = 0 if after is None else len(after)
+        self._encoder = encoder
+        self._plan = plan
+        self._existing = complete_shards(folder)[self.first_shard :]
+        self._groups = DuplicateGroups()
+        self._pending: list[Passage] = []
+        self._progress = progress
+        row = 0
+        for number in range(self.first_shard):
+            hashes = read_table(passages_path(folder, number), columns=["text_sha256"])["text_sha256"].to_pylist()
+            self._groups.add(hashes, row)
+            row += len(hashes)
+
+    def add(self, passages: list[Passage]) -> None:
+        """Take the passages of one document."""
+        size = self._plan.shard_passages
+        self._pending += passages
+        while len(self._pending) >= size:
+            self._write(self._pending[:size])
+            del self._pending[:size]
+
+    def finish(self) -> list[ShardRecord]:
+        """Write the remaining passages; return the records of all shards of this writer."""
+        if self._pending:
+            self._write(self._pending)
+            self._pending = []
+        if len(self._existing) > len(self.shards):
+            raise self._changed("fewer passages than before")
+        return self.shards
+
+    def _write(self, passages: list[Passage]) -> None:
+        """Write the next shard, or compare it with the one that exists."""
+        rows = ShardRows([p.document_id for p in passages], [p.position for p in passages], [p.text for p in passages])
+        groups = self._groups.add(rows.hashes(), self.rows)
+        place = len(self.shards)
+        if place < len(self._existing):
+            record = self._existing[place]
+            if rows.text_sha256() != record.text_sha256:
+                raise self._changed(f"other passages in shard {place}")
+            self._progress(self.rows + len(rows), None, "passages found encoded")
+        else:
+            if place == 0 and self.first_shard == 0:
+                write_json(self.folder / BUILD, self._plan.to_json())
+            record = write_shard(self.folder, self.first_shard + place, rows, self._encode(rows), groups=groups)
+        self.shards.append(record)
+        self.rows += len(rows)
+
+    def _encode(self, rows: ShardRows) -> np.ndarray:
+        def report(done: int, total: int | None, note: str) -> None:
+            self._progress(self.rows + done, None, note)
+
+        vectors = self._encoder.encode(rows.texts or [], progress=report)
+        check_vectors(vectors, f"encoder {self._encoder.space.encoder}")
+        return vectors.astype(self._plan.storage)
+
+    def _changed(self, got: str) -> InputError:
+        fix = f"restore the source, or delete {self.folder} and build again"
+        return InputError(f"the corpus changed since the build in {self.folder} began", got=got, fix=fix)
+
+
+class Intake:
+    """Cuts documents into passages for a ``ShardWriter``, and counts the documents that are left out, by reason."""
+
+    def __init__(self, writer: ShardWriter, taken: Iterable[str] = ()) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.finish = writer.finish
+        self._writer = writer
+        self._taken = set(taken)
+        self._ids: list[str] = []
+        self._titles: list[str] = []
+        self._num_rows: list[int] = []
+
+    def read(self, documents: Iterable[Document | Skipped], settings: PassageSettings) -> None:
+        """Read all documents.
+
+        Raises:
+            InputError: an id comes twice.
+        """
+        for item in documents:
+            if isinstance(item, Skipped):
+                self.skipped[item.reason] += 1
+                continue
+            if item.id in self._taken:
+                fix = "give every document an id of its own"
+                raise InputError(f"two documents have the id {item.id!r}", fix=fix)
+            self._taken.add(item.id)
+            passages = cut(item, settings)
+            if not passages:
+                self.skipped["no passages"] += 1
+                continue
+            self._ids.append(item.id)
+            self._titles.append(item.title)
+            self._num_rows.append(len(passages))
+            self._writer.add(passages)
+
+    def documents(self, first_row: int) -> pa.Table:
+        """Return the table of the documents that were read, with rows counted from ``first_row``."""
+        return documents_table(self._ids, self._titles, self._num_rows, first_row=first_row)
+
+
+def describe_skipped(skipped: Counter[str]) -> str:
+    """Describe how many documents were skipped and why.
+
+    >>> describe_skipped(Counter({"redirect": 2, "empty": 1}))
+    '3 documents skipped (2 redirect, 1 empty)'
+    """
+    if not skipped:
+        return "no documents"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())
+    return f"{skipped.total()} documents skipped ({reasons})"

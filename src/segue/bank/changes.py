@@ -1,23 +1,22 @@
-"""Change a bank without rewriting it: add documents as new shards, delete by tombstones, copy by hard links.
+"""Change a bank without rewriting it: append documents as new shards, delete by tombstones, copy by hard links.
 
-Row numbers never change. A process killed in between leaves the bank as it was: new shards count only once the
-manifest names them, and the next addition removes what was left over.
+Row numbers never change. A process killed in between leaves the bank as it was: new shards count once the manifest
+names them, and the next addition removes what an interrupted one left.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
 from segue.bank.bank import PassageBank
-from segue.bank.intake import Intake, ShardWriter, describe_skipped
-from segue.bank.manifest import DOCUMENTS, TOMBSTONES, rewrite_manifest
-from segue.bank.shards import ShardRecord, exclusive, read_table, remove_shards
+from segue.bank.build import Intake, ShardWriter, describe_skipped
+from segue.bank.manifest import TOMBSTONES, extend_bank
+from segue.bank.shards import exclusive, remove_shards
 from segue.corpus.passages import PassageSettings
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
@@ -34,13 +33,13 @@ def append(
     passages: PassageSettings | None = None,
     progress: Progress = no_progress,
 ) -> PassageBank:
-    """Add documents behind the last row; a passage whose text the bank has joins that text's duplicate group.
+    """Add documents after the last row; a passage with a text of the bank joins the duplicate group of that text.
 
     Args:
-        bank: grows on disk; the object given keeps its old view.
-        documents: with ids that the bank never had, deleted ones included.
-        encoder: of the bank's space.
-        passages: how they are cut; as the bank's own by default.
+        bank: changed on disk; this object still describes it as it was.
+        documents: with ids that the bank never had, not even for a deleted document.
+        encoder: encoder of the bank's space.
+        passages: how they are cut; default: like the bank's documents.
         progress: called per batch.
 
     Returns:
@@ -48,23 +47,23 @@ def append(
 
     Raises:
         InputError: an id is taken, or there is nothing to add.
-        SpaceError: the encoder's space is another.
+        SpaceError: the encoder has another space.
         StorageError: the disk is full, or another process is writing there.
     """
     require_same(bank.space, encoder.space, "the bank and the encoder of the added documents")
-    settings = passages or PassageSettings(**(bank.manifest["passages"] or {}))
+    settings = passages or bank.manifest.plan.passages or PassageSettings()
     with exclusive(bank.path):
         bank = PassageBank.open(bank.path)
-        remove_shards(bank.path, beyond=len(bank.manifest["shards"]))
-        intake = Intake(
-            ShardWriter(bank.path, encoder, bank.manifest, after=bank, progress=progress), bank.document_ids
-        )
+        remove_shards(bank.path, beyond=len(bank.manifest.shards))
+        writer = ShardWriter(bank.path, encoder, bank.manifest.plan, after=bank, progress=progress)
+        intake = Intake(writer, bank.document_ids)
         intake.read(documents, settings)
-        records = intake.records()
-        if not records:
+        shards = intake.finish()
+        if not shards:
             got = describe_skipped(intake.skipped)
             raise InputError("nothing to add to the bank", got=got, fix="check the corpus of new documents")
-        _commit(bank, records, intake.documents(len(bank)), intake.skipped)
+        table = pa.concat_tables([bank.documents, intake.documents(len(bank))])
+        extend_bank(bank.path, bank.manifest, shards, table, skipped=intake.skipped)
     return PassageBank.open(bank.path)
 
 
@@ -72,7 +71,7 @@ def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
     """Mark documents as deleted: their rows stay, but are no longer alive.
 
     Raises:
-        InputError: the bank has no document of such an id.
+        InputError: an id is not in the bank.
     """
     ids = set(document_ids)
     unknown = sorted(ids - set(bank.document_ids))
@@ -87,7 +86,7 @@ def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
 
 
 def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
-    """Copy a bank, by hard links where the file system has them: files of a bank are replaced, never written into.
+    """Copy a bank, by hard links where the file system has them: files of a bank are replaced, never changed.
 
     Raises:
         InputError: there is no bank, or ``out`` exists already.
@@ -107,13 +106,6 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
 
     write_folder(out, fill)
     return PassageBank.open(out)
-
-
-def _commit(bank: PassageBank, records: list[ShardRecord], added: pa.Table, skipped: Counter[str]) -> None:
-    """Make new shards part of the bank: the documents' table first, then, in one step, the manifest."""
-    columns = ["id", "title", "first_row", "num_rows"]
-    old = read_table(bank.path / DOCUMENTS, columns=columns).slice(0, bank.manifest["counts"]["documents"])
-    rewrite_manifest(bank.path, bank.manifest, records, pa.concat_tables([old, added]), skipped=skipped)
 
 
 def _link(source: Path, target: Path) -> None:

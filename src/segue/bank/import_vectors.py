@@ -1,8 +1,8 @@
-"""Import vectors that were computed elsewhere: a matrix and a table of which passage each row is.
+"""Import vectors that were computed elsewhere: a matrix, and a table that names the passage of each row.
 
-What enters: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where
-known, ``text``); row i of one is row i of the other. What leaves: a bank of a *declared* space, in a fixed order:
-documents as they first appear, passages by position. Memory: the table; vectors pass in blocks.
+Enters: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where known,
+``text``); row i of one is row i of the other. Leaves: a bank of a *declared* space, with documents in the order of
+their first appearance and passages by position. Memory: the table; vectors are read in blocks.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from segue.bank.bank import BankSettings, PassageBank
-from segue.bank.duplicates import DuplicateGroups
-from segue.bank.manifest import BUILD, MANIFEST, asked_for, documents_table, require_same_build, write_bank
+from segue.bank.build import DuplicateGroups
+from segue.bank.manifest import (
+    BUILD,
+    MANIFEST,
+    BuildPlan,
+    documents_table,
+    read_plan,
+    require_same_plan,
+    write_bank,
+)
 from segue.bank.shards import (
     ShardRecord,
     ShardRows,
-    Storage,
     check_vectors,
     exclusive,
-    file_sha256,
     require_bank_folder,
     write_shard,
 )
 from segue.corpus.vectors import VectorsSettings
 from segue.encoders.space import declared_space
 from segue.errors import InputError
-from segue.files import read_json, write_json
+from segue.files import file_sha256, write_json
 from segue.types import Progress, no_progress
 
 ROWS_CHECKED = 8192
@@ -44,48 +50,49 @@ def import_vectors(
     bank: BankSettings | None = None,
     progress: Progress = no_progress,
 ) -> PassageBank:
-    """Import vectors into a bank in ``out``; a bank of the same files is opened as it is.
+    """Import vectors into a bank in ``out``, or open the bank that was made of the same files.
 
     Args:
-        settings: the two files, and the encoder's name as declared.
-        out: the bank's folder.
-        bank: shard size; vectors are stored in the numbers they come in.
-        progress: called per shard with the passages done so far.
+        settings: the two files, and the declared name of the encoder.
+        out: folder of the bank.
+        bank: size of the shards; vectors keep the type of their numbers.
+        progress: called per shard with the number of imported passages.
 
     Raises:
-        InputError: the files do not fit each other, vectors are not finite or not of length 1, positions have gaps.
+        InputError: the files do not match, vectors are not finite or not of length 1, or positions have gaps.
         StorageError: the disk is full, or another process is writing there.
     """
     folder, shard_passages = Path(out), (bank or BankSettings()).shard_passages
     vectors, table = _read_vectors(settings.vectors), _read_table(settings.table)
     _require_same_length(settings, vectors, table)
-    asked = _asked(settings, vectors, shard_passages)
+    hashes = {"vectors_sha256": file_sha256(settings.vectors), "table_sha256": file_sha256(settings.table)}
+    plan = BuildPlan(
+        source=settings.model_dump(mode="json") | hashes,
+        passages=None,
+        storage="float16" if vectors.dtype == np.float16 else "float32",
+        shard_passages=shard_passages,
+        space=declared_space(settings.name, vectors.shape[1]),
+    )
     if (folder / MANIFEST).exists():
         whole = PassageBank.open(folder)
-        require_same_build(folder, whole.manifest, asked, finished=True)
+        require_same_plan(folder, whole.manifest.plan, plan, finished=True)
         return whole
     with exclusive(folder):
-        require_bank_folder(folder, begun=(folder / BUILD).exists())
-        if (folder / BUILD).exists():
-            require_same_build(folder, read_json(folder / BUILD), asked, finished=False)
-        _check_all(vectors, settings.vectors)
+        begun = read_plan(folder)
+        require_bank_folder(folder, begun=begun is not None)
+        if begun is not None:
+            require_same_plan(folder, begun, plan, finished=False)
+        for start in range(0, len(vectors), ROWS_CHECKED):
+            block = vectors[start : start + ROWS_CHECKED]
+            check_vectors(block, f"{settings.vectors}, rows {start} to {start + len(block) - 1}")
         order, counts = _order(table, settings.table)
-        write_json(folder / BUILD, asked)
-        records = _write_shards(
-            folder, vectors, table.take(pa.array(order)), order, size=shard_passages, progress=progress
-        )
-        ids = _first_appearance(table)
+        write_json(folder / BUILD, plan.to_json())
+        in_order = table.take(pa.array(order))
+        shards = _write_shards(folder, vectors, in_order, order, size=shard_passages, progress=progress)
+        ids = table["document_id"].unique().to_pylist()  # in order of first appearance
         documents = documents_table(ids, ids, counts.tolist(), first_row=0)
-        write_bank(folder, asked, records, documents, skipped={}, has_texts="text" in table.column_names)
+        write_bank(folder, plan, shards, documents, skipped={}, has_texts="text" in table.column_names)
     return PassageBank.open(folder)
-
-
-def _asked(settings: VectorsSettings, vectors: np.ndarray, shard_passages: int) -> dict[str, object]:
-    """Return what decides the bank's contents; the files count by their hashes, so a changed file is another source."""
-    hashes = {"vectors_sha256": file_sha256(settings.vectors), "table_sha256": file_sha256(settings.table)}
-    storage: Storage = "float16" if vectors.dtype == np.float16 else "float32"
-    asked = asked_for(settings.model_dump(mode="json") | hashes, None, storage, shard_passages)
-    return {**asked, "encoder": None, "space": declared_space(settings.name, vectors.shape[1]).to_json()}
 
 
 def _read_vectors(path: Path) -> np.ndarray:
@@ -107,7 +114,7 @@ def _read_vectors(path: Path) -> np.ndarray:
 
 
 def _read_table(path: Path) -> pa.Table:
-    """Read document_id (as text), position (as integer) and, where it is there, text.
+    """Read the columns document_id (as text), position (as integer) and, where there is one, text.
 
     Raises:
         InputError: no such file, not Parquet, a column is missing or has empty cells.
@@ -120,13 +127,13 @@ def _read_table(path: Path) -> pa.Table:
     wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
     names = [name for name in wanted if name in table.column_names]
     if names[:2] != ["document_id", "position"]:
-        got = f"columns {', '.join(table.column_names) or 'of other names'}"
+        got = f"columns {', '.join(table.column_names)}" if table.column_names else "no columns"
         expected = "document_id, position and, where known, text"
         raise InputError(f"{path} lacks columns", got=got, expected=expected)
     table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
     empty = [name for name in names if table[name].null_count]
     if empty:
-        fix = "fill them, or drop the column `text` altogether"
+        fix = "fill them, or remove the column `text`"
         raise InputError(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix)
     return table
 
@@ -136,27 +143,15 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
         return column.cast(wanted)
     except pa.ArrowException as error:
         got = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="write it as that") from error
+        raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="convert the column") from error
 
 
 def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:
     if len(vectors) != table.num_rows:
         got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
-        raise InputError("vectors and table do not fit", got=got, expected="one row per vector")
+        raise InputError("vectors and table do not match", got=got, expected="one row per vector")
     if not len(vectors):
         raise InputError(f"{settings.vectors} holds no vectors", fix="check the path")
-
-
-def _check_all(vectors: np.ndarray, path: Path) -> None:
-    """Check every vector; the range of lengths is that of the first block with a wrong one."""
-    for start in range(0, len(vectors), ROWS_CHECKED):
-        block = vectors[start : start + ROWS_CHECKED]
-        check_vectors(block, f"{path}, rows {start} to {start + len(block) - 1}")
-
-
-def _first_appearance(table: pa.Table) -> list[str]:
-    """Return the documents' ids in the order in which they first appear."""
-    return table["document_id"].unique().to_pylist()
 
 
 def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np.ndarray, "document"]]:
@@ -191,13 +186,13 @@ def _write_shards(
     size: int,
     progress: Progress,
 ) -> list[ShardRecord]:
-    """Write all shards; ``table`` is in bank order already, ``order`` says which vector each row has."""
-    groups, records = DuplicateGroups(), []
+    """Write all shards; ``table`` is in the bank's order, and ``order`` holds the number of each row's vector."""
+    groups, shards = DuplicateGroups(), []
     for number, start in enumerate(range(0, len(order), size)):
         part = table.slice(start, size)
         texts = part["text"].to_pylist() if "text" in part.column_names else None
         rows = ShardRows(part["document_id"].to_pylist(), part["position"].to_pylist(), texts)
-        shard = vectors[order[start : start + size]]
-        records.append(write_shard(folder, number, rows, shard, groups=groups.add(rows.hashes(), start)))
+        part_vectors = vectors[order[start : start + size]]
+        shards.append(write_shard(folder, number, rows, part_vectors, groups=groups.add(rows.hashes(), start)))
         progress(start + len(rows), len(order), "vectors imported")
-    return records
+    return shards

@@ -1,7 +1,8 @@
-"""The manifest of a bank: what was asked for, what is in it, its hashes; and the table of its documents.
+"""The manifest of a bank: what it is built from, what is in it, its hashes; and the table of its documents.
 
-``build.json`` says what an unfinished build was asked for; ``manifest.json`` is written last and makes a folder a bank.
-``documents.parquet`` only ever grows, and the manifest says how much of it counts: so adding documents is one step.
+``build.json`` holds the plan of an unfinished build; ``manifest.json`` is written last and makes a folder a bank.
+``documents.parquet`` only grows, and the manifest states how many of its documents count, so documents are added in one
+step.
 """
 
 from __future__ import annotations
@@ -11,55 +12,164 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segue.bank.shards import ShardRecord, Storage
+from segue.bank.shards import ShardRecord, Storage, damaged
+from segue.corpus.passages import PassageSettings
+from segue.encoders import EncoderSettings
 from segue.encoders.space import Space, difference
 from segue.errors import InputError
-from segue.files import atomic_path, read_json, write_json
+from segue.files import JsonObject, atomic_path, read_json, write_json
+from segue.types import BankCounts
 
 FORMAT = 1
-"""Raised when banks of an older version can no longer be read."""
+"""Version of the files of a bank; raised when older ones can no longer be read."""
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.parquet"
+DOCUMENT_COLUMNS = ["id", "title", "first_row", "num_rows"]
 TOMBSTONES = "tombstones.json"
 BUILD = "build.json"
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a bank is built from.
+
+    Attributes:
+        source: the table ``[corpus]``, without settings that change only how fast it is read; for imported vectors with
+            the hashes of the files.
+        passages: how documents are cut; None where vectors are imported.
+        storage: type of the numbers on disk.
+        shard_passages: passages per shard.
+        encoder: settings of the encoder; None where it was given as an object or vectors are imported.
+        space: embedding space; None while the encoder is not loaded.
+    """
+
+    source: Mapping[str, object]
+    passages: PassageSettings | None
+    storage: Storage
+    shard_passages: int
+    encoder: EncoderSettings | None = None
+    space: Space | None = None
+
+    def to_json(self) -> JsonObject:
+        """Return the plan as JSON values."""
+        return {
+            "format": FORMAT,
+            "source": dict(self.source),
+            "passages": None if self.passages is None else self.passages.model_dump(mode="json"),
+            "storage": self.storage,
+            "shard_passages": self.shard_passages,
+            "encoder": None if self.encoder is None else self.encoder.model_dump(mode="json"),
+            "space": None if self.space is None else self.space.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: JsonObject) -> BuildPlan:
+        """Return the plan that ``to_json`` wrote; other keys are ignored."""
+        passages, encoder, space = values["passages"], values.get("encoder"), values.get("space")
+        return cls(
+            source=what_is_read(values["source"]),
+            passages=None if passages is None else PassageSettings(**passages),
+            storage=values["storage"],
+            shard_passages=values["shard_passages"],
+            encoder=None if encoder is None else EncoderSettings(**encoder),
+            space=None if space is None else Space.from_json(space),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a bank.
+
+    Attributes:
+        plan: what it was built from.
+        has_texts: whether passages have texts, or vectors only.
+        counts: how many documents, passages and characters it has, deleted ones included.
+        shards: records of the shards, in order.
+        documents_sha256: hash of the table of documents.
+        hash: hash of all passages, vectors and documents; equal hashes mean equal banks.
+        versions: versions of the packages that shape a bank.
+    """
+
+    plan: BuildPlan
+    has_texts: bool
+    counts: BankCounts
+    shards: tuple[ShardRecord, ...]
+    documents_sha256: str
+    hash: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> JsonObject:
+        """Return the contents of ``manifest.json``: the keys of the plan, then the others."""
+        others = {name: value for name, value in vars(self).items() if name != "plan"}
+        return {
+            **self.plan.to_json(),
+            **others,
+            "counts": asdict(self.counts),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+    @classmethod
+    def from_json(cls, values: JsonObject) -> Manifest:
+        """Return the manifest that ``to_json`` wrote."""
+        return cls(
+            plan=BuildPlan.from_json(values),
+            has_texts=values["has_texts"],
+            counts=BankCounts(**values["counts"]),
+            shards=tuple(ShardRecord(**shard) for shard in values["shards"]),
+            documents_sha256=values["documents_sha256"],
+            hash=values["hash"],
+            versions=values["versions"],
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a bank.
 
     Raises:
-        InputError: there is none, so the folder is no bank or not a whole one.
+        InputError: there is none, so the folder holds no bank or an unfinished one.
+        StorageError: it is damaged.
     """
-    if (path / MANIFEST).is_file():
-        manifest: dict[str, Any] = read_json(path / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            got, fix = f"format {manifest.get('format')}", "build it again, or use the version that wrote it"
-            raise InputError(f"{path} is of another version", got=got, expected=f"format {FORMAT}", fix=fix)
-        return manifest
-    got = "a build that is not finished" if (path / BUILD).exists() else "no manifest.json there"
-    if not path.is_dir():
-        got = "a file" if path.exists() else "no such folder"
-    go_on = "run `segue bank build` with the same recipe; it goes on where it stopped"
-    fix = go_on if (path / BUILD).exists() else "name a folder that `segue bank build` wrote"
-    raise InputError(f"{path} is no bank", got=got, fix=fix)
+    if (folder / MANIFEST).is_file():
+        values = _read_format(folder / MANIFEST)
+        try:
+            return Manifest.from_json(values)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(folder / MANIFEST, f"{type(error).__name__}: {error}") from error
+    begun = (folder / BUILD).exists()
+    got = "a build that is not finished" if begun else "no manifest.json there"
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+    fix = "run `segue bank build` with the same recipe; it goes on where it stopped"
+    raise InputError(
+        f"{folder} is no bank", got=got, fix=fix if begun else "name a folder that `segue bank build` wrote"
+    )
 
 
-def asked_for(source: dict[str, Any], passages: dict[str, Any] | None, storage: Storage, shard: int) -> dict[str, Any]:
-    """Return the part of a manifest that says what was asked for."""
-    return {"format": FORMAT, "source": source, "passages": passages, "storage": storage, "shard_passages": shard}
+def read_plan(folder: Path) -> BuildPlan | None:
+    """Read the plan of a build that began in ``folder``; None where none did."""
+    return BuildPlan.from_json(_read_format(folder / BUILD)) if (folder / BUILD).exists() else None
 
 
-def what_is_read(source: dict[str, Any]) -> dict[str, Any]:
+def _read_format(path: Path) -> JsonObject:
+    values = read_json(path)
+    if values.get("format") != FORMAT:
+        got, fix = f"format {values.get('format')}", "build it again, or use the version that wrote it"
+        raise InputError(f"{path.parent} is of another version", got=got, expected=f"format {FORMAT}", fix=fix)
+    return values
+
+
+def what_is_read(source: Mapping[str, object]) -> dict[str, object]:
     """Return a corpus table without the settings that change how fast it is read, not what is read.
 
     >>> what_is_read({"kind": "wikipedia-dump", "processes": 2})
@@ -68,20 +178,19 @@ def what_is_read(source: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in source.items() if key != "processes"}
 
 
-def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> None:
-    """Check that a folder was begun with the settings it is now asked for.
+def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, finished: bool) -> None:
+    """Check that ``folder`` was begun with the plan it is to be built with now.
 
     Raises:
         InputError: names every setting that differs.
     """
-    recorded = recorded | {"source": what_is_read(recorded["source"])}
-    names = ("format", "source", "passages", "storage", "shard_passages")
-    changed = [_change(name, recorded.get(name), asked[name]) for name in names if recorded.get(name) != asked[name]]
-    if "space" in asked:
-        before, now = Space.from_json(recorded["space"]), Space.from_json(asked["space"])
-        other = difference(before, now)
-        if other is None and not finished and before.precision != now.precision:
-            other = f"precision {before.precision} (now {now.precision})"
+    before, now = recorded.to_json(), plan.to_json()
+    names = ("source", "passages", "storage", "shard_passages")
+    changed = [_change(name, before[name], now[name]) for name in names if before[name] != now[name]]
+    if recorded.space is not None and plan.space is not None:
+        other = difference(recorded.space, plan.space)
+        if other is None and not finished and recorded.space.precision != plan.space.precision:
+            other = f"precision {recorded.space.precision} (now {plan.space.precision})"
         changed += [f"encoder: {other}"] if other else []
     if changed:
         what = "a bank" if finished else "an unfinished build"
@@ -89,8 +198,8 @@ def require_same_build(folder: Path, recorded: dict[str, Any], asked: dict[str, 
         raise InputError(f"{folder} holds {what} of other settings", got="; ".join(changed), fix=fix)
 
 
-def _change(name: str, before: Any, now: Any) -> str:
-    """Say how a setting changed; of a table only the keys that did.
+def _change(name: str, before: object, now: object) -> str:
+    """Describe how a setting changed; of a table only the keys that did.
 
     >>> _change("passages", {"language": "en", "size": 1}, {"language": "de", "size": 1})
     'passages.language en (now de)'
@@ -102,7 +211,7 @@ def _change(name: str, before: Any, now: Any) -> str:
 
 
 def documents_table(ids: Sequence[str], titles: Sequence[str], num_rows: Sequence[int], *, first_row: int) -> pa.Table:
-    """Return the table of documents that lie one after the other from ``first_row`` on."""
+    """Return the table of consecutive documents, whose rows are counted from ``first_row``."""
     counts = np.asarray(num_rows, dtype=np.int64)
     starts = first_row + np.cumsum(counts) - counts
     columns = {"id": pa.array(ids, pa.string()), "title": pa.array(titles, pa.string())}
@@ -110,9 +219,9 @@ def documents_table(ids: Sequence[str], titles: Sequence[str], num_rows: Sequenc
 
 
 def documents_sha256(documents: pa.Table) -> str:
-    """Hash a table of documents, independent of how Parquet encodes it: a JSON line per document."""
+    """Hash a table of documents as one JSON line per document, independent of how Parquet encodes it."""
     digest = hashlib.sha256()
-    for batch in documents.select(["id", "title", "first_row", "num_rows"]).to_batches(max_chunksize=4096):
+    for batch in documents.select(DOCUMENT_COLUMNS).to_batches(max_chunksize=4096):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(json.dumps(values, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
@@ -120,58 +229,42 @@ def documents_sha256(documents: pa.Table) -> str:
 
 def write_bank(
     folder: Path,
-    asked: dict[str, Any],
-    records: Sequence[ShardRecord],
+    plan: BuildPlan,
+    shards: Sequence[ShardRecord],
     documents: pa.Table,
     *,
     skipped: Mapping[str, int],
     has_texts: bool,
 ) -> None:
-    """Write the documents and, last, the manifest: from then on the folder is a bank.
+    """Write the documents and then the manifest, which makes the folder a bank.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
     with atomic_path(folder / DOCUMENTS) as temporary:
         pq.write_table(documents, temporary, compression="zstd", write_page_checksum=True)
-    manifest = {
-        **asked,
-        "has_texts": has_texts,
-        "counts": {
-            "documents": documents.num_rows,
-            "passages": sum(record.rows for record in records),
-            "characters": sum(record.characters for record in records),
-            "skipped": dict(sorted(skipped.items())),
-        },
-        "shards": [asdict(record) for record in records],
-        "documents_sha256": documents_sha256(documents),
-        "hash": _contents_sha256(records, documents),
-        "versions": _versions(),
-    }
-    write_json(folder / MANIFEST, manifest)
+    counts = BankCounts(
+        documents=documents.num_rows,
+        passages=sum(shard.rows for shard in shards),
+        characters=sum(shard.characters for shard in shards),
+        skipped=dict(sorted(skipped.items())),
+    )
+    of_documents = documents_sha256(documents)
+    parts = [part for shard in shards for part in (shard.text_sha256, shard.vectors_sha256)]
+    contents = hashlib.sha256("\n".join([*parts, of_documents]).encode()).hexdigest()
+    manifest = Manifest(plan, has_texts, counts, tuple(shards), of_documents, contents, _versions())
+    write_json(folder / MANIFEST, manifest.to_json())
 
 
-def rewrite_manifest(
-    folder: Path,
-    manifest: dict[str, Any],
-    added: Sequence[ShardRecord],
-    documents: pa.Table,
-    *,
-    skipped: Mapping[str, int],
+def extend_bank(
+    folder: Path, manifest: Manifest, added: Sequence[ShardRecord], documents: pa.Table, *, skipped: Counter[str]
 ) -> None:
-    """Write the manifest of a bank that grew by some shards; ``documents`` is the table of all documents."""
-    records = [ShardRecord(**shard) for shard in manifest["shards"]] + list(added)
-    total = Counter(manifest["counts"]["skipped"]) + Counter(skipped)
-    write_bank(folder, manifest, records, documents, skipped=total, has_texts=manifest["has_texts"])
-
-
-def _contents_sha256(records: Sequence[ShardRecord], documents: pa.Table) -> str:
-    """Return one hash for all passages, vectors and documents: equal hashes, equal banks."""
-    parts = [part for record in records for part in (record.text_sha256, record.vectors_sha256)]
-    return hashlib.sha256("\n".join([*parts, documents_sha256(documents)]).encode()).hexdigest()
+    """Write the manifest of a bank that got more shards; ``documents`` is the table of all documents."""
+    total = Counter(manifest.counts.skipped) + skipped
+    shards = [*manifest.shards, *added]
+    write_bank(folder, manifest.plan, shards, documents, skipped=total, has_texts=manifest.has_texts)
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions that shape a bank."""
     packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,9 +1,9 @@
-"""A bank with the same passages and other vectors: what a document tower or another encoder makes of each passage.
+"""Banks with the passages of another bank and other vectors, made by a document tower or another encoder.
 
-Enters: a bank, and a function from its vectors (or from their texts) to unit vectors. Leaves: a bank of the same rows,
-documents and duplicate groups in a space of its own. Row numbers keep their meaning, so windows, exclusions and pools
-of the original bank hold here too (``Pool.on``); vectors do not, so the space has another name, another fingerprint
-where one can be made, and everything that compares spaces refuses a mixture.
+Enters: a bank, and a function from its vectors (or from its texts) to unit vectors. Leaves: a bank of the same rows,
+documents and duplicate groups in a space of its own. Windows, exclusions and pools of the original bank are valid here
+too (``Pool.on``). The space has another name and fingerprint, so a mixture of the two is refused where spaces are
+compared.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ from segue.files import atomic_path
 from segue.types import Bank, Progress, no_progress
 
 Reencode = Callable[[Float[np.ndarray, "rows dim"]], Float[np.ndarray, "rows out"]]
-"""Turns unit vectors into unit vectors of another space, row by row, float32."""
+"""Function from float32 unit vectors to float32 unit vectors of another space, row by row."""
 
 ROWS_AT_ONCE = 8192
+ROWS_PER_FILE = 2048
+"""Passages encoded between two saves; an interrupted run loses the last of them."""
 
 
 class ReencodedBank:
-    """The passages of a bank under other vectors; see ``segue.types.Bank`` for its members.
+    """The passages of a bank with other vectors; see ``segue.types.Bank`` for its members.
 
     Args:
-        source: the bank whose passages they are.
-        vectors: a unit vector for each row, in memory or mapped from a file (``np.load(path, mmap_mode="r")``).
-        space: of the vectors; not the source's.
+        source: the bank of the passages.
+        vectors: one unit vector per row, in memory or mapped from a file (``np.load(path, mmap_mode="r")``).
+        space: space of the vectors.
 
     Raises:
-        InputError: the vectors are not one for each row, or not of the dimension that the space states.
+        InputError: the number of vectors is not that of the rows, or their dimension not that of the space.
     """
 
     def __init__(self, source: Bank, vectors: Float[np.ndarray, "bank out"], space: Space) -> None:
@@ -55,7 +57,8 @@ class ReencodedBank:
         self.vectors = vectors
         self.space: Any = space
         self.dimension = space.dimension
-        self.manifest: dict[str, Any] = {**source.manifest, "hash": f"{source.manifest['hash']} in {space.encoder}"}
+        self.hash = f"{source.hash} in {space.encoder}"
+        self.counts, self.language = source.counts, source.language
         self.document_ids, self.document_titles = source.document_ids, source.document_titles
         self.document_of, self.position = source.document_of, source.position
         self.duplicate_group, self.alive = source.duplicate_group, source.alive
@@ -84,14 +87,13 @@ class ReencodedBank:
 
 
 def reencode(bank: Bank, encode: Reencode, *, name: str, path: Path | None = None) -> ReencodedBank:
-    """Send every vector of a bank through ``encode``, block by block.
+    """Transform every vector of a bank with ``encode``, block by block.
 
     Args:
-        bank: what is re-encoded.
-        encode: such as a trained document tower.
-        name: what tells this function from every other, such as a hash of its weights.
-        path: an ``.npy`` file to write the vectors to and to map them from, for banks larger than memory; None keeps
-            them in memory.
+        bank: the bank to re-encode.
+        encode: for instance a trained document tower.
+        name: unique name of this function, for instance a hash of its weights.
+        path: ``.npy`` file for the vectors of a bank that is larger than memory; None keeps them in memory.
 
     Raises:
         InputError: a live passage gets a vector that is not finite or not of length 1.
@@ -111,13 +113,13 @@ def reencode(bank: Bank, encode: Reencode, *, name: str, path: Path | None = Non
 
 
 def derived_space(base: Space, encode: Reencode, *, name: str) -> Space:
-    """Return the space of what ``encode`` makes of vectors of ``base``.
+    """Return the space of the vectors that ``encode`` makes of vectors of ``base``.
 
-    Its fingerprint is what ``encode`` makes of the base's, so that two towers are told apart by what they compute;
-    where the base has none, the names are all there is.
+    The fingerprint is ``encode`` applied to that of the base, so that towers differ by what they compute; where the
+    base has none, only the names differ.
     """
     probes = base.fingerprint
-    made = encode(_probe(base.dimension) if probes is None else probes)
+    made = encode(np.eye(1, base.dimension, dtype=np.float32) if probes is None else probes)
     return replace(
         base,
         encoder=f"{base.encoder} + {name}",
@@ -125,11 +127,6 @@ def derived_space(base: Space, encode: Reencode, *, name: str) -> Space:
         normalised=True,
         fingerprint=None if probes is None else made,
     )
-
-
-def _probe(dimension: int) -> Float[np.ndarray, "1 dim"]:
-    """Return one unit vector, to see how many components come out."""
-    return np.eye(1, dimension, dtype=np.float32)
 
 
 def _fill(vectors: Float[np.ndarray, "bank out"], bank: Bank, encode: Reencode) -> None:
@@ -140,29 +137,26 @@ def _fill(vectors: Float[np.ndarray, "bank out"], bank: Bank, encode: Reencode) 
 
 
 def _require_unit(vectors: Float[np.ndarray, "rows out"]) -> None:
-    """Refuse vectors that an index of inner products would rank wrongly."""
+    """Raise an InputError for vectors that are not of length 1."""
     length = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    wrong = ~(np.abs(length - 1.0) <= LENGTH_TOLERANCE)  # also where it is not a number
+    wrong = ~(np.abs(length - 1.0) <= LENGTH_TOLERANCE)  # NaN is wrong too
     if wrong.any():
         raise InputError(
             "re-encoded passages are no unit vectors",
             got=f"{int(wrong.sum())} of {len(wrong)} in one block, one of length {length[wrong][0]:.3g}",
             expected="finite vectors of length 1",
-            fix="normalise what the document tower answers, or train it again with a lower learning rate",
+            fix="normalise the output of the document tower, or train it again with a lower learning rate",
         )
 
 
-ROWS_PER_FILE = 2048
-
-
 def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Progress = no_progress) -> ReencodedBank:
-    """Encode every passage of a bank, or read the vectors back where that was done.
+    """Encode the texts of a bank with another encoder, or read the vectors back where that was done.
 
     Args:
-        bank: with texts.
-        encoder: another than the bank's.
-        folder: where the vectors are kept, for any number of encoders.
-        progress: told of each block.
+        bank: a bank with texts.
+        encoder: the other encoder.
+        folder: folder of the vectors of any number of encoders.
+        progress: called per block with the number of encoded passages.
 
     Raises:
         InputError: the bank has no texts.
@@ -170,7 +164,7 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
     """
     if not bank.has_texts:
         raise InputError("the bank has no texts to encode", fix="give the texts beside the vectors")
-    if bank.manifest["hash"] is None:
+    if bank.hash is None:
         return ReencodedBank(bank, np.concatenate(list(_blocks(bank, encoder, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"
     if not path.exists():
@@ -203,7 +197,7 @@ def _save(path: Path, vectors: Float[np.ndarray, "rows dim"]) -> None:
 
 
 def _name(bank: Bank, encoder: Encoder) -> str:
-    """Name the vectors after the bank and what the encoder says of itself; its fingerprint may vary in the last bit."""
-    said = {key: value for key, value in encoder.space.to_json().items() if key != "fingerprint"}
-    text = json.dumps([bank.manifest["hash"], len(bank), said], sort_keys=True)
+    """Name the vectors after the bank and the space, without its fingerprint, whose last bits may vary."""
+    stated = {key: value for key, value in encoder.space.to_json().items() if key != "fingerprint"}
+    text = json.dumps([bank.hash, len(bank), stated], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

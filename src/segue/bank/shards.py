@@ -1,8 +1,8 @@
-"""Shards: the pieces a bank is written in, each whole or absent.
+"""Shards: the pieces in which a bank is written, each whole or absent.
 
-What enters: the passages of one shard and their vectors. What leaves: ``vectors-00000.npy``, ``passages-00000.parquet``
-and, last, ``shard-00000.json`` with their hashes; a shard without that record does not exist. Here too:
-the checks every vector passes, and the lock that keeps two writers out of one folder.
+Enters: the passages of one shard and their vectors. Leaves: ``vectors-00000.npy``, ``passages-00000.parquet`` and,
+last, ``shard-00000.json`` with their hashes; a shard without that record does not exist. Also: the check of vectors,
+and the lock that keeps a second writer out of a folder.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from jaxtyping import Float, Int
 
 from segue.corpus.passages import normalise_text
 from segue.errors import InputError, StorageError
-from segue.files import atomic_path, read_json, write_json
+from segue.files import atomic_path, file_sha256, read_json, write_json
 
 Storage = Literal["float32", "float16"]
 
 LENGTH_TOLERANCE = 1e-3
-"""Largest distance of a vector's length from 1: what float16 storage may cost."""
+"""Largest distance of a vector's length from 1; float16 storage stays within it."""
 
 ROWS = pa.schema(
     [
@@ -41,7 +41,7 @@ ROWS = pa.schema(
         ("duplicate_group", pa.int64()),
     ]
 )
-"""Columns of a shard's table; ``text_sha256`` is of the *normalised* text, since equal ones are one candidate."""
+"""Columns of a shard's table; ``text_sha256`` is the hash of the *normalised* text."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ShardRows:
         return len(self.document_ids)
 
     def text_sha256(self) -> str:
-        """Hash what was read, independent of machine and library: a JSON line per passage."""
+        """Hash the passages as one JSON line per passage, independent of machine and library."""
         digest = hashlib.sha256()
         for row, (document, position) in enumerate(zip(self.document_ids, self.positions, strict=True)):
             text = None if self.texts is None else self.texts[row]
@@ -73,7 +73,7 @@ class ShardRows:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a complete shard says of itself."""
+    """Size and hashes of a complete shard."""
 
     rows: int
     characters: int
@@ -82,17 +82,17 @@ class ShardRecord:
 
 
 def vectors_path(folder: Path, number: int) -> Path:
-    """Return where the vectors of a shard are."""
+    """Return the file of a shard's vectors."""
     return folder / f"vectors-{number:05d}.npy"
 
 
 def passages_path(folder: Path, number: int) -> Path:
-    """Return where the passages of a shard are."""
+    """Return the file of a shard's passages."""
     return folder / f"passages-{number:05d}.parquet"
 
 
 def record_path(folder: Path, number: int) -> Path:
-    """Return where the record of a shard is, which is written last."""
+    """Return the file of a shard's record, which is written last."""
     return folder / f"shard-{number:05d}.json"
 
 
@@ -104,7 +104,7 @@ def write_shard(
     *,
     groups: Int[np.ndarray, "rows"],
 ) -> ShardRecord:
-    """Write one shard whole; killed at any point, it does not exist.
+    """Write one shard; if the process is killed before the end, the shard does not exist.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -124,7 +124,7 @@ def write_shard(
 
 
 def complete_shards(folder: Path) -> list[ShardRecord]:
-    """Return the records of the shards that are whole, up to the first gap."""
+    """Return the records of the complete shards, up to the first gap."""
     records: list[ShardRecord] = []
     while all(path(folder, len(records)).is_file() for path in (record_path, vectors_path, passages_path)):
         records.append(ShardRecord(**read_json(record_path(folder, len(records)))))
@@ -140,7 +140,7 @@ def remove_shards(folder: Path, *, beyond: int) -> None:
 
 
 def read_rows(folder: Path, number: int) -> ShardRows:
-    """Read a shard's passages back.
+    """Read the passages of a shard.
 
     Raises:
         StorageError: the file is missing or damaged.
@@ -164,14 +164,8 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
 
 
 def damaged(path: Path, got: str) -> StorageError:
-    """Return the error for a file of a bank that is not as it was written."""
+    """Return the error for a missing, changed or unreadable file of a bank."""
     return StorageError(f"{path} is not as it was written", got=got, fix="delete the bank's folder and build it again")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
@@ -195,7 +189,7 @@ def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder for one writer; a killed writer lets go by itself. Removes what a killed one left half-written.
+    """Lock a folder for one writer, and remove incomplete files of earlier ones; a kill releases the lock.
 
     Raises:
         StorageError: another process is writing there, or the folder cannot be made.
@@ -217,15 +211,15 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def require_bank_folder(folder: Path, *, begun: bool) -> None:
-    """Refuse a folder with somebody's files in it; ``begun``: a build of ours began there.
+    """Check that a folder is empty or, if ``begun``, holds a build.
 
     Raises:
-        InputError: the folder is not empty and holds no bank.
+        InputError: the folder holds other files.
     """
-    strangers = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-    if strangers and not begun:
+    others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+    if others and not begun:
         fix = "choose an empty or a new folder"
-        raise InputError(f"{folder} is no bank and not empty", got=", ".join(strangers[:3]), fix=fix)
+        raise InputError(f"{folder} is no bank and not empty", got=", ".join(others[:3]), fix=fix)
 
 
 def _table(rows: ShardRows, groups: Int[np.ndarray, "rows"]) -> pa.Table:

@@ -154,6 +154,7 @@ def _golden_rows(winner: Winner) -> Int[np.ndarray, "question context"]:
 
 def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict[str, Any]:
     job, bank = winner.job, winner.job.experiment.bank
+    assert isinstance(bank, PassageBank), "a run's bank lies on disk"
     space = bank.space
     return {
         "format": 1,
@@ -171,9 +172,9 @@ def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict
         "normalisation": {"vectors": "length 1", "texts": "NFKC, case folded, white space collapsed"},
         "space": {name: value for name, value in space.to_json().items() if name != "fingerprint"},
         "encoder": None if space.declared else _encoder_settings(job),
-        "passages": bank.manifest["passages"],
+        "passages": bank.manifest.to_json()["passages"],
         "bank": {
-            "hash": bank.manifest["hash"],
+            "hash": bank.hash,
             "passages": len(bank),
             "documents": len(bank.document_ids),
             "candidates": job.experiment.pool.size,

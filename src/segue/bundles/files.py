@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segue.bank.shards import file_sha256
 from segue.errors import InputError, StorageError, explain
-from segue.files import read_json, write_json, write_text
+from segue.files import file_sha256, read_json, write_json, write_text
 
 FORMAT = 1
 """Raised when bundles of an older version can no longer be read."""

@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import load_file
 
 from segue.bank.bank import PassageBank
-from segue.bank.sentences_build import build_sentences
+from segue.bank.sentences import build_sentences
 from segue.encoders import Encoder, EncoderSettings
 from segue.encoders.space import Space, require_same
 from segue.errors import InputError, explain

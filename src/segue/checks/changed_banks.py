@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.types import Bank, Windows
+from segue.types import Bank, BankCounts, Windows
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class BankCopy:
     """A bank in memory; see ``segue.types.Bank`` for its members.
 
     Attributes:
-        manifest: without a hash, so that nothing that is kept on disk is taken for this bank's.
+        hash: None, so that nothing on disk is taken for a cache of this bank.
         source: the row of the original bank that each row was copied from, ascending before any permutation.
     """
 
@@ -36,8 +36,10 @@ class BankCopy:
     first_row: Int[np.ndarray, "document"]
     num_rows: Int[np.ndarray, "document"]
     space: Any
-    manifest: dict[str, Any]
+    counts: BankCounts
+    language: str
     source: Int[np.ndarray, "bank"]
+    hash: str | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -89,7 +91,8 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
         first_row=np.cumsum(length) - length,
         num_rows=length,
         space=bank.space,
-        manifest={"hash": None},
+        counts=bank.counts,
+        language=bank.language,
         source=source,
     )
 

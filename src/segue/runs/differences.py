@@ -46,7 +46,7 @@ class Difference:
     def comparable(self) -> bool:
         """Whether both searched the same candidates under the same rule."""
         first, second = self.answered
-        same_bank = self.runs[0].bank.manifest["hash"] == self.runs[1].bank.manifest["hash"]
+        same_bank = self.runs[0].bank.hash == self.runs[1].bank.hash
         return same_bank and (first.pool_size, first.exclude) == (second.pool_size, second.exclude)
 
     def summary(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def common_windows(
     place = {name: number for number, name in enumerate(names[1])}
     pairs = [(number, place[name]) for number, name in enumerate(names[0]) if name in place]
     first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    if banks[0].manifest["hash"] != banks[1].manifest["hash"]:
+    if banks[0].hash != banks[1].hash:
         rows = (answered[0].targets[first], answered[1].targets[second])
         texts = [texts_of(bank, some) for bank, some in zip(banks, rows, strict=True)]
         same = np.array([one == other for one, other in zip(*texts, strict=True)], dtype=bool)

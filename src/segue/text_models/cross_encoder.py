@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from segue.encoders import EncoderSettings
 from segue.encoders.keep_end import keep_end
-from segue.encoders.token_batches import batches_of_like_length
+from segue.encoders.sentence_transformer import batches_of_like_length
 from segue.errors import InputError, explain
 from segue.files import atomic_path, read_json, write_text
 from segue.models.tensors import copy_weights, save_tensors

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from segue.encoders import Encoder, EncoderSettings
 from segue.encoders.keep_end import keep_end
-from segue.encoders.sentence_transformer import load_from_folder
-from segue.encoders.weights import folder_revision
+from segue.encoders.sentence_transformer import folder_revision, load_from_folder
 from segue.errors import InputError, explain
 from segue.text_models.batches import DocumentBatches
 from segue.text_models.cached_gradients import cached_gradients

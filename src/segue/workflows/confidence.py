@@ -29,7 +29,7 @@ def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stage
     rows = case.entries_named(winner) if winner else ()
     if winner is None or len(rows) < len(job.experiment.folds):
         return None
-    key = {"option": winner, "bank": job.experiment.bank.manifest["hash"], "exclude": job.evaluation.exclude}
+    key = {"option": winner, "bank": job.experiment.bank.hash, "exclude": job.evaluation.exclude}
     path = job.out / FILE
     known = read_json(path) if path.exists() else {}
     if {name: known.get(name) for name in key} != key:

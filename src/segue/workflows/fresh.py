@@ -116,8 +116,8 @@ def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> F
     (fold,) = experiment.folds
     documents = len(experiment.test_documents)
     added = len(experiment.bank.document_ids) - len(bank.document_ids)
-    skipped = Counter(experiment.bank.manifest["counts"]["skipped"])
-    skipped.subtract(bank.manifest["counts"]["skipped"])
+    skipped = Counter(experiment.bank.counts.skipped)
+    skipped.subtract(bank.counts.skipped)
     skipped += Counter({NEAR: added - len(fold.split.test), WINDOWLESS: len(fold.split.test) - documents})
     return FreshRecord(
         kind=corpus.kind,

@@ -116,7 +116,7 @@ def _of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stag
         raise InputError(explain("nothing to tune the index on", expected="a run folder or a file of queries",
                                  fix="name the run of the model that will be served: --run RUN"))  # fmt: skip
     case = case_of(Path(run), subject=option, stages=stages)
-    if case.bank.manifest.get("hash") != pool.bank.manifest.get("hash"):
+    if case.bank.hash != pool.bank.hash:
         raise InputError(explain(f"{run} was made on another bank", fix="name the bank of the run"))
     name = option or case.subject
     rows = case.entries_named(name) if name else ()

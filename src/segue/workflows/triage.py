@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -163,7 +163,7 @@ def measured_setup(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         title=f"{title} (fresh documents: {fresh.name})" if fresh else title,
         corpus=CorpusRecord(
-            kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **experiment.bank.manifest.get("counts", {})
+            kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **asdict(experiment.bank.counts)
         ),
         encoder=EncoderRecord.model_validate(space),
         pool=experiment.pool.size,

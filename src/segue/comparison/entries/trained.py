@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from segue.bank.sentences import SentenceVectors
-from segue.bank.sentences_build import build_sentences, sentences_folder
+from segue.bank.sentences import SentenceVectors, build_sentences, sentences_folder
 from segue.comparison.cost import require_affordable
 from segue.comparison.entries.kept_fits import Arrays, fitted
 from segue.comparison.halves import spread
@@ -129,7 +128,7 @@ class Baselines:
 
     def fitted(self, name: str, fold: Fold, windows: tuple[Windows, ...], fit: Callable[[], Arrays]) -> Arrays:
         """Fit a baseline on some windows of a fold, or read back what an earlier command fitted."""
-        key = " ".join([str(self.job.experiment.bank.manifest["hash"]), *map(windows_hash, windows)])
+        key = " ".join([str(self.job.experiment.bank.hash), *map(windows_hash, windows)])
         return fitted(self.job.out / "cache" / f"{name}-fold-{fold.number}.npz", key=key, fit=fit)
 
     @functools.cached_property
@@ -150,7 +149,7 @@ class Baselines:
 
     def _density(self) -> Float[np.ndarray, "bank neighbour"]:
         bank, pool = self.job.experiment.bank, self.job.experiment.pool
-        path, key = self.job.out / "cache" / "density.npz", str(bank.manifest["hash"])
+        path, key = self.job.out / "cache" / "density.npz", str(bank.hash)
         return fitted(path, key=key, fit=lambda: {"density": neighbour_cosines(bank, pool)})["density"]
 
     @functools.cache  # noqa: B019  (lives as long as the run)
@@ -164,7 +163,7 @@ class Baselines:
         require_texts(self.job.experiment.bank, "encoder-context")
         limit = self.job.evaluation.context_tokens
         query = EncoderOnContext(self.job.load_encoder(), self.job.experiment.bank, maximum_tokens=limit)
-        key = f"{self.job.experiment.bank.manifest['hash']}, {limit} tokens"
+        key = f"{self.job.experiment.bank.hash}, {limit} tokens"
         cache = QueryCache(self.job.out / "cache" / "encoder-context.npz", key=key)
         if self.job.settings.encoder_share is not None:
             require_affordable(self.job, "encoder-context", share=self.job.settings.encoder_share,

@@ -132,7 +132,7 @@ def index_facts(folder: Path) -> dict[str, Any]:
 def pool_identity(pool: Pool) -> dict[str, Any]:
     """Return what tells one pool from another: bank, members, and how they form candidates."""
     numbering = hashlib.sha256(pool.members.tobytes() + pool.count.tobytes()).hexdigest()
-    return {"bank": pool.bank.manifest.get("hash"), "dimension": pool.bank.dimension, "members": len(pool.members),
+    return {"bank": pool.bank.hash, "dimension": pool.bank.dimension, "members": len(pool.members),
             "numbering": numbering}  # fmt: skip
 
 

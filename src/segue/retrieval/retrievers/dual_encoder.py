@@ -36,7 +36,7 @@ def dual_encoder_retriever(
         folder: where encoded banks and queries are kept.
         progress: told how far the bank is encoded.
     """
-    key = f"{pool.bank.manifest['hash']}, {encoder.space.revision}"
+    key = f"{pool.bank.hash}, {encoder.space.revision}"
     cache = QueryCache(folder / "queries.npz", key=key)
     retriever = VectorRetriever(name, "candidate", EncoderOnContext(encoder), pool, stage="encode", cache=cache)
     if documents == "frozen":
