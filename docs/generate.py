@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from segue.comparison.options import OPTIONS, RECIPE_MODEL, WINNING_LOSS, Option
-from segue.corpus import CorpusSettings
+from segue.corpus import Corpus
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
 from segue.recipe import Recipe
 from segue.training.losses.loss import LOSSES, LossSettings
@@ -63,7 +63,7 @@ def _tables() -> Iterator[str]:
 
 
 def _is_table(field: FieldInfo) -> bool:
-    return _is_model(field.annotation) or field.annotation == typing.get_args(CorpusSettings)[0]
+    return _is_model(field.annotation) or field.annotation == typing.get_args(Corpus)[0]
 
 
 def _is_model(annotation: Any) -> bool:
@@ -71,7 +71,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _corpus_tables() -> Iterator[str]:
-    kinds = typing.get_args(typing.get_args(CorpusSettings)[0])
+    kinds = typing.get_args(typing.get_args(Corpus)[0])
     names = ", ".join(f"`{_kind(model)}`" for model in kinds)
     yield f"## `[corpus]`\n\nWhere documents come from; `kind` is one of {names}."
     for model in kinds:

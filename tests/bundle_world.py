@@ -23,8 +23,7 @@ from segue.comparison.options import choose_options
 from segue.comparison.plan import TriageSettings
 from segue.comparison.record import Record
 from segue.comparison.run import run_triage
-from segue.corpus import open_corpus
-from segue.corpus.jsonl import JsonlSettings
+from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.evaluation.evaluate import EvaluationSettings
@@ -90,7 +89,7 @@ def make_bank_on_disk(folder: Path, *, salt: str = ""):
     ]
     (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     settings = PassageSettings(target_characters=70, minimum_characters=20)
-    corpus = open_corpus(JsonlSettings(kind="jsonl", path=str(folder / "corpus.jsonl")))
+    corpus = JsonlCorpus(kind="jsonl", path=str(folder / "corpus.jsonl"))
     return build_bank(corpus, encoder_settings(salt), folder / "bank", passages=settings)
 
 

@@ -8,7 +8,6 @@ from benchmarks.speed.measurement import BenchSettings
 from benchmarks.speed.structured_bank import ROWS, build_structured_bank, most_rows
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
-from segue.corpus import open_corpus
 from segue.recipe import load_recipe
 from segue.types import Progress, no_progress
 
@@ -22,7 +21,7 @@ def real_bank(settings: BenchSettings, progress: Progress = no_progress) -> Pass
         return PassageBank.open(settings.documents)
     with as_file(files("segue") / "demo.toml") as path:
         recipe = load_recipe(path)
-    return build_bank(open_corpus(recipe.corpus), recipe.encoder, settings.cache / "demo-bank",
+    return build_bank(recipe.corpus, recipe.encoder, settings.cache / "demo-bank",
                       passages=recipe.passages, progress=progress)  # fmt: skip
 
 

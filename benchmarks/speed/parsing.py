@@ -14,7 +14,7 @@ import re
 from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.corpus.passages import PassageSettings, cut
-from segue.corpus.wikipedia_dump import WikipediaDumpReader, WikipediaDumpSettings, demo_path
+from segue.corpus.wikipedia_dump import WikipediaDumpCorpus, demo_path
 from segue.types import Document, Progress
 
 TARGET = 0.5
@@ -59,7 +59,7 @@ def prepare_theirs() -> Prepared:
 
 
 def _ours(processes: int) -> list[str]:
-    reader, settings = WikipediaDumpReader(WikipediaDumpSettings(processes=processes)), PassageSettings()
+    reader, settings = WikipediaDumpCorpus(processes=processes), PassageSettings()
     documents = (found for found in reader.read() if isinstance(found, Document))
     return [passage.text for document in documents for passage in cut(document, settings)]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from segue.bank.bank import BankSettings
 from segue.comparison.plan import TriageSettings
 from segue.comparison.tuning.settings import TuningSettings
-from segue.corpus import CorpusSettings
+from segue.corpus import Corpus
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.errors import SettingsError, explain
@@ -36,7 +36,7 @@ class Recipe(Settings):
     """Everything one run needs to know; each table is documented beside the room it configures."""
 
     title: str = Field("", description="printed at the head of the report")
-    corpus: CorpusSettings = Field(description="where documents come from")
+    corpus: Corpus = Field(description="where documents come from")
     passages: PassageSettings = PassageSettings()
     encoder: EncoderSettings = EncoderSettings()
     bank: BankSettings = BankSettings()
@@ -73,7 +73,7 @@ def load_recipe(path: Path | str, *, overrides: dict[str, Any] | None = None) ->
     return parse_recipe(_merge(_read_toml(Path(path)), overrides or {}), where=str(path))
 
 
-def load_corpus(path: Path | str) -> CorpusSettings:
+def load_corpus(path: Path | str) -> Corpus:
     """Read the [corpus] table of a TOML file; other tables are checked if they are there, and not used.
 
     Raises:
@@ -157,7 +157,7 @@ def _place(loc: tuple[Any, ...]) -> str:
 
 def _corpus_models() -> dict[str, type[BaseModel]]:
     """Return the settings class of each corpus kind."""
-    union = get_args(CorpusSettings)[0]
+    union = get_args(Corpus)[0]
     return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}
 
 

@@ -16,7 +16,7 @@ from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
 from segue.bank.shards import exclusive
 from segue.corpus.passages import PassageSettings, cut, normalise_text
-from segue.corpus.wikipedia_dump import WikipediaDumpSettings
+from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.encoders import EncoderSettings
 from segue.errors import InputError, StorageError
 from segue.files import read_json, write_json
@@ -186,18 +186,19 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, change, message, finish
 
 
 def test_how_fast_a_corpus_is_read_is_no_other_setting(tmp_path):
-    def reader(processes):
-        read = ListReader(DOCUMENTS)
-        read.settings = WikipediaDumpSettings(path="demo", processes=processes)
-        return read
+    class Listed(WikipediaDumpCorpus):
+        def read(self):
+            return ListReader(DOCUMENTS).read()
 
     for processes in (1, 2):
-        bank = build_bank(reader(processes), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+        bank = build_bank(
+            Listed(processes=processes), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL
+        )
         assert len(bank.document_ids) == len(DOCUMENTS)
     manifest = read_json(bank.path / "manifest.json")
     manifest["source"]["processes"] = 7  # as a version wrote it
     write_json(bank.path / "manifest.json", manifest)
-    build_bank(reader(1), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+    build_bank(Listed(processes=1), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
 
 
 def test_an_encoder_s_batches_are_no_other_setting_and_a_build_keeps_those_it_began_with(tmp_path, monkeypatch):
@@ -316,7 +317,7 @@ print(kills, len(set(shards)))
 def test_killed_at_random_moments_and_resumed_the_hashes_are_those_of_an_undisturbed_build(tmp_path):
     """Real processes, real SIGKILL, until one gets through; forked, so that none has to import everything again."""
     tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}"}
+    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", KILLER, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     kills, moments = map(int, done.stdout.split())

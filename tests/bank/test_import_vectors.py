@@ -8,7 +8,7 @@ from worlds import unit
 
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.import_vectors import import_vectors
-from segue.corpus.vectors import VectorsSettings
+from segue.corpus import VectorsCorpus
 from segue.errors import InputError, StorageError
 
 IDS = ["b", "b", "a", "b", "c", "a"]
@@ -17,11 +17,11 @@ ORDER = [1, 0, 3, 2, 5, 4]  # b: 0, 1, 2; a: 0, 1; c: 4
 VECTORS = unit(np.random.default_rng(0).standard_normal((6, 4)))
 
 
-def write(folder, vectors=VECTORS, ids=IDS, positions=POSITIONS, texts=None, **columns) -> VectorsSettings:
+def write(folder, vectors=VECTORS, ids=IDS, positions=POSITIONS, texts=None, **columns) -> VectorsCorpus:
     np.save(folder / "v.npy", vectors)
     table = {"document_id": ids, "position": positions, **columns}
     pq.write_table(pa.table(table if texts is None else {**table, "text": texts}), folder / "t.parquet")
-    return VectorsSettings(vectors=folder / "v.npy", table=folder / "t.parquet", name="my-encoder")
+    return VectorsCorpus(vectors=folder / "v.npy", table=folder / "t.parquet", name="my-encoder")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

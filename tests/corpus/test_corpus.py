@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from segue.corpus import (
-    BeirSettings,
+    BeirCorpus,
+    Corpus,
     CorpusReader,
-    CorpusSettings,
-    CustomSettings,
-    HuggingFaceSettings,
-    JsonlSettings,
-    ParquetSettings,
-    VectorsSettings,
-    open_corpus,
+    CustomCorpus,
+    HuggingFaceCorpus,
+    JsonlCorpus,
+    ParquetCorpus,
+    VectorsCorpus,
 )
 from segue.corpus.prose import is_prose, split_paragraphs
 from segue.errors import InputError, MissingExtraError
@@ -39,7 +38,7 @@ def lines(*records):
 
 def read_jsonl(path, data, **settings):
     path.write_bytes(data)
-    return list(open_corpus(JsonlSettings(path=path, **settings)).read())
+    return list(JsonlCorpus(path=path, **settings).read())
 
 
 class TestJsonl:
@@ -96,7 +95,7 @@ class TestJsonl:
 
     def test_reading_twice_gives_the_same(self, tmp_path):
         (tmp_path / "c").write_bytes(lines(A, B))
-        reader = open_corpus(JsonlSettings(path=tmp_path / "c"))
+        reader = JsonlCorpus(path=tmp_path / "c")
         assert list(reader.read()) == list(reader.read())
 
 
@@ -142,7 +141,7 @@ class TestParquet:
     @staticmethod
     def read(path, **columns):
         pyarrow.parquet.write_table(pyarrow.table(columns), path)
-        return list(open_corpus(ParquetSettings(path=path)).read())
+        return list(ParquetCorpus(path=path).read())
 
     def test_rows_are_documents_in_order(self, tmp_path):
         items = self.read(tmp_path / "t", id=["a", "b"], title=["A", None], text=["One.\n\nTwo.", "Three."], x=[1, 2])
@@ -172,7 +171,7 @@ class TestParquet:
     def test_a_damaged_table_is_named(self, tmp_path):
         (tmp_path / "t.parquet").write_bytes(b"PAR1 not really")
         with pytest.raises(InputError, match=r"t\.parquet cannot be read as Parquet"):
-            list(open_corpus(ParquetSettings(path=tmp_path / "t.parquet")).read())
+            list(ParquetCorpus(path=tmp_path / "t.parquet").read())
 
 
 class TestBeir:
@@ -181,20 +180,20 @@ class TestBeir:
     @pytest.mark.parametrize("name", ["", "corpus.jsonl"])
     def test_the_folder_and_the_file_read_alike(self, tmp_path, name):
         (tmp_path / "corpus.jsonl").write_bytes(lines(self.RECORD))
-        assert list(open_corpus(BeirSettings(path=tmp_path / name)).read()) == [Document("d1", "T", ("One.",))]
+        assert list(BeirCorpus(path=tmp_path / name).read()) == [Document("d1", "T", ("One.",))]
 
     def test_a_folder_without_a_corpus_is_refused(self, tmp_path):
         with pytest.raises(InputError, match=r"no corpus\.jsonl"):
-            list(open_corpus(BeirSettings(path=tmp_path)).read())
+            list(BeirCorpus(path=tmp_path).read())
 
     def test_the_id_must_be_beirs(self, tmp_path):
         (tmp_path / "corpus.jsonl").write_bytes(lines(A))
         with pytest.raises(InputError, match=r"corpus\.jsonl:1: got no '_id'"):
-            list(open_corpus(BeirSettings(path=tmp_path)).read())
+            list(BeirCorpus(path=tmp_path).read())
 
 
 class TestHuggingFace:
-    SETTINGS = HuggingFaceSettings(name="wikimedia/wikipedia", config="20231101.en", minimum_characters=1)
+    SETTINGS = HuggingFaceCorpus(name="wikimedia/wikipedia", config="20231101.en", minimum_characters=1)
 
     @staticmethod
     def pretend(monkeypatch, load):
@@ -203,7 +202,7 @@ class TestHuggingFace:
     def test_the_extra_is_named_when_the_library_is_missing(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "datasets", None)
         with pytest.raises(MissingExtraError, match=r"pip install 'segue\[huggingface\]'"):
-            open_corpus(self.SETTINGS).read()
+            self.SETTINGS.read()
 
     def test_headings_and_list_entries_are_left_out(self, monkeypatch):
         text = (
@@ -216,7 +215,7 @@ class TestHuggingFace:
             return [{"id": "1", "url": "u", "title": "Snow", "text": text}]
 
         self.pretend(monkeypatch, load)
-        assert [item.paragraphs for item in open_corpus(self.SETTINGS).read()] == [
+        assert [item.paragraphs for item in self.SETTINGS.read()] == [
             ("Snow falls in the winter.", "It fell in 1900, too.", "It was cold then, they say.")
         ]
         assert calls[0][0] == ("wikimedia/wikipedia", "20231101.en")
@@ -230,12 +229,12 @@ class TestHuggingFace:
         with pytest.raises(
             InputError, match="data set wikimedia/wikipedia cannot be loaded: got ConnectionError: no route"
         ):
-            open_corpus(self.SETTINGS).read()
+            self.SETTINGS.read()
 
     def test_a_missing_column_is_named_with_its_row(self, monkeypatch):
         self.pretend(monkeypatch, lambda *_, **__: [{"id": "1", "body": "T."}])
         with pytest.raises(InputError, match=r"wikimedia/wikipedia, row 0: got no 'text' among the keys body, id"):
-            list(open_corpus(self.SETTINGS).read())
+            list(self.SETTINGS.read())
 
 
 class Numbers:
@@ -256,7 +255,7 @@ class TestCustom:
         monkeypatch.setitem(sys.modules, "my_readers", types.SimpleNamespace(Numbers=Numbers, Nothing=object))
 
     def test_a_class_of_the_users_is_read_with_its_options(self):
-        reader = open_corpus(CustomSettings(reader="my_readers:Numbers", options={"upto": 3}, maximum_documents=2))
+        reader = CustomCorpus(reader="my_readers:Numbers", options={"upto": 3}, maximum_documents=2)
         assert [item.id for item in reader.read()] == ["0", "1"]
 
     @pytest.mark.parametrize(
@@ -270,15 +269,15 @@ class TestCustom:
     )
     def test_what_cannot_be_made_is_named(self, reader, options):
         with pytest.raises(InputError, match=reader):
-            open_corpus(CustomSettings(reader=reader, options=options))
+            CustomCorpus(reader=reader, options=options).read()
 
     def test_other_objects_than_documents_are_refused(self):
         with pytest.raises(InputError, match="my_readers:Numbers yielded a wrong object: got str"):
-            list(open_corpus(CustomSettings(reader="my_readers:Numbers", options={"wrong": True})).read())
+            list(CustomCorpus(reader="my_readers:Numbers", options={"wrong": True}).read())
 
 
 class TestSettings:
-    ADAPTER = TypeAdapter(CorpusSettings)
+    ADAPTER = TypeAdapter(Corpus)
 
     @pytest.mark.parametrize(
         "table",
@@ -294,7 +293,7 @@ class TestSettings:
     def test_the_kind_chooses_the_reader_and_settings_survive_json(self, table):
         settings = self.ADAPTER.validate_python(table)
         assert settings.kind == table["kind"]
-        assert isinstance(open_corpus(settings), CorpusReader)
+        assert isinstance(settings, CorpusReader)
         assert self.ADAPTER.validate_json(self.ADAPTER.dump_json(settings)) == settings
 
     @pytest.mark.parametrize(
@@ -306,12 +305,12 @@ class TestSettings:
 
     def test_vectors_are_not_read_as_text(self):
         settings = self.ADAPTER.validate_python({"kind": "vectors", "vectors": "v.npy", "table": "t.parquet"})
-        assert isinstance(settings, VectorsSettings)
+        assert isinstance(settings, VectorsCorpus)
         with pytest.raises(InputError, match="import it as a bank"):
-            open_corpus(settings)
+            settings.read()
 
     @pytest.mark.parametrize(
-        "model", [JsonlSettings, ParquetSettings, BeirSettings, HuggingFaceSettings, VectorsSettings, CustomSettings]
+        "model", [JsonlCorpus, ParquetCorpus, BeirCorpus, HuggingFaceCorpus, VectorsCorpus, CustomCorpus]
     )
     def test_every_field_says_what_it_is(self, model):
         fields = {name: field.description for name, field in model.model_fields.items() if name != "kind"}

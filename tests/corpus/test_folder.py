@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.corpus import FolderSettings, html, markdown, open_corpus, restructured_text
+from segue.corpus import FolderCorpus, html, markdown, restructured_text
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -20,7 +20,7 @@ def fill(root, **files):
 
 
 def read(root, glob="**/*", **settings):
-    return list(open_corpus(FolderSettings(path=root, glob=glob, **settings)).read())
+    return list(FolderCorpus(path=root, glob=glob, **settings).read())
 
 
 def test_files_are_documents_sorted_by_path_with_posix_ids(tmp_path):

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from segue.corpus import WikipediaDumpSettings, open_corpus
+from segue.corpus import WikipediaDumpCorpus
 from segue.corpus.wikipedia_dump import demo_path
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
@@ -39,7 +39,7 @@ def write(path: Path, *pages, head=HEAD, tail="</mediawiki>\n"):
 
 
 def read(path, **settings):
-    return list(open_corpus(WikipediaDumpSettings(path=str(path), **settings)).read())
+    return list(WikipediaDumpCorpus(path=str(path), **settings).read())
 
 
 def test_articles_come_in_order_with_reasons_for_all_others(tmp_path):
@@ -147,7 +147,7 @@ def test_memory_holds_one_page_not_the_dump(tmp_path):
     def peak(pages):
         dump = write(tmp_path / f"{pages}.xml", *(page(f"P{n}", "#REDIRECT [[X]]", redirect="X") for n in range(pages)))
         tracemalloc.start()
-        for _ in open_corpus(WikipediaDumpSettings(path=str(dump))).read():
+        for _ in WikipediaDumpCorpus(path=str(dump)).read():
             pass
         try:
             return tracemalloc.get_traced_memory()[1]

@@ -76,10 +76,9 @@ def build_bank(
         StorageError: the disk is full, or another process is writing there.
     """
     folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
-    table = getattr(reader, "settings", None)
-    source = what_is_read(table.model_dump(mode="json")) if isinstance(table, Settings) else None
+    table = reader.model_dump(mode="json") if isinstance(reader, Settings) else {"kind": type(reader).__name__}
     plan = BuildPlan(
-        source or {"kind": type(reader).__name__}, passages, settings.storage, settings.shard_passages,
+        what_is_read(table), passages, settings.storage, settings.shard_passages,
         encoder=encoder if isinstance(encoder, EncoderSettings) else None,
     )  # fmt: skip
     if (folder / MANIFEST).exists():

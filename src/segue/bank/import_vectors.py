@@ -33,7 +33,7 @@ from segue.bank.shards import (
     require_bank_folder,
     write_shard,
 )
-from segue.corpus.vectors import VectorsSettings
+from segue.corpus import VectorsCorpus
 from segue.encoders.space import declared_space
 from segue.errors import InputError
 from segue.files import file_sha256, write_json
@@ -44,7 +44,7 @@ ROWS_CHECKED = 8192
 
 
 def import_vectors(
-    settings: VectorsSettings,
+    settings: VectorsCorpus,
     out: Path | str,
     *,
     bank: BankSettings | None = None,
@@ -146,7 +146,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
         raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="convert the column") from error
 
 
-def _require_same_length(settings: VectorsSettings, vectors: np.ndarray, table: pa.Table) -> None:
+def _require_same_length(settings: VectorsCorpus, vectors: np.ndarray, table: pa.Table) -> None:
     if len(vectors) != table.num_rows:
         got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
         raise InputError("vectors and table do not match", got=got, expected="one row per vector")

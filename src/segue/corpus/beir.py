@@ -11,35 +11,27 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import TextSettings, admit
+from segue.corpus.intake import TextCorpus, admit, document_from
 from segue.corpus.jsonl import read_objects
-from segue.corpus.records import document_from
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
 
-class BeirSettings(TextSettings):
+class BeirCorpus(TextCorpus):
     """Documents of a BEIR data set."""
 
     kind: Literal["beir"] = "beir"
     path: Path = Field(description="folder of the data set, or its corpus.jsonl (may be .gz)")
 
-
-class BeirReader:
-    """Read the documents of a BEIR corpus, in the order of its lines."""
-
-    def __init__(self, settings: BeirSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents.
+        """Yield the documents, in the order of the lines.
 
         Raises:
             InputError: there is no corpus file, it is damaged, or a line is not a document.
         """
-        path = corpus_file(self.settings.path)
+        path = corpus_file(self.path)
         documents = (document_from(record, where, id_key="_id") for record, where in read_objects(path))
-        return admit(documents, self.settings, source=path)
+        return admit(documents, self, source=path)
 
 
 def corpus_file(path: Path) -> Path:
@@ -53,6 +45,5 @@ def corpus_file(path: Path) -> Path:
     for name in ("corpus.jsonl", "corpus.jsonl.gz"):
         if (path / name).is_file():
             return path / name
-    raise InputError(
-        f"{path} is no BEIR data set", got="no corpus.jsonl", fix="name the folder that holds corpus.jsonl"
-    )
+    fix = "name the folder that holds corpus.jsonl"
+    raise InputError(f"{path} is no BEIR data set", got="no corpus.jsonl", fix=fix)

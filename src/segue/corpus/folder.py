@@ -1,8 +1,8 @@
 """Read a folder of texts: one file = one document, in the order of their paths.
 
-``.txt``, ``.md``, ``.rst`` and ``.html`` (and their usual other spellings) are read as what they are; every other file
-is skipped with a reason. The id is the path below the folder, with ``/`` on every system, so that a corpus has the same
-ids on every machine. Code blocks, tables and headings are left out: passages are prose.
+Read are ``.txt``, ``.md``, ``.rst``, ``.html`` and their alternative spellings; other files are skipped with a reason.
+The id is the path below the folder, with ``/`` on every system, so that a corpus has the same ids on every machine.
+Code blocks, tables and headings are left out: passages are prose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import TextSettings, admit, decode
+from segue.corpus.intake import TextCorpus, admit, decode
 from segue.corpus.prose import split_paragraphs
 from segue.errors import InputError
 from segue.types import Document, Skipped
@@ -23,36 +23,28 @@ _MARKDOWN = (".md", ".markdown")
 _RESTRUCTURED = (".rst", ".rest")
 _HTML = (".html", ".htm", ".xhtml")
 _READABLE = (*_PLAIN, *_MARKDOWN, *_RESTRUCTURED, *_HTML)
-_LOOKED_AT = 8192  # bytes at the start of a file that are searched for signs of a binary
+_HEAD_BYTES = 8192  # bytes at the start of a file that are searched for signs of a binary
 
 
-class FolderSettings(TextSettings):
+class FolderCorpus(TextCorpus):
     """Documents in a folder, one per file."""
 
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="folder of .txt, .md, .rst and .html files")
     glob: str = Field("**/*", min_length=1, description='which files below it, e.g. "**/*.rst"')
 
-
-class FolderReader:
-    """Read the files of a folder, sorted by their paths."""
-
-    def __init__(self, settings: FolderSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents.
+        """Yield the documents, sorted by their paths.
 
         Raises:
             InputError: there is no such folder, no file matches, or a file is not UTF-8.
         """
-        root = self.settings.path
-        names = matching(root, self.settings.glob)
-        return admit((_document(root, name) for name in names), self.settings, source=root)
+        names = matching(self.path, self.glob)
+        return admit((_document(self.path, name) for name in names), self, source=self.path)
 
 
 def matching(root: Path, glob: str) -> list[str]:
-    """Return the paths, below ``root``, of all files that match, sorted by code points.
+    """Return the paths below ``root`` of all files that match, sorted by code points.
 
     Raises:
         InputError: there is no such folder, or no file matches.
@@ -76,23 +68,19 @@ def _document(root: Path, name: str) -> Document | Skipped:
         return Skipped(name, "hidden file")
     if suffix not in _READABLE:
         return Skipped(name, f"not one of {' '.join(_READABLE)}")
-    data = _bytes(root / name)
-    if b"\0" in data[:_LOOKED_AT] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 is text, wrongly saved
+    try:
+        data = (root / name).read_bytes()
+    except OSError as error:
+        fix = "check its permissions, or narrow [corpus] glob"
+        raise InputError(f"cannot read {root / name}", got=error.strerror or str(error), fix=fix) from error
+    if b"\0" in data[:_HEAD_BYTES] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 is reported below
         return Skipped(name, "binary file")
     title, paragraphs = _parse(suffix, data, str(root / name))
     return Document(name, title or PurePosixPath(name).stem, paragraphs, name)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        fix = "check its permissions, or narrow [corpus] glob"
-        raise InputError(f"cannot read {path}", got=error.strerror or str(error), fix=fix) from error
-
-
 def _parse(suffix: str, data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
-    """Return title and paragraphs; each parser is imported when its first file comes."""
+    """Return title and paragraphs; a parser is imported when its first file is read."""
     if suffix in _HTML:
         from segue.corpus import html
 

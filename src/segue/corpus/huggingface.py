@@ -1,7 +1,7 @@
 """Read a data set with the Hugging Face library ``datasets`` (extra ``huggingface``), from the hub or a local folder.
 
-Rows are streamed in their order. Articles of ``wikimedia/wikipedia`` come with headings and list entries as lines of
-their own; ``prose_only`` leaves those lines out.
+Rows are streamed in order. In ``wikimedia/wikipedia`` headings and list entries are lines of their own, which
+``prose_only`` leaves out.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import TextSettings, admit
+from segue.corpus.intake import TextCorpus, admit, document_from
 from segue.corpus.prose import is_prose, tidy
-from segue.corpus.records import document_from
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
 
-class HuggingFaceSettings(TextSettings):
+class HuggingFaceCorpus(TextCorpus):
     """Documents of a Hugging Face data set."""
 
     kind: Literal["huggingface"] = "huggingface"
@@ -37,27 +36,20 @@ class HuggingFaceSettings(TextSettings):
         500, ge=0, description="documents with less text are skipped and counted; characters"
     )
 
-
-class HuggingFaceReader:
-    """Read the rows of a data set, in their order."""
-
-    def __init__(self, settings: HuggingFaceSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents.
+        """Yield the documents, in the order of the rows.
 
         Raises:
             MissingExtraError: the library ``datasets`` is not installed.
             InputError: the data set cannot be loaded, or a row is not a document.
         """
-        rows = load_rows(self.settings)
-        where = f"data set {self.settings.name}"
-        documents = (_document(row, f"{where}, row {number}", self.settings) for number, row in enumerate(rows))
-        return admit(documents, self.settings, source=where)
+        where = f"data set {self.name}"
+        rows = enumerate(load_rows(self))
+        documents = (_document(row, f"{where}, row {number}", self) for number, row in rows)
+        return admit(documents, self, source=where)
 
 
-def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
+def load_rows(corpus: HuggingFaceCorpus) -> Iterator[Mapping[str, Any]]:
     """Open the data set.
 
     Raises:
@@ -71,24 +63,24 @@ def load_rows(settings: HuggingFaceSettings) -> Iterator[Mapping[str, Any]]:
         raise MissingExtraError("reading Hugging Face data sets needs the package datasets", fix=fix) from error
     try:
         rows = datasets.load_dataset(
-            settings.name,
-            settings.config,
-            split=settings.split,
-            revision=settings.revision,
-            streaming=settings.streaming,
+            corpus.name,
+            corpus.config,
+            split=corpus.split,
+            revision=corpus.revision,
+            streaming=corpus.streaming,
         )
-    except Exception as error:  # the library raises its own kinds, those of fsspec, of its HTTP client, and ValueError
+    except Exception as error:  # errors of datasets, fsspec, the HTTP client, and ValueError
         fix = "check name, config and split, and the network, or give a local folder"
         got = f"{type(error).__name__}: {error}"
-        raise InputError(f"data set {settings.name} cannot be loaded", got=got, fix=fix) from error
+        raise InputError(f"data set {corpus.name} cannot be loaded", got=got, fix=fix) from error
     return iter(rows)
 
 
-def _document(row: Mapping[str, Any], where: str, settings: HuggingFaceSettings) -> Document:
-    columns = {"id_key": settings.id_column, "title_key": settings.title_column, "text_key": settings.text_column}
+def _document(row: Mapping[str, Any], where: str, corpus: HuggingFaceCorpus) -> Document:
+    columns = {"id_key": corpus.id_column, "title_key": corpus.title_column, "text_key": corpus.text_column}
     document = document_from(row, where, **columns)
-    text = row.get(settings.text_column)
-    if not settings.prose_only or not isinstance(text, str):
+    text = row.get(corpus.text_column)
+    if not corpus.prose_only or not isinstance(text, str):
         return document
     lines = (tidy(line) for line in text.split("\n"))
     return Document(document.id, document.title, tuple(line for line in lines if is_prose(line)), document.source)

@@ -1,8 +1,8 @@
-"""What all text readers share: settings, the checks at the door, and reading files as UTF-8.
+"""What all corpora of texts share: settings, checks of documents, records that become documents, files read as UTF-8.
 
-What enters: documents as a reader found them. What leaves: the same documents, in the same order, with a reason for
-each one that was left out. A reader never drops anything silently, and two documents never share an id: ids are how
-splits, runs and reports name a document.
+Enters: documents as a corpus yields them. Leaves: the same documents, in the same order, with a reason for each one
+that was left out. Nothing is dropped silently, and two documents never share an id: splits, runs and reports name
+documents by their ids.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field
 
+from segue.corpus.prose import split_paragraphs, tidy
 from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Document, Skipped
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
-"""What the standard library raises when a compressed file is cut short or broken."""
+"""Errors of the standard library for a compressed file that is cut short or damaged."""
 
 
-class TextSettings(Settings):
-    """What can be asked of every corpus of texts."""
+class TextCorpus(Settings):
+    """Settings of every corpus of texts."""
 
     minimum_characters: int = Field(
         1, ge=0, description="documents with less text are skipped and counted; characters of all paragraphs together"
@@ -37,7 +38,7 @@ class TextSettings(Settings):
 
 
 def admit(
-    items: Iterable[Document | Skipped], settings: TextSettings, *, source: Path | str
+    items: Iterable[Document | Skipped], settings: TextCorpus, *, source: Path | str
 ) -> Iterator[Document | Skipped]:
     """Pass documents on in order; skip empty and short ones with a reason; stop at ``maximum_documents``.
 
@@ -82,6 +83,69 @@ def _reason_to_skip(document: Document, minimum_characters: int) -> str | None:
     if characters == 0:
         return "empty"
     return f"shorter than {minimum_characters} characters" if characters < minimum_characters else None
+
+
+def document_from(
+    record: object, where: str, *, id_key: str = "id", title_key: str = "title", text_key: str = "text"
+) -> Document:
+    """Return the document of one record (a JSON object, a table row).
+
+    A record has an id and either ``text``, whose paragraphs are separated by blank lines, or ``paragraphs``, a list in
+    reading order. The title may be missing; other keys are ignored.
+
+    Args:
+        record: the record.
+        where: file and line, for messages.
+        id_key: key of the id, a string or a whole number.
+        title_key: key of the title.
+        text_key: key of the text.
+
+    >>> document_from({"id": 7, "text": "One.\\n\\nTwo."}, "a.jsonl:1").paragraphs
+    ('One.', 'Two.')
+
+    Raises:
+        InputError: a key is missing or its value has the wrong type.
+    """
+    if not isinstance(record, Mapping):
+        raise _wrong(where, type(record).__name__, "one JSON object per line")
+    title = record.get(title_key)
+    if title is not None and not isinstance(title, str):
+        raise _wrong(where, f"{type(title).__name__} in {title_key!r}", "a string")
+    return Document(
+        id=_id(record, where, id_key),
+        title=tidy(title or ""),
+        paragraphs=_paragraphs(record, where, text_key),
+        source=str(record["source"]) if isinstance(record.get("source"), str) else "",
+    )
+
+
+def _id(record: Mapping[str, object], where: str, key: str) -> str:
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _wrong(where, _found(record, key), f"{key!r}: a string or a whole number")
+    return str(value)
+
+
+def _paragraphs(record: Mapping[str, object], where: str, text_key: str) -> tuple[str, ...]:
+    paragraphs = record.get("paragraphs")
+    if paragraphs is None:
+        text = record.get(text_key)
+        if not isinstance(text, str):
+            raise _wrong(where, _found(record, text_key), f"{text_key!r}: a string, or 'paragraphs'")
+        return split_paragraphs(text)
+    if not isinstance(paragraphs, list) or not all(isinstance(paragraph, str) for paragraph in paragraphs):
+        raise _wrong(where, _found(record, "paragraphs"), "'paragraphs': a list of strings")
+    return tuple(tidied for paragraph in paragraphs if (tidied := tidy(paragraph)))
+
+
+def _found(record: Mapping[str, object], key: str) -> str:
+    if key in record:
+        return f"{type(record[key]).__name__} in {key!r}"
+    return f"no {key!r} among the keys {', '.join(sorted(map(str, record))) or '(none)'}"
+
+
+def _wrong(where: str, got: str, expected: str) -> InputError:
+    return InputError(where, got=got, expected=expected, fix="correct or remove this record")
 
 
 def require_file(path: Path) -> Path:

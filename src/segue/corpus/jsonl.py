@@ -1,7 +1,7 @@
 """Read JSON Lines: one document per line, plain, ``.gz`` or ``.bz2``.
 
-Each line holds ``id``, ``title`` (may be missing) and ``text`` or ``paragraphs``; see ``records.py``. Lines are read
-one by one, so a file may be larger than memory. Blank lines are allowed.
+Each line holds ``id``, ``title`` (may be missing) and ``text`` or ``paragraphs``; see ``intake.document_from``. Lines
+are read one by one, so a file may be larger than memory. Blank lines are allowed.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import DAMAGED, TextSettings, admit, damaged, decode, open_compressed
-from segue.corpus.records import document_from
+from segue.corpus.intake import DAMAGED, TextCorpus, admit, damaged, decode, document_from, open_compressed
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
 
-class JsonlSettings(TextSettings):
+class JsonlCorpus(TextCorpus):
     """Documents in a JSON Lines file."""
 
     kind: Literal["jsonl"] = "jsonl"
@@ -27,24 +26,16 @@ class JsonlSettings(TextSettings):
         description="file of one JSON object per line with id, title, and text or paragraphs; may be .gz"
     )
 
-
-class JsonlReader:
-    """Read the documents of a JSON Lines file, in the order of its lines."""
-
-    def __init__(self, settings: JsonlSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents.
+        """Yield the documents, in the order of the lines.
 
         Raises:
             InputError: the file is missing, damaged or not UTF-8, a line is not a document, or an id comes twice.
         """
-        path = self.settings.path
-        return admit((document_from(*pair) for pair in read_objects(path)), self.settings, source=path)
+        return admit((document_from(*pair) for pair in read_objects(self.path)), self, source=self.path)
 
 
-def read_objects(path: Path) -> Iterator[tuple[Any, str]]:
+def read_objects(path: Path) -> Iterator[tuple[object, str]]:
     """Yield each line's JSON value with its place, ``file:line``.
 
     Raises:
@@ -55,8 +46,13 @@ def read_objects(path: Path) -> Iterator[tuple[Any, str]]:
         where = f"{path}:{number}"
         text = decode(line, where, offset=offset)
         offset += len(line)
-        if text.strip():
-            yield _parse(text, where), where
+        if not text.strip():
+            continue
+        try:
+            yield json.loads(text), where
+        except (ValueError, RecursionError) as error:
+            expected, fix = "one JSON object per line", "correct the line"
+            raise InputError(f"{where} is not JSON", got=str(error), expected=expected, fix=fix) from error
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -65,12 +61,3 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from handle
         except DAMAGED as error:
             raise damaged(path, error) from error
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{where} is not JSON", got=str(error), expected="one JSON object per line", fix="correct the line"
-        ) from error

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow
 import pyarrow.parquet
 from pydantic import Field
 
-from segue.corpus.intake import TextSettings, admit, require_file
-from segue.corpus.records import document_from
+from segue.corpus.intake import TextCorpus, admit, document_from, require_file
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -22,30 +21,23 @@ _COLUMNS = ("id", "title", "text", "paragraphs", "source")
 _ROWS_AT_ONCE = 256
 
 
-class ParquetSettings(TextSettings):
+class ParquetCorpus(TextCorpus):
     """Documents in a Parquet table."""
 
     kind: Literal["parquet"] = "parquet"
     path: Path = Field(description="Parquet file with the columns id, title, and text or paragraphs")
 
-
-class ParquetReader:
-    """Read the documents of a Parquet table, in the order of its rows."""
-
-    def __init__(self, settings: ParquetSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents.
+        """Yield the documents, in the order of the rows.
 
         Raises:
-            InputError: the file is missing or damaged, a column is missing, a row is not a document.
+            InputError: the file is missing or damaged, a column is missing, or a row is not a document.
         """
-        path = require_file(self.settings.path)
-        return admit((document_from(*pair) for pair in _rows(path)), self.settings, source=path)
+        path = require_file(self.path)
+        return admit((document_from(*pair) for pair in _rows(path)), self, source=path)
 
 
-def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _rows(path: Path) -> Iterator[tuple[object, str]]:
     """Yield each row with its place; rows are counted from 0."""
     number = 0
     try:

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from pydantic import Field
 
 from segue.corpus import wikitext
-from segue.corpus.intake import DAMAGED, TextSettings, admit, damaged, open_compressed
+from segue.corpus.intake import DAMAGED, TextCorpus, admit, damaged, open_compressed
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
@@ -33,7 +33,7 @@ DEMO_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p0000303
 _FILE, _CATEGORY = 6, 14  # MediaWiki's numbers of these namespaces; their names differ from language to language
 
 
-class WikipediaDumpSettings(TextSettings):
+class WikipediaDumpCorpus(TextCorpus):
     """Articles of a Wikipedia dump."""
 
     kind: Literal["wikipedia-dump"] = "wikipedia-dump"
@@ -43,22 +43,15 @@ class WikipediaDumpSettings(TextSettings):
     )
     processes: int = Field(1, ge=1, le=256, description="processes that clean articles; what comes out is the same")
 
-
-class WikipediaDumpReader:
-    """Read the articles of a dump, in its order."""
-
-    def __init__(self, settings: WikipediaDumpSettings) -> None:
-        self.settings = settings
-
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the articles.
+        """Yield the articles, in the order of the dump.
 
         Raises:
-            MissingExtraError: the demo corpus is asked for and gensim is not installed.
+            MissingExtraError: the path is "demo" and gensim is not installed.
             InputError: the file is missing, cut short or not a dump, or a title comes twice.
         """
-        path = demo_path() if self.settings.path == "demo" else Path(self.settings.path)
-        return admit(_articles(path, self.settings.processes), self.settings, source=path)
+        path = demo_path() if self.path == "demo" else Path(self.path)
+        return admit(_articles(path, self.processes), self, source=path)
 
 
 def demo_path() -> Path:
@@ -86,12 +79,12 @@ def _articles(path: Path, processes: int) -> Iterator[Document | Skipped]:
                 yield article
         finally:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # whoever stops early knows that some were read for nothing
+                warnings.simplefilter("ignore")  # of articles that were cleaned but not used
                 articles.close()
 
 
 def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple[str, ...]]]:
-    """Stream the pages, with the wiki's media names; every way a dump can be broken ends in one kind of error."""
+    """Stream the pages, with the wiki's media names; every error of a broken dump becomes an InputError."""
     try:
         root = ElementIterator.from_file(handle)
         assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
@@ -99,10 +92,10 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
         media = _media_names(dump.site_info)
         for page in dump.pages:
             yield _whole(page), media
-            root.element.clear()  # else the root keeps an empty element of every page: gigabytes over a full dump
+            root.element.clear()  # otherwise an empty element of every page stays in memory: gigabytes for a full dump
     except DAMAGED as error:
         raise damaged(path, error) from error
-    except Exception as error:  # of XML, and whatever mwxml's own code runs into when an element is not as it expects
+    except Exception as error:  # of XML, and of mwxml where an element is not as it expects
         raise InputError(
             f"{path} is not a whole MediaWiki dump",
             got=str(error) or type(error).__name__,
@@ -119,7 +112,7 @@ class _Page(NamedTuple):
 
 
 def _whole(page: mwxml.Page) -> _Page:
-    """Read a page to its end; of several revisions the last counts."""
+    """Read a page to its end; the last revision counts."""
     text = ""
     for revision in page:
         text = revision.text or ""

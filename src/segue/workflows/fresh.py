@@ -19,7 +19,7 @@ from segue.bank.changes import append, copy_bank
 from segue.bank.manifest import what_is_read
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
-from segue.corpus import CorpusSettings, VectorsSettings, open_corpus
+from segue.corpus import Corpus, VectorsCorpus
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
@@ -101,7 +101,7 @@ def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experimen
     return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
 
 
-def fresh_facts(corpus: CorpusSettings, bank: Bank, experiment: Experiment) -> FreshRecord:
+def fresh_facts(corpus: Corpus, bank: Bank, experiment: Experiment) -> FreshRecord:
     """Say what is asked about, and which of the corpus's documents are not, and why.
 
     Args:
@@ -133,7 +133,7 @@ def _has_grown(path: Path, bank: PassageBank) -> bool:
     return path.exists() and len(PassageBank.open(path).document_ids) > len(bank.document_ids)
 
 
-def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> None:
+def _require_same_corpus(corpus: Corpus, path: Path, *, grown: bool) -> None:
     asked = corpus.model_dump(mode="json")
     if grown and what_is_read(read_json(path)) != what_is_read(asked):
         raise InputError(
@@ -147,16 +147,16 @@ def _require_same_corpus(corpus: CorpusSettings, path: Path, *, grown: bool) -> 
     write_json(path, asked)
 
 
-def _grow(bank: PassageBank, recipe: Recipe, corpus: CorpusSettings, out: Path, *, stages: Stages) -> PassageBank:
+def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stages: Stages) -> PassageBank:
     """Copy the bank and append the corpus's documents, or open the copy where that was done."""
-    if isinstance(corpus, VectorsSettings):
+    if isinstance(corpus, VectorsCorpus):
         raise InputError(explain("fresh documents have to be texts", got='kind = "vectors"',
                                  fix="give their texts; they are encoded as the bank's were"))  # fmt: skip
     grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
     if len(grown.document_ids) > len(bank.document_ids):
         return grown
     with stages("Reading and encoding fresh documents") as progress:
-        fresh = _unknown(open_corpus(corpus).read(), set(bank.document_ids))
+        fresh = _unknown(corpus.read(), set(bank.document_ids))
         return append(grown, fresh, encoder_of(recipe, bank)(), progress=progress)
 
 

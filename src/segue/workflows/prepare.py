@@ -15,7 +15,7 @@ from segue.bank.import_vectors import import_vectors
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
 from segue.comparison.plan import load_plan
-from segue.corpus import VectorsSettings, open_corpus
+from segue.corpus import VectorsCorpus
 from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError, explain
@@ -65,12 +65,12 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
         StorageError: it cannot be written.
     """
     folder = Path(out if out is not None else recipe.bank.path)
-    if isinstance(recipe.corpus, VectorsSettings):
+    if isinstance(recipe.corpus, VectorsCorpus):
         with stages("Importing vectors") as progress:
             return import_vectors(recipe.corpus, folder, bank=recipe.bank, progress=progress)
     with stages("Reading and encoding") as progress:
         return build_bank(
-            open_corpus(recipe.corpus),
+            recipe.corpus,
             recipe.encoder,
             folder,
             passages=recipe.passages,

@@ -25,7 +25,7 @@ from segue.comparison.record import (
 )
 from segue.comparison.run import run_triage
 from segue.comparison.tuning.search import tuning_record
-from segue.corpus import CorpusSettings
+from segue.corpus import Corpus
 from segue.errors import InputError, explain
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
@@ -181,7 +181,7 @@ def measured_setup(
     )
 
 
-def corpus_name(corpus: CorpusSettings) -> str:
+def corpus_name(corpus: Corpus) -> str:
     """Name the corpus by its last folder or file; the rest of the path is private."""
     named = [getattr(corpus, key, None) for key in ("name", "path", "reader")]
     return next((Path(str(name)).name for name in named if name), corpus.kind)
