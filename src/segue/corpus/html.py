@@ -1,8 +1,8 @@
 """HTML → title and paragraphs of prose.
 
-Parsed by Beautiful Soup over Python's own parser, so broken markup is read as a browser would, more or less. The text
-is that of ``<main>`` or ``<article>`` where a page has one, else of the body, without navigation, headings, code,
-tables and captions. Paragraphs are kept as they are; list items and loose text only where they read like sentences.
+Pages are parsed by Beautiful Soup with Python's ``html.parser``, which accepts broken markup. The text is that of
+``<main>`` or ``<article>`` where a page has one, else of the body, without navigation, headings, code, tables and
+captions. Paragraphs are kept; list items and loose text only if they read like sentences.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.
 
 
 def parse(source: str) -> tuple[str, tuple[str, ...]]:
-    """Return a page's title ("" when it has none) and its paragraphs.
+    """Return the title of a page ("" if it has none) and its paragraphs.
 
     >>> parse("<title>Snow</title><nav><p>Home</p></nav><h1>Snow</h1><p>It <b>falls</b>.<p>It melts.")
     ('Snow', ('It falls.', 'It melts.'))
@@ -48,7 +48,7 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
 
 
 def decode_page(data: bytes, where: str) -> str:
-    """Decode a page by the character set that it declares, else as UTF-8.
+    """Decode a page by the character set that it declares, otherwise as UTF-8.
 
     Raises:
         InputError: the bytes are not in that character set.
@@ -58,7 +58,7 @@ def decode_page(data: bytes, where: str) -> str:
         try:
             return data.decode(declared[1].decode())
         except (LookupError, UnicodeDecodeError):
-            pass  # the declaration is wrong or unknown: it may be UTF-8 all the same, and if not, the error says where
+            pass  # a wrong or unknown declaration: the page may still be UTF-8
     return decode(data, where)
 
 
@@ -71,7 +71,7 @@ def _title(soup: BeautifulSoup) -> str:
 
 
 def _paragraphs(root: Tag) -> Iterator[str]:
-    """Group neighbouring strings by the block they stand in; a block within a block divides it."""
+    """Yield the text of neighbouring strings of one block; a block inside a block divides it."""
     strings = (
         node
         for node in root.descendants
@@ -91,7 +91,7 @@ def _block_of(node: NavigableString) -> _Block:
 
 
 class _Block:
-    """An element compared by identity (Beautiful Soup compares elements by their contents, which is slow here)."""
+    """An element compared by identity (Beautiful Soup compares the contents of elements, which is slow)."""
 
     def __init__(self, tag: Tag | None) -> None:
         self.tag = tag
@@ -104,7 +104,7 @@ class _Block:
 
 
 def _is_paragraph(block: _Block) -> bool:
-    """Say whether the markup itself calls it a paragraph; one inside a list item is an entry of the list."""
+    """Return whether the markup is that of a paragraph outside of a list item."""
     if block.tag is None or block.tag.name not in ("p", "dd", "blockquote"):
         return False
     return block.tag.parent is None or block.tag.parent.name != "li"

@@ -1,7 +1,7 @@
 """Markdown (CommonMark) → title and paragraphs of prose.
 
-Paragraphs are kept; list items only where they read like sentences. Headings, code, tables, HTML blocks, images and
-front matter are left out. The title is the first heading of the highest level.
+Paragraphs are kept; list items only if they read like sentences. Headings, code, tables, HTML blocks, images and front
+matter are left out. The title is the first heading of the highest level.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXT = ("text", "code_inline", "text_special")
 
 
 def parse(source: str) -> tuple[str, tuple[str, ...]]:
-    r"""Return a text's title ("" when it has none) and its paragraphs.
+    r"""Return the title of a text ("" if it has none) and its paragraphs.
 
     >>> parse("# Snow\n\nIt *falls*,\nand melts.\n\n    code()\n\n- See [rain](rain.md)\n- Sleet is a mixture of both.")
     ('Snow', ('It falls, and melts.', 'Sleet is a mixture of both.'))
@@ -40,7 +40,7 @@ def _title(tokens: Sequence[Token]) -> str:
 
 
 def _paragraphs(tokens: Sequence[Token]) -> Iterator[str]:
-    items = 0  # how many list items the current token is inside of
+    items = 0  # list items around the current token
     for token, content in itertools.pairwise(tokens):
         items += (token.type == "list_item_open") - (token.type == "list_item_close")
         if token.type != "paragraph_open":
@@ -51,10 +51,9 @@ def _paragraphs(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def _inline(token: Token) -> str:
-    """Join the words of a run of inline markup; line ends are spaces, images and HTML tags nothing."""
-    parts = (child.content if child.type in _TEXT else _space(child) for child in token.children or ())
+    """Return the text of inline markup; line ends become spaces, images and HTML tags are dropped."""
+    parts = []
+    for child in token.children or ():
+        is_break = child.type in ("softbreak", "hardbreak") or child.content.lower().startswith("<br")
+        parts.append(child.content if child.type in _TEXT else " " * is_break)
     return tidy("".join(parts))
-
-
-def _space(token: Token) -> str:
-    return " " if token.type in ("softbreak", "hardbreak") or token.content.lower().startswith("<br") else ""

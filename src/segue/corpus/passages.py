@@ -1,14 +1,13 @@
-"""Documents → ordered passages: whole sentences up to a length, never across documents.
+"""Documents → ordered passages of whole sentences, never across documents.
 
-What enters: the paragraphs of one document. What leaves: its passages, positions counted from 0. Sentences come from
-``sentencex`` (rules per language, no model, no network), so that the same text gives the same passages on every
-machine. Sentences of neighbouring paragraphs may share a passage: many paragraphs are shorter than one, and an encoder
-reads a passage of a few sentences better than a single line. A paragraph's end is a good place for a passage's end,
-though, and is taken when the passage has three quarters of its length.
+Enters: the paragraphs of one document. Leaves: its passages, with positions counted from 0. Sentences are found by
+``sentencex`` (rules per language, no model, no network), so the same text gives the same passages on every machine.
+Sentences of neighbouring paragraphs may share a passage, since many paragraphs are short. A passage ends with its
+paragraph when it has three quarters of its length.
 
-Lengths, with t = ``target_characters``: passages aim at t. None is longer than 1.5 t but for a single sentence, which
-is kept whole up to 2 t and else divided at a clause, at a space, at worst anywhere; and for a remainder of less than
-``minimum_characters``, which joins the passage before it.
+Lengths, with t = ``target_characters``: passages aim at t and have at most 1.5 t, with two exceptions. One sentence is
+kept whole up to 2 t, and a longer one is divided at a clause, at a space, or anywhere. A remainder of less than
+``minimum_characters`` joins the passage before it.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from segue.settings import Settings
 from segue.types import Document, Passage
 
 LONGEST = 1.5
-"""Times the target: no passage of several sentences is longer."""
+"""Maximum length of a passage of several sentences, times the target."""
 
 LONGEST_SENTENCE = 2.0
-"""Times the target: a longer sentence is divided."""
+"""Maximum length of a sentence that is not divided, times the target."""
 
 _ENOUGH = 0.75  # times the target: a passage this long ends with its paragraph
 _SHORT_TAIL = 0.25  # times the target: a shorter last passage joins the one before it where there is room
@@ -52,7 +51,7 @@ class PassageSettings(Settings):
 
     @model_validator(mode="after")
     def _leave_room(self) -> PassageSettings:
-        """Refuse a minimum that every passage would fall short of: all would join into one."""
+        """Check that passages can reach the minimum; otherwise all would join into one."""
         if 2 * self.minimum_characters > self.target_characters:
             raise ValueError(
                 f"minimum_characters {self.minimum_characters} must be at most half of target_characters "
@@ -64,7 +63,7 @@ class PassageSettings(Settings):
 def cut(document: Document, settings: PassageSettings) -> list[Passage]:
     """Cut a document into passages, in reading order.
 
-    The passages' texts, joined, are the paragraphs' text but for white space (unless ``maximum_passages`` ends them).
+    Joined, the passages are the text of the paragraphs except for white space (and what ``maximum_passages`` removes).
 
     >>> text = "Snow is frozen water that falls from clouds. It melts above zero degrees. Rain is liquid."
     >>> [p.text for p in cut(Document("d", "D", (text,)), PassageSettings(target_characters=50, minimum_characters=9))]
@@ -79,7 +78,7 @@ def cut(document: Document, settings: PassageSettings) -> list[Passage]:
 
 
 def normalise_text(text: str) -> str:
-    r"""Return the form in which passages are compared: NFKC, case folded, white space collapsed.
+    r"""Normalise a text for comparison: NFKC, case folded, white space collapsed.
 
     Passages with the same normalised text are one candidate of a ranking.
 
@@ -90,14 +89,14 @@ def normalise_text(text: str) -> str:
 
 
 def _sentences(paragraph: str, settings: PassageSettings) -> Iterator[str]:
-    """Yield a paragraph's sentences with the space that follows each; the last one ends with a space too."""
+    """Yield the sentences of a paragraph, each with the space after it, the last one too."""
     text = " ".join(paragraph.split())
     for sentence in sentencex.segment(settings.language, text):
         yield from divide(sentence, settings.target_characters)
 
 
 def divide(sentence: str, target: int) -> Iterator[str]:
-    """Yield a sentence whole, or in pieces of at most 1.5 targets when it is longer than two."""
+    """Yield a sentence whole, or in pieces of at most 1.5 targets if it is longer than two."""
     while len(sentence) > LONGEST_SENTENCE * target:
         place = _place_to_divide(sentence, target // 2, int(LONGEST * target))
         yield sentence[:place]
@@ -106,7 +105,7 @@ def divide(sentence: str, target: int) -> Iterator[str]:
 
 
 def _place_to_divide(sentence: str, low: int, high: int) -> int:
-    """Return where to divide: after the last clause in [low, high], else at the last space there, else at ``high``."""
+    """Return where to divide: after the last clause in [low, high], at the last space there, or at ``high``."""
     clauses = [match.end() for match in _CLAUSE_END.finditer(sentence, low, high)]
     if clauses:
         return clauses[-1]
@@ -115,7 +114,7 @@ def _place_to_divide(sentence: str, low: int, high: int) -> int:
 
 
 def _fill(paragraphs: Sequence[Sequence[str]], target: int) -> Iterator[str]:
-    """Put sentences together until one more would lead further from the target than stopping does."""
+    """Join sentences into passages; end a passage when one more sentence would bring it no closer to the target."""
     passage = ""
     for sentences in paragraphs:
         for sentence in sentences:
@@ -133,7 +132,7 @@ def _fill(paragraphs: Sequence[Sequence[str]], target: int) -> Iterator[str]:
 
 
 def _brings_closer(length: int, more: int, target: int) -> bool:
-    """Say whether ``more`` characters bring a passage closer to the target, within 1.5 targets.
+    """Return whether ``more`` characters bring a passage closer to the target, within 1.5 targets.
 
     >>> _brings_closer(300, 120, 400), _brings_closer(300, 240, 400), _brings_closer(10, 700, 400)
     (True, False, False)
@@ -143,7 +142,7 @@ def _brings_closer(length: int, more: int, target: int) -> bool:
 
 
 def _join_short(texts: Iterable[str], settings: PassageSettings) -> list[str]:
-    """Join passages that are too short to stand alone to a neighbour, and a short last one to the one before it."""
+    """Join passages below the minimum to a neighbour, and a short last one to the one before it."""
     joined: list[str] = []
     for text in texts:
         if joined and min(len(text), len(joined[-1])) < settings.minimum_characters:

@@ -1,7 +1,7 @@
-"""What counts as prose, and how white space is tidied: small rules that the readers share.
+"""Rules of prose and white space that the kinds of corpora share.
 
-Passages are sentences. Headings, code, tables and bare list entries ("John Smith, actor") are not, so readers leave
-them out: a heading in a passage would give its topic away, and a passage made of list entries has no next thought.
+Passages are made of sentences. Headings, code, tables and bare list entries ("John Smith, actor") are left out: a
+heading would give away the topic of a passage, and a list does not lead to the next passage.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _ENDERS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "：", "；", "�
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 SHORTEST_SENTENCE = 20
-"""Characters: a list entry with less is a name or a number, even with a full stop."""
+"""Characters; a shorter line is a name or a number, even with a full stop."""
 
 SURELY_PROSE = 200
-"""Characters: a line this long is prose whatever it ends with (Thai, for one, ends no sentence with a mark)."""
+"""Characters; a line this long is prose whatever it ends with (Thai has no mark at the end of sentences)."""
 
 
 def names(text: str) -> frozenset[str]:
-    """Read a set of names from one text, separated by semicolons: long tables stay readable that way.
+    """Return the set of names in a text, separated by semicolons.
 
     >>> sorted(names("see also; notes"))
     ['notes', 'see also']
@@ -38,7 +38,7 @@ def tidy(text: str) -> str:
 
 
 def is_prose(line: str) -> bool:
-    """Say whether a line reads like a sentence: it ends like one, or is long.
+    """Return whether a line reads like a sentence: it ends like one, or is long.
 
     >>> [is_prose(line) for line in ("It snows in winter, mostly.", "John Smith (1950-2000), actor", "See also")]
     [True, False, False]

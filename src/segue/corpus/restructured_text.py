@@ -1,15 +1,15 @@
-"""reStructuredText → title and paragraphs of prose; Sphinx's directives and roles are tolerated without Sphinx.
+"""reStructuredText → title and paragraphs of prose; directives and roles of Sphinx are read without Sphinx.
 
-Only docutils' parser runs, none of its transforms: references need not be resolved to read the words. Nothing is
-included from other files and nothing is printed. A role becomes its text, a directive its contents, unless it is one
-that holds code, tables or pictures. Paragraphs are kept; list items only where they read like sentences.
+Only the parser of docutils runs, none of its transforms. Nothing is included from other files and nothing is printed. A
+role becomes its text, a directive its contents, except directives that hold code, tables or pictures. Paragraphs are
+kept; list items only if they read like sentences.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from docutils import frontend, nodes, utils
@@ -66,7 +66,7 @@ _SKIPPED_INLINE = (
 )
 _EXPLICIT_TITLE = re.compile(r"^(.+?)\s*<[^<>]*>$", re.DOTALL)
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Mapping[str, object] = {
     "report_level": 5,
     "halt_level": 6,
     "warning_stream": False,
@@ -79,7 +79,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 def parse(source: str) -> tuple[str, tuple[str, ...]]:
-    r"""Return a text's title ("" when it has none) and its paragraphs.
+    r"""Return the title of a text ("" if it has none) and its paragraphs.
 
     >>> parse("Snow\n====\n\nIt :term:`falls <fall>`.\n\n.. versionadded:: 2.0\n   It melts.\n\n::\n\n   code()\n")
     ('Snow', ('It falls.', 'It melts.'))
@@ -96,7 +96,7 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
 
 @contextlib.contextmanager
 def _tolerant() -> Iterator[None]:
-    """Let every directive and role pass while a text is parsed (docutils has no other hook; Sphinx does the same)."""
+    """Accept every directive and role while a text is parsed (docutils has no other hook; Sphinx does the same)."""
     find_directive, find_role = directives.directive, roles.role
 
     def directive(name: str, language: Any, document: nodes.document) -> tuple[Any, list[nodes.Node]]:
@@ -111,12 +111,12 @@ def _tolerant() -> Iterator[None]:
 
 
 class _Contents(Directive):
-    """Stands for every directive: its contents are kept as text, unless it is a kind that holds none."""
+    """Directive of any name: its contents are read as text, except for names in ``_NO_PROSE``."""
 
     optional_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec: ClassVar[None] = None  # options arrive as part of the argument, so that none can be wrong
+    option_spec: ClassVar[None] = None  # options are part of the argument, so that none is an error
 
     def run(self) -> list[nodes.Node]:
         """Return the prose of the directive."""
@@ -130,7 +130,7 @@ class _Contents(Directive):
         return block.children
 
     def _parse_argument(self, name: str, lines: list[str], block: nodes.Element) -> None:
-        """Read the argument as text where it is text; else it is a signature, a file name or a title."""
+        """Parse the argument where it is text, not a signature, a file name or a title."""
         if name in _VERSIONS:
             lines[0] = lines[0].partition(" ")[2]
         elif name not in _TEXT_ARGUMENT:
@@ -140,7 +140,7 @@ class _Contents(Directive):
 
 
 def _words(_: str, raw: str, text: str, *__: object, **___: object) -> tuple[list[nodes.Node], list[nodes.Node]]:
-    """Stand for every role: ``title <target>`` becomes its title, ``~module.name`` its last part, a formula nothing."""
+    """Role of any name: ``title <target>`` becomes its title, ``~module.name`` its last part, a formula nothing."""
     if raw.startswith((":math:", ":index:", ":cite")):
         return [], []
     words = utils.unescape(text)
@@ -153,13 +153,13 @@ def _words(_: str, raw: str, text: str, *__: object, **___: object) -> tuple[lis
 
 
 def _paragraphs(document: nodes.document) -> Iterator[str]:
-    """Walk the tree in reading order, without recursion: nesting in the wild has no limit."""
+    """Yield the paragraphs in reading order, without recursion, since nesting has no limit."""
     pending: list[tuple[nodes.Node, bool]] = [(document, False)]
     while pending:
         node, in_list = pending.pop()
         if isinstance(node, nodes.paragraph | nodes.line_block):
             text = tidy(_text(node, document))
-            if text and (is_prose(text) if in_list or isinstance(node, nodes.line_block) else True):
+            if text and (is_prose(text) or not (in_list or isinstance(node, nodes.line_block))):
                 yield text
         elif not isinstance(node, _SKIPPED_NODES):
             inside = in_list or isinstance(node, nodes.list_item)
@@ -167,7 +167,7 @@ def _paragraphs(document: nodes.document) -> Iterator[str]:
 
 
 def _text(node: nodes.Node, document: nodes.document) -> str:
-    """Join the words of an element, with substitutions of the same file put in."""
+    """Return the text of an element, with the substitutions of the same file."""
     if isinstance(node, nodes.Text):
         return str(node)
     if isinstance(node, _SKIPPED_INLINE):

@@ -1,10 +1,8 @@
 """Wikitext → paragraphs of prose, in reading order.
 
-Constructs without prose (comments, references, formulas, tables, templates, files and categories) are cut out of the
-source by linear scans first; what is left (links, styles, entities) goes through mwparserfromhell. Parsing the
-whole source gives the same text and takes six times as long: nine tenths of a parser's work is references, infoboxes
-and tables that are thrown away afterwards. A few inline templates carry text (``{{convert|5|km|mi}}``) and are written
-out.
+Constructs without prose (comments, references, formulas, tables, templates, files and categories) are removed by linear
+scans first; the rest (links, styles, entities) is parsed by mwparserfromhell. Parsing the whole source would give the
+same text in six times the time. A few inline templates hold text (``{{convert|5|km|mi}}``), which is kept.
 
 Headings are left out, and so are sections that are lists of references or links.
 """
@@ -26,13 +24,13 @@ DROPPED_SECTIONS = names(
     bibliografia; altri progetti; referências; ver também; ligações externas; referenties; zie ook; externe links;
     примечания; см. также; ссылки; литература; 脚注; 関連項目; 外部リンク; 参考文献; 参考资料; 外部链接; 参见"""
 )
-"""Titles, in lower case, of sections that hold no prose, in the larger Wikipedias' languages."""
+"""Titles, in lower case, of sections without prose, in the languages of the larger Wikipedias."""
 
 _MEDIA = ("file", "image", "category", "media")
 _DEEPEST_NESTING = 25
 
 _EMPTY_TAG = re.compile(r"<(?:ref|references|templatestyles)\b[^<>]*/\s*>", re.IGNORECASE)
-# The contents never cross another opening of the same tag: one that is not closed must not swallow the prose after it.
+# The contents never contain the same tag again, so that one that is not closed does not remove the prose after it.
 _PAIRED_TAG = re.compile(
     r"<(ref|references|math|chem|gallery|timeline|imagemap|score|syntaxhighlight|source|pre|table|hiero|graph|inputbox"
     r"|templatedata|categorytree)\b(?:[^<>]*[^<>/])?>(?:(?!<\1\b).)*?</\1\s*>",
@@ -50,7 +48,7 @@ _POWER = re.compile(r"(?<=\d)<sup>\s*([-−+]?\d+)\s*</sup>", re.IGNORECASE)
 _ARGUMENT = re.compile(r"\|(?![^\[\]]*\]\])")
 _LEFTOVER = re.compile(r"'{2,}|\[\[|\]\]|\{\{+|\}\}+|</?[a-zA-Z][^<>]{0,300}>")
 
-# What stays around a hole: "()", "(, born 1950)", "value , and".
+# What stays around a removed construct: "()", "(, born 1950)", "value , and".
 _EMPTY_BRACKETS = re.compile(r"\(\s*[,;:–-]*\s*\)|\[\s*\]")
 _OPEN_BRACKET = re.compile(r"\(\s*(?:[,;]\s*)+|\(\s+")
 _BEFORE_MARK = re.compile(r"\s+(?=[,)]|\.(?!\d|\.))")
@@ -70,7 +68,7 @@ def paragraphs(source: str, *, media: tuple[str, ...] = _MEDIA) -> tuple[str, ..
 
 
 def _cut(source: str, media: tuple[str, ...]) -> str:
-    """Remove what holds no prose; each step is linear in the text but for nested constructs, innermost first."""
+    """Remove what holds no prose; nested constructs from the inside out."""
     text = _EMPTY_TAG.sub("", _without_comments(source))
     text = _until_stable(_PAIRED_TAG, "", text)
     for _ in range(_DEEPEST_NESTING):
@@ -85,7 +83,7 @@ def _cut(source: str, media: tuple[str, ...]) -> str:
 
 
 def _without_comments(text: str) -> str:
-    """Drop comments; of one that is not closed only the mark."""
+    """Remove comments; of one that is not closed only the mark."""
     kept = []
     end = 0
     while (start := text.find("<!--", end)) >= 0 and (close := text.find("-->", start)) >= 0:
@@ -95,7 +93,7 @@ def _without_comments(text: str) -> str:
 
 
 def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
-    """Substitute until nothing is found, so that nested constructs go too."""
+    """Substitute until nothing is found, so that nested constructs are removed too."""
     for _ in range(_DEEPEST_NESTING):
         text, found = pattern.subn(replacement, text)
         if not found:
@@ -104,14 +102,14 @@ def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
 
 
 def _media_link(media: tuple[str, ...]) -> re.Pattern[str]:
-    """Match ``[[File: …]]`` with links, but no further file, in its caption (re caches the compiled pattern)."""
+    """Return the pattern of ``[[File: …]]`` with links, but no other file, in its caption."""
     names = "|".join(map(re.escape, media))
     inner = rf"\[\[(?!\s*(?:{names})\s*:)[^\[\]]*\]\]"
     return re.compile(rf"\[\[\s*(?:{names})\s*:(?:[^\[\]]|{inner}|\[[^\[\]]*\])*\]\]", re.IGNORECASE)
 
 
 def _without_reference_sections(text: str) -> str:
-    """Drop headings, and the sections (with their subsections) that are lists of references or links."""
+    """Remove headings, and sections (with their subsections) that are lists of references or links."""
     kept = []
     dropping = 0  # level of the section being dropped; 0 = none
     start = 0
@@ -121,18 +119,15 @@ def _without_reference_sections(text: str) -> str:
         start = heading.end()
         level = len(heading[1])
         if not dropping or level <= dropping:
-            dropping = level if _plain(heading[2]) in DROPPED_SECTIONS else 0
+            title = tidy(_LEFTOVER.sub("", heading[2])).casefold().rstrip(":")
+            dropping = level if title in DROPPED_SECTIONS else 0
     if not dropping:
         kept.append(text[start:])
     return "\n".join(kept)
 
 
-def _plain(title: str) -> str:
-    return tidy(_LEFTOVER.sub("", title)).casefold().rstrip(":")
-
-
 def _fix(line: str) -> str:
-    """Close the holes that cut constructs left in a line, and drop what could not be parsed."""
+    """Remove empty brackets, stray commas and unparsed markup around removed constructs."""
     line = _LEFTOVER.sub("", line) if _LEFTOVER.search(line) else line
     line = _EMPTY_BRACKETS.sub("", _OPEN_BRACKET.sub("(", tidy(line)))
     return tidy(_DOUBLE_COMMA.sub(",", _BEFORE_MARK.sub("", line)))
@@ -156,7 +151,7 @@ _RANGE_WORDS = frozenset(("to", "and", "or", "by", "x", "-", "–", "+/-", "±")
 
 
 def _write_out(match: re.Match[str]) -> str:
-    """Return the text of an inline template, and nothing for all others."""
+    """Return the text of an inline template, "" for other templates."""
     name, *arguments = _ARGUMENT.split(match[1])
     name = name.strip().replace("_", " ").lower()
     if name in _SYMBOLS:
@@ -182,7 +177,7 @@ def _positional(argument: str) -> str | None:
 
 
 def _quantity(values: list[str]) -> str:
-    """``5|km|mi`` → "5 km"; ``5|to|10|km`` → "5 to 10 km"."""
+    """Write a quantity out: ``5|km|mi`` → "5 km"; ``5|to|10|km`` → "5 to 10 km"."""
     if len(values) > 3 and values[1] in _RANGE_WORDS:
         return " ".join(values[:4])
     return " ".join(values[:2])

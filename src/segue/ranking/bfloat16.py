@@ -1,11 +1,11 @@
-"""Products of vectors rounded to bfloat16, with a proven bound on how far they are from the exact ones.
+"""Products of vectors rounded to bfloat16, with a proven bound of their error.
 
-Half the bytes and, in hardware, two to six times the speed of float32. Written x̂ for x rounded to bfloat16::
+They take half the memory and, in hardware, a half to a sixth of the time of float32. With x̂ for x rounded to bfloat16::
 
     |q̂·x̂ - q·x| ≤ ‖q - q̂‖·‖x‖ + ‖q̂‖·‖x - x̂‖                (Cauchy–Schwarz)
 
-whose lengths are measured, not estimated: each query's own, and the largest of a block of rows. To it comes the float32
-sum of the products (as in ``pool.rounding_bound``), and rounding the result to bfloat16, at most 2⁻⁸ of it.
+The lengths are measured: those of each query, and the largest of a block of rows. The float32 sum of the products adds
+its own error (see ``pool.rounding_bound``), and rounding the result to bfloat16 at most 2⁻⁸ of it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ROUNDED_LENGTHS = 1.0001  # lengths are measured in float32 themselves
 
 @dataclass(frozen=True)
 class Rounded:
-    """Vectors as bfloat16, and how far that moved them.
+    """Vectors rounded to bfloat16, with the lengths that bound the error.
 
     Attributes:
-        vectors: rounded.
-        length: at least that of each vector, before and after rounding.
-        moved: length of the difference.
+        vectors: the rounded vectors.
+        length: upper bound of the length of each vector, before and after rounding.
+        moved: length of the difference that rounding made.
     """
 
     vectors: Float[Tensor, "rows dim"]
@@ -39,8 +39,8 @@ class Rounded:
 
     @classmethod
     def of(cls, vectors: Float32[np.ndarray, "rows dim"]) -> Rounded:
-        """Round vectors, some at a time, so that what is measured is still in the cache."""
-        exact = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"]))  # read-only: mapped from disk, copied
+        """Round vectors, in parts that fit into the cache."""
+        exact = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"]))  # copies vectors mapped from disk
         rounded = torch.empty(exact.shape, dtype=torch.bfloat16)
         length, moved = torch.empty(len(exact)), torch.empty(len(exact))
         for begin in range(0, len(exact), _AT_ONCE):
@@ -57,7 +57,7 @@ class Rounded:
 
 
 def product(queries: Rounded, rows: Rounded, *, out: Float32[np.ndarray, "batch rows"]) -> Float[np.ndarray, "batch"]:
-    """Write q̂·x̂, rounded to bfloat16, and return by how much each query's may be off before that last rounding."""
+    """Write q̂·x̂, rounded to bfloat16, to ``out``; return each query's error bound before that last rounding."""
     torch.from_numpy(out).copy_(queries.vectors @ rows.vectors.T)
     longest, moved = rows.length.max(), rows.moved.max()
     steps = (rows.vectors.shape[1] + 8) * _SUM
@@ -68,9 +68,9 @@ def product(queries: Rounded, rows: Rounded, *, out: Float32[np.ndarray, "batch 
 def lines(
     line: Float[np.ndarray, "batch"], error: Float[np.ndarray, "batch"]
 ) -> tuple[Float32[np.ndarray, "batch"], Float32[np.ndarray, "batch"]]:
-    """Return where a rounded product surely is not above the line, and where it surely is.
+    """Return the bounds (low, high) that decide whether an exact product is above ``line``.
 
-    Up to the first, an exact product lies below ``line``; beyond the second, above it.
+    It is not where the rounded product is at most ``low``, and it is where the rounded product is above ``high``.
 
     >>> low, high = lines(np.array([0.5]), np.array([0.0]))
     >>> bool(low[0] < 0.5 < high[0]), round(float(high[0] - low[0]), 4)

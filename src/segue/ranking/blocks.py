@@ -1,8 +1,7 @@
 """Scores of many queries against many candidates, a block at a time.
 
-The one place where vectors are multiplied: ranks, rankings and later a whole-bank loss all walk through these blocks.
-Nothing of size query × bank ever exists; a block is ``QUERIES_PER_BLOCK`` × ``ROWS_PER_BLOCK`` scores, small enough to
-be counted while it is still in the cache. NumPy's product was measured faster than PyTorch's for these shapes.
+A block is ``QUERIES_PER_BLOCK`` × ``ROWS_PER_BLOCK`` scores, small enough to stay in the cache while it is counted.
+Memory does not grow with the bank.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ ROWS_PER_BLOCK = 4096
 
 @dataclass(frozen=True)
 class ScoreBlock:
-    """The scores of a run of queries against a run of candidates; what leaves the candidates scores -inf.
+    """Scores of consecutive queries and consecutive candidates; excluded candidates score -inf.
 
     ``scores[i, j]`` belongs to query ``first_query + i`` and candidate ``first_candidate + j``. The array is a buffer
     that the next block overwrites.
 
     Attributes:
-        first_query: the first of a run of queries.
-        first_candidate: the first of a run of candidates.
-        scores: of each pair.
-        error: by how much each query's scores may be off before they were rounded to bfloat16; None: they are float32.
-        vectors: of the candidates, where ``error`` says that scores have to be computed again.
+        first_query: number of the first query.
+        first_candidate: number of the first candidate.
+        scores: score of each pair.
+        error: error bound of each query's scores before they were rounded to bfloat16; None for float32 scores.
+        vectors: vectors of the candidates, to compute scores near a line again; None for float32 scores.
     """
 
     first_query: int
@@ -54,13 +53,13 @@ def score_blocks(
     *,
     rounded: bool = False,
 ) -> Iterator[ScoreBlock]:
-    """Yield the scores of all queries against all candidates, every pair once, the bank read once.
+    """Yield the scores of all queries against all candidates, every pair once, reading the bank once.
 
     Args:
-        queries: any length; rounded to float32.
+        queries: vectors of any length; rounded to float32.
         pool: the candidates.
         removed: (query, candidate) pairs that get the score -inf.
-        rounded: scores of bfloat16 vectors with their error, where candidates have one row; else all are float32.
+        rounded: compute scores of bfloat16 vectors, with their error, for candidates with one row.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     by_candidate = np.argsort(removed[1], kind="stable")
@@ -89,7 +88,7 @@ def score_blocks(
 def _in_buffer(
     queries: int, rows: int, buffer: Float32[np.ndarray, "most_queries most_rows"]
 ) -> Float32[np.ndarray, "batch rows"]:
-    """Return a view of the buffer's memory, so that the scores of one block after the other stay in the cache."""
+    """Return a view of the buffer, so that all blocks use the same memory."""
     return buffer.reshape(-1)[: queries * rows].reshape(queries, rows)
 
 
@@ -118,7 +117,7 @@ def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows
 
 
 def _single_blocks(pool: Pool) -> Iterator[Float[np.ndarray, "rows dim"]]:
-    """Yield the vectors of the candidates with one row, in order: read straight through, or picked if they are few."""
+    """Yield the vectors of the candidates with one row, in order; the whole bank is read unless they are few."""
     rows = pool.single_rows
     if 2 * len(rows) < len(pool.bank):
         for begin in range(0, len(rows), ROWS_PER_BLOCK):

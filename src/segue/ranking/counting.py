@@ -1,8 +1,8 @@
-"""How many candidates score above a line: what a rank is made of, decided as cheaply as proof allows.
+"""Count the candidates that score above a line, in cheap arithmetic with a proven error bound.
 
-First come products in bfloat16 where the processor has them in hardware (``bfloat16.py``), else in float32. Each has a
-proven bound; scores farther from the line are counted as they are. The others are computed again in float32, and those
-nearer than its rounding error in float64. So the count is that of exact arithmetic whatever the first product was.
+Products are computed in bfloat16 where the processor has it in hardware (``bfloat16.py``), otherwise in float32. Scores
+farther from the line than the error bound are counted. The others are computed again in float32, and those within its
+rounding error in float64. So the count is that of exact arithmetic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segue.ranking.blocks import ScoreBlock, score_blocks
 from segue.ranking.pool import Pool, exact_candidate_scores, rounding_bound
 
 FEWEST_FOR_COARSE = 64
-"""Queries below which the bank is read no faster in bfloat16 than it is rounded."""
+"""Number of queries from which bfloat16 products save more time than rounding the bank takes."""
 
 _Pairs = tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
 
@@ -31,12 +31,12 @@ def count_candidates_above(
     *,
     removed: _Pairs,
 ) -> Int[np.ndarray, "batch several"]:
-    """Count the candidates above each of a query's lines, in the order of exact arithmetic.
+    """Count the candidates that score above each line of each query, as in exact arithmetic.
 
     Args:
-        queries: any length.
+        queries: vectors of any length.
         pool: the candidates.
-        line: scores, float64; infinity counts nothing.
+        line: scores, float64; for infinity the count is 0.
         removed: (query, candidate) pairs that do not count.
     """
     margin = rounding_bound(queries)
@@ -45,7 +45,8 @@ def count_candidates_above(
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Pairs32()
-    for block in score_blocks(rounded, pool, removed, rounded=_is_coarse(len(queries))):
+    coarse = len(queries) >= FEWEST_FOR_COARSE and has_fast_bfloat16("cpu")
+    for block in score_blocks(rounded, pool, removed, rounded=coarse):
         here = block.queries
         for place, unsure in enumerate(near):
             more, pairs = _decide(block, rounded[here], line[here, place], margin[here], exactly)
@@ -58,10 +59,6 @@ def count_candidates_above(
     return above
 
 
-def _is_coarse(queries: int) -> bool:
-    return queries >= FEWEST_FOR_COARSE and has_fast_bfloat16("cpu")
-
-
 def _decide(
     block: ScoreBlock,
     queries: Float32[np.ndarray, "batch dim"],
@@ -69,7 +66,7 @@ def _decide(
     margin: Float[np.ndarray, "batch"],
     exactly: _Pairs32,
 ) -> tuple[Int[np.ndarray, "batch"], _Pairs]:
-    """Return how many of a block are surely above, and the (query, candidate) pairs that float64 has to decide."""
+    """Return how many of a block are certainly above, and the (query, candidate) pairs to compute in float64."""
     if block.error is None:
         low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
         surely = _count_above(block.scores, high)
@@ -93,7 +90,7 @@ def _count_above(
 ) -> Int[np.ndarray, "batch"]:
     """Count the scores above each query's line.
 
-    Eight flags are added at a time, as the bytes of one machine word; 255 words at most, so no byte overflows.
+    Eight flags are added at a time, as the bytes of one machine word; at most 255 words, so that no byte overflows.
     """
     words = 128
     flags = np.zeros((len(scores), -(-scores.shape[1] // (8 * words)) * 8 * words), dtype=np.bool_)
@@ -108,7 +105,7 @@ def _between(
     high: Float32[np.ndarray, "batch"],
     surely: Int[np.ndarray, "batch"],
 ) -> _Pairs:
-    """Return (query, column) of the scores that are too near to the line to be told; ``surely`` of them are above."""
+    """Return (query, column) of the scores from ``low`` to ``high``; ``surely`` scores of each query are above."""
     unsure = np.flatnonzero(_count_above(scores, low) != surely)
     scores = scores[unsure]
     place, column = np.nonzero((scores > low[unsure, None]) & (scores <= high[unsure, None]))
@@ -116,14 +113,11 @@ def _between(
 
 
 class _Pairs32:
-    """Float32 products of chosen pairs, computed by FAISS where the vectors lie, on all threads.
-
-    NumPy would copy both sides of every pair first. A block's vectors are handed over once for all queries.
-    """
+    """Float32 products of chosen pairs, computed by FAISS without copying the vectors of each pair, on all threads."""
 
     def __init__(self) -> None:
         self._vectors: Float[np.ndarray, "rows dim"] | None = None
-        self._flat: Any = None  # the type stubs of FAISS know a part of it only
+        self._flat: Any = None  # the type stubs of FAISS are incomplete
 
     def scores(
         self,

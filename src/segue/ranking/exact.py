@@ -1,12 +1,11 @@
-"""Vectors against the whole bank, in blocks: exact ranks, cosines and best candidates.
+"""Exact ranks, cosines and best candidates of query vectors over the whole bank.
 
 Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings under the ranking rule: one candidate per
-duplicate group (score = best of its members), excluded passages leave with their duplicates, ties count against the
-target. The product itself goes in blocks (``blocks.py``), so memory does not grow with the bank.
+duplicate group (score = best of its members), excluded passages are removed with their duplicates, ties count against
+the target.
 
-A rank needs no sorting: it is 1 + the number of other candidates above the target's score - 1e-6, which
-``counting.py`` counts in cheap arithmetic with a proven bound; the few candidates nearer to the line are scored again.
-So the ranks are those of exact arithmetic.
+A rank is 1 + the number of other candidates above the target's score - 1e-6. ``counting.py`` counts them as in exact
+arithmetic.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ def target_ranks(
 
     Args:
         queries: predicted vectors, unit length.
-        pool: the candidates; a target stands for its duplicate group, whichever member it is.
+        pool: the candidates; any member of a duplicate group may be the target.
         targets: rows of the true passages.
-        exclude: rows that leave with their duplicates, padded with -1; the target's own group never leaves.
+        exclude: rows to exclude with their duplicates, padded with -1; the group of the target is never excluded.
 
     Raises:
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
@@ -60,13 +59,13 @@ def ranks_of_several(
     *,
     exclude: Int[np.ndarray, "batch excluded"],
 ) -> Int[np.ndarray, "batch several"]:
-    """Return what ``target_ranks`` says of each of several targets of a query, after one pass over the bank.
+    """Return the exact rank of each of several targets of a query, as ``target_ranks``, in one pass over the bank.
 
     Args:
         queries: predicted vectors, unit length.
         pool: the candidates.
         targets: rows; -1 means that there is none, and gets the rank -1.
-        exclude: rows that leave with their duplicates, padded with -1; a target's own group never leaves its own count.
+        exclude: rows to exclude with their duplicates, padded with -1; for its own rank no target is excluded.
 
     Raises:
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
@@ -87,7 +86,7 @@ def ranks_of_several(
 
 
 def _first_of_each(own: Int[np.ndarray, "batch several"]) -> Bool[np.ndarray, "batch several"]:
-    """Tell which targets are the first of their candidate among a query's targets.
+    """Return which targets are the first of their candidate among a query's targets.
 
     >>> _first_of_each(np.array([[4, 9, 4]])).tolist()
     [[True, True, False]]
@@ -112,9 +111,9 @@ def top_k(
 
     Args:
         queries: predicted vectors, unit length.
-        pool: the candidates; each is answered as its best member, the lowest row among equals.
-        k: places, at least 1; places that stay empty hold row -1 and score -inf.
-        exclude: rows that leave with their duplicates, padded with -1.
+        pool: the candidates; each is represented by its best member, the lowest row among equals.
+        k: number of places, at least 1; empty places hold row -1 and score -inf.
+        exclude: rows to exclude with their duplicates, padded with -1.
 
     Raises:
         InputError: a query is not finite or of another dimension.
@@ -160,7 +159,7 @@ def _fetch(
 def _entering(
     block: ScoreBlock, worst: Float32[np.ndarray, "batch"]
 ) -> tuple[Int[np.ndarray, "batch most"], Float32[np.ndarray, "batch most"]]:
-    """Return the candidates of a block that beat the worst of those kept so far: few, after the first blocks."""
+    """Return the candidates of a block that score above the worst of those kept so far."""
     place, column = np.divmod(np.flatnonzero(block.scores > worst[:, None]), block.scores.shape[1])
     count = np.bincount(place, minlength=len(worst))
     within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)

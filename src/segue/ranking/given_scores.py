@@ -1,7 +1,7 @@
-"""The ranking rule where all scores are at hand: BM25 over the whole bank, and passages within one document.
+"""Exact ranks and best candidates where all scores are known: BM25 over the whole bank, passages of one document.
 
-The same rule as in ``scoring.py``: one candidate per duplicate group, excluded passages leave with their duplicates,
-the target's own group never leaves, scores nearer than 1e-6 count against the target.
+The ranking rule is that of ``exact.py``: one candidate per duplicate group, excluded passages are removed with their
+duplicates but never the target's own group, and scores within 1e-6 of the target's count against it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def ranks_of_scores(
     *,
     exclude: Int[np.ndarray, "batch excluded"],
 ) -> Int[np.ndarray, "batch"]:
-    """Return the exact rank of each target, given the scores of all rows (any scale; -inf = never answered).
+    """Return the exact rank of each target, given the scores of all rows (any scale; -inf: no candidate).
 
     Raises:
         InputError: a score is NaN, or a target is not among the candidates.
@@ -72,7 +72,7 @@ def _ranks(
     scores[removed] = -np.inf
     left = np.take_along_axis(scores, place, axis=1)
     above = np.stack([(scores > one[:, None]).sum(axis=1) for one in line.T], axis=1) - (left > line)
-    # A target that scores -inf is never answered: everything else, -inf included, stands before it.
+    # A target that scores -inf ranks after everything else, other candidates with -inf included.
     gone = np.bincount(removed[0], minlength=len(own))[:, None]
     never = scores.shape[1] - gone - ~among_pairs(own, removed)
     return np.where(own < 0, -1, 1 + np.where(np.isneginf(line), never, above))
@@ -105,7 +105,7 @@ def _leaders(
     pool: Pool,
     removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
 ) -> Float[np.ndarray, "batch bank"]:
-    """Copy the scores, -inf everywhere but at the best member (lowest row among equals) of each candidate."""
+    """Copy the scores, with -inf everywhere except at the best member (lowest row among equals) of each candidate."""
     leaders = np.full(scores.shape, -np.inf, dtype=scores.dtype)
     leaders[:, pool.single_rows] = scores[:, pool.single_rows]
     _lead_shared(leaders, scores, pool)
@@ -115,7 +115,7 @@ def _leaders(
 
 
 def _lead_shared(leaders: Float[np.ndarray, "batch bank"], scores: Float[np.ndarray, "batch bank"], pool: Pool) -> None:
-    """Write the best score of each candidate with several rows to the lowest row that has it."""
+    """Write the best score of each candidate with several rows to the lowest row with that score."""
     if pool.num_single == pool.size:
         return
     rows, count = pool.shared_rows, pool.count[pool.num_single :]
@@ -128,7 +128,7 @@ def _lead_shared(leaders: Float[np.ndarray, "batch bank"], scores: Float[np.ndar
 
 
 def _best_rows(scores: Float[np.ndarray, "bank"], k: int) -> Int[np.ndarray, "found"]:
-    """Return the rows of the k best scores, best first, equal ones by rising row, -inf never.
+    """Return the rows of the k best scores above -inf, best first, equal ones by rising row.
 
     >>> _best_rows(np.array([0.5, 0.9, 0.5, -np.inf]), 2)
     array([1, 0])
@@ -159,8 +159,6 @@ def in_document_ranks(
     exclude: Int[np.ndarray, "batch excluded"],
 ) -> Int[np.ndarray, "batch"]:
     """Return the exact rank of each target among the live passages of its own document.
-
-    Queries are grouped by document, one small float64 product each.
 
     Raises:
         InputError: a query is not finite or of another dimension, or a target was deleted.

@@ -1,8 +1,8 @@
-"""Fetched candidates become a ranking whose order is exact.
+"""Order fetched candidates exactly.
 
-Whoever fetches (a product in blocks, FAISS) answers with approximate scores. Here the fetched candidates are scored
-again in float64, put in order, and cut at k; a query whose k-th score is nearer to the worst fetched one than the
-rounding error allows is fetched again, deeper. So equal scores are ordered by row, whatever the library did.
+A fetching function (a product in blocks, FAISS) returns candidates by approximate scores. Here they are scored again in
+float64, ordered and cut at k. If the k-th score of a query is within the rounding error of the worst fetched one, more
+candidates are fetched. Equal scores are ordered by row.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from segue.ranking.pool import Pool, exact_scores, rounding_bound
 from segue.types import Rankings
 
 Fetch = Callable[[Int[np.ndarray, "some"], int], tuple[np.ndarray, np.ndarray]]
-"""``fetch(which queries, how many)`` → candidates [some, any], each at most once, -1 = none; and [some] the float32
-score that no candidate left behind exceeds, -inf where all were fetched. How many = the pool's size means all."""
+"""``fetch(queries, count)`` → (candidates [some, any], each at most once, -1 = none; bound [some]). No candidate that was
+not fetched has a float32 score above the bound, which is -inf where all were fetched. A count of the pool's size fetches
+all."""
 
-_MARGIN = 16  # fetched beyond k, so that a second fetch is rare
+_MARGIN = 16  # candidates fetched beyond k, so that a second fetch is rare
 
 
 def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *, fetch: Fetch) -> Rankings:
-    """Return the k best candidates of each query, fetching deeper where rounding leaves a doubt.
+    """Return the k best candidates of each query, fetching more where rounding errors could matter.
 
     Raises:
         InputError: ``k`` is below 1.
@@ -46,7 +47,7 @@ def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *,
 
 
 def empty_rankings(num_queries: int, k: int) -> Rankings:
-    """Return rankings without a single answer."""
+    """Return rankings with empty places only."""
     return Rankings(np.full((num_queries, k), -1, dtype=np.int64), np.full((num_queries, k), -np.inf, dtype=np.float32))
 
 
@@ -74,15 +75,18 @@ def cut(
     num_queries: int,
     k: int,
 ) -> tuple[Rankings, Float[np.ndarray, "queries"]]:
-    """Order flat pairs within each query by falling score, then rising row; keep one per group, and k in all.
+    """Order pairs within each query by falling score, then rising row; keep one per group, and k per query.
 
     Args:
-        query: which query each pair belongs to, rising.
-        rows: the row each pair would answer.
-        scores: float64.
+        query: query of each pair, rising.
+        rows: row of each pair.
+        scores: score of each pair, float64.
         group: equal for the members of one candidate of one query.
-        num_queries: queries, those without pairs included.
-        k: places.
+        num_queries: number of queries, those without pairs included.
+        k: number of places.
+
+    Returns:
+        The rankings, and the k-th score of each query, -inf where it has fewer.
     """
     order = np.lexsort((rows, -scores, query))
     first = np.sort(np.unique(group[order], return_index=True)[1])  # the best member of each candidate

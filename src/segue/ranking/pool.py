@@ -1,12 +1,12 @@
-"""The candidates of a ranking: which passages may be answered, and which of them count as one.
+"""The candidates of a ranking: which passages may be answers, and which of them count as one.
 
-A *candidate* is a duplicate group: passages with the same normalised text are one answer, whose score is the best of
-its members. Deleted passages are never candidates. Candidates are numbered so that scoring can walk through the bank
-in order: first those with one row, ascending by row, then those with several, each with its members in a row.
+A *candidate* is a duplicate group: passages with the same normalised text are one candidate, whose score is the best of
+its members. Deleted passages are never candidates. Candidates with one row come first, ascending by row, then those
+with several, each with its members side by side.
 
-The float32 product of a query and a row may be off by ``rounding_bound``; ``exact_scores`` are float64. Scoring uses
-the first to decide almost everything and the second for the few candidates that stand nearer to the line than the
-bound, so that ranks do not depend on the block size, the number of threads or the order of the rows.
+The error of a float32 product of a query and a row is at most ``rounding_bound``; ``exact_scores`` are float64. Float32
+decides almost all candidates, and float64 those within the bound. So ranks do not depend on the block size, the number
+of threads or the order of the rows.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from segue.errors import InputError
 from segue.types import Bank
 
 TIE = 1e-6
-"""Scores nearer to each other than this are ties."""
+"""Scores that differ by less are ties."""
 
-_PAIRS_AT_ONCE = 1 << 9  # both sides of so many pairs stay in the processor's cache as float64
-_UNIT_SLACK = 1.01  # rows are of length 1 within the bank's tolerance; half-precision storage may add a little
+_PAIRS_AT_ONCE = 1 << 9  # the float64 vectors of these pairs fit into the processor's cache
+_UNIT_SLACK = 1.01  # upper bound of the length of a row, float16 storage included
 
 
 class Pool:
@@ -37,8 +37,9 @@ class Pool:
         size: number of candidates.
         num_single: candidates below this number have one row each, ascending.
         members: rows of the candidates, those of one candidate side by side, ascending.
-        start: where in ``members`` each candidate begins.
-        count: how many members each candidate has.
+        start: place in ``members`` at which each candidate begins.
+        count: number of members of each candidate.
+        mask: True for every row of a candidate.
 
     Raises:
         InputError: no live passage is left.
@@ -64,7 +65,7 @@ class Pool:
         self._candidate_of_group[bank.duplicate_group[self.members[self.start]]] = np.arange(self.size)
 
     def candidates_of(self, rows: Int[np.ndarray, "*any"]) -> Int[np.ndarray, "*any"]:
-        """Return the candidate that stands for the text of each row; -1 for padding and texts outside the pool.
+        """Return the candidate with the text of each row; -1 for padding and for texts outside the pool.
 
         Raises:
             InputError: a row is not in the bank.
@@ -76,8 +77,8 @@ class Pool:
     def removed_pairs(
         self, exclude: Int[np.ndarray, "batch excluded"]
     ) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
-        """Return (query, candidate) for every candidate that leaves, each pair once, ordered by query."""
-        if exclude.size == 0:  # passages that the bank does not hold: nothing leaves
+        """Return (query, candidate) for every candidate to exclude, each pair once, ordered by query."""
+        if exclude.size == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         candidates = self.candidates_of(exclude)
         query, place = np.nonzero(candidates >= 0)
@@ -86,7 +87,7 @@ class Pool:
 
     def on(self, bank: Bank) -> Pool:
         """Return the same candidates with the vectors of another bank of the same passages (a re-encoded one)."""
-        assert len(bank) == len(self.bank), "a pool's rows mean nothing in a bank of other passages"
+        assert len(bank) == len(self.bank), "the bank has other passages"
         other = copy.copy(self)
         other.bank = bank
         return other
@@ -114,7 +115,7 @@ class Pool:
 def among_pairs(
     candidates: Int[np.ndarray, "batch several"], pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
 ) -> Bool[np.ndarray, "batch several"]:
-    """Tell which of each query's candidates (-1 = none) stand among the (query, candidate) pairs.
+    """Return which of each query's candidates (-1 = none) are among the (query, candidate) pairs.
 
     >>> among_pairs(np.array([[4, -1], [4, 7]]), (np.array([0, 1]), np.array([4, 7]))).tolist()
     [[True, False], [False, True]]
@@ -143,10 +144,10 @@ def _require_rows(rows: Int[np.ndarray, "*any"], total: int) -> None:
 
 
 def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None:
-    """Refuse queries of another dimension or with NaN or infinite components.
+    """Check that queries have the bank's dimension and finite components.
 
     Raises:
-        InputError: naming the dimension, or the first query that is not finite.
+        InputError: names the dimension, or the first query that is not finite.
     """
     if queries.shape[1] != bank.dimension:
         raise InputError(
@@ -166,10 +167,10 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
 
 
 def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarray, "bank"]) -> None:
-    """Refuse targets that cannot be found because they are not searched.
+    """Check that all targets are among the candidates.
 
     Raises:
-        InputError: naming how many, and the first.
+        InputError: names the first that is not, and how many are not.
     """
     _require_rows(targets, len(candidates))
     outside = np.flatnonzero((targets < 0) | ~candidates[targets])
@@ -183,7 +184,7 @@ def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarr
 
 
 def rounding_bound(queries: Float[np.ndarray, "batch dim"]) -> Float[np.ndarray, "batch"]:
-    """Bound the error of a float32 inner product of each query with a unit row, whatever the order of summation.
+    """Return an error bound of the float32 inner product of each query with a unit row, for any order of summation.
 
     |fl(x·y) - x·y| ≤ n·u / (1 - n·u) · ‖x‖·‖y‖ with u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical
     Algorithms, section 3.1); n is the dimension plus 8, for rounding the query and the threshold to float32.
@@ -203,8 +204,8 @@ def exact_scores(
     scores = np.empty(len(rows), dtype=np.float64)
     for begin in range(0, len(rows), _PAIRS_AT_ONCE):
         pairs = slice(begin, begin + _PAIRS_AT_ONCE)
-        asked, vectors = queries[query[pairs]].astype(np.float64), bank.gather(rows[pairs]).astype(np.float64)
-        scores[pairs] = (asked[:, None, :] @ vectors[:, :, None])[:, 0, 0]
+        left, right = queries[query[pairs]].astype(np.float64), bank.gather(rows[pairs]).astype(np.float64)
+        scores[pairs] = (left[:, None, :] @ right[:, :, None])[:, 0, 0]
     return scores
 
 
@@ -223,10 +224,10 @@ def exact_candidate_scores(
 def best_of_runs(
     values: Float[np.ndarray, "member *rest"], count: Int[np.ndarray, "run"]
 ) -> Float[np.ndarray, "run *rest"]:
-    """Return the maximum of each run of consecutive members; ``count`` holds the runs' lengths, at least 1 each.
+    """Return the maximum of each run of consecutive members; ``count`` holds the lengths of the runs, at least 1.
 
-    Goes over the first members of all runs, then the second ones …: runs are short, and ``np.maximum.reduceat`` pays
-    for each run.
+    Compares the first members of all runs, then the second ones …, which is faster than ``np.maximum.reduceat`` for
+    short runs.
 
     >>> best_of_runs(np.array([1.0, 5.0, 2.0, 3.0]), np.array([1, 2, 1]))
     array([1., 5., 3.])

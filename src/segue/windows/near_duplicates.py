@@ -1,13 +1,13 @@
-"""Which documents are nearly the same, and so have to stay on one side of every split.
+"""Groups of near-duplicate documents, which must stay in the same part of every split.
 
-Two documents belong together when their sets of word 5-grams have a Jaccard similarity of at least the threshold, or
-when they share most of their passages word for word: over half of the longer one's, or over half of the shorter
-one's and at least three (a shorter one that copies one boilerplate passage must not tie all others with it together).
-Groups are the connected components.
+Two documents belong together if their sets of word 5-grams have a Jaccard similarity of at least the threshold, or if
+they share most of their passages word for word: over half of those of the longer one, or over half of those of the
+shorter one and at least three (so that one boilerplate passage does not connect all documents that hold it). Groups are
+the connected components.
 
-MinHash with locality-sensitive hashing (datasketch; Broder 1997) only proposes pairs; each is confirmed on the full
-sets, so the estimate's error adds no pair, and at the default threshold it misses fewer than 1 pair in 200 that stand
-just on it. Words are hashed with BLAKE2, so nothing depends on Python's hash seed.
+MinHash with locality-sensitive hashing (datasketch; Broder 1997) proposes pairs, and each is confirmed on the full
+sets. So no wrong pair is added; at the default threshold fewer than 1 pair in 200 just at the threshold is missed.
+Words are hashed with BLAKE2, so nothing depends on Python's hash seed.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _PERMUTATIONS = 128
 _SEED = 1
 _ESTIMATE_ERROR = 0.2  # over 4 standard deviations of the estimate from 128 permutations
 _ROWS_AT_ONCE = 4096
-_BOILERPLATE = 200  # a text in more documents than this says nothing about two of them
+_BOILERPLATE = 200  # a text in more documents than this connects none of them
 _FEWEST_SHARED = 3
 
 
 def document_groups(bank: Bank, threshold: float, *, progress: Progress = no_progress) -> Int[np.ndarray, "document"]:
-    """Return the group of each document, named by its smallest document number; alone in its group = its own number.
+    """Return the group of each document, named by the smallest document number in it.
 
     Args:
-        bank: without texts, every document is its own group.
+        bank: the documents; without texts, every document is its own group.
         threshold: Jaccard similarity of word 5-grams from which two documents belong together, above 0, at most 1.
-        progress: told after every document.
+        progress: called after every document.
     """
     total = len(bank.first_row)
     if not bank.has_texts:
@@ -53,8 +53,8 @@ def document_groups(bank: Bank, threshold: float, *, progress: Progress = no_pro
 
 
 def _similar_pairs(bank: Bank, threshold: float, progress: Progress) -> Iterator[tuple[int, int]]:
-    """Yield pairs of documents with similar 5-grams: enough of them to connect each group, not every pair."""
-    # Rather propose too much than miss a pair: at the threshold itself the curve of proposals is near 1.
+    """Yield pairs of documents with similar 5-grams: enough to connect each group, not every pair."""
+    # These weights propose too many pairs rather than miss one: at the threshold nearly all are proposed.
     index = MinHashLSH(threshold=0.7 * threshold, num_perm=_PERMUTATIONS, weights=(0.2, 0.8))
     total = len(bank.first_row)
     grams: dict[int, UInt64[np.ndarray, "gram"]] = {}
@@ -129,7 +129,7 @@ def jaccard(left: UInt64[np.ndarray, "left"], right: UInt64[np.ndarray, "right"]
 
 
 def _signature(grams: UInt64[np.ndarray, "gram"]) -> MinHash:
-    """MinHash the grams, which are hashes already: their upper half is the 32 bits that datasketch asks for."""
+    """Return the MinHash of grams; they are hashes already, and datasketch gets the upper 32 bits."""
     signature = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
     signature.update_batch((grams >> np.uint64(32)).tolist())
     return signature

@@ -1,11 +1,11 @@
-"""Documents become train, validation and test, once or in k folds.
+"""Split documents into train, validation and test, once or in k folds.
 
 Enters: a bank. Leaves: document numbers (``Split``). Whole documents are split, never passages, and near-duplicate
-documents stay together (``document_groups``), so nothing of a test document stands in training under another name.
+documents stay together (``document_groups``), so training holds no near-copy of a test document.
 
-Groups are dealt largest first (roughly: the seed shakes the order), each to a part that it fits into, drawn with the
-odds of what the parts still need in documents *and* in passages. So one giant article does not ruin a part, and every
-document has about the same chance to be a test document.
+Groups are assigned from the largest to the smallest, roughly (the seed perturbs the order). Each goes to a part with
+room for it, drawn in proportion to what the parts still need in documents *and* in passages. So one huge document does
+not fill a part, and every document has about the same chance to be a test document.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SplitSettings(Settings):
 
     @property
     def test_share(self) -> float:
-        """The share of the documents that one split tests on."""
+        """Share of the documents in the test part of one split."""
         return self.test if self.folds is None else 1 / self.folds
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class SplitSettings(Settings):
 
 @dataclass(frozen=True)
 class _Units:
-    """What is dealt: groups of documents, with their size in documents and in live passages."""
+    """Groups of documents to be split, with their sizes in documents and in live passages."""
 
     members: list[np.ndarray]
     documents: Float[np.ndarray, "unit"]
@@ -90,7 +90,7 @@ def make_splits(
         parts = (1 - settings.test - settings.validation, settings.validation, settings.test)
         train, validation, test = _deal(units, parts, np.random.default_rng(settings.seed))
         return [Split(units.merge(train), units.merge(validation), units.merge(test))]
-    # With two folds, the other fold alone has to hold training and validation.
+    # With two folds, the other fold has to hold training and validation.
     at_least = 2 if settings.folds == 2 else 1
     shares = (1 / settings.folds,) * settings.folds
     tests = _deal(units, shares, np.random.default_rng(settings.seed), at_least=at_least)
@@ -110,7 +110,7 @@ def _units(bank: Bank, groups: Int[np.ndarray, "document"]) -> _Units:
 
 
 def _require_enough(units: _Units, settings: SplitSettings) -> None:
-    """Every part of every split gets at least one group; with folds the two others share what a fold leaves."""
+    """Check that every part of every split can get at least one group."""
     fewest = 4 if settings.folds == 2 else max(3, settings.folds or 0)
     if len(units) < fewest:
         raise InputError(
@@ -132,7 +132,7 @@ def _fold(units: _Units, test: np.ndarray, settings: SplitSettings, fold: int) -
 def _deal(
     units: _Units, shares: tuple[float, ...], generator: np.random.Generator, *, at_least: int = 1
 ) -> list[Int[np.ndarray, "dealt"]]:
-    """Return the numbers of the units that each part gets, ``at_least`` one or more; the shares add up to 1."""
+    """Return the numbers of the units of each part, at least ``at_least``; the shares add up to 1."""
     quota = np.outer(shares, [units.documents.sum(), units.passages.sum()])  # [part, measure]
     size = np.stack([units.documents, units.passages], axis=1)  # [unit, measure]
     load = np.zeros_like(quota)
@@ -154,8 +154,8 @@ def _choose(
     num_units: int,
     generator: np.random.Generator,
 ) -> int:
-    """Draw a part that has room for the unit, with the odds of what it still needs; else the one exceeded the least."""
-    limit = np.maximum(quota, quota.sum(axis=0) / num_units)[:, 1]  # a part takes one unit of usual size, if no more
+    """Draw a part with room for the unit, in proportion to what it needs; without one, take the least exceeded."""
+    limit = np.maximum(quota, quota.sum(axis=0) / num_units)[:, 1]  # every part has room for a unit of mean size
     fits = (load[:, 0] + size[0] / 2 <= quota[:, 0]) & (load[:, 1] + size[1] <= 1.25 * limit)
     odds = np.where(fits, np.maximum(1 - load / quota, 1e-3).min(axis=1) * quota[:, 0], 0.0)
     if odds.sum() > 0:
@@ -167,7 +167,7 @@ def _fill(parts: list[list[int]], passages: Float[np.ndarray, "unit"], at_least:
     """Move the smallest units of the part with the most units to parts with fewer than ``at_least``."""
     for part in parts:
         while len(part) < at_least:
-            giver = max(parts, key=len)
-            smallest = min(giver, key=lambda unit: (passages[unit], unit))
-            giver.remove(smallest)
+            donor = max(parts, key=len)
+            smallest = min(donor, key=lambda unit: (passages[unit], unit))
+            donor.remove(smallest)
             part.append(smallest)

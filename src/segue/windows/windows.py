@@ -1,17 +1,16 @@
-"""Documents become windows: which passages were read, and which one came next.
+"""Make windows from documents: which passages were read, and which one came next.
 
 Enters: a bank and document numbers. Leaves: row numbers only (``Windows``); vectors are gathered batch by batch
 (``gather_contexts``), so 400,000 windows cost megabytes, not gigabytes.
 
-**The shift**, explained here once. A document's passages stand in consecutive rows, in reading order. The window of
-target row ``t`` is::
+**The shift.** The passages of a document are in consecutive rows, in reading order. The window of target row ``t`` is::
 
     context = [t - context, …, t - 2, t - 1]   →   target = t
 
-so the context ends exactly one row before its target, no row is both read and asked for, and every passage of a
-document is the target of at most one window. The last context passage stands in the last column. Where the document
-begins less than ``context`` passages before ``t``, the columns in front hold -1 (only with ``minimum_context`` below
-``context``; otherwise such windows do not exist). Nothing reaches over the end of a document, hence never over a split.
+so the context ends one row before its target, no row is both context and target of a window, and every passage is the
+target of at most one window. The last context passage is in the last column. Where the document begins less than
+``context`` passages before ``t``, the first columns hold -1 (only with ``minimum_context`` below ``context``; otherwise
+such windows do not exist). No window crosses the end of a document, and so none crosses a split.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from segue.settings import Settings
 from segue.types import Bank, Contexts, Exclusion, Windows
 
 HORIZON = 3
-"""Passages looked ahead, the next one included: what a reader is likely to open soon."""
+"""Number of following passages, the target included, that count as a useful answer."""
 
 TOO_SHORT = "document shorter than the context"
 MISSING = "a passage of the window is deleted or missing"
 REPEATED = "target repeats a context passage"
-NOT_ASKED = "not asked ([windows] test_every)"
+NOT_QUERIED = "not queried ([windows] test_every)"
 
 
 class WindowSettings(Settings):
@@ -43,12 +42,12 @@ class WindowSettings(Settings):
         None, ge=1, description="fewest passages read, 1 to context; shorter contexts are padded. Default: context"
     )
     test_every: int = Field(
-        1, ge=1, description="of a test document, one window in so many is asked about; all passages stay candidates"
+        1, ge=1, description="every n-th window of a test document is a query; all passages stay candidates"
     )
 
     @property
     def fewest(self) -> int:
-        """The smallest number of context passages of a window."""
+        """Smallest number of context passages of a window."""
         return self.context if self.minimum_context is None else self.minimum_context
 
     @model_validator(mode="after")
@@ -59,11 +58,11 @@ class WindowSettings(Settings):
 
 
 def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: WindowSettings) -> Windows:
-    """List the windows of ``documents``, in the order of ``documents`` and of reading.
+    """Return the windows of ``documents``, in the order of ``documents`` and of reading.
 
-    Dropped and counted in ``Windows.dropped``: documents without a single window (``TOO_SHORT``, counted as
-    documents), windows with a deleted passage or a gap in the positions (``MISSING``), and windows whose target has
-    the text of one of its context passages (``REPEATED``), since the right answer leaves the candidates with them.
+    Left out and counted in ``Windows.dropped``: documents without a window (``TOO_SHORT``, counted as documents),
+    windows with a deleted passage or a gap in the positions (``MISSING``), and windows whose target has the text of one
+    of its context passages (``REPEATED``), since the target is then excluded from the candidates with it.
 
     Raises:
         InputError: a document number is not in the bank.
@@ -86,12 +85,12 @@ def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: Win
 
 
 def every_nth(bank: Bank, windows: Windows, n: int) -> Windows:
-    """Keep the first window of each document and every n-th after it; the others are counted as ``NOT_ASKED``."""
+    """Keep the first window of each document and every n-th after it; the others are counted as ``NOT_QUERIED``."""
     begins = np.diff(bank.document_of[windows.target], prepend=-1) != 0
     first = np.flatnonzero(begins)[np.cumsum(begins) - 1]
     kept = windows.take((np.arange(len(windows)) - first) % n == 0)
     left_out = len(windows) - len(kept)
-    return replace(kept, dropped={**kept.dropped, NOT_ASKED: left_out}) if left_out else kept
+    return replace(kept, dropped={**kept.dropped, NOT_QUERIED: left_out}) if left_out else kept
 
 
 def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None:
@@ -108,7 +107,7 @@ def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None
 def _targets(
     first: Int[np.ndarray, "chosen"], length: Int[np.ndarray, "chosen"], fewest: int
 ) -> tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"]]:
-    """Return every row with at least ``fewest`` rows of its document before it, and its document's first row."""
+    """Return the rows with at least ``fewest`` rows of their document before them, and their documents' first rows."""
     count = np.maximum(length - fewest, 0)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)  # 0, 1, … in each document
     first = np.repeat(first, count)
@@ -118,9 +117,8 @@ def _targets(
 def _has_missing(
     bank: Bank, context: Int[np.ndarray, "window context"], target: Int[np.ndarray, "window"]
 ) -> Bool[np.ndarray, "window"]:
-    """Tell which windows hold a deleted passage, or skip a position that the bank does not hold."""
-    real = context >= 0
-    rows = np.where(real, context, target[:, None])  # padding stands in for nothing: the target is checked anyway
+    """Return which windows hold a deleted passage or skip a position that the bank does not hold."""
+    rows = np.where(context >= 0, context, target[:, None])  # for padding check the target, which is checked anyway
     distance = bank.position[target][:, None] - bank.position[rows]
     return (~bank.alive[rows] | (distance != target[:, None] - rows)).any(axis=1) | ~bank.alive[target]
 
@@ -128,21 +126,20 @@ def _has_missing(
 def _repeats(
     bank: Bank, context: Int[np.ndarray, "window context"], target: Int[np.ndarray, "window"]
 ) -> Bool[np.ndarray, "window"]:
-    """Tell which windows have a target with the text of one of their context passages."""
+    """Return which windows have a target with the text of one of their context passages."""
     same = bank.duplicate_group[context] == bank.duplicate_group[target][:, None]
     return (same & (context >= 0)).any(axis=1)
 
 
 def gather_contexts(bank: Bank, windows: Windows, *, exclude: Exclusion = "context", texts: bool = False) -> Contexts:
-    """Gather what a retriever reads of ``windows``: unit vectors, mask, rows to exclude and, if asked, texts.
+    """Return the contexts of ``windows``: unit vectors, mask, rows to exclude and, on request, texts.
 
     Args:
-        bank: the bank the windows were made from.
+        bank: the bank of the windows.
         windows: a batch; all its vectors are in memory at once.
         exclude: ``"context"`` excludes the context passages, ``"prefix"`` all passages of the document before the
-            target (wider than ``"context"``, since a reader of passage t has read everything before it), ``"none"``
-            nothing.
-        texts: gather texts too; they stay None where the bank has none.
+            target, ``"none"`` nothing.
+        texts: return texts too; None where the bank has none.
     """
     rows = windows.context
     mask = rows >= 0
@@ -155,7 +152,7 @@ def gather_contexts(bank: Bank, windows: Windows, *, exclude: Exclusion = "conte
 
 
 def excluded_rows(bank: Bank, windows: Windows, exclude: Exclusion) -> Int[np.ndarray, "window excluded"]:
-    """Return the rows that may not be answered, padded with -1; their duplicates leave with them in scoring."""
+    """Return the rows that are excluded from the candidates, padded with -1; ranking excludes their duplicates too."""
     if exclude == "context":
         return windows.context
     if exclude == "none":
@@ -171,16 +168,16 @@ def excluded_rows(bank: Bank, windows: Windows, exclude: Exclusion) -> Int[np.nd
 def following_rows(
     bank: Bank, windows: Windows, *, exclude: Exclusion = "context", horizon: int = HORIZON
 ) -> Int[np.ndarray, "window horizon"]:
-    """Return the target and the passages after it in its document, -1 where there is none to be answered.
+    """Return the target and the passages after it in its document, -1 where there is no such candidate.
 
-    None is where the document has ended, where a passage was deleted or is missing, and where it has the text of one
-    that may not be answered, since it left the candidates with that. The first column is always the target.
+    There is none after the end of the document, where a passage was deleted or is missing, and where it has the text of
+    an excluded one. The first column is always the target.
 
     Args:
-        bank: the bank the windows were made from.
+        bank: the bank of the windows.
         windows: some of its windows.
-        exclude: which passages may not be answered.
-        horizon: passages looked ahead, the target included.
+        exclude: which passages are excluded from the candidates.
+        horizon: number of passages, the target included.
     """
     target = windows.target[:, None]
     rows = np.minimum(target + np.arange(horizon), len(bank) - 1)  # [window, horizon]
@@ -194,9 +191,9 @@ def following_rows(
 
 
 def last_contexts(bank: Bank, documents: Int[np.ndarray, "chosen"], context: int) -> Int[np.ndarray, "some context"]:
-    """Return the last passages of each document: contexts that nothing follows, padded in front with -1.
+    """Return the last passages of each document as contexts without a target, padded in front with -1.
 
-    Documents with a deleted or missing passage among these are left out.
+    Documents with a deleted or missing passage among them are left out.
     """
     first, last = bank.first_row[documents], bank.first_row[documents] + bank.num_rows[documents] - 1
     rows = last[:, None].astype(np.int64) - np.arange(context - 1, -1, -1)  # [chosen, context]
@@ -215,5 +212,5 @@ def _texts(bank: Bank, rows: Int[np.ndarray, "window context"]) -> list[tuple[st
 
 
 def target_vectors(bank: Bank, windows: Windows) -> Float[np.ndarray, "window dim"]:
-    """Gather the unit vectors of the targets, the truth that training and the oracle read."""
+    """Return the unit vectors of the targets."""
     return bank.gather(windows.target)
