@@ -17,9 +17,9 @@ from segue.ranking.pool import Pool, exact_scores, rounding_bound
 from segue.types import Rankings
 
 Fetch = Callable[[Int[np.ndarray, "some"], int], tuple[np.ndarray, np.ndarray]]
-"""``fetch(queries, count)`` → (candidates [some, any], each at most once, -1 = none; bound [some]). No candidate that was
-not fetched has a float32 score above the bound, which is -inf where all were fetched. A count of the pool's size fetches
-all."""
+"""``fetch(queries, count)`` → (candidates [some, any], each at most once, -1 = none; bound [some]). No candidate that
+was not fetched has a float32 score above the bound, which is -inf where all were fetched. The size of the pool as count
+fetches all."""
 
 _MARGIN = 16  # candidates fetched beyond k, so that a second fetch is rare
 
