@@ -1,4 +1,4 @@
-"""The machine: which device, which arithmetic, how many threads; and its description for reports."""
+"""The machine: its devices, arithmetic and threads, and its description in reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from segue.errors import InputError
 
@@ -14,10 +14,10 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def choose_device(name: Device = "auto") -> str:
-    """Return ``cuda``, ``mps`` or ``cpu``; ``auto`` takes the first that is there.
+    """Return ``cuda``, ``mps`` or ``cpu``; ``auto`` means the first of them that is available.
 
     Raises:
-        InputError: the named device is not there.
+        InputError: the named device is not available.
     """
     import torch
 
@@ -32,33 +32,31 @@ def choose_device(name: Device = "auto") -> str:
 
 @functools.cache
 def has_fast_bfloat16(device: str) -> bool:
-    """Tell whether bfloat16 products run in hardware (CUDA, or a CPU with AMX or AVX-512 bf16 units)."""
+    """Return whether bfloat16 products run in hardware (CUDA, or a CPU with AMX or AVX-512 bf16 units)."""
     if device == "cuda":
         import torch
 
         return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
+    return device == "cpu" and not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpu_info("flags").split())
 
 
 @functools.cache
-def _cpu_flags() -> frozenset[str]:
+def _cpu_info(key: str) -> str:
+    """Return the first value of a key in ``/proc/cpuinfo``, "" where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return frozenset()
-    return next((frozenset(line.split(":")[1].split()) for line in lines if line.startswith("flags")), frozenset())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_threads(count: int | None = None) -> int:
-    """Give every numeric library the same number of threads, once per process; default: all usable cores.
-
-    FAISS, torch and BLAS each bring an OpenMP of their own; without a common limit they fight for the cores.
-    """
+    """Give FAISS, torch and BLAS the same number of threads, by default one per usable core."""
     import faiss
     import torch
     from threadpoolctl import threadpool_limits
@@ -70,15 +68,17 @@ def limit_threads(count: int | None = None) -> int:
     return count
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return processor, cores, memory and the versions that shape results; never the machine's name."""
+def describe_machine() -> dict[str, str | float]:
+    """Return processor, cores, memory and the versions that shape results, without the machine's name."""
     import faiss
     import numpy
     import psutil
     import torch
 
+    name = _cpu_info("model name") or platform.processor() or "unknown"
+    units = sorted({"amx_bf16", "avx512f", "avx2"}.intersection(_cpu_info("flags").split()))
     return {
-        "cpu": _processor(),
+        "cpu": f"{name} ({', '.join(units)})" if units else name,
         "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.system(),
@@ -87,13 +87,3 @@ def describe_machine() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "faiss": faiss.__version__,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    units = sorted({"amx_bf16", "avx512f", "avx2"} & _cpu_flags())
-    return f"{name} ({', '.join(units)})" if units else name

