@@ -162,9 +162,7 @@ def measured_setup(
         segue=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         title=f"{title} (fresh documents: {fresh.name})" if fresh else title,
-        corpus=CorpusRecord(
-            kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **asdict(experiment.bank.counts)
-        ),
+        corpus=CorpusRecord(kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **asdict(experiment.bank.counts)),
         encoder=EncoderRecord.model_validate(space),
         pool=experiment.pool.size,
         windows=sum(len(fold.test) for fold in experiment.folds),
