@@ -36,11 +36,12 @@ phase1: $(VENV)/.dev ## the original experiment repeated, with its faults and wi
 bench-guard: $(VENV)/.dev ## fail if a recorded speed ratio has lost more than a quarter
 	$(BIN)/python -m benchmarks.guard $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
-docs: $(VENV)/.dev ## pages that are generated from the code
+docs: $(VENV)/.dev ## the documentation site, in site/
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@echo "== Creating the virtual environment $(VENV)"
@@ -54,5 +55,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "== Installing Segue with its development tools"
-	$(PIP_INSTALL) --editable '.[demo,dev]'
+	$(PIP_INSTALL) --editable '.[demo,dev,docs]'
 	@touch $@

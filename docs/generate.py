@@ -1,8 +1,9 @@
-"""Write the pages that are made from the code, so that they never say anything else than the code does.
+"""Write the pages that are generated from the code.
 
-``python docs/generate.py`` (or ``make docs``) writes ``recipe.md`` from the settings classes and ``checks.md`` from the
-checks; a test compares the committed pages with what would be written now. ``--examples`` first injects
-faults of the fault matrix, some minutes, so that the examples in ``checks.md`` are what the checks really say.
+``python docs/generate.py`` (part of ``make docs``) writes ``recipe.md`` from the settings classes, ``checks.md`` from
+the checks and ``api.md`` from the public names; tests compare the committed pages with what would be written now.
+``--examples`` first injects the faults of the fault matrix (some minutes), so that the examples in ``checks.md`` are
+real findings.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ HEAD = """# The recipe: every table, key, default and range
 
 *Made from the settings classes by `make docs`; do not edit by hand.*
 
-A recipe is one TOML file. Only `[corpus]` is required; everything else has the default that stands here. An unknown
-key is an error that names the nearest valid one, and all problems of a recipe are told at once. Relative paths are
-relative to the folder the command is run in. [choosing.md](choosing.md) says which settings matter.
+A recipe is one TOML file. Only `[corpus]` is required; all other keys have the defaults below. An unknown key is an
+error that names the nearest valid one, and all problems of a recipe are reported at once. Relative paths are relative
+to the folder the command is run in. [choosing.md](choosing.md) says which settings matter.
 
-TOML has no null: where the default is `null`, leave the key out. Where null means something else than the default
-(`[training] patience`, `[triage] validation_windows`), Python can say it:
+TOML has no null: where the default is `null`, leave the key out. Where null is not the default
+(`[training] patience`, `[triage] validation_windows`), set it from Python:
 `load_recipe(path, overrides={"training": {"patience": None}})`.
 
 **Your own parts.** `[corpus] reader`, `[encoder] name` and `[model] name` take an import path,
@@ -80,7 +81,7 @@ def _corpus_tables() -> Iterator[str]:
 
 
 def _kind(model: type[BaseModel]) -> str:
-    """Return what `kind` says for this model; a literal without a default is its only value."""
+    """Return the value of `kind` for this model; a literal without a default is its only value."""
     return str(typing.get_args(model.model_fields["kind"].annotation)[0])
 
 
@@ -114,7 +115,7 @@ def _rows(fields: Mapping[str, FieldInfo]) -> str:
 
 
 def describe_type(annotation: Any) -> str:
-    """Say a type as a writer of TOML would; whether a key may be left out stands under its default.
+    """Describe a type in the words of TOML; the default shows whether a key may be left out.
 
     >>> describe_type(int | None), describe_type(tuple[str, ...]), describe_type(tuple[int, int])
     ('integer', 'list of strings', 'list of 2 integers')
@@ -141,7 +142,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Write a default as TOML would, what was not said about inner tables left out."""
+    """Write a default as TOML, without the defaults of inner tables."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
     match value:
@@ -159,7 +160,7 @@ def _toml(value: Any) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """Say the bounds that the class declares."""
+    """Describe the bounds that the class declares."""
     found = []
     for bound in field.metadata:
         found += [text.format(_number(getattr(bound, name))) for name, text in BOUNDS.items() if hasattr(bound, name)]
@@ -176,7 +177,7 @@ def _option_section() -> str:
     lines = [
         "## Names for `[triage] options`",
         "",
-        "Controls and baselines take part always, whatever the list says. Only a *candidate* can win.",
+        "Controls and baselines always take part. Only a *candidate* can win.",
         "",
         "| option | what it does | model | loss | intent |",
         "|---|---|---|---|---|",
@@ -203,7 +204,7 @@ def _loss_section() -> str:
     lines = [
         "## The losses of the options, as `[loss]` tables",
         "",
-        "`segue train` minimises the recipe's own `[loss]`; write any of these there, or another sum.",
+        "`segue train` minimises the recipe's own `[loss]`: any of these, or another sum.",
         "",
         "| loss | terms |",
         "|---|---|",
@@ -233,12 +234,18 @@ def _gate_section() -> str:
 
 
 if __name__ == "__main__":
-    import generate_checks  # stands beside this script
+    import generate_api  # both stand beside this script
+    import generate_checks
 
     if "--examples" in sys.argv[1:]:
         generate_checks.write_examples()
     else:
         generate_checks.write_matrix()
-    for page, text in ((PAGE, recipe_page()), (generate_checks.PAGE, generate_checks.checks_page())):
+    pages = (
+        (PAGE, recipe_page()),
+        (generate_checks.PAGE, generate_checks.checks_page()),
+        (generate_api.PAGE, generate_api.api_page()),
+    )
+    for page, text in pages:
         page.write_text(text, encoding="utf-8")
         print(f"wrote {page.name}")
