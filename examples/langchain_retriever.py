@@ -1,6 +1,6 @@
-"""Segue as a LangChain retriever: what was read goes in, the passages that may come next come out as documents.
+"""Segue as a LangChain retriever: the query is the text read so far, the documents are the passages that may follow.
 
-pip install langchain-core; then: python examples/langchain_retriever.py bundle/
+Run ``pip install langchain-core``, then ``python examples/langchain_retriever.py bundle/``.
 """
 
 import sys
@@ -13,17 +13,17 @@ import segue
 
 
 class NextPassages(BaseRetriever):
-    """Answers with the passages that may follow the query's text."""
+    """Retriever of the passages that may follow a text."""
 
-    released: Any
+    retriever: Any
     k: int = 5
 
     def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        found = self.released.next(text=query, k=self.k)
+        found = self.retriever.next(text=query, k=self.k)
         return [Document(one.text, id=one.id, metadata={"score": one.score, "document": one.document}) for one in found]
 
 
 if __name__ == "__main__":
-    retriever = NextPassages(released=segue.load(sys.argv[1]), k=3)
+    retriever = NextPassages(retriever=segue.load(sys.argv[1]), k=3)
     for document in retriever.invoke("Snow reflects most of the light that falls on it."):
         print(document.id, document.page_content)

@@ -220,5 +220,5 @@ def test_the_langchain_retriever_answers(bundle, released):
     spec = importlib.util.spec_from_file_location("langchain_example", ROOT / "examples" / "langchain_retriever.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    found = example.NextPassages(released=released, k=3).invoke(sentence(2, 2))
+    found = example.NextPassages(retriever=released, k=3).invoke(sentence(2, 2))
     assert [one.id for one in found] == [passage.id for passage in released.next(text=sentence(2, 2), k=3)]
