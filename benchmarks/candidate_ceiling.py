@@ -1,8 +1,8 @@
 """How many candidates hold the target? The ceiling of everything that only puts candidates in order.
 
 Reads the run of a triage that held `rerank`. For validation windows, each source's best are drawn (the served
-first stage, copying the last passage, BM25 with the last passage and with the whole context), and it is told how often
-the target is among the first so many of one source, or of several together. The test part is never asked.
+first stage, copying the last passage, BM25 with the last passage and with the whole context), and the table shows how
+often the target is among the first so many of one source, or of several together. The test part is not used.
 
     python -m benchmarks.candidate_ceiling runs/best --json benchmarks/results/candidate_ceiling.json
 """
@@ -45,23 +45,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--json", type=Path, required=True, help="where the table goes")
-    parser.add_argument("--windows", type=int, default=2000, help="most validation windows that are asked")
-    asked = parser.parse_args()
+    parser.add_argument("--windows", type=int, default=2000, help="most validation windows to evaluate")
+    args = parser.parse_args()
     limit_threads()
-    recipe = recorded_recipe(asked.run)
-    job = make_job(recipe, open_bank(recipe), options_of_run(asked.run), asked.run)
+    recipe = recorded_recipe(args.run)
+    job = make_job(recipe, open_bank(recipe), options_of_run(args.run), args.run)
     fold, baselines = job.experiment.folds[0], Baselines(job)
     option = next(option for option in job.options if option.name == OPTION)
     making = Making(job, option, fold, baselines, option.loss, 0, no_progress)
     retrievers = {"model": making.first_stage(fold, making.folder)[0]}
     retrievers |= {name: baselines.retriever(name, fold) for name in SOURCES[1:]}
-    count = min(asked.windows, len(fold.validation))
+    count = min(args.windows, len(fold.validation))
     windows = fold.validation.take(np.linspace(0, len(fold.validation) - 1, count).round().astype(np.int64))
     drawn = {name: best_of(job, retriever, windows) for name, retriever in retrievers.items()}
     target = job.experiment.pool.candidates_of(windows.target)
     groups = job.experiment.groups[job.experiment.bank.document_of[windows.target]]
     rows = [ceiling(draw, drawn, target, groups) for draw in DRAWS]
-    write_json(asked.json, {"environment": environment(), "windows": count, "candidates": job.experiment.pool.size,
+    write_json(args.json, {"environment": environment(), "windows": count, "candidates": job.experiment.pool.size,
                             "table": rows})  # fmt: skip
     for row in rows:
         print(f"{row['draw']}: {row['candidates']:.0f} candidates, {100 * row['holds']['value']:.1f} %")

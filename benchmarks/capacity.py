@@ -41,22 +41,22 @@ from segue.training.settings import TrainingSettings
 
 
 def main() -> None:
-    asked = arguments()
-    case = open_case(asked)
-    dimensions = [size for size in asked.dimensions if size <= case.bank.dimension]
-    settings = list(product(range(1, asked.seeds + 1), dimensions, asked.negatives))
-    units = Units(asked.out, total=len(settings) + len(dimensions) * len(CONTROLS))
-    spaces = functools.lru_cache(maxsize=2)(functools.partial(reduced, case, asked.how))
-    how = {name: getattr(asked, name) for name in ("how", "model", "anchor", "steps", "batch_size", "windows",
+    args = arguments()
+    case = open_case(args)
+    dimensions = [size for size in args.dimensions if size <= case.bank.dimension]
+    settings = list(product(range(1, args.seeds + 1), dimensions, args.negatives))
+    units = Units(args.out, total=len(settings) + len(dimensions) * len(CONTROLS))
+    spaces = functools.lru_cache(maxsize=2)(functools.partial(reduced, case, args.how))
+    how = {name: getattr(args, name) for name in ("how", "model", "anchor", "steps", "batch_size", "windows",
                                                    "context", "temperature", "learning_rate")}  # fmt: skip
     for size, control in product(dimensions, CONTROLS):
-        key = {"control": control, "dimension": size, "how": asked.how, "windows": asked.windows,
-               "context": asked.context}  # fmt: skip
-        units.one(key, lambda size=size, control=control: control_of(spaces(size), asked, control))
+        key = {"control": control, "dimension": size, "how": args.how, "windows": args.windows,
+               "context": args.context}  # fmt: skip
+        units.one(key, lambda size=size, control=control: control_of(spaces(size), args, control))
     for seed, size, block in settings:
         key = {"dimension": size, "negatives": block, "seed": seed, **how}
-        units.one(key, lambda key=key: train(spaces(key["dimension"]), asked, key))
-    write_summary(asked, case, {"table": table(case, asked, units)})
+        units.one(key, lambda key=key: train(spaces(key["dimension"]), args, key))
+    write_summary(args, case, {"table": table(case, args, units)})
 
 
 def arguments() -> argparse.Namespace:
@@ -70,10 +70,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=4096, help="windows a step, whatever the negatives")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--temperature", type=float, default=0.07)
-    asked = parser.parse_args()
-    if any(asked.batch_size % block for block in asked.negatives):
+    args = parser.parse_args()
+    if any(args.batch_size % block for block in args.negatives):
         parser.error("--batch-size has to be a multiple of all --negatives")
-    return asked
+    return args
 
 
 def reduced(case: Case, how: str, size: int) -> Case:
@@ -114,43 +114,43 @@ class BlockInfoNce(nn.Module):
         """There is nothing to keep in range."""
 
 
-def train(case: Case, asked: argparse.Namespace, key: Mapping[str, Any]) -> dict[str, Any]:
+def train(case: Case, args: argparse.Namespace, key: Mapping[str, Any]) -> dict[str, Any]:
     run = short_run.begin(
         case.bank,
         case.folds[0].train,
-        model=ModelSettings(name=asked.model, anchor=asked.anchor),
+        model=ModelSettings(name=args.model, anchor=args.anchor),
         loss=LossSettings(),
-        training=TrainingSettings(batch_size=asked.batch_size, steps=asked.steps, seed=key["seed"],
-                                  learning_rate=asked.learning_rate),
+        training=TrainingSettings(batch_size=args.batch_size, steps=args.steps, seed=key["seed"],
+                                  learning_rate=args.learning_rate),
     )  # fmt: skip
-    run.optimisation.loss = BlockInfoNce(key["negatives"], asked.temperature)  # has no weights to optimise
+    run.optimisation.loss = BlockInfoNce(key["negatives"], args.temperature)  # has no weights to optimise
     run.advance()
-    found = scored(case, asked, PredictorQuery(run.predictor, run.optimisation.device))
+    found = scored(case, args, PredictorQuery(run.predictor, run.optimisation.device))
     return found | {"batch": run.batches.batch_size}
 
 
 CONTROLS = ("copy-last", "oracle")
 
 
-def control_of(case: Case, asked: argparse.Namespace, name: str) -> dict[str, Any]:
-    query = copy_last if name == "copy-last" else Oracle(case.bank, validation(case, asked))
-    return scored(case, asked, query)
+def control_of(case: Case, args: argparse.Namespace, name: str) -> dict[str, Any]:
+    query = copy_last if name == "copy-last" else Oracle(case.bank, validation(case, args))
+    return scored(case, args, query)
 
 
-def scored(case: Case, asked: argparse.Namespace, query: Any) -> dict[str, Any]:
-    hits = ranks_of_query(case, query, validation(case, asked)) <= CUTOFF
+def scored(case: Case, args: argparse.Namespace, query: Any) -> dict[str, Any]:
+    hits = ranks_of_query(case, query, validation(case, args)) <= CUTOFF
     return {"R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
 
 
-def validation(case: Case, asked: argparse.Namespace) -> Any:
-    return case.answerable(case.sample(case.folds[0], "validation", most=asked.windows))
+def validation(case: Case, args: argparse.Namespace) -> Any:
+    return case.answerable(case.sample(case.folds[0], "validation", most=args.windows))
 
 
-def table(case: Case, asked: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
+def table(case: Case, args: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
     """Average hits over seeds; intervals over groups of documents, and by Student's t over seeds."""
-    groups = case.groups_of(validation(case, asked))
+    groups = case.groups_of(validation(case, args))
     found: dict[tuple[int, Any], list[dict[str, Any]]] = defaultdict(list)
-    for record in units.asked:
+    for record in units.done:
         unit = record["unit"]
         found[unit["dimension"], unit.get("control") or unit["negatives"]].append(record)
     rows = []

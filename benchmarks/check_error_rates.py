@@ -220,11 +220,11 @@ def summarise_power(lines: list[Line]) -> Line:
     for name in sorted({line["fault"] for line in lines}):
         tried = [line for line in lines if line["fault"] == name and "failed" not in line]
         for code in sorted({code for line in tried for code in line["outcomes"]}):
-            asked = [(line["wanted"][code], line["outcomes"][code]) for line in tried if code in line["outcomes"]]
+            pairs = [(line["wanted"][code], line["outcomes"][code]) for line in tried if code in line["outcomes"]]
             found[code][name] = {
-                **rate(sum(got in (wanted, "issue") for wanted, got in asked), len(asked)),
-                "declared": asked[0][0],
-                "loud": rate(sum(got in ("issue", "tip") for _, got in asked), len(asked)),
+                **rate(sum(got in (wanted, "issue") for wanted, got in pairs), len(pairs)),
+                "declared": pairs[0][0],
+                "loud": rate(sum(got in ("issue", "tip") for _, got in pairs), len(pairs)),
             }
     return {"checks": dict(sorted(found.items())), "failed": failures(lines)}
 

@@ -2,7 +2,7 @@
 
 Each variant is trained as `segue triage` trains (the best of its evaluations on validation), everything but the named
 part equal; differences to the reference are paired over validation windows, with the seeds' hits averaged. The test
-part is never asked. With `--seeds 3` a claim rests on three trainings of each variant.
+part is not used. With `--seeds 3` a claim rests on three trainings of each variant.
 
     python -m benchmarks.first_stage --bank runs/manuals/bank --out runs/first-stage.jsonl \
         --json benchmarks/results/first_stage.json
@@ -61,60 +61,60 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    asked = parser.parse_args()
-    case = open_case(asked)
-    units = Units(asked.out, total=1 + len(asked.variants) * asked.seeds)
-    how = {name: getattr(asked, name) for name in ("model", "width", "epochs", "windows", "context")}
+    args = parser.parse_args()
+    case = open_case(args)
+    units = Units(args.out, total=1 + len(args.variants) * args.seeds)
+    how = {name: getattr(args, name) for name in ("model", "width", "epochs", "windows", "context")}
     copying = VectorRetriever("copy-last", "candidate", copy_last, Pool(case.bank))
-    units.one({"variant": "copy-last", **how}, lambda: {"ranks": ranks_of(case, asked, copying).tolist()})
-    for seed, variant in product(range(1, asked.seeds + 1), asked.variants):
+    units.one({"variant": "copy-last", **how}, lambda: {"ranks": ranks_of(case, args, copying).tolist()})
+    for seed, variant in product(range(1, args.seeds + 1), args.variants):
         key = {"variant": variant, "seed": seed, **how}
-        units.one(key, lambda key=key: trained(case, asked, key))
-    write_summary(asked, case, {"reference": REFERENCE, "table": table(case, asked, units)})
+        units.one(key, lambda key=key: trained(case, args, key))
+    write_summary(args, case, {"reference": REFERENCE, "table": table(case, args, units)})
 
 
-def trained(case: Case, asked: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
+def trained(case: Case, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
     """Train one variant under one seed, and return the ranks of the validation windows."""
     variant, bank = VARIANTS[key["variant"]], case.bank
-    model = ModelSettings(name=asked.model, dropout=0.1, options={"width": asked.width}, **variant.get("model", {}))
+    model = ModelSettings(name=args.model, dropout=0.1, options={"width": args.width}, **variant.get("model", {}))
     torch.manual_seed(key["seed"])
-    predictor = build_model(model, dimension=bank.dimension, context=asked.context)
+    predictor = build_model(model, dimension=bank.dimension, context=args.context)
     how = variant.get("training", {})
-    settings = TrainingSettings(epochs=asked.epochs, evaluations=6, seed=key["seed"], **how)
+    settings = TrainingSettings(epochs=args.epochs, evaluations=6, seed=key["seed"], **how)
 
     def retriever(found: Predictor) -> Any:
         return predictor_retriever("variant", "candidate", found, pool=Pool(case.bank))
 
     def score(found: Predictor) -> dict[str, float]:
-        return {"MRR": float((1.0 / ranks_of(case, asked, retriever(found))).mean())}
+        return {"MRR": float((1.0 / ranks_of(case, args, retriever(found))).mean())}
 
     with tempfile.TemporaryDirectory() as folder:
         result = train(predictor, build_loss(LOSSES[variant["loss"]], bank.dimension, seed=key["seed"]), bank,
                        case.folds[0].train, settings=settings, score=score, folder=Path(folder))  # fmt: skip
-    ranks = ranks_of(case, asked, retriever(predictor))
+    ranks = ranks_of(case, args, retriever(predictor))
     return {"ranks": ranks.tolist(), "best_step": result.best_step, "steps": result.steps,
             "training_seconds": round(result.seconds, 1)}  # fmt: skip
 
 
-def ranks_of(case: Case, asked: argparse.Namespace, retriever: Any) -> np.ndarray:
+def ranks_of(case: Case, args: argparse.Namespace, retriever: Any) -> np.ndarray:
     """Return the exact ranks of the validation windows' targets over the whole pool."""
-    windows = watched(case, asked)
+    windows = watched(case, args)
     parts = [windows.take(slice(start, start + BATCH)) for start in range(0, len(windows), BATCH)]
     return np.concatenate([retriever.target_ranks(gather_contexts(case.bank, part), part.target) for part in parts])
 
 
-def watched(case: Case, asked: argparse.Namespace) -> Any:
-    """Return validation windows, evenly spread, as many as asked for."""
+def watched(case: Case, args: argparse.Namespace) -> Any:
+    """Return validation windows, evenly spread, as many as wanted."""
     windows = case.folds[0].validation
-    most = min(asked.windows, len(windows))
+    most = min(args.windows, len(windows))
     return windows.take(np.linspace(0, len(windows) - 1, most).round().astype(np.int64))
 
 
-def table(case: Case, asked: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
+def table(case: Case, args: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
     """Return, for each variant, its metrics and the paired difference of R@5 and MRR to the reference."""
-    groups = case.groups_of(watched(case, asked))
+    groups = case.groups_of(watched(case, args))
     found: dict[str, list[np.ndarray]] = {}
-    for record in units.asked:
+    for record in units.done:
         found.setdefault(record["unit"]["variant"], []).append(np.array(record["ranks"]))
     rows = []
     for variant, ranks in found.items():

@@ -25,16 +25,16 @@ def main() -> None:
     parser.add_argument("--documents", type=Path, help="bank of real passages; default: the demo's")
     parser.add_argument("--cache", type=Path, default=Path("runs/bench"))
     parser.add_argument("--keep", action="store_true", help="keep the ratios found now")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     kept = read_json(KEPT)
     lost = []
     for name, before in kept["benchmarks"].items():
-        settings = {"documents": asked.documents, "cache": asked.cache, "scale": before["scale"]}
+        settings = {"documents": args.documents, "cache": args.cache, "scale": before["scale"]}
         now = bench(name, settings)["rows"]
         lost += losses(before["rows"], now)
-        if asked.keep:
+        if args.keep:
             before["rows"] = {row["name"]: {"ratio": row["ratio"], "better": row["better"]} for row in now}
-    if asked.keep:
+    if args.keep:
         write_json(KEPT, kept)
         return
     print("\n".join(lost) or "no ratio has lost more than a quarter")

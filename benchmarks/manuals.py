@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--model", default="gru")
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    comparison = segue.triage(recipe(asked.documents, asked.model, asked.minutes, asked.out), asked.out, stages=stages)
-    path = RESULTS / f"manuals_{asked.model}.json"
+    args = parser.parse_args()
+    comparison = segue.triage(recipe(args.documents, args.model, args.minutes, args.out), args.out, stages=stages)
+    path = RESULTS / f"manuals_{args.model}.json"
     path.write_text(json.dumps(summary(comparison.record.to_json()), indent=1) + "\n", encoding="utf-8")
     print(path)
 

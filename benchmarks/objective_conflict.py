@@ -3,7 +3,7 @@
 For AMN and GRU, with and without an anchor: the projected mixture (0.7 + 0.3), the raw one (0.85 + 0.15) and pure
 InfoNCE are trained; at the start and at ever rarer steps the gradients of the InfoNCE term and of the AR term on the
 predictor's weights are compared on held-out batches. For pure InfoNCE the AR term is only measured, so that the cosine
-says whether an objective that nobody optimises is served or hurt on the way. Beside each cosine stands that of the
+says whether an objective that is not optimised is served or hurt on the way. Beside each cosine stands that of the
 whole loss on two halves of a batch. Then, without an anchor, the share of AR is varied from 0 to 1 at equal steps.
 
     python -m benchmarks.objective_conflict --bank runs/manuals/bank --part gradients --out runs/conflict.jsonl \
@@ -39,15 +39,15 @@ PAIR = ("infonce", "ar-cosine")
 
 
 def main() -> None:
-    asked = arguments()
-    case = open_case(asked)
-    todo = units_of(asked)
-    units = Units(asked.out, total=len(todo))
+    args = arguments()
+    case = open_case(args)
+    todo = units_of(args)
+    units = Units(args.out, total=len(todo))
     for key in todo:
         work = gradients_of if key["part"] == "gradients" else point_of
-        units.one(key, lambda key=key, work=work: work(case, asked, key))
-    write_summary(asked, case, {"gradients": gradients_table(units), "front": front_table(case, asked, units),
-                                "units": [without_hits(record) for record in units.asked]})  # fmt: skip
+        units.one(key, lambda key=key, work=work: work(case, args, key))
+    write_summary(args, case, {"gradients": gradients_table(units), "front": front_table(case, args, units),
+                                "units": [without_hits(record) for record in units.done]})  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:
@@ -60,18 +60,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def units_of(asked: argparse.Namespace) -> list[dict[str, Any]]:
+def units_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     """List the units, whole seeds first, so that a run that was cut short is complete for fewer seeds."""
-    how = {"steps": asked.steps, "batch_size": asked.batch_size, "batches": asked.batches, "windows": asked.windows,
-           "context": asked.context}  # fmt: skip
+    how = {"steps": args.steps, "batch_size": args.batch_size, "batches": args.batches, "windows": args.windows,
+           "context": args.context}  # fmt: skip
     found = []
-    for seed in range(1, asked.seeds + 1):
-        if asked.part != "front":
+    for seed in range(1, args.seeds + 1):
+        if args.part != "front":
             found += [{"part": "gradients", "model": model, "anchor": anchor, "loss": loss, "seed": seed, **how}
-                      for model, anchor, loss in product(asked.models, (False, True), TRAINED)]  # fmt: skip
-        if asked.part != "gradients":
+                      for model, anchor, loss in product(args.models, (False, True), TRAINED)]  # fmt: skip
+        if args.part != "gradients":
             found += [{"part": "front", "model": model, "loss": loss, "share": share, "seed": seed, **how}
-                      for model, loss, share in product(asked.models, ("projected", "raw"), SHARES)]  # fmt: skip
+                      for model, loss, share in product(args.models, ("projected", "raw"), SHARES)]  # fmt: skip
     return found
 
 
@@ -81,12 +81,12 @@ def begin(case: Case, key: dict[str, Any], loss: LossSettings) -> short_run.Shor
     return short_run.begin(case.bank, case.folds[0].train, model=model, loss=loss, training=training)
 
 
-def gradients_of(case: Case, asked: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
+def gradients_of(case: Case, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
     """Train one loss, and compare the two terms along the way."""
     run = begin(case, key, LOSSES[TRAINED[key["loss"]]])
     own = run.optimisation.loss
     probe = own if len(own.names) > 1 else build_loss(BOTH, case.bank.dimension).to(run.optimisation.device)
-    batches = held_out(case, asked)
+    batches = held_out(case, args)
     found: dict[str, list[Any]] = defaultdict(list)
     for step in moments(key["steps"]):
         run.advance(step)
@@ -100,29 +100,29 @@ def gradients_of(case: Case, asked: argparse.Namespace, key: dict[str, Any]) -> 
     return dict(found)
 
 
-def held_out(case: Case, asked: argparse.Namespace) -> list[Any]:
+def held_out(case: Case, args: argparse.Namespace) -> list[Any]:
     windows = case.folds[0].validation
-    size = min(asked.batch_size, len(windows) // asked.batches)
-    return list(held_out_batches(case.bank, windows, size=size, most=asked.batches))
+    size = min(args.batch_size, len(windows) // args.batches)
+    return list(held_out_batches(case.bank, windows, size=size, most=args.batches))
 
 
-def point_of(case: Case, asked: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
+def point_of(case: Case, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
     """Train one share of AR, and score it."""
     run = begin(case, key, with_share(LOSSES[TRAINED[key["loss"]]], key["share"])).advance()
-    values = [term_values(run.predictor, run.optimisation.loss, batch) for batch in held_out(case, asked)]
-    hits = hits_of_run(case, run, validation(case, asked))
+    values = [term_values(run.predictor, run.optimisation.loss, batch) for batch in held_out(case, args)]
+    hits = hits_of_run(case, run, validation(case, args))
     losses = {name: float(np.mean([value[name] for value in values])) for name in run.optimisation.loss.names}
     return {"losses": losses, "R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
 
 
-def validation(case: Case, asked: argparse.Namespace) -> Any:
-    return case.answerable(case.sample(case.folds[0], "validation", most=asked.windows))
+def validation(case: Case, args: argparse.Namespace) -> Any:
+    return case.answerable(case.sample(case.folds[0], "validation", most=args.windows))
 
 
 def gradients_table(units: Units) -> list[dict[str, Any]]:
     """Join the seeds: means over batches, and an interval over the seeds' means."""
     by_setting: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for record in units.asked:
+    for record in units.done:
         if record["unit"]["part"] == "gradients":
             by_setting[tuple(record["unit"][name] for name in ("model", "anchor", "loss"))].append(record)
     table = []
@@ -144,11 +144,11 @@ def ends(values: list[float], *, cosines: bool = True) -> dict[str, float | None
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def front_table(case: Case, asked: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
+def front_table(case: Case, args: argparse.Namespace, units: Units) -> list[dict[str, Any]]:
     """Join the seeds' points: R@5 with its interval over documents, and its difference to the share 0."""
-    groups = case.groups_of(validation(case, asked))
+    groups = case.groups_of(validation(case, args))
     points: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
-    for record in units.asked:
+    for record in units.done:
         if record["unit"]["part"] == "front":
             points[tuple(record["unit"][name] for name in ("model", "loss", "share"))].append(record)
     table = []

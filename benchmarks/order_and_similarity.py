@@ -35,19 +35,19 @@ LEARNERS = ("copy-last", "ridge", "trained")
 
 
 def main() -> None:
-    asked = arguments()
-    case = open_case(asked)
-    units = Units(asked.out, total=asked.seeds * (1 + len(LEARNERS) * len(ARMS)))
-    how = {name: getattr(asked, name) for name in ("windows", "context", "train_windows")}
-    for seed in range(1, asked.seeds + 1):
-        learnt, tried = arms_of(case, asked, seed)
-        units.one({"part": "probe", "seed": seed, **how}, lambda: probe(case, asked))
+    args = arguments()
+    case = open_case(args)
+    units = Units(args.out, total=args.seeds * (1 + len(LEARNERS) * len(ARMS)))
+    how = {name: getattr(args, name) for name in ("windows", "context", "train_windows")}
+    for seed in range(1, args.seeds + 1):
+        learnt, tried = arms_of(case, args, seed)
+        units.one({"part": "probe", "seed": seed, **how}, lambda: probe(case, args))
         for learner in LEARNERS:
-            more = {"model": asked.model, "anchor": asked.anchor, "steps": asked.steps} if learner == "trained" else {}
+            more = {"model": args.model, "anchor": args.anchor, "steps": args.steps} if learner == "trained" else {}
             for arm in ARMS:
                 key = {"part": "arm", "learner": learner, "arm": arm, "seed": seed, **how, **more}
-                units.one(key, lambda key=key, arms=(learnt, tried): hits_of(case, asked, key, arms))
-    write_summary(asked, case, summary(case, asked, units))
+                units.one(key, lambda key=key, arms=(learnt, tried): hits_of(case, args, key, arms))
+    write_summary(args, case, summary(case, args, units))
 
 
 def arguments() -> argparse.Namespace:
@@ -59,24 +59,24 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def arms_of(case: Case, asked: argparse.Namespace, seed: int) -> tuple[Arms, Arms]:
+def arms_of(case: Case, args: argparse.Namespace, seed: int) -> tuple[Arms, Arms]:
     fold, generator = case.folds[0], np.random.default_rng(seed)
-    learnt = make_arms(case.bank, case.sample(fold, "train", most=asked.train_windows), generator)
-    return learnt, make_arms(case.bank, validation(case, asked), generator)
+    learnt = make_arms(case.bank, case.sample(fold, "train", most=args.train_windows), generator)
+    return learnt, make_arms(case.bank, validation(case, args), generator)
 
 
-def validation(case: Case, asked: argparse.Namespace) -> Any:
-    return case.answerable(case.sample(case.folds[0], "validation", most=asked.windows))
+def validation(case: Case, args: argparse.Namespace) -> Any:
+    return case.answerable(case.sample(case.folds[0], "validation", most=args.windows))
 
 
-def hits_of(case: Case, asked: argparse.Namespace, key: dict[str, Any], arms: tuple[Arms, Arms]) -> dict[str, Any]:
+def hits_of(case: Case, args: argparse.Namespace, key: dict[str, Any], arms: tuple[Arms, Arms]) -> dict[str, Any]:
     learnt, tried = arms
-    query = learn(case, asked, key, learnt)
+    query = learn(case, args, key, learnt)
     hits = ranks_of_query(case, query, tried.windows[key["arm"]], exclude=tried.exclude) <= CUTOFF
     return {"R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
 
 
-def learn(case: Case, asked: argparse.Namespace, key: dict[str, Any], learnt: Arms) -> Query:
+def learn(case: Case, args: argparse.Namespace, key: dict[str, Any], learnt: Arms) -> Query:
     windows = learnt.windows[key["arm"]]
     if key["learner"] == "copy-last":
         return copy_last
@@ -85,30 +85,30 @@ def learn(case: Case, asked: argparse.Namespace, key: dict[str, Any], learnt: Ar
     run = short_run.begin(
         case.bank,
         windows,
-        model=ModelSettings(name=asked.model, anchor=asked.anchor),
+        model=ModelSettings(name=args.model, anchor=args.anchor),
         loss=LossSettings(),
-        training=TrainingSettings(batch_size=512, steps=asked.steps, seed=key["seed"]),
+        training=TrainingSettings(batch_size=512, steps=args.steps, seed=key["seed"]),
     ).advance()
     return PredictorQuery(run.predictor, run.optimisation.device)
 
 
-def probe(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
+def probe(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Tell next from previous: a linear classifier, and likeness alone."""
     fold = case.folds[0]
-    learnt = neighbours(case.bank, case.sample(fold, "train", most=asked.train_windows))
-    tried = neighbours(case.bank, validation(case, asked))
+    learnt = neighbours(case.bank, case.sample(fold, "train", most=args.train_windows))
+    tried = neighbours(case.bank, validation(case, args))
     right = told_apart(case.bank, learnt, tried)
     before, middle, after = (case.bank.gather(tried[:, column]) for column in range(3))
     alike = np.einsum("td,td->t", middle, after - before) > 0
     return {"right": right.tolist(), "alike": alike.astype(float).tolist(), "targets": tried[:, 2].tolist()}
 
 
-def summary(case: Case, asked: argparse.Namespace, units: Units) -> dict[str, Any]:
+def summary(case: Case, args: argparse.Namespace, units: Units) -> dict[str, Any]:
     """Average hits over seeds window by window; intervals are over groups of documents, seeds stand beside them."""
-    groups = case.groups_of(arms_of(case, asked, 1)[1].windows[ARMS[0]])
+    groups = case.groups_of(arms_of(case, args, 1)[1].windows[ARMS[0]])
     table = []
     for learner in LEARNERS:
-        found = {arm: [r for r in units.asked if (r["unit"].get("learner"), r["unit"].get("arm")) == (learner, arm)]
+        found = {arm: [r for r in units.done if (r["unit"].get("learner"), r["unit"].get("arm")) == (learner, arm)]
                  for arm in ARMS}  # fmt: skip
         hits = {arm: np.mean([record["hits"] for record in records], axis=0) for arm, records in found.items()}
         for arm in ARMS:
@@ -125,11 +125,11 @@ def summary(case: Case, asked: argparse.Namespace, units: Units) -> dict[str, An
 
 
 def probe_row(case: Case, units: Units) -> dict[str, Any]:
-    record = next(record for record in units.asked if record["unit"]["part"] == "probe")
+    record = next(record for record in units.done if record["unit"]["part"] == "probe")
     documents = case.bank.document_of[np.array(record["targets"])].astype(np.int64)
     groups = documents if case.groups is None else case.groups[documents]
-    told = {name: np.array(record[name]) for name in ("right", "alike")}
-    return {name: ends(bootstrap({"R@5": values}, groups)["R@5"]) for name, values in told.items()}
+    hits = {name: np.array(record[name]) for name in ("right", "alike")}
+    return {name: ends(bootstrap({"R@5": values}, groups)["R@5"]) for name, values in hits.items()}
 
 
 def ends(interval: Any) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """Runs of one recipe under several seeds, as one table: hits averaged over seeds, differences paired over windows.
 
 Reads finished runs (one split, the same test windows). A value is the mean over windows and seeds, its interval is over
-groups of near-duplicate documents; what seeds alone move is told beside it, as the least and the greatest of them.
+groups of near-duplicate documents; the spread over seeds alone is reported as their least and greatest.
 
     python -m benchmarks.over_seeds runs/best1 runs/best2 runs/best3 --subject rerank \
         --json benchmarks/results/manuals_best.json
@@ -28,18 +28,18 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--subject", required=True, help="the row that is compared with all others")
     parser.add_argument("--json", type=Path, required=True)
-    asked = parser.parse_args()
-    found = {name: evaluations(asked.runs, name) for name in common(asked.runs)}
-    subject, first = found[asked.subject], found[asked.subject][0]
+    args = parser.parse_args()
+    found = {name: evaluations(args.runs, name) for name in common(args.runs)}
+    subject, first = found[args.subject], found[args.subject][0]
     rows = [row(name, several, subject) for name, several in found.items()]
-    seeds = [read_json(run / "recipe.json")["training"]["seed"] for run in asked.runs]
-    write_json(asked.json, {"environment": environment(), "subject": asked.subject, "seeds": seeds,
+    seeds = [read_json(run / "recipe.json")["training"]["seed"] for run in args.runs]
+    write_json(args.json, {"environment": environment(), "subject": args.subject, "seeds": seeds,
                             "windows": len(first), "documents": first.num_documents, "pool": first.pool_size,
                             "table": rows})  # fmt: skip
     for one in rows:
-        told = one.get("Δ R@5", {"value": 0, "low": 0, "high": 0})
-        print(f"{one['name']:28} R@5 {100 * one['R@5']['value']:.1f}  subject {100 * told['value']:+.1f} "
-              f"({100 * told['low']:+.1f} to {100 * told['high']:+.1f})")  # fmt: skip
+        difference = one.get("Δ R@5", {"value": 0, "low": 0, "high": 0})
+        print(f"{one['name']:28} R@5 {100 * one['R@5']['value']:.1f}  subject {100 * difference['value']:+.1f} "
+              f"({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})")  # fmt: skip
 
 
 def common(runs: list[Path]) -> list[str]:
@@ -50,7 +50,7 @@ def common(runs: list[Path]) -> list[str]:
 
 def evaluations(runs: list[Path], name: str) -> list[Evaluation]:
     found = [Evaluation.load(run / "options" / name / "fold-0" / "evaluation") for run in runs]
-    assert all(np.array_equal(one.targets, found[0].targets) for one in found), "the runs asked about other windows"
+    assert all(np.array_equal(one.targets, found[0].targets) for one in found), "the runs have other windows"
     return found
 
 

@@ -1,7 +1,7 @@
 """How long reranking takes: candidates of one context at a time, on vectors that are at hand, one thread.
 
 Reads the run of a triage that held `rerank`: its fitted rerankers, and its lists of validation windows, each
-cut at the first `--candidates`. Every window is asked about once, in a random order, so that no answer is warm; kinds
+cut at the first `--candidates`. Every window is args about once, in a random order, so that no answer is warm; kinds
 take turns window by window. What is timed is the whole of reranking: features (words and sentences of the passages read
 included), trees, attention.
 
@@ -42,22 +42,22 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--windows", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="where the result goes")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     limit_threads()
-    rerankers, lists, exclude = opened(asked.run, asked.candidates)
-    order = np.random.default_rng(1).permutation(len(lists))[: asked.windows + WARM_UP]
+    rerankers, lists, exclude = opened(args.run, args.candidates)
+    order = np.random.default_rng(1).permutation(len(lists))[: args.windows + WARM_UP]
     with single_thread():
         taken = {name: [] for name in rerankers}
         for place, number in enumerate(order):
             one = lists.take(slice(number, number + 1))
-            for name in np.roll(list(rerankers), place):  # who comes first reads vectors that nobody has touched
+            for name in np.roll(list(rerankers), place):  # who comes first reads vectors that are not in the cache
                 taken[name].append(timed(rerankers[name], one, exclude))
     rows = {name: summary(np.array(values[WARM_UP:])) for name, values in taken.items()}
-    result = {"environment": environment(), "candidates": asked.candidates, "threads": 1, "kinds": rows}
+    result = {"environment": environment(), "candidates": args.candidates, "threads": 1, "kinds": rows}
     for name, row in rows.items():
         print(name, row)
-    if asked.json:
-        write_json(asked.json, result)
+    if args.json:
+        write_json(args.json, result)
 
 
 def opened(run: Path, candidates: int) -> tuple[dict[str, Reranker], TrainingLists, Any]:

@@ -3,7 +3,7 @@
 Reads the run of a triage that held `rerank`: its lists of training documents (none of which their first stage
 has seen) and of validation windows. Trees are fitted anew for every variant, on the same lists and with the same
 settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
-Differences are paired over validation windows. The test part is never asked.
+Differences are paired over validation windows. The test part is not used.
 
     python -m benchmarks.reranking runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
 """
@@ -44,20 +44,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each unit; gone on with")
     parser.add_argument("--json", type=Path, help="where the summary goes")
     parser.add_argument("--lists", type=int, default=10_000, help="training lists that trees are fitted on")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     limit_threads()
-    study = Study(asked.run, asked.lists)
+    study = Study(args.run, args.lists)
     variants = study.variants()
-    units = Units(asked.out, total=len(variants))
+    units = Units(args.out, total=len(variants))
     for name, work in variants.items():
-        units.one({"variant": name, "lists": asked.lists}, lambda work=work: {"ranks": work().tolist()})
-    summary = {"environment": environment(), "lists": asked.lists, "windows": len(study.validation),
+        units.one({"variant": name, "lists": args.lists}, lambda work=work: {"ranks": work().tolist()})
+    summary = {"environment": environment(), "lists": args.lists, "windows": len(study.validation),
                "reference": REFERENCE, "table": study.table(units)}  # fmt: skip
-    write_json(asked.json or asked.out.with_suffix(".json"), summary)
+    write_json(args.json or args.out.with_suffix(".json"), summary)
 
 
 class Study:
-    """The lists of a run with all their features, and what is asked of them."""
+    """The lists of a run with all their features, and the windows they belong to."""
 
     def __init__(self, run: Path, lists: int) -> None:
         recipe = recorded_recipe(run)
@@ -144,7 +144,7 @@ class Study:
         windows = self.validation.lists.windows
         bank = self.job.experiment.bank
         groups = self.job.experiment.groups[bank.document_of[windows.target]]
-        found = {record["unit"]["variant"]: np.array(record["ranks"]) for record in units.asked}
+        found = {record["unit"]["variant"]: np.array(record["ranks"]) for record in units.done}
         rows = []
         for variant, ranks in found.items():
             values = {f"R@{cutoff}": (ranks <= cutoff).astype(float) for cutoff in CUTOFFS} | {"MRR": 1.0 / ranks}

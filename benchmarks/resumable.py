@@ -37,16 +37,16 @@ def parser_of(doc: str | None, *, windows: int = 2000, seeds: int = 3) -> argpar
     parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each unit; gone on with")
     parser.add_argument("--json", type=Path, help="where the summary goes")
     parser.add_argument("--seeds", type=int, default=seeds)
-    parser.add_argument("--windows", type=int, default=windows, help="most validation windows that are asked")
+    parser.add_argument("--windows", type=int, default=windows, help="most validation windows to evaluate")
     parser.add_argument("--context", type=int, default=5)
     return parser
 
 
-def open_case(asked: argparse.Namespace) -> Case:
-    """Return the bank's windows in a split of 80 : 10 : 10 documents; the test part is never asked."""
+def open_case(args: argparse.Namespace) -> Case:
+    """Return the bank's windows in a split of 80 : 10 : 10 documents; the test part is not used."""
     limit_threads()
-    bank = PassageBank.open(asked.bank or DEMO)
-    experiment = build_experiment(bank, SplitSettings(seed=1), WindowSettings(context=asked.context))
+    bank = PassageBank.open(args.bank or DEMO)
+    experiment = build_experiment(bank, SplitSettings(seed=1), WindowSettings(context=args.context))
     return case_of_experiment(experiment)
 
 
@@ -57,7 +57,7 @@ class Units:
         self.path, self.total, self.began = path, total, time.perf_counter()
         path.parent.mkdir(parents=True, exist_ok=True)
         self.known = _read(path)
-        self.asked: list[dict[str, Any]] = []
+        self.done: list[dict[str, Any]] = []
         self.fresh = 0
 
     def one(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -72,12 +72,12 @@ class Units:
                 os.fsync(lines.fileno())
             self.known[name] = record
             self.fresh += 1
-        self.asked.append(self.known[name])
-        self._tell(name)
+        self.done.append(self.known[name])
+        self._print_progress(name)
         return self.known[name]
 
-    def _tell(self, name: str) -> None:
-        done, spent = len(self.asked), time.perf_counter() - self.began
+    def _print_progress(self, name: str) -> None:
+        done, spent = len(self.done), time.perf_counter() - self.began
         left = (self.total - done) * spent / self.fresh if self.fresh else 0.0
         print(f"{done}/{self.total}, {spent:.0f} s, about {left:.0f} s left: {name}", file=sys.stderr, flush=True)
 
@@ -94,15 +94,15 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return {json.dumps(record["unit"], sort_keys=True): record for record in records}
 
 
-def write_summary(asked: argparse.Namespace, case: Case, summary: dict[str, Any]) -> None:
+def write_summary(args: argparse.Namespace, case: Case, summary: dict[str, Any]) -> None:
     """Write the summary beside what it depends on, and print it where no file was named."""
-    said = {name: value for name, value in vars(asked).items() if name not in ("bank", "out", "json")}
+    said = {name: value for name, value in vars(args).items() if name not in ("bank", "out", "json")}
     parts = {part: len(getattr(case.folds[0], part)) for part in ("train", "validation")}
-    bank = {"name": "demo" if asked.demo else asked.bank.name, "hash": case.bank.hash,
+    bank = {"name": "demo" if args.demo else args.bank.name, "hash": case.bank.hash,
             "passages": len(case.bank), "documents": len(case.bank.first_row), "windows": parts}  # fmt: skip
     record = {"environment": environment(), "settings": said, "bank": bank, **summary}
-    if asked.json:
-        write_json(asked.json, record)
+    if args.json:
+        write_json(args.json, record)
     else:
         print(json.dumps(record, indent=1))
 

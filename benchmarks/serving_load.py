@@ -44,20 +44,20 @@ TURN = 0.05
 
 
 def main() -> None:
-    asked = arguments()
-    limit_threads(asked.threads)
-    released = segue.load(asked.bundle, texts=False)
+    args = arguments()
+    limit_threads(args.threads)
+    released = segue.load(args.bundle, texts=False)
     contexts = questions(released, QUESTIONS)
-    with server(asked.bundle, asked.threads) as port:
-        requests = [request(vectors, asked.k) for vectors in contexts]
-        rounds = [one_by_one(released, contexts, requests, port, asked) for _ in range(asked.rounds)]
-        capacity = asyncio.run(closed_loop(port, requests, asked.connections, asked.capacity_seconds))
+    with server(args.bundle, args.threads) as port:
+        requests = [request(vectors, args.k) for vectors in contexts]
+        rounds = [one_by_one(released, contexts, requests, port, args) for _ in range(args.rounds)]
+        capacity = asyncio.run(closed_loop(port, requests, args.connections, args.capacity_seconds))
         before = used()
-        load = asyncio.run(open_loop(port, requests, 0.9 * capacity, asked))
+        load = asyncio.run(open_loop(port, requests, 0.9 * capacity, args))
         after = used()
     record = {
         "environment": environment(),
-        "settings": {name: value for name, value in vars(asked).items() if name not in ("bundle", "json")},
+        "settings": {name: value for name, value in vars(args).items() if name not in ("bundle", "json")},
         "bundle": about(released),
         **{name: over_rounds([one[name] for one in rounds]) for name in rounds[0]},
         "capacity_per_second": capacity,
@@ -68,8 +68,8 @@ def main() -> None:
         },
     }
     print(json.dumps(record, indent=1))
-    if asked.json:
-        write_json(asked.json, record)
+    if args.json:
+        write_json(args.json, record)
 
 
 def arguments() -> argparse.Namespace:
@@ -138,19 +138,19 @@ def used() -> dict[str, float]:
 
 
 def one_by_one(
-    released: Any, contexts: list[np.ndarray], requests: list[bytes], port: int, asked: Any
+    released: Any, contexts: list[np.ndarray], requests: list[bytes], port: int, args: Any
 ) -> dict[str, Any]:
     """Ask every question once in process and once over HTTP, in turns; then in process with nothing between."""
     inside, outside = [], []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for vectors, content in zip(contexts, requests, strict=True):
-            inside.append(in_process(released, vectors, asked.k))
+            inside.append(in_process(released, vectors, args.k))
             began = time.perf_counter()
             exchange(connection, content)
             outside.append(1000 * (time.perf_counter() - began))
     began = time.process_time()
-    alone = [in_process(released, vectors, asked.k) for vectors in contexts]
+    alone = [in_process(released, vectors, args.k) for vectors in contexts]
     processor = 1000 * (time.process_time() - began) / len(contexts)
     own, http = percentiles([taken for taken, _ in inside]), percentiles(outside)
     return {
@@ -220,12 +220,12 @@ async def closed_loop(port: int, requests: list[bytes], connections: int, second
     return answered / (time.perf_counter() - began)
 
 
-async def open_loop(port: int, requests: list[bytes], rate: float, asked: Any) -> dict[str, Any]:
+async def open_loop(port: int, requests: list[bytes], rate: float, args: Any) -> dict[str, Any]:
     """Send requests at random times at a mean rate, and return latencies and statuses."""
-    generator = np.random.default_rng(asked.seed)
-    arrivals = np.cumsum(generator.exponential(1 / rate, size=int(rate * asked.seconds)))
+    generator = np.random.default_rng(args.seed)
+    arrivals = np.cumsum(generator.exponential(1 / rate, size=int(rate * args.seconds)))
     free: asyncio.Queue[Any] = asyncio.Queue()
-    for _ in range(asked.connections):
+    for _ in range(args.connections):
         free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     taken: list[float] = []
     statuses: dict[str, int] = {}

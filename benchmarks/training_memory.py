@@ -96,7 +96,7 @@ def measure(bank_path: Path, windows: int, kind: str) -> int:
         if kind == "materialised":
             bank, chosen = materialise(bank, chosen)
         run_training(bank, chosen, bank_path.parent / f"{kind}-{windows}")
-    assert memory.peak is not None, "RssAnon is told by Linux only"
+    assert memory.peak is not None, "only Linux reports RssAnon"
     return memory.peak
 
 

@@ -78,19 +78,17 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=40_000, help="passages")
     parser.add_argument("--dimension", type=int, default=384)
     parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args()
-    settings = {**vars(asked), "json": None, "temperature": TEMPERATURE, "threads": limit_threads()}
-    problem = make_problem(asked.batch_size, asked.bank, asked.dimension)
+    args = parser.parse_args()
+    settings = {**vars(args), "json": None, "temperature": TEMPERATURE, "threads": limit_threads()}
+    problem = make_problem(args.batch_size, args.bank, args.dimension)
     record: dict[str, Any] = {"environment": environment(), "settings": settings}
-    record |= times(problem, asked.rounds)  # "clock" and "processor"
+    record |= times(problem, args.rounds)  # "clock" and "processor"
     record["errors"] = errors(problem)
-    record["added_memory_mb"] = {
-        name: {str(size): added_memory(asked, size, name) for size in SIZES} for name in DTYPES
-    }
+    record["added_memory_mb"] = {name: {str(size): added_memory(args, size, name) for size in SIZES} for name in DTYPES}
     for key in ("clock", "processor", "errors", "added_memory_mb"):
         print(key, record[key])
-    if asked.json:
-        write_json(asked.json, record)
+    if args.json:
+        write_json(args.json, record)
 
 
 def make_problem(batch: int, size: int, dimension: int) -> Problem:
@@ -186,9 +184,9 @@ def errors(problem: Problem) -> dict[str, Any]:
     return found
 
 
-def added_memory(asked: argparse.Namespace, size: int, name: str) -> float:
+def added_memory(args: argparse.Namespace, size: int, name: str) -> float:
     """Return by how many megabytes the resident memory rises at the peak of a step."""
-    problem = make_problem(asked.batch_size, size, asked.dimension)
+    problem = make_problem(args.batch_size, size, args.dimension)
     ctypes.CDLL(None).malloc_trim(0)  # what malloc keeps for later would hide what the step takes
     before = psutil.Process().memory_info().rss
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the highest resident memory so far

@@ -1,6 +1,6 @@
 """Take the picture of a report that the README and the site show.
 
-``python docs/picture.py runs/demo`` writes ``docs/assets/report.png``; it needs Chromium and playwright (extra ``dev``).
+``python docs/picture.py runs/demo`` writes ``docs/assets/report.png``. Needs Chromium and playwright (extra ``dev``).
 """
 
 from __future__ import annotations
