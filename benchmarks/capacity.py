@@ -34,10 +34,10 @@ from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import Oracle, copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.selection import normalise
-from segue.training import short_run
 from segue.training.losses.in_batch import info_nce
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings
+from segue.training.train import begin_short_run
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ class BlockInfoNce(nn.Module):
 
 
 def train(case: Case, args: argparse.Namespace, key: Mapping[str, Any]) -> dict[str, Any]:
-    run = short_run.begin(
+    run = begin_short_run(
         case.bank,
         case.folds[0].train,
         model=ModelSettings(name=args.model, anchor=args.anchor),

@@ -28,12 +28,12 @@ from segue.checks.diagnosis.sg204_loss_terms_agree import moments
 from segue.checks.diagnosis.short_runs import bounded, hits_of_run, t_interval
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
-from segue.training import short_run
 from segue.training.gradients import held_out_batches, measure, term_values
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.settings import TrainingSettings
+from segue.training.train import ShortRun, begin_short_run
 
-TRAINED = {"projected": "infonce-projected", "raw": "infonce-0.85-ar-0.15", "pure": "infonce"}
+TRAINED = {"projected": "infonce-projected", "raw": "infonce-ar", "pure": "infonce"}
 BOTH = LossSettings(terms=(LossTerm(kind="infonce"), LossTerm(kind="ar-cosine")))
 PAIR = ("infonce", "ar-cosine")
 
@@ -75,10 +75,10 @@ def units_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def begin(case: Case, key: dict[str, Any], loss: LossSettings) -> short_run.ShortRun:
+def begin(case: Case, key: dict[str, Any], loss: LossSettings) -> ShortRun:
     model = ModelSettings(name=key["model"], anchor=key.get("anchor", False))
     training = TrainingSettings(batch_size=key["batch_size"], steps=key["steps"], seed=key["seed"])
-    return short_run.begin(case.bank, case.folds[0].train, model=model, loss=loss, training=training)
+    return begin_short_run(case.bank, case.folds[0].train, model=model, loss=loss, training=training)
 
 
 def gradients_of(case: Case, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:

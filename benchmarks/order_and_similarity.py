@@ -27,9 +27,9 @@ from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.ridge import Ridge
 from segue.retrieval.retrievers.vector import Query
-from segue.training import short_run
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings
+from segue.training.train import begin_short_run
 
 LEARNERS = ("copy-last", "ridge", "trained")
 
@@ -82,7 +82,7 @@ def learn(case: Case, args: argparse.Namespace, key: dict[str, Any], learnt: Arm
         return copy_last
     if key["learner"] == "ridge":
         return Ridge.fit(case.bank, windows, PENALTY)
-    run = short_run.begin(
+    run = begin_short_run(
         case.bank,
         windows,
         model=ModelSettings(name=args.model, anchor=args.anchor),

@@ -86,7 +86,7 @@ def by_hand(case, name, ranks, *, family="architecture", fresh=None, **changes) 
 def toy_checkpoint(folder, bank, *, documents=(), space=None, context=2) -> Trained:
     """Save an untrained toy predictor that says it was trained on ``documents`` (ids), and return it as trained."""
     predictor = build_model(ModelSettings(name="mlp", size="toy"), dimension=bank.dimension, context=context)
-    card = ModelCard("toy", space=space, training_documents=hash_documents(documents))
+    card = ModelCard(name="toy", space=space, training_documents=hash_documents(documents))
     save_predictor(predictor, folder / "checkpoint", card=card)
     return Trained(folder, LossSettings(), TrainingSettings())
 

@@ -30,7 +30,7 @@ from segue.models import ModelSettings, Predictor, build_model
 from segue.models.amn import Amn
 from segue.training.losses.loss import LOSSES
 from segue.training.settings import TrainingSettings
-from segue.training.short_run import begin
+from segue.training.train import begin_short_run
 from segue.types import Progress, Windows
 from segue.windows.windows import WindowSettings, make_windows
 
@@ -107,7 +107,9 @@ def prepare_ours(bank: Path, architecture: str, windows: int, *, steps: int = ST
     opened = PassageBank.open(bank)
     chosen = windows_of(opened, windows)
     training = TrainingSettings(batch_size=BATCH, steps=100_000, span_corruption=0.0, article_dropout=0.0)
-    run = begin(opened, chosen, model=_model(architecture), loss=LOSSES["infonce-tau-0.05"], training=training)
+    run = begin_short_run(
+        opened, chosen, model=_model(architecture), loss=LOSSES["infonce-tau-0.05"], training=training
+    )
 
     def turn() -> dict[str, float]:
         run.advance(run.done + steps)

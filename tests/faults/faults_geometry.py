@@ -17,7 +17,7 @@ from segue.comparison.entries.trained import score_on_validation
 from segue.encoders.space import PROBES, Space
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.gates import Condition, GateSettings
-from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, load_predictor, save_predictor
+from segue.models import ModelSettings, anchor_weights, build_model, load_predictor, save_predictor
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import mean
 
@@ -43,8 +43,8 @@ def with_weights(healthy, folder, change, *, name=SUBJECT):
     (row,) = case.entries_named(name)
     predictor, config = load_predictor(row.trained.folder / "checkpoint")
     changed = change(predictor) or predictor
-    known = {key: config[key] for key in ("name", "space", "training_documents", "loss", "loss_space", "seed")}
-    save_predictor(changed, row.trained.folder / "checkpoint", card=ModelCard(**known))
+    card = config.model_copy(update={"metrics": {}, "training": {}})
+    save_predictor(changed, row.trained.folder / "checkpoint", card=card)
     return evaluated(healthy, case, name)
 
 

@@ -16,7 +16,7 @@ from healthy import copied_run, with_retriever, with_row
 from torch import nn
 
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
-from segue.models import ModelCard, build_model, load_predictor, save_predictor
+from segue.models import build_model, load_predictor, save_predictor
 from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
@@ -260,13 +260,8 @@ def untrained_anchor(healthy, folder):
     checkpoint = case.entries_named("mlp")[0].trained.folder / "checkpoint"
     trained, config = load_predictor(checkpoint)
     fresh = build_model(trained.settings, dimension=trained.dimension, context=trained.context)
-    save_predictor(fresh, checkpoint, card=_card(config))
+    save_predictor(fresh, checkpoint, card=config)
     return _evaluated(case, "mlp")
-
-
-def _card(config) -> ModelCard:
-    names = ("name", "space", "training_documents", "loss", "loss_space", "metrics", "training", "seed")
-    return ModelCard(**{name: config[name] for name in names})
 
 
 def _evaluated(case, name):
@@ -310,7 +305,7 @@ def other_forward_pass(healthy, folder):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         own = build_model(settings, dimension=trained.dimension, context=trained.context)
-    save_predictor(own, checkpoint, card=_card(config))
+    save_predictor(own, checkpoint, card=config)
     model = json.loads((checkpoint / "config.json").read_text())["model"]
     _edit(checkpoint / "config.json", model={**model, "name": f"{__name__}:Renewed"})
     return case

@@ -119,9 +119,9 @@ def test_a_tower_travels_with_its_checkpoint(tmp_path, documents):
     predictor = as_if_trained(toy(documents=documents))
     save_predictor(predictor, tmp_path / "model", card=ModelCard(name="towers"))
     loaded, config = load_predictor(tmp_path / "model")
-    assert config["model"]["documents"] == documents
+    assert config.model.documents == documents
     assert torch.equal(loaded.encode_documents(passages()), predictor.encode_documents(passages()))
-    assert "has to be encoded anew" in (tmp_path / "model" / "README.md").read_text()
+    assert "has to be encoded again" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_another_document_tower_is_refused(tmp_path):

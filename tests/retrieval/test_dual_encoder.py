@@ -10,6 +10,7 @@ from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
+from segue.text_models.fine_tuning import learnt_weights
 from segue.text_models.settings import DualEncoderSettings
 from segue.text_models.transformer import open_transformer
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
@@ -21,7 +22,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     encoder = encoder_settings(bert_folder(folder))
     transformer = open_transformer(encoder, DualEncoderSettings(maximum_tokens=16, device="cpu"))
-    for weight in transformer.learnt().values():
+    for weight in learnt_weights(transformer).values():
         weight.data *= 1.5
     transformer.save(folder / "tuned")
     return topic_bank(encoder, documents=12), load_encoder(encoder_settings(folder / "tuned"))

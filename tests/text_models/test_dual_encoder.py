@@ -15,9 +15,9 @@ from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.encoding import EncoderOnContext
 from segue.text_models import fine_tuning
-from segue.text_models.cached_gradients import cached_gradients
 from segue.text_models.dual_encoder import (
     DualLearner,
+    cached_gradients,
     load_dual_encoder,
     seconds_per_step,
     train_dual_encoder,
@@ -75,10 +75,10 @@ def weights(encoder):
 def test_the_gradient_through_the_cache_is_autograd_s(encoder, bank):
     learner = DualLearner(bank, windows(bank, 0, 4), encoder, FAST.model_copy(update={"texts_at_once": 7}))
     loss = learner.gradients(0)
-    cached = {name: weight.grad.clone() for name, weight in learner.learnt().items()}
-    learner.transformer.zero_grad()
+    cached = {name: weight.grad.clone() for name, weight in fine_tuning.learnt_weights(learner.model).items()}
+    learner.model.zero_grad()
     asked = learner.batches.windows.take(learner.batches.chosen(0))
-    model = learner.transformer.model
+    model = learner.model.model
     read = model.preprocess([bank.passage_texts[row] for row in asked.context[:, 0]])
     followed = model.preprocess([bank.passage_texts[row] for row in asked.target])
     logits = model(read)["sentence_embedding"] @ model(followed)["sentence_embedding"].T / FAST.temperature
@@ -89,7 +89,7 @@ def test_the_gradient_through_the_cache_is_autograd_s(encoder, bank):
     plain.backward()
     assert loss == pytest.approx(float(plain.detach()), rel=1e-5)
     assert set(cached) == {f"model.{name}" for name, weight in model.named_parameters() if weight.requires_grad}
-    for name, weight in learner.learnt().items():
+    for name, weight in fine_tuning.learnt_weights(learner.model).items():
         if weight.grad is not None:
             torch.testing.assert_close(cached[name], weight.grad, rtol=1e-3, atol=1e-5)
 
@@ -120,10 +120,8 @@ def test_duplicates_and_passages_of_the_context_are_no_negatives(encoder):
     learner = DualLearner(bank, asked, encoder, settings)
     order = learner.batches.chosen(0)
     with torch.no_grad():
-        queries = learner.transformer(
-            learner.transformer.tokens([["ta na tb nb", "td nd te ne", "ta na"][n] for n in order])
-        )
-        targets = learner.transformer(learner.transformer.tokens([texts[row] for row in asked.target[order]]))
+        queries = learner.model(learner.model.tokens([["ta na tb nb", "td nd te ne", "ta na"][n] for n in order]))
+        targets = learner.model(learner.model.tokens([texts[row] for row in asked.target[order]]))
         logits = queries @ targets.T / settings.temperature
     # The targets are c, c (a duplicate) and b, which the first window has read: only the last two see negatives.
     negatives = {0: [], 1: [2], 2: [0, 1]}
@@ -137,7 +135,7 @@ def test_duplicates_and_passages_of_the_context_are_no_negatives(encoder):
 
 
 def test_only_the_last_layers_learn(encoder):
-    names = open_transformer(encoder, FAST.model_copy(update={"layers": 1})).learnt()
+    names = fine_tuning.learnt_weights(open_transformer(encoder, FAST.model_copy(update={"layers": 1})))
     assert names
     assert all(".layer.1." in name for name in names)
     with pytest.raises(InputError, match="fewer layers"):
@@ -265,20 +263,17 @@ def test_what_cannot_be_trained_is_refused(encoder, bank):
 
 def test_a_step_without_a_finite_loss_changes_nothing():
     class Broken:
-        weight = torch.nn.Parameter(torch.ones(2))
-
-        def learnt(self):
-            return {"weight": self.weight}
+        model = torch.nn.ParameterDict({"weight": torch.ones(2)})
 
         def gradients(self, step):
-            self.weight.grad = torch.full((2,), torch.nan)
+            self.model["weight"].grad = torch.full((2,), torch.nan)
             return float("nan")
 
         def identity(self):
             return {}
 
     broken = Broken()
-    optimizer = fine_tuning.adamw(broken.learnt(), FAST)
+    optimizer = fine_tuning.adamw(fine_tuning.learnt_weights(broken.model), FAST)
     with pytest.raises(InputError, match=r"diverged at step 4.*lower learning_rate"):
         fine_tuning.take_step(broken, optimizer, 3, rate=0.1, clip=1.0)
-    assert broken.weight.tolist() == [1.0, 1.0]
+    assert broken.model["weight"].tolist() == [1.0, 1.0]

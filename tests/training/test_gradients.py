@@ -64,7 +64,7 @@ def test_a_term_of_the_wrong_sign_is_opposed(predictor, batch):
 
 
 def test_two_equal_halves_have_the_same_gradient(predictor, batch):
-    first = gradients.part(batch, slice(12))
+    first = batch.take(slice(12))
     twice = type(batch)(*(torch.cat([getattr(first, name)] * 2) for name in TENSORS))
     assert gradients.measure(predictor, loss_of(("infonce", 1.0)), twice).control == pytest.approx(1.0, abs=1e-5)
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from worlds import make_bank, transition_world
 
 from segue.errors import InputError, StorageError
-from segue.models import ModelSettings, build_model
-from segue.training import loop, state
+from segue.models import ModelSettings, build_model, tensors
+from segue.training import loop
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
-from segue.training.losses.negatives import HardNegatives
+from segue.training.losses.mining import HardNegatives
 from segue.training.train import TrainingSettings, steps_per_second, train
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
@@ -66,7 +66,7 @@ def test_a_known_transition_is_learnt(tmp_path):
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if "bank" in name or name.endswith(
-    ("sampled", "tau-0.05", "same-document", "nearby-documents", "mined", "queue"))])  # fmt: skip
+    ("sampled", "tau-0.05", "mined"))])  # fmt: skip
 def test_every_kind_of_negatives_learns_a_known_transition(tmp_path, loss):
     settings = FAST.model_copy(update={"steps": 100, "evaluations": 2})
     _, _, result = run(tmp_path, settings=settings, loss=loss, model=predictor(dropout=0.0))
@@ -122,9 +122,7 @@ class Stop(Exception):
     pass
 
 
-SMALL_ROUNDS = LossSettings(
-    negatives=(HardNegatives(kind="mined", refresh=7), HardNegatives(kind="same-document"), HardNegatives(kind="queue"))
-)
+SMALL_ROUNDS = LossSettings(negatives=(HardNegatives(kind="mined", refresh=7),))
 
 
 @pytest.mark.parametrize(
@@ -320,20 +318,20 @@ def test_no_windows_is_one_clear_error(tmp_path):
 def test_a_full_disk_is_a_storage_error_and_keeps_the_state_before(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     monkeypatch.setattr(loop, "STATE_SHARE", 1e9)
-    save, saved = state.save_file, []
+    save, saved = tensors.save_file, []
 
-    def fill_up(tensors, path, metadata):
+    def fill_up(values, path, metadata):
         saved.append(path)
         if len(saved) > 5:
             Path(path).write_bytes(b"half")
             raise SafetensorError("I/O error: No space left on device (os error 28)")
-        save(tensors, path, metadata=metadata)
+        save(values, path, metadata=metadata)
 
-    monkeypatch.setattr(state, "save_file", fill_up)
+    monkeypatch.setattr(tensors, "save_file", fill_up)
     with pytest.raises(StorageError, match="No space left on device"):
         run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.safetensors"]
-    monkeypatch.setattr(state, "save_file", save)
+    monkeypatch.setattr(tensors, "save_file", save)
     resumed, _, _ = run(tmp_path)
     whole, _, _ = run(tmp_path / "whole")
     assert same_weights(resumed, whole)

@@ -259,8 +259,8 @@ class Assembly:
             SpaceError: it reads another space than the bank's.
         """
         predictor, config = load_predictor(self.folder / PREDICTOR)
-        if config["space"] is not None:
-            require_same(Space.from_json(config["space"]), self.bank.space, "the bundle's predictor and its bank")
+        if config.space is not None:
+            require_same(Space.from_json(config.space), self.bank.space, "the bundle's predictor and its bank")
         return predictor
 
     def _query(self, about: Description) -> Query:

@@ -23,7 +23,7 @@ from segue.evaluation.experiment import Fold
 from segue.evaluation.gates import GateSettings
 from segue.evaluation.result import Evaluation
 from segue.files import read_json
-from segue.models import Predictor, load_predictor, read_config
+from segue.models import CheckpointConfig, Predictor, load_predictor, read_config
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
@@ -102,14 +102,14 @@ class Trained:
         return load_predictor(self.folder / "checkpoint")[0]
 
     @functools.cached_property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> CheckpointConfig:
         """The checkpoint's ``config.json``, with ``training_documents``; read without the weights."""
         return read_config(self.folder / "checkpoint")
 
     @property
     def encoder(self) -> PredictorDocuments | None:
         """The document tower; None where the bank is searched as it is."""
-        learnt = self.config["model"].get("documents", "identity") != "identity"
+        learnt = self.config.model.documents != "identity"
         return PredictorDocuments(self.predictor) if learnt else None
 
     @functools.cached_property

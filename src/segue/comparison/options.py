@@ -138,7 +138,7 @@ def _loss_options() -> list[Option]:
                "What does InfoNCE behind a projection head reach?", "medium", "projected",
                RECIPE_MODEL, "infonce-projected"),
         Option("infonce-ar", "loss", "0.85 InfoNCE on the raw vectors, τ 0.07, + 0.15 AR",
-               "Does dropping the projection head help?", model=RECIPE_MODEL, loss="infonce-0.85-ar-0.15"),
+               "Does dropping the projection head help?", model=RECIPE_MODEL, loss="infonce-ar"),
     ]  # fmt: skip
     for tau in ("0.05", "0.10", "0.15"):
         options.append(
@@ -150,7 +150,7 @@ def _loss_options() -> list[Option]:
         options.append(
             Option(f"infonce-ar-tau-{tau}", "loss", f"0.85 InfoNCE on the raw vectors, τ {tau}, + 0.15 AR",
                    "Is the temperature at fault, on the raw vectors?", model=RECIPE_MODEL,
-                   loss=f"infonce-0.85-ar-0.15-tau-{tau}")
+                   loss=f"infonce-ar-tau-{tau}")
         )  # fmt: skip
     options.append(
         Option("infonce", "loss", "InfoNCE on the raw vectors alone, τ 0.07", "Does the AR term hurt?",

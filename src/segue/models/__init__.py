@@ -1,13 +1,14 @@
-"""Context vectors → one predicted unit vector. One file per architecture; ``predictor.py`` is what they share."""
+"""Models: context vectors → one predicted unit vector. One file per architecture, wrapped by ``predictor.py``."""
 
 from segue.models.anchor import anchor_weights
 from segue.models.build import build_model
-from segue.models.checkpoint import load_predictor, read_config, save_predictor
+from segue.models.checkpoint import CheckpointConfig, load_predictor, read_config, save_predictor
 from segue.models.model_card import ModelCard, hash_documents
 from segue.models.predictor import Predictor, num_parameters
 from segue.models.settings import ModelSettings
 
 __all__ = [
+    "CheckpointConfig",
     "ModelCard",
     "ModelSettings",
     "Predictor",

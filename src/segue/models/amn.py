@@ -1,32 +1,30 @@
-"""Attention memory network (AMN): the mean of the context asks, the context answers, a small net corrects.
+"""Attention memory network (AMN): the context's mean attends to the context, and a small MLP computes a correction.
 
-The smallest of the field's models. Without an anchor it is the original: ``normalise(mean + correction)``. With one,
-the predictor's learnt anchor stands where the mean stood.
+Without an anchor it is the original: ``normalise(mean + correction)``. With one, the predictor's learnt anchor replaces
+the mean.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-from segue.models.settings import Size
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes, Vectors
 
-SIZES: dict[Size, dict[str, Any]] = {
+SIZES: Sizes = {
     "toy": {"query_width": 16, "hidden": (32, 16)},
     "demo": {"query_width": 256, "hidden": (512, 256)},
     "full": {"query_width": 256, "hidden": (512, 256)},
 }
 
 
-class Amn(nn.Module):
+class Amn(Architecture):
     """Single-head attention over the raw context and an MLP over ``[mean, attended]``.
 
-    The query is a projection of the mean, the keys projections of the passages, the values the passages as they are.
+    The query is a projection of the mean, keys are projections of the passages, values are the passages themselves.
     At full size (768-D) the MLP is 1536 → 512 → 256 → 768 (1,115,648 parameters) and the two projections are 768 → 256
     (393,728): 1.51 M, the published count.
 
@@ -63,40 +61,29 @@ class Amn(nn.Module):
         self.head = nn.Linear(hidden[1], dimension)
         self.add_mean = add_mean
 
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, context: Context, mask: Mask) -> Vectors:
         """Return one correction for each context."""
         correction = self.head(self.encode(context, mask))
         return _mean(context, mask) + correction if self.add_mean else correction
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads."""
+    def encode(self, context: Context, mask: Mask) -> Features:
+        """Return the head's input."""
         mean = _mean(context, mask)
         return self.mlp(torch.cat([mean, self._attend(mean, context, mask)], dim=-1))
 
-    def _attend(
-        self,
-        mean: Float[Tensor, "batch dim"],
-        context: Float[Tensor, "batch context dim"],
-        mask: Bool[Tensor, "batch context"],
-    ) -> Float[Tensor, "batch dim"]:
-        """Average the passages by how well their keys answer the mean's query.
+    def _attend(self, mean: Vectors, context: Context, mask: Mask) -> Vectors:
+        """Average the passages with the attention weights of the mean's query.
 
-        No key is computed: (K x + b) · q = x · Kᵀq + b · q, one product for each context and not one for each passage.
+        No key is computed: (K x + b) · q = x · Kᵀq + b · q, one product for each context instead of each passage.
         """
         query = self.query(mean)
-        asked = functional.linear(query, self.key.weight.T)  # [batch, dim]
-        with torch.autocast(context.device.type, enabled=False):  # read as they are: to round them takes longer
-            found = torch.bmm(context, asked.to(context.dtype)[..., None]).squeeze(-1)
-            scores = (found + (query * self.key.bias).sum(-1, keepdim=True)) / math.sqrt(self.key.out_features)
+        direction = functional.linear(query, self.key.weight.T)  # [batch, dim]
+        with torch.autocast(context.device.type, enabled=False):  # rounding the passages takes longer than the product
+            products = torch.bmm(context, direction.to(context.dtype)[..., None]).squeeze(-1)
+            scores = (products + (query * self.key.bias).sum(-1, keepdim=True)) / math.sqrt(self.key.out_features)
             weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
             return torch.bmm(weights[:, None].to(context.dtype), context).squeeze(1)
 
 
-def _mean(
-    context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-) -> Float[Tensor, "batch dim"]:
+def _mean(context: Context, mask: Mask) -> Vectors:
     return context.sum(1) / mask.sum(1, keepdim=True)  # padding is zero

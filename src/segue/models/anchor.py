@@ -1,11 +1,11 @@
-"""The anchor: a learnt weighted mean of the context that a predictor starts from.
+"""Anchor: a learnt weighted mean of the context that a predictor starts from.
 
-Untrained models of the field lose to *copying the last passage*. An anchored predictor is that copy (or whichever of
-the three simple means did best on validation) before its first step, so it can only go up from there.
+Untrained models score below *copying the last passage*. An anchored predictor is that copy (or another simple mean that
+did better on validation) before its first step, so validation can only improve on it.
 
-The weights are plain numbers rather than a softmax over logits. A softmax cannot *be* copy-last: finite logits leave
-some weight on the other places, and infinite ones get no gradient. Plain weights start exactly at the baseline, move at
-the optimiser's pace from the first step, and may become negative (newest minus oldest is a direction of travel).
+The weights are plain numbers, not a softmax over logits. A softmax cannot *be* copy-last: finite logits leave some
+weight on the other places, and infinite ones get no gradient. Plain weights start exactly at the baseline, move at the
+optimiser's pace from the first step, and may become negative (newest minus oldest is a direction of travel).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.padding import pad_at_front
+from segue.models.architecture import Context, Mask, Vectors, pad_at_front
 
 AnchorKind = Literal["copy-last", "mean", "exp-mean"]
 
 SMALLEST_NORM = 1e-3
-"""Below this a weighted sum has no direction worth a gradient (its slope would be 1 / norm)."""
+"""Norm below which a weighted sum is not normalised: its gradient would be 1 / norm."""
 
 
 def anchor_weights(kind: AnchorKind, context: int, *, decay: float = 0.5) -> Float[Tensor, "context"]:
-    """Return the weights, oldest place first and summing to 1, under which the anchor is a baseline.
+    """Return the weights that make the anchor a baseline, oldest place first and summing to 1.
 
     Args:
         kind: ``copy-last``, ``mean`` or ``exp-mean``.
@@ -46,21 +46,18 @@ def anchor_weights(kind: AnchorKind, context: int, *, decay: float = 0.5) -> Flo
 class Anchor(nn.Module):
     """The weighted sum of the passages that are present, as a unit vector.
 
-    Being a direction, it needs no renormalised weights where the context is short: the places that are missing
-    drop out of the sum.
+    A direction needs no renormalised weights where the context is short: missing places drop out of the sum.
     """
 
     def __init__(self, context: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(anchor_weights("copy-last", context))
 
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, context: Context, mask: Mask) -> Vectors:
         """Return unit vectors; only a sum that cancels out is shorter.
 
-        A zero vector is a passage whose content was dropped (article dropout): the anchor passes over it. Copying it
-        would leave an answer without a direction, whose huge gradient would drown the rest of the batch.
+        A zero vector is a passage whose content was dropped (article dropout); it is skipped. Copying it would leave an
+        answer without a direction, and its huge gradient would drown the rest of the batch.
         """
         context, mask = pad_at_front(context, mask & (context != 0).any(dim=-1))
         weights = self.weights * mask

@@ -1,20 +1,20 @@
-"""From a recipe's ``[model]`` table to a predictor."""
+"""Building predictors: the recipe's ``[model]`` table → an untrained predictor."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any
 
 from torch import nn
 
-from segue.errors import SettingsError, explain
+from segue.errors import SettingsError
 from segue.models import amn, mamba, mlp, recurrent, transformer
+from segue.models.architecture import Sizes
 from segue.models.document_tower import build_document_tower
 from segue.models.predictor import Predictor
-from segue.models.settings import ModelSettings, Size
+from segue.models.settings import ModelSettings
 
-ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[Size, dict[str, Any]]]] = {
+ARCHITECTURES: dict[str, tuple[type[nn.Module], Sizes]] = {
     "amn": (amn.Amn, amn.SIZES),
     "bidirectional-gru": (recurrent.BidirectionalGru, recurrent.BIDIRECTIONAL_SIZES),
     "gru": (recurrent.Gru, recurrent.GRU_SIZES),
@@ -28,13 +28,12 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[Size, dict[str, Any]]]] = {
 def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Predictor:
     """Build an untrained predictor.
 
-    Its first weights come from torch's global generator: ``torch.manual_seed(...)`` before makes them the same again.
-    An anchor starts at copy-last; ``predictor.start_anchor(...)`` puts it elsewhere. A document tower starts at the
-    identity. A class of your own has no sizes:
-    it is called with ``settings.options``, and with ``dropout`` where that is not 0.
+    First weights come from torch's global generator; call ``torch.manual_seed(...)`` before to repeat them. An anchor
+    starts at copy-last; ``predictor.start_anchor(...)`` changes that. A document tower starts at the identity. A class
+    of your own has no sizes: it is called with ``settings.options``, and with ``dropout`` where that is not 0.
 
     Args:
-        settings: which architecture, in which size.
+        settings: architecture and size.
         dimension: components of an embedding.
         context: places of the window, at least 1.
 
@@ -43,7 +42,7 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
     """
     if settings.name in ARCHITECTURES:
         architecture, sizes = ARCHITECTURES[settings.name]
-        options = {**sizes[settings.size], "dropout": settings.dropout, **settings.options}
+        options: dict[str, object] = {**sizes[settings.size], "dropout": settings.dropout, **settings.options}
         if settings.name == "amn":
             options.setdefault("add_mean", not settings.anchor)
     else:
@@ -61,44 +60,38 @@ def _import_class(path: str) -> type[nn.Module]:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(
-            explain(
-                f"model {path!r} cannot be imported",
-                got=str(error),
-                expected="'package.module:Class'",
-                fix="install the package into this environment, or correct the path",
-            )
+            f"model {path!r} cannot be imported",
+            got=str(error),
+            expected="'package.module:Class'",
+            fix="install the package into this environment, or correct the path",
         ) from error
     # Checked before it is called: the path may come from someone else's checkpoint.
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise SettingsError(
-            explain(f"model {path!r} is no architecture", got=repr(found), expected="a subclass of torch.nn.Module")
+            f"model {path!r} is no architecture", got=repr(found), expected="a subclass of torch.nn.Module"
         )
     return found
 
 
 def _construct(
-    architecture: type[nn.Module], dimension: int, context: int, options: dict[str, Any], *, name: str
+    architecture: type[nn.Module], dimension: int, context: int, options: dict[str, object], *, name: str
 ) -> nn.Module:
-    """Call the class, and turn what it cannot take into one clear error."""
+    """Call the class; report options that it does not take as a ``SettingsError``."""
     try:
         inspect.signature(architecture).bind(dimension, context, **options)
         correction = architecture(dimension, context, **options)
     except (TypeError, ValueError) as error:
         raise SettingsError(
-            explain(
-                f"model {name!r} cannot be built",
-                got=f"options {options} ({error})",
-                expected=f"{architecture.__name__}{inspect.signature(architecture)}",
-                fix="correct [model.options]",
-            )
+            f"model {name!r} cannot be built",
+            got=f"options {options} ({error})",
+            expected=f"{architecture.__name__}{inspect.signature(architecture)}",
+            fix="correct [model.options]",
         ) from error
     if not isinstance(getattr(correction, "head", None), nn.Linear):
         raise SettingsError(
-            explain(
-                f"model {name!r} has no last layer that could start at zero",
-                got=f"head = {getattr(correction, 'head', None)!r}",
-                expected="an attribute 'head' that is a torch.nn.Linear",
-                fix="name the last layer 'head'",
-            )
+            f"model {name!r} has no last layer",
+            got=f"head = {getattr(correction, 'head', None)!r}",
+            expected="an attribute 'head' that is a torch.nn.Linear",
+            fix="name the last layer 'head'",
         )
     return correction

@@ -1,4 +1,4 @@
-"""What every predictor must do, yours too.
+"""Rules that every predictor must keep, your own too.
 
     from segue.models import ModelSettings, build_model
     from segue.models.contract import check_predictor
@@ -7,7 +7,7 @@
         settings = ModelSettings(name="mypackage.module:MyNet")
         check_predictor(lambda dimension, context: build_model(settings, dimension=dimension, context=context))
 
-Each rule is a function here; its docstring says why the rule exists. A broken rule raises ``AssertionError``.
+Each rule is a function; its docstring states the reason. A broken rule raises ``AssertionError``.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from segue.models.anchor import AnchorKind, anchor_weights
+from segue.models.architecture import Context, Mask
 from segue.models.checkpoint import load_predictor, save_predictor
 from segue.models.model_card import ModelCard
 from segue.models.predictor import Predictor
 
 Build = Callable[[int, int], Predictor]
-"""Called as ``build(dimension, context)``; returns an untrained predictor."""
+"""Returns an untrained predictor; called as ``build(dimension, context)``."""
 
 TOLERANCE = 1e-5
-"""Between unit vectors that must be equal but are computed in another order."""
+"""Largest difference of unit vectors that must be equal but are computed in another order."""
 
 DIMENSION, CONTEXT = 24, 5
 
 
 def check_predictor(build: Build) -> None:
-    """Run every rule on what ``build`` makes.
+    """Check every rule on predictors from ``build``.
 
     Raises:
-        AssertionError: a rule is broken; the message says which.
+        AssertionError: a rule is broken; the message names it.
     """
     for check in (
         check_unit_vectors,
@@ -56,9 +56,7 @@ def check_predictor(build: Build) -> None:
         check(build(DIMENSION, CONTEXT))
 
 
-def example_batch(
-    dimension: int = DIMENSION, context: int = CONTEXT, *, seed: int = 1
-) -> tuple[Float[Tensor, "batch context dim"], Bool[Tensor, "batch context"]]:
+def example_batch(dimension: int = DIMENSION, context: int = CONTEXT, *, seed: int = 1) -> tuple[Context, Mask]:
     """Return two contexts of each length from 1 to ``context``, zeros where there is no passage."""
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.randn(2 * context, context, dimension, generator=generator)
@@ -68,7 +66,7 @@ def example_batch(
 
 
 def as_if_trained(predictor: Predictor) -> Predictor:
-    """Move every parameter a little: an anchored start computes its anchor only, whatever the net behind it does."""
+    """Change every parameter a little: an untrained anchored predictor computes its anchor alone."""
     with torch.no_grad():
         for parameter in predictor.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -76,7 +74,7 @@ def as_if_trained(predictor: Predictor) -> Predictor:
 
 
 def check_unit_vectors(predictor: Predictor) -> None:
-    """Answers are finite unit vectors: the index compares by inner product."""
+    """Check that answers are finite unit vectors, since the index compares by inner product."""
     context, mask = example_batch()
     answer = as_if_trained(predictor)(context, mask)
     assert answer.shape == (len(context), DIMENSION), f"answers of shape {tuple(answer.shape)}"
@@ -85,7 +83,7 @@ def check_unit_vectors(predictor: Predictor) -> None:
 
 
 def check_padding_is_ignored(predictor: Predictor) -> None:
-    """What stands in padding changes nothing, and holes count as passages that were never read."""
+    """Check that values in padding change nothing, and that holes count as passages that were never read."""
     context, mask = example_batch()
     predictor = as_if_trained(predictor)
     answer = predictor(context, mask)
@@ -102,7 +100,7 @@ def check_padding_is_ignored(predictor: Predictor) -> None:
 
 
 def check_rows_are_independent(predictor: Predictor) -> None:
-    """A context's answer does not depend on its neighbours in the batch: one at a time gives the same."""
+    """Check that a context's answer does not depend on the rest of the batch."""
     context, mask = example_batch()
     predictor = as_if_trained(predictor)
     alone = torch.cat([predictor(context[row : row + 1], mask[row : row + 1]) for row in range(len(context))])
@@ -110,7 +108,7 @@ def check_rows_are_independent(predictor: Predictor) -> None:
 
 
 def check_input_is_kept(predictor: Predictor) -> None:
-    """The caller's tensors are read, not written."""
+    """Check that the caller's tensors are not changed."""
     context, mask = example_batch()
     before = context.clone(), mask.clone()
     as_if_trained(predictor)(context, mask)
@@ -119,7 +117,7 @@ def check_input_is_kept(predictor: Predictor) -> None:
 
 
 def check_every_parameter_learns(predictor: Predictor) -> None:
-    """A parameter that no context can move is a mistake in the forward pass."""
+    """Check that every parameter gets a gradient; one without is a mistake in the forward pass."""
     context, mask = example_batch()
     target = functional.normalize(torch.randn(len(context), DIMENSION), dim=-1)
     answer = as_if_trained(predictor).train()(context, mask)
@@ -131,7 +129,7 @@ def check_every_parameter_learns(predictor: Predictor) -> None:
 
 
 def check_start_is_the_anchor(predictor: Predictor) -> None:
-    """Before its first step an anchored predictor is the baseline it was anchored at, for short contexts too."""
+    """Check that an untrained anchored predictor is the baseline it was anchored at, for short contexts too."""
     if predictor.anchor is None:
         return
     context, mask = example_batch()
@@ -144,7 +142,7 @@ def check_start_is_the_anchor(predictor: Predictor) -> None:
 
 
 def check_documents(predictor: Predictor) -> None:
-    """Passages start as they are; a trained tower answers finite unit vectors, each by itself."""
+    """Check that passages start unchanged, and that a trained tower returns unit vectors, independent of the batch."""
     vectors, _ = example_batch()
     vectors = vectors[:, -1]
     _same(predictor.eval().encode_documents(vectors), vectors, "the document tower does not start at the identity")
@@ -157,7 +155,7 @@ def check_documents(predictor: Predictor) -> None:
 
 
 def check_context_matters(predictor: Predictor) -> None:
-    """The answer depends on the passages that were read."""
+    """Check that the answer depends on the passages that were read."""
     context, mask = example_batch()
     answer = as_if_trained(predictor)(context, mask)
     other = predictor(example_batch(seed=2)[0], mask)
@@ -165,7 +163,7 @@ def check_context_matters(predictor: Predictor) -> None:
 
 
 def check_save_and_load(predictor: Predictor) -> None:
-    """A checkpoint gives back the same predictor, bit for bit."""
+    """Check that a loaded checkpoint computes the same bits."""
     context, mask = example_batch()
     predictor = as_if_trained(predictor)
     with tempfile.TemporaryDirectory() as folder:
@@ -178,6 +176,6 @@ def check_save_and_load(predictor: Predictor) -> None:
 
 
 def _same(left: Tensor, right: Tensor, message: str) -> None:
-    """Compare within ``TOLERANCE``; NaN is never the same."""
+    """Compare within ``TOLERANCE``; NaN is not equal to anything."""
     difference = float((left - right).detach().abs().max())
     assert difference <= TOLERANCE, f"{message}: they differ by {difference:.2g}"

@@ -1,54 +1,40 @@
-"""The document tower: what a passage's vector becomes before predictions are compared with it.
+"""Document tower: passage vectors → vectors in the space of the predictions.
 
-A two-tower model has a tower for the query (the predictor) and one for the documents. Here the second is a correction
-of the passage's own vector, ``normalise(v + correction(v))``, and the correction starts at zero: untrained, passages
-are as the encoder left them, so a two-tower model begins at its anchor like every other.
+A two-tower model has a tower for the query (the predictor) and one for the documents. The second is a correction of the
+passage's own vector, ``normalise(v + correction(v))``, that starts at zero: untrained, passages are as the encoder left
+them, so a two-tower model starts at its anchor like the others.
 
 ``identity``  no tower: the bank is searched as it is
-``linear``    a matrix and a bias (a direction that all passages share can be taken out by the bias alone)
+``linear``    a matrix and a bias (the bias alone can remove a direction that all passages share)
 ``mlp``       one hidden layer
-``shared``    siamese: the query's own net reads the passage as a context of one, and a head of its own answers
+``shared``    siamese: the query's net encodes the passage as a context of one, and a second head answers
 
-All but the first move the passages into a space of their own: the bank has to be encoded anew.
+With all but the first, the bank has to be encoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-from segue.errors import SettingsError, explain
+from segue.errors import SettingsError
+from segue.models.architecture import Encoding, Features, Vectors
 from segue.models.settings import DocumentKind, Size
 
 HIDDEN: dict[Size, int] = {"toy": 32, "demo": 512, "full": 1024}
 """Width of the hidden layer of the ``mlp`` tower."""
 
 
-@runtime_checkable
-class Encoding(Protocol):
-    """An architecture whose last layer can be taken off: ``forward`` is ``head(encode(context, mask))``."""
-
-    head: nn.Linear
-
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads."""
-        ...
-
-
 class DocumentTower(nn.Module):
-    """Passages → unit vectors in the space of the predictions.
+    """A correction of passage vectors that starts at zero.
 
     Args:
         dimension: components of an embedding.
-        net: the correction, whose last layer is ``head``; None where the query's net is shared.
-        head: the tower's own last layer; set to zero here.
+        net: the correction without its last layer; None where the query's net is shared.
+        head: the correction's last layer; set to zero here.
     """
 
     def __init__(self, dimension: int, *, net: nn.Module | None, head: nn.Linear) -> None:
@@ -59,20 +45,18 @@ class DocumentTower(nn.Module):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
 
-    def forward(
-        self, vectors: Float[Tensor, "batch dim"], features: Float[Tensor, "batch features"] | None = None
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, vectors: Vectors, features: Features | None = None) -> Vectors:
         """Return unit vectors.
 
         Args:
             vectors: unit vectors of passages.
-            features: what the shared net made of them; only where there is no net of its own.
+            features: outputs of the shared net; None where the tower has its own net.
         """
         scaled = vectors * self.scale
         if features is None:
-            assert self.net is not None, "a shared tower is given what the query's net made of the passage"
+            assert self.net is not None, "a shared tower is given the features of the query's net"
             features = self.net(scaled)
-        # The sum is taken in the vectors' precision: autocast may round what is added, not what it is added to.
+        # The sum is taken in the vectors' precision: autocast may round the correction, not the vectors.
         return functional.normalize(scaled + self.head(features).to(vectors.dtype), dim=-1)
 
 
@@ -82,13 +66,13 @@ def build_document_tower(
     """Build an untrained tower; None for ``identity``.
 
     Args:
-        kind: see the module.
+        kind: ``identity``, ``linear``, ``mlp`` or ``shared``.
         correction: the query's architecture; ``shared`` uses it for passages too.
         dimension: components of an embedding.
         size: of the ``mlp`` tower.
 
     Raises:
-        SettingsError: ``shared`` is asked of an architecture without ``encode``.
+        SettingsError: ``shared`` needs an architecture with ``encode``.
     """
     if kind == "identity":
         return None
@@ -100,12 +84,10 @@ def build_document_tower(
         return DocumentTower(dimension, net=net, head=nn.Linear(hidden, dimension))
     if not isinstance(correction, Encoding):
         raise SettingsError(
-            explain(
-                'documents = "shared" needs an architecture whose last layer can be taken off',
-                got=f"{type(correction).__name__} without a method 'encode'",
-                expected="encode(context, mask), and forward(context, mask) = head(encode(context, mask))",
-                fix='add that method, or set documents = "linear"',
-            )
+            'documents = "shared" needs an architecture whose last layer can be removed',
+            got=f"{type(correction).__name__} without a method 'encode'",
+            expected="encode(context, mask), and forward(context, mask) = head(encode(context, mask))",
+            fix='add that method, or set documents = "linear"',
         )
     return DocumentTower(dimension, net=None, head=nn.Linear(correction.head.in_features, dimension))
 

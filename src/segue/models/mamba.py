@@ -1,11 +1,10 @@
 """Mamba-2 blocks for short sequences (Dao & Gu 2024, arXiv 2405.21060).
 
 A block is the linear recurrence ``state = exp(dt A) state + dt B x``, ``y = C state + D x`` between a gate and a short
-convolution. The published code computes it in chunks of 256 for sequences of thousands, with kernels for GPUs; without
-them five passages are padded to a chunk. Here the whole sequence is one chunk: the recurrence is written out as
-attention, ``y[t] = sum over s ≤ t of (C[t]·B[s]) exp(A (dt[s+1] + … + dt[t])) dt[s] x[s]``: equation (7) of the paper,
-exact for any length, and cheapest for short ones since no state (width × 2 × d_state numbers a step) is ever formed.
-Only the newest place is read out, so the last block computes that place alone.
+convolution. The published code computes it in chunks of 256 for sequences of thousands. Here the whole sequence is one
+chunk, computed as attention: ``y[t] = sum over s ≤ t of (C[t]·B[s]) exp(A (dt[s+1] + … + dt[t])) dt[s] x[s]``, equation
+(7) of the paper, exact for any length, and cheapest for short ones since no state is formed. Only the newest place is
+read out, so the last block computes that place alone.
 
 Parameters have the names and shapes of transformers' ``Mamba2Block``; a test loads the same weights into both.
 """
@@ -13,23 +12,22 @@ Parameters have the names and shapes of transformers' ``Mamba2Block``; a test lo
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.settings import Size
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
 
-SIZES: dict[Size, dict[str, Any]] = {
+SIZES: Sizes = {
     "toy": {"width": 32, "blocks": 1, "d_state": 16, "heads": 4, "groups": 1},
     "demo": {"width": 192, "blocks": 1, "d_state": 64, "heads": 8, "groups": 1},
     "full": {"width": 768, "blocks": 8, "d_state": 128, "heads": 16, "groups": 16},
 }
 
 STEP_RANGE = (1e-3, 1e-1)
-"""Between these the time steps start, evenly in the logarithm, as in the published code."""
+"""Range of the first time steps, uniform in the logarithm, as in the published code."""
 
 
 def causal_convolution(
@@ -37,9 +35,9 @@ def causal_convolution(
     weight: Float[Tensor, "channels kernel"],
     bias: Float[Tensor, "channels"],
 ) -> Float[Tensor, "batch context channels"]:
-    """Mix each channel with its own last ``kernel`` values; zeros stand before the first.
+    """Mix each channel with its own last ``kernel`` values; zeros precede the first.
 
-    Written out place by place: on CPUs over ten times as fast as a grouped ``conv1d`` at these lengths.
+    Computed place by place, since a grouped ``conv1d`` is slow on CPUs at these lengths.
 
     >>> inputs = torch.tensor([[[1.0], [2.0], [3.0]]])
     >>> causal_convolution(inputs, torch.tensor([[10.0, 1.0]]), torch.zeros(1)).flatten().tolist()
@@ -60,28 +58,28 @@ def scan(
     steps: Float[Tensor, "batch context heads"],
     decay: Float[Tensor, "heads"],
     keys: Float[Tensor, "batch context groups state"],
-    queries: Float[Tensor, "batch asking groups state"],
-) -> Float[Tensor, "batch asking heads channels"]:
+    queries: Float[Tensor, "batch query groups state"],
+) -> Float[Tensor, "batch query heads channels"]:
     """Run the recurrence over all places at once.
 
     Args:
-        inputs: ``x``, what is written into the state.
+        inputs: ``x``, the values written into the state.
         steps: ``dt``, how far time moves at each place; 0 leaves the state untouched.
         decay: ``A`` < 0, how fast each head forgets.
-        keys: ``B``, under what it is written; heads are dealt out evenly, in order, to the groups.
-        queries: ``C``, under what it is read, for the newest places only where they are fewer.
+        keys: ``B``; each group serves an equal number of consecutive heads.
+        queries: ``C``; where there are fewer than places, those of the newest places.
 
     Returns:
-        ``y`` at the places that ask, without the skip ``D x``. Time and memory grow with ``context`` squared.
+        ``y`` at the places of the queries, without the skip ``D x``. Time and memory grow with ``context`` squared.
     """
-    places, asking = inputs.shape[1], queries.shape[1]
+    places, num_queries = inputs.shape[1], queries.shape[1]
     elapsed = (steps * decay).cumsum(1).transpose(1, 2)  # batch heads context
-    between = elapsed[..., -asking:, None] - elapsed[..., None, :]  # batch heads asking context
-    future = torch.ones(asking, places, dtype=torch.bool, device=between.device).triu(1 + places - asking)
+    between = elapsed[..., -num_queries:, None] - elapsed[..., None, :]  # batch heads query context
+    future = torch.ones(num_queries, places, dtype=torch.bool, device=between.device).triu(1 + places - num_queries)
     kept = between.masked_fill(future, -torch.inf).exp() * steps.transpose(1, 2)[..., None, :]
-    matches = queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # batch groups asking context
+    matches = queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # batch groups query context
     weights = matches.repeat_interleave(inputs.shape[2] // keys.shape[2], dim=1) * kept
-    return (weights @ inputs.transpose(1, 2)).transpose(1, 2)  # batch asking heads channels
+    return (weights @ inputs.transpose(1, 2)).transpose(1, 2)  # batch query heads channels
 
 
 class GatedNorm(nn.Module):
@@ -95,7 +93,7 @@ class GatedNorm(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "batch places width"], gate: Float[Tensor, "batch places width"]
     ) -> Float[Tensor, "batch places width"]:
-        """Apply the gate, then bring each group's root mean square to 1."""
+        """Apply the gate, then divide each group by its root mean square."""
         gated = (inputs * functional.silu(gate)).unflatten(-1, (self.groups, -1))
         return functional.rms_norm(gated, gated.shape[-1:], eps=1e-5).flatten(-2) * self.weight
 
@@ -106,7 +104,7 @@ class Mixer(nn.Module):
     Args:
         width: components of a state outside.
         d_state: components of keys and queries.
-        heads: each with its own pace of time and of forgetting; divides ``expand * width``.
+        heads: each has its own ``dt`` and decay; divides ``expand * width``.
         groups: heads of one group share keys and queries; divides ``heads``.
         conv: taps of the convolution.
         expand: inner channels per outer one.
@@ -128,7 +126,7 @@ class Mixer(nn.Module):
         self.out_proj = nn.Linear(inner, width, bias=False)
 
     def forward(
-        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"], *, last: bool
+        self, states: Float[Tensor, "batch context width"], mask: Mask, *, last: bool
     ) -> Float[Tensor, "batch places width"]:
         """Mix the places, each with those before it; with ``last`` for the newest place alone.
 
@@ -162,7 +160,7 @@ class Mixer(nn.Module):
 
 
 def _first_steps(heads: int) -> Float[Tensor, "heads"]:
-    """Draw time steps from ``STEP_RANGE`` and return what softplus turns into them."""
+    """Draw time steps from ``STEP_RANGE`` and return their inverse softplus."""
     low, high = (math.log(step) for step in STEP_RANGE)
     steps = torch.exp(torch.rand(heads) * (high - low) + low)
     return steps + torch.log(-torch.expm1(-steps))
@@ -177,18 +175,18 @@ class MambaBlock(nn.Module):
         self.mixer = Mixer(width, **mixer)
 
     def forward(
-        self, states: Float[Tensor, "batch context width"], mask: Bool[Tensor, "batch context"], *, last: bool = False
+        self, states: Float[Tensor, "batch context width"], mask: Mask, *, last: bool = False
     ) -> Float[Tensor, "batch places width"]:
         """Return the new states of all places, or with ``last`` of the newest place alone."""
         return (states[:, -1:] if last else states) + self.mixer(self.norm(states), mask, last=last)
 
 
-class Mamba(nn.Module):
+class Mamba(Architecture):
     """Mamba-2 blocks, final norm, and the newest passage's state read out.
 
     At full size (768-D): 8 blocks 768 wide, d_state 128, conv 4, expand 2, 16 heads each with its own keys and queries,
-    head 768 → 768: 54.4 M parameters. The published model has 53 M (+ 2.7 %); its count is that of first-generation
-    blocks with a full-rank projection of the time steps, which Mamba-2 does not have.
+    head 768 → 768: 54.4 M parameters. The published model has 53 M (+ 2.7 %); that count is of
+    first-generation blocks with a full-rank projection of the time steps, which Mamba-2 does not have.
 
     Args:
         dimension: components of an embedding; projected to ``width`` where they differ.
@@ -225,18 +223,10 @@ class Mamba(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, dimension)
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads."""
+    def encode(self, context: Context, mask: Mask) -> Features:
+        """Return the head's input."""
         # Autocast may round what a block adds, but not what it is added to.
         states = self.project(context).to(context.dtype)
         for block in self.blocks:
             states = block(states, mask, last=block is self.blocks[-1])
         return self.dropout(self.norm(states[:, -1]))
-
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
-        return self.head(self.encode(context, mask))

@@ -1,29 +1,27 @@
-"""A plain net over the whole context at once: the simplest thing that knows which passage stood where."""
+"""MLP over the whole context at once: the simplest architecture that knows the order of the passages."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
-from segue.models.settings import Size
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
 
-SIZES: dict[Size, dict[str, Any]] = {
+SIZES: Sizes = {
     "toy": {"width": 32, "layers": 1},
     "demo": {"width": 512, "layers": 1},
     "full": {"width": 1024, "layers": 2},
 }
 
 
-class Mlp(nn.Module):
-    """The passages side by side, each with a flag that says whether it is there, through hidden layers with GELU.
+class Mlp(Architecture):
+    """The passages side by side, each with a flag that is 1 where it is present, through hidden layers with GELU.
 
     Args:
         dimension: components of an embedding.
-        context: places of the window; unlike the other nets' its weights depend on it.
+        context: places of the window; the weights depend on it, unlike in the other architectures.
         width: components of each hidden layer.
         layers: hidden layers, at least 1.
         dropout: after each hidden layer, [0, 1).
@@ -39,15 +37,6 @@ class Mlp(nn.Module):
             self.hidden.extend([nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)])
         self.head = nn.Linear(width, dimension)
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads."""
-        flags = mask.to(context.dtype)
-        return self.hidden(torch.cat([context.flatten(1), flags], dim=1))
-
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
-        return self.head(self.encode(context, mask))
+    def encode(self, context: Context, mask: Mask) -> Features:
+        """Return the head's input."""
+        return self.hidden(torch.cat([context.flatten(1), mask.to(context.dtype)], dim=1))

@@ -1,45 +1,47 @@
-"""What a checkpoint says about itself: to the checks (``ModelCard``) and to people (the ``README.md`` beside it)."""
+"""Model card: the origin of a checkpoint, for the checks (``ModelCard``) and for people (``README.md``)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from segue.models.settings import ModelSettings
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Where a predictor comes from.
+class ModelCard(BaseModel):
+    """Origin of a predictor.
 
     Attributes:
         name: the model's name, for people.
-        space: the embedding space it reads and answers in (``Space.to_json()``); None where it is not known.
+        space: the embedding space of its contexts and predictions (``Space.to_json()``); None where it is unknown.
         training_documents: sha256 of the id of each document it was trained on (``hash_documents``).
         loss: the loss in words, such as ``0.85 InfoNCE (τ 0.07) + 0.15 AR cosine``.
         loss_space: whether the loss was computed on the vectors themselves or behind a projection head.
-        metrics: what was measured, by name; None means not computed.
+        metrics: validation scores by name; None means not computed.
         training: facts of the training run, by name (steps, batch size, seconds).
         seed: of the training run.
-        license: an SPDX name for the weights, where their maker chose one.
+        license: SPDX name of the weights' license, where one was chosen.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     name: str
-    space: Mapping[str, Any] | None = None
+    space: dict[str, object] | None = None
     training_documents: Sequence[str] = ()
     loss: str = ""
     loss_space: Literal["raw", "projected"] = "raw"
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    training: Mapping[str, object] = Field(default_factory=dict)
     seed: int | None = None
     license: str | None = None
 
 
 def hash_documents(document_ids: Iterable[str]) -> list[str]:
-    """Return the sha256 of each id: comparable between corpora, and telling nothing else about them.
+    """Return the sha256 of each id, comparable between corpora without revealing the ids.
 
     >>> hash_documents(["Albedo"])[0][:12]
     '74ba87de67ad'
@@ -48,7 +50,7 @@ def hash_documents(document_ids: Iterable[str]) -> list[str]:
 
 
 def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, context: int, parameters: int) -> str:
-    """Write the Hugging Face model card: a YAML header, then Markdown."""
+    """Return the Hugging Face model card: a YAML header, then Markdown."""
     facts = {
         "architecture": f"{settings.name}, size {settings.size}, {'with' if settings.anchor else 'without'} anchor",
         "parameters": f"{parameters:,}",
@@ -61,13 +63,22 @@ def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, con
         "seed": "not stated" if card.seed is None else card.seed,
         **card.training,
     }
+    # The YAML that model hubs read; every JSON value is a YAML value too.
+    header: dict[str, object] = {"license": card.license} if card.license else {}
+    header |= {"library_name": "segue", "tags": ["segue", "latent-vector-model", "next-passage-prediction"]}
+    space = "Not stated. Vectors of another encoder, pooling or normalisation give answers without meaning."
+    if card.space is not None:  # the fingerprint is in config.json
+        space = _table(("property", "value"), {key: card.space[key] for key in card.space if key != "fingerprint"})
+    metrics = {name: "not computed" if value is None else f"{value:.4f}" for name, value in card.metrics.items()}
     sections = [
-        _header(card),
+        "\n".join(
+            ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in header.items()), "---"]
+        ),
         f"# {card.name}\n\nReads the embeddings of up to {context} consecutive passages and predicts the embedding of "
         "the passage that comes next.",
         "## Training\n\n" + _table(("fact", "value"), facts),
-        "## Embedding space\n\n" + _describe_space(card.space),
-        "## Results\n\n" + _describe_metrics(card.metrics),
+        "## Embedding space\n\n" + space,
+        "## Results\n\n" + (_table(("metric", "value"), metrics) if metrics else "None recorded with this checkpoint."),
         _HOW_TO_LOAD,
         _LIMITS,
     ]
@@ -76,58 +87,36 @@ def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, con
 
 _DOCUMENTS = {
     "identity": "none: the bank is searched as it is",
-    "linear": "a matrix and a bias; the bank has to be encoded anew with `encode_documents`",
-    "mlp": "one hidden layer; the bank has to be encoded anew with `encode_documents`",
-    "shared": "the query's own net with a second head (siamese); the bank has to be encoded anew with "
+    "linear": "a matrix and a bias; the bank has to be encoded again with `encode_documents`",
+    "mlp": "one hidden layer; the bank has to be encoded again with `encode_documents`",
+    "shared": "the query's own net with a second head (siamese); the bank has to be encoded again with "
     "`encode_documents`",
 }
 
 
-def _header(card: ModelCard) -> str:
-    """Return the YAML that model hubs read."""
-    fields: dict[str, Any] = {"license": card.license} if card.license else {}
-    fields |= {"library_name": "segue", "tags": ["segue", "latent-vector-model", "next-passage-prediction"]}
-    # Every JSON value is a YAML value too.
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-    return "\n".join(["---", *lines, "---"])
-
-
-def _table(head: tuple[str, str], rows: Mapping[str, Any]) -> str:
+def _table(head: tuple[str, str], rows: Mapping[str, object]) -> str:
     """Return a Markdown table of two columns."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
     cells = ((str(name), str(value).replace("|", "\\|").replace("\n", " ")) for name, value in rows.items())
     return "\n".join(lines + [f"| {name} | {value} |" for name, value in cells])
 
 
-def _describe_space(space: Mapping[str, Any] | None) -> str:
-    """Return the space as a table, without its fingerprint (which stands in ``config.json``)."""
-    if space is None:
-        return "Not stated. Vectors of another encoder, pooling or normalisation give answers without meaning."
-    return _table(("property", "value"), {name: value for name, value in space.items() if name != "fingerprint"})
-
-
-def _describe_metrics(metrics: Mapping[str, float | None]) -> str:
-    """Return the metrics as a table; what was not computed says so."""
-    if not metrics:
-        return "None recorded with this checkpoint."
-    shown = {name: "not computed" if value is None else f"{value:.4f}" for name, value in metrics.items()}
-    return _table(("metric", "value"), shown)
-
-
 _HOW_TO_LOAD = """## How to load it
 
 ```python
-from segue.models import Predictor
+from pathlib import Path
 
-predictor = Predictor.from_pretrained("path/to/this/folder")
+from segue.models import load_predictor
+
+predictor, config = load_predictor(Path("path/to/this/folder"))
 ```
 
-Loading computes a stored example again and refuses when the answer differs, so that weights never run in another net
-than the one that was trained."""
+Loading computes a stored example again and fails when the answer differs, so weights never run in another net than the
+one that was trained."""
 
 _LIMITS = """## Limits
 
-- It answers in the space above only. A name of an encoder proves nothing: compare the fingerprint in `config.json`.
+- It predicts in the space above only. Compare the fingerprint in `config.json`, not the encoder's name.
 - It ranks passages by meaning; it does not know whether they are true, recent or allowed.
-- Numbers above hold for the corpus and pool that they were measured on. Measure again on your own documents, and keep
+- Numbers above hold for the corpus and pool they were measured on. Measure again on your own documents, and keep
   the documents listed in `training_documents.txt` (by hash) out of any evaluation."""

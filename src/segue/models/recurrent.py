@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from segue.models.padding import at_place, start_at_front
-from segue.models.settings import Size
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
 
-GRU_SIZES: dict[Size, dict[str, Any]] = {
+GRU_SIZES: Sizes = {
     "toy": {"width": 32, "blocks": 1},
     "demo": {"width": 192, "blocks": 1},
     "full": {"width": 512, "blocks": 4},
 }
+LSTM_SIZES: Sizes = {
+    "toy": {"width": 32, "layers": 1},
+    "demo": {"width": 192, "layers": 1},
+    "full": {"width": 512, "layers": 2},
+}
+BIDIRECTIONAL_SIZES: Sizes = {
+    "toy": {"width": 16, "layers": 1},
+    "demo": {"width": 192, "layers": 1},
+    "full": {"width": 512, "layers": 1},
+}
 
 
-class Gru(nn.Module):
+class Gru(Architecture):
     """Projection to ``width``, then blocks ``x + GRU(layer_norm(x))``; the newest passage's state is read out.
 
     At full size (768-D): projection 768 → 512, 4 blocks of 512, head 512 → 768: 7.10 M parameters, as published.
@@ -41,31 +49,16 @@ class Gru(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, dimension)
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads; a short one is read from a fresh state."""
+    def encode(self, context: Context, mask: Mask) -> Features:
+        """Return the head's input; a short context is read from a fresh state."""
         context, newest = start_at_front(context, mask)
         states = self.project(context)
         for norm, gru in zip(self.norms, self.grus, strict=True):
             states = states + self.dropout(gru(norm(states))[0])
         return at_place(states, newest)
 
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
-        return self.head(self.encode(context, mask))
 
-
-LSTM_SIZES: dict[Size, dict[str, Any]] = {
-    "toy": {"width": 32, "layers": 1},
-    "demo": {"width": 192, "layers": 1},
-    "full": {"width": 512, "layers": 2},
-}
-
-
-class Lstm(nn.Module):
+class Lstm(Architecture):
     """A stacked LSTM; the state at the newest passage is read out.
 
     At full size (768-D): 2 layers of 512 and a head 512 → 768: 5.12 M parameters, as published.
@@ -87,30 +80,14 @@ class Lstm(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, dimension)
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
-        """Return what the head reads; a short one is read from a fresh state."""
+    def encode(self, context: Context, mask: Mask) -> Features:
+        """Return the head's input; a short context is read from a fresh state."""
         context, newest = start_at_front(context, mask)
-        states = self.lstm(context)[0]
-        return self.dropout(at_place(states, newest))
-
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
-        return self.head(self.encode(context, mask))
+        return self.dropout(at_place(self.lstm(context)[0], newest))
 
 
-BIDIRECTIONAL_SIZES: dict[Size, dict[str, Any]] = {
-    "toy": {"width": 16, "layers": 1},
-    "demo": {"width": 192, "layers": 1},
-    "full": {"width": 512, "layers": 1},
-}
-
-
-class BidirectionalGru(nn.Module):
-    """A GRU in each direction; the mean of the states over the passages that are there, through the head.
+class BidirectionalGru(Architecture):
+    """A GRU in each direction; the mean of the states over the present passages, through the head.
 
     At full size (768-D): 2 × (3 · 512 · (768 + 512) + 6 · 512) for the two directions and a head 1024 → 768:
     4.73 M parameters; the published two-tower model has 4.7 M.
@@ -132,21 +109,42 @@ class BidirectionalGru(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * width, dimension)
 
-    def encode(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch features"]:
+    def encode(self, context: Context, mask: Mask) -> Features:
         """Return the mean state of each context; a short one is read from a fresh state at both of its ends."""
         if bool(mask.all()):
             states = self.gru(context)[0]
         else:
-            # Packed, so that the backward direction begins at the newest passage and not in what stands behind it.
+            # Packed, so that the backward direction begins at the newest passage and not in the padding behind it.
             context, newest = start_at_front(context, mask)
             packed = pack_padded_sequence(context, (newest + 1).cpu(), batch_first=True, enforce_sorted=False)
             states = pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]  # zeros behind the newest
         return self.dropout(states.sum(1) / mask.sum(1, keepdim=True))
 
-    def forward(
-        self, context: Float[Tensor, "batch context dim"], mask: Bool[Tensor, "batch context"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Return one correction for each context."""
-        return self.head(self.encode(context, mask))
+
+def start_at_front(context: Context, mask: Mask) -> tuple[Context, Int[Tensor, "batch"]]:
+    """Roll front padding to the back, for nets that must read their first passage from a fresh state.
+
+    Returns:
+        The rolled context and the place of each row's newest passage. Padding behind that place cannot reach it in a
+        causal net, so the output there is that of the unpadded sequence.
+
+    >>> context = torch.tensor([[[0.0], [1.0], [2.0]]])
+    >>> rolled, newest = start_at_front(context, torch.tensor([[False, True, True]]))
+    >>> rolled.flatten().tolist(), newest.tolist()
+    ([1.0, 2.0, 0.0], [1])
+    """
+    places = mask.shape[1]
+    lengths = mask.sum(1)
+    if bool(mask.all()):
+        return context, lengths - 1
+    source = (torch.arange(places, device=mask.device) + (places - lengths)[:, None]) % places
+    return context.gather(1, source[..., None].expand_as(context)), lengths - 1
+
+
+def at_place(states: Float[Tensor, "batch context width"], place: Int[Tensor, "batch"]) -> Float[Tensor, "batch width"]:
+    """Take from each row the state at its own place.
+
+    >>> at_place(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), torch.tensor([0, 1])).flatten().tolist()
+    [1.0, 4.0]
+    """
+    return states[torch.arange(len(states), device=states.device), place]

@@ -1,4 +1,4 @@
-"""Which model a recipe asks for; every architecture reads its numbers from the sizes in its own file."""
+"""Settings of the model; the numbers of each size are beside the architecture they configure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segue.errors import explain
 from segue.settings import Settings
 
 ARCHITECTURE_NAMES = ("amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp")
-"""The built-in architectures, smallest full size first as far as the field has counted them."""
+"""Names of the built-in architectures."""
 
 Size = Literal["toy", "demo", "full"]
 DocumentKind = Literal["identity", "linear", "mlp", "shared"]
@@ -37,7 +37,7 @@ class ModelSettings(Settings):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        """Refuse a name that is neither built in nor an import path, and name the nearest one."""
+        """Refuse a name that is neither built in nor an import path; suggest the nearest one."""
         if name in ARCHITECTURE_NAMES or ":" in name:
             return name
         near = difflib.get_close_matches(name, ARCHITECTURE_NAMES, n=1, cutoff=0.4)

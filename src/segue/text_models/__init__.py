@@ -1,1 +1,1 @@
-"""What is fine-tuned from the bank's encoder."""
+"""Text models: dual encoder and cross-encoder, fine-tuned from the bank's encoder."""

@@ -1,11 +1,11 @@
-"""A model that reads context and candidate together, and corrects what the first stage thought of the candidate.
+"""Cross-encoder: reads context and candidate together, and corrects the first stage's score of the candidate.
 
-Enters: a bank with texts, training windows, and what the first stage answered to each, hard negatives and most targets.
-Leaves: a folder with the model, and a state from which a killed run goes on.
+Enters: a bank with texts, training windows, and the first stage's hits for each window. Leaves: a folder with the
+model, and a state from which a killed run resumes.
 
-score = w · (first stage's score) + head(vector of the pair). The head starts at zero, so untrained the order is the
-first stage's: short training can only add to it. The loss is the cross-entropy of choosing the target among its list
-(ListNet's top-one probability with one relevant passage: Cao et al. 2007, "Learning to Rank", section 4).
+score = w · (first stage's score) + head(vector of the pair). The head starts at zero, so the untrained order is the
+first stage's. The loss is the cross-entropy of choosing the target among its list (ListNet's top-one probability with
+one relevant passage: Cao et al. 2007, "Learning to Rank", section 4).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,14 +25,15 @@ from torch.nn import functional
 from segue.encoders import EncoderSettings
 from segue.encoders.keep_end import keep_end
 from segue.encoders.sentence_transformer import batches_of_like_length
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import atomic_path, read_json, write_text
 from segue.models.tensors import copy_weights, save_tensors
 from segue.text_models.dual_encoder import MODEL_FOLDER, require_texts
 from segue.text_models.fine_tuning import FineTuning, seconds_of_a_step
 from segue.text_models.settings import CrossEncoderSettings
 from segue.text_models.transformer import TextTransformer, open_transformer
-from segue.training.batches import Batches, random_stream
+from segue.training.batches import Batches
+from segue.training.random_streams import LIST_NEGATIVES, random_stream
 from segue.training.state import windows_hash
 from segue.training.train import TrainingResult
 from segue.types import Bank, Progress, Windows, no_progress
@@ -40,13 +41,11 @@ from segue.windows.windows import gather_contexts
 
 HEAD_FILE = "head.safetensors"
 SETTINGS_FILE = "cross-encoder.json"
-NEGATIVE_DRAW = 101
-"""Names the random stream that draws negatives; ``learning.batches`` names the others."""
 
 
 @runtime_checkable
 class Lists(Protocol):
-    """What a first stage answered to some windows."""
+    """Hits of a first stage for some windows."""
 
     @property
     def rows(self) -> Int[np.ndarray, "window candidate"]:
@@ -55,7 +54,7 @@ class Lists(Protocol):
 
     @property
     def first(self) -> Float[np.ndarray, "window candidate"]:
-        """Their scores in the first stage."""
+        """Their first-stage scores."""
         ...
 
 
@@ -63,8 +62,8 @@ class CrossEncoder(nn.Module):
     """A transformer over pairs of texts with a scalar head.
 
     Args:
-        transformer: what reads the pairs.
-        settings: how they are cut, and the first stage's weight before training.
+        transformer: encodes the pairs.
+        settings: how pairs are cut, and the first stage's weight before training.
     """
 
     def __init__(self, transformer: TextTransformer, settings: CrossEncoderSettings) -> None:
@@ -76,23 +75,19 @@ class CrossEncoder(nn.Module):
         self.log_first_weight = nn.Parameter(torch.tensor(math.log(settings.first_weight)))
         self.to(transformer.model.device)
 
-    def forward(self, features: Mapping[str, Any]) -> Float[Tensor, "pair"]:
+    def forward(self, features: Mapping[str, object]) -> Float[Tensor, "pair"]:
         """Return what each pair adds to the first stage's weighted score."""
         components = self.transformer(features) * math.sqrt(self.transformer.dimension)  # about 1 each
         added: Tensor = self.head(components)
         return added.squeeze(1)
 
-    def learnt(self) -> dict[str, nn.Parameter]:
-        """Return the weights that learn, by name."""
-        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
-
     def pair(self, context: tuple[str, ...], candidate: str) -> tuple[str, str]:
-        """Return the two texts that are read together; what is too long of the candidate's end is cut later."""
+        """Return the two texts that are read together; the tokeniser cuts the end of a long candidate."""
         return keep_end(context, maximum_tokens=self.settings.context_tokens), candidate
 
     @torch.inference_mode()
     def added(self, pairs: list[tuple[str, str]]) -> Float[np.ndarray, "pair"]:
-        """Return what each pair adds, in pairs of like length."""
+        """Return what each pair adds to the first stage's score; pairs of similar length are computed together."""
         values = np.zeros(len(pairs), dtype=np.float32)
         for start in range(0, len(pairs), self.settings.texts_at_once):
             features = self.transformer.tokens(pairs[start : start + self.settings.texts_at_once])
@@ -115,7 +110,7 @@ class CrossEncoder(nn.Module):
 
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:
-    """Load what ``train_cross_encoder`` or ``CrossEncoder.save`` wrote.
+    """Load the model that ``train_cross_encoder`` or ``CrossEncoder.save`` wrote.
 
     Raises:
         InputError: a file is missing or broken.
@@ -141,20 +136,20 @@ def train_cross_encoder(
     score: Callable[[CrossEncoder], Mapping[str, float | None]],
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train a cross-encoder that starts from the bank's encoder; ``load_cross_encoder(folder)`` reads it back.
+    """Train a cross-encoder that starts from the bank's encoder; ``load_cross_encoder(folder)`` loads it.
 
-    A folder with a state of the same training is gone on with, to the bit; one that is finished is only read.
+    A folder with a state of the same training is resumed, to the bit; a finished one is only read.
 
     Args:
         bank: with texts.
         windows: of the training documents; best of documents the first stage was not fitted on.
-        lists: the first stage's answers to them, so that negatives are as hard as those it will meet.
-        encoder: what it starts from.
-        settings: how.
+        lists: the first stage's hits for them, so that negatives are as hard as in use.
+        encoder: the model it starts from.
+        settings: how it is trained.
         steps: optimiser steps.
         folder: of the run.
-        score: scores the model on validation; the answer holds ``MRR``, which selects.
-        progress: told of every step.
+        score: returns the model's validation scores, ``MRR`` among them, which selects.
+        progress: called at every step.
 
     Raises:
         InputError: the bank has no texts, no list holds its target and enough others, the encoder cannot be trained,
@@ -162,11 +157,8 @@ def train_cross_encoder(
     """
     learner = CrossLearner(bank, windows, lists, encoder=encoder, settings=settings)
     tuning = FineTuning(learner, settings, steps=steps, folder=folder, score=lambda: score(learner.model))
-    while not tuning.state.finished:
-        progress(tuning.state.step, steps, tuning.note())
-        tuning.advance()
+    tuning.run(progress)
     learner.model.save(folder)
-    progress(steps, steps, tuning.note())
     return tuning.result(learner.batches.steps_per_epoch)
 
 
@@ -179,7 +171,7 @@ def seconds_per_step(
     settings: CrossEncoderSettings,
     seconds: float = 10.0,
 ) -> float:
-    """Measure a training step over about ``seconds``, so that a plan can say what a training costs."""
+    """Return the seconds of a training step, measured over about ``seconds``."""
     learner = CrossLearner(bank, windows, lists, encoder=encoder, settings=settings)
     return seconds_of_a_step(learner, settings, seconds=seconds)
 
@@ -187,7 +179,7 @@ def seconds_per_step(
 class CrossLearner:
     """A cross-encoder with the lists it learns from; see ``fine_tuning.Learner``.
 
-    Windows whose target the first stage did not find teach nothing about ordering what it found, and are left out.
+    Windows whose target the first stage did not find are left out: they teach nothing about ordering its hits.
     """
 
     def __init__(
@@ -195,22 +187,22 @@ class CrossLearner:
     ) -> None:
         require_texts(bank)
         self.bank, self.settings = bank, settings
-        truth = _is_target(bank, windows, lists.rows)
+        same = bank.duplicate_group[lists.rows] == bank.duplicate_group[windows.target][:, None]
+        truth = same & (lists.rows >= 0)
         usable = truth.any(axis=1) & ((lists.rows >= 0).sum(axis=1) > settings.negatives)
         if not usable.any():
-            raise InputError(explain("there is nothing to rerank", got="no list with its target and enough others",
-                                     expected=f"{settings.negatives} beside it",
-                                     fix="ask the first stage for more candidates"))  # fmt: skip
+            raise InputError(
+                "there is nothing to rerank",
+                got="no list with its target and enough others",
+                expected=f"{settings.negatives} beside it",
+                fix="let the first stage return more candidates",
+            )
         self.rows, self.first, self.truth = lists.rows[usable], lists.first[usable], truth[usable]
         self.batches = Batches(bank, windows.take(usable), batch_size=settings.batch_size, seed=settings.seed)
         self.model = CrossEncoder(open_transformer(encoder, settings), settings)
 
-    def learnt(self) -> dict[str, nn.Parameter]:
-        """Return the weights that learn, by name."""
-        return self.model.learnt()
-
     def gradients(self, step: int) -> float:
-        """Leave the gradient of a step in the weights, and return its loss."""
+        """Add the gradient of a step to the weights, and return its loss."""
         chosen = self.batches.chosen(step)
         places = self._places(chosen, step)
         at_once = max(1, self.settings.texts_at_once // places.shape[1])
@@ -222,8 +214,8 @@ class CrossLearner:
             total += float(loss.detach())
         return total
 
-    def identity(self) -> dict[str, Any]:
-        """Return what must be equal for a state to be gone on with."""
+    def identity(self) -> dict[str, object]:
+        """Return what must be equal for a state to be resumed."""
         transformer = self.model.transformer
         return {
             "encoder": transformer.origin,
@@ -234,8 +226,8 @@ class CrossLearner:
         }
 
     def _places(self, chosen: Int[np.ndarray, "batch"], step: int) -> Int[np.ndarray, "batch list"]:
-        """Return the place of each target in its list, and behind it those of negatives drawn from the others."""
-        generator = random_stream(self.settings.seed, NEGATIVE_DRAW, step)
+        """Return the place of each target in its list, followed by the places of drawn negatives."""
+        generator = random_stream(self.settings.seed, LIST_NEGATIVES, step)
         order = generator.random(self.rows[chosen].shape)
         order[self.truth[chosen]] = -1.0  # the target first
         order[self.rows[chosen] < 0] = 2.0  # padding last
@@ -253,10 +245,3 @@ class CrossLearner:
         device = added.device
         scores = self.model.log_first_weight.exp() * torch.from_numpy(first).to(device) + added
         return functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64, device=device))
-
-
-def _is_target(
-    bank: Bank, windows: Windows, rows: Int[np.ndarray, "window candidate"]
-) -> Bool[np.ndarray, "window candidate"]:
-    same = bank.duplicate_group[rows] == bank.duplicate_group[windows.target][:, None]
-    return same & (rows >= 0)

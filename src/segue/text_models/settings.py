@@ -1,4 +1,4 @@
-"""How text models are fine-tuned; the defaults fit two cores and some minutes."""
+"""Settings of fine-tuned text models; the defaults take some minutes on two cores."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from segue.settings import Settings
 
 
 class FineTuningSettings(Settings):
-    """What dual encoder and cross-encoder have in common."""
+    """Settings that dual encoder and cross-encoder share."""
 
-    layers: int = Field(2, ge=1, le=1000, description="last layers that are trained; those below stay as they are")
+    layers: int = Field(2, ge=1, le=1000, description="last layers that are trained; those below stay fixed")
     maximum_tokens: int = Field(
-        96, ge=8, le=8192, description="what is read of a text, tokens: a context's end, a passage's head"
+        96, ge=8, le=8192, description="read of a text, tokens: the end of a context, the start of a passage"
     )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="highest rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, le=10, description="of matrices; biases and norms do not decay")
     clip: float = Field(1.0, gt=0, description="longest gradient")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the learning rate rises")
     evaluations: int = Field(
-        1, ge=1, le=1000, description="validation scorings, evenly spread, the last after the last step; they are dear"
+        1,
+        ge=1,
+        le=1000,
+        description="validation scorings, evenly spread, the last at the end; each encodes the pool",
     )
     texts_at_once: int = Field(128, ge=1, le=65536, description="texts whose activations are in memory, texts")
     seed: int = Field(1, ge=0, description="of the order of the batches")
@@ -33,11 +36,11 @@ class FineTuningSettings(Settings):
 
 
 class DualEncoderSettings(FineTuningSettings):
-    """An encoder that learns to put a context's end near the passage that follows."""
+    """The bank's encoder, fine-tuned to encode the end of a context near the passage that follows."""
 
     documents: Literal["trained", "frozen"] = Field(
         "trained",
-        description="trained: one encoder for contexts and passages, and the bank is encoded anew; frozen: contexts "
+        description="trained: one encoder for contexts and passages, and the bank is encoded again; frozen: contexts "
         "only, against the bank's own vectors, where every training passage is a negative",
     )
     batch_size: int = Field(64, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
@@ -45,8 +48,7 @@ class DualEncoderSettings(FineTuningSettings):
         1,
         ge=1,
         le=65536,
-        description="windows of one document that share a batch, windows; more make negatives harder, which did not "
-        "pay on manuals (75 steps, 1 or 8: validation MRR .352 and .345 among unseen documents)",
+        description="windows of one document that share a batch, windows; more make negatives harder",
     )
     temperature: float = Field(0.05, ge=0.01, le=1, description="τ of InfoNCE")
 
@@ -70,10 +72,13 @@ class CrossEncoderSettings(FineTuningSettings):
 
 
 class TextSettings(Settings):
-    """The [text] table: rows that fine-tune the bank's encoder, and what they may cost."""
+    """The [text] table: options that fine-tune the bank's encoder, and how much time they may take."""
 
     share: float = Field(
-        0.3, gt=0, le=1, description="share of budget_minutes that each of them may take; a dearer one is skipped"
+        0.3,
+        gt=0,
+        le=1,
+        description="share of budget_minutes for each option; one that takes longer is skipped",
     )
     dual_encoder_steps: int = Field(300, ge=1, description="optimiser steps of the dual encoder")
     dual_encoder: DualEncoderSettings = DualEncoderSettings(documents="frozen")

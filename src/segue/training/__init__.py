@@ -1,1 +1,1 @@
-"""Windows become predictors: one loop for every model and loss."""
+"""Training: windows → predictors, with one loop for every model and loss."""

@@ -1,17 +1,16 @@
-"""Which windows one training step sees, and their vectors.
+"""Batches: the windows of each training step, and their vectors, some of them corrupted on purpose.
 
-A batch is a pure function of (seed, step): nothing depends on what was trained before, so a resumed run sees the same
-batches as an undisturbed one (mined negatives are the exception: what mining found is part of the training's state). In
-memory stand the windows' row numbers, one permutation of them, and the vectors of the present batch; those are gathered
-from the bank, which stays on disk.
+A batch is a pure function of (seed, step), so a resumed run sees the same batches as an undisturbed one. The exception
+are mined negatives, which are part of the training's state. Memory holds the windows' row numbers, up to two
+permutations of them, and the vectors of one batch, gathered from the bank on disk.
 
-An epoch leaves out the last, incomplete batch (other windows in every epoch): the number of negatives of a contrastive
-loss is the same in all steps.
+An epoch leaves out the last, incomplete batch (other windows in every epoch), so the number of negatives of a
+contrastive loss is the same in all steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,30 +18,30 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from segue.errors import InputError, explain
-from segue.training.corruption import drop_last, swap_one
-from segue.training.losses.negatives import NegativeDraws, Negatives
+from segue.errors import InputError
+from segue.training.losses.mining import Mining, Negatives, groups_of
+from segue.training.random_streams import CORRUPTION, ORDER, random_stream
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
-ORDER, CORRUPTION, WEIGHTS, NEGATIVES, SAMPLE = range(5)
-"""What a random stream is for; with the seed and a number it names the stream."""
+MOST_DROPPED = 3
+"""Most vectors that article dropout zeroes."""
 TENSORS = ("context", "mask", "target", "groups", "context_groups")
-"""What a batch holds of each window."""
+"""Tensors of a batch that have a row for each window."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step reads.
+    """Windows of one step.
 
     Attributes:
-        context: unit vectors, oldest first, zeros where ``mask`` is False; corrupted as the settings say.
+        context: unit vectors, oldest first, zeros where ``mask`` is False; corrupted as the settings state.
         mask: True where there is a passage.
         target: unit vectors.
         groups: duplicate group of each target.
         context_groups: duplicate groups of the context before corruption, −1 for padding.
-        negatives: passages beside the other targets that predictions are told from, or None.
-        step: counted from 0; what a loss draws for itself follows from it. Held-out batches are of step 0.
+        negatives: hard negatives beside the other targets, or None.
+        step: counted from 0; a loss draws its samples for it. Held-out batches are of step 0.
     """
 
     context: Float[Tensor, "batch context dim"]
@@ -65,16 +64,17 @@ class Batch:
 
 
 class Batches:
-    """The training windows in the order of their steps.
+    """Training windows in the order of their steps.
 
     Args:
-        bank: where the vectors stand.
+        bank: holds the vectors.
         windows: of the training documents; at least one.
         batch_size: windows a step; all of them where there are fewer.
         seed: of order and corruption.
         article_dropout: share of contexts that lose their last 1 to 3 vectors.
         span_corruption: share of contexts with one passage of another document.
-        draws: of extra negatives, or None.
+        mining: source of hard negatives, or None.
+        order: returns the windows of an epoch in the order they are seen; by default a random permutation.
 
     Raises:
         InputError: there are no windows.
@@ -89,11 +89,12 @@ class Batches:
         seed: int,
         article_dropout: float = 0.0,
         span_corruption: float = 0.0,
-        draws: NegativeDraws | None = None,
+        mining: Mining | None = None,
+        order: Callable[[np.random.Generator], Int[np.ndarray, "window"]] | None = None,
     ) -> None:
         if len(windows) == 0:
             raise InputError(
-                explain("there is nothing to train on", got="0 windows", fix="add documents or shorten the context")
+                "there is nothing to train on", got="0 windows", fix="add documents or shorten the context"
             )
         self.bank = bank
         self.windows = windows
@@ -101,7 +102,8 @@ class Batches:
         self.seed = seed
         self.article_dropout = article_dropout
         self.span_corruption = span_corruption
-        self.draws = draws
+        self.mining = mining
+        self._order = order or (lambda generator: generator.permutation(len(windows)))
         self._orders: dict[int, Int[np.ndarray, "window"]] = {}
 
     @property
@@ -114,8 +116,8 @@ class Batches:
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch not in self._orders:
             for old in [number for number in self._orders if number != epoch - 1]:
-                del self._orders[old]  # a queue looks back across the start of an epoch, no further
-            self._orders[epoch] = random_stream(self.seed, ORDER, epoch).permutation(len(self.windows))
+                del self._orders[old]  # mining looks ahead across the end of an epoch; a step then looks back at one
+            self._orders[epoch] = self._order(random_stream(self.seed, ORDER, epoch))
         return self._orders[epoch][place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
@@ -131,54 +133,109 @@ class Batches:
         contexts = gather_contexts(self.bank, Windows(rows, windows.target), exclude="none")
         vectors = drop_last(contexts.vectors, contexts.mask, rate=self.article_dropout, generator=generator)
         target = target_vectors(self.bank, windows)
-        _require_finite(step, vectors, target)
+        if not (np.isfinite(vectors).all() and np.isfinite(target).all()):
+            raise InputError(
+                "the bank holds vectors that are not finite",
+                got=f"such a vector in training step {step + 1}",
+                fix="run `segue bank info` on it with verification, and build it again",
+            )
         return Batch(
             context=torch.from_numpy(vectors),
             mask=torch.from_numpy(contexts.mask),
             target=torch.from_numpy(np.ascontiguousarray(target)),
             groups=torch.from_numpy(self.bank.duplicate_group[windows.target]),
-            context_groups=torch.from_numpy(_groups(self.bank, windows.context)),
-            negatives=self._negatives(step),
+            context_groups=torch.from_numpy(groups_of(self.bank, windows.context)),
+            negatives=self.mining.of_step(step, self.chosen) if self.mining else None,
             step=step,
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Return what batches depend on beside (seed, step): the negatives that were mined."""
-        mining = self.draws.mining if self.draws else None
-        return mining.state() if mining else {}
+        """Return what batches depend on besides (seed, step): the mined negatives."""
+        return self.mining.state() if self.mining else {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what ``state`` returned."""
-        mining = self.draws.mining if self.draws else None
-        if mining:
-            mining.restore(state)
-
-    def _negatives(self, step: int) -> Negatives | None:
-        generator = random_stream(self.seed, NEGATIVES, step)
-        return None if self.draws is None else self.draws.of_step(step, self.chosen, generator=generator)
+        """Restore what ``state`` returned."""
+        if self.mining:
+            self.mining.restore(state)
 
 
-def random_stream(seed: int, purpose: int, number: int) -> np.random.Generator:
-    """Return the generator of one step or epoch; streams of different names are independent."""
-    return np.random.default_rng((seed, purpose, number))
+def drop_last(
+    vectors: Float[np.ndarray, "batch context dim"],
+    mask: Bool[np.ndarray, "batch context"],
+    *,
+    rate: float,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "batch context dim"]:
+    """Zero the last 1 to 3 vectors of a share of the contexts ("article dropout"); at least one passage is left.
+
+    The mask is not changed, as in the original work: the model sees that a passage was there, but not its content.
+
+    Args:
+        vectors: contexts, oldest first, padded at the front.
+        mask: True where there is a passage.
+        rate: probability for each context, 0 to 1.
+        generator: the only source of randomness; always advanced by the same amount.
+
+    Returns:
+        A copy, or ``vectors`` itself where nothing is dropped.
+
+    >>> everything = np.ones((1, 4, 2), dtype=np.float32)
+    >>> dropped = drop_last(everything, np.ones((1, 4), bool), rate=1.0, generator=np.random.default_rng(1))
+    >>> dropped[0, :, 0].tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    batch, places = mask.shape
+    chosen = generator.random(size=(batch,)) < rate
+    drawn = generator.integers(1, MOST_DROPPED + 1, size=batch)
+    count = np.where(chosen, np.minimum(drawn, mask.sum(axis=1) - 1), 0)
+    zeroed = np.arange(places) >= places - count[:, None]  # [batch, context]
+    return np.where(zeroed[:, :, None], np.float32(0), vectors) if zeroed.any() else vectors
 
 
-def torch_seed(seed: int, step: int) -> int:
-    """Return what torch's generator is seeded with in a step (dropout draws from it)."""
-    return int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1))
+def swap_one(
+    rows: Int[np.ndarray, "batch context"],
+    documents: Int[np.ndarray, "batch"],
+    *,
+    rate: float,
+    generator: np.random.Generator,
+) -> Int[np.ndarray, "batch context"]:
+    """Replace one passage of a share of the contexts by another document's ("span corruption").
+
+    The replacement is the last context passage of another window of the batch, so it comes from training documents;
+    each window of another document is equally likely. In a batch of a single document nothing is swapped.
+
+    Args:
+        rows: context rows, oldest first, padded at the front with −1.
+        documents: the document of each window.
+        rate: probability for each context, 0 to 1.
+        generator: the only source of randomness; always advanced by the same amount.
+
+    >>> swap_one(np.array([[-1, 3], [-1, 7]]), np.array([0, 1]), rate=1.0, generator=np.random.default_rng(0)).tolist()
+    [[-1, 7], [-1, 3]]
+    """
+    batch, places = rows.shape
+    chosen = generator.random(size=(batch,)) < rate
+    place = places - 1 - np.floor(generator.random(size=(batch,)) * (rows >= 0).sum(axis=1)).astype(np.int64)
+    donor = _of_another_document(documents, generator.random(size=(batch,)))
+    chosen = chosen & (donor >= 0)
+    swapped = rows.copy()
+    swapped[chosen, place[chosen]] = rows[donor[chosen], -1]
+    return swapped
 
 
-def _groups(bank: Bank, rows: Int[np.ndarray, "batch context"]) -> Int[np.ndarray, "batch context"]:
-    return np.where(rows >= 0, bank.duplicate_group[np.maximum(rows, 0)], -1)
+def _of_another_document(
+    documents: Int[np.ndarray, "batch"], draws: Float[np.ndarray, "batch"]
+) -> Int[np.ndarray, "batch"]:
+    """Map a draw in [0, 1) to a window of another document, −1 where there is none.
 
-
-def _require_finite(
-    step: int, context: Float[np.ndarray, "batch context dim"], target: Float[np.ndarray, "batch dim"]
-) -> None:
-    if not (np.isfinite(context).all() and np.isfinite(target).all()):
-        raise InputError(
-            explain(
-                f"the bank holds vectors that are not finite (training step {step + 1} met them)",
-                fix="run `segue bank info` on it with verification, and build it again",
-            )
-        )
+    >>> _of_another_document(np.array([5, 9, 5]), np.array([0.9, 0.6, 0.0])).tolist()
+    [1, 2, 1]
+    """
+    order = np.argsort(documents, kind="stable")
+    ordered = documents[order]
+    start = np.searchsorted(ordered, documents, side="left")
+    size = np.searchsorted(ordered, documents, side="right") - start
+    others = len(documents) - size
+    place = np.floor(draws * others).astype(np.int64)
+    place += np.where(place >= start, size, 0)  # skip the window's own document
+    return np.where(others > 0, order[np.minimum(place, len(order) - 1)], -1)

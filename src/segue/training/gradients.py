@@ -1,12 +1,12 @@
-"""Do the terms of a loss pull in one direction? Gradients of each term, alone, on the predictor's weights.
+"""Gradients of each term of a loss on the predictor's weights: whether the terms agree.
 
-Enters: a predictor, a loss and held-out batches. Leaves: cosines and norms. The loss that is measured need not be the
-one that is trained: two terms can be compared along the training of a third (``LossSettings`` of both as the probe).
+Enters: a predictor, a loss and held-out batches. Leaves: cosines and norms. The measured loss need not be the one that
+is trained.
 
-Cosine of gradients as a measure of conflict: Yu et al. 2020, "Gradient Surgery for Multi-Task Learning", definition 1.
-Two limits. Near a stationary point of their weighted sum two gradients are opposed whatever the task, since they add up
-to nothing; so early steps count. And two gradients from one batch share its noise; so a control stands beside them, the
-cosine of the whole loss's gradients on two halves of a batch: what agreement looks like at this amount of noise.
+The cosine of gradients measures conflict: Yu et al. 2020, "Gradient Surgery for Multi-Task Learning", definition 1.
+Near a stationary point of their weighted sum two gradients are opposed whatever the task, so early steps count. Two
+gradients of one batch share its noise, so a control is computed too: the cosine of the whole loss's gradients on two
+halves of a batch, the level of agreement at this amount of noise.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from torch import Tensor
 from segue.models import Predictor
 from segue.training.batches import Batch
 from segue.training.losses.loss import Loss
+from segue.training.losses.mining import groups_of
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
 
 @dataclass(frozen=True)
 class BatchGradients:
-    """What one held-out batch says.
+    """Agreement of a loss's terms on one held-out batch.
 
     Attributes:
         cosine: by pair of terms, ``(a, b)``: the cosine of their weighted gradients.
@@ -48,15 +49,12 @@ def held_out_batches(bank: Bank, windows: Windows, *, size: int, most: int, seed
     for start in range(0, min(most * size, len(order) - size + 1), size):
         chosen = windows.take(order[start : start + size])
         contexts = gather_contexts(bank, chosen, exclude="none")
-        groups = bank.duplicate_group
-        context_groups = groups[chosen.context]
-        context_groups[chosen.context < 0] = -1
         yield Batch(
             torch.from_numpy(contexts.vectors),
             torch.from_numpy(contexts.mask),
             torch.from_numpy(target_vectors(bank, chosen).copy()),
-            torch.from_numpy(groups[chosen.target]),
-            torch.from_numpy(context_groups),
+            torch.from_numpy(bank.duplicate_group[chosen.target]),
+            torch.from_numpy(groups_of(bank, chosen.context)),
         )
 
 
@@ -65,7 +63,7 @@ def measure(predictor: Predictor, loss: Loss, batch: Batch) -> BatchGradients:
     gradients = term_gradients(predictor, loss, batch)
     pairs = list(itertools.combinations(gradients, 2))
     half = len(batch.target) // 2
-    halves = [whole_gradient(predictor, loss, part(batch, which)) for which in (slice(half), slice(half, 2 * half))]
+    halves = [whole_gradient(predictor, loss, batch.take(which)) for which in (slice(half), slice(half, 2 * half))]
     return BatchGradients(
         {pair: cosine(gradients[pair[0]], gradients[pair[1]]) for pair in pairs},
         {pair: norm_ratio(gradients[pair[0]], gradients[pair[1]]) for pair in pairs},
@@ -91,11 +89,6 @@ def whole_gradient(predictor: Predictor, loss: Loss, batch: Batch) -> Float[Tens
 def term_values(predictor: Predictor, loss: Loss, batch: Batch) -> dict[str, float]:
     """Return the value of each term, unweighted."""
     return {name: float(value) for name, value in _forward(predictor, loss, batch)[1].items()}
-
-
-def part(batch: Batch, which: slice) -> Batch:
-    """Return some rows of a batch."""
-    return batch.take(which)
 
 
 def cosine(a: Float[Tensor, "weight"], b: Float[Tensor, "weight"]) -> float:
@@ -130,9 +123,10 @@ def _forward(predictor: Predictor, loss: Loss, batch: Batch) -> tuple[Tensor, di
         prediction = predictor(batch.context, batch.mask)
         target = predictor.encode_documents(batch.target)
         negatives = batch.negatives and batch.negatives.through(predictor.encode_documents)
-    total, parts = loss(prediction, target, batch.groups, batch.context_groups,
-                        read=batch.context, negatives=negatives, step=batch.step)  # fmt: skip
-    return total, parts
+    found: tuple[Tensor, dict[str, Tensor]] = loss(
+        prediction, target, batch.groups, batch.context_groups, negatives=negatives, step=batch.step
+    )
+    return found
 
 
 def _flat(value: Tensor, weights: Sequence[Tensor]) -> Float[Tensor, "weight"]:

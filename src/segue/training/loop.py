@@ -1,11 +1,10 @@
-"""The loop itself: step, score on validation, keep the best, write down where it stands, go on after a kill."""
+"""Training loop: take steps, score on validation, keep the best weights, write the state, resume after a kill."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,27 +16,29 @@ from segue.training.optimiser import Optimisation, learning_rate
 from segue.training.settings import TrainingSettings
 from segue.training.state import (
     LOSS_FILE,
+    Record,
     TrainingState,
     load_state,
     optimizer_tensors,
     restore_optimizer,
     save_state,
+    selection_score,
     windows_hash,
 )
 
 Score = Callable[[Predictor], Mapping[str, float | None]]
-"""Scores a predictor on validation; the answer holds ``MRR``, which selects. None stands for "not computed"."""
+"""Returns the validation scores of a predictor, ``MRR`` among them, which selects; None means "not computed"."""
 
 STATE_SECONDS = 20.0
-"""A state is written this often between evaluations."""
+"""Least time between two states written between evaluations."""
 EVALUATION_SECONDS = 2.0
-"""A state is written at evaluations, unless the one before is younger than this."""
+"""Least time between a state written at an evaluation and the one before."""
 STATE_SHARE = 0.05
-"""Writing states takes at most about this share of the time."""
+"""Greatest share of the time that writing states takes, about."""
 
 
 class TrainingLoop:
-    """A training between two steps; ``advance`` goes on to the next moment at which it may be left."""
+    """A training between two steps; ``advance`` goes to the next point at which it may be interrupted."""
 
     def __init__(
         self, batches: Batches, optimisation: Optimisation, settings: TrainingSettings, *, score: Score, folder: Path
@@ -53,7 +54,7 @@ class TrainingLoop:
         self.pause = 0.0
 
     def advance(self) -> None:
-        """Score the start, or take one step and do what is due after it."""
+        """Score the start, take one step and what is due after it, or finish."""
         state = self.state
         if not state.curve:
             self._evaluate()
@@ -68,28 +69,27 @@ class TrainingLoop:
             self._finish()
 
     def note(self) -> str:
-        """Say loss and validation MRR for a progress bar."""
-        last = self.state.curve[-1] if self.state.curve else {}
-        value = _means(self.state.sums).get("loss", last.get("loss"))
+        """Return loss and validation MRR for a progress bar."""
+        last: Record = self.state.curve[-1] if self.state.curve else {}
+        value = self.state.means().get("loss", last.get("loss"))
         words = [] if value is None else [f"loss {value:.3f}"]
         if self.state.best_score:
-            words.append(f"validation MRR {last['MRR']:.3f} (best {self.state.best_score['MRR']:.3f})")
+            best = selection_score(self.state.best_score)
+            words.append(f"validation MRR {selection_score(last):.3f} (best {best:.3f})")
         return ", ".join(words)
 
     def _step(self) -> None:
         state, settings = self.state, self.settings
         rate = learning_rate(state.step, steps=self.steps, peak=settings.learning_rate, warmup=settings.warmup)
         values = self.optimisation.step(state.step, self.batches.batch(state.step), rate)
-        state.step += 1
-        for name, value in {**values, "learning_rate": rate, "steps": 1.0}.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.add({**values, "learning_rate": rate})
         self._tick()
 
     def _evaluate(self) -> None:
         """Score on validation, remember the best weights, add a record to the curve."""
-        state, means = self.state, _means(self.state.sums)
+        state, means = self.state, self.state.means()
         scores = _scored(self.optimisation.predictor, self.score)
-        if state.best_score is None or scores["MRR"] > state.best_score["MRR"]:
+        if state.improves(scores):
             state.best_step, state.best_score, state.stale = state.step, scores, 0
             self.best = self._weights()
         else:
@@ -97,11 +97,8 @@ class TrainingLoop:
         state.stopped_early = self.settings.patience is not None and state.stale >= self.settings.patience
         self._tick()
         temperature = next(iter(self.optimisation.loss.temperatures.values()), None)
-        measured = {name: means.get(name) for name in ("loss", "learning_rate", "grad_norm")} | means
-        state.curve.append(
-            {"step": state.step, "seconds": round(state.seconds, 3), **measured, "temperature": temperature, **scores}
-        )
-        state.sums = {}
+        always: Record = {name: means.get(name) for name in ("loss", "learning_rate", "grad_norm")}
+        state.add_record({**always, **means, "temperature": temperature, **scores})
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -109,9 +106,8 @@ class TrainingLoop:
         self.clock = now
 
     def _weights(self) -> Tensors:
-        return prefixed("predictor.", copy_weights(self.optimisation.predictor)) | prefixed(
-            "loss.", copy_weights(self.optimisation.loss)
-        )
+        predictor, loss = copy_weights(self.optimisation.predictor), copy_weights(self.optimisation.loss)
+        return prefixed("predictor.", predictor) | prefixed("loss.", loss)
 
     def _save(self) -> None:
         began = time.perf_counter()
@@ -138,7 +134,7 @@ class TrainingLoop:
         self.optimisation.loss.load_state_dict(without_prefix("loss.", weights))
 
     def _finish(self) -> None:
-        """Put the best weights in place; the state written last says that nothing is left to do."""
+        """Load the best weights, and write them with the loss's file and a finished state."""
         self._load(self.best)
         with atomic_path(self.folder / LOSS_FILE) as temporary:
             save_tensors(temporary, without_prefix("loss.", self.best))
@@ -146,8 +142,8 @@ class TrainingLoop:
         save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
 
 
-def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSettings) -> dict[str, Any]:
-    """Return what must be equal for a state to be gone on with."""
+def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSettings) -> dict[str, object]:
+    """Return what must be equal for a state to be resumed."""
     return {
         "training settings": settings.model_dump(mode="json", exclude={"device", "precision"}),
         "precision": optimisation.precision,
@@ -158,17 +154,8 @@ def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSe
     }
 
 
-def _means(sums: Mapping[str, float]) -> dict[str, float]:
-    """Divide sums by the steps they were taken over.
-
-    >>> _means({"loss": 6.0, "steps": 3.0})
-    {'loss': 2.0}
-    """
-    return {name: value / sums["steps"] for name, value in sums.items() if name != "steps"}
-
-
-def _scored(predictor: Predictor, score: Score) -> dict[str, Any]:
-    """Score without touching gradients, dropout or the random state."""
+def _scored(predictor: Predictor, score: Score) -> Record:
+    """Score without gradients and dropout, and leave the random state alone."""
     predictor.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return {name: None if value is None else float(value) for name, value in score(predictor).items()}

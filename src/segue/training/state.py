@@ -1,8 +1,8 @@
-"""What training leaves on disk so that it can go on after a kill, and how that is read back.
+"""State of a training on disk, from which it resumes after a kill.
 
-One file, ``state.safetensors``, holds everything: weights, moments of the optimiser, the best weights so far, and in
-its header the counters and the curve. One file is replaced in one rename, so there is never a half. ``metrics.jsonl``
-repeats the curve for readers. A finished run's state keeps the best weights only.
+One file, ``state.safetensors``, holds weights, moments of the optimiser, the best weights so far, and in its header the
+counters and the curve. It is replaced in one rename, so it is never half-written. ``metrics.jsonl`` repeats the curve
+for people. A finished run's state keeps the best weights only.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import atomic_path, write_text
 from segue.models.tensors import Tensors, save_tensors
 from segue.types import Windows
@@ -27,44 +26,77 @@ from segue.types import Windows
 STATE_FILE = "state.safetensors"
 METRICS_FILE = "metrics.jsonl"
 LOSS_FILE = "loss.safetensors"
-"""The loss's learnt weights (head, temperatures) that belong to the best predictor."""
+"""Learnt weights of the loss (head, temperatures) that belong to the best predictor."""
+
+Record = dict[str, int | float | None]
+"""Numbers by name, such as ``step``, ``loss`` or ``MRR``; None means "not computed"."""
 
 
 @dataclass
 class TrainingState:
-    """Where a run stands.
+    """Counters and curve of a run.
 
     Attributes:
         step: optimiser steps done.
-        best_step: after which the validation score was best.
-        best_score: scores there (``MRR`` and whatever else was measured); None before the first evaluation.
+        best_step: step after which the validation score was best.
+        best_score: all scores there, ``MRR`` among them; None before the first evaluation.
         stale: evaluations since the best one.
         sums: sums over the steps since the last evaluation, by name; ``steps`` counts them.
         curve: one record for each evaluation.
-        seconds: spent so far, over all sessions.
+        seconds: of training and scoring so far, over all sessions.
         finished: nothing is left to do.
-        stopped_early: the validation score rose no more for the settings' patience.
+        stopped_early: the validation score has not risen for the settings' patience.
     """
 
     step: int = 0
     best_step: int = 0
-    best_score: dict[str, Any] | None = None
+    best_score: Record | None = None
     stale: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[Record] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
     stopped_early: bool = False
 
+    def add(self, values: Mapping[str, float]) -> None:
+        """Count one step and add its values to the sums."""
+        self.step += 1
+        for name, value in {**values, "steps": 1.0}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
-def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity: Mapping[str, Any]) -> None:
+    def means(self) -> dict[str, float]:
+        """Return the means over the steps since the last evaluation.
+
+        >>> TrainingState(sums={"loss": 6.0, "steps": 3.0}).means()
+        {'loss': 2.0}
+        """
+        return {name: value / self.sums["steps"] for name, value in self.sums.items() if name != "steps"}
+
+    def add_record(self, values: Record) -> None:
+        """Append an evaluation to the curve, and begin new sums."""
+        self.curve.append({"step": self.step, "seconds": round(self.seconds, 3), **values})
+        self.sums = {}
+
+    def improves(self, scores: Record) -> bool:
+        """Return whether scores are better than the best so far, by MRR."""
+        return self.best_score is None or selection_score(scores) > selection_score(self.best_score)
+
+
+def selection_score(record: Record) -> float:
+    """Return the number that selects the best weights, ``MRR``."""
+    value = record["MRR"]
+    assert value is not None, "a validation score has an MRR"
+    return value
+
+
+def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity: Mapping[str, object]) -> None:
     """Write the state and the curve; a kill leaves the state before or this one.
 
     Args:
         folder: of the run.
         state: the counters.
         tensors: weights and moments, by name.
-        identity: what must be equal for a run to be gone on with.
+        identity: what must be equal for a run to be resumed.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -75,11 +107,11 @@ def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity
         save_tensors(temporary, tensors, header=header)
 
 
-def load_state(folder: Path, *, identity: Mapping[str, Any]) -> tuple[TrainingState, Tensors] | None:
-    """Read the state back, None where there is none.
+def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[TrainingState, Tensors] | None:
+    """Read the state; None where there is none.
 
     Raises:
-        InputError: it is of another training, or damaged.
+        InputError: the state belongs to another training, or is damaged.
     """
     path = folder / STATE_FILE
     if not path.exists():
@@ -87,28 +119,23 @@ def load_state(folder: Path, *, identity: Mapping[str, Any]) -> tuple[TrainingSt
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            # Cloned: what is read stays mapped to a file that later states replace.
+            # Cloned: tensors stay mapped to the file, which later states replace.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
         found, state = json.loads(header["identity"]), TrainingState(**json.loads(header["state"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            explain(f"{path} cannot be read as a training state", got=str(error), fix="delete that folder")
+            f"{path} cannot be read as a training state", got=str(error), fix="delete that folder"
         ) from error
-    _require_same(path, found, json.loads(json.dumps(identity)))
-    return state, tensors
-
-
-def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    expected = json.loads(json.dumps(identity))
     other = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     if other:
         raise InputError(
-            explain(
-                f"{path} belongs to another training",
-                got="; ".join(f"{key} = {found.get(key)}" for key in other),
-                expected="; ".join(f"{key} = {expected.get(key)}" for key in other),
-                fix="choose another folder, or delete this one",
-            )
+            f"{path} belongs to another training",
+            got="; ".join(f"{key} = {found.get(key)}" for key in other),
+            expected="; ".join(f"{key} = {expected.get(key)}" for key in other),
+            fix="choose another folder, or delete this one",
         )
+    return state, tensors
 
 
 def windows_hash(windows: Windows) -> str:
@@ -126,7 +153,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give the optimiser its moments back; the opposite of ``optimizer_tensors``."""
+    """Restore the optimiser's moments from what ``optimizer_tensors`` returned."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)

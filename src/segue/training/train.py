@@ -1,13 +1,13 @@
-"""One training loop for every model and every loss.
+"""Training of a predictor: one loop for every model and every loss.
 
 Enters: a predictor, a loss, training windows, and a function that scores a predictor on validation. Leaves: the
 predictor with the weights that scored best, and a folder with the curve (``metrics.jsonl``), the weights of the loss
-(``loss.safetensors``) and a state from which a killed run goes on (``state.safetensors``).
+(``loss.safetensors``) and a state from which a killed run resumes (``state.safetensors``).
 
-Decisions. Selection is by validation *retrieval* (MRR), never by loss or cosine: the highest cosine has one of the
-lowest recalls. The untrained predictor is scored too, so an anchored model never ends below its anchor. What a step
-does depends on (seed, step) and the weights alone; when the state was written has no influence on the result, and with
-the same number of threads a killed and resumed run ends in the same bits as an undisturbed one.
+The best weights are selected by validation *retrieval* (MRR), never by loss or cosine: the highest cosine has one of
+the lowest recalls. The untrained predictor is scored too, so an anchored model never ends below its anchor. A step
+depends on (seed, step) and the weights alone, not on when the state was written: with the same number of threads a
+killed and resumed run ends in the same bits as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -15,25 +15,46 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from segue.models.predictor import Predictor
-from segue.training.assembly import assemble
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segue.hardware import choose_device
+from segue.models import ModelSettings, Predictor, build_model
+from segue.training.batches import Batches
 from segue.training.loop import Score, TrainingLoop
-from segue.training.losses.loss import Loss
+from segue.training.losses.loss import Loss, LossSettings, build_loss
+from segue.training.losses.mining import Mining
+from segue.training.losses.whole_bank import TrainingBank
+from segue.training.optimiser import Optimisation, learning_rate, resolve_precision
 from segue.training.settings import TrainingSettings
-from segue.training.state import TrainingState
+from segue.training.state import Record, TrainingState, selection_score
 from segue.types import Bank, Progress, Windows, no_progress
+from segue.windows.windows import gather_contexts
 
-__all__ = ["Score", "TrainingResult", "TrainingSettings", "steps_per_second", "still_rising", "train"]
+__all__ = [
+    "Score",
+    "ShortRun",
+    "TrainingResult",
+    "TrainingSettings",
+    "assemble",
+    "begin_short_run",
+    "steps_per_second",
+    "still_rising",
+    "train",
+]
 
 WARM_UP_STEPS = 3
+"""Steps that are not timed."""
 LAST_PART = 0.2
+"""Share of the steps, the last ones, in which ``still_rising`` looks for a rise."""
 RISE = 0.01
-"""A run is under-trained when its best validation MRR rose by more than ``RISE`` in its ``LAST_PART``."""
+"""Relative rise of the best validation MRR above which a run was still rising."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +66,33 @@ class TrainingResult:
         best_score: all validation scores there.
         steps: optimiser steps taken.
         curve: one record for each evaluation: ``step, seconds, loss, loss/<term>, learning_rate, grad_norm,
-            temperature`` (means since the one before; None at the start or where there is none) and the scores.
+            temperature`` (means since the previous one; None at the start or where there is none) and the scores.
         under_trained: the plan ended it while the validation MRR still rose (by more than 1 % in the last fifth).
         stopped_early: patience ended it.
         seconds: of training and scoring, over all sessions.
     """
 
     best_step: int
-    best_score: dict[str, Any]
+    best_score: Record
     steps: int
-    curve: list[dict[str, Any]]
+    curve: list[Record]
     under_trained: bool
     stopped_early: bool
     seconds: float
+
+    @classmethod
+    def of(cls, state: TrainingState, *, under_trained: bool) -> TrainingResult:
+        """Return the result of a finished state."""
+        assert state.best_score is not None, "a finished run has been scored"
+        return cls(
+            best_step=state.best_step,
+            best_score=state.best_score,
+            steps=state.step,
+            curve=state.curve,
+            under_trained=under_trained,
+            stopped_early=state.stopped_early,
+            seconds=state.seconds,
+        )
 
 
 def train(
@@ -73,7 +108,7 @@ def train(
 ) -> TrainingResult:
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
-    A folder with a state of the same training is gone on with, to the bit; one that is finished is only read.
+    A folder with a state of the same training is resumed, to the bit; a finished one is only read.
 
     Raises:
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.
@@ -85,33 +120,57 @@ def train(
         progress(loop.state.step, loop.steps, loop.note())
         loop.advance()
     progress(loop.state.step, loop.steps, loop.note())
-    return _result(loop.state)
+    return TrainingResult.of(loop.state, under_trained=not loop.state.stopped_early and still_rising(loop.state.curve))
 
 
-def _result(state: TrainingState) -> TrainingResult:
-    assert state.best_score is not None, "a finished run has been scored"
-    return TrainingResult(
-        best_step=state.best_step,
-        best_score=state.best_score,
-        steps=state.step,
-        curve=state.curve,
-        under_trained=not state.stopped_early and still_rising(state.curve),
-        stopped_early=state.stopped_early,
-        seconds=state.seconds,
+def assemble(
+    predictor: Predictor, loss: Loss, bank: Bank, windows: Windows, settings: TrainingSettings
+) -> tuple[Batches, Optimisation]:
+    """Return the batches and the optimisation of a training, ready for step 0; attach a training bank to the loss.
+
+    Raises:
+        InputError: no windows, or the device is not there.
+    """
+    device = choose_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    mined = next(iter(loss.settings.negatives), None)
+    candidates = None
+    if len(windows) and (loss.needs_bank or mined):
+        candidates = TrainingBank(bank, windows, dtype=getattr(torch, precision), device=device)
+    if loss.needs_bank and candidates is not None:
+        loss.attach(candidates, seed=settings.seed)
+
+    @torch.no_grad()
+    def predict(windows: Windows) -> Float[Tensor, "window dim"]:
+        """Return what the present weights predict for windows, without corruption."""
+        predictor.eval()
+        contexts = gather_contexts(bank, windows, exclude="none")
+        vectors = torch.from_numpy(np.ascontiguousarray(contexts.vectors)).to(device)
+        return torch.nn.functional.normalize(predictor(vectors, torch.from_numpy(contexts.mask).to(device)), dim=-1)
+
+    batches = Batches(
+        bank,
+        windows,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        article_dropout=settings.dropout(anchored=predictor.anchor is not None),
+        span_corruption=settings.span_corruption,
+        mining=Mining(candidates, windows, mined, predict) if mined and candidates else None,
     )
+    return batches, Optimisation(predictor, loss, settings, precision=precision, device=device)
 
 
-def still_rising(curve: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether the best validation MRR rose by more than 1 % in the last fifth of the steps.
+def still_rising(curve: Sequence[Record]) -> bool:
+    """Return whether the best validation MRR rose by more than 1 % in the last fifth of the steps.
 
     >>> still_rising([{"step": 0, "MRR": 0.10}, {"step": 80, "MRR": 0.20}, {"step": 100, "MRR": 0.21}])
     True
     >>> still_rising([{"step": 0, "MRR": 0.10}, {"step": 80, "MRR": 0.20}, {"step": 100, "MRR": 0.201}])
     False
     """
-    begin = (1.0 - LAST_PART) * curve[-1]["step"]
-    before = max(record["MRR"] for record in curve if record["step"] <= begin)
-    return max(record["MRR"] for record in curve) > (1.0 + RISE) * before
+    begin = (1.0 - LAST_PART) * (curve[-1]["step"] or 0)
+    before = max(selection_score(record) for record in curve if (record["step"] or 0) <= begin)
+    return max(selection_score(record) for record in curve) > (1.0 + RISE) * before
 
 
 def steps_per_second(
@@ -125,7 +184,7 @@ def steps_per_second(
 ) -> float:
     """Measure the speed of training: the median over ``seconds`` after three steps of warming up.
 
-    It trains copies; predictor, loss and random state stay as they were.
+    Copies are trained; predictor, loss and random state stay as they were.
     """
     batches, optimisation = assemble(copy.deepcopy(predictor), copy.deepcopy(loss), bank, windows, settings)
     taken: list[float] = []
@@ -134,3 +193,64 @@ def steps_per_second(
         optimisation.step(len(taken), batches.batch(len(taken)), settings.learning_rate)
         taken.append(time.perf_counter() - began)
     return 1.0 / statistics.median(taken[WARM_UP_STEPS:])
+
+
+@dataclass
+class ShortRun:
+    """A training without folder, selection or resuming, for measurements between its steps.
+
+    It takes the same steps as ``train`` (same batches, optimiser and schedule) and ends at the last one, not the best.
+
+    Attributes:
+        batches: of the training windows.
+        optimisation: predictor, loss and optimiser.
+        settings: with the number of steps that the schedule ends at.
+        done: steps taken.
+    """
+
+    batches: Batches
+    optimisation: Optimisation
+    settings: TrainingSettings
+    done: int = 0
+
+    @property
+    def predictor(self) -> Predictor:
+        """The predictor as it is now."""
+        return self.optimisation.predictor
+
+    @property
+    def steps(self) -> int:
+        """How many steps the schedule has."""
+        assert self.settings.steps is not None, "a short run has a number of steps"
+        return self.settings.steps
+
+    def advance(self, step: int | None = None) -> ShortRun:
+        """Train until ``step`` steps (default: all) were taken, and return itself."""
+        settings = self.settings
+        while self.done < (self.steps if step is None else step):
+            rate = learning_rate(self.done, steps=self.steps, peak=settings.learning_rate, warmup=settings.warmup)
+            self.optimisation.step(self.done, self.batches.batch(self.done), rate)
+            self.done += 1
+        return self
+
+
+def begin_short_run(
+    bank: Bank, windows: Windows, *, model: ModelSettings, loss: LossSettings, training: TrainingSettings
+) -> ShortRun:
+    """Build an untrained predictor and its loss, ready for the first step; an anchor starts at copy-last.
+
+    Args:
+        bank: holds the vectors.
+        windows: of the training documents.
+        model: architecture and size.
+        loss: what is minimised.
+        training: batch size, seed, rate; ``steps`` must be given.
+
+    Raises:
+        InputError: there are no windows.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
+    built = build_loss(loss, bank.dimension, seed=training.seed)
+    return ShortRun(*assemble(predictor, built, bank, windows, training), training)

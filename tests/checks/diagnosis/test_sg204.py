@@ -70,7 +70,7 @@ def test_moments_begin_at_the_start_and_end_at_the_end():
     assert sum(step <= 15 for step in moments(30)) >= 5
 
 
-@pytest.mark.parametrize("name", ["infonce-projected", "infonce-0.85-ar-0.15"])
+@pytest.mark.parametrize("name", ["infonce-projected", "infonce-ar"])
 def test_shares_keep_the_sum_of_the_weights(name):
     loss = LOSSES[name]
     for share in (0.0, 0.3, 1.0):
@@ -81,7 +81,7 @@ def test_shares_keep_the_sum_of_the_weights(name):
 
 
 def test_the_own_share_of_a_row_is_its_weights(tmp_path):
-    row = trained_row(tmp_path, drift_world(documents=2), loss=LOSSES["infonce-0.85-ar-0.15"])
+    row = trained_row(tmp_path, drift_world(documents=2), loss=LOSSES["infonce-ar"])
     assert own_share(row) == 0.15
 
 

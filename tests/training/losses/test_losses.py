@@ -11,22 +11,18 @@ from worlds import noise_world
 from segue.errors import InputError
 from segue.models import ModelSettings
 from segue.training.losses import in_batch, loss
-from segue.training.losses.in_batch import context_push
+from segue.training.losses.in_batch import contrast_logits, info_nce, not_negatives, num_negatives
 from segue.training.losses.loss import (
     LOSSES,
     LossSettings,
     LossTerm,
     ar_cosine,
     build_loss,
-    contrast_logits,
-    info_nce,
     mse,
-    not_negatives,
-    num_negatives,
 )
 from segue.training.losses.whole_bank import TrainingBank, bfloat16_bound
 from segue.training.settings import TrainingSettings
-from segue.training.short_run import begin
+from segue.training.train import begin_short_run
 from segue.windows.windows import WindowSettings, make_windows
 
 
@@ -46,7 +42,7 @@ def naive_info_nce(prediction, target, temperature, groups=None, context_groups=
             read = context_groups is not None and i != j and groups[j] in context_groups[i]
             if not (same_text or read):
                 weights.append((j, math.exp(sum(a * b for a, b in zip(p, t, strict=True)) / temperature)))
-        loss.append(-math.log(dict(weights)[i] / sum(weight for _, weight in weights)))
+        losses.append(-math.log(dict(weights)[i] / sum(weight for _, weight in weights)))
     return sum(losses) / len(losses)
 
 
@@ -126,7 +122,7 @@ def test_training_in_bfloat16_multiplies_the_batch_in_bfloat16(space, monkeypatc
     bank = noise_world(documents=6, length=9, dimension=8)
     windows = make_windows(bank, np.arange(6), WindowSettings(context=2))
     for precision in ("float32", "bfloat16"):
-        run = begin(bank, windows, model=ModelSettings(name="mlp", size="toy"),
+        run = begin_short_run(bank, windows, model=ModelSettings(name="mlp", size="toy"),
                     loss=LossSettings(terms=(LossTerm(kind="infonce", **space),)),
                     training=TrainingSettings(batch_size=8, steps=1, precision=precision))  # fmt: skip
         run.advance()
@@ -191,7 +187,7 @@ def test_a_duplicate_of_the_target_in_the_batch_changes_nothing():
 
 def test_the_sum_is_weighted_and_the_parts_are_not():
     prediction, target = unit_batch(1), unit_batch(2)
-    total, parts = build_loss(LOSSES["infonce-0.85-ar-0.15"], 4)(prediction, target)
+    total, parts = build_loss(LOSSES["infonce-ar"], 4)(prediction, target)
     assert list(parts) == ["infonce", "ar-cosine"]
     torch.testing.assert_close(parts["ar-cosine"], ar_cosine(prediction, target))
     torch.testing.assert_close(parts["infonce"], info_nce(prediction, target, temperature=0.07))
@@ -203,8 +199,7 @@ def ready(settings: LossSettings):
     bank = noise_world(documents=4, length=10, dimension=4)
     loss = build_loss(settings, 4)
     loss.attach(TrainingBank(bank, make_windows(bank, np.arange(4), WindowSettings(context=2))), seed=1)
-    read = torch.stack([unit_batch(seed) for seed in (8, 9)], dim=1)  # [batch, context, dim]
-    return loss, {"groups": torch.arange(6), "context_groups": torch.full((6, 2), -1), "read": read}
+    return loss, {"groups": torch.arange(6), "context_groups": torch.full((6, 2), -1)}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -228,18 +223,11 @@ def test_each_loss_prefers_the_truth_to_another_guess():
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("infonce-bank", "training bank"), ("infonce-sampled", "training bank"),
-     ("infonce-bank-context-push", "training bank")],
-)  # fmt: skip
+    [("infonce-bank", "training bank"), ("infonce-sampled", "training bank")],
+)
 def test_a_loss_without_the_bank_it_needs_says_so(name, missing):
     with pytest.raises(InputError, match=missing):
         build_loss(LOSSES[name], 4)(unit_batch(1), unit_batch(2), torch.arange(6))
-
-
-def test_a_push_without_the_contexts_says_so():
-    loss = build_loss(LossSettings(terms=(LossTerm(kind="context-push"),)), 4)
-    with pytest.raises(InputError, match="vectors of the contexts"):
-        loss(unit_batch(1), unit_batch(2), torch.arange(6))
 
 
 def test_a_margin_is_taken_off_the_cosine_with_the_target():
@@ -247,17 +235,6 @@ def test_a_margin_is_taken_off_the_cosine_with_the_target():
     logits = (prediction @ target.T - 0.2 * torch.eye(6)) / 0.1
     expected = torch.nn.functional.cross_entropy(logits, torch.arange(6))
     torch.testing.assert_close(info_nce(prediction, target, temperature=0.1, margin=0.2), expected)
-
-
-def test_the_passages_just_read_are_pushed_below_the_target():
-    prediction, target = unit_batch(1), unit_batch(2)
-    read = torch.stack([unit_batch(3), unit_batch(4), torch.zeros(6, 4)], dim=1)
-    groups, context_groups = torch.arange(6), torch.full((6, 3), 90)
-    context_groups[:, 1] = groups  # the second passage has the target's text: it is no wrong answer
-    found = context_push(prediction, target, read, temperature=0.1, groups=groups, context_groups=context_groups)
-    cosines = torch.stack([(prediction * target).sum(1), (prediction * unit_batch(3)).sum(1)], dim=1)
-    expected = torch.nn.functional.cross_entropy(cosines / 0.1, torch.zeros(6, dtype=torch.int64))
-    torch.testing.assert_close(found, expected)
 
 
 def test_the_head_learns_from_predictions_only():
@@ -330,9 +307,12 @@ def test_building_is_seeded_and_leaves_the_global_generator_alone():
         ({"terms": [{"kind": "infonce-bank", "symmetric": True}]}, "only for kind = 'infonce', not for"),
         ({"terms": [{"kind": "infonce-bank", "samples": 5}]}, "only for kind = 'infonce-sampled'"),
         ({"terms": [{"kind": "mse", "margin": 0.1}]}, "margin"),
-        ({"terms": [{"kind": "infonce-bank"}], "negatives": [{"kind": "queue"}]}, "have their own"),
-        ({"negatives": [{"kind": "queue"}, {"kind": "queue", "count": 2}]}, "each kind once"),
-        ({"negatives": [{"kind": "queue", "refresh": 5}]}, "only for kind = 'mined'"),
+        ({"terms": [{"kind": "infonce-bank"}], "negatives": [{"kind": "mined"}]}, "have their own"),
+        ({"negatives": [{"kind": "mined"}, {"kind": "mined", "count": 2}]}, "at most 1"),
+        ({"negatives": [{"kind": "same-document", "refresh": 5}]}, "removed in version 0.2"),
+        ({"terms": [{"kind": "context-push"}]}, "'context-push' was removed in version 0.2"),
+        ({"negatives": [{"kind": "queue"}]}, "'queue' was removed in version 0.2"),
+        ({"negatives": [{"kind": "nearby-documents", "documents": 3}]}, "removed in version 0.2"),
         (
             {
                 "terms": [
@@ -347,3 +327,10 @@ def test_building_is_seeded_and_leaves_the_global_generator_alone():
 def test_settings_without_meaning_are_refused(given, said):
     with pytest.raises(ValidationError, match=said):
         LossSettings.model_validate(given)
+
+
+def test_negatives_recorded_by_version_0_1_are_read():
+    recorded = {"kind": "mined", "count": 4, "documents": 10, "refresh": 200, "guard": 0.95}
+    assert LossSettings.model_validate({"negatives": [recorded]}) == LOSSES["infonce-mined"].model_copy(
+        update={"terms": LossSettings().terms}
+    )

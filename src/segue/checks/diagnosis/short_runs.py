@@ -14,9 +14,8 @@ from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
 from segue.retrieval.retrievers.vector import Query
-from segue.training import short_run
 from segue.training.losses.loss import LossSettings
-from segue.training.short_run import ShortRun
+from segue.training.train import ShortRun, begin_short_run
 from segue.types import Interval, Windows
 from segue.windows.windows import excluded_rows
 
@@ -48,7 +47,7 @@ def begin_like(
     changes: dict[str, int] = {"steps": steps or case.effort.steps}
     if seed is not None:
         changes["seed"] = seed
-    return short_run.begin(
+    return begin_short_run(
         case.bank,
         case.fold_of(row).train if windows is None else windows,
         model=trained.predictor.settings,

@@ -73,7 +73,7 @@ def _carried(row: CaseEntry) -> TrainingDocuments:
         InputError: the checkpoint cannot be read.
     """
     assert row.trained is not None
-    return row.fold, row.name, frozenset(row.trained.config["training_documents"])
+    return row.fold, row.name, frozenset(row.trained.config.training_documents)
 
 
 def _of_fold(

@@ -85,10 +85,10 @@ def _of_checkpoints(case: Case) -> list[str]:
         if row.trained is None:
             continue
         config = row.trained.config
-        space = config.get("space")
+        space = config.space
         apart = None if space is None else difference(case.bank.space, Space.from_json(space))
-        if apart is None and config["dimension"] != case.bank.dimension:
-            apart = f"{case.bank.dimension} dimensions against {config['dimension']}"
+        if apart is None and config.dimension != case.bank.dimension:
+            apart = f"{case.bank.dimension} dimensions against {config.dimension}"
         if apart:
             found.setdefault(apart, []).append(row.name)
     return [f"bank and checkpoint of {_names(names)} differ: {apart}" for apart, names in found.items()]
@@ -202,7 +202,7 @@ def _say_encoder(case: Case, again: dict[str, Any]) -> str:
 
 
 def _unstated(case: Case) -> list[str]:
-    trained = [row for row in case.entries if row.trained is not None and row.trained.config.get("space") is None]
+    trained = [row for row in case.entries if row.trained is not None and row.trained.config.space is None]
     return list(dict.fromkeys(row.name for row in trained))
 
 

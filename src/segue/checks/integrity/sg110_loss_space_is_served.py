@@ -53,7 +53,7 @@ def _acquittal(found: Mapping[str, Mapping[str, Any]], candidates: int) -> str:
 def _row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return the two spaces of a row, what it measured in both, and what is wrong, if anything."""
     trained = cast(Trained, row.trained)
-    spaces = {"the checkpoint": str(trained.config.get("loss_space")),
+    spaces = {"the checkpoint": trained.config.loss_space,
               "the settings of the loss": _settings_space(trained),
               "the loss's weights": _weights_space(trained)}  # fmt: skip
     loss = "projected" if "projected" in spaces.values() else "raw"

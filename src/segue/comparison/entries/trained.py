@@ -56,8 +56,7 @@ from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.retrieval.retrievers.selection import validation_mrr
-from segue.training.losses.loss import Loss, build_loss
-from segue.training.losses.settings import describe_loss
+from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.state import windows_hash
 from segue.training.train import TrainingResult, TrainingSettings, train

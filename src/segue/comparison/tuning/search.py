@@ -34,8 +34,9 @@ from segue.errors import InputError, MissingExtraError, SegueError, StorageError
 from segue.evaluation.experiment import Fold
 from segue.files import append_jsonl, read_json, read_jsonl, write_json
 from segue.old_names import option_folder
-from segue.training.assembly import assemble
 from segue.training.loop import TrainingLoop
+from segue.training.state import selection_score
+from segue.training.train import assemble
 from segue.types import Progress, no_progress
 
 DRAWN = 4
@@ -254,7 +255,7 @@ def _watched_training(search: Search, loop: TrainingLoop, trial: Any, number: in
 
 
 def _curve(loop: TrainingLoop) -> list[float]:
-    return [float(record["MRR"]) for record in loop.state.curve]
+    return [selection_score(record) for record in loop.state.curve]
 
 
 def _summary(search: Search, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from segue.models.tensors import copy_weights, prefixed, without_prefix
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.retrieval.rerank.listwise import Listwise, ListwiseNet, ListwiseSettings, Scaling, vectors_read
-from segue.training.batches import torch_seed
 from segue.training.optimiser import build_optimizer, learning_rate
+from segue.training.random_streams import torch_seed
 from segue.training.state import (
+    Record,
     TrainingState,
     load_state,
     optimizer_tensors,
@@ -101,10 +102,10 @@ class _Fit:
         """Go once over the lists, score the validation lists, and write down where the fit stands."""
         began, number = time.perf_counter(), self.state.step
         losses = [self._step(number, place, which, progress) for place, which in enumerate(self._batches(number))]
-        scored = {"MRR": reciprocal_rank(self.net, self.scaling, self.watched, self.features)}
+        scored: Record = {"MRR": reciprocal_rank(self.net, self.scaling, self.watched, self.features)}
         state = self.state
         state.step += 1
-        if state.best_score is None or scored["MRR"] > state.best_score["MRR"]:
+        if state.improves(scored):
             state.best_step, state.best_score, self.best = state.step, scored, copy_weights(self.net)
         state.seconds += time.perf_counter() - began
         state.curve.append({"epoch": state.step, "loss": float(np.mean(losses)), **scored})

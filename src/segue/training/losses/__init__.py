@@ -1,1 +1,1 @@
-"""InfoNCE and its negatives, and sums of terms."""
+"""Losses: InfoNCE with its kinds of negatives, AR cosine, MSE, and their weighted sums."""

@@ -1,9 +1,9 @@
-"""What training minimises: pure functions of predictions and targets, and ``Loss``, a weighted sum of them.
+"""Training losses: settings, presets, and ``Loss``, a weighted sum of terms.
 
-Enters: predicted and target vectors of a batch, both unit, and the duplicate groups of its passages. Leaves: one
-number, and each term unweighted. Everything is computed in float32, whatever the model was computed in, but for the
-products of a contrast with fixed documents (``products``, and what the ``TrainingBank`` says). Which passages are
-negatives of which prediction is told in ``contrast.py``, ``bank_contrast.py`` and ``sampled_contrast.py``.
+Enters: predicted and target unit vectors of a batch, and the duplicate groups of its passages. Leaves: one number, and
+each term unweighted. Everything is computed in float32, except the products of a contrast with fixed documents
+(``products``, and the ``TrainingBank``'s type). ``in_batch.py``, ``whole_bank.py`` and ``sampled.py`` define which
+passages are negatives of which prediction.
 """
 
 from __future__ import annotations
@@ -11,36 +11,152 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.errors import InputError, explain
-from segue.training.batches import SAMPLE, random_stream
-from segue.training.losses.in_batch import context_push, contrast_logits, info_nce, not_negatives, num_negatives
-from segue.training.losses.negatives import Negatives
+from segue.errors import InputError
+from segue.settings import Settings
+from segue.training.losses.in_batch import info_nce
+from segue.training.losses.mining import HardNegatives, Negatives
 from segue.training.losses.sampled import draw_sample, sampled_info_nce
-from segue.training.losses.settings import LOSSES, LOWEST_TEMPERATURE, LossSettings, LossTerm
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
+from segue.training.random_streams import SAMPLE, random_stream
 
-T = TypeVar("T")
+LOWEST_TEMPERATURE = 0.01
+"""Lowest τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
 
-__all__ = [
-    "LOSSES",
-    "Loss",
-    "LossSettings",
-    "LossTerm",
-    "ar_cosine",
-    "build_loss",
-    "contrast_logits",
-    "info_nce",
-    "mse",
-    "not_negatives",
-    "num_negatives",
-]
+_WORDS = {
+    "ar-cosine": "AR",
+    "mse": "MSE",
+    "infonce": "InfoNCE",
+    "infonce-bank": "InfoNCE over the whole bank",
+    "infonce-sampled": "InfoNCE over a sample of the bank",
+}
+_CONTRASTS = ("infonce", "infonce-bank", "infonce-sampled")
+_ALLOWED = {
+    "learn_temperature": _CONTRASTS,
+    "margin": _CONTRASTS,
+    "symmetric": ("infonce",),
+    "space": ("infonce",),
+    "samples": ("infonce-sampled",),
+    "drawn": ("infonce-sampled",),
+}
+"""Kinds that a key is for. A cosine through a learnt head would be least for a head that maps all to one point."""
+
+
+class LossTerm(Settings):
+    """One term of the sum."""
+
+    kind: Literal["ar-cosine", "mse", "infonce", "infonce-bank", "infonce-sampled"] = Field(
+        description="what is measured; InfoNCE against the batch, the whole training bank, or a sample of it"
+    )
+    weight: float = Field(1.0, gt=0, le=1000, description="factor in the sum")
+    temperature: float = Field(
+        0.07, ge=LOWEST_TEMPERATURE, le=1, description="τ of InfoNCE; where learnt, the value it starts from"
+    )
+    learn_temperature: bool = Field(False, description="let training move τ, between 0.01 and 1")
+    margin: float = Field(0.0, ge=0, le=1, description="subtracted from the target's cosine before it is contrasted")
+    symmetric: bool = Field(False, description="InfoNCE in both directions, as CLIP")
+    mask_context: bool = Field(True, description="passages of a window's context are no negatives of it")
+    space: Literal["raw", "projected"] = Field("raw", description="vectors as they are searched, or through a head")
+    projection: tuple[int, int] = Field((512, 256), description="hidden and output components of the head")
+    samples: int = Field(4096, ge=1, le=1_000_000, description="infonce-sampled: passages drawn in each step")
+    drawn: Literal["uniform", "frequency"] = Field(
+        "uniform", description="infonce-sampled: all passages alike, or as often as they are a window's target"
+    )
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether the term contrasts the target with other passages, at a temperature."""
+        return self.kind in _CONTRASTS
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _not_removed(cls, kind: object) -> object:
+        if kind == "context-push":
+            raise ValueError(
+                "'context-push' was removed in version 0.2, since it never improved on copying the last passage; "
+                "leave the term out"
+            )
+        return kind
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> LossTerm:
+        for name, kinds in _ALLOWED.items():
+            value = getattr(self, name)
+            if self.kind not in kinds and value != type(self).model_fields[name].default:
+                allowed = " or ".join(repr(kind) for kind in kinds)
+                raise ValueError(f"{name} = {value!r}: only for kind = {allowed}, not for {self.kind!r}")
+        if min(self.projection) < 1:
+            raise ValueError("projection: both sizes must be at least 1")
+        return self
+
+
+class LossSettings(Settings):
+    """The [loss] table: a weighted sum of terms."""
+
+    terms: tuple[LossTerm, ...] = Field((LossTerm(kind="infonce"),), min_length=1, description="added up, weighted")
+    negatives: tuple[HardNegatives, ...] = Field(
+        (), max_length=1, description="passages that `infonce` contrasts beside the targets of the batch"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LossSettings:
+        heads = {term.projection for term in self.terms if term.space == "projected"}
+        if len(heads) > 1:
+            raise ValueError(f"projected terms share one head, but name {len(heads)}: {sorted(heads)}")
+        if self.negatives and not any(term.kind == "infonce" for term in self.terms):
+            raise ValueError("negatives: only for a loss with a term of kind = 'infonce'; others have their own")
+        return self
+
+
+def describe_loss(settings: LossSettings) -> str:
+    """Return a loss in words.
+
+    >>> describe_loss(LOSSES["infonce-projected"])
+    '0.7 InfoNCE (projected, τ 0.07) + 0.3 AR'
+    >>> describe_loss(LOSSES["infonce-mined"])
+    'InfoNCE (raw, τ 0.05), extra negatives: 4 mined'
+    """
+    words = []
+    for term in settings.terms:
+        weight = "" if len(settings.terms) == 1 else f"{term.weight:g} "
+        learnt = ", learnt" if term.learn_temperature else ""
+        margin = f", margin {term.margin:g}" if term.margin else ""
+        detail = f" ({term.space}, τ {term.temperature:g}{learnt}{margin})" if term.contrasts else ""
+        words.append(f"{weight}{_WORDS[term.kind]}{detail}")
+    hard = [f"{source.count} {source.kind}" for source in settings.negatives]
+    return " + ".join(words) + (f", extra negatives: {', '.join(hard)}" if hard else "")
+
+
+def _with_ar(weight: float, temperature: float, space: Literal["raw", "projected"]) -> LossSettings:
+    """Return ``weight`` InfoNCE + (1 − ``weight``) AR, as the original report combined them."""
+    contrast = LossTerm(kind="infonce", weight=weight, temperature=temperature, space=space)
+    return LossSettings(terms=(contrast, LossTerm(kind="ar-cosine", weight=round(1.0 - weight, 2))))
+
+
+_IN_BATCH = LossTerm(kind="infonce", temperature=0.05)
+
+LOSSES: dict[str, LossSettings] = {
+    "ar-cosine": LossSettings(terms=(LossTerm(kind="ar-cosine"),)),
+    "mse": LossSettings(terms=(LossTerm(kind="mse"),)),
+    "infonce-projected": _with_ar(0.7, 0.07, "projected"),
+    "infonce-ar": _with_ar(0.85, 0.07, "raw"),
+    **{f"infonce-projected-tau-{tau}": _with_ar(0.7, float(tau), "projected") for tau in ("0.05", "0.10", "0.15")},
+    **{f"infonce-ar-tau-{tau}": _with_ar(0.85, float(tau), "raw") for tau in ("0.05", "0.10", "0.15")},
+    "infonce": LossSettings(),
+    "infonce-bank": LossSettings(terms=(LossTerm(kind="infonce-bank", temperature=0.05),)),
+    "infonce-bank-margin": LossSettings(terms=(LossTerm(kind="infonce-bank", temperature=0.05, margin=0.1),)),
+    "infonce-sampled": LossSettings(terms=(LossTerm(kind="infonce-sampled", temperature=0.05),)),
+    "infonce-tau-0.05": LossSettings(terms=(_IN_BATCH,)),
+    "infonce-mined": LossSettings(terms=(_IN_BATCH,), negatives=(HardNegatives(kind="mined"),)),
+}
+"""Presets by name: the losses of the original report, whole-bank and sampled ones, and kinds of negatives at τ 0.05."""
 
 
 def ar_cosine(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -64,25 +180,26 @@ def mse(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim
 
 
 @dataclass(frozen=True)
-class _Side:
-    """What terms may need beside predictions and targets."""
+class _Inputs:
+    """Arguments of ``Loss.forward``."""
 
+    prediction: Float[Tensor, "batch dim"]
+    target: Float[Tensor, "batch dim"]
     groups: Int[Tensor, "batch"] | None
     context_groups: Int[Tensor, "batch context"] | None
-    read: Float[Tensor, "batch context dim"] | None
     negatives: Negatives | None
     step: int
     products: torch.dtype
 
 
 class Loss(nn.Module):
-    """A weighted sum of terms with what they have to learn: the projection head and the temperatures.
+    """A weighted sum of terms with its learnt weights: the projection head and the temperatures.
 
     Attributes:
         settings: the terms.
         names: of the terms in logs: their kinds, numbered from the second on where a kind repeats.
         projection: the head that projected terms share, or None.
-        bank: what ``infonce-bank`` and ``infonce-sampled`` contrast with; ``attach`` puts it there.
+        bank: the candidates of ``infonce-bank`` and ``infonce-sampled``; set by ``attach``.
     """
 
     def __init__(self, settings: LossSettings, dimension: int) -> None:
@@ -92,11 +209,11 @@ class Loss(nn.Module):
         self.projection = _head(settings, dimension)
         self.bank: TrainingBank | None = None
         self._seed = 1
+        learnt = [pair for pair in self._terms() if pair[1].learn_temperature]
         # log τ, as CLIP: steps are relative and τ stays positive
         self.log_temperatures = nn.ParameterDict(
-            {name: nn.Parameter(torch.tensor(math.log(term.temperature)))
-             for name, term in zip(self.names, settings.terms, strict=True) if term.learn_temperature}
-        )  # fmt: skip
+            {name: nn.Parameter(torch.tensor(math.log(term.temperature))) for name, term in learnt}
+        )
 
     @property
     def space(self) -> Literal["raw", "projected"]:
@@ -109,15 +226,14 @@ class Loss(nn.Module):
         return any(term.kind in ("infonce-bank", "infonce-sampled") for term in self.settings.terms)
 
     def attach(self, bank: TrainingBank, *, seed: int) -> None:
-        """Say what the bank is; a sample of step n is drawn from (seed, n)."""
+        """Set the training bank; a sample of step n is drawn from (seed, n)."""
         self.bank, self._seed = bank, seed
 
     @property
     def temperatures(self) -> dict[str, float]:
         """The present τ of each term that has one."""
-        terms = zip(self.names, self.settings.terms, strict=True)
         with torch.no_grad():
-            return {name: float(self._temperature(name, term)) for name, term in terms if term.contrasts}
+            return {name: float(self._temperature(name, term)) for name, term in self._terms() if term.contrasts}
 
     def project(self, vectors: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch projected"]:
         """Return unit vectors in the projected space; without a head that is the raw space."""
@@ -125,7 +241,7 @@ class Loss(nn.Module):
         return functional.normalize(vectors if head is None else head(vectors), dim=-1)
 
     def clamp(self) -> None:
-        """Bring learnt temperatures back into their range; called after each optimiser step."""
+        """Clamp learnt temperatures to their range; called after each optimiser step."""
         with torch.no_grad():
             for log_temperature in self.log_temperatures.values():
                 log_temperature.clamp_(math.log(LOWEST_TEMPERATURE), 0.0)
@@ -137,7 +253,6 @@ class Loss(nn.Module):
         groups: Int[Tensor, "batch"] | None = None,
         context_groups: Int[Tensor, "batch context"] | None = None,
         *,
-        read: Float[Tensor, "batch context dim"] | None = None,
         negatives: Negatives | None = None,
         step: int = 0,
         products: torch.dtype = torch.float32,
@@ -147,50 +262,48 @@ class Loss(nn.Module):
         Args:
             prediction: unit vectors, any floating type.
             target: unit vectors.
-            groups: duplicate group of each target; None makes every other row a negative.
+            groups: duplicate group of each target; None makes every other target a negative.
             context_groups: duplicate groups of each context, −1 for padding.
-            read: the vectors of the contexts; ``context-push`` needs them.
-            negatives: extra candidates of in-batch InfoNCE.
+            negatives: hard negatives of in-batch InfoNCE.
             step: of the training; samples are drawn for it.
-            products: arithmetic of in-batch InfoNCE's products (``contrast.info_nce``).
+            products: arithmetic of in-batch InfoNCE's products (``in_batch.info_nce``).
 
         Raises:
-            InputError: a term needs the training bank, duplicate groups or the contexts, and they are not given.
+            InputError: a term needs the training bank or duplicate groups, and they are not given.
         """
         with torch.autocast(prediction.device.type, enabled=False):
-            side = _Side(groups, context_groups, read, negatives, step, products)
-            pair = (prediction.float(), target.float())
-            terms = list(zip(self.names, self.settings.terms, strict=True))
-            parts = {name: self._term(name, term, pair, side) for name, term in terms}
-            return torch.stack([term.weight * parts[name] for name, term in terms]).sum(), parts
+            batch = _Inputs(prediction.float(), target.float(), groups, context_groups, negatives, step, products)
+            parts = {name: self._term(name, term, batch) for name, term in self._terms()}
+            return torch.stack([term.weight * parts[name] for name, term in self._terms()]).sum(), parts
 
-    def _term(self, name: str, term: LossTerm, pair: tuple[Tensor, Tensor], side: _Side) -> Tensor:
+    def _term(self, name: str, term: LossTerm, batch: _Inputs) -> Tensor:
+        prediction, target, groups = batch.prediction, batch.target, batch.groups
         if not term.contrasts:
-            return (ar_cosine if term.kind == "ar-cosine" else mse)(*pair)
-        how: dict[str, Any] = {
-            "temperature": self._temperature(name, term),
-            "margin": term.margin,
-            "groups": side.groups,
-            "context_groups": side.context_groups if term.mask_context or term.kind == "context-push" else None,
-        }
+            return (ar_cosine if term.kind == "ar-cosine" else mse)(prediction, target)
+        temperature, margin = self._temperature(name, term), term.margin
+        context_groups = batch.context_groups if term.mask_context else None
         if term.kind == "infonce":
-            return self._in_batch(term, pair, side, how)
-        if term.kind == "context-push":
-            return context_push(*pair, _given(side.read, term, "the vectors of the contexts"), **how)
-        bank = _given(self.bank, term, "the training bank: attach it")
-        _given(side.groups, term, "duplicate groups")
+            negatives = batch.negatives
+            if term.space == "projected":
+                # Stop-gradient: the head learns from predictions only, so it cannot gain by moving the targets together
+                prediction, target = self.project(prediction), self.project(target).detach()
+                negatives = negatives and negatives.through(lambda vectors: self.project(vectors).detach())
+            return info_nce(prediction, target, temperature=temperature, groups=groups, context_groups=context_groups,
+                            symmetric=term.symmetric, margin=margin, negatives=negatives,
+                            products=batch.products)  # fmt: skip
+        if self.bank is None or groups is None:
+            missing = "the training bank: attach it" if self.bank is None else "duplicate groups"
+            raise InputError(f"the loss term {term.kind!r} cannot be computed", got="none", expected=missing)
         if term.kind == "infonce-bank":
-            return bank_info_nce(*pair, bank, **how)
-        generator = random_stream(self._seed, SAMPLE, side.step)
-        return sampled_info_nce(*pair, draw_sample(bank, term.samples, drawn=term.drawn, generator=generator), **how)
+            return bank_info_nce(prediction, target, self.bank, temperature=temperature, groups=groups,
+                                 context_groups=context_groups, margin=margin)  # fmt: skip
+        generator = random_stream(self._seed, SAMPLE, batch.step)
+        sample = draw_sample(self.bank, term.samples, drawn=term.drawn, generator=generator)
+        return sampled_info_nce(prediction, target, sample, temperature=temperature, groups=groups,
+                                context_groups=context_groups, margin=margin)  # fmt: skip
 
-    def _in_batch(self, term: LossTerm, pair: tuple[Tensor, Tensor], side: _Side, how: dict[str, Any]) -> Tensor:
-        negatives = side.negatives
-        if term.space == "projected":
-            # Stop-gradient: the head learns from predictions only, so it cannot gain by moving the targets together.
-            pair = (self.project(pair[0]), self.project(pair[1]).detach())
-            negatives = negatives and negatives.through(lambda vectors: self.project(vectors).detach())
-        return info_nce(*pair, symmetric=term.symmetric, negatives=negatives, products=side.products, **how)
+    def _terms(self) -> list[tuple[str, LossTerm]]:
+        return list(zip(self.names, self.settings.terms, strict=True))
 
     def _temperature(self, name: str, term: LossTerm) -> float | Tensor:
         return self.log_temperatures[name].exp() if term.learn_temperature else term.temperature
@@ -201,12 +314,6 @@ def build_loss(settings: LossSettings, dimension: int, *, seed: int = 1) -> Loss
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Loss(settings, dimension)
-
-
-def _given(value: T | None, term: LossTerm, what: str) -> T:
-    if value is None:
-        raise InputError(explain(f"the loss term {term.kind!r} cannot be computed", got="none", expected=what))
-    return value
 
 
 def _term_names(terms: tuple[LossTerm, ...]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""Contrast with a sample of the training bank, for banks that are too large to go by in every step.
+"""InfoNCE over a sample of the training bank, for banks that are too large to read in every step.
 
 A softmax over a sample estimates that over the bank when each sampled logit is lowered by the logarithm of how often it
 is expected in the sample (Bengio and Senécal 2008, "Adaptive Importance Sampling", section 3; Yi et al. 2019,
-"Sampling-Bias-Corrected Neural Modeling", equation 3): the corrected sum of exponentials is right on average, so the
-loss and its gradient are nearly so for a large sample. The target stands beside the sample, uncorrected.
+"Sampling-Bias-Corrected Neural Modeling", equation 3). The corrected sum of exponentials is unbiased, so the loss and
+its gradient are nearly so for a large sample. The target's own logit is not corrected.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def draw_sample(
     Args:
         bank: the candidates.
         count: draws, with replacement.
-        drawn: all candidates alike; or each as often as it is the target of a training window, those that never are
-            (the first passages of documents) not at all.
+        drawn: ``uniform``, or ``frequency``: in proportion to how often a candidate is the target of a training window
+            (never for the first passages of documents).
         generator: the only source of randomness.
     """
     weights = np.ones(bank.size, dtype=np.int64) if drawn == "uniform" else bank.frequency
@@ -70,16 +70,16 @@ def sampled_info_nce(
     context_groups: Int[Tensor, "batch context"] | None = None,
     margin: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy of each prediction choosing its target, the other candidates' sum estimated.
+    """Return the mean cross-entropy of each prediction choosing its target, with the sum over the bank estimated.
 
     Args:
         prediction: any length; normalised here.
         target: any length; normalised here.
-        sample: drawn without regard to the windows; what is no negative of a window is hidden from it.
+        sample: drawn independently of the windows; candidates that are no negatives of a window are masked.
         temperature: τ > 0.
         groups: duplicate group of each target.
         context_groups: duplicate groups of each window's context, −1 for padding; they are no negatives of it.
-        margin: taken off the cosine with the target.
+        margin: subtracted from the cosine with the target.
     """
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1)
     positive = ((query * truth).sum(dim=-1) - margin) / temperature

@@ -1,8 +1,8 @@
-"""log Σ exp(q·d/τ) over candidates that are fixed, block by block: what every contrast with fixed documents needs.
+"""log Σ exp(q·d/τ) over fixed candidates, computed in blocks, for InfoNCE with fixed documents.
 
-The logits never exist together: candidates go by in blocks, and of each block only two sums are kept, of its shares and
-of its vectors weighted by them. They are the value and its gradient: of the query, the softmax-weighted mean of the
-candidates over τ. So one pass serves both, and what waits for the backward pass is of size batch × dim.
+Candidates are read in blocks, so the logits never exist together. Of each block two sums are kept: of the exponentials,
+and of the vectors weighted by them. They give the value and its gradient in one pass; the backward pass needs memory of
+size batch × dim.
 
 No running maximum is needed: cosines lie between −1 and 1, so the shift that keeps exponentials in range is known
 before the first block (``shift_of``).
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ROWS_PER_BLOCK = 8192
-"""Candidates whose logits exist together."""
+"""Candidates of one block."""
 _ROOM = 60.0  # e^60 times any number of passages is a float32, and so is e^-60
 
 Pairs = tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]
@@ -28,12 +28,12 @@ Pairs = tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]
 
 
 @runtime_checkable
-class Candidates(Protocol):
-    """Vectors that are chosen among, in blocks."""
+class CandidateBlocks(Protocol):
+    """Vectors of the candidates, in blocks."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the vectors, and so of the products."""
+        """Type of the vectors and of the products."""
         ...
 
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "rows dim"]]]:
@@ -44,7 +44,7 @@ class Candidates(Protocol):
 def log_sum_exp(
     query: Float[Tensor, "batch dim"],
     temperature: Float[Tensor, ""],
-    candidates: Candidates,
+    candidates: CandidateBlocks,
     *,
     hidden: Pairs,
     shift: Float[Tensor, "batch"],
@@ -57,8 +57,8 @@ def log_sum_exp(
         query: unit vectors, float32.
         temperature: τ > 0.014; with lower ones a candidate that is 87 or more below the shift counts for nothing.
         candidates: unit vectors; they get no gradient.
-        hidden: which candidates are not of the sum.
-        shift: what ``shift_of`` returned.
+        hidden: candidates that are left out of the sum.
+        shift: the result of ``shift_of``.
     """
     found: Tensor = _LogSumExp.apply(query, temperature, _Sum(candidates, hidden, shift))  # type: ignore[no-untyped-call]
     return found
@@ -68,19 +68,19 @@ def log_sum_exp(
 def shift_of(
     positive: Float[Tensor, "batch"], temperature: Float[Tensor, ""], dtype: torch.dtype
 ) -> Float[Tensor, "batch"]:
-    """Return what is taken off each window's logits before they are exponentiated, a number that ``dtype`` can hold.
+    """Return the number subtracted from each window's logits before they are exponentiated, rounded to ``dtype``.
 
-    The target's logit, so that those near it, which decide, are rounded least. A logit is at most 1/τ, so at 1/τ − 60
-    or more nothing overflows; what underflows lies 87 or more below the shift, which for τ > 0.014 no logit does.
+    It is the target's logit, so that logits near it, which decide, are rounded least. A logit is at most 1/τ, so with a
+    shift of at least 1/τ − 60 nothing overflows; a logit underflows at 87 below the shift, which for τ > 0.014 none is.
     """
     return torch.maximum(positive, 1.0 / temperature - _ROOM).to(dtype).float()
 
 
 @dataclass(frozen=True)
 class _Sum:
-    """What one pass goes over: the candidates, what is hidden, and what is taken off the logits of each query."""
+    """Arguments of one pass: the candidates, hidden pairs, and the shift of each query's logits."""
 
-    candidates: Candidates
+    candidates: CandidateBlocks
     hidden: Pairs
     shift: Float[Tensor, "batch"]
 
@@ -98,7 +98,7 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return the gradients: of the query the softmax-weighted mean over τ, of τ minus the mean logit over τ."""
+        """Return the gradients of the query (softmax-weighted mean of candidates / τ) and of τ (−mean logit / τ)."""
         (gradient,) = gradients
         query, temperature, mean = ctx.saved_tensors
         of_query = gradient[:, None] * mean / temperature
@@ -111,7 +111,7 @@ def _sums(scaled: Float[Tensor, "batch dim"], over: _Sum) -> tuple[Float[Tensor,
     candidates, shift = over.candidates, over.shift
     total, weighted = torch.zeros_like(shift), torch.zeros_like(scaled)
     query, offset = scaled.to(candidates.dtype), -shift[:, None].to(candidates.dtype)
-    buffer: Tensor | None = None  # one for all blocks, so that no block waits for fresh memory
+    buffer: Tensor | None = None  # one for all blocks, so that no block allocates memory
     for first, vectors in candidates.blocks():
         if buffer is None:
             buffer = torch.empty(len(query) * len(vectors), dtype=candidates.dtype, device=query.device)
@@ -125,7 +125,7 @@ def _sums(scaled: Float[Tensor, "batch dim"], over: _Sum) -> tuple[Float[Tensor,
 
 
 def hide(scores: Float[Tensor, "batch rows"], hidden: Pairs, first: int) -> None:
-    """Put −inf, in place, where a column is hidden from its row; ``first`` is the candidate of column 0.
+    """Set −inf, in place, where a column is hidden from its row; ``first`` is the candidate of column 0.
 
     >>> scores = torch.zeros(2, 2)
     >>> hide(scores, pairs(torch.tensor([[4, -1], [5, 9]])), 4)
@@ -138,7 +138,7 @@ def hide(scores: Float[Tensor, "batch rows"], hidden: Pairs, first: int) -> None
 
 
 def pairs(hidden: Int[Tensor, "batch hidden"]) -> Pairs:
-    """Return the pairs of a table that has a row for each window, −1 where it hides nothing.
+    """Return the pairs of a table with a row of hidden candidates for each window, padded with −1.
 
     >>> [pair.tolist() for pair in pairs(torch.tensor([[4, -1], [5, 9]]))]
     [[0, 1, 1], [4, 5, 9]]

@@ -1,13 +1,13 @@
-"""Contrast with the whole training bank: each prediction chooses its target among every text of the training documents.
+"""InfoNCE over the whole training bank: each prediction chooses its target among all texts of the training documents.
 
-Enters: unit predictions and targets, and a ``TrainingBank``. Leaves: the exact cross-entropy. Its logits, one for each
-window and passage, never exist together: the bank goes by in blocks (``softmax_sums.py``).
+Enters: unit predictions and targets, and a ``TrainingBank``. Leaves: the exact cross-entropy. The bank is read in
+blocks (``softmax_sums.py``), so its logits, one for each window and passage, never exist together.
 
-Two arithmetics. In float32 the result is that of the textbook formula to rounding. With bfloat16 the products are
-rounded (their inner sums and the sums over blocks are float32): a logit is off by at most 4u/τ with u = 2⁻⁸, half of it
-from rounding the vectors and half from rounding its distance to the target's logit, and an exponential by a factor
-1 ± 2u; so the loss is off by at most ``bfloat16_bound`` nats. That is the worst case: errors of single passages average
-out, and over 40,000 passages the gradient was off by 0.03 % (``benchmarks/whole_bank_step.py``).
+In float32 the result is that of the textbook formula to rounding. With bfloat16 the products are rounded (their inner
+sums and the sums over blocks are float32): a logit is off by at most 4u/τ with u = 2⁻⁸, half of it from rounding the
+vectors and half from rounding its distance to the target's logit, and an exponential by a factor 1 ± 2u; so the loss is
+off by at most ``bfloat16_bound`` nats. That is the worst case: errors of single passages average out
+(``benchmarks/whole_bank_step.py`` measures them).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pair
 from segue.types import Bank, Windows
 
 MOST_BYTES = 2 << 30
-"""Vectors of a training bank that are kept in memory; a larger bank is read from disk block by block, in every step."""
+"""Largest training bank whose vectors are kept in memory, bytes; a larger one is read from disk in every step."""
 _UNIT_ROUNDOFF = 2.0**-8
 
 
 class TrainingBank:
-    """One vector for each different text of the documents that windows are made of, in blocks.
+    """One vector for each different text of the windows' documents, in blocks.
 
     Args:
-        bank: where the vectors stand.
+        bank: holds the vectors.
         windows: training windows; the live passages of their documents are the candidates.
         dtype: of the vectors, and so of the products.
-        device: where the vectors go.
-        most_bytes: of vectors kept in memory; read from the bank again in every pass where they are more.
+        device: holds the vectors that are kept in memory.
+        most_bytes: of vectors kept in memory; more are read from the bank in every pass.
 
     Attributes:
         size: candidates, one for each duplicate group.
-        rows: the row whose vector stands for each candidate.
+        rows: a row of each candidate.
         frequency: how many training windows have the candidate as their target.
     """
 
@@ -74,7 +74,7 @@ class TrainingBank:
             yield first, self._resident()[block] if self._kept else self._gather(block)
 
     def _resident(self) -> Float[Tensor, "candidate dim"]:
-        """Return all vectors; they are read when they are first needed."""
+        """Return all vectors, read on first use."""
         if self._vectors is None:
             vectors = torch.empty(self.size, self.bank.dimension, dtype=self.dtype, device=self.device)
             for first in range(0, self.size, ROWS_PER_BLOCK):
@@ -110,7 +110,7 @@ def bank_info_nce(
         temperature: τ ≥ 0.01.
         groups: duplicate group of each target.
         context_groups: duplicate groups of each window's context, −1 for padding; they are no negatives of it.
-        margin: taken off the cosine with the target.
+        margin: subtracted from the cosine with the target.
     """
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1).detach()
     temperature = torch.as_tensor(temperature, dtype=query.dtype, device=query.device)

@@ -1,0 +1,1 @@
+"""Run folders, read window by window."""
