@@ -12,12 +12,13 @@ from worlds import make_bank
 
 from segue.errors import InputError, StorageError
 from segue.evaluation.result import Evaluation
+from segue.files import read_jsonl
 from segue.runs import failures
 from segue.runs.differences import Difference
-from segue.runs.failures import KINDS, chance_cosine, describe_window, diagnose, order_windows
-from segue.runs.runs import Answered, Run, RunsFolder
-from segue.serving.runs_routes import add_runs
-from segue.files import read_jsonl
+from segue.runs.failures import KINDS, chance_cosine, classify, describe_window, order_windows
+from segue.runs.runs import EntryAnswers, Run, RunsFolder
+from segue.serving.pages import runs_routes
+from segue.serving.server import add_error_handlers
 from segue.workflows.serve import serve
 
 ANGLE = np.deg2rad
@@ -28,9 +29,9 @@ def at(*degrees: float) -> np.ndarray:
     return np.array([[np.cos(ANGLE(one)), np.sin(ANGLE(one)), 0.0] for one in degrees])
 
 
-def answers(context, targets, rankings, ranks, pool_size=100) -> Answered:
+def answers(context, targets, rankings, ranks, pool_size=100) -> EntryAnswers:
     arrays = [np.array(one, dtype=np.int64) for one in (context, targets, np.arange(len(targets)), ranks, rankings)]
-    return Answered("a row", "context", pool_size, *arrays, None)
+    return EntryAnswers("an entry", "context", pool_size, *arrays, None)
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_only_runs_of_the_list_are_read(world, name):
 
 @pytest.mark.parametrize("option", ["nothing", "../../first/options/bm25", ""])
 def test_only_rows_of_the_record_are_read(world, option):
-    with pytest.raises(InputError, match="no such row"):
-        RunsFolder(world.runs).run("first").answered(option)
+    with pytest.raises(InputError, match="no such entry"):
+        RunsFolder(world.runs).run("first").answers(option)
 
 
 def test_a_run_that_changes_is_read_again(copied):
@@ -94,7 +95,7 @@ def test_a_run_that_changes_is_read_again(copied):
 
 def test_windows_are_what_stands_before_each_target(world):
     run = RunsFolder(world.runs).run("first")
-    answered = run.answered("bm25")
+    answered = run.answers("bm25")
     stored = Evaluation.load(world.runs / "first" / "options" / "bm25" / "fold-0" / "evaluation")
     assert answered.ranks.tolist() == stored.ranks.tolist()
     for target, context in zip(answered.targets.tolist(), answered.context.tolist(), strict=True):
@@ -106,7 +107,7 @@ def test_every_row_that_is_read_is_logged_once_as_a_look(copied):
     run = RunsFolder(copied).run("first")
     before = len(read_jsonl(copied / "first" / "looks.jsonl"))
     for option in ("bm25", "mean", "bm25"):
-        run.answered(option)
+        run.answers(option)
     looks = read_jsonl(copied / "first" / "looks.jsonl")[before:]
     assert [(look["option"], look["for"]) for look in looks] == [
         ("bm25", "reading failures"),
@@ -118,7 +119,7 @@ def test_a_look_that_cannot_be_logged_is_not_taken(copied):
     (copied / "first" / "looks.jsonl").unlink()
     (copied / "first" / "looks.jsonl").mkdir()
     with pytest.raises(StorageError):
-        RunsFolder(copied).run("first").answered("bm25")
+        RunsFolder(copied).run("first").answers("bm25")
 
 
 def test_a_bank_that_is_gone_or_was_changed_is_named(copied, tmp_path):
@@ -126,11 +127,11 @@ def test_a_bank_that_is_gone_or_was_changed_is_named(copied, tmp_path):
     settings = json.loads(recipe.read_text())
     recipe.write_text(json.dumps(settings | {"bank": {**settings["bank"], "path": str(tmp_path / "nowhere")}}))
     with pytest.raises(InputError, match=r"not there.*nowhere"):
-        RunsFolder(copied).run("first").answered("bm25")
+        RunsFolder(copied).run("first").answers("bm25")
     split = copied / "second" / "split.json"
     split.write_text(json.dumps(json.loads(split.read_text()) | {"bank": "another"}))
     with pytest.raises(InputError, match="has changed"):
-        RunsFolder(copied).run("second").answered("bm25")
+        RunsFolder(copied).run("second").answers("bm25")
 
 
 def test_each_kind_of_failure_by_hand(monkeypatch):
@@ -147,7 +148,7 @@ def test_each_kind_of_failure_by_hand(monkeypatch):
         "other": (5, 10, 6),  # 160 degrees from the last read
     }
     targets, firsts, ranks = zip(*cases.values(), strict=True)
-    found = diagnose(bank, answers([read] * len(cases), targets, [[first] for first in firsts], ranks))
+    found = classify(bank, answers([read] * len(cases), targets, [[first] for first in firsts], ranks))
     assert [KINDS[kind] for kind in found.kind] == list(cases)
 
 
@@ -155,7 +156,7 @@ def test_a_passage_that_is_answered_for_everything_is_a_hub(monkeypatch):
     monkeypatch.setattr(failures, "chance_cosine", lambda bank: -2.0)
     bank = make_bank(at(*range(0, 60, 10), 170, 160), [6, 2])
     many = answers([[0, 1]] * 4, [2, 3, 4, 5], [[6], [6], [6], [7]], [9, 9, 9, 9])
-    found = diagnose(bank, many)
+    found = classify(bank, many)
     assert found.hub == 3
     assert [KINDS[kind] for kind in found.kind] == ["hub", "hub", "hub", "other"]
 
@@ -170,18 +171,18 @@ def test_chance_is_what_19_of_20_random_pairs_stay_below():
 def test_the_reasons_are_the_cosines_one_can_compute():
     bank = make_bank(at(0, 10, 60, 20, 50), [4, 1], texts=["a", "b", "c", "d", "e"])
     answered = answers([[0, 1]], [2], [[3, 4, -1]], [3])
-    told = describe_window(bank, answered, diagnose(bank, answered), 0, {"bm25": 7})
+    told = describe_window(bank, answered, classify(bank, answered), 0, {"bm25": 7})
     assert [one["text"] for one in told["read"]] == ["a", "b"]
     assert told["read"][0]["to_truth"] == pytest.approx(np.cos(ANGLE(60)), abs=1e-6)
     assert told["others"] == {"bm25": 7}
     assert [one["text"] for one in told["found"]] == ["d", "e"]
     near = f"nearer to the last passage read ({np.cos(ANGLE(10)):.2f}) than what came next ({np.cos(ANGLE(50)):.2f})"
-    assert told["found"][0]["why"][:2] == ["same document, one passage further on", near]
+    assert told["found"][0]["why"][:2] == ["same document, one passage later", near]
     second = told["found"][1]["why"]
     assert second[0] == f"nearly what came next (cosine {np.cos(ANGLE(10)):.2f})"
     assert second[1].startswith(f"nearer to the last passage read ({np.cos(ANGLE(40)):.2f})")
     mean = (np.cos(ANGLE(50)) + np.cos(ANGLE(40))) / 2
-    assert second[2].startswith(f"nearer to what was read on the whole ({mean:.2f})")
+    assert second[2].startswith(f"nearer to the passages read on average ({mean:.2f})")
 
 
 def test_windows_are_ordered_by_rank_or_by_reading():
@@ -193,14 +194,14 @@ def test_windows_are_ordered_by_rank_or_by_reading():
 
 def difference_of(world, *options: str) -> Difference:
     runs = [Run(name, world.runs / name) for name in ("first", "second")]
-    return Difference(tuple(runs), tuple(run.answered(option) for run, option in zip(runs, options, strict=True)))
+    return Difference(tuple(runs), tuple(run.answers(option) for run, option in zip(runs, options, strict=True)))
 
 
 def test_differences_agree_with_a_naive_count(world):
     found = difference_of(world, "bm25", "copy-last")
-    first, second = (one.ranks.tolist() for one in found.answered)
+    first, second = (one.ranks.tolist() for one in found.answers)
     pairs = list(zip(first, second, strict=True))
-    summary = found.summary()
+    summary = found.summary
     assert summary["counts"] == {
         "only-first": sum(a <= 5 < b for a, b in pairs),
         "only-second": sum(b <= 5 < a for a, b in pairs),
@@ -218,18 +219,21 @@ def test_differences_agree_with_a_naive_count(world):
 def test_a_blocked_run_and_other_candidates_give_no_difference(copied):
     change_record(copied / "first", blocked=["SG101"])
     runs = [Run(name, copied / name) for name in ("first", "second")]
-    both = [run.answered("bm25") for run in runs]
-    blocked = Difference(tuple(runs), tuple(both)).summary()
+    both = [run.answers("bm25") for run in runs]
+    blocked = Difference(tuple(runs), tuple(both)).summary
     assert (blocked["refused"], blocked["differences"]) == (True, None)
     assert runs[0].bank.num_rows.tolist() == [LENGTH] * DOCUMENTS
-    smaller = Answered(**{name: getattr(both[0], name) for name in Answered.__dataclass_fields__} | {"pool_size": 9})
-    other = Difference((runs[1], runs[1]), (smaller, both[1])).summary()
+    smaller = EntryAnswers(
+        **{name: getattr(both[0], name) for name in EntryAnswers.__dataclass_fields__} | {"pool_size": 9}
+    )
+    other = Difference((runs[1], runs[1]), (smaller, both[1])).summary
     assert (other["comparable"], other["differences"], other["pools"][0]) == (False, None, 9)
 
 
 def client_of(folder) -> TestClient:
     app = FastAPI()
-    add_runs(app, None if folder is None else str(folder))
+    app.include_router(runs_routes(None if folder is None else str(folder)))
+    add_error_handlers(app)
     return TestClient(app)
 
 
@@ -247,7 +251,7 @@ def test_windows_are_paged_and_filtered_by_kind(world):
 
 def test_other_rows_ranks_stand_beside_a_window(world):
     run, client = RunsFolder(world.runs).run("first"), client_of(world.runs)
-    words = run.answered("bm25")
+    words = run.answers("bm25")
     name = run.bank.passage_ids(words.targets[:1])[0]
     told = client.get("/runs/window", params={"run": "first", "option": "copy-last", "id": name}).json()
     assert told["others"]["bm25"] == words.ranks[0]

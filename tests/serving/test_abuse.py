@@ -16,7 +16,7 @@ from bad_requests import bad_requests
 from bundle_world import DIMENSION, serving, some_vectors
 
 BODY_BYTES = 300_000
-LIMITS = {"body_bytes": BODY_BYTES, "body_seconds": 1, "concurrency": 8}
+LIMITS = {"body_bytes": BODY_BYTES, "concurrency": 8, "connections": 120}
 
 
 @pytest.fixture(scope="module")
@@ -126,29 +126,28 @@ def connection(address: str) -> socket.socket:
     return socket.create_connection((place.hostname, place.port), timeout=30)
 
 
-def test_slow_heads_and_slow_bodies_are_cut_off_and_keep_nobody_waiting(server):
+def test_clients_that_send_slowly_keep_no_other_waiting(server):
+    """How long they may take is a proxy's business; here they must not count as requests being worked on."""
     address, _ = server
     slow = [connection(address) for _ in range(30)]
+    for number, one in enumerate(slow):
+        one.sendall(HEAD + (b"content-length: 500\r\n\r\n{" if number % 2 else b""))
     with Others(address) as others:
-        for number, one in enumerate(slow):
-            one.sendall(HEAD + (b"content-length: 500\r\n\r\n{" if number % 2 else b""))
-        for number, one in enumerate(slow):
-            one.settimeout(30)
-            answer = read_all(one)
-            assert (b" 408 " in answer) if number % 2 else (answer == b""), answer[:100]
-            one.close()
+        until(lambda: len(others.statuses) > 20)
+    for one in slow:
+        one.close()
     assert set(others.statuses) == {200}
-    assert len(others.statuses) > 5
 
 
-def read_all(one: socket.socket) -> bytes:
-    parts = []
-    try:
-        while part := one.recv(4096):
-            parts.append(part)
-    except ConnectionResetError:
-        pass
-    return b"".join(parts)
+def test_connections_are_bounded(server):
+    address, process = server
+    many = [connection(address) for _ in range(LIMITS["connections"])]
+    refused = httpx.get(f"{address}/healthz")
+    for one in many:
+        one.close()
+    assert refused.status_code == 503
+    until(lambda: httpx.get(f"{address}/healthz").status_code == 200)
+    assert process.poll() is None
 
 
 def test_clients_that_go_away_leave_nothing_behind(server):

@@ -36,17 +36,17 @@ async def begun(work: Work) -> None:
 
 @pytest.mark.parametrize(("size", "batches"), [(8, [[1, 2, 3, 4, 5]]), (2, [[1, 2], [3, 4], [5]])])
 def test_what_is_asked_together_is_answered_together_up_to_the_size(size, batches):
-    work, told = Work(), []
+    work, sizes = Work(), []
 
     async def scenario():
-        batcher = Batcher(work, size=size, told=told.append)
-        found = await asyncio.gather(*(batcher.ask(number) for number in (1, 2, 3, 4, 5)))
+        batcher = Batcher(work, size=size, on_batch=sizes.append)
+        found = await asyncio.gather(*(batcher.submit(number) for number in (1, 2, 3, 4, 5)))
         await batcher.close()
         return found
 
     assert run(scenario()) == [2, 4, 6, 8, 10]
     assert work.batches == batches
-    assert told == [len(batch) for batch in batches]
+    assert sizes == [len(batch) for batch in batches]
 
 
 def test_one_that_comes_alone_waits_for_nobody_and_later_ones_are_the_next_batch():
@@ -54,9 +54,9 @@ def test_one_that_comes_alone_waits_for_nobody_and_later_ones_are_the_next_batch
 
     async def scenario():
         batcher = Batcher(work, size=8)
-        first = asyncio.create_task(batcher.ask(1))
+        first = asyncio.create_task(batcher.submit(1))
         await begun(work)
-        others = [asyncio.create_task(batcher.ask(number)) for number in (2, 3)]
+        others = [asyncio.create_task(batcher.submit(number)) for number in (2, 3)]
         await asyncio.sleep(0.02)
         work.let_go.set()
         return await asyncio.gather(first, *others)
@@ -65,37 +65,10 @@ def test_one_that_comes_alone_waits_for_nobody_and_later_ones_are_the_next_batch
     assert work.batches == [[1], [2, 3]]
 
 
-def test_the_first_waits_as_long_as_it_is_told_or_until_the_batch_is_full():
-    work = Work()
-
-    async def scenario():
-        batcher = Batcher(work, size=2, wait_ms=60_000.0)
-        first = asyncio.create_task(batcher.ask(1))
-        await asyncio.sleep(0.02)
-        assert work.batches == []
-        return await asyncio.gather(first, batcher.ask(2))
-
-    assert run(scenario()) == [2, 4]
-    assert work.batches == [[1, 2]]
-
-
-def test_waiting_ends_with_the_time():
-    work = Work()
-
-    async def scenario():
-        batcher = Batcher(work, size=8, wait_ms=30.0)
-        first = asyncio.create_task(batcher.ask(1))
-        await asyncio.sleep(0.001)
-        return await asyncio.gather(first, batcher.ask(2))
-
-    assert run(scenario()) == [2, 4]
-    assert work.batches == [[1, 2]]
-
-
 def test_an_error_meets_its_own_asker_and_one_of_the_whole_batch_meets_all():
     async def scenario(work):
         batcher = Batcher(work, size=8)
-        return await asyncio.gather(*(batcher.ask(number) for number in (1, -1, 2)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.submit(number) for number in (1, -1, 2)), return_exceptions=True)
 
     first, refused, last = run(scenario(Work()))
     assert (first, last) == (2, 4)
@@ -112,9 +85,9 @@ def test_one_that_has_given_up_is_not_worked_on():
 
     async def scenario():
         batcher = Batcher(work, size=8)
-        first = asyncio.create_task(batcher.ask(1))
+        first = asyncio.create_task(batcher.submit(1))
         await begun(work)
-        gone, stays = (asyncio.create_task(batcher.ask(number)) for number in (2, 3))
+        gone, stays = (asyncio.create_task(batcher.submit(number)) for number in (2, 3))
         await asyncio.sleep(0.02)
         gone.cancel()
         work.let_go.set()

@@ -147,7 +147,7 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
         found = [passage.id for passage in released.next(ids=ids, k=50)]
         place = found.index(f"volume/7 №7#{upto}") + 1 if f"volume/7 №7#{upto}" in found else None
         expect(page.locator("#position")).to_contain_text(f"passage {upto} of")
-        expect(page.locator("#said")).to_contain_text(f"place {place}." if place else "answered in")
+        expect(page.locator("#announced")).to_contain_text(f"place {place}." if place else "answered in")
         page.wait_for_selector(".next:not([aria-busy])")
         assert text_of(7).split("\n\n")[upto] in texts(page, ".answer.true .prose")
         assert page.locator("li.following .prose").inner_text() == text_of(7).split("\n\n")[upto]
@@ -156,8 +156,8 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
 
 
 @pytest.mark.parametrize(("five", "said"), [(0.31, "Probably no good continuation here"), (0.93, "is likely"),
-                                            (None, "cannot tell")])  # fmt: skip
-def test_it_says_how_sure_it_is(page, site, five, said):
+                                            (None, "No confidence is shown")])  # fmt: skip
+def test_it_shows_its_confidence(page, site, five, said):
     def surely(route):
         response = route.fetch()
         sure = None if five is None else {"R@1": 0.2, "R@5": five}
@@ -166,8 +166,8 @@ def test_it_says_how_sure_it_is(page, site, five, said):
     page.route("**/v1/next", surely)
     page.goto(site)
     open_document(page, 9)
-    assert said in page.inner_text("#sure")
-    assert five is None or f"{five:.0%}".replace("%", " %") in page.inner_text("#sure")
+    assert said in page.inner_text("#confidence")
+    assert five is None or f"{five:.0%}".replace("%", " %") in page.inner_text("#confidence")
 
 
 def test_the_card_tells_the_gates(page, site, released):
@@ -181,7 +181,7 @@ def test_the_card_tells_the_gates(page, site, released):
 def test_the_worst_windows_come_first_with_what_was_answered_instead(page, site, world):
     run = RunsFolder(world.runs).run("first")
     answered = run._read("copy-last")
-    runs_page(page, site, "failures", row="copy-last")
+    runs_page(page, site, "failures", entry="copy-last")
     worst = sorted(answered.ranks.tolist(), reverse=True)[:20]
     assert [int(text) for text in texts(page, ".windows .ranks")] == worst
     page.focus(".windows summary")
@@ -193,11 +193,11 @@ def test_the_worst_windows_come_first_with_what_was_answered_instead(page, site,
     assert all(texts(page, ".inside .reasons"))
 
 
-def test_two_rows_differ_window_by_window(page, site, world):
+def test_two_entries_differ_window_by_window(page, site, world):
     run = RunsFolder(world.runs).run("first")
     first, second = (run._read(name).ranks.tolist() for name in ("bm25", "copy-last"))
     gained = sum(a > 5 >= b for a, b in zip(first, second, strict=True))
-    runs_page(page, site, "differences", row="bm25", second="second", second_row="copy-last", side="only-second")
+    runs_page(page, site, "differences", entry="bm25", second="second", second_entry="copy-last", side="only-second")
     assert f"only the second found it{gained}" in page.inner_text(".filter").replace("\n", "")
     pairs = sorted(
         ((a, b) for a, b in zip(first, second, strict=True) if a > 5 >= b), key=lambda p: 1 / p[0] - 1 / p[1]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from segue.serving.routes import PAGE
+from segue.serving.pages import PAGE
 
 FILES = sorted(PAGE.iterdir())
 TEXT_ON = [(text, ground) for ground in ("paper", "panel") for text in ("ink", "soft", "accent", "good", "bad", "warn")]

@@ -1,8 +1,7 @@
-"""A folder of runs, read for people: which there are, what each came to, how each answered its test windows.
+"""A folder of runs: which there are, their results, and how each entry answered its test windows.
 
-Enters: a folder in which ``segue triage`` or ``segue evaluate`` left runs. Leaves: summaries in the public form (what
-an integrity check blocks is null there too), and the answers of one row of a run, all folds one after the other.
-Nothing is computed again, and nothing is written but a line in the run's log of looks at test documents.
+Reads what ``segue triage`` and ``segue evaluate`` wrote. Summaries are in the public form: what an integrity check
+blocks is null. The only write is a line in the run's log of test evaluations, ``looks.jsonl``.
 """
 
 from __future__ import annotations
@@ -14,40 +13,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.old_names import option_folder
 from segue.bank.bank import PassageBank
 from segue.comparison.record import Record, read_record
-from segue.windows.windows import WindowSettings, make_windows
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import require_same_bank
 from segue.evaluation.result import Evaluation
-from segue.reports import public_json
 from segue.files import append_jsonl, read_json
+from segue.old_names import option_folder
+from segue.reports import public_json
+from segue.windows.windows import WindowSettings, make_windows
 
 RECORD, RECIPE, SPLIT, LOOKS = "triage.json", "recipe.json", "split.json", "looks.jsonl"
 PLACES = (".", "*", "*/fresh/*", "fresh/*")
-"""Where runs lie in a folder: it may be one itself."""
+"""Patterns of run folders inside a folder of runs, which may be a run itself."""
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
-    """How one row of a run answered all of its test windows.
+class EntryAnswers:
+    """How one entry of a run answered its test windows, fold after fold.
 
     Attributes:
-        option: the row.
+        option: name of the entry.
         exclude: which passages left the candidates.
-        pool_size: candidates.
+        pool_size: number of candidates.
         context: rows that were read, -1 in front.
         targets: row of the passage that came next.
         groups: near-duplicate group of each window's document.
-        ranks: of the targets.
+        ranks: rank of each target.
         rankings: rows answered, best first, -1 where empty.
-        cosine: of the prediction and the true vector; None without predictions.
+        cosine: cosine of the prediction and the target; None without predictions.
     """
 
     option: str
@@ -65,83 +63,84 @@ class Answered:
 
 
 class Run:
-    """One run, read when it is asked for.
+    """One run, read lazily.
 
     Args:
-        name: where it lies in the folder of runs.
+        name: its path below the folder of runs.
         path: its folder.
     """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
-        self._answered: dict[str, Answered] = {}
+        self._answers: dict[str, EntryAnswers] = {}
 
     @cached_property
     def record(self) -> Record:
         """The content of ``triage.json``."""
         return read_record(self.path / RECORD)
 
-    @property
-    def refused(self) -> bool:
-        """Whether an integrity check forbids its numbers."""
-        return self.record.refused
+    def summary(self) -> Mapping[str, object]:
+        """Return what a list of runs shows: all entries, in the public form."""
+        about = {"title", "created", "folds", "context", "exclude", "fresh"}
+        return {
+            **public_json(self.record),
+            **self.record.model_dump(mode="json", include=about),
+            "corpus": self.record.corpus.model_dump(mode="json", include={"kind", "name", "documents", "passages"}),
+            "name": self.name,
+            "same": self._queries_hash(),
+            "report": (self.path / "report.html").is_file(),
+        }
 
-    def summary(self) -> dict[str, Any]:
-        """Return what a list of runs shows: all rows, in the public form."""
-        record = self.record
-        about = record.model_dump(mode="json", include={
-            "title": True, "created": True, "folds": True, "context": True, "exclude": True, "fresh": True,
-            "corpus": {"kind", "name", "documents", "passages"}})  # fmt: skip
-        own = {"name": self.name, "same": self._questions(), "report": (self.path / "report.html").is_file()}
-        return {**public_json(record), **about, **own, "run": None}
-
-    def _questions(self) -> str:
-        """Return a short name of bank, split and windows: rows of runs that share it answered the same questions."""
+    def _queries_hash(self) -> str:
+        """Return a short hash of bank, split and windows: entries of runs that share it answered the same queries."""
         split = read_json(self.path / SPLIT) if (self.path / SPLIT).exists() else {"run": self.name}
-        record = self.record
-        asked = [split, record.pool, record.windows, record.context, record.exclude]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+        parts = [split, self.record.pool, self.record.windows, self.record.context, self.record.exclude]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
     @cached_property
     def bank(self) -> PassageBank:
         """The run's bank.
 
         Raises:
-            InputError: it is not where the run left it, or has changed since.
+            InputError: it was moved, or has changed since.
         """
         recorded = Path(str(read_json(self.path / RECIPE)["bank"]["path"]))
         beside = [self.path / "bank", self.path.parent / "bank"]
         places = [self.path / "bank"] if (self.path / "corpus.json").exists() else [recorded, *beside]
         place = next((place for place in places if (place / "manifest.json").is_file()), None)
         if place is None:
-            raise InputError(explain(f"the bank of the run {self.name} is not there", got=f"no bank at {recorded}",
-                                     fix="start the server from the folder that the run was made in"))  # fmt: skip
+            raise InputError(
+                f"the bank of the run {self.name} is not there",
+                got=f"no bank at {recorded}",
+                fix="start the server from the folder that the run was made in",
+            )
         bank = PassageBank.open(place)
         require_same_bank(bank, self.path / SPLIT)
         return bank
 
-    def answered(self, option: str) -> Answered:
-        """Return how a row answered; the look at test documents is logged the first time.
+    def answers(self, option: str) -> EntryAnswers:
+        """Return how an entry answered; the first time, this is logged as a test evaluation.
 
         Raises:
-            InputError: the run has no such row, or its answers cannot be read.
-            StorageError: the look cannot be logged.
+            InputError: the run has no such entry, or its answers cannot be read.
+            StorageError: the log cannot be written.
         """
-        if option not in self._answered:
+        if option not in self._answers:
             found = self._read(option)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             append_jsonl(self.path / LOOKS, {"time": now, "option": option, "for": "reading failures"})
-            self._answered[option] = found
-        return self._answered[option]
+            self._answers[option] = found
+        return self._answers[option]
 
-    def _read(self, option: str) -> Answered:
+    def _read(self, option: str) -> EntryAnswers:
         if self.record.entry(option) is None:
-            raise InputError(explain(f"the run {self.name} has no such row", got=repr(option[:80])))
-        folders = sorted(option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:]))
+            raise InputError(f"the run {self.name} has no such entry", got=repr(option[:80]))
+        folders = sorted(
+            option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:])
+        )
         folds = [Evaluation.load(path / "evaluation") for path in folders if (path / "evaluation").is_dir()]
         if not folds:
-            raise InputError(explain(f"the row {option} of the run {self.name} was not evaluated",
-                                     fix="choose another row"))  # fmt: skip
+            raise InputError(f"the entry {option} of the run {self.name} was not evaluated", fix="choose another entry")
         return join(folds, self._contexts(np.concatenate([fold.targets for fold in folds])))
 
     def _contexts(self, targets: Int[np.ndarray, "window"]) -> Int[np.ndarray, "window context"]:
@@ -152,23 +151,25 @@ class Run:
         order = np.argsort(windows.target, kind="stable")
         places = np.minimum(np.searchsorted(windows.target[order], targets), len(order) - 1)
         if not np.array_equal(windows.target[order][places], targets):
-            raise InputError(explain(f"the windows of the run {self.name} are not its bank's",
-                                     fix="restore the bank that the run was made on"))  # fmt: skip
+            raise InputError(
+                f"the windows of the run {self.name} are not its bank's",
+                fix="restore the bank that the run was made on",
+            )
         found: Int[np.ndarray, "window context"] = windows.context[order][places]
         return found
 
-    def by_option(self, names: tuple[str, ...]) -> dict[str, Answered]:
-        """Return how some rows answered, as far as the run has them."""
-        there = {entry.name for entry in self.record.entries if entry.measured}
-        return {name: self.answered(name) for name in names if name in there}
+    def by_option(self, names: tuple[str, ...]) -> dict[str, EntryAnswers]:
+        """Return how some entries answered; those that the run did not measure are left out."""
+        measured = {entry.name for entry in self.record.entries if entry.measured}
+        return {name: self.answers(name) for name in names if name in measured}
 
 
-def join(folds: list[Evaluation], context: Int[np.ndarray, "window context"]) -> Answered:
-    """Put the folds of a row one after the other."""
+def join(folds: list[Evaluation], context: Int[np.ndarray, "window context"]) -> EntryAnswers:
+    """Concatenate the folds of an entry."""
     first = folds[0]
     depth = min(fold.rankings.shape[1] for fold in folds)
     cosines = [fold.cosine for fold in folds if fold.cosine is not None]
-    return Answered(
+    return EntryAnswers(
         first.name, first.exclude, first.pool_size, context,
         np.concatenate([fold.targets for fold in folds]).astype(np.int64),
         np.concatenate([fold.groups for fold in folds]).astype(np.int64),
@@ -190,14 +191,12 @@ class RunsFolder:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise InputError(
-                explain("there is no such folder of runs", got=path, fix="name the folder given to --out")
-            )
+            raise InputError("there is no such folder of runs", got=path, fix="name the folder given to --out")
         self.path = path
         self._known: dict[str, tuple[int, Run]] = {}
 
     def runs(self) -> list[Run]:
-        """Return all runs that have come to a comparison, the newest first."""
+        """Return all runs that wrote a record, the newest first."""
         places = {found for pattern in PLACES for found in self.path.glob(f"{pattern}/{RECORD}")}
         names = {found.parent.relative_to(self.path).as_posix(): found for found in places}
         dated = {name: record.stat().st_mtime_ns for name, record in names.items()}
@@ -215,18 +214,15 @@ class RunsFolder:
         """
         found = next((run for run in self.runs() if run.name == name), None)
         if found is None:
-            raise InputError(
-                explain("there is no such run", got=repr(name[:80]), expected="a name from the list of runs")
-            )
+            raise InputError("there is no such run", got=repr(name[:80]), expected="a name from the list of runs")
         return found
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Return a summary of every run; one that cannot be read says so."""
-        return [_summary(run) for run in self.runs()]
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    try:
-        return run.summary()
-    except InputError as error:
-        return {"name": run.name, "unreadable": str(error)}
+    def summaries(self) -> list[Mapping[str, object]]:
+        """Return a summary of every run; one that cannot be read has ``unreadable`` with the reason."""
+        found: list[Mapping[str, object]] = []
+        for run in self.runs():
+            try:
+                found.append(run.summary())
+            except InputError as error:
+                found.append({"name": run.name, "unreadable": str(error)})
+        return found

@@ -1,10 +1,8 @@
-"""Micro-batches: requests that come while others are answered are answered together, next.
+"""Micro-batches: queries that arrive while a batch is answered form the next batch.
 
-Nobody waits for company unless ``wait_ms`` says so: a request that comes alone is answered at once, and under load the
-batches grow by themselves, up to ``size``. The work runs in one thread of its own, so the event loop stays free.
-
-Between the loop and the thread a batch changes hands twice and no task stands in between: each turn of the loop that
-a hand-over takes is paid by every request.
+A query that arrives alone is answered at once; under load the batches grow by themselves, up to ``size``. The work runs
+in a thread of its own, so the event loop stays free. The loop hands a batch to the thread by callback, without a task
+in between: a task would cost every query another turn of the loop.
 """
 
 from __future__ import annotations
@@ -14,91 +12,79 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-Asked = TypeVar("Asked")
-Told = TypeVar("Told")
-Waiting = tuple[Asked, "asyncio.Future[Told]"]
+In = TypeVar("In")
+Out = TypeVar("Out")
+Waiting = tuple[In, "asyncio.Future[Out]"]
 
 
-class Batcher(Generic[Asked, Told]):
-    """Answers questions in batches.
+class Batcher(Generic[In, Out]):
+    """Answers queries in batches.
 
     Args:
-        work: takes questions and returns an answer, or an error, for each; runs in the batcher's own thread.
-        size: questions answered together, at most.
-        wait_ms: how long the first of a batch waits for others.
-        told: called with the size of every batch.
+        work: takes queries and returns a result, or an error, for each; runs in the batcher's own thread.
+        size: queries answered together, at most.
+        on_batch: called with the size of every batch.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[Asked]], Sequence[Told | Exception]],
+        work: Callable[[Sequence[In]], Sequence[Out | Exception]],
         *,
         size: int,
-        wait_ms: float = 0.0,
-        told: Callable[[int], object] = lambda size: None,
+        on_batch: Callable[[int], object] = lambda size: None,
     ) -> None:
-        self._work, self._size, self._wait, self._told = work, size, wait_ms / 1000, told
-        self._waiting: list[Waiting[Asked, Told]] = []
+        self._work, self._size, self._on_batch = work, size, on_batch
+        self._waiting: list[Waiting[In, Out]] = []
         self._next: asyncio.Handle | None = None
         self._working = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="segue-batch")
 
-    async def ask(self, question: Asked) -> Told:
-        """Return the answer to a question; an error that it met is raised.
-
-        A question whose asker has given up is not worked on.
-        """
-        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, answer))
-        self._plan()
-        return await answer
+    async def submit(self, query: In) -> Out:
+        """Return the result of a query, or raise its error. A query whose caller was cancelled is not worked on."""
+        result: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        self._waiting.append((query, result))
+        self._schedule()
+        return await result
 
     async def close(self) -> None:
-        """Stop; nobody may be waiting any more."""
+        """Stop the thread; no query may be waiting."""
         if self._next is not None:
             self._next.cancel()
         self._thread.shutdown(wait=False)
 
-    def _plan(self) -> None:
-        """Say when the next batch begins: in the loop's next turn once it is full or nobody has to wait."""
-        if self._working or not self._waiting:
-            return
-        loop, full = asyncio.get_running_loop(), len(self._waiting) >= self._size
-        if self._next is None:
-            at_once = full or not self._wait
-            self._next = loop.call_soon(self._begin) if at_once else loop.call_later(self._wait, self._begin)
-        elif full and isinstance(self._next, asyncio.TimerHandle):
-            self._next.cancel()
-            self._next = loop.call_soon(self._begin)
+    def _schedule(self) -> None:
+        """Schedule the next batch for the loop's next turn, unless one is scheduled or being answered."""
+        if self._waiting and self._next is None and not self._working:
+            self._next = asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
-        """Hand the questions that are there to the thread, as many as a batch may have."""
+        """Hand the waiting queries to the thread, up to the size of a batch."""
         self._next = None
         batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
         batch = [waiting for waiting in batch if not waiting[1].done()]
         if batch:
             self._working = True
-            self._told(len(batch))
-            self._thread.submit(self._answer, batch, asyncio.get_running_loop())
+            self._on_batch(len(batch))
+            self._thread.submit(self._run, batch, asyncio.get_running_loop())
         else:
-            self._plan()
+            self._schedule()
 
-    def _answer(self, batch: list[Waiting[Asked, Told]], loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, batch: list[Waiting[In, Out]], loop: asyncio.AbstractEventLoop) -> None:
         """Answer a batch, in the thread."""
         try:
-            answers: Sequence[Told | Exception] = self._work([question for question, _ in batch])
-        except Exception as error:  # the askers' own handlers tell it
-            answers = [error] * len(batch)
-        loop.call_soon_threadsafe(self._tell, batch, answers)
+            results: Sequence[Out | Exception] = self._work([query for query, _ in batch])
+        except Exception as error:  # raised where each query was submitted
+            results = [error] * len(batch)
+        loop.call_soon_threadsafe(self._deliver, batch, results)
 
-    def _tell(self, batch: list[Waiting[Asked, Told]], answers: Sequence[Told | Exception]) -> None:
-        """Tell the askers, and begin with those who came meanwhile."""
+    def _deliver(self, batch: list[Waiting[In, Out]], results: Sequence[Out | Exception]) -> None:
+        """Resolve the futures of a batch, after scheduling the next one."""
         self._working = False
-        self._plan()
-        for (_, waiting), answer in zip(batch, answers, strict=True):
-            if waiting.done():
+        self._schedule()
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
                 continue
-            if isinstance(answer, Exception):
-                waiting.set_exception(answer)
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                waiting.set_result(answer)
+                future.set_result(result)

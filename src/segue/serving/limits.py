@@ -1,7 +1,7 @@
-"""The gate in front of the API: sizes, time, keys and hosts, before anything is parsed.
+"""The gate in front of the API: hosts, keys, sizes and time are checked before anything is parsed.
 
-A request's body is read here, up to its limits, and handed on whole. So nothing behind this ever waits for a slow
-client, and a slow client keeps nobody else waiting.
+A body is read here, up to its limit, and handed on whole: a client that sends slowly does not count as a request being
+worked on, and keeps no other waiting. How long a client may take to send is left to a proxy; see docs/serving.md.
 """
 
 from __future__ import annotations
@@ -11,185 +11,137 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-from segue.errors import InputError, explain
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segue.errors import InputError
 from segue.files import write_text
-from segue.serving.metrics import Metrics
-from segue.serving.schema import problem
-from segue.serving.settings import ServeSettings
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+from segue.serving.schema import ApiError
+from segue.serving.served import Server
 
 OPEN = ("/healthz", "/readyz")
-"""Answered to everyone, whatever the load: what asks here decides whether the server lives."""
+"""Paths that are answered without a key and under any load: they decide whether the server is kept running."""
 
 
-@dataclass(frozen=True)
-class Refusal(Exception):
-    """A request that is not let through."""
-
-    status: int
-    code: str
-    message: str
-    reason: str
-    close: bool = False
+READ_AND_DROP = 4
+"""Bodies up to this many times the limit are read to their end before they are refused."""
 
 
 class Gate:
-    """Lets requests through to the application.
+    """Middleware that lets requests through to the application or answers why not.
 
     Args:
         app: the application.
-        settings: the server's.
-        hashes: of the keys; None: everyone may ask.
-        metrics: what counts.
-        draining: tells whether the server is about to stop, so that connections are not kept.
+        server: whose settings, metrics and state count.
+        hashes: hashes of the accepted keys; None: no key is needed.
     """
 
-    def __init__(
-        self,
-        app: App,
-        settings: ServeSettings,
-        *,
-        hashes: tuple[str, ...] | None,
-        metrics: Metrics,
-        draining: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._app, self._settings, self._limits = app, settings, settings.limits
-        self._hashes, self._metrics, self._draining = hashes, metrics, draining
-        self._reading = self._working = 0
+    def __init__(self, app: ASGIApp, server: Server, hashes: tuple[str, ...] | None) -> None:
+        self._app, self._server, self._hashes = app, server, hashes
+        self._limits, self._metrics = server.settings.limits, server.metrics
+        self._working = 0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with what is wrong."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answered = _Answered(send, closing=self._draining())
+        answer = _Answer(send, close=self._server.draining)
         began = perf_counter()
         try:
-            await self._pass(scope, receive, answered)
-        except Refusal as refusal:
-            self._metrics.refused.labels(refusal.reason).inc()
-            await problem(refusal.status, refusal.code, refusal.message, close=refusal.close)(scope, receive, answered)
+            await self._pass(scope, receive, answer)
+        except ApiError as error:
+            self._metrics.refused.labels(error.reason).inc()
+            await error.response()(scope, receive, answer)
         route = getattr(scope.get("route"), "path", "refused")
-        self._metrics.requests.labels(route, str(answered.status)).inc()
+        self._metrics.requests.labels(route, str(answer.status)).inc()
         self._metrics.seconds.labels(route).observe(perf_counter() - began)
 
-    async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _pass(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         path, headers = scope["path"], dict(scope["headers"])
         self._check_host(headers)
         if path in OPEN:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answer)
             return
-        if not (path == "/" or path.startswith("/page/")):  # the page's files hold no data: it asks for a key itself
+        if not (path == "/" or path.startswith("/page/")):  # files without data; the page itself asks for a key
             self._check_key(headers)
         body = await self._body(headers, receive)
         if self._working >= self._limits.concurrency:
-            raise Refusal(429, "too_many_requests", f"the server works on {self._limits.concurrency} requests already; "
-                          "ask again in a second", "concurrency")  # fmt: skip
+            raise ApiError(429, "too_many_requests", f"the server works on {self._limits.concurrency} requests already;"
+                           " repeat the request in a second", reason="concurrency")  # fmt: skip
         self._working += 1
         self._metrics.working.set(self._working)
         try:
-            await self._timed(scope, _replayed(body, receive), send)
+            async with asyncio.timeout(self._limits.request_seconds):
+                await self._app(scope, _replay(body, receive), answer)
+        except TimeoutError:
+            if answer.status is not None:
+                raise
+            seconds = f"{self._limits.request_seconds:g} s"
+            raise ApiError(503, "took_too_long", f"the answer took longer than {seconds}; repeat the request",
+                           reason="time") from None  # fmt: skip
         finally:
             self._working -= 1
             self._metrics.working.set(self._working)
 
-    async def _timed(self, scope: Message, receive: Receive, send: Send) -> None:
-        seconds = self._limits.request_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await self._app(scope, receive, send)
-        except TimeoutError:
-            if getattr(send, "status", None) is not None:
-                raise
-            raise Refusal(
-                503, "took_too_long", f"the answer took longer than {seconds:g} s; ask again", "time"
-            ) from None
-
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
-        allowed = self._settings.allowed_hosts
+        allowed = self._server.settings.allowed_hosts
         name = _host_name(headers.get(b"host", b"").decode("latin-1"))
         if allowed is not None and name not in allowed:
-            raise Refusal(400, "unknown_host", f"this server does not answer for the host {name[:60]!r}", "host")
+            raise ApiError(400, "unknown_host", f"this server does not answer for the host {name[:60]!r}",
+                           reason="host")  # fmt: skip
 
     def _check_key(self, headers: dict[bytes, bytes]) -> None:
         if self._hashes is not None and not is_known(given_key(headers), self._hashes):
-            raise Refusal(401, "unauthorized", "give an API key: Authorization: Bearer KEY", "key")
+            raise ApiError(401, "unauthorized", "give an API key: Authorization: Bearer KEY", reason="key")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Read the body within its limits."""
+        """Read the body of a request, up to the limit.
+
+        A body that is somewhat larger is read to its end and dropped: if the connection were closed on unread bytes,
+        the client might see a reset instead of the answer.
+        """
+        most, parts, size, more = self._limits.body_bytes, [], 0, True
         announced = headers.get(b"content-length", b"0")
-        most = self._limits.body_bytes
-        if announced.isdigit() and int(announced[:20]) > most:
-            raise _too_large(most)
-        if self._reading >= self._limits.reading:
-            raise Refusal(
-                429, "too_many_requests", "too many requests are being sent; ask again in a second", "reading"
-            )
-        self._reading += 1
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                return await _read(receive, most)
-        except TimeoutError:
-            raise Refusal(408, "body_too_slow", f"the body took longer than {self._limits.body_seconds:g} s", "slow",
-                          close=True) from None  # fmt: skip
-        finally:
-            self._reading -= 1
+        too_large = ApiError(413, "body_too_large", f"the body may have {most} bytes", reason="size", close=True)
+        if announced.isdigit() and int(announced[:20]) > READ_AND_DROP * most:
+            raise too_large
+        while more and size <= READ_AND_DROP * most:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ApiError(400, "disconnected", "the client left before its body was complete", reason="disconnect")
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+            if size <= most:
+                parts.append(message.get("body", b""))
+        if size > most:
+            raise too_large
+        return b"".join(parts)
 
 
-class _Answered:
-    """Sends, and remembers the status."""
+class _Answer:
+    """Sends an answer and keeps its status."""
 
-    def __init__(self, send: Send, *, closing: bool) -> None:
-        self._send, self._closing = send, closing
+    def __init__(self, send: Send, *, close: bool) -> None:
+        self._send, self._close = send, close
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self._closing:
+            if self._close:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
         await self._send(message)
 
 
-async def _read(receive: Receive, most: int) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "disconnected", "the client went away before the body was there", "disconnect")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most:
-            raise _too_large(most)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, "body_too_large", f"the body may have {most} bytes", "size", close=True)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Hand the body on in one piece; what comes after it is the connection's own."""
-    given = False
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that hands on the body in one piece, then what the connection says."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return again
 
@@ -200,16 +152,14 @@ def _host_name(host: str) -> str:
     >>> _host_name("localhost:8080"), _host_name("[::1]:8080")
     ('localhost', '::1')
     """
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0].lower()
 
 
 PREFIX = "segue_"
 
 
 def new_key(path: Path, *, label: str = "") -> str:
-    """Make a key, add its hash to a file, and return it: it is shown this once."""
+    """Make a key, add its hash to a file, and return the key, which is stored nowhere."""
     key = PREFIX + secrets.token_urlsafe(32)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -220,32 +170,33 @@ def new_key(path: Path, *, label: str = "") -> str:
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """Return the hashes of a file of keys: one a line, and behind it whatever helps to know whose it is.
+    """Return the hashes in a file of keys: one at the beginning of each line, then free text.
 
     Raises:
-        InputError: there is no such file, no key in it, or something else.
+        InputError: the file cannot be read, holds no key, or a line that begins with something else.
     """
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            explain(f"cannot read the keys in {path}", got=str(error), fix="name a file of keys")
-        ) from error
+        raise InputError(f"cannot read the keys in {path}", got=str(error), fix="name a file of keys") from error
     hashes = tuple(words[0] for words in lines if words and not words[0].startswith("#"))
     if not hashes or not all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes):
-        raise InputError(explain(f"{path} is no file of keys", expected="a sha256 at the beginning of each line",
-                                 fix="make one with `segue serve --new-key FILE`"))  # fmt: skip
+        raise InputError(
+            f"{path} is no file of keys",
+            expected="a sha256 at the beginning of each line",
+            fix="make one with `segue serve --new-key FILE`",
+        )
     return hashes
 
 
 def is_known(key: str, hashes: tuple[str, ...]) -> bool:
-    """Tell whether a key's hash is among ``hashes``; all of them are compared."""
-    asked = _hash(key)
-    return sum(hmac.compare_digest(asked, known) for known in hashes) > 0
+    """Tell whether a key's hash is among ``hashes``; all are compared, each in constant time."""
+    given = _hash(key)
+    return sum(hmac.compare_digest(given, known) for known in hashes) > 0
 
 
 def given_key(headers: dict[bytes, bytes]) -> str:
-    """Return the key of a request: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; empty where there is none."""
+    """Return the key of a request, from ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; empty without one."""
     authorization = headers.get(b"authorization", b"").decode("latin-1")
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1").strip()

@@ -1,9 +1,8 @@
-"""The bundle that is served, and changing it under load.
+"""The state of a server: the bundle it serves, how that changes under load, and what it counts.
 
-A request takes hold of one bundle and keeps it until it is answered. A change loads and verifies the new bundle beside
-the old one, then new requests get the new one; the old one is let go when its last request is answered. A bundle that
-cannot be loaded, or that lives in another space (the vectors that clients send would mean nothing there), is refused
-and the old one stays.
+A request holds one bundle until it is answered. On a change the new bundle is loaded and verified beside the old one,
+then new requests get the new one; the old one is closed after its last request. A bundle that cannot be loaded, or
+whose vectors are of another space (so clients' vectors would mean nothing), is refused and the old one stays.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from segue.bundles.answers import Answer
 from segue.bundles.questions import Asking, Question
@@ -24,113 +24,122 @@ from segue.bundles.store import current_bundle
 from segue.encoders.space import require_same
 from segue.errors import InputError, SegueError
 from segue.serving.batching import Batcher
-from segue.serving.metrics import Metrics
-from segue.serving.settings import Batching, ServeSettings
+from segue.serving.settings import ServeSettings
 
 log = logging.getLogger("segue.serving")
 
 Load = Callable[[Path], ReleasedRetriever]
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Prometheus metrics of one server."""
+
+    def __init__(self) -> None:
+        self.registry = to = CollectorRegistry()
+        self.requests = Counter("segue_requests", "Requests answered", ["route", "status"], registry=to)
+        self.seconds = Histogram("segue_request_seconds", "From the request's first byte to the answer", ["route"],
+                                 buckets=SECONDS, registry=to)  # fmt: skip
+        self.stages = Histogram("segue_stage_seconds", "Time of a stage, per batch", ["stage"], buckets=SECONDS,
+                                registry=to)  # fmt: skip
+        self.batches = Histogram("segue_batch_size", "Requests answered together", ["kind"], buckets=SIZES, registry=to)
+        self.working = Gauge("segue_requests_in_progress", "Requests being worked on", registry=to)
+        self.refused = Counter("segue_refused", "Requests refused, by reason", ["reason"], registry=to)
+        self.swaps = Counter("segue_bundle_swaps", "Changes of the bundle", ["outcome"], registry=to)
+        self.bundle = Gauge("segue_bundle", "1 for the bundle that is served", ["version", "name"], registry=to)
 
 
 class Served:
     """One bundle with its batches.
 
     Args:
-        released: what answers.
-        batching: how requests are answered together.
-        metrics: what counts.
+        released: answers the queries.
+        batch_size: queries answered together, at most.
+        metrics: of the server.
     """
 
-    def __init__(self, released: ReleasedRetriever, batching: Batching, metrics: Metrics) -> None:
+    def __init__(self, released: ReleasedRetriever, batch_size: int, metrics: Metrics) -> None:
         self.released, self._metrics = released, metrics
         self.holders = 0
         self._texts: Batcher[Question, Asking] = Batcher(
-            released.resolve_batch, size=batching.size, wait_ms=batching.wait_ms,
-            told=metrics.batches.labels("texts").observe,
-        )  # fmt: skip
+            released.resolve_batch, size=batch_size, on_batch=metrics.batches.labels("texts").observe
+        )
         self._answers: Batcher[Question | Asking, Answer] = Batcher(
-            self._answer, size=batching.size, wait_ms=batching.wait_ms,
-            told=metrics.batches.labels("answers").observe,
-        )  # fmt: skip
+            self._answer, size=batch_size, on_batch=metrics.batches.labels("answers").observe
+        )
 
-    async def next(self, question: Question) -> Answer:
-        """Answer one question; texts are encoded in one thread while others are searched in another."""
-        if question.text is None and question.passages is None:
-            return await self._answers.ask(question)
+    async def next(self, query: Question) -> Answer:
+        """Answer one query; texts are encoded in one thread while others are searched in another.
+
+        Raises:
+            InputError: the query cannot be read.
+        """
+        if query.text is None and query.passages is None:
+            return await self._answers.submit(query)
         began = perf_counter()
-        asking = await self._texts.ask(question)
+        resolved = await self._texts.submit(query)
         encoded = {"encode": 1000 * (perf_counter() - began)}
-        answer = await self._answers.ask(asking)
+        answer = await self._answers.submit(resolved)
         return replace(answer, milliseconds={**encoded, **answer.milliseconds})
 
-    def _answer(self, asked: Sequence[Question | Asking]) -> list[Answer | Exception]:
-        """Answer a batch, resolving what nothing has to be encoded for."""
-        resolved = [one if isinstance(one, Asking) else self._resolved(one) for one in asked]
-        good = [one for one in resolved if isinstance(one, Asking)]
-        answers = iter(self.released.answer(good))
-        found: list[Answer | Exception] = [next(answers) if isinstance(one, Asking) else one for one in resolved]
-        self._time(found)
-        return found
+    def _answer(self, queries: Sequence[Question | Asking]) -> list[Answer | Exception]:
+        """Answer a batch; queries without texts are resolved here."""
+        resolved = [one if isinstance(one, Asking) else self._resolve(one) for one in queries]
+        answers = self.released.answer([one for one in resolved if isinstance(one, Asking)])
+        for stage, milliseconds in (answers[0].milliseconds if answers else {}).items():
+            self._metrics.stages.labels(stage).observe(milliseconds / 1000)
+        rest = iter(answers)
+        return [next(rest) if isinstance(one, Asking) else one for one in resolved]
 
-    def _resolved(self, question: Question) -> Asking | InputError:
+    def _resolve(self, query: Question) -> Asking | InputError:
         try:
-            return self.released.resolve(question)
+            return self.released.resolve(query)
         except InputError as error:
             return error
 
-    def _time(self, found: Sequence[Answer | Exception]) -> None:
-        first = next((one for one in found if isinstance(one, Answer)), None)
-        for stage, milliseconds in (first.milliseconds if first else {}).items():
-            self._metrics.stages.labels(stage).observe(milliseconds / 1000)
-
-    async def close(self) -> None:
-        """Stop the threads; no request may hold it any more."""
+    async def close_when_free(self) -> None:
+        """Stop the threads after the last request that holds this bundle."""
+        while self.holders:
+            await asyncio.sleep(0.05)
         await self._texts.close()
         await self._answers.close()
 
 
 class Current:
-    """Which bundle new requests get.
+    """The bundle that new requests get.
 
     Args:
         path: a bundle, or a folder of bundles.
         load: reads a bundle.
-        batching: how requests are answered together.
-        metrics: what counts.
+        batch_size: queries answered together, at most.
+        metrics: of the server.
+
+    Raises:
+        SegueError: the bundle cannot be loaded.
     """
 
-    def __init__(self, path: Path, load: Load, batching: Batching, metrics: Metrics) -> None:
-        self.path, self._load, self._batching, self._metrics = path, load, batching, metrics
-        self._served: Served | None = None
-        self._loaded: Path | None = None
+    def __init__(self, path: Path, load: Load, batch_size: int, metrics: Metrics) -> None:
+        self.path, self._load, self._batch_size, self._metrics = path, load, batch_size, metrics
         self._changing = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loaded = current_bundle(path)
+        self._serve(load(self._loaded))
+
+    def _serve(self, released: ReleasedRetriever) -> None:
+        self._served = Served(released, self._batch_size, self._metrics)
+        self._metrics.bundle.clear()
+        self._metrics.bundle.labels(released.bundle.version, str(released.bundle.contract["name"])).set(1)
 
     @property
-    def released(self) -> ReleasedRetriever | None:
-        """What answers now; None before the first bundle is loaded."""
-        return None if self._served is None else self._served.released
-
-    def begin(self) -> ReleasedRetriever:
-        """Load the first bundle, in the caller's thread.
-
-        Raises:
-            SegueError: it cannot be loaded.
-        """
-        self._loaded = current_bundle(self.path)
-        released = self._load(self._loaded)
-        self._take(released)
-        return released
-
-    def _take(self, released: ReleasedRetriever) -> None:
-        self._served = Served(released, self._batching, self._metrics)
-        self._metrics.serves(released.bundle.version, str(released.bundle.contract["name"]))
+    def released(self) -> ReleasedRetriever:
+        """The retriever that answers now."""
+        return self._served.released
 
     @contextlib.asynccontextmanager
     async def hold(self) -> AsyncIterator[Served]:
         """Keep the bundle that is current now until the block ends."""
         served = self._served
-        assert served is not None, "requests are taken when a bundle is loaded"
         served.holders += 1
         try:
             yield served
@@ -138,57 +147,45 @@ class Current:
             served.holders -= 1
 
     async def change(self, *, forced: bool = False) -> bool:
-        """Change over to the folder's current bundle where that is another one; ``forced`` reads the same one again.
+        """Serve the folder's current bundle if it is another one; ``forced`` reads the same one again.
 
         Returns:
-            Whether another bundle is served now.
+            Whether the bundle was changed.
         """
         async with self._changing:
             try:
                 wanted = current_bundle(self.path)
                 if wanted == self._loaded and not forced:
                     return False
-                released = await asyncio.get_running_loop().run_in_executor(None, self._load, wanted)
-                assert self.released is not None
+                released = await asyncio.to_thread(self._load, wanted)
                 require_same(self.released.bundle.bank.space, released.bundle.bank.space,
                              "the bundle that is served and the new one")  # fmt: skip
             except SegueError as error:
                 log.error("the bundle was not changed: %s", error)
                 self._metrics.swaps.labels("refused").inc()
                 return False
-            before = self._served
-            self._loaded = wanted
-            self._take(released)
+            before, self._loaded = self._served, wanted
+            self._serve(released)
             self._metrics.swaps.labels("done").inc()
             log.warning("serving bundle %s", released.bundle.version)
-            self._let_go(before)
+            task = asyncio.create_task(before.close_when_free())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
             return True
 
     async def watch(self, seconds: float) -> None:
-        """Change over whenever the folder names another bundle."""
+        """Change the bundle whenever the folder names another one; a refused one is tried once."""
         refused: Path | None = None
         while True:
             await asyncio.sleep(seconds)
             with contextlib.suppress(SegueError):
                 wanted = current_bundle(self.path)
-                if wanted not in (self._loaded, refused):  # one that was refused is not tried every second
+                if wanted not in (self._loaded, refused):
                     refused = None if await self.change() else wanted
 
-    def _let_go(self, served: Served | None) -> None:
-        async def leave() -> None:
-            assert served is not None
-            while served.holders:
-                await asyncio.sleep(0.05)
-            await served.close()
-
-        task = asyncio.create_task(leave())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
     async def close(self) -> None:
-        """Let go of the bundle."""
-        if self._served is not None:
-            await self._served.close()
+        """Close the bundle."""
+        await self._served.close_when_free()
 
 
 @dataclass
@@ -196,14 +193,15 @@ class Server:
     """What the parts of one server share.
 
     Attributes:
-        settings: the server's.
-        current: which bundle is served.
-        metrics: what counts.
-        draining: True from SIGTERM on: no longer ready, and connections are not kept.
+        settings: of the server.
+        current: the bundle it serves.
+        metrics: what it counts.
+        draining: True from SIGTERM on: no longer ready, and connections are closed after their answer.
+        tasks: reloads that are under way; kept here so that they are not collected.
     """
 
     settings: ServeSettings
     current: Current
     metrics: Metrics
     draining: bool = False
-    tasks: set[Any] = field(default_factory=set)
+    tasks: set[asyncio.Task[bool]] = field(default_factory=set)

@@ -1,8 +1,8 @@
-"""The process: uvicorn, with a graceful end and limits on what comes before a request.
+"""The server: the application, and the process that runs it in uvicorn until a signal arrives.
 
-On SIGTERM or SIGINT the server says on ``/readyz`` that it is leaving, goes on answering for ``drain_seconds`` so that
-whoever sends requests here can notice, keeps no connection any more, then takes none and finishes what it has. SIGHUP
-reads the bundle again. A connection whose first request's head does not come in time is closed.
+On SIGTERM or SIGINT ``/readyz`` answers 503, requests are still answered for ``drain_seconds`` so that a load balancer
+can notice, and each answer closes its connection; then no connection is accepted and the rest is finished. A second
+signal does not wait. SIGHUP reads the bundle again.
 """
 
 from __future__ import annotations
@@ -11,94 +11,147 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
 
-from segue.serving.app import make_app
-from segue.serving.served import Server
+from segue.errors import InputError
+from segue.serving.limits import Gate, read_keys
+from segue.serving.pages import add_pages
+from segue.serving.routes import make_routes
+from segue.serving.schema import ApiError, Problem, invalid
+from segue.serving.served import Current, Load, Metrics, Server
+from segue.serving.settings import ServeSettings
+from segue.version import __version__
 
 log = logging.getLogger("segue.serving")
+
 MOST_HEAD_BYTES = 32_768
+DESCRIPTION = """Given the last passages of a document: which passage comes next?
+
+Every error has the form `{"error": {"code", "message", "problems"}}`. Ids of passages are `document#position`; in a
+path they have to be percent-encoded (`%23` for `#`)."""
 
 
-class Uvicorn(uvicorn.Server):
-    """Uvicorn that leaves in two steps, and without raising the signal again."""
+def make_server(path: Path, settings: ServeSettings, load: Load) -> Server:
+    """Load the bundle and return what the parts of the server share.
 
-    def __init__(self, config: uvicorn.Config, server: Server) -> None:
-        super().__init__(config)
-        self._shared = server
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say where: the port may have been chosen by the system."""
-        await super().startup(sockets=sockets)
-        for listening in [one for server in self.servers for one in server.sockets][:1]:
-            host, port = listening.getsockname()[:2]
-            print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle the signals for as long as the server runs, in the event loop."""
-        loop = asyncio.get_running_loop()
-        leaving = [signal.SIGTERM, signal.SIGINT]
-        for one in leaving:
-            loop.add_signal_handler(one, self.leave)
-        loop.add_signal_handler(signal.SIGHUP, self.read_again)
-        try:
-            yield
-        finally:
-            for one in [*leaving, signal.SIGHUP]:
-                loop.remove_signal_handler(one)
-
-    def leave(self) -> None:
-        """Begin to leave; the second time, do not wait for what is left."""
-        if self._shared.draining:
-            self.should_exit = self.force_exit = True
-            return
-        self._shared.draining = True
-        log.warning("leaving: finishing what is there")
-        asyncio.get_running_loop().call_later(self._shared.settings.drain_seconds, self._stop)
-
-    def _stop(self) -> None:
-        self.should_exit = True
-
-    def read_again(self) -> None:
-        """Read the bundle again, beside the one that is served."""
-        task = asyncio.get_running_loop().create_task(self._shared.current.change(forced=True))
-        self._shared.tasks.add(task)
-        task.add_done_callback(self._shared.tasks.discard)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Leave; uvicorn's own name for it."""
-        self.leave()
+    Raises:
+        SegueError: the bundle cannot be read.
+    """
+    metrics = Metrics()
+    return Server(settings, Current(path, load, settings.batch_size, metrics), metrics)
 
 
-def with_deadline(seconds: float) -> type[H11Protocol]:
-    """Return the HTTP protocol, made to close a connection on which no request has begun in time."""
+def make_app(server: Server) -> FastAPI:
+    """Return the application.
 
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            asyncio.get_running_loop().call_later(seconds, self._require_request)
+    Raises:
+        InputError: the keys or the folder of runs cannot be read.
+    """
+    settings = server.settings
 
-        def _require_request(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(server.current.watch(settings.watch_seconds))
+        yield
+        watching.cancel()
+        await server.current.close()
 
-    return Protocol
+    app = FastAPI(
+        title="Segue", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False,
+        docs_url=None, redoc_url=None,  # their pages load scripts from elsewhere
+        strict_content_type=False,  # a body without a declared type is JSON
+    )  # fmt: skip
+    app.include_router(make_routes(server))
+    add_pages(app, settings.runs)
+    add_error_handlers(app)
+    app.add_middleware(Gate, server=server, hashes=None if settings.keys is None else read_keys(Path(settings.keys)))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["GET", "POST"],
+                           allow_headers=["authorization", "content-type", "x-api-key"])  # fmt: skip
+    return app
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every error the one form; an unexpected one is logged, and the client learns no details."""
+
+    @app.exception_handler(ApiError)
+    async def api(request: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        status = error.status_code
+        if status == 400:  # FastAPI's, of a body that Python cannot parse
+            return ApiError(400, "invalid_json", "the body is not JSON").response()
+        messages = {404: "there is nothing at this path", 405: "this path takes another method"}
+        response = ApiError(status, f"http_{status}", messages.get(status, error.detail)).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def fields(request: Request, error: RequestValidationError) -> Response:
+        errors = error.errors()
+        if errors[0]["type"] == "json_invalid":
+            found = f"the body is not JSON (character {errors[0]['loc'][-1]}): {errors[0]['ctx']['error']}"
+            return ApiError(400, "invalid_json", found).response()
+        return invalid([Problem(where=".".join(str(part)[:40] for part in one["loc"][1:]), what=one["msg"])
+                        for one in errors]).response()  # fmt: skip
+
+    @app.exception_handler(InputError)
+    async def input(request: Request, error: InputError) -> Response:
+        return ApiError(422, "invalid_request", str(error)).response()
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return ApiError(500, "internal_error", "the server met an unexpected error; see its log").response()
 
 
 def run(server: Server) -> None:
-    """Serve until a signal comes."""
-    settings = server.settings
+    """Serve until a signal arrives."""
+    asyncio.run(_run(server))
+
+
+async def _run(server: Server) -> None:
+    settings, loop = server.settings, asyncio.get_running_loop()
     config = uvicorn.Config(
-        make_app(server), host=settings.host, port=settings.port, http=with_deadline(settings.limits.body_seconds),
-        ws="none", log_level="warning", access_log=False, server_header=False, date_header=False, proxy_headers=False,
-        h11_max_incomplete_event_size=MOST_HEAD_BYTES, timeout_keep_alive=30, lifespan="on",
-        timeout_graceful_shutdown=round(settings.limits.request_seconds) + 1,
+        make_app(server), host=settings.host, port=settings.port, http="h11", ws="none", lifespan="on",
+        log_level="warning", access_log=False, server_header=False, date_header=False, proxy_headers=False,
+        limit_concurrency=settings.limits.connections, h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        timeout_keep_alive=30, timeout_graceful_shutdown=round(settings.limits.request_seconds) + 1,
     )  # fmt: skip
-    Uvicorn(config, server).run()
+    process = uvicorn.Server(config)
+
+    def stop() -> None:
+        process.should_exit = True
+
+    def leave() -> None:
+        if server.draining:
+            process.should_exit = process.force_exit = True
+            return
+        server.draining = True
+        log.warning("leaving: finishing the requests that are there")
+        loop.call_later(settings.drain_seconds, stop)
+
+    def reload() -> None:
+        task = loop.create_task(server.current.change(forced=True))
+        server.tasks.add(task)
+        task.add_done_callback(server.tasks.discard)
+
+    listening = config.bind_socket()
+    serving = loop.create_task(process.serve(sockets=[listening]))
+    while not (process.started or serving.done()):
+        await asyncio.sleep(0.01)
+    for number, handler in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, reload)):
+        loop.add_signal_handler(number, handler)  # in place of uvicorn's own
+    if process.started:
+        host, port = listening.getsockname()[:2]
+        print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    await serving

@@ -8,7 +8,7 @@ from typing import Any
 
 from segue.bundles.open import open_bundle
 from segue.bundles.retriever import ReleasedRetriever
-from segue.errors import MissingExtraError, SettingsError, explain
+from segue.errors import MissingExtraError, SettingsError
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.runs.runs import RunsFolder
@@ -29,8 +29,7 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
         SegueError: the bundle cannot be loaded, or there is no such folder of runs.
     """
     require_extra()
-    from segue.serving.app import make_server
-    from segue.serving.server import run
+    from segue.serving.server import make_server, run
 
     limit_threads()
     made = make_settings(settings)
@@ -58,7 +57,7 @@ def make_settings(given: dict[str, Any]) -> Any:
         return ServeSettings.model_validate(given)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise SettingsError(explain("the server cannot be set so", got=found)) from error
+        raise SettingsError("the server cannot be set so", got=found) from error
 
 
 def require_extra() -> None:
@@ -72,8 +71,9 @@ def require_extra() -> None:
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(explain("serving is not installed", got=f"no package {error.name}",
-                                        fix="pip install 'segue[serve]'")) from error  # fmt: skip
+        raise MissingExtraError(
+            "serving is not installed", got=f"no package {error.name}", fix="pip install 'segue[serve]'"
+        ) from error
 
 
 def _load(path: Path, *, device: Device) -> ReleasedRetriever:

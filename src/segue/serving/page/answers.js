@@ -16,7 +16,7 @@ export function showAnswers(place, answer, actions) {
   });
   const truth = el("div", { id: "truth" });
   show(place, list, cards.length > FIRST && more, truth);
-  tellTruth(truth, answer, actions);
+  showTruth(truth, answer, actions);
 }
 
 function card(passage, number, answer, actions) {
@@ -32,11 +32,11 @@ function card(passage, number, answer, actions) {
 
 function source(passage, { openAt }) {
   return el("p", { class: "source" },
-    el("button", { type: "button", class: "link", title: "Read on there", onclick: () => openAt(passage) }, passage.title || passage.document),
+    el("button", { type: "button", class: "link", title: "Read on from here", onclick: () => openAt(passage) }, passage.title || passage.document),
     ` passage ${passage.position + 1}`);
 }
 
-// Cosines are drawn from 0 to 1; what is below 0 has no bar, its figure says it.
+// Draws cosines as bars from 0 to 1; a cosine below 0 has no bar, only its figure.
 function reasons(passage) {
   const { prediction, context, rerank } = passage.why;
   const bar = (cosine, label) => el("i", { class: "column", title: `${label}: cosine ${cosine.toFixed(2)}`,
@@ -46,19 +46,19 @@ function reasons(passage) {
   return el("dl", { class: "why" },
     rerank === null ? part("score", passage.score.toFixed(3)) : part("reranker", rerank.toFixed(3)),
     prediction !== null && part("cosine to the prediction", prediction.toFixed(2)),
-    last !== undefined && part(context.length > 1 ? "to each passage read, the last" : "to what was read", last.toFixed(2),
+    last !== undefined && part(context.length > 1 ? "to each passage read; to the last" : "to what was read", last.toFixed(2),
       context.map((one, place) => bar(one, `to passage ${place + 1} of ${context.length} read`))));
 }
 
-// Says where the passage that really follows stands, where the bundle knows it and it is not in sight.
-async function tellTruth(place, answer, actions) {
+// Shows the passage that really follows, if the bundle holds it and it is not among the first answers.
+async function showTruth(place, answer, actions) {
   if (answer.true_next === null) return;
   const number = answer.passages.findIndex((one) => one.id === answer.true_next);
   if (number >= 0 && number < FIRST) return;
   const where = number < 0 ? `not among the first ${answer.passages.length}` : `at place ${number + 1}`;
   const passage = number < 0 ? await get(`v1/passages/${encodeURIComponent(answer.true_next)}`) : answer.passages[number];
   if (!place.isConnected) return;
-  show(place, el("h2", {}, `What really comes next stands ${where}`),
+  show(place, el("h2", {}, `What really comes next is ${where}`),
     el("div", { class: "answer true" }, el("div", { class: "rank" }, number < 0 ? "–" : String(number + 1)),
       el("div", { class: "body" }, el("p", { class: "prose" }, passage.text ?? passage.id), source(passage, actions),
         number >= 0 && reasons(passage))));

@@ -1,4 +1,4 @@
-// Asks the server that sent this page; nobody else is ever asked.
+// Requests to the server that sent this page, and to no other.
 
 import { el, find } from "./dom.js";
 
@@ -42,28 +42,28 @@ function keyHeader() {
   return key === null ? {} : { authorization: `Bearer ${key}` };
 }
 
-let asking = null;
+let dialogClosed = null;
 
-// One dialog, whoever waits for it; the key is kept until the tab is closed.
+// All requests share one dialog; the key is kept until the tab is closed.
 function askForKey() {
-  asking ??= new Promise((given) => {
+  dialogClosed ??= new Promise((resolve) => {
     const input = el("input", { type: "password", name: "key", id: "key", autocomplete: "off", required: true });
     const wrong = sessionStorage.getItem(KEY) !== null;
     const dialog = el("dialog", { class: "key", "aria-labelledby": "key-title" },
       el("form", { method: "dialog" },
-        el("h2", { id: "key-title" }, "This server asks for a key"),
+        el("h2", { id: "key-title" }, "This server requires a key"),
         el("p", {}, wrong ? "The key was not accepted." : "It is kept until this tab is closed."),
         el("label", { for: "key" }, "API key"), input,
-        el("button", { class: "main" }, "Go on")));
+        el("button", { class: "main" }, "Continue")));
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("close", () => {
       sessionStorage.setItem(KEY, input.value.trim());
       dialog.remove();
-      asking = null;
-      given();
+      dialogClosed = null;
+      resolve();
     });
     find("body").append(dialog);
     dialog.showModal();
   });
-  return asking;
+  return dialogClosed;
 }

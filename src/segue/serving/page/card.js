@@ -1,4 +1,4 @@
-// The model card: what is served, where it is from, what it was measured to do, which gates it passed.
+// The model card: what is served, its origin, what was measured, which gates it passed.
 
 import { el, plural, show, table } from "./dom.js";
 
@@ -19,34 +19,34 @@ export function showCard(place, info) {
 function facts({ contract, bundle, segue }) {
   const { bank, space } = contract;
   const fold = contract.folds > 1 ? `, fold ${contract.fold + 1} of ${contract.folds}` : "";
-  const said = {
+  const lines = {
     Reads: `the last ${plural(contract.context, "passage")}`,
     "Answers from": `${plural(bank.candidates, "candidate")} (${plural(bank.documents, "document")})`,
     "Never answers": EXCLUDED[contract.exclude],
-    "Row of the triage": `${contract.option}: ${contract.description}`,
+    "Entry of the triage": `${contract.option}: ${contract.description}`,
     Space: `${space.encoder}, ${space.dimension} dimensions`,
     "Trained on": `${plural(contract.training_documents, "document")}${fold}`,
     Built: `${contract.created.slice(0, 10)}, Segue ${segue}, version ${bundle}`,
   };
-  return el("dl", { class: "facts" }, Object.entries(said).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  return el("dl", { class: "facts" }, Object.entries(lines).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
 function refusal({ blocked, unsafe }) {
   if (!blocked.length) return null;
-  const how = unsafe ? "shown all the same, at your own risk" : "not shown";
+  const how = unsafe ? "shown at your own risk" : "not shown";
   return el("p", { class: "notice bad" }, `An integrity check failed (${blocked.join(", ")}): the numbers are ${how}.`);
 }
 
 function measured(gates) {
-  const heads = [{ text: "row" }, ...SHOWN.map((name) => ({ text: HEADS[name] ?? name, number: true }))];
-  const rows = gates.rows.map((row) => [row.name, ...SHOWN.map((name) => metricText(name, row.metrics[name]))]);
+  const heads = [{ text: "entry" }, ...SHOWN.map((name) => ({ text: HEADS[name] ?? name, number: true }))];
+  const rows = gates.rows.map((entry) => [entry.name, ...SHOWN.map((name) => metricText(name, entry.metrics[name]))]);
   return [
     el("p", {}, `${plural(gates.windows, "window")} of ${plural(gates.documents, "test document")}, among ${plural(gates.pool, "candidate")}; per cent with 95 % intervals.`),
-    table("What was measured", heads, rows),
+    table("Measured", heads, rows),
   ];
 }
 
-// A rate in per cent, MRR as it is, milliseconds as they are; an interval where there is one.
+// Formats a rate in per cent, MRR and milliseconds unscaled, with the interval where there is one.
 export function metricText(name, metric) {
   if (!metric || metric.value === null) return "–";
   if (name.endsWith("_ms")) return metric.value.toFixed(2);
@@ -56,10 +56,10 @@ export function metricText(name, metric) {
 }
 
 export function gateList({ gates }) {
-  if (!gates.length) return el("p", {}, "No gate was asked for.");
+  if (!gates.length) return el("p", {}, "No gate was set.");
   return el("ul", { class: "gates" }, gates.map((gate) => el("li", {},
     el("span", { class: `tag ${TONES[gate.outcome] ?? ""}` }, (gate.outcome ?? "refused").replaceAll("-", " ")), " ", gate.name,
-    gate.value !== null && el("small", {}, ` ${shown(gate.value)}, asked ${shown(gate.threshold)}`))));
+    gate.value !== null && el("small", {}, ` ${shown(gate.value)}, required ${shown(gate.threshold)}`))));
 }
 
 const shown = (value) => Number(value.toPrecision(3)).toString();
@@ -72,7 +72,7 @@ function checks({ checks: found, muted }) {
     muted.length > 0 && el("p", {}, `Muted: ${muted.join(", ")}`));
 }
 
-// The gates as one short line: a table has no room for more.
+// Shows the gates as one short line, for tables.
 export function gateTags({ gates }) {
   return el("span", {}, gates.map((gate) => el("span", { class: `tag ${TONES[gate.outcome] ?? ""}`, title: (gate.outcome ?? "refused").replaceAll("-", " ") },
     `${MARKS[gate.outcome] ?? "–"} ${gate.name}`)));

@@ -1,23 +1,23 @@
-// Choosing a run and one of its rows.
+// Choosing a run and one of its entries.
 
 import { el } from "./dom.js";
 
 export const runOf = (runs, name) => runs.find((run) => run.name === name) ?? runs[0];
 
-const measured = (run) => run.options.filter((row) => row.status === "done" || row.status === "under-trained");
+const measured = (run) => run.options.filter((entry) => entry.status === "done" || entry.status === "under-trained");
 
-// The row asked for, else the winner, else the first one that was measured.
-export function rowOf(run, name, other = null) {
-  const rows = measured(run).map((row) => row.name);
-  return [name, other, run.winner].find((one) => rows.includes(one)) ?? rows[0];
+// Returns the named entry, else the winner, else the first one that was measured.
+export function entryOf(run, name, other = null) {
+  const names = measured(run).map((entry) => entry.name);
+  return [name, other, run.winner].find((one) => names.includes(one)) ?? names[0];
 }
 
 export function runChooser(label, runs, current, choose) {
   return chooser(label, runs.map((run) => [run.name, run.name === "." ? run.title : run.name]), current, choose);
 }
 
-export function rowChooser(label, run, current, choose) {
-  const names = measured(run).map((row) => [row.name, row.name === run.winner ? `${row.name} ★` : row.name]);
+export function entryChooser(label, run, current, choose) {
+  const names = measured(run).map(({ name }) => [name, name === run.winner ? `${name} ★` : name]);
   return chooser(label, names, current, choose);
 }
 
@@ -27,7 +27,7 @@ export function chooser(label, pairs, current, choose) {
   return el("label", { class: "chooser" }, label, select);
 }
 
-// Buttons of which one is pressed, each with its count.
+// Shows buttons with counts, one of them pressed.
 export function filter(label, choices, current, choose) {
   return el("div", { class: "filter", role: "group", "aria-label": label }, choices.map(([value, name, count, hint]) =>
     el("button", { type: "button", "aria-pressed": String(value === current), title: hint ?? null, onclick: () => choose(value) },

@@ -1,4 +1,4 @@
-// Elements from a tag, properties and children; texts are always texts, never markup.
+// Elements from a tag, properties and children; texts are never parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -32,7 +32,7 @@ export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} 
 
 export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
-// A table whose wide parts scroll inside it; cells are texts, nodes, or { text, class }.
+// Returns a table that scrolls sideways if it is wide; cells are texts, nodes, or { text, class }.
 export function table(caption, heads, rows) {
   const cell = (one, number) => {
     const plain = one === null || one === undefined || one instanceof Node || typeof one !== "object";

@@ -25,7 +25,7 @@ function marksOf({ map, passages, true_next }) {
   return [...found, ...read, ...prediction];
 }
 
-// One scale for both axes: what is near in the picture is near in the plane.
+// Scales both axes alike, so that distances in the picture are those in the plane.
 function scale(marks) {
   const [low, high] = [Math.min, Math.max].map((extreme) => [0, 1].map((axis) => extreme(...marks.map((mark) => mark.at[axis]))));
   const span = [0, 1].map((axis) => high[axis] - low[axis] || 1e-9);
@@ -37,7 +37,7 @@ function scale(marks) {
   }
 }
 
-// Pushes marks that carry a label apart until none hides another; a hair line leads to where each belongs.
+// Pushes labelled marks apart until none hides another; a thin line leads to the true place of each.
 function keepApart(marks) {
   for (let round = 0; round < 200; round += 1) {
     let moved = false;
@@ -62,7 +62,7 @@ function draw(marks) {
   const read = marks.filter((mark) => mark.kind === "read");
   const way = read.map((mark) => `${mark.x.toFixed(1)},${mark.y.toFixed(1)}`).join(" ");
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "map", "aria-label":
-    "Map of what was read, the prediction and the candidates; the list of answers says the same in words" },
+    "Map of what was read, the prediction and the candidates; the list of answers has the same content" },
     svg("polyline", { points: way, class: "way" }),
     marks.map((mark) => [
       Math.hypot(mark.x - mark.x0, mark.y - mark.y0) > mark.radius && svg("line", { class: "lead", x1: mark.x0, y1: mark.y0, x2: mark.x, y2: mark.y })]),
@@ -78,7 +78,7 @@ function drawMark({ x, y, kind, radius, label, title }) {
 
 function caption({ map, true_next, passages }) {
   const key = (kind, name) => el("span", { class: `key ${kind}` }, el("i", {}), name);
-  return el("figcaption", {}, "Near here is near in meaning, as far as two of the vectors' dimensions can show it. ",
+  return el("figcaption", {}, "Points that are close have similar vectors, as far as two dimensions can show it. ",
     key("read", "read (0 is the last)"), map.prediction && key("prediction", "prediction"), key("near", "answers"),
     passages.some((one) => one.id === true_next) && key("true", "really comes next"));
 }

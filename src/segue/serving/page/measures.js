@@ -1,4 +1,4 @@
-// How sure an answer is, and where its time went.
+// The confidence of an answer, and the time of its stages.
 
 import { el, percent, show } from "./dom.js";
 
@@ -6,12 +6,12 @@ const LIKELY = 0.5;
 
 export function showConfidence(place, confidence) {
   if (confidence === null) {
-    show(place, el("p", { class: "notice quiet" }, "How sure this is, the bundle cannot tell: its run did not measure it, or found nothing to go by."));
+    show(place, el("p", { class: "notice quiet" }, "No confidence is shown: the run of this bundle did not measure it, or found no signal for it."));
     return;
   }
   const first = confidence["R@1"], five = confidence["R@5"];
   const likely = five >= LIKELY;
-  show(place, el("div", { class: likely ? "sure" : "sure unlikely" },
+  show(place, el("div", { class: likely ? "confidence" : "confidence unlikely" },
     el("p", { class: "verdict" }, likely ? "A good continuation is likely" : "Probably no good continuation here"),
     el("p", { class: "hint" }, "Chance that what really comes next is here:"),
     meter("first", first), meter("among the first five", five),
@@ -23,14 +23,14 @@ const meter = (name, chance) => el("div", { class: "meter" },
 
 const STAGES = ["encode", "predict", "search", "rerank"];
 
-// What the stages leave of the round trip is the way there and back, waiting, and writing the answer.
+// The rest of the round trip is transport, waiting, and writing the answer.
 export function showTime(place, stages, total) {
   const known = Object.entries(stages).sort(([a], [b]) => STAGES.indexOf(a) - STAGES.indexOf(b));
   const rest = Math.max(0, total - known.reduce((sum, [, value]) => sum + value, 0));
-  const parts = [...known, ["way and waiting", rest]];
+  const parts = [...known, ["transport and waiting", rest]];
   const whole = parts.reduce((sum, [, value]) => sum + value, 0);
   show(place,
-    el("figcaption", {}, el("b", {}, `${total.toFixed(0)} ms`), " from question to answer"),
+    el("figcaption", {}, el("b", {}, `${total.toFixed(0)} ms`), " from query to answer"),
     el("div", { class: "split", "aria-hidden": "true" },
       parts.map(([name, value], number) => el("i", { class: `stage-${number}`, style: { "flex-grow": value / whole }, title: name }))),
     el("dl", { class: "stages" }, parts.map(([name, value], number) =>

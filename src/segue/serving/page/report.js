@@ -1,4 +1,4 @@
-// The report of a run, as it lies in the run folder.
+// The report of a run, as it is in the run folder.
 
 import { address, get, hasKey } from "./api.js";
 import { runChooser, runOf } from "./choices.js";
@@ -16,12 +16,12 @@ export async function showReport(place, { runs, choice, go }) {
   if (hasKey()) await showLocked(frame, run);
   else {
     frame.src = url;
-    choices.append(el("a", { href: url, target: "_blank", rel: "noopener" }, "Open it alone"));
+    choices.append(el("a", { href: url, target: "_blank", rel: "noopener" }, "Open in a new tab"));
   }
   show(place, choices, frame);
 }
 
-// A frame cannot send a key, so the report is fetched with it; it then stands still: its tables cannot be sorted.
+// A frame cannot send a key, so the report is fetched and shown without scripts: its tables cannot be sorted.
 async function showLocked(frame, run) {
   frame.setAttribute("sandbox", "");
   frame.srcdoc = await get("runs/report", { run: run.name });

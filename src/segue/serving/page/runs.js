@@ -1,4 +1,4 @@
-// The page of runs: four views over a folder of runs. What is chosen stands in the address, so it can be kept and sent.
+// The page of runs: four views over a folder of runs. What is chosen is kept in the address, so it can be bookmarked and sent.
 
 import { get } from "./api.js";
 import { showComparison } from "./compare.js";
@@ -37,13 +37,13 @@ async function start() {
 
 const chosen = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 
-// Changes what is chosen; null takes a choice away.
+// Changes what is chosen; null removes a choice.
 function go(changes) {
   const next = Object.entries({ ...chosen(), ...changes }).filter(([, value]) => value !== null);
   location.hash = new URLSearchParams(next);
 }
 
-// Draws what is chosen, beside what is seen, and shows it when it is whole: who has chosen anew meanwhile sees the newer.
+// Draws what is chosen outside the document and shows it when it is complete, unless something else was chosen meanwhile.
 async function draw() {
   const choice = chosen(), view = choice.view in VIEWS ? choice.view : "compare";
   for (const tab of tabs) {
@@ -55,14 +55,14 @@ async function draw() {
   drawn = place;
   seen.setAttribute("aria-labelledby", `tab-${view}`);
   seen.setAttribute("aria-busy", "true");
-  let told = unread;
+  let shown = unread;
   try {
     await VIEWS[view](place, { runs, choice, go, trouble });
   } catch (error) {
-    told = error;
+    shown = error;
   }
   if (drawn !== place) return;
-  if (told) trouble(told);
+  if (shown) trouble(shown);
   else find("#trouble").hidden = true;
   show(seen, place);
   seen.removeAttribute("aria-busy");

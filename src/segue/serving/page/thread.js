@@ -18,8 +18,7 @@ export function showThread(place, reading, context, { move, leave }) {
   const go = (upto) => {
     const to = Math.min(Math.max(upto, 1), last);
     mark(list, items, to, context);
-    count.textContent = `Read up to passage ${to} of ${last}; the last ${plural(Math.min(to, context), "passage")} are what the answer is made from.`
-      .replace("the last 1 passage are", "the last one is");
+    count.textContent = `Read up to passage ${to} of ${last}; the answer is computed from the last ${plural(Math.min(to, context), "passage")}.`;
     if (to !== reading.upto) move(to);
   };
   list.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// One window as a line that opens: its texts are fetched when they are wanted.
+// One window as a line that opens; its texts are fetched when it is opened.
 
 import { get, address } from "./api.js";
 import { el, plural, show } from "./dom.js";
@@ -6,7 +6,7 @@ import { el, plural, show } from "./dom.js";
 export const KINDS = {
   "near-copy": { name: "nearly right", hint: "The first answer nearly repeats what came next: cosine 0.95 or more" },
   soon: { name: "a little too far", hint: "The first answer comes one or two passages after what came next" },
-  "same-document": { name: "same document", hint: "The first answer stands elsewhere in the document that was read" },
+  "same-document": { name: "same document", hint: "The first answer is elsewhere in the document that was read" },
   break: { name: "break", hint: "What came next is no nearer to anything read than chance: cosine below {chance}" },
   hub: { name: "hub", hint: "The first answer is one of the 1 % answered most: among the first five for {hub} windows or more" },
   copying: { name: "copying", hint: "The first answer is nearer to the last passage read than what came next is" },
@@ -16,7 +16,7 @@ export const KINDS = {
 
 const rankText = (rank) => (rank === undefined ? "–" : rank.toLocaleString("en"));
 
-export function drawWindow(window, row) {
+export function drawWindow(window, entry) {
   const inside = el("div", { class: "inside" });
   const details = el("details", { class: "window" },
     el("summary", {}, ranks(window), el("span", { class: "about" },
@@ -25,7 +25,7 @@ export function drawWindow(window, row) {
       el("span", { class: "prose cut" }, window.text ?? window.id))),
     inside);
   details.addEventListener("toggle", () => {
-    if (details.open && !inside.children.length) fillWindow(inside, window.id, [].concat(row));
+    if (details.open && !inside.children.length) fillWindow(inside, window.id, [].concat(entry));
   });
   return el("li", {}, details);
 }
@@ -33,13 +33,13 @@ export function drawWindow(window, row) {
 const ranks = ({ rank, ranks: two }) => el("span", { class: "ranks" }, (two ?? [rank]).map((one, number) =>
   [number > 0 && el("span", { class: "to", "aria-label": "to" }, "→"), el("span", { class: one <= 5 ? "found" : null, title: "rank of what came next" }, rankText(one))]));
 
-async function fillWindow(place, id, rows) {
+async function fillWindow(place, id, entries) {
   show(place, el("p", { class: "hint" }, "Reading …"));
   try {
-    const found = await Promise.all(rows.map((row) => get("runs/window", { ...row, id })));
-    const asked = [read(found[0]), truth(found[0])];
-    const told = found.map((one, number) => answers(one, rows.length > 1 ? rows[number] : null));
-    show(place, rows.length > 1 ? [asked, el("div", { class: "two" }, told)] : el("div", { class: "two" }, el("div", {}, asked), told));
+    const found = await Promise.all(entries.map((entry) => get("runs/window", { ...entry, id })));
+    const query = [read(found[0]), truth(found[0])];
+    const lists = found.map((one, number) => answers(one, entries.length > 1 ? entries[number] : null));
+    show(place, entries.length > 1 ? [query, el("div", { class: "two" }, lists)] : el("div", { class: "two" }, el("div", {}, query), lists));
   } catch (error) {
     show(place, el("p", { class: "notice bad" }, error.message));
   }
@@ -59,16 +59,16 @@ function truth(window) {
     el("h3", {}, "What came next"),
     el("p", { class: "prose" }, window.text ?? window.id),
     el("p", { class: "source" }, near, window.cosine !== null && `; to the prediction ${window.cosine.toFixed(2)}`),
-    others.length > 0 && el("p", { class: "source" }, `Its rank by other rows: ${others.join(", ")}`),
-    el("p", { class: "source" }, el("a", { href: url }, "Ask the served bundle about this place"))));
+    others.length > 0 && el("p", { class: "source" }, `Its rank in other entries: ${others.join(", ")}`),
+    el("p", { class: "source" }, el("a", { href: url }, "Query the served bundle here"))));
 }
 
-function answers({ found, rank }, row) {
-  return el("section", {}, el("h3", {}, row ? `Answered by ${row.option} of ${row.run}, rank ${rankText(rank)}` : "Answered instead"),
+function answers({ found, rank }, entry) {
+  return el("section", {}, el("h3", {}, entry ? `Answers of ${entry.option} of ${entry.run}, rank ${rankText(rank)}` : "Answered instead"),
     found.length ? el("ol", { class: "plain" }, found.map((one, number) => el("li", { class: "answer" },
       el("div", { class: "rank" }, String(number + 1)),
       el("div", { class: "body" }, el("p", { class: "prose" }, one.text ?? one.id),
         el("p", { class: "source" }, `${one.title || one.document}, passage ${one.position + 1}`),
-        el("p", { class: "source reasons" }, one.why.length ? one.why.join("; ") : "less near to what was read than what came next: the row's own choice")))))
+        el("p", { class: "source reasons" }, one.why.length ? one.why.join("; ") : "no reason found: what came next is nearer to what was read")))))
       : el("p", { class: "hint" }, "Nothing."));
 }

@@ -1,11 +1,11 @@
-// Where reading begins: a text that is pasted, dropped or opened, or a document of the bundle.
+// The input: a text that is pasted, dropped or opened, or a document of the bundle.
 
 import { get } from "./api.js";
 import { el, find, plural } from "./dom.js";
 
 const LISTED = 50;
 
-export function listenToBeginning(info, { readText, readDocument, trouble }) {
+export function listenToInput(info, { readText, readDocument, trouble }) {
   listenToText(info, readText, trouble);
   listenToDocuments(readDocument, trouble);
 }
@@ -31,7 +31,7 @@ function listenToText(info, readText, trouble) {
   listenToDrops(take, (text) => { area.value = text; submit(); });
 }
 
-// The whole page takes files and texts, so that nobody has to aim.
+// Files and texts can be dropped anywhere on the page.
 function listenToDrops(takeFile, takeText) {
   const over = (on) => find("#paste").classList.toggle("over", on);
   document.addEventListener("dragover", (event) => { event.preventDefault(); over(true); });
@@ -48,10 +48,10 @@ function listenToDrops(takeFile, takeText) {
 
 function listenToDocuments(readDocument, trouble) {
   const contains = find("#contains"), list = find("#documents");
-  let waiting = null;
+  let timer = null;
   const search = () => listDocuments(contains.value, list).catch(trouble);
   const open = () => list.value && readDocument(list.value);
-  contains.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 150); });
+  contains.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 150); });
   contains.addEventListener("keydown", (event) => {
     if (event.key === "Enter") { event.preventDefault(); open(); }
     if (event.key === "ArrowDown") { event.preventDefault(); list.focus(); }

@@ -1,12 +1,12 @@
 // The page at /: what was read, on the left; what may come next, on the right.
 //
 // `reading` is the whole state: the passages of one document, of which the first `upto` were read. It is either a
-// document of the bundle (`document` is its id, passages have ids) or a text that was pasted.
+// document of the bundle (`document` is its id, passages have ids) or a pasted text.
 
 import { get, post } from "./api.js";
 import { showAnswers } from "./answers.js";
 import { showCard } from "./card.js";
-import { listenToBeginning } from "./beginning.js";
+import { listenToInput } from "./input.js";
 import { el, find, plural, show } from "./dom.js";
 import { showConfidence, showTime } from "./measures.js";
 import { showMap } from "./map.js";
@@ -16,8 +16,8 @@ const MOST_ANSWERS = 50;
 
 let info = null;
 let reading = null;
-let asked = new AbortController();
-let waiting = null;
+let running = new AbortController();
+let timer = null;
 
 start();
 
@@ -29,9 +29,9 @@ async function start() {
   }
   find("#served").textContent = `${info.name} · ${plural(info.contract.bank.candidates, "passage")} · ${info.bundle}`;
   showCard(find("#card"), info);
-  listenToBeginning(info, { readText, readDocument, trouble });
-  const wanted = new URLSearchParams(location.hash.slice(1));
-  if (wanted.get("document")) readDocument(wanted.get("document"), Number(wanted.get("read")) || null);
+  listenToInput(info, { readText, readDocument, trouble });
+  const choice = new URLSearchParams(location.hash.slice(1));
+  if (choice.get("document")) readDocument(choice.get("document"), Number(choice.get("read")) || null);
 }
 
 async function readText(text) {
@@ -39,7 +39,7 @@ async function readText(text) {
   if (passages) read({ title: "Your text", document: null, passages: passages.map((one) => ({ text: one })), upto: passages.length });
 }
 
-// Opens a document of the bundle, with its first passages read: as many as one question reads, unless told.
+// Opens a document of the bundle; by default as many passages are read as one query reads.
 async function readDocument(id, upto = null) {
   const passages = [];
   for (let total = 1; passages.length < total;) {
@@ -52,8 +52,8 @@ async function readDocument(id, upto = null) {
   read({ title: passages[0].title || id, document: id, passages, upto: Math.min(upto ?? info.contract.context, most) });
 }
 
-function read(what) {
-  reading = what;
+function read(passages) {
+  reading = passages;
   find("#beginning").hidden = true;
   showThread(find("#thread"), reading, info.contract.context, { move, leave });
   move(reading.upto, { wait: 0 });
@@ -61,46 +61,46 @@ function read(what) {
 
 function leave() {
   reading = null;
-  asked.abort();
+  running.abort();
   history.replaceState(null, "", location.pathname);
   find("#thread").hidden = true;
   find("#beginning").hidden = false;
   find("#text").focus();
 }
 
-// Reads up to a passage and asks; holding an arrow key down asks once, at the end.
+// Reads up to a passage and sends the query; while an arrow key is held down only the last one is sent.
 function move(upto, { wait = 120 } = {}) {
   reading.upto = upto;
   if (reading.document !== null) {
     history.replaceState(null, "", `#${new URLSearchParams({ document: reading.document, read: upto })}`);
   }
-  clearTimeout(waiting);
-  asked.abort();
-  asked = new AbortController();
-  waiting = setTimeout(ask, wait, asked.signal);
+  clearTimeout(timer);
+  running.abort();
+  running = new AbortController();
+  timer = setTimeout(query, wait, running.signal);
 }
 
-async function ask(signal) {
+async function query(signal) {
   const before = reading.passages.slice(0, reading.upto).slice(-info.limits.passages);
-  const what = reading.document === null ? { passages: before.map((one) => one.text) } : { ids: before.map((one) => one.id) };
+  const read = reading.document === null ? { passages: before.map((one) => one.text) } : { ids: before.map((one) => one.id) };
   const k = Math.min(MOST_ANSWERS, info.limits.k);
   find(".next").setAttribute("aria-busy", "true");
   const began = performance.now();
-  const answer = await attempt(post("v1/next", { ...what, k, map: true }, signal));
+  const answer = await attempt(post("v1/next", { ...read, k, map: true }, signal));
   if (signal.aborted) return;
   find(".next").removeAttribute("aria-busy");
-  if (answer) tell(answer, performance.now() - began);
+  if (answer) showAnswer(answer, performance.now() - began);
 }
 
-function tell(answer, milliseconds) {
+function showAnswer(answer, milliseconds) {
   const place = answer.passages.findIndex((one) => one.id === answer.true_next);
-  showConfidence(find("#sure"), answer.confidence);
+  showConfidence(find("#confidence"), answer.confidence);
   showAnswers(find("#answers"), answer, { openAt: (passage) => readDocument(passage.document, passage.position + 1) });
   find("#figures").hidden = false;
   showMap(find("#map"), answer);
   showTime(find("#time"), answer.milliseconds, milliseconds);
-  find("#said").textContent = `${plural(answer.passages.length, "passage")} answered in ${milliseconds.toFixed(0)} milliseconds.`
-    + (place < 0 ? "" : ` The passage that really follows stands at place ${place + 1}.`);
+  find("#announced").textContent = `${plural(answer.passages.length, "passage")} answered in ${milliseconds.toFixed(0)} milliseconds.`
+    + (place < 0 ? "" : ` The passage that really follows is at place ${place + 1}.`);
 }
 
 async function attempt(promise) {
@@ -116,6 +116,5 @@ async function attempt(promise) {
 
 function trouble(error) {
   find(".next").removeAttribute("aria-busy");
-  const said = error instanceof TypeError ? "The server does not answer." : error.message;
-  show(find("#trouble"), el("span", {}, said));
+  show(find("#trouble"), el("span", {}, error instanceof TypeError ? "The server does not answer." : error.message));
 }
