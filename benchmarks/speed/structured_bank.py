@@ -73,10 +73,10 @@ def build_structured_bank(
     """
     source = {"kind": "structured", "of": real.hash or "unknown", "rows": rows, "seed": seed}
     space = declared_space("pairs of real passages", 2 * real.dimension)
-    plan = BuildPlan(source, None, "float32", SHARD, space=space)
+    plan = BuildPlan(source=source, passages=None, storage="float32", shard_passages=SHARD, space=space)
     if (out / MANIFEST).exists():
         whole = PassageBank.open(out)
-        require_same_plan(out, whole.manifest.plan, plan, finished=True)
+        require_same_plan(out, whole.manifest, plan, finished=True)
         return whole
     with exclusive(out):
         begun = read_plan(out)

@@ -172,90 +172,71 @@ class Bank(Protocol):
 
     def __len__(self) -> int:
         """Count the rows, deleted ones included."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Number of components of a vector."""
-        ...
 
     @property
     def space(self) -> Any:
         """The embedding space (``segue.encoders.space.Space``)."""
-        ...
 
     @property
     def hash(self) -> str | None:
         """Hash of all passages, vectors and documents; None where nothing may be cached for this bank."""
-        ...
 
     @property
     def counts(self) -> BankCounts:
         """Size of the bank, and what was skipped when it was built."""
-        ...
 
     @property
     def language(self) -> str:
         """ISO 639 code of the language whose sentence rules cut the documents."""
-        ...
 
     @property
     def document_ids(self) -> list[str]:
         """The id of each document, by document number."""
-        ...
 
     @property
     def document_titles(self) -> list[str]:
         """The title of each document, by document number."""
-        ...
 
     @property
     def document_of(self) -> Int[np.ndarray, "bank"]:
         """The document number of each row."""
-        ...
 
     @property
     def position(self) -> Int[np.ndarray, "bank"]:
         """The position of each row in its document, counted from 0."""
-        ...
 
     @property
     def duplicate_group(self) -> Int[np.ndarray, "bank"]:
         """The smallest row with the same normalised text; rows without text are their own group."""
-        ...
 
     @property
     def alive(self) -> Bool[np.ndarray, "bank"]:
         """False where the passage was deleted."""
-        ...
 
     @property
     def first_row(self) -> Int[np.ndarray, "document"]:
         """The first row of each document."""
-        ...
 
     @property
     def num_rows(self) -> Int[np.ndarray, "document"]:
         """The number of rows of each document, deleted ones included."""
-        ...
 
     @property
     def has_texts(self) -> bool:
         """Whether passages have texts, or vectors only."""
-        ...
 
     def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
         """Return the float32 unit vectors of ``rows`` (all ≥ 0), in that order."""
-        ...
 
     def blocks(self, rows_per_block: int = ...) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
         """Yield (first row, float32 vectors) of contiguous blocks in order, one in memory at a time."""
-        ...
 
     def texts(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
         """Return the texts of ``rows``."""
-        ...
 
     def passage_ids(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
         """Return the names of ``rows`` in run and qrels files."""
-        ...

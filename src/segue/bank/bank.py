@@ -75,8 +75,8 @@ class PassageBank:
     @property
     def space(self) -> Space:
         """The embedding space of the vectors."""
-        assert self.manifest.plan.space is not None, "a bank is written after its encoder was loaded"
-        return self.manifest.plan.space
+        assert self.manifest.space is not None, "a bank is written after its encoder was loaded"
+        return self.manifest.space
 
     @property
     def dimension(self) -> int:
@@ -96,7 +96,7 @@ class PassageBank:
     @property
     def language(self) -> str:
         """Language whose sentence rules cut the documents; English for imported vectors."""
-        passages = self.manifest.plan.passages
+        passages = self.manifest.passages
         return "en" if passages is None else passages.language
 
     @property

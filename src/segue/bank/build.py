@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +77,12 @@ def build_bank(
     folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
     table = reader.model_dump(mode="json") if isinstance(reader, Settings) else {"kind": type(reader).__name__}
     plan = BuildPlan(
-        what_is_read(table), passages, settings.storage, settings.shard_passages,
+        source=what_is_read(table),
+        passages=passages,
+        storage=settings.storage,
+        shard_passages=settings.shard_passages,
         encoder=encoder if isinstance(encoder, EncoderSettings) else None,
-    )  # fmt: skip
+    )
     if (folder / MANIFEST).exists():
         return _reuse(folder, plan, encoder)
     with exclusive(folder):
@@ -90,7 +92,7 @@ def build_bank(
             # Which texts share a batch decides the last bits of their vectors.
             encoder = encoder.model_copy(update={"batch_size": begun.encoder.batch_size})
         loaded = _load(encoder)
-        plan = replace(plan, space=loaded.space)
+        plan = plan.model_copy(update={"space": loaded.space})
         if begun is not None:
             require_same_plan(folder, begun, plan, finished=False)
             plan = begun  # its fingerprint may differ in the last digits
@@ -108,10 +110,10 @@ def build_bank(
 def _reuse(folder: Path, plan: BuildPlan, encoder: EncoderSource) -> PassageBank:
     """Open a finished bank of the same plan; the encoder is loaded only if its settings differ from the recorded."""
     bank = PassageBank.open(folder)
-    recorded = bank.manifest.plan.encoder
+    recorded = bank.manifest.encoder
     if plan.encoder is None or recorded is None or _shaping(plan.encoder) != _shaping(recorded):
-        plan = replace(plan, space=_load(encoder).space)
-    require_same_plan(folder, bank.manifest.plan, plan, finished=True)
+        plan = plan.model_copy(update={"space": _load(encoder).space})
+    require_same_plan(folder, bank.manifest, plan, finished=True)
     return bank
 
 

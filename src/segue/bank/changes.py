@@ -51,11 +51,11 @@ def append(
         StorageError: the disk is full, or another process is writing there.
     """
     require_same(bank.space, encoder.space, "the bank and the encoder of the added documents")
-    settings = passages or bank.manifest.plan.passages or PassageSettings()
+    settings = passages or bank.manifest.passages or PassageSettings()
     with exclusive(bank.path):
         bank = PassageBank.open(bank.path)
         remove_shards(bank.path, beyond=len(bank.manifest.shards))
-        writer = ShardWriter(bank.path, encoder, bank.manifest.plan, after=bank, progress=progress)
+        writer = ShardWriter(bank.path, encoder, bank.manifest, after=bank, progress=progress)
         intake = Intake(writer, bank.document_ids)
         intake.read(documents, settings)
         shards = intake.finish()

@@ -75,7 +75,7 @@ def import_vectors(
     )
     if (folder / MANIFEST).exists():
         whole = PassageBank.open(folder)
-        require_same_plan(folder, whole.manifest.plan, plan, finished=True)
+        require_same_plan(folder, whole.manifest, plan, finished=True)
         return whole
     with exclusive(folder):
         begun = read_plan(folder)

@@ -12,13 +12,14 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
 from segue.bank.shards import ShardRecord, Storage, damaged
 from segue.corpus.passages import PassageSettings
@@ -38,9 +39,15 @@ TOMBSTONES = "tombstones.json"
 BUILD = "build.json"
 
 
-@dataclass(frozen=True)
-class BuildPlan:
-    """What a bank is built from.
+JsonSpace = Annotated[
+    Space,
+    PlainValidator(lambda value: value if isinstance(value, Space) else Space.from_json(value)),
+    PlainSerializer(Space.to_json),
+]
+
+
+class BuildPlan(BaseModel):
+    """What a bank is built from; the contents of ``build.json``.
 
     Attributes:
         source: the table ``[corpus]``, without settings that change only how fast it is read; for imported vectors with
@@ -52,83 +59,39 @@ class BuildPlan:
         space: embedding space; None while the encoder is not loaded.
     """
 
-    source: Mapping[str, object]
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    format: int = FORMAT
+    source: Mapping[str, Any]
     passages: PassageSettings | None
     storage: Storage
     shard_passages: int
     encoder: EncoderSettings | None = None
-    space: Space | None = None
+    space: JsonSpace | None = None
 
     def to_json(self) -> JsonObject:
-        """Return the plan as JSON values."""
-        return {
-            "format": FORMAT,
-            "source": dict(self.source),
-            "passages": None if self.passages is None else self.passages.model_dump(mode="json"),
-            "storage": self.storage,
-            "shard_passages": self.shard_passages,
-            "encoder": None if self.encoder is None else self.encoder.model_dump(mode="json"),
-            "space": None if self.space is None else self.space.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, values: JsonObject) -> BuildPlan:
-        """Return the plan that ``to_json`` wrote; other keys are ignored."""
-        passages, encoder, space = values["passages"], values.get("encoder"), values.get("space")
-        return cls(
-            source=what_is_read(values["source"]),
-            passages=None if passages is None else PassageSettings(**passages),
-            storage=values["storage"],
-            shard_passages=values["shard_passages"],
-            encoder=None if encoder is None else EncoderSettings(**encoder),
-            space=None if space is None else Space.from_json(space),
-        )
+        """Return the contents of the file."""
+        return self.model_dump(mode="json")
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What is in a bank.
+class Manifest(BuildPlan):
+    """What is in a bank; the contents of ``manifest.json``.
 
     Attributes:
-        plan: what it was built from.
         has_texts: whether passages have texts, or vectors only.
-        counts: how many documents, passages and characters it has, deleted ones included.
+        counts: numbers of documents, passages and characters, deleted ones included.
         shards: records of the shards, in order.
         documents_sha256: hash of the table of documents.
         hash: hash of all passages, vectors and documents; equal hashes mean equal banks.
         versions: versions of the packages that shape a bank.
     """
 
-    plan: BuildPlan
     has_texts: bool
     counts: BankCounts
     shards: tuple[ShardRecord, ...]
     documents_sha256: str
     hash: str
     versions: Mapping[str, str]
-
-    def to_json(self) -> JsonObject:
-        """Return the contents of ``manifest.json``: the keys of the plan, then the others."""
-        others = {name: value for name, value in vars(self).items() if name != "plan"}
-        return {
-            **self.plan.to_json(),
-            **others,
-            "counts": asdict(self.counts),
-            "shards": [asdict(shard) for shard in self.shards],
-        }
-
-    @classmethod
-    def from_json(cls, values: JsonObject) -> Manifest:
-        """Return the manifest that ``to_json`` wrote."""
-        return cls(
-            plan=BuildPlan.from_json(values),
-            has_texts=values["has_texts"],
-            counts=BankCounts(**values["counts"]),
-            shards=tuple(ShardRecord(**shard) for shard in values["shards"]),
-            documents_sha256=values["documents_sha256"],
-            hash=values["hash"],
-            versions=values["versions"],
-        )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -141,11 +104,9 @@ def read_manifest(folder: Path) -> Manifest:
     if (folder / MANIFEST).is_file():
         values = _read_format(folder / MANIFEST)
         try:
-            return Manifest.from_json(values)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise damaged(folder / MANIFEST, f"{type(error).__name__}: {error}") from error
+            return Manifest.model_validate(values)
+        except ValidationError as error:
+            raise damaged(folder / MANIFEST, str(error)) from error
     begun = (folder / BUILD).exists()
     got = "a build that is not finished" if begun else "no manifest.json there"
     if not folder.is_dir():
@@ -158,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read_plan(folder: Path) -> BuildPlan | None:
     """Read the plan of a build that began in ``folder``; None where none did."""
-    return BuildPlan.from_json(_read_format(folder / BUILD)) if (folder / BUILD).exists() else None
+    return BuildPlan.model_validate(_read_format(folder / BUILD)) if (folder / BUILD).exists() else None
 
 
 def _read_format(path: Path) -> JsonObject:
@@ -185,6 +146,7 @@ def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, fin
         InputError: names every setting that differs.
     """
     before, now = recorded.to_json(), plan.to_json()
+    before["source"] = what_is_read(before["source"])
     names = ("source", "passages", "storage", "shard_passages")
     changed = [_change(name, before[name], now[name]) for name in names if before[name] != now[name]]
     if recorded.space is not None and plan.space is not None:
@@ -252,7 +214,16 @@ def write_bank(
     of_documents = documents_sha256(documents)
     parts = [part for shard in shards for part in (shard.text_sha256, shard.vectors_sha256)]
     contents = hashlib.sha256("\n".join([*parts, of_documents]).encode()).hexdigest()
-    manifest = Manifest(plan, has_texts, counts, tuple(shards), of_documents, contents, _versions())
+    packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
+    manifest = Manifest(
+        **{name: getattr(plan, name) for name in BuildPlan.model_fields},
+        has_texts=has_texts,
+        counts=counts,
+        shards=tuple(shards),
+        documents_sha256=of_documents,
+        hash=contents,
+        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+    )
     write_json(folder / MANIFEST, manifest.to_json())
 
 
@@ -262,9 +233,4 @@ def extend_bank(
     """Write the manifest of a bank that got more shards; ``documents`` is the table of all documents."""
     total = Counter(manifest.counts.skipped) + skipped
     shards = [*manifest.shards, *added]
-    write_bank(folder, manifest.plan, shards, documents, skipped=total, has_texts=manifest.has_texts)
-
-
-def _versions() -> dict[str, str]:
-    packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    write_bank(folder, manifest, shards, documents, skipped=total, has_texts=manifest.has_texts)

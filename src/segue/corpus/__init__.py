@@ -30,7 +30,6 @@ class CorpusReader(Protocol):
 
     def read(self) -> Iterator[Document | Skipped]:
         """Yield the documents in a fixed order, and a ``Skipped`` for each one left out."""
-        ...
 
 
 class VectorsCorpus(Settings):

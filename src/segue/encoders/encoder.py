@@ -50,11 +50,9 @@ class Encoder(Protocol):
     @property
     def space(self) -> Space:
         """The space of the vectors, with its fingerprint."""
-        ...
 
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return one float32 unit vector per text, in order; the same texts always give the same bytes."""
-        ...
 
 
 def check_encoder(encoder: object, *, name: str = "encoder") -> None:
