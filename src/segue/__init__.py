@@ -1,7 +1,9 @@
-"""Segue predicts which passage comes next, and says whether the prediction can be trusted.
+"""Segue predicts which passage comes next, and reports whether the prediction can be trusted.
 
 The names below are in the order of the flow; each is imported when it is first used.
 """
+
+# ruff: noqa: F401
 
 from __future__ import annotations
 
@@ -67,40 +69,11 @@ _PLACES = {
     "serve": "segue.workflows.serve",
 }
 
-__all__ = [
-    "Comparison",
-    "Document",
-    "Evaluation",
-    "Passage",
-    "PassageBank",
-    "Predictor",
-    "Recipe",
-    "Retriever",
-    "SegueError",
-    "Windows",
-    "audit",
-    "build_bank",
-    "bundle",
-    "demo",
-    "diagnose",
-    "evaluate",
-    "index_bank",
-    "load",
-    "load_encoder",
-    "load_recipe",
-    "make_splits",
-    "make_windows",
-    "predict",
-    "report",
-    "serve",
-    "train",
-    "triage",
-    "tune_index",
-]
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for, so that ``import segue`` stays quick."""
+    """Import a public name on first use, so that ``import segue`` is fast."""
     if name not in _PLACES:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
     module, _, inner = _PLACES[name].partition(":")

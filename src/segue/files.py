@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segue.errors import InputError, StorageError
 
 JsonObject = dict[str, Any]
@@ -59,6 +61,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON, atomically; NaN and infinities are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_npy(path: Path, values: np.ndarray) -> None:
+    """Write an array as ``.npy``, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, np.ascontiguousarray(values))
 
 
 def read_json(path: Path) -> JsonObject:

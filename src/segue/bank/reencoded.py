@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from segue.encoders import Encoder
 from segue.encoders.space import LENGTH_TOLERANCE, Space
 from segue.errors import InputError
-from segue.files import atomic_path
+from segue.files import write_npy
 from segue.types import Bank, Progress, no_progress
 
 Reencode = Callable[[Float[np.ndarray, "rows dim"]], Float[np.ndarray, "rows out"]]
@@ -86,30 +86,24 @@ class ReencodedBank:
         return self.source.passage_ids(rows)
 
 
-def reencode(bank: Bank, encode: Reencode, *, name: str, path: Path | None = None) -> ReencodedBank:
-    """Transform every vector of a bank with ``encode``, block by block.
+def reencode(bank: Bank, encode: Reencode, *, name: str) -> ReencodedBank:
+    """Transform every vector of a bank with ``encode``, block by block; the vectors stay in memory.
 
     Args:
         bank: the bank to re-encode.
         encode: for instance a trained document tower.
         name: unique name of this function, for instance a hash of its weights.
-        path: ``.npy`` file for the vectors of a bank that is larger than memory; None keeps them in memory.
 
     Raises:
         InputError: a live passage gets a vector that is not finite or not of length 1.
     """
     space = derived_space(bank.space, encode, name=name)
-    if path is None:
-        vectors = np.empty((len(bank), space.dimension), dtype=np.float32)
-        _fill(vectors, bank, encode)
-        return ReencodedBank(bank, vectors, space)
-    with atomic_path(path) as temporary:
-        shape = (len(bank), space.dimension)
-        mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)  # type: ignore[no-untyped-call]
-        _fill(mapped, bank, encode)
-        mapped.flush()
-        del mapped
-    return ReencodedBank(bank, np.load(path, mmap_mode="r"), space)
+    vectors = np.empty((len(bank), space.dimension), dtype=np.float32)
+    for start, block in bank.blocks(ROWS_AT_ONCE):
+        made = encode(np.ascontiguousarray(block, dtype=np.float32))
+        _require_unit(made[bank.alive[start : start + len(block)]])
+        vectors[start : start + len(block)] = made
+    return ReencodedBank(bank, vectors, space)
 
 
 def derived_space(base: Space, encode: Reencode, *, name: str) -> Space:
@@ -127,13 +121,6 @@ def derived_space(base: Space, encode: Reencode, *, name: str) -> Space:
         normalised=True,
         fingerprint=None if probes is None else made,
     )
-
-
-def _fill(vectors: Float[np.ndarray, "bank out"], bank: Bank, encode: Reencode) -> None:
-    for start, block in bank.blocks(ROWS_AT_ONCE):
-        made = encode(np.ascontiguousarray(block, dtype=np.float32))
-        _require_unit(made[bank.alive[start : start + len(block)]])
-        vectors[start : start + len(block)] = made
 
 
 def _require_unit(vectors: Float[np.ndarray, "rows out"]) -> None:
@@ -165,35 +152,30 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
     if not bank.has_texts:
         raise InputError("the bank has no texts to encode", fix="give the texts beside the vectors")
     if bank.hash is None:
-        return ReencodedBank(bank, np.concatenate(list(_blocks(bank, encoder, progress))), encoder.space)
+        return ReencodedBank(bank, np.concatenate(list(_encode(bank, encoder, None, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"
     if not path.exists():
-        _encode(bank, encoder, path, progress)
+        parts = path.with_suffix("")
+        write_npy(path, np.concatenate(list(_encode(bank, encoder, parts, progress))))
+        shutil.rmtree(parts)
     return ReencodedBank(bank, np.load(path, mmap_mode="r"), encoder.space)
 
 
-def _encode(bank: Bank, encoder: Encoder, path: Path, progress: Progress) -> None:
-    blocks = path.with_suffix("")
+def _encode(
+    bank: Bank, encoder: Encoder, folder: Path | None, progress: Progress
+) -> Iterator[Float[np.ndarray, "rows dim"]]:
+    """Yield the vectors of consecutive parts of a bank; parts that exist in ``folder`` are read, others saved there."""
     for first in range(0, len(bank), ROWS_PER_FILE):
         progress(first, len(bank), "passages encoded")
-        place = blocks / f"{first:09d}.npy"
-        if not place.exists():
-            rows = np.arange(first, min(first + ROWS_PER_FILE, len(bank)))
-            _save(place, encoder.encode(bank.texts(rows)))
-    _save(path, np.concatenate([np.load(place, mmap_mode="r") for place in sorted(blocks.glob("[0-9]*.npy"))]))
-    shutil.rmtree(blocks)
+        rows = np.arange(first, min(first + ROWS_PER_FILE, len(bank)))
+        if folder is None:
+            yield encoder.encode(bank.texts(rows))
+            continue
+        part = folder / f"{first:09d}.npy"
+        if not part.exists():
+            write_npy(part, encoder.encode(bank.texts(rows)))
+        yield np.load(part, mmap_mode="r")
     progress(len(bank), len(bank), "passages encoded")
-
-
-def _blocks(bank: Bank, encoder: Encoder, progress: Progress) -> Iterator[Float[np.ndarray, "rows dim"]]:
-    for first in range(0, len(bank), ROWS_PER_FILE):
-        progress(first, len(bank), "passages encoded")
-        yield encoder.encode(bank.texts(np.arange(first, min(first + ROWS_PER_FILE, len(bank)))))
-
-
-def _save(path: Path, vectors: Float[np.ndarray, "rows dim"]) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.save(handle, vectors)
 
 
 def _name(bank: Bank, encoder: Encoder) -> str:

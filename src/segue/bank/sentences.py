@@ -30,7 +30,7 @@ from segue.corpus.passages import divide
 from segue.encoders import Encoder
 from segue.encoders.space import Space, require_same
 from segue.errors import InputError, StorageError
-from segue.files import JsonObject, atomic_path, read_json, write_json
+from segue.files import JsonObject, read_json, write_json, write_npy
 from segue.types import Bank, Progress, no_progress
 
 MOST = 6
@@ -280,7 +280,9 @@ def _encode(bank: Bank, encoder: Encoder, folder: Path, progress: Progress) -> l
         pieces = [split_sentences(text, bank.language) for text in bank.texts(rows)]
         blocks.append(_name(pieces, encoder.space))
         if not _vectors_path(folder, blocks[-1]).exists():
-            _write(folder, blocks[-1], encode_sentences(pieces, encoder, _in_passages(progress, rows, len(bank))))
+            vectors, counts = encode_sentences(pieces, encoder, _in_passages(progress, rows, len(bank)))
+            write_npy(_counts_path(folder, blocks[-1]), counts)
+            write_npy(_vectors_path(folder, blocks[-1]), vectors)  # last: where the vectors exist, the counts do too
         progress(int(rows[-1]) + 1, len(bank), "passages' sentences encoded")
     write_json(folder / RECORD, _settings(bank) | {"space": encoder.space.to_json(), "blocks": blocks})
     kept = {path(folder, name) for name in blocks for path in (_vectors_path, _counts_path)}
@@ -310,14 +312,6 @@ def _vectors_path(folder: Path, name: str) -> Path:
 
 def _counts_path(folder: Path, name: str) -> Path:
     return folder / f"counts-{name}.npy"
-
-
-def _write(folder: Path, name: str, packed: Packed) -> None:
-    """Write one block, the vectors last, so that where they exist the counts do too."""
-    vectors, counts = packed
-    for path, values in ((_counts_path, counts), (_vectors_path, vectors)):
-        with atomic_path(path(folder, name)) as temporary, temporary.open("wb") as handle:
-            np.save(handle, values)
 
 
 def _read(folder: Path, name: str, dimension: int) -> Packed:

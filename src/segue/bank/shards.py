@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 
 from segue.corpus.passages import normalise_text
 from segue.errors import InputError, StorageError
-from segue.files import atomic_path, file_sha256, read_json, write_json
+from segue.files import atomic_path, file_sha256, read_json, write_json, write_npy
 
 Storage = Literal["float32", "float16"]
 
@@ -109,8 +109,7 @@ def write_shard(
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    with atomic_path(vectors_path(folder, number)) as temporary, temporary.open("wb") as handle:
-        np.save(handle, np.ascontiguousarray(vectors))
+    write_npy(vectors_path(folder, number), vectors)
     with atomic_path(passages_path(folder, number)) as temporary:
         pq.write_table(_table(rows, groups), temporary, compression="zstd", write_page_checksum=True)
     record = ShardRecord(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from segue.ranking import bfloat16
-from segue.ranking.pool import Pool, best_of_runs
+from segue.ranking.pool import Pairs, Pool, best_of_runs
 
 QUERIES_PER_BLOCK = 256
 ROWS_PER_BLOCK = 4096
@@ -49,7 +49,7 @@ class ScoreBlock:
 def score_blocks(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+    removed: Pairs,
     *,
     rounded: bool = False,
 ) -> Iterator[ScoreBlock]:

@@ -16,12 +16,10 @@ from jaxtyping import Float, Float32, Int
 from segue.hardware import has_fast_bfloat16
 from segue.ranking import bfloat16
 from segue.ranking.blocks import ScoreBlock, score_blocks
-from segue.ranking.pool import Pool, exact_candidate_scores, rounding_bound
+from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
 
 FEWEST_FOR_COARSE = 64
 """Number of queries from which bfloat16 products save more time than rounding the bank takes."""
-
-_Pairs = tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
 
 
 def count_candidates_above(
@@ -29,7 +27,7 @@ def count_candidates_above(
     pool: Pool,
     line: Float[np.ndarray, "batch several"],
     *,
-    removed: _Pairs,
+    removed: Pairs,
 ) -> Int[np.ndarray, "batch several"]:
     """Count the candidates that score above each line of each query, as in exact arithmetic.
 
@@ -44,7 +42,7 @@ def count_candidates_above(
     above = np.zeros(line.shape, dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
-    exactly = _Pairs32()
+    exactly = _Float32Products()
     coarse = len(queries) >= FEWEST_FOR_COARSE and has_fast_bfloat16("cpu")
     for block in score_blocks(rounded, pool, removed, rounded=coarse):
         here = block.queries
@@ -64,8 +62,8 @@ def _decide(
     queries: Float32[np.ndarray, "batch dim"],
     line: Float[np.ndarray, "batch"],
     margin: Float[np.ndarray, "batch"],
-    exactly: _Pairs32,
-) -> tuple[Int[np.ndarray, "batch"], _Pairs]:
+    exactly: _Float32Products,
+) -> tuple[Int[np.ndarray, "batch"], Pairs]:
     """Return how many of a block are certainly above, and the (query, candidate) pairs to compute in float64."""
     if block.error is None:
         low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
@@ -104,7 +102,7 @@ def _between(
     low: Float32[np.ndarray, "batch"],
     high: Float32[np.ndarray, "batch"],
     surely: Int[np.ndarray, "batch"],
-) -> _Pairs:
+) -> Pairs:
     """Return (query, column) of the scores from ``low`` to ``high``; ``surely`` scores of each query are above."""
     unsure = np.flatnonzero(_count_above(scores, low) != surely)
     scores = scores[unsure]
@@ -112,7 +110,7 @@ def _between(
     return unsure[place], column
 
 
-class _Pairs32:
+class _Float32Products:
     """Float32 products of chosen pairs, computed by FAISS without copying the vectors of each pair, on all threads."""
 
     def __init__(self) -> None:

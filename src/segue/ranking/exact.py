@@ -18,6 +18,7 @@ from segue.ranking.counting import count_candidates_above
 from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import (
     TIE,
+    Pairs,
     Pool,
     among_pairs,
     exact_candidate_scores,
@@ -128,7 +129,7 @@ def top_k(
 
 
 def _of_queries(
-    pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]], which: Int[np.ndarray, "some"], total: int
+    pairs: Pairs, which: Int[np.ndarray, "some"], total: int
 ) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "kept"]]:
     """Keep the pairs of the chosen queries, and number the queries by their place in ``which``."""
     place = np.full(total, -1, dtype=np.int64)
@@ -141,7 +142,7 @@ def _fetch(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
     count: int,
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+    removed: Pairs,
 ) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch"]]:
     """Return the ``count`` candidates with the best float32 scores, in no order, and the worst of those scores."""
     candidates = np.full((len(queries), count), -1, dtype=np.int64)

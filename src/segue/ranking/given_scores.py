@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from segue.errors import InputError
 from segue.ranking.ordering import empty_rankings
-from segue.ranking.pool import TIE, Pool, among_pairs, best_of_runs, require_queries, require_targets
+from segue.ranking.pool import TIE, Pairs, Pool, among_pairs, best_of_runs, require_queries, require_targets
 from segue.types import Bank, Rankings
 
 _QUERIES_AT_ONCE = 64
@@ -64,7 +64,7 @@ def _by_candidate(scores: Float[np.ndarray, "batch bank"], pool: Pool) -> Float[
 def _ranks(
     scores: Float[np.ndarray, "batch candidate"],
     own: Int[np.ndarray, "batch several"],
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+    removed: Pairs,
 ) -> Int[np.ndarray, "batch several"]:
     """Count the other candidates above each target's score - 1e-6, from scores that may be overwritten."""
     place = np.maximum(own, 0)
@@ -103,7 +103,7 @@ def top_k_of_scores(
 def _leaders(
     scores: Float[np.ndarray, "batch bank"],
     pool: Pool,
-    removed: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]],
+    removed: Pairs,
 ) -> Float[np.ndarray, "batch bank"]:
     """Copy the scores, with -inf everywhere except at the best member (lowest row among equals) of each candidate."""
     leaders = np.full(scores.shape, -np.inf, dtype=scores.dtype)

@@ -26,6 +26,10 @@ _PAIRS_AT_ONCE = 1 << 9  # the float64 vectors of these pairs fit into the proce
 _UNIT_SLACK = 1.01  # upper bound of the length of a row, float16 storage included
 
 
+Pairs = tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
+"""Query numbers and candidate numbers of some pairs."""
+
+
 class Pool:
     """The live passages of a bank, or of some of its documents, one candidate per duplicate group.
 
@@ -74,9 +78,7 @@ class Pool:
         candidates = self._candidate_of_group[self.bank.duplicate_group[rows]]
         return np.where(rows >= 0, candidates, -1)
 
-    def removed_pairs(
-        self, exclude: Int[np.ndarray, "batch excluded"]
-    ) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
+    def removed_pairs(self, exclude: Int[np.ndarray, "batch excluded"]) -> Pairs:
         """Return (query, candidate) for every candidate to exclude, each pair once, ordered by query."""
         if exclude.size == 0:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -112,9 +114,7 @@ class Pool:
         return place, self.members[self.start[candidates][place] + within]
 
 
-def among_pairs(
-    candidates: Int[np.ndarray, "batch several"], pairs: tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]
-) -> Bool[np.ndarray, "batch several"]:
+def among_pairs(candidates: Int[np.ndarray, "batch several"], pairs: Pairs) -> Bool[np.ndarray, "batch several"]:
     """Return which of each query's candidates (-1 = none) are among the (query, candidate) pairs.
 
     >>> among_pairs(np.array([[4, -1], [4, 7]]), (np.array([0, 1]), np.array([4, 7]))).tolist()
