@@ -18,14 +18,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
 from segue.bank.manifest import DOCUMENT_COLUMNS, DOCUMENTS, TOMBSTONES, Manifest, documents_sha256, read_manifest
-from segue.bank.shards import (
-    Storage,
-    damaged,
-    passages_path,
-    read_rows,
-    read_table,
-    vectors_path,
-)
+from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
 from segue.encoders.space import Space
 from segue.errors import InputError
 from segue.files import JsonObject, file_sha256, read_json

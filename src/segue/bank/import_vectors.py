@@ -16,23 +16,8 @@ from jaxtyping import Int
 
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import DuplicateGroups
-from segue.bank.manifest import (
-    BUILD,
-    MANIFEST,
-    BuildPlan,
-    documents_table,
-    read_plan,
-    require_same_plan,
-    write_bank,
-)
-from segue.bank.shards import (
-    ShardRecord,
-    ShardRows,
-    check_vectors,
-    exclusive,
-    require_bank_folder,
-    write_shard,
-)
+from segue.bank.manifest import BUILD, MANIFEST, BuildPlan, documents_table, read_plan, require_same_plan, write_bank
+from segue.bank.shards import ShardRecord, ShardRows, check_vectors, exclusive, require_bank_folder, write_shard
 from segue.corpus import VectorsCorpus
 from segue.encoders.space import declared_space
 from segue.errors import InputError
@@ -44,11 +29,7 @@ ROWS_CHECKED = 8192
 
 
 def import_vectors(
-    settings: VectorsCorpus,
-    out: Path | str,
-    *,
-    bank: BankSettings | None = None,
-    progress: Progress = no_progress,
+    settings: VectorsCorpus, out: Path | str, *, bank: BankSettings | None = None, progress: Progress = no_progress
 ) -> PassageBank:
     """Import vectors into a bank in ``out``, or open the bank that was made of the same files.
 
@@ -64,7 +45,11 @@ def import_vectors(
     """
     folder, shard_passages = Path(out), (bank or BankSettings()).shard_passages
     vectors, table = _read_vectors(settings.vectors), _read_table(settings.table)
-    _require_same_length(settings, vectors, table)
+    if len(vectors) != table.num_rows:
+        got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
+        raise InputError("vectors and table do not match", got=got, expected="one row per vector")
+    if not len(vectors):
+        raise InputError(f"{settings.vectors} holds no vectors", fix="check the path")
     hashes = {"vectors_sha256": file_sha256(settings.vectors), "table_sha256": file_sha256(settings.table)}
     plan = BuildPlan(
         source=settings.model_dump(mode="json") | hashes,
@@ -146,14 +131,6 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
         raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="convert the column") from error
 
 
-def _require_same_length(settings: VectorsCorpus, vectors: np.ndarray, table: pa.Table) -> None:
-    if len(vectors) != table.num_rows:
-        got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
-        raise InputError("vectors and table do not match", got=got, expected="one row per vector")
-    if not len(vectors):
-        raise InputError(f"{settings.vectors} holds no vectors", fix="check the path")
-
-
 def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np.ndarray, "document"]]:
     """Return the rows in bank order (documents as they first appear, then by position), and passages per document.
 
@@ -178,13 +155,7 @@ def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np
 
 
 def _write_shards(
-    folder: Path,
-    vectors: np.ndarray,
-    table: pa.Table,
-    order: Int[np.ndarray, "rows"],
-    *,
-    size: int,
-    progress: Progress,
+    folder: Path, vectors: np.ndarray, table: pa.Table, order: Int[np.ndarray, "rows"], *, size: int, progress: Progress
 ) -> list[ShardRecord]:
     """Write all shards; ``table`` is in the bank's order, and ``order`` holds the number of each row's vector."""
     groups, shards = DuplicateGroups(), []

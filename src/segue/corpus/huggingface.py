@@ -63,11 +63,7 @@ def load_rows(corpus: HuggingFaceCorpus) -> Iterator[Mapping[str, Any]]:
         raise MissingExtraError("reading Hugging Face data sets needs the package datasets", fix=fix) from error
     try:
         rows = datasets.load_dataset(
-            corpus.name,
-            corpus.config,
-            split=corpus.split,
-            revision=corpus.revision,
-            streaming=corpus.streaming,
+            corpus.name, corpus.config, split=corpus.split, revision=corpus.revision, streaming=corpus.streaming
         )
     except Exception as error:  # errors of datasets, fsspec, the HTTP client, and ValueError
         fix = "check name, config and split, and the network, or give a local folder"

@@ -53,20 +53,22 @@ def admit(
             continue
         _check(item, seen, source)
         seen.add(item.id)
-        reason = _reason_to_skip(item, settings.minimum_characters)
-        yield Skipped(item.id, reason) if reason else item
-        admitted += reason is None
+        characters = sum(map(len, item.paragraphs))
+        if characters < max(1, settings.minimum_characters):
+            yield Skipped(item.id, f"shorter than {settings.minimum_characters} characters" if characters else "empty")
+            continue
+        yield item
+        admitted += 1
         if admitted == settings.maximum_documents:
             return
 
 
 def _check(document: Document, seen: set[str], source: Path | str) -> None:
+    fix = "give every document an id of its own"
     if not document.id.strip():
-        raise InputError(f"{source}: a document has an empty id", fix="give every document an id of its own")
+        raise InputError(f"{source}: a document has an empty id", fix=fix)
     if document.id in seen:
-        raise InputError(
-            f"{source}: two documents have the id {document.id!r}", fix="give every document an id of its own"
-        )
+        raise InputError(f"{source}: two documents have the id {document.id!r}", fix=fix)
     try:
         "".join((document.id, document.title, *document.paragraphs)).encode()
     except UnicodeEncodeError as error:
@@ -76,13 +78,6 @@ def _check(document: Document, seen: set[str], source: Path | str) -> None:
             expected="text that can be written as UTF-8",
             fix="remove the broken character, or decode the source with its true encoding",
         ) from error
-
-
-def _reason_to_skip(document: Document, minimum_characters: int) -> str | None:
-    characters = sum(map(len, document.paragraphs))
-    if characters == 0:
-        return "empty"
-    return f"shorter than {minimum_characters} characters" if characters < minimum_characters else None
 
 
 def document_from(

@@ -42,21 +42,14 @@ def _rows(path: Path) -> Iterator[tuple[object, str]]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
-            columns = _check_columns(path, table.schema_arrow.names)
+            names = table.schema_arrow.names
+            if "id" not in names or not {"text", "paragraphs"} & set(names):
+                got, expected = ", ".join(names) or "no column", "id, and text or paragraphs"
+                raise InputError(f"{path} lacks a column", got=got, expected=expected, fix="rename the columns")
+            columns = [name for name in _COLUMNS if name in names]
             for batch in table.iter_batches(_ROWS_AT_ONCE, columns=columns):
                 for row in batch.to_pylist():
                     yield row, f"{path}, row {number}"
                     number += 1
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet", got=str(error), fix="write the table again") from error
-
-
-def _check_columns(path: Path, names: list[str]) -> list[str]:
-    if "id" not in names or not {"text", "paragraphs"} & set(names):
-        raise InputError(
-            f"{path} lacks a column",
-            got=", ".join(names) or "no column",
-            expected="id, and text or paragraphs",
-            fix="rename the columns",
-        )
-    return [name for name in _COLUMNS if name in names]

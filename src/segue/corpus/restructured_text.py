@@ -33,37 +33,14 @@ _TEXT_ARGUMENT = names(
 )
 _FOR_SUBSTITUTIONS = frozenset(("replace", "unicode"))
 _SKIPPED_NODES = (
-    nodes.title,
-    nodes.subtitle,
-    nodes.rubric,
-    nodes.term,
-    nodes.field_list,
-    nodes.docinfo,
-    nodes.table,
-    nodes.literal_block,
-    nodes.doctest_block,
-    nodes.math_block,
-    nodes.comment,
-    nodes.system_message,
-    nodes.substitution_definition,
-    nodes.footnote,
-    nodes.citation,
-    nodes.figure,
-    nodes.image,
-    nodes.option_group,
-    nodes.target,
-    nodes.raw,
-    nodes.pending,
-    nodes.attribution,
-)
+    nodes.title, nodes.subtitle, nodes.rubric, nodes.term, nodes.field_list, nodes.docinfo, nodes.table,
+    nodes.literal_block, nodes.doctest_block, nodes.math_block, nodes.comment, nodes.system_message,
+    nodes.substitution_definition, nodes.footnote, nodes.citation, nodes.figure, nodes.image,
+    nodes.option_group, nodes.target, nodes.raw, nodes.pending, nodes.attribution,
+)  # fmt: skip
 _SKIPPED_INLINE = (
-    nodes.footnote_reference,
-    nodes.citation_reference,
-    nodes.image,
-    nodes.math,
-    nodes.problematic,
-    nodes.raw,
-)
+    nodes.footnote_reference, nodes.citation_reference, nodes.image, nodes.math, nodes.problematic, nodes.raw,
+)  # fmt: skip
 _EXPLICIT_TITLE = re.compile(r"^(.+?)\s*<[^<>]*>$", re.DOTALL)
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
 _SETTINGS: Mapping[str, object] = {

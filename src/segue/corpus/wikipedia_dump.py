@@ -89,7 +89,9 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
         root = ElementIterator.from_file(handle)
         assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
         dump = mwxml.Dump.from_element(root)
-        media = _media_names(dump.site_info)
+        # Names of the file and category namespaces, in the language of the wiki and in English.
+        local = [space.name.lower() for space in dump.site_info.namespaces or () if space.id in (_FILE, _CATEGORY)]
+        media = tuple(dict.fromkeys(("file", "image", "category", "media", *local)))
         for page in dump.pages:
             yield _whole(page), media
             root.element.clear()  # otherwise an empty element of every page stays in memory: gigabytes for a full dump
@@ -118,12 +120,6 @@ def _whole(page: mwxml.Page) -> _Page:
         text = revision.text or ""
     redirect = bool(page.redirect) or text.lstrip()[:9].upper() == "#REDIRECT"
     return _Page(page.title, page.namespace, redirect, text)
-
-
-def _media_names(site: mwxml.SiteInfo) -> tuple[str, ...]:
-    """Return the names of the file and category namespaces in the wiki's language, beside the English ones."""
-    local = [space.name.lower() for space in site.namespaces or () if space.id in (_FILE, _CATEGORY)]
-    return tuple(dict.fromkeys(("file", "image", "category", "media", *local)))
 
 
 def _article(page: _Page, media: tuple[str, ...], source: str) -> Document | Skipped:

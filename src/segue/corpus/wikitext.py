@@ -160,7 +160,8 @@ def _write_out(match: re.Match[str]) -> str:
     if not values:
         return ""
     if name in ("convert", "cvt"):
-        return _quantity(values)
+        has_range = len(values) > 3 and values[1] in _RANGE_WORDS  # 5|to|10|km → "5 to 10 km", else 5|km|mi → "5 km"
+        return " ".join(values[: 4 if has_range else 2])
     if name in _FIRST_ARGUMENT or name.startswith("lang-"):
         return values[0]
     if name in _LAST_ARGUMENT:
@@ -174,13 +175,6 @@ def _positional(argument: str) -> str | None:
     if not equals or "[" in key or "<" in key:
         return argument.strip()
     return value.strip() if key.strip().isdigit() or key.strip() == "text" else None
-
-
-def _quantity(values: list[str]) -> str:
-    """Write a quantity out: ``5|km|mi`` → "5 km"; ``5|to|10|km`` → "5 to 10 km"."""
-    if len(values) > 3 and values[1] in _RANGE_WORDS:
-        return " ".join(values[:4])
-    return " ".join(values[:2])
 
 
 def _phrase(name: str, values: list[str]) -> str:

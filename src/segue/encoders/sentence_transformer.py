@@ -221,20 +221,25 @@ def progress_bars(shown: bool) -> Iterator[None]:
 def _encoder(
     model: SentenceTransformer, settings: EncoderSettings, *, encoder: str, revision: str
 ) -> SentenceTransformerEncoder:
-    """Set length limit and precision, then describe the space."""
+    """Set the length limit and the precision, and describe the space."""
     model.eval()
     _limit_tokens(model, settings.maximum_tokens)
-    precision = _choose_precision(model, settings.precision)
+    # Elsewhere than in fast transformers bfloat16 costs accuracy and gains nothing.
+    fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type)
+    precision: Precision = (
+        "bfloat16" if settings.precision == "bfloat16" or (settings.precision == "auto" and fast) else "float32"
+    )
     if precision == "bfloat16":
         model[0].to(torch.bfloat16)
     limit = model.max_seq_length
+    own_prompt = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
     space = Space(
         encoder=encoder,
         revision=revision,
         dimension=int(model.get_embedding_dimension() or 0),
         pooling=_pooling(model),
         normalised=True,
-        prompt=settings.prompt or _own_prompt(model),
+        prompt=settings.prompt or own_prompt,
         maximum_tokens=int(limit) if limit is not None and limit < 1_000_000 else None,
         precision=precision,
         fingerprint=None,
@@ -261,17 +266,6 @@ def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> Non
             "the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", fix=fix
         )
     model.max_seq_length = maximum_tokens
-
-
-def _choose_precision(model: SentenceTransformer, wanted: str) -> Precision:
-    """Take bfloat16 only where it is fast, and only for transformers: elsewhere it costs accuracy and gains nothing."""
-    fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type)
-    return "bfloat16" if wanted == "bfloat16" or (wanted == "auto" and fast) else "float32"
-
-
-def _own_prompt(model: SentenceTransformer) -> str:
-    """Return the prompt the model's authors put before every text."""
-    return model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
 
 
 def _pooling(model: SentenceTransformer) -> str:

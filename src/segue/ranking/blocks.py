@@ -47,11 +47,7 @@ class ScoreBlock:
 
 
 def score_blocks(
-    queries: Float[np.ndarray, "batch dim"],
-    pool: Pool,
-    removed: Pairs,
-    *,
-    rounded: bool = False,
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, removed: Pairs, *, rounded: bool = False
 ) -> Iterator[ScoreBlock]:
     """Yield the scores of all queries against all candidates, every pair once, reading the bank once.
 

@@ -23,11 +23,7 @@ FEWEST_FOR_COARSE = 64
 
 
 def count_candidates_above(
-    queries: Float[np.ndarray, "batch dim"],
-    pool: Pool,
-    line: Float[np.ndarray, "batch several"],
-    *,
-    removed: Pairs,
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, line: Float[np.ndarray, "batch several"], *, removed: Pairs
 ) -> Int[np.ndarray, "batch several"]:
     """Count the candidates that score above each line of each query, as in exact arithmetic.
 

@@ -139,10 +139,7 @@ def _of_queries(
 
 
 def _fetch(
-    queries: Float[np.ndarray, "batch dim"],
-    pool: Pool,
-    count: int,
-    removed: Pairs,
+    queries: Float[np.ndarray, "batch dim"], pool: Pool, count: int, removed: Pairs
 ) -> tuple[Int[np.ndarray, "batch count"], Float32[np.ndarray, "batch"]]:
     """Return the ``count`` candidates with the best float32 scores, in no order, and the worst of those scores."""
     candidates = np.full((len(queries), count), -1, dtype=np.int64)

@@ -51,20 +51,14 @@ def ranks_of_several_scores(
     ranks = np.empty(targets.shape, dtype=np.int64)
     for begin in range(0, len(targets), _QUERIES_AT_ONCE):
         part = slice(begin, begin + _QUERIES_AT_ONCE)
-        ranks[part] = _ranks(_by_candidate(scores[part], pool), own[part], pool.removed_pairs(exclude[part]))
+        shared = best_of_runs(scores[part][:, pool.shared_rows].T, pool.count[pool.num_single :]).T
+        by_candidate = np.concatenate([scores[part][:, pool.single_rows], shared], axis=1)
+        ranks[part] = _ranks(by_candidate, own[part], pool.removed_pairs(exclude[part]))
     return ranks
 
 
-def _by_candidate(scores: Float[np.ndarray, "batch bank"], pool: Pool) -> Float[np.ndarray, "batch candidate"]:
-    """Return the score of each candidate, a new array."""
-    shared = best_of_runs(scores[:, pool.shared_rows].T, pool.count[pool.num_single :]).T
-    return np.concatenate([scores[:, pool.single_rows], shared], axis=1)
-
-
 def _ranks(
-    scores: Float[np.ndarray, "batch candidate"],
-    own: Int[np.ndarray, "batch several"],
-    removed: Pairs,
+    scores: Float[np.ndarray, "batch candidate"], own: Int[np.ndarray, "batch several"], removed: Pairs
 ) -> Int[np.ndarray, "batch several"]:
     """Count the other candidates above each target's score - 1e-6, from scores that may be overwritten."""
     place = np.maximum(own, 0)
@@ -100,11 +94,7 @@ def top_k_of_scores(
     return rankings
 
 
-def _leaders(
-    scores: Float[np.ndarray, "batch bank"],
-    pool: Pool,
-    removed: Pairs,
-) -> Float[np.ndarray, "batch bank"]:
+def _leaders(scores: Float[np.ndarray, "batch bank"], pool: Pool, removed: Pairs) -> Float[np.ndarray, "batch bank"]:
     """Copy the scores, with -inf everywhere except at the best member (lowest row among equals) of each candidate."""
     leaders = np.full(scores.shape, -np.inf, dtype=scores.dtype)
     leaders[:, pool.single_rows] = scores[:, pool.single_rows]

@@ -51,7 +51,11 @@ class Pool:
 
     def __init__(self, bank: Bank, documents: Int[np.ndarray, "chosen"] | None = None) -> None:
         self.bank = bank
-        self.mask = _live_rows(bank, documents)
+        self.mask = np.array(bank.alive)
+        if documents is not None:
+            chosen = np.zeros(len(bank.first_row), dtype=bool)
+            chosen[documents] = True
+            self.mask &= chosen[bank.document_of]
         rows = np.flatnonzero(self.mask)
         if len(rows) == 0:
             raise InputError("no passage is left as a candidate", expected="live passages", fix="check the bank")
@@ -123,14 +127,6 @@ def among_pairs(candidates: Int[np.ndarray, "batch several"], pairs: Pairs) -> B
     size = 1 + max(int(candidates.max(initial=0)), int(pairs[1].max(initial=0)))
     found = np.isin(np.arange(len(candidates))[:, None] * size + candidates, pairs[0] * size + pairs[1])
     return found & (candidates >= 0)
-
-
-def _live_rows(bank: Bank, documents: Int[np.ndarray, "chosen"] | None) -> Bool[np.ndarray, "bank"]:
-    if documents is None:
-        return np.array(bank.alive)
-    chosen = np.zeros(len(bank.first_row), dtype=bool)
-    chosen[documents] = True
-    return bank.alive & chosen[bank.document_of]
 
 
 def _require_rows(rows: Int[np.ndarray, "*any"], total: int) -> None:

@@ -83,7 +83,10 @@ def _document_words(bank: Bank) -> Iterator[UInt64[np.ndarray, "word"]]:
         rows = rows[bank.alive[rows]]
         words: list[list[int]] = [[] for _ in range(first, last)]
         for document, text in zip(bank.document_of[rows], bank.texts(rows), strict=True):
-            words[document - first] += [_word_hash(word, known) for word in _WORDS.findall(text.casefold())]
+            for word in _WORDS.findall(text.casefold()):
+                if word not in known:
+                    known[word] = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+                words[document - first].append(known[word])
         yield from (np.array(numbers, dtype=np.uint64) for numbers in words)
 
 
@@ -95,14 +98,6 @@ def _document_batches(bank: Bank) -> Iterator[tuple[int, int]]:
         last = max(first + 1, int(np.searchsorted(bank.first_row + bank.num_rows, limit, side="right")))
         yield first, last
         first = last
-
-
-def _word_hash(word: str, known: dict[str, int]) -> int:
-    number = known.get(word)
-    if number is None:
-        number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-        known[word] = number
-    return number
 
 
 def word_grams(words: UInt64[np.ndarray, "word"]) -> UInt64[np.ndarray, "gram"]:

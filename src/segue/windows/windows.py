@@ -67,14 +67,18 @@ def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: Win
     Raises:
         InputError: a document number is not in the bank.
     """
-    _require_documents(bank, documents)
+    if documents.size and not (documents.min() >= 0 and documents.max() < len(bank.first_row)):
+        got, expected = f"{documents.min()} to {documents.max()}", f"0 to {len(bank.first_row) - 1}"
+        fix = "make the split from this bank"
+        raise InputError("a document number is not in the bank", got=got, expected=expected, fix=fix)
     length = bank.num_rows[documents].astype(np.int64)
     target, first = _targets(bank.first_row[documents].astype(np.int64), length, settings.fewest)
     context = target[:, None] - np.arange(settings.context, 0, -1)  # [window, context]
     context[context < first[:, None]] = -1
 
     missing = _has_missing(bank, context, target)
-    repeated = _repeats(bank, context, target) & ~missing
+    same = bank.duplicate_group[context] == bank.duplicate_group[target][:, None]
+    repeated = (same & (context >= 0)).any(axis=1) & ~missing
     counts = {
         TOO_SHORT: int((length <= settings.fewest).sum()),
         MISSING: int(missing.sum()),
@@ -91,17 +95,6 @@ def every_nth(bank: Bank, windows: Windows, n: int) -> Windows:
     kept = windows.take((np.arange(len(windows)) - first) % n == 0)
     left_out = len(windows) - len(kept)
     return replace(kept, dropped={**kept.dropped, NOT_QUERIED: left_out}) if left_out else kept
-
-
-def _require_documents(bank: Bank, documents: Int[np.ndarray, "chosen"]) -> None:
-    total = len(bank.first_row)
-    if documents.size and not (documents.min() >= 0 and documents.max() < total):
-        raise InputError(
-            "a document number is not in the bank",
-            got=f"{documents.min()} to {documents.max()}",
-            expected=f"0 to {total - 1}",
-            fix="make the split from this bank",
-        )
 
 
 def _targets(
@@ -121,14 +114,6 @@ def _has_missing(
     rows = np.where(context >= 0, context, target[:, None])  # for padding check the target, which is checked anyway
     distance = bank.position[target][:, None] - bank.position[rows]
     return (~bank.alive[rows] | (distance != target[:, None] - rows)).any(axis=1) | ~bank.alive[target]
-
-
-def _repeats(
-    bank: Bank, context: Int[np.ndarray, "window context"], target: Int[np.ndarray, "window"]
-) -> Bool[np.ndarray, "window"]:
-    """Return which windows have a target with the text of one of their context passages."""
-    same = bank.duplicate_group[context] == bank.duplicate_group[target][:, None]
-    return (same & (context >= 0)).any(axis=1)
 
 
 def gather_contexts(bank: Bank, windows: Windows, *, exclude: Exclusion = "context", texts: bool = False) -> Contexts:
