@@ -12,7 +12,8 @@ from segue.ranking.pool import TIE, Pool
 @pytest.fixture
 def always_coarse(monkeypatch):
     """Products in bfloat16, whatever the processor and however few the queries."""
-    monkeypatch.setattr(counting, "_is_coarse", lambda queries: True)
+    monkeypatch.setattr(counting, "FEWEST_FOR_COARSE", 0)
+    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda device: True)
 
 
 def exact_ranks(bank, queries, targets):
@@ -68,7 +69,7 @@ def test_coarse_ranks_keep_exclusions_and_duplicates(always_coarse, monkeypatch)
     queries, targets = unit(generator.standard_normal((50, 32))), generator.integers(len(bank), size=50)
     exclude = generator.integers(-1, len(bank), size=(50, 5))
     ranks = target_ranks(queries, Pool(bank), targets, exclude=exclude)
-    monkeypatch.setattr(counting, "_is_coarse", lambda queries: False)
+    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda device: False)
     assert np.array_equal(ranks, target_ranks(queries, Pool(bank), targets, exclude=exclude))
 
 

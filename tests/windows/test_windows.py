@@ -8,7 +8,7 @@ from worlds import MemoryBank, make_bank, noise_world
 from segue.errors import InputError
 from segue.windows.windows import (
     MISSING,
-    NOT_ASKED,
+    NOT_QUERIED,
     REPEATED,
     TOO_SHORT,
     WindowSettings,
@@ -72,8 +72,8 @@ def test_every_nth_window_of_each_document_is_kept_and_the_others_are_counted(ba
             expected.append(target)
         seen[document] = seen.get(document, 0) + 1
     assert some.target.tolist() == expected
-    assert some.dropped.get(NOT_ASKED, 0) == len(windows) - len(some)
-    assert {name: count for name, count in some.dropped.items() if name != NOT_ASKED} == windows.dropped
+    assert some.dropped.get(NOT_QUERIED, 0) == len(windows) - len(some)
+    assert {name: count for name, count in some.dropped.items() if name != NOT_QUERIED} == windows.dropped
 
 
 def test_shorter_contexts_are_padded_in_front():
