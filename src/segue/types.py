@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Intent = Literal["candidate", "control", "projected", "context-left-in"]
-"""Why an option is compared: only a ``candidate`` can win; the others break a rule on purpose."""
+"""Role of an option in a comparison: only a ``candidate`` can win; the others break a rule on purpose."""
 
 Exclusion = Literal["context", "prefix", "none"]
-"""Which passages are removed from the candidates: those of the context, all read so far, or none."""
+"""Passages that are removed from the candidates: those of the context, all read so far, or none."""
 
 
 @dataclass(frozen=True)

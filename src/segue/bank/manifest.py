@@ -1,4 +1,4 @@
-"""The manifest of a bank: what it is built from, what is in it, its hashes; and the table of its documents.
+"""The manifest of a bank (its settings, contents and hashes) and the table of its documents.
 
 ``build.json`` holds the plan of an unfinished build; ``manifest.json`` is written last and makes a folder a bank.
 ``documents.parquet`` only grows, and the manifest states how many of its documents count, so documents are added in one
@@ -47,7 +47,7 @@ JsonSpace = Annotated[
 
 
 class BuildPlan(BaseModel):
-    """What a bank is built from; the contents of ``build.json``.
+    """Settings and source of a bank; the contents of ``build.json``.
 
     Attributes:
         source: the table ``[corpus]``, without settings that change only how fast it is read; for imported vectors with
@@ -75,7 +75,7 @@ class BuildPlan(BaseModel):
 
 
 class Manifest(BuildPlan):
-    """What is in a bank; the contents of ``manifest.json``.
+    """Plan, size and hashes of a bank; the contents of ``manifest.json``.
 
     Attributes:
         has_texts: whether passages have texts, or vectors only.

@@ -1,4 +1,4 @@
-"""Where documents come from: one file per kind of corpus, each with its settings and how it is read.
+"""Sources of documents: one file per kind of corpus, with its settings and its reader.
 
 Enters: a table ``[corpus]`` of a recipe. Leaves: an iterator over the documents in a fixed order, with every document
 that was left out and why. All kinds stream: none holds its corpus in memory.

@@ -1,4 +1,4 @@
-"""What all corpora of texts share: settings, checks of documents, records that become documents, files read as UTF-8.
+"""Parts of all corpora of texts: settings, checks of documents, documents from records, files read as UTF-8.
 
 Enters: documents as a corpus yields them. Leaves: the same documents, in the same order, with a reason for each one
 that was left out. Nothing is dropped silently, and two documents never share an id: splits, runs and reports name

@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     from mwxml.element_iterator import ElementIterator
 
 DEMO_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-"""Where gensim keeps its sample, below the package's folder."""
+"""Path of the sample below the folder of the package gensim."""
 
 _FILE, _CATEGORY = 6, 14  # MediaWiki's numbers of these namespaces; their names differ from language to language
 

@@ -31,7 +31,7 @@ from segue.hardware import choose_device, has_fast_bfloat16
 from segue.types import Progress, no_progress
 
 Features = Mapping[str, Any]
-"""What a tokeniser returns for some texts: tensors, and values of some tokenisers' own."""
+"""Output of a tokeniser for some texts: tensors by name, and other values of some tokenisers."""
 
 HUB_SECONDS = 10.0
 """Time limit of the hub's first answer, seconds."""

@@ -1,1 +1,1 @@
-"""Which passages are read and which came next: splits, near-duplicates, windows."""
+"""Splits of documents, near-duplicate documents, and windows of passages."""
