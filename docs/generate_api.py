@@ -22,5 +22,6 @@ def api_page() -> str:
     parts = [HEAD.strip()]
     for name, place in segue._PLACES.items():
         module, _, inner = place.partition(":")
-        parts += [f"## `segue.{name}`", f"::: {module}.{inner or name}"]
+        label = f"segue.{name}"
+        parts.append(f"::: {module}.{inner or name}\n    options:\n      heading: {label}\n      toc_label: {label}")
     return "\n\n".join(parts) + "\n"
