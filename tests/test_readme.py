@@ -56,6 +56,7 @@ def test_its_python_runs(tmp_path):
     )
     segue.triage(recipe, tmp_path / "run")
     segue.bundle(tmp_path / "run", tmp_path / "bundle", unsafe=True)
+    (tmp_path / "beginning.txt").write_text((tmp_path / "my-docs" / "comets-5.rst").read_text(encoding="utf-8")[:500])
     ran = subprocess.run(
         [sys.executable, "-c", blocks(README, "python")[0]], cwd=tmp_path, capture_output=True, text=True, check=False
     )
