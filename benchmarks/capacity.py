@@ -31,9 +31,8 @@ from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query, t_interval
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.baselines import Oracle, copy_last
+from segue.retrieval.retrievers.baselines import Oracle, copy_last, normalise
 from segue.retrieval.retrievers.predictor import PredictorQuery
-from segue.retrieval.retrievers.selection import normalise
 from segue.training.losses.in_batch import info_nce
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings

@@ -23,10 +23,9 @@ from segue.checks.diagnosis.sg213_order_to_learn import PENALTY, told_apart
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
-from segue.retrieval.retrievers.baselines import copy_last
+from segue.retrieval.retrievers.baselines import Ridge, copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery
-from segue.retrieval.retrievers.ridge import Ridge
-from segue.retrieval.retrievers.vector import Query
+from segue.retrieval.retrievers.vector import QueryFunction
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings
 from segue.training.train import begin_short_run
@@ -76,7 +75,7 @@ def hits_of(case: Case, args: argparse.Namespace, key: dict[str, Any], arms: tup
     return {"R@5": float(hits.mean()), "hits": hits.astype(int).tolist()}
 
 
-def learn(case: Case, args: argparse.Namespace, key: dict[str, Any], learnt: Arms) -> Query:
+def learn(case: Case, args: argparse.Namespace, key: dict[str, Any], learnt: Arms) -> QueryFunction:
     windows = learnt.windows[key["arm"]]
     if key["learner"] == "copy-last":
         return copy_last

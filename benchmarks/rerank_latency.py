@@ -25,8 +25,8 @@ from segue.evaluation.latency import single_thread
 from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.retrieval.rerank import Reranker
+from segue.retrieval.rerank.fusion import Mixture
 from segue.retrieval.rerank.lists import TrainingLists
-from segue.retrieval.rerank.mixture import Mixture
 from segue.retrieval.rerank.words import _cut
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe

@@ -25,9 +25,9 @@ from segue.evaluation.intervals import bootstrap, paired
 from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.retrieval.rerank.features import Features
+from segue.retrieval.rerank.fusion import standardised
 from segue.retrieval.rerank.lambdamart import fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
-from segue.retrieval.rerank.mixture import standardised
 from segue.types import no_progress
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe

@@ -33,7 +33,7 @@ import psutil
 
 import segue
 from benchmarks.resumable import environment
-from segue.bundles.questions import Question
+from segue.bundles.queries import Query
 from segue.files import write_json
 from segue.hardware import limit_threads
 
@@ -166,7 +166,7 @@ def one_by_one(
 def in_process(released: Any, vectors: np.ndarray, k: int) -> tuple[float, dict[str, float]]:
     """Return the milliseconds of an answer, and of its stages."""
     began = time.perf_counter()
-    (answer,) = released.next_batch([Question(vectors=vectors, k=k)])
+    (answer,) = released.next_batch([Query(vectors=vectors, k=k)])
     return 1000 * (time.perf_counter() - began), answer.milliseconds
 
 

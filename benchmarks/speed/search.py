@@ -30,7 +30,7 @@ from segue.errors import InputError, explain
 from segue.files import atomic_path, read_json
 from segue.ranking.exact import top_k
 from segue.ranking.pool import Pool, exact_scores
-from segue.retrieval.index.refined import read_index, training_sample, write_index
+from segue.retrieval.index.engine import read_index, training_sample, write_index
 from segue.retrieval.index.store import MANIFEST, build_index, index_settings, load_index, record_tuning, save_index
 from segue.retrieval.index.tuning import tune
 from segue.types import Progress

@@ -98,6 +98,11 @@ class Windows:
         """Return the chosen windows in the order of ``which``."""
         return Windows(self.context[which], self.target[which], self.dropped)
 
+    def batches(self, size: int) -> Iterator[Windows]:
+        """Yield the windows in their order, at most ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
 
 @dataclass(frozen=True)
 class Contexts:

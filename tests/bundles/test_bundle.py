@@ -11,12 +11,12 @@ from fake_encoder import HashEncoder
 import segue
 from segue.bundles.build import live_retriever
 from segue.bundles.files import CONTRACT, GOLDEN, MANIFEST, SEAL, seal, verify
-from segue.bundles.parts import PREDICTOR
 from segue.comparison.entries.trained import Baselines
 from segue.errors import InputError, SpaceError, StorageError
 from segue.files import read_json, write_json
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.store import build_index, index_settings, save_index
+from segue.retrieval.parts import PREDICTOR
 from segue.windows.windows import gather_contexts
 
 RELEASED = (

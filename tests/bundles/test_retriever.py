@@ -11,7 +11,7 @@ import pytest
 from bundle_world import CONTEXT, DIMENSION, sentence, some_vectors
 
 import segue
-from segue.bundles.questions import Question
+from segue.bundles.queries import Query
 from segue.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -87,11 +87,11 @@ def test_the_reasons_are_cosines_computed_anew(released):
 
 def test_a_batch_answers_as_one_by_one(released):
     questions = [
-        Question(ids=ids_of(released, 2, range(3))),
-        Question(vectors=some_vectors(1), k=7),
-        Question(passages=["A sentence that the bank does not hold."], k=2),
-        Question(ids=ids_of(released, 5, range(1)), documents=released.bundle.bank.document_ids[:2]),
-        Question(text=sentence(3, 4) + " And then something else that nobody wrote down before.", k=3),
+        Query(ids=ids_of(released, 2, range(3))),
+        Query(vectors=some_vectors(1), k=7),
+        Query(passages=["A sentence that the bank does not hold."], k=2),
+        Query(ids=ids_of(released, 5, range(1)), documents=released.bundle.bank.document_ids[:2]),
+        Query(text=sentence(3, 4) + " And then something else that nobody wrote down before.", k=3),
     ]
     together = released.next_batch(questions)
     for question, answer in zip(questions, together, strict=True):
@@ -102,7 +102,7 @@ def test_a_batch_answers_as_one_by_one(released):
 
 
 def test_threads_get_the_answers_that_one_gets(released):
-    questions = [Question(ids=ids_of(released, n, range(n % 4 + 1)), k=3) for n in range(8)]
+    questions = [Query(ids=ids_of(released, n, range(n % 4 + 1)), k=3) for n in range(8)]
     expected = [[passage.id for passage in released.next_batch([question])[0]] for question in questions]
     found: dict[tuple[int, int], list[str]] = {}
 

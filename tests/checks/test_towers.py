@@ -16,7 +16,7 @@ from segue.checks import sg206_predictions_collapsed as sg206
 from segue.encoders.space import with_fingerprint
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import normalise
 from segue.training.losses.loss import LOSSES
 
 BANK = worlds.drift_world(documents=8, length=8)

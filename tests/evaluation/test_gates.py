@@ -57,8 +57,8 @@ def test_a_point_estimate_on_the_right_side_of_few_documents_is_no_pass() -> Non
 
 def test_the_phase_1_gate_compares_with_ar_only_on_the_same_windows() -> None:
     ar_only = option(0.2, seed=1)
-    assert outcome(PHASE_1, candidate=option(0.5), ar_only=ar_only) == "pass"
-    assert outcome(PHASE_1, candidate=option(0.2, seed=2), ar_only=ar_only) == "fail"
+    assert outcome(PHASE_1, candidate=option(0.5), ar_cosine=ar_only) == "pass"
+    assert outcome(PHASE_1, candidate=option(0.2, seed=2), ar_cosine=ar_only) == "fail"
     ended = judge([PHASE_1], {"x": option(0.5), "ar-cosine": ar_only}, "x")[0]
     assert ended.value == pytest.approx(0.3, abs=0.04)
     assert ended.threshold == 0.10

@@ -21,8 +21,7 @@ from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import DenseRetriever, VectorRetriever, no_lap
-from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean, normalise
 from segue.training.batches import Batches
 from segue.types import Rankings, Windows
 from segue.windows.windows import gather_contexts

@@ -14,7 +14,6 @@ from segue.retrieval.index import Index
 from segue.retrieval.index.approximate import ApproximateIndex, ordered
 from segue.retrieval.index.engine import Engine
 from segue.retrieval.index.graph import shortening
-from segue.retrieval.index.recall import recall_of
 from segue.retrieval.index.store import (
     KINDS,
     MANIFEST,
@@ -24,7 +23,7 @@ from segue.retrieval.index.store import (
     record_tuning,
     save_index,
 )
-from segue.retrieval.index.tuning import tune
+from segue.retrieval.index.tuning import recall_of, tune
 
 WORLD = drift_world(2, 40, 15, 16)
 SETTINGS = {

@@ -9,7 +9,7 @@ from segue.encoders.space import require_same
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.contract import check_retriever
-from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
+from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models.fine_tuning import learnt_weights
 from segue.text_models.settings import DualEncoderSettings
 from segue.text_models.transformer import open_transformer

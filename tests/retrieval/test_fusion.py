@@ -2,33 +2,19 @@ import numpy as np
 import pytest
 from worlds import all_windows, drift_world, unit
 
-from segue.errors import SettingsError
-from segue.retrieval.rerank import Candidates, Reranker
-from segue.retrieval.rerank.fusion import Diversified, Fusion, maximal_marginal_relevance, weighted_sum
+from segue.retrieval.rerank import CandidateLists, Reranker
+from segue.retrieval.rerank.fusion import Diversified, Fusion, maximal_marginal_relevance
 from segue.windows.windows import gather_contexts
 
 BANK = drift_world()
 CONTEXTS = gather_contexts(BANK, all_windows(BANK).take(slice(0, 1)))
 
 
-def test_sources_that_did_not_draw_a_candidate_give_it_their_least():
-    scores = np.array([[[4.0, 2.0, -np.inf], [1.0, -np.inf, 3.0]]])
-    assert np.allclose(weighted_sum(scores, np.ones(2)), [[1 - 1, -1 - 1, -1 + 1]])
-
-
-def test_fusion_needs_a_weight_for_each_source():
-    candidates = Candidates(np.array([[3, 4]]), np.zeros((1, 2)), sources=np.zeros((1, 2, 2)))
-    fusion = Fusion((1.0, 1.0, 1.0))
-    assert isinstance(fusion, Reranker)
-    with pytest.raises(SettingsError, match="one for each of 2 sources"):
-        fusion.scores(CONTEXTS, candidates)
-
-
-@pytest.mark.parametrize("by", ["ranks", "scores"])
-def test_fusion_says_nothing_of_pads(by):
+def test_fusion_says_nothing_of_pads():
     sources = np.array([[[0.9, 0.5, -np.inf], [-np.inf, 2.0, -np.inf]]])
-    candidates = Candidates(np.array([[3, 4, -1]]), np.array([[0.9, 0.5, -np.inf]]), sources=sources)
-    scores = Fusion(by=by).scores(CONTEXTS, candidates)
+    candidates = CandidateLists(np.array([[3, 4, -1]]), np.array([[0.9, 0.5, -np.inf]]), sources=sources)
+    assert isinstance(Fusion(), Reranker)
+    scores = Fusion().scores(CONTEXTS, candidates)
     assert np.isfinite(scores[0, :2]).all()
     assert np.isneginf(scores[0, 2])
 

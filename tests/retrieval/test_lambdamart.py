@@ -7,10 +7,10 @@ from worlds import drift_world
 from segue.errors import InputError, MissingExtraError, SettingsError, StorageError
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.rerank import Candidates, Reranker
+from segue.retrieval.rerank import CandidateLists, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.lambdamart import LambdaMartSettings, fit_lambdamart, load_lambdamart
+from segue.retrieval.rerank.lambdamart import LambdaMart, LambdaMartSettings, fit_lambdamart
 from segue.retrieval.rerank.lists import TrainingLists, draw_lists, features_of, join_lists
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
@@ -60,10 +60,11 @@ def test_lists_hold_the_place_of_the_target_whatever_the_batch(drawn):
 
 def test_lists_of_other_lengths_are_joined_and_come_back_from_a_file(drawn, tmp_path):
     short = TrainingLists(Windows(np.array([[1, 2]]), np.array([3])),
-                          Candidates(np.array([[5, 3]]), np.array([[0.5, 0.2]]), np.eye(1, 4, dtype=np.float32)),
+                          CandidateLists(np.array([[5, 3]]), np.array([[0.5, 0.2]]), np.eye(1, 4, dtype=np.float32)),
                           np.array([1]))  # fmt: skip
     long = TrainingLists(Windows(np.array([[4, 5]]), np.array([6])),
-                         Candidates(np.array([[7, 8, 9]]), np.array([[0.5, 0.2, 0.1]]), np.eye(1, 4, dtype=np.float32)),
+                         CandidateLists(np.array([[7, 8, 9]]), np.array([[0.5, 0.2, 0.1]]),
+                                        np.eye(1, 4, dtype=np.float32)),
                          np.array([-1]))  # fmt: skip
     both = join_lists([short, long])
     assert both.candidates.rows.tolist() == [[5, 3, -1], [7, 8, 9]]
@@ -94,12 +95,12 @@ def test_trees_learn_what_the_first_stage_does_not_know_and_keep_the_contract(dr
     assert (1 / after).mean() > (1 / before).mean() + 0.05
     check_retriever(reranked, bank, test.take(slice(0, 8)))
     model.save(tmp_path, record=record)
-    back = load_lambdamart(tmp_path, features)
+    back = LambdaMart.load(tmp_path, features)
     assert np.array_equal(after, Cascade("c", "candidate", cascade.first, 20, back).target_ranks(contexts, test.target))
     with pytest.raises(InputError, match="other features"):
-        load_lambdamart(tmp_path, Features(bank, cascade.pool, context=3, groups=["context"]))
+        LambdaMart.load(tmp_path, Features(bank, cascade.pool, context=3, groups=["context"]))
     with pytest.raises(InputError):
-        load_lambdamart(tmp_path / "nowhere", features)
+        LambdaMart.load(tmp_path / "nowhere", features)
 
 
 def test_the_recorded_score_is_the_mean_reciprocal_rank_within_the_validation_lists(drawn):

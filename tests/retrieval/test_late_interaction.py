@@ -10,7 +10,7 @@ from worlds import all_windows, make_bank, reverse_documents, unit
 from segue.bank.sentences import build_sentences, split_sentences
 from segue.errors import InputError
 from segue.ranking.pool import Pool
-from segue.retrieval.rerank import Candidates
+from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.rerank.features import ALL_GROUPS, GROUPS, Features
 from segue.retrieval.rerank.late_interaction import NAMES, LateInteraction
 from segue.windows.windows import gather_contexts
@@ -35,7 +35,7 @@ def case(tmp_path_factory):
         size = generator.integers(0, 13)
         rows[number, :size] = generator.choice(60, size, replace=False)
     queries = unit(generator.standard_normal((len(windows), 16)))
-    candidates = Candidates(rows, np.where(rows >= 0, 0.0, -np.inf), queries)
+    candidates = CandidateLists(rows, np.where(rows >= 0, 0.0, -np.inf), queries)
     return bank, sentences, windows, gather_contexts(bank, windows, texts=True), candidates
 
 
@@ -98,7 +98,7 @@ def test_values_are_the_same_to_the_bit_whatever_the_rows_pads_order_and_batch(c
     again = gather_contexts(other, moved, texts=True)
     order = np.argsort(turned < 0, axis=1, kind="stable")  # pads stand at the end
     turned = np.take_along_axis(turned, order, axis=1)
-    there = Candidates(np.pad(turned, ((0, 0), (0, 2)), constant_values=-1), np.zeros((len(turned), 14)),
+    there = CandidateLists(np.pad(turned, ((0, 0), (0, 2)), constant_values=-1), np.zeros((len(turned), 14)),
                        candidates.queries)  # fmt: skip
     one_by_one = []
     for number in range(len(windows)):

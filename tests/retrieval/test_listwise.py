@@ -8,7 +8,7 @@ from worlds import drift_world
 from segue.errors import InputError, SettingsError
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.rerank import Candidates, Reranker
+from segue.retrieval.rerank import CandidateLists, Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.lists import ListFeatures, draw_lists, features_of
@@ -18,10 +18,11 @@ from segue.retrieval.rerank.listwise import (
     ListwiseNet,
     ListwiseSettings,
     Scaling,
-    load_listwise,
+    _Fit,
+    fit_listwise,
+    reciprocal_rank,
     vectors_read,
 )
-from segue.retrieval.rerank.listwise_fit import _Fit, fit_listwise, reciprocal_rank
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.contract import check_retriever
@@ -103,7 +104,7 @@ def test_the_net_learns_what_the_first_stage_does_not_know_and_keeps_the_contrac
     assert (1 / after).mean() > (1 / before).mean() + 0.05
     check_retriever(reranked, bank, test.take(slice(0, 8)))
     model.save(tmp_path, record=record)
-    back = Cascade("c", "candidate", cascade.first, 20, load_listwise(tmp_path, features))
+    back = Cascade("c", "candidate", cascade.first, 20, Listwise.load(tmp_path, features))
     assert np.array_equal(after, back.target_ranks(contexts, test.target))
 
 
@@ -114,10 +115,10 @@ def test_order_and_pads_of_a_list_change_no_score(drawn, fitted):
     found = cascade.candidates(contexts).candidates
     scores = model.scores(contexts, found)
     order = np.random.default_rng(1).permutation(found.rows.shape[1])
-    turned = Candidates(found.rows[:, order], found.first[:, order], found.queries)
+    turned = CandidateLists(found.rows[:, order], found.first[:, order], found.queries)
     assert np.allclose(model.scores(contexts, turned), scores[:, order], atol=1e-4)
     pads = np.full((5, 4), -1)
-    longer = Candidates(np.hstack([found.rows, pads]), np.hstack([found.first, np.full((5, 4), -np.inf)]),
+    longer = CandidateLists(np.hstack([found.rows, pads]), np.hstack([found.first, np.full((5, 4), -np.inf)]),
                         found.queries)  # fmt: skip
     again = model.scores(contexts, longer)
     assert np.isneginf(again[:, -4:]).all()
@@ -163,7 +164,7 @@ def test_what_does_not_fit_is_refused(drawn, features, read, fitted, tmp_path):
         fit_listwise(without, read[1], features, settings=SMALL, folder=tmp_path)
     fitted[0].save(tmp_path / "model")
     with pytest.raises(InputError, match="other features"):
-        load_listwise(tmp_path / "model", Features(bank, cascade.pool, context=3, groups=["context"]))
+        Listwise.load(tmp_path / "model", Features(bank, cascade.pool, context=3, groups=["context"]))
     (tmp_path / "model" / "listwise.safetensors").write_bytes(b"half")
     with pytest.raises(InputError, match="fit again"):
-        load_listwise(tmp_path / "model", features)
+        Listwise.load(tmp_path / "model", features)

@@ -4,9 +4,9 @@ import numpy as np
 from worlds import all_windows, messy_world
 
 from segue.ranking.pool import Pool
-from segue.retrieval.rerank import Candidates, Reranker
+from segue.retrieval.rerank import CandidateLists, Reranker
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.mixture import Mixture, standardised
+from segue.retrieval.rerank.fusion import Mixture, standardised
 from segue.types import Contexts
 from segue.windows.windows import gather_contexts
 
@@ -48,7 +48,7 @@ def test_a_mixture_is_the_mean_of_scores_standardised_within_the_list():
     nowhere = -np.inf
     one = np.array([[1.0, 2.0, 3.0], [10.0, 30.0, nowhere], [5.0, nowhere, nowhere], [nowhere] * 3])
     other = np.array([[7.0, 7.0, 7.0], [3.0, 1.0, nowhere], [1.0, nowhere, nowhere], [nowhere] * 3])
-    candidates = Candidates(rows, np.where(rows < 0, nowhere, 0.0))
+    candidates = CandidateLists(rows, np.where(rows < 0, nowhere, 0.0))
     empty = np.empty((4, 0), dtype=np.int64)
     contexts = Contexts(
         np.zeros((4, 1, 2), dtype=np.float32), np.ones((4, 1), dtype=bool), np.zeros((4, 1), int), empty
@@ -72,7 +72,7 @@ def test_members_that_share_features_pay_for_them_once(monkeypatch):
     monkeypatch.setattr(Features, "_compute", lambda *given: times.append(1) or computed(*given))
     mixture = Mixture((Reading(features), Reading(features)))
     contexts = gather_contexts(bank, all_windows(bank, minimum=1).take(slice(0, 2)))
-    candidates = Candidates(np.array([[0, 1], [2, 3]]), np.zeros((2, 2)))
+    candidates = CandidateLists(np.array([[0, 1], [2, 3]]), np.zeros((2, 2)))
     own = features.compute(contexts, candidates)[:, :, 1]
     assert np.allclose(mixture.scores(contexts, candidates), standardised(own, candidates.there))
     assert len(times) == 1

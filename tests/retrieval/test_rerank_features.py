@@ -5,9 +5,8 @@ from words_by_hand import FIVE, bm25_by_hand
 from worlds import all_windows, make_bank, messy_world, reverse_documents, unit
 
 from segue.ranking.pool import Pool
-from segue.retrieval.rerank import Candidates
-from segue.retrieval.rerank.density import neighbour_cosines
-from segue.retrieval.rerank.features import GROUPS, Features
+from segue.retrieval.rerank import CandidateLists
+from segue.retrieval.rerank.features import GROUPS, Features, neighbour_cosines
 from segue.retrieval.rerank.words import count_again, count_words, cut_words, overlaps
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
@@ -74,7 +73,7 @@ def case(minimum=1):
         rows[number, :size] = pool.members[pool.start[generator.choice(pool.size, size, replace=False)]]
     first = np.where(rows >= 0, generator.standard_normal(rows.shape), -np.inf)
     queries = unit(generator.standard_normal((len(windows), bank.dimension)))
-    return bank, windows, contexts, Candidates(rows, first, queries)
+    return bank, windows, contexts, CandidateLists(rows, first, queries)
 
 
 def test_cosines_and_lengths_equal_a_naive_loop():
@@ -137,11 +136,11 @@ def test_features_do_not_depend_on_rows_pads_order_or_the_batch():
     rows = np.where(candidates.rows >= 0, place[candidates.rows], -1)
     elsewhere = Features(other, Pool(other), context=3)
     again = elsewhere.compute(
-        gather_contexts(other, moved, texts=True), Candidates(rows, candidates.first, candidates.queries)
+        gather_contexts(other, moved, texts=True), CandidateLists(rows, candidates.first, candidates.queries)
     )
     assert np.array_equal(values, again, equal_nan=True)
     turned = np.argsort(np.where(candidates.there, -np.arange(15), 99), axis=1)
-    one = Candidates(
+    one = CandidateLists(
         np.take_along_axis(candidates.rows, turned, 1),
         np.take_along_axis(candidates.first, turned, 1),
         candidates.queries,
@@ -151,7 +150,7 @@ def test_features_do_not_depend_on_rows_pads_order_or_the_batch():
     for number in range(len(windows)):
         part = slice(number, number + 1)
         size = max(1, int(candidates.there[number].sum()))
-        alone = Candidates(candidates.rows[part, :size], candidates.first[part, :size], candidates.queries[part])
+        alone = CandidateLists(candidates.rows[part, :size], candidates.first[part, :size], candidates.queries[part])
         found = features.compute(contexts.take(part), alone)[0]
         assert np.array_equal(found, values[number, :size], equal_nan=True)
 
@@ -187,12 +186,12 @@ def test_what_is_not_known_is_missing():
     bank, windows, _, candidates = case()
     silent = gather_contexts(bank, windows)
     features = Features(bank, Pool(bank), context=5)
-    values = features.compute(silent, Candidates(candidates.rows, candidates.first))
+    values = features.compute(silent, CandidateLists(candidates.rows, candidates.first))
     missing = {name for place, name in enumerate(features.names) if np.isnan(values[:, :, place]).all()}
     assert {"prediction cosine", "words sum", "rank of words sum", "length ratio", "cosine 4 back"} <= missing
     assert not missing & {"newest cosine", "cosine 2 back", "characters", "neighbour 1"}
     without = make_bank(np.eye(4), [4])
-    few = Candidates(np.array([[2, 3]]), np.zeros((1, 2)))
+    few = CandidateLists(np.array([[2, 3]]), np.zeros((1, 2)))
     contexts = gather_contexts(without, Windows(np.array([[0]]), np.array([1])), texts=True)
     blind = Features(without, Pool(without), context=1)
     assert not blind.reads_text

@@ -23,8 +23,8 @@ from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
-    EncoderOnContext,
     ExponentialMean,
+    NormalEquations,
     Oracle,
     Ridge,
     copy_last,
@@ -36,9 +36,8 @@ from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.contract import check_retriever
-from segue.retrieval.retrievers.encoding import keep_end
 from segue.retrieval.retrievers.predictor import PredictorQuery
-from segue.retrieval.retrievers.ridge import NormalEquations
+from segue.retrieval.retrievers.text_encoder import EncoderOnContext, keep_end
 from segue.types import Contexts, Rankings, Windows
 from segue.windows.windows import WindowSettings, excluded_rows, following_rows, gather_contexts, make_windows
 
@@ -262,7 +261,7 @@ def test_ridge_sums_do_not_depend_on_blocks(monkeypatch):
     bank = drift_world(documents=8, length=10, dimension=4)
     windows = all_windows(bank, context=2, minimum=1)
     whole = NormalEquations.sum_up(bank, windows)
-    monkeypatch.setattr("segue.retrieval.retrievers.ridge.BATCH", 7)
+    monkeypatch.setattr("segue.retrieval.retrievers.baselines.BATCH", 7)
     parts = NormalEquations.sum_up(bank, windows)
     assert np.allclose(whole.gram, parts.gram, atol=1e-5)
     assert np.allclose(whole.moment, parts.moment, atol=1e-5)

@@ -9,7 +9,7 @@ from worlds import make_bank
 from segue.errors import InputError
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
-from segue.retrieval.rerank.interface import Candidates, Reranker
+from segue.retrieval.rerank.interface import CandidateLists, Reranker
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.text_models import fine_tuning
@@ -49,7 +49,7 @@ def candidates(bank, asked, count=40):
     rankings = VectorRetriever("copy-last", "candidate", copy_last, Pool(bank)).rank(
         gather_contexts(bank, asked), count
     )
-    return Candidates(rankings.rows, rankings.scores)
+    return CandidateLists(rankings.rows, rankings.scores)
 
 
 def run(folder, encoder, bank, *, steps=6, settings=FAST, **options):
@@ -84,7 +84,7 @@ def test_trained_it_orders_lists_of_documents_never_seen(encoder, tmp_path):
     ]
     rows = generator.permuted(np.array(rows), axis=1)
     blind = np.zeros(rows.shape, dtype=np.float32)
-    held, lists = asked.take(slice(240, None)), Candidates(rows[240:], blind[240:])
+    held, lists = asked.take(slice(240, None)), CandidateLists(rows[240:], blind[240:])
     contexts = gather_contexts(bank, held, texts=True)
 
     def score(model):
@@ -92,7 +92,7 @@ def test_trained_it_orders_lists_of_documents_never_seen(encoder, tmp_path):
         return {"MRR": float((lists.rows[np.arange(len(best)), best] == held.target).mean())}
 
     result = train_cross_encoder(
-        bank, asked.take(slice(240)), Candidates(rows[:240], blind[:240]), encoder=encoder, folder=tmp_path,
+        bank, asked.take(slice(240)), CandidateLists(rows[:240], blind[:240]), encoder=encoder, folder=tmp_path,
         settings=FAST.model_copy(update={"batch_size": 16}), steps=150, score=score,
     )  # fmt: skip
     assert result.best_score["MRR"] > 0.4  # blind choice: 1 of 8
@@ -107,7 +107,7 @@ def test_neither_pads_nor_order_nor_the_other_contexts_change_a_score(encoder, b
     scores = reranker.scores(contexts, lists)
     order = np.random.default_rng(1).permutation(7)
     pads = np.full((len(asked), 3), -1)
-    padded = Candidates(
+    padded = CandidateLists(
         np.concatenate([lists.rows[:, order], pads], axis=1),
         np.concatenate([lists.first[:, order], np.full(pads.shape, -np.inf, dtype=np.float32)], axis=1),
     )
@@ -115,7 +115,7 @@ def test_neither_pads_nor_order_nor_the_other_contexts_change_a_score(encoder, b
     np.testing.assert_allclose(again[:, :7], scores[:, order], atol=1e-4)
     assert np.isneginf(again[:, 7:]).all()
     one = asked.take(slice(3, 4))
-    alone = reranker.scores(gather_contexts(bank, one, texts=True), Candidates(lists.rows[3:4], lists.first[3:4]))
+    alone = reranker.scores(gather_contexts(bank, one, texts=True), CandidateLists(lists.rows[3:4], lists.first[3:4]))
     np.testing.assert_allclose(alone[0], scores[3], atol=1e-4)
 
 
@@ -174,8 +174,8 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(encoder, bank, tmp_path, 
 def test_what_cannot_be_trained_or_read_is_refused(encoder, bank):
     asked = windows(bank, 0, 5)
     lists = candidates(bank, asked, 20)
-    missed = Candidates(np.tile(asked.context, 20), np.zeros((len(asked), 20), dtype=np.float32))
-    for few in (missed, Candidates(lists.rows[:, :7], lists.first[:, :7])):
+    missed = CandidateLists(np.tile(asked.context, 20), np.zeros((len(asked), 20), dtype=np.float32))
+    for few in (missed, CandidateLists(lists.rows[:, :7], lists.first[:, :7])):
         with pytest.raises(InputError, match="nothing to rerank"):
             CrossLearner(bank, asked, few, encoder=encoder, settings=FAST)
     with pytest.raises(InputError, match="no texts"):

@@ -13,7 +13,7 @@ from segue.encoders import EncoderSettings, load_encoder
 from segue.errors import InputError
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.encoding import EncoderOnContext
+from segue.retrieval.retrievers.text_encoder import EncoderOnContext
 from segue.text_models import fine_tuning
 from segue.text_models.dual_encoder import (
     DualLearner,

@@ -1,14 +1,13 @@
-"""An answer: passages with scores and the reasons for them.
+"""Answers: passages with their scores and the reasons for them.
 
-Enters: what a retriever ranked for a batch of questions. Leaves: for each question its passages, described from the
-bank, with the cosine to the prediction, to each passage read, and the reranker's score.
+Enters: what a retriever ranked for a batch of queries. Leaves: for each query its passages, described from the bank,
+with the cosine to the prediction, to each passage read, and the reranker's score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,22 @@ from jaxtyping import Bool, Float, Int
 
 from segue.bundles.lookup import Lookup
 from segue.bundles.open import Bundle
-from segue.bundles.questions import Asking
+from segue.bundles.queries import ResolvedQuery
 from segue.evaluation.confidence.model import CUTOFFS, PLACES
+from segue.evaluation.latency import Stopwatch
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Retriever
-from segue.retrieval.retrievers.cascade import CascadeScores
-from segue.retrieval.retrievers.interface import Scores
 from segue.types import Contexts, Rankings
 
 
 @dataclass(frozen=True)
 class Why:
-    """Why a passage was answered.
+    """Reasons for a passage.
 
     Attributes:
         prediction: cosine to the predicted vector; None where nothing is predicted in the bank's space.
         context: cosine to each passage read, oldest first.
-        rerank: the reranker's score; None without one, and for what it was not given.
+        rerank: the reranker's score; None without one, and for passages that it did not order.
     """
 
     prediction: float | None
@@ -42,7 +40,7 @@ class Why:
 
 @dataclass(frozen=True)
 class NextPassage:
-    """One answer; ``score`` orders the answers of a question and is not comparable between questions."""
+    """Passage of an answer; ``score`` orders the passages of one answer and is not comparable between queries."""
 
     id: str
     document: str
@@ -61,11 +59,11 @@ class Answer(Sequence[NextPassage]):
         passages: at most k.
         read: id of each passage read, oldest first; None where the bank does not hold it.
         texts: their texts, None where only the vector is known.
-        confidence: the probability that the true next passage is the first, or among the first five, by metric name;
-            None where the run could not tell.
+        confidence: probability that the true next passage is the first, or among the first five, by metric name; None
+            where the run could not measure it.
         prediction: the predicted unit vector; None where nothing is predicted in the bank's space.
         vectors: of the passages read.
-        milliseconds: spent by stage, on the batch that the question was answered in.
+        milliseconds: of each stage, for the batch that the query was answered in.
     """
 
     passages: tuple[NextPassage, ...]
@@ -88,14 +86,14 @@ class Answer(Sequence[NextPassage]):
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a retriever answered to a batch.
+    """Rankings of a batch.
 
     Attributes:
         rankings: at least ten places.
         queries: the predictions; None where there are none in the bank's space.
         reranked: rows that a reranker put in order; None without one.
-        confidence: probability that the next passage is within each cutoff; None where the run could not tell.
-        milliseconds: spent by stage.
+        confidence: probability that the next passage is within each cutoff; None where the run could not measure it.
+        milliseconds: of each stage.
     """
 
     rankings: Rankings
@@ -106,59 +104,41 @@ class Ranked:
 
 
 def ranked(retriever: Retriever, contexts: Contexts, pool: Pool, k: int, bundle: Bundle) -> Ranked:
-    """Ask a retriever about a batch, with the time of each stage."""
-    deep = max(PLACES, min(k, pool.size))
-    began = perf_counter()
+    """Rank the passages for a batch of queries, and measure the time of each stage."""
+    watch = Stopwatch()
     scores = retriever.score(contexts)
-    laps = {"predict": perf_counter() - began}
-    rankings, reranked = _top(scores, pool, deep, contexts, laps)
+    watch("predict")
+    rankings = scores.top(pool, max(PLACES, min(k, pool.size)), exclude=contexts.exclude, lap=watch)
+    reranked = scores.reranked(pool, exclude=contexts.exclude)
     confidence = None if bundle.confidence is None else bundle.confidence(rankings, contexts, bundle.bank)
-    milliseconds = {stage: 1000 * seconds for stage, seconds in laps.items()}
-    return Ranked(rankings, scores.queries, reranked, confidence, milliseconds)
+    return Ranked(rankings, scores.queries, reranked, confidence, watch.milliseconds)
 
 
-def _top(
-    scores: Scores, pool: Pool, k: int, contexts: Contexts, laps: dict[str, float]
-) -> tuple[Rankings, Int[np.ndarray, "batch candidate"] | None]:
-    """Return the best k and which rows were reranked; note the seconds of searching and of reranking."""
-    began = perf_counter()
-    if not isinstance(scores, CascadeScores):
-        rankings = scores.top(pool, k, exclude=contexts.exclude)
-        laps["search"] = perf_counter() - began
-        return rankings, None
-    drawn = scores.draw(pool, contexts.exclude, k=k)
-    laps["search"] = perf_counter() - began
-    began = perf_counter()
-    rankings = scores.order(drawn).top(pool, k)
-    laps["rerank"] = perf_counter() - began
-    return rankings, drawn.candidates.rows
-
-
-def answer_one(asking: Asking, found: Ranked, place: int, bundle: Bundle, lookup: Lookup) -> Answer:
-    """Return the answer to one question of a batch."""
-    rows = found.rankings.rows[place, : asking.k]
+def answer_one(query: ResolvedQuery, found: Ranked, place: int, bundle: Bundle, lookup: Lookup) -> Answer:
+    """Return the answer to one query of a batch."""
+    rows = found.rankings.rows[place, : query.k]
     rows = rows[rows >= 0]
     scores = found.rankings.scores[place, : len(rows)].astype(float).tolist()
-    query = None if found.queries is None else found.queries[place]
+    prediction = None if found.queries is None else found.queries[place]
     reranked = None if found.reranked is None else (rows[:, None] == found.reranked[place]).any(axis=1)
-    why = _reasons(bundle.bank.gather(rows), asking, query, scores, reranked)
-    names = bundle.bank.passage_ids(np.maximum(asking.rows, 0))
-    read = tuple(name if row >= 0 else None for name, row in zip(names, asking.rows, strict=True))
-    texts: tuple[str | None, ...] = asking.texts or (None,) * len(read)
-    sure = None if found.confidence is None else _named(found.confidence[place])
+    why = _reasons(bundle.bank.gather(rows), query.read_vectors, prediction, scores, reranked)
+    names = bundle.bank.passage_ids(np.maximum(query.rows, 0))
+    read = tuple(name if row >= 0 else None for name, row in zip(names, query.rows, strict=True))
+    texts: tuple[str | None, ...] = query.texts or (None,) * len(read)
+    confidence = None if found.confidence is None else _named(found.confidence[place])
     passages = describe(bundle, lookup, rows, scores, why)
-    return Answer(passages, read, texts, sure, query, asking.read_vectors, dict(found.milliseconds))
+    return Answer(passages, read, texts, confidence, prediction, query.read_vectors, dict(found.milliseconds))
 
 
 def _reasons(
     vectors: Float[np.ndarray, "k dim"],
-    asking: Asking,
-    query: Float[np.ndarray, "dim"] | None,
+    read: Float[np.ndarray, "read dim"],
+    prediction: Float[np.ndarray, "dim"] | None,
     scores: Sequence[float],
     reranked: Bool[np.ndarray, "k"] | None,
 ) -> list[Why]:
-    to_query = [None] * len(vectors) if query is None else (vectors @ query).astype(float).tolist()
-    to_read = map(tuple, (vectors @ asking.read_vectors.T).astype(float).tolist())
+    to_query = [None] * len(vectors) if prediction is None else (vectors @ prediction).astype(float).tolist()
+    to_read = map(tuple, (vectors @ read.T).astype(float).tolist())
     by_reranker = [False] * len(vectors) if reranked is None else reranked.tolist()
     values = zip(to_query, to_read, scores, by_reranker, strict=True)
     return [Why(cosine, cosines, score if yes else None) for cosine, cosines, score, yes in values]

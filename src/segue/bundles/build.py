@@ -1,8 +1,12 @@
-"""Build a bundle from a run: the winner's files, the bank, the contract, the card; the folder appears whole or not."""
+"""Building a bundle from a run: the winner's files, the bank, the contract and the model card.
+
+The folder is written whole or not at all.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,39 +16,38 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bundles.card import bundle_card
 from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, Manifest, seal
-from segue.bundles.open import ask_golden
-from segue.bundles.parts import INDEX, Origin, searching, take_apart
+from segue.bundles.open import golden_answers
 from segue.comparison.entries.reranked import Making, borrowed_name, cascade_entrant
 from segue.comparison.entries.text import read_text_entrant
 from segue.comparison.entries.trained import Baselines, as_retriever
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.record import Record
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_folder, write_json, write_text
 from segue.models import hash_documents, load_predictor
 from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
-from segue.retrieval.rerank.density import neighbour_cosines
+from segue.retrieval.parts import INDEX, Description, PartWriter
+from segue.retrieval.rerank.features import neighbour_cosines
 from segue.retrieval.retrievers import Retriever
 from segue.types import no_progress
 from segue.version import __version__
 
-GOLDEN_QUESTIONS = 8
+GOLDEN_QUERIES = 8
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What is put into a bundle.
+    """Option of a run that becomes a bundle.
 
     Attributes:
         job: the comparison.
-        option: the row.
-        fold: the fold whose training it was.
+        option: the option.
+        fold: the fold on which it was trained.
         record: of the comparison.
         name: the bundle's name.
         index: folder of an approximate index over the bank; None: the bank is searched exactly.
@@ -62,15 +65,15 @@ def build_bundle(winner: Winner, out: Path) -> Manifest:
     """Write a bundle.
 
     Raises:
-        InputError: ``out`` exists already, the row cannot be served, or the index is not one over the bank.
+        InputError: ``out`` exists already, the option cannot be served, or the index is not over the bank.
         StorageError: the folder cannot be written.
     """
     if out.exists():
-        raise InputError(explain(f"{out} exists already", fix="choose another folder, or delete it"))
+        raise InputError(f"{out} exists already", fix="choose another folder, or delete it")
     baselines = Baselines(winner.job)
     retriever = live_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
-        retriever = searching(retriever, load_index(winner.index, winner.job.experiment.pool))
+        retriever = retriever.searched_with(load_index(winner.index, winner.job.experiment.pool))
     sealed: list[Manifest] = []
 
     def fill(folder: Path) -> None:
@@ -82,7 +85,7 @@ def build_bundle(winner: Winner, out: Path) -> Manifest:
 
 
 def live_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
-    """Read a finished option back as it was evaluated; nothing is trained."""
+    """Read a finished option back as it was evaluated, without training."""
     if option.text is not None:
         return read_text_entrant(job, option, fold, baselines)
     if option.reranking is not None:
@@ -94,28 +97,30 @@ def live_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -
 
 
 def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
-    """Write every file of a bundle but the manifest."""
+    """Write every file of a bundle except the manifest."""
     job, bank = winner.job, winner.job.experiment.bank
     assert isinstance(bank, PassageBank), "a run's bank lies on disk"
-    description = take_apart(retriever, folder, _origin(winner))
+    description = retriever.save_part(_part_writer(winner, folder))
     if winner.index is not None:
         shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
-    _copy_bank(bank, folder / BANK, sentences="sentences" in str(description))
+    unwanted = [".*", "shard-*.json", "build.json"] + ([] if "sentences" in str(description) else ["sentences"])
+    shutil.copytree(bank.path, folder / BANK, ignore=shutil.ignore_patterns(*unwanted))
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)
     write_text(folder / DOCUMENTS, "".join(f"{digest}\n" for digest in trained))
-    write_json(folder / GOLDEN, ask_golden(retriever, bank, _golden_rows(winner), exclude=job.evaluation.exclude))
+    write_json(folder / GOLDEN, golden_answers(retriever, bank, _golden_rows(winner), exclude=job.evaluation.exclude))
     contract = _contract(winner, description, len(trained))
     write_json(folder / CONTRACT, contract)
     gates = _gates(winner)
     write_json(folder / GATES, gates)
-    if _confidence_is_its(winner):
-        shutil.copyfile(job.out / "confidence.json", folder / CONFIDENCE)
+    confidence = job.out / "confidence.json"
+    if confidence.exists() and read_json(confidence).get("option") == winner.option.name:
+        shutil.copyfile(confidence, folder / CONFIDENCE)
     write_text(folder / CARD, bundle_card(contract, gates))
 
 
-def _origin(winner: Winner) -> Origin:
-    """Return where the run keeps the parts of the winner."""
+def _part_writer(winner: Winner, folder: Path) -> PartWriter:
+    """Return what writes the winner's parts, from where the run keeps them."""
     job, own = winner.job, winner.job.folder(winner.option, winner.fold)
     pool = job.experiment.pool
 
@@ -127,11 +132,11 @@ def _origin(winner: Winner) -> Origin:
         return neighbour_cosines(job.experiment.bank, pool)
 
     text = own / "training" if winner.option.text == "dual-encoder" else None
-    return Origin(_checkpoint(winner), text, density, job.evaluation.context_tokens)
+    return PartWriter(folder, _checkpoint(winner), text, density, job.evaluation.context_tokens)
 
 
 def _checkpoint(winner: Winner) -> Path | None:
-    """Return the checkpoint that the winner predicts with: its own, or the one it borrowed."""
+    """Return the checkpoint of the winner's predictor: its own, or the one it borrowed."""
     job, option = winner.job, winner.option
     own = job.folder(option, winner.fold)
     if option.borrows:
@@ -139,20 +144,14 @@ def _checkpoint(winner: Winner) -> Path | None:
     return own / "checkpoint" if option.trained else None
 
 
-def _copy_bank(bank: PassageBank, target: Path, *, sentences: bool) -> None:
-    """Copy the bank's files, not link them: a bundle stays as it is, whatever becomes of the run."""
-    unwanted = [".*", "shard-*.json", "build.json"] + ([] if sentences else ["sentences"])
-    shutil.copytree(bank.path, target, ignore=shutil.ignore_patterns(*unwanted))
-
-
-def _golden_rows(winner: Winner) -> Int[np.ndarray, "question context"]:
-    """Choose validation windows, evenly spread: what was read, oldest first."""
+def _golden_rows(winner: Winner) -> Int[np.ndarray, "query context"]:
+    """Return the contexts of evenly spread validation windows, oldest passage first."""
     context = winner.fold.validation.context
-    chosen = np.unique(np.linspace(0, len(context) - 1, GOLDEN_QUESTIONS).round().astype(np.int64))
+    chosen = np.unique(np.linspace(0, len(context) - 1, GOLDEN_QUERIES).round().astype(np.int64))
     return context[chosen]
 
 
-def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict[str, Any]:
+def _contract(winner: Winner, description: Description, trained: int) -> Mapping[str, Any]:
     job, bank = winner.job, winner.job.experiment.bank
     assert isinstance(bank, PassageBank), "a run's bank lies on disk"
     space = bank.space
@@ -171,7 +170,7 @@ def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict
         "exclude": job.evaluation.exclude,
         "normalisation": {"vectors": "length 1", "texts": "NFKC, case folded, white space collapsed"},
         "space": {name: value for name, value in space.to_json().items() if name != "fingerprint"},
-        "encoder": None if space.declared else _encoder_settings(job),
+        "encoder": None if space.declared else job.encoder.model_dump(mode="json", exclude={"device"}),
         "passages": bank.manifest.to_json()["passages"],
         "bank": {
             "hash": bank.hash,
@@ -185,13 +184,8 @@ def _contract(winner: Winner, description: dict[str, Any], trained: int) -> dict
     }
 
 
-def _encoder_settings(job: Job) -> dict[str, Any]:
-    """Return the recipe's encoder; the device is the server's own affair."""
-    return job.encoder.model_dump(mode="json", exclude={"device"})
-
-
-def _gates(winner: Winner) -> dict[str, Any]:
-    """Return what the comparison says of the winner and of what it has to be compared with, in the public form."""
+def _gates(winner: Winner) -> Mapping[str, Any]:
+    """Return the results of the winner and of the baselines it is compared with, in their public form."""
     public = public_json(winner.record)
     beside = {winner.option.name, "copy-last"} | ({"copy-last-rerank"} if winner.option.reranking else set())
     rows = [row for row in public["options"] if row["name"] in beside]
@@ -207,10 +201,73 @@ def _gates(winner: Winner) -> dict[str, Any]:
     }
 
 
-def _confidence_is_its(winner: Winner) -> bool:
-    path = winner.job.out / "confidence.json"
-    return path.exists() and read_json(path).get("option") == winner.option.name
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+SHOWN = ("R@1", "R@5", "R@10", "Contain@50", "MRR", "total_p95_ms")
+
+EXCLUDED = {"context": "what was read", "prefix": "what was read and all before it", "none": "nothing is excluded"}
+
+
+def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:
+    """Write the model card: a YAML header as the Hugging Face hub reads it, then Markdown."""
+    bank, space = contract["bank"], contract["space"]
+    lines = [
+        "---",
+        "library_name: segue",
+        "pipeline_tag: sentence-similarity",
+        "tags: [segue, next-passage, retrieval]",
+        "---",
+        f"# {contract['name']}",
+        "",
+        f"Given the last {contract['context']} passages of a document it answers which passage comes next, out of "
+        f"{bank['candidates']} candidates ({bank['passages']} passages of {bank['documents']} documents).",
+        "",
+        f"- Option: **{contract['option']}** ({contract['description']})",
+        f"- Space: {space['encoder']}, {space['dimension']} components, pooling {space['pooling'] or 'unknown'}",
+        f"- Never answered: {EXCLUDED[contract['exclude']]}",
+        f"- Trained on {contract['training_documents']} documents (`training_documents.txt` holds their hashes)"
+        + (f", those of fold {contract['fold'] + 1} of {contract['folds']}" if contract["folds"] > 1 else ""),
+        f"- Built {contract['created']} with Segue {contract['segue']}",
+        "",
+        "## Measured",
+        "",
+        f"{gates['windows']} windows of {gates['documents']} test documents, pool of {gates['pool']} candidates.",
+        *_refusal(gates),
+        "",
+        *_numbers(gates),
+        "",
+        "## Gates",
+        "",
+        *([f"- {gate['name']}: {gate['outcome'] or 'refused'}" for gate in gates["gates"]] or ["No gates."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _refusal(gates: Mapping[str, Any]) -> list[str]:
+    if not gates["blocked"]:
+        return []
+    how = "shown at the user's risk" if gates["unsafe"] else "not shown"
+    return ["", f"**An integrity check failed ({', '.join(gates['blocked'])}): these numbers are {how}.**"]
+
+
+def _numbers(gates: Mapping[str, Any]) -> list[str]:
+    lines = ["| option | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    for row in gates["rows"]:
+        cells = [_cell(name, row["metrics"].get(name)) for name in SHOWN]
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(name: str, metric: Mapping[str, Any] | None) -> str:
+    if metric is None or metric["value"] is None:
+        return "–"
+    if name.endswith("_ms"):
+        return f"{metric['value']:.2f}"
+    scale, digits = (1.0, 3) if name == "MRR" else (100.0, 1)
+    value = f"{metric['value'] * scale:.{digits}f}"
+    if metric["low"] is None or metric["high"] is None:
+        return value
+    return f"{value} [{metric['low'] * scale:.{digits}f}, {metric['high'] * scale:.{digits}f}]"

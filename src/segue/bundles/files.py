@@ -1,6 +1,6 @@
-"""The files of a bundle: each one's sha256 stands in the manifest, and the manifest's own beside it.
+"""Files of a bundle, and their hashes.
 
-Enters: a folder. Leaves: ``manifest.json`` (the size and sha256 of every other file) and ``manifest.sha256`` (of the
+Enters: a folder. Leaves: ``manifest.json`` (size and sha256 of every other file) and ``manifest.sha256`` (of the
 manifest, in the form that ``sha256sum --check`` reads). A bundle's version is the beginning of that hash, so equal
 versions are equal bundles, byte for byte.
 """
@@ -8,16 +8,15 @@ versions are equal bundles, byte for byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from segue.errors import InputError, StorageError, explain
+from segue.errors import InputError, StorageError
 from segue.files import file_sha256, read_json, write_json, write_text
 
 FORMAT = 1
-"""Raised when bundles of an older version can no longer be read."""
+"""Format of bundles; a higher number means that older bundles cannot be read."""
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 CONTRACT, GATES, GOLDEN, CONFIDENCE, DOCUMENTS, CARD, BANK = (
@@ -29,25 +28,28 @@ CONTRACT, GATES, GOLDEN, CONFIDENCE, DOCUMENTS, CARD, BANK = (
     "README.md",
     "bank",
 )
-"""What every bundle holds besides its parts."""
+"""Files of every bundle besides its parts."""
 VERSION_DIGITS = 12
+
+FileFacts = Mapping[str, int | str]
+"""``bytes`` and ``sha256`` of a file."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of its files.
+    """Version and files of a bundle.
 
     Attributes:
-        version: names the bundle; the beginning of the manifest's sha256.
-        files: size in bytes and sha256 by path inside the bundle.
+        version: the beginning of the manifest's sha256.
+        files: size and sha256 of each file, by path inside the bundle.
     """
 
     version: str
-    files: dict[str, dict[str, Any]]
+    files: Mapping[str, FileFacts]
 
 
 def seal(folder: Path, *, name: str, created: str) -> Manifest:
-    """Write the manifest of a folder that is complete otherwise."""
+    """Write the manifest of a folder that is otherwise complete."""
     files = {path: _facts(folder / path) for path in sorted(_files(folder))}
     write_json(folder / MANIFEST, {"format": FORMAT, "name": name, "created": created, "files": files})
     digest = file_sha256(folder / MANIFEST)
@@ -56,41 +58,41 @@ def seal(folder: Path, *, name: str, created: str) -> Manifest:
 
 
 def verify(folder: Path) -> Manifest:
-    """Hash every file of a bundle again and compare; nothing may be missing, changed or added.
+    """Hash every file of a bundle and compare; no file may be missing, changed or added.
 
     Raises:
         InputError: the folder holds no bundle, or one of another format.
-        StorageError: names the first file that is not as it was written.
+        StorageError: names the first file that differs.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(explain(f"{folder} is no bundle", got=f"no {MANIFEST} in it",
-                                 fix="name a folder that `segue bundle build` wrote"))  # fmt: skip
+        raise InputError(f"{folder} is no bundle", got=f"no {MANIFEST} in it",
+                         fix="name a folder that `segue bundle build` wrote")  # fmt: skip
     version = _sealed(folder)[:VERSION_DIGITS]
     record = read_json(folder / MANIFEST)
     if record.get("format") != FORMAT:
-        raise InputError(explain(f"{folder} is of another version", got=f"format {record.get('format')}",
-                                 expected=f"format {FORMAT}",
-                                 fix="build it again, or use the version that wrote it"))  # fmt: skip
-    files: dict[str, dict[str, Any]] = record["files"]
+        raise InputError(f"{folder} is of another version", got=f"format {record.get('format')}",
+                         expected=f"format {FORMAT}",
+                         fix="build it again, or use the version that wrote it")  # fmt: skip
+    files: Mapping[str, FileFacts] = record["files"]
     for path in sorted(files.keys() | set(_files(folder))):
         _verify(folder, path, files)
     return Manifest(version, files)
 
 
 def _sealed(folder: Path) -> str:
-    """Return the manifest's sha256, having compared it with what stands beside it."""
+    """Compare the manifest's sha256 with the file beside it, and return it."""
     try:
-        said = (folder / SEAL).read_bytes().decode("ascii", errors="replace")
+        expected = (folder / SEAL).read_bytes().decode("ascii", errors="replace")
     except OSError as error:
         raise _changed(folder / SEAL, error.strerror or str(error), "the manifest's sha256") from error
     digest = file_sha256(folder / MANIFEST)
-    if said != f"{digest}  {MANIFEST}\n":
-        got = f"sha256 {digest[:16]}…, while {SEAL} says {said[:16]!r}"
+    if expected != f"{digest}  {MANIFEST}\n":
+        got = f"sha256 {digest[:16]}…, while {SEAL} has {expected[:16]!r}"
         raise _changed(folder / MANIFEST, got, f"{MANIFEST} and {SEAL} as they were written together")
     return digest
 
 
-def _verify(folder: Path, path: str, files: dict[str, dict[str, Any]]) -> None:
+def _verify(folder: Path, path: str, files: Mapping[str, FileFacts]) -> None:
     """Compare one file with the manifest."""
     if path not in files:
         raise _changed(folder / path, "a file that the manifest does not name", "only files that it names")
@@ -98,21 +100,21 @@ def _verify(folder: Path, path: str, files: dict[str, dict[str, Any]]) -> None:
         raise _changed(folder / path, "no such file", f"{files[path]['bytes']} bytes")
     facts = _facts(folder / path)
     if facts != files[path]:
-        got = f"{facts['bytes']} bytes, sha256 {facts['sha256'][:16]}…"
-        raise _changed(folder / path, got, f"{files[path]['bytes']} bytes, sha256 {files[path]['sha256'][:16]}…")
+        got = f"{facts['bytes']} bytes, sha256 {str(facts['sha256'])[:16]}…"
+        raise _changed(folder / path, got, f"{files[path]['bytes']} bytes, sha256 {str(files[path]['sha256'])[:16]}…")
 
 
 def _changed(path: Path, got: str, expected: str) -> StorageError:
     fix = "copy the bundle again from where it was built, or build it again"
-    return StorageError(explain(f"{path} is not as it was written", got=got, expected=expected, fix=fix))
+    return StorageError(f"{path} is not as it was written", got=got, expected=expected, fix=fix)
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _facts(path: Path) -> FileFacts:
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the files of a bundle but for the manifest and its seal; a Git or hub client's own records do not count."""
+    """Yield the files of a bundle without the manifest, its hash, and what Git or a hub client keeps there."""
     for path in folder.rglob("*"):
         inside = path.relative_to(folder).as_posix()
         if (

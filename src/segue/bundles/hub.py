@@ -1,7 +1,6 @@
 """Bundles on the Hugging Face hub: a repository holds one bundle, and its commits are the bundle's versions.
 
-The hub is reached through ``huggingface_hub``; a folder on this machine that looks like a repository (``folder`` starts
-with ``file://`` or is an existing folder) works the same, without a network.
+A local folder, named ``file://FOLDER``, works like a repository, without a network.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.files import MANIFEST, verify
-from segue.errors import InputError, StorageError, explain
+from segue.errors import InputError, StorageError
 from segue.files import write_folder
 
 FILE = "file://"
@@ -25,59 +24,59 @@ def push_to_hub(
     Args:
         bundle: the bundle's folder.
         repository: ``owner/name`` on the hub, or ``file://`` and a folder.
-        private: whether a repository that is made for it is private.
-        message: of the commit.
-        api: a ``huggingface_hub.HfApi``; None: the machine's own login.
+        private: whether a new repository is private.
+        message: commit message.
+        api: a ``huggingface_hub.HfApi``; None: the machine's login.
 
     Returns:
         The bundle's version.
 
     Raises:
-        StorageError: the bundle is damaged, or the hub did not take it.
+        StorageError: the bundle is damaged, or the upload failed.
     """
     bundle = Path(bundle)
     version = verify(bundle).version
     if repository.startswith(FILE):
         write_folder(Path(repository.removeprefix(FILE)), lambda place: _copy(bundle, place))
         return version
-    api = api or _api()
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True, repo_type="model")
         api.upload_folder(folder_path=str(bundle), repo_id=repository, repo_type="model", delete_patterns="*",
                           commit_message=message or f"Bundle {version}")  # fmt: skip
     except _hub_errors() as error:
-        raise StorageError(explain(f"{repository} did not take the bundle", got=str(error).splitlines()[0][:200],
-                                   fix="log in with `hf auth login`, and check the name"))  from error  # fmt: skip
+        raise StorageError(f"{repository} did not accept the bundle", got=str(error).splitlines()[0][:200],
+                           fix="log in with `hf auth login`, and check the name") from error  # fmt: skip
     return version
 
 
 def from_pretrained(repository: str, out: Path | str, *, revision: str | None = None, download: Any = None) -> Path:
-    """Download a bundle, verify it, and return its folder, which appears whole or not at all.
+    """Download a bundle, verify it, and return its folder, which is written whole or not at all.
 
     Args:
         repository: ``owner/name`` on the hub, or ``file://`` and a folder.
-        out: where it is put; a folder that holds the same bundle already is left as it is.
+        out: target folder; one that holds the same bundle already is left as it is.
         revision: commit, branch or tag; None: the newest.
-        download: ``huggingface_hub.snapshot_download``, or what stands in for it.
+        download: used instead of ``huggingface_hub.snapshot_download``.
 
     Raises:
         InputError: there is no bundle.
         StorageError: what was downloaded is damaged, or ``out`` holds something else.
     """
     out = Path(out)
-    source = _local(repository) if repository.startswith(FILE) else _downloaded(repository, revision, download)
+    local = repository.startswith(FILE)
+    source = Path(repository.removeprefix(FILE)) if local else _downloaded(repository, revision, download)
     version = verify(source).version
     if (out / MANIFEST).is_file() and verify(out).version == version:
         return out
     if out.exists():
-        raise InputError(explain(f"{out} exists already", fix="choose another folder, or delete it"))
+        raise InputError(f"{out} exists already", fix="choose another folder, or delete it")
     write_folder(out, lambda place: _copy(source, place))
     verify(out)
     return out
-
-
-def _local(repository: str) -> Path:
-    return Path(repository.removeprefix(FILE))
 
 
 def _downloaded(repository: str, revision: str | None, download: Any) -> Path:
@@ -86,14 +85,8 @@ def _downloaded(repository: str, revision: str | None, download: Any) -> Path:
     try:
         return Path(download(repository, revision=revision))
     except _hub_errors() as error:
-        raise InputError(explain(f"cannot download {repository}", got=str(error).splitlines()[0][:200],
-                                 fix="check its name, your login and the network"))  from error  # fmt: skip
-
-
-def _api() -> Any:
-    from huggingface_hub import HfApi
-
-    return HfApi()
+        raise InputError(f"cannot download {repository}", got=str(error).splitlines()[0][:200],
+                         fix="check its name, your login and the network") from error  # fmt: skip
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
@@ -103,6 +96,6 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 
 
 def _copy(source: Path, place: Path) -> None:
-    """Copy a bundle's files themselves: a downloaded snapshot holds links into the hub's cache."""
+    """Copy the files, since a downloaded snapshot holds links into the hub's cache."""
     unwanted = shutil.ignore_patterns(".git", ".cache", ".gitattributes")
     shutil.copytree(source, place, dirs_exist_ok=True, ignore=unwanted)

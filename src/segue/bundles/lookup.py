@@ -1,8 +1,7 @@
-"""Which passages of the bank are these? By id, by text, by vector.
+"""Lookup of passages by id, text or vector.
 
-What a caller has read may not be answered, so passages that were sent as texts or vectors are looked up in the bank.
-Texts are compared in their normalised form; vectors by their projections on a few random directions, which leave hardly
-a row to compare, and then by cosine.
+What was read may not be answered, so passages given as texts or vectors are looked up in the bank. Texts are compared
+in normalised form; vectors by their projections on a few random directions, which leave few rows, and then by cosine.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from segue.corpus.passages import normalise_text
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Bank
 
 ROWS_AT_ONCE = 8192
 SAME_VECTOR = 1e-6
-"""1 − cosine below which two vectors are of one passage; a bank in float16 is off by less."""
+"""Greatest 1 − cosine of two vectors of one passage; the rounding of a float16 bank is smaller."""
 REACH = float(np.sqrt(2 * SAME_VECTOR))
-"""|a − b| = √(2 (1 − cosine)) for unit vectors, and no projection is longer than what is projected."""
+"""Greatest distance of two such vectors, and so of their projections: |a − b| = √(2 (1 − cosine))."""
 DIRECTIONS = 8
 
 
 class Lookup:
-    """Finds passages of a bank; texts are held in memory once, as Arrow holds them."""
+    """Finds passages of a bank; keeps all texts in memory as an Arrow array."""
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
@@ -40,7 +39,7 @@ class Lookup:
         self._read_texts()
 
     def _read_texts(self) -> None:
-        """Keep all texts, and the beginnings of their hashes in order."""
+        """Read all texts, and sort the first bytes of their hashes."""
         self._texts: pa.Array | None = None
         if not self._bank.has_texts:
             return
@@ -74,8 +73,8 @@ class Lookup:
             place = int(np.searchsorted(inside, int(position)))
             if place < len(inside) and inside[place] == int(position) and self._bank.alive[first + place]:
                 return first + place
-        raise InputError(explain("the bundle has no such passage", got=repr(name[:80]),
-                                 expected="document#position, as in its answers"))  # fmt: skip
+        raise InputError("the bundle has no such passage", got=repr(name[:80]),
+                         expected="document#position, as in its answers")  # fmt: skip
 
     def document(self, name: str) -> int:
         """Return the number of a document.
@@ -84,15 +83,12 @@ class Lookup:
             InputError: there is none of this id, or it was deleted.
         """
         number = self._documents.get(name)
-        if number is None or not self._alive(number):
-            raise InputError(explain("the bundle has no such document", got=repr(name[:80]),
-                                     expected="a document's id, as in its answers"))  # fmt: skip
-        return number
-
-    def _alive(self, number: int) -> bool:
-        """Tell whether a document has passages that may be answered."""
-        first = int(self._bank.first_row[number])
-        return bool(self._bank.alive[first : first + int(self._bank.num_rows[number])].any())
+        if number is not None:
+            first, count = int(self._bank.first_row[number]), int(self._bank.num_rows[number])
+            if self._bank.alive[first : first + count].any():
+                return number
+        raise InputError("the bundle has no such document", got=repr(name[:80]),
+                         expected="a document's id, as in its answers")  # fmt: skip
 
     def rows_of_texts(self, texts: Sequence[str]) -> list[int]:
         """Return the first row that has each text in its normalised form, -1 where none does."""

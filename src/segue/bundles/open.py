@@ -1,19 +1,19 @@
-"""The bundle: one folder with everything that a triage's winner needs to answer, every file of it hashed.
+"""Bundle: one folder with everything that the winner of a comparison needs to answer, every file hashed.
 
 ======================== ===========================================================================================
 ``manifest.json``        size and sha256 of every other file; ``manifest.sha256`` beside it holds its own
-``bundle.json``          the contract: the retriever in parts, what it reads, what it may not answer, where it is from
+``bundle.json``          the contract: the retriever's parts, what it reads and leaves out, where it comes from
 ``gates.json``           the comparison's gates, checks and numbers of the winner
-``golden.json``          questions about the bank with the answers that the winner gave when the bundle was built
-``confidence.json``      when an answer is to be believed, where the run measured that
-``training_documents.txt`` sha256 of the id of each document that was trained on
+``golden.json``          queries about the bank with the answers that the winner gave when the bundle was built
+``confidence.json``      the fitted confidence of answers, where the run measured it
+``training_documents.txt`` sha256 of the id of each training document
 ``README.md``            the model card
 ``bank/``                passages, vectors and their space
-``predictor/`` …         the parts (``bundle_parts.py``)
+``predictor/`` …         the parts (``segue.retrieval.saved``)
 ======================== ===========================================================================================
 
-Loading hashes every file, compares the spaces of bank, predictor and encoder by their fingerprints, and asks the golden
-questions again; whatever differs is refused with the reason.
+Loading hashes every file, compares the spaces of bank, predictor and encoder by their fingerprints, and answers the
+golden queries again; a bundle that differs is refused with the reason.
 """
 
 from __future__ import annotations
@@ -21,29 +21,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
 from segue.bundles.files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, Manifest, verify
-from segue.bundles.parts import Assembly
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.space import require_same
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.confidence.model import Confidence
 from segue.files import read_json
 from segue.hardware import Device, choose_device
+from segue.retrieval.parts import PartReader
 from segue.retrieval.retrievers import Retriever
+from segue.retrieval.retrievers.interface import batches_of
+from segue.retrieval.saved import KINDS
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import gather_contexts
 
 GOLDEN_PLACES = 10
 QUERY_TOLERANCE = 1e-4
-"""Greatest Euclidean distance between a golden prediction and what the loaded predictor answers in float32."""
+"""Greatest Euclidean distance of a golden prediction from that of the loaded predictor in float32."""
 GOLDEN_SHARE = 0.9
-"""Least share of the golden answers that are given again; rounding may exchange answers that score nearly the same."""
+"""Least share of golden answers that must be the same; rounding may exchange answers of nearly equal scores."""
+
+
+class Golden(TypedDict):
+    """Content of ``golden.json``: rows read, rows answered, and predictions (None: there are none), query by query."""
+
+    context: list[list[int]]
+    answers: list[list[int]]
+    queries: list[list[float]] | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,8 @@ class Bundle:
         gates: the content of ``gates.json``.
         bank: the passages.
         retriever: the winner.
-        encoder: the bank's encoder; None where there is none (declared vectors) or it was not asked for.
-        confidence: when an answer is to be believed; None where the run could not tell.
+        encoder: the bank's encoder; None where there is none (declared vectors) or it was not loaded.
+        confidence: the fitted confidence; None where the run could not measure it.
     """
 
     path: Path
@@ -82,7 +92,7 @@ class Bundle:
 
     @property
     def exclude(self) -> Exclusion:
-        """Which passages may not be answered: what was read, all before it, or nothing."""
+        """Passages that may not be answered: what was read, all before it, or none."""
         exclude: Exclusion = self.contract["exclude"]
         return exclude
 
@@ -94,8 +104,8 @@ def open_bundle(
 
     Args:
         path: the bundle's folder.
-        encoder: the bank's encoder, where it is at hand; None loads the one that the contract names.
-        texts: whether texts will be asked about; without it no encoder is loaded.
+        encoder: the bank's encoder; None loads the one that the contract names.
+        texts: whether queries will bring texts; without them no encoder is loaded.
         device: where nets run.
 
     Raises:
@@ -108,10 +118,10 @@ def open_bundle(
     contract = read_json(path / CONTRACT)
     bank = PassageBank.open(path / BANK)
     load = _EncoderOnce(contract, bank, encoder)
-    assembly = Assembly(path, bank, load_encoder=load, encoder=load.settings, index=contract["index"],
+    reader = PartReader(path, bank, KINDS, load_encoder=load, encoder=load.settings, index=contract["index"],
                         device=choose_device(device))  # fmt: skip
-    retriever = assembly.retriever(contract["retriever"])
-    check_golden(retriever, bank, read_json(path / GOLDEN), str(path), exclude=contract["exclude"])
+    retriever: Retriever = reader.read(contract["retriever"])
+    check_golden(retriever, bank, cast(Golden, read_json(path / GOLDEN)), str(path), exclude=contract["exclude"])
     known = load() if texts and not bank.space.declared else None
     return Bundle(
         path, manifest, contract, read_json(path / GATES), bank, retriever, known, _confidence(path, contract)
@@ -119,7 +129,7 @@ def open_bundle(
 
 
 class _EncoderOnce:
-    """Loads the bank's encoder when it is first asked for, and compares its fingerprint with the bank's."""
+    """Loads the bank's encoder at the first call, and compares its fingerprint with the bank's."""
 
     def __init__(self, contract: Mapping[str, Any], bank: Bank, given: Encoder | None) -> None:
         self.settings = EncoderSettings.model_validate(contract["encoder"] or {})
@@ -127,8 +137,8 @@ class _EncoderOnce:
 
     def __call__(self) -> Encoder:
         if self._bank.space.declared:
-            raise InputError(explain("the bundle's vectors were made elsewhere, so there is no encoder to ask",
-                                     fix="ask with vectors"))  # fmt: skip
+            raise InputError("the bundle's vectors were made elsewhere, so it has no encoder",
+                             fix="query with vectors")  # fmt: skip
         if self._encoder is None:
             self._encoder = load_encoder(self.settings)
         if not self._checked:
@@ -138,7 +148,7 @@ class _EncoderOnce:
 
 
 def _confidence(path: Path, contract: Mapping[str, Any]) -> Confidence | None:
-    """Return the fitted confidence of the bundle's fold, where the run found it worth believing."""
+    """Return the fitted confidence of the bundle's fold, where the run found it usable."""
     if not (path / CONFIDENCE).exists():
         return None
     record = read_json(path / CONFIDENCE)
@@ -146,49 +156,43 @@ def _confidence(path: Path, contract: Mapping[str, Any]) -> Confidence | None:
     return Confidence.from_json(record["models"][int(contract["fold"])]) if usable else None
 
 
-def ask_golden(
-    retriever: Retriever, bank: Bank, rows: Int[np.ndarray, "question context"], *, exclude: Exclusion
-) -> dict[str, Any]:
-    """Return golden questions, by the rows that were read, with their answers."""
+def golden_answers(
+    retriever: Retriever, bank: Bank, rows: Int[np.ndarray, "query context"], *, exclude: Exclusion
+) -> Golden:
+    """Answer the golden queries, given by the rows that were read."""
     contexts = gather_contexts(bank, Windows(rows, rows[:, -1]), texts=retriever.reads_text,
                                exclude="none" if exclude == "none" else "context")  # fmt: skip
-    size = retriever.batch_limit or len(rows)
     answers: list[list[int]] = []
     queries: list[list[float]] = []
-    for start in range(0, len(rows), size):
-        part = contexts.take(slice(start, start + size))
+    for _, part in batches_of(contexts, retriever.batch_limit):
         scores = retriever.score(part)
         answers += scores.top(retriever.pool, GOLDEN_PLACES, exclude=part.exclude).rows.tolist()
         queries += [] if scores.queries is None else scores.queries.astype(float).tolist()
     return {"context": rows.tolist(), "answers": answers, "queries": queries or None}
 
 
-def check_golden(
-    retriever: Retriever, bank: Bank, golden: Mapping[str, Any], where: str, *, exclude: Exclusion
-) -> None:
-    """Ask the golden questions again.
+def check_golden(retriever: Retriever, bank: Bank, golden: Golden, where: str, *, exclude: Exclusion) -> None:
+    """Answer the golden queries again and compare.
 
     Raises:
-        InputError: a prediction lies elsewhere, or other passages are answered.
+        InputError: a prediction or the answered passages differ.
     """
-    now = ask_golden(retriever, bank, np.array(golden["context"], dtype=np.int64), exclude=exclude)
+    now = golden_answers(retriever, bank, np.array(golden["context"], dtype=np.int64), exclude=exclude)
     got = _difference(golden, now)
     if got:
         raise InputError(
-            explain(
-                f"{where} does not answer as it did when it was built ({GOLDEN})",
-                got=got,
-                expected=f"predictions within {QUERY_TOLERANCE:g}, {GOLDEN_SHARE:.0%} of the answers the same",
-                fix="load it with the version of Segue that built it, or build it again",
-            )
+            f"{where} does not answer as it did when it was built ({GOLDEN})",
+            got=got,
+            expected=f"predictions within {QUERY_TOLERANCE:g}, {GOLDEN_SHARE:.0%} of the answers the same",
+            fix="load it with the version of Segue that built it, or build it again",
         )
 
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say how golden answers differ; nothing where they do not."""
+def _difference(before: Golden, now: Golden) -> str:
+    """Return how golden answers differ, in words; nothing where they do not."""
     if (before["queries"] is None) != (now["queries"] is None):
         return "predictions on one side only"
-    if before["queries"] is not None:
+    if before["queries"] is not None and now["queries"] is not None:
         distance = float(np.linalg.norm(np.array(before["queries"]) - np.array(now["queries"]), axis=1).max())
         if not distance <= QUERY_TOLERANCE:
             return f"a prediction {distance:.2g} away"

@@ -1,21 +1,21 @@
-"""A folder of bundles, one of which is current.
+"""Folder of bundles, one of which is current.
 
-``bundles/<version>/`` are bundles, ``bundles/current.json`` says which of them is served and which were before. That
-file is replaced in one rename, and only after the bundle that it names lies there whole and verified. So a process
-killed at any moment leaves the old current bundle or the new one.
+``bundles/<version>/`` are bundles; ``bundles/current.json`` names the one that is served and those before it. That file
+is replaced in one rename, after the bundle that it names was copied and verified. So a process killed at any moment
+leaves the old current bundle or the new one.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from segue.bank.shards import exclusive
 from segue.bundles.files import CONTRACT, MANIFEST, verify
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json, write_folder, write_json
 
 CURRENT = "current.json"
@@ -23,20 +23,20 @@ CURRENT = "current.json"
 
 @dataclass(frozen=True)
 class Listed:
-    """One bundle of a folder."""
+    """Bundle of a folder."""
 
     version: str
     name: str
     created: str
     current: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | bool]:
         """Return what ``--json`` prints."""
-        return {"version": self.version, "name": self.name, "created": self.created, "current": self.current}
+        return asdict(self)
 
 
 def promote(bundle: Path | str, folder: Path | str) -> str:
-    """Verify a bundle, copy it into ``folder`` where it is not there yet, and make it current.
+    """Verify a bundle, copy it into ``folder`` unless it is there, and make it current.
 
     Returns:
         Its version.
@@ -52,19 +52,19 @@ def promote(bundle: Path | str, folder: Path | str) -> str:
         if not place.exists():
             write_folder(place, lambda target: _copy(bundle, target))
         if verify(place).version != version:
-            raise InputError(explain(f"{place} holds another bundle", fix="delete that folder and promote again"))
+            raise InputError(f"{place} holds another bundle", fix="delete that folder and promote again")
         _make_current(folder, version)
     return version
 
 
 def rollback(folder: Path | str, version: str | None = None) -> str:
-    """Make the bundle current that was current before, or the one named.
+    """Make the previous current bundle current again, or the one named.
 
     Returns:
         Its version.
 
     Raises:
-        InputError: there is no earlier bundle, or none of that name.
+        InputError: there is no earlier bundle, or none of that version.
         StorageError: it is damaged.
     """
     folder = Path(folder)
@@ -73,11 +73,11 @@ def rollback(folder: Path | str, version: str | None = None) -> str:
         earlier = [past["version"] for past in state["history"] if (folder / past["version"]).is_dir()]
         version = next((past for past in reversed(earlier) if past != state["version"]), None)
         if version is None:
-            raise InputError(explain(f"{folder} has no earlier bundle", got=f"only {state['version']}",
-                                     fix="promote another bundle"))  # fmt: skip
+            raise InputError(f"{folder} has no earlier bundle", got=f"only {state['version']}",
+                             fix="promote another bundle")  # fmt: skip
     if not (folder / version / MANIFEST).is_file() or Path(version).name != version:
-        raise InputError(explain(f"{folder} has no such bundle", got=version,
-                                 expected=", ".join(one.version for one in list_bundles(folder))))  # fmt: skip
+        raise InputError(f"{folder} has no such bundle", got=version,
+                         expected=", ".join(one.version for one in list_bundles(folder)))  # fmt: skip
     verify(folder / version)
     with exclusive(folder):
         _make_current(folder, version)
@@ -105,10 +105,10 @@ def current_bundle(path: Path) -> Path:
     return path / _state(path)["version"] if (path / CURRENT).is_file() else path
 
 
-def _state(folder: Path) -> dict[str, Any]:
+def _state(folder: Path) -> Any:
     if not (folder / CURRENT).is_file():
-        raise InputError(explain(f"{folder} is no folder of bundles", got=f"no {CURRENT} in it",
-                                 fix="run `segue bundle promote BUNDLE FOLDER` first"))  # fmt: skip
+        raise InputError(f"{folder} is no folder of bundles", got=f"no {CURRENT} in it",
+                         fix="run `segue bundle promote BUNDLE FOLDER` first")  # fmt: skip
     return read_json(folder / CURRENT)
 
 

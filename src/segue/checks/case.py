@@ -25,10 +25,8 @@ from segue.evaluation.result import Evaluation
 from segue.files import read_json
 from segue.models import CheckpointConfig, Predictor, load_predictor, read_config
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Retriever, VectorRetriever
-from segue.retrieval.retrievers.cascade import Cascade
+from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments
-from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 from segue.training.batches import Batches
 from segue.training.losses.loss import Loss, LossSettings, build_loss
 from segue.training.settings import TrainingSettings
@@ -306,13 +304,12 @@ class Case:
     def _queries(
         self, entry: CaseEntry, windows: Windows, *, searching: bool = False
     ) -> Float[np.ndarray, "window dim"] | None:
-        retriever = entry.retriever.first if isinstance(entry.retriever, Cascade) else entry.retriever
-        if searching and isinstance(retriever, ReencodedRetriever):
-            retriever = retriever.searching
-        if not isinstance(retriever, VectorRetriever):
+        retriever = entry.retriever.searcher
+        if retriever is None or not (searching or entry.retriever.predicts):
             return None
-        size = entry.retriever.batch_limit or BATCH
-        return np.concatenate([retriever.score(self.contexts(entry, b)).queries for b in batched(windows, size)])
+        batches = batched(windows, entry.retriever.batch_limit or BATCH)
+        parts = [retriever.score(self.contexts(entry, batch)).queries for batch in batches]
+        return np.concatenate([part for part in parts if part is not None])
 
     def documents(self, windows: Windows) -> Int[np.ndarray, "window"]:
         """Return the document number of each window's target."""

@@ -24,7 +24,8 @@ def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", hel
     """
     from segue.workflows.index import build
 
-    print_info(build(bank, out, kind=kind, stages=stages()).facts() | {"path": str(out)}, as_json=as_json)
+    index = build(bank, out, kind=kind, stages=stages())
+    print_info({**index.facts(), "path": str(out)}, as_json=as_json)
 
 
 @index_app.command("tune")

@@ -1,14 +1,13 @@
-"""The projection-head compatibility test, with the controls that make it mean something.
+"""Compatibility of the raw and the projected space, on validation documents.
 
-A head trained by InfoNCE gives *unrelated* pairs a low or negative cosine; a cosine of prediction and target after the
-head says nothing until it stands beside the cosine of a random pair, and beside how well each space retrieves.
-Measured on validation documents.
+A projection head trained by InfoNCE gives unrelated pairs a low or negative cosine. So the cosine of prediction and
+target behind the head is compared with that of random pairs, and with how well each space retrieves.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from segue.evaluation.metrics import summarise
 from segue.models.document_tower import weights_hash
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Query
+from segue.retrieval.retrievers import QueryFunction
 from segue.training.losses.loss import Loss
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts
@@ -28,7 +27,7 @@ BATCH = 1024
 
 
 def projected_bank(bank: Bank, loss: Loss) -> ReencodedBank:
-    """Return a bank as it is seen through a projection head."""
+    """Return a bank whose vectors went through a projection head."""
     return reencode(bank, functools.partial(project, loss), name=f"projection head {weights_hash(loss)}")
 
 
@@ -39,7 +38,9 @@ def project(loss: Loss, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndar
     return loss.project(torch.from_numpy(np.array(vectors, dtype=np.float32)).to(device)).cpu().numpy()
 
 
-def compatibility(query: Query, loss: Loss, bank: Bank, windows: Windows, *, seed: int = 1) -> dict[str, Any]:
+def compatibility(
+    query: QueryFunction, loss: Loss, bank: Bank, windows: Windows, *, seed: int = 1
+) -> Mapping[str, Mapping[str, float | None]]:
     """Compare the raw and the projected space.
 
     Returns:
@@ -48,8 +49,8 @@ def compatibility(query: Query, loss: Loss, bank: Bank, windows: Windows, *, see
     """
     other = np.random.default_rng(seed).permutation(windows.target)
     spaces: dict[str, Bank] = {"raw": bank, "projected": projected_bank(bank, loss)}
-    found: dict[str, Any] = {"R@5": {}}
-    queries = np.concatenate([query(gather_contexts(bank, batch)) for batch in _batches(windows)])
+    found: dict[str, dict[str, float | None]] = {"R@5": {}}
+    queries = np.concatenate([query(gather_contexts(bank, batch)) for batch in windows.batches(BATCH)])
     for name, space in spaces.items():
         seen = queries if name == "raw" else project(loss, queries)
         found[name] = {
@@ -59,7 +60,3 @@ def compatibility(query: Query, loss: Loss, bank: Bank, windows: Windows, *, see
         ranks = target_ranks(seen, Pool(space), windows.target, exclude=windows.context)
         found["R@5"][name] = summarise(ranks)["R@5"]
     return found
-
-
-def _batches(windows: Windows) -> list[Windows]:
-    return [windows.take(slice(start, start + BATCH)) for start in range(0, len(windows), BATCH)]

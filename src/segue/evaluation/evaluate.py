@@ -1,8 +1,8 @@
-"""Judge a retriever: where does the passage that really followed stand in its ranking of the whole bank?
+"""Evaluation of a retriever: the rank of the passage that really followed, among the whole bank.
 
-Enters: a retriever, the bank and the windows of unseen documents. Leaves: an ``Evaluation``. Windows go through in
-batches; what a retriever makes of a batch (query vectors, or scores of all rows) is made once and asked under every
-condition: the declared exclusion, and those of ``[evaluation] conditions``.
+Enters: a retriever, the bank and the windows of unseen documents. Leaves: an ``Evaluation``. Windows are ranked in
+batches; a batch is scored once and ranked under every condition: the declared exclusion, and those of ``[evaluation]
+conditions``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.latency import measure_latency
 from segue.evaluation.metrics import best_ranks, contrastive_accuracy, copying_ratio
 from segue.evaluation.result import Evaluation, merge
@@ -30,8 +30,8 @@ __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
 
 
 Condition = Literal["context-left-in", "prefix", "in-document", "fresh"]
-"""Ranks beside the declared ones: what was just read left among the candidates, all that was read so far excluded, only
-the passages of the target's document, only documents unseen in training."""
+"""Conditions beside the declared one: what was just read stays among the candidates, all that was read so far is
+excluded, only the passages of the target's document, only documents unseen in training."""
 
 
 class EvaluationSettings(Settings):
@@ -42,7 +42,7 @@ class EvaluationSettings(Settings):
     )
     conditions: tuple[Condition, ...] = Field(
         get_args(Condition),
-        description="other conditions that ranks are told under; each costs a row that reranks as much as the first",
+        description="other conditions that ranks are reported under; each costs a reranker as much as the first",
     )
     batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="windows handled at a time")
     latency_queries: int = Field(default=200, ge=0, le=1_000_000, description="queries timed one by one; 0 times none")
@@ -51,7 +51,7 @@ class EvaluationSettings(Settings):
         None, ge=8, le=1_000_000, description="tokens of the context's end that encoder-context reads (null: its limit)"
     )
     resamples: int = Field(default=10_000, ge=100, le=10_000_000, description="draws of the bootstrap")
-    seed: int = Field(default=1, ge=0, description="of the bootstrap and of the choice of timed queries")
+    seed: int = Field(default=1, ge=0, description="seed of the bootstrap and of the choice of timed queries")
 
 
 OTHER_EXCLUSIONS: Mapping[Condition, Exclusion] = {"context-left-in": "none", "prefix": "prefix"}
@@ -59,8 +59,8 @@ OTHER_EXCLUSIONS: Mapping[Condition, Exclusion] = {"context-left-in": "none", "p
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """What a batch came to; ``queries`` and ``copying`` are None without query vectors."""
+class _BatchResult:
+    """Results of a batch; ``queries`` and ``copying`` are None without query vectors."""
 
     ranks: Int[np.ndarray, "batch"]
     horizon: Int[np.ndarray, "batch"]
@@ -83,24 +83,24 @@ def evaluate(
     """Rank every target and summarise.
 
     Args:
-        retriever: what is judged, over its own pool.
+        retriever: evaluated over its own pool.
         bank: the bank of that pool.
         windows: from documents it was not fitted on.
         groups: near-duplicate group of every document of the bank, the unit of resampling.
         settings: the [evaluation] table.
         fresh_documents: document numbers unseen in training; their passages alone make the ``fresh`` pool.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
         InputError: there is no window.
     """
     settings = settings or EvaluationSettings()
     if len(windows) == 0:
-        raise InputError(explain("there is no window to evaluate", fix="add documents longer than the context"))
+        raise InputError("there is no window to evaluate", fix="add documents longer than the context")
     fresh = None if fresh_documents is None or "fresh" not in settings.conditions else Pool(bank, fresh_documents)
     parts = []
-    for batch in _batches(windows, min(settings.batch_size, retriever.batch_limit or len(windows))):
-        parts.append(_judge(retriever, bank, batch, settings=settings, fresh=fresh))
+    for batch in windows.batches(min(settings.batch_size, retriever.batch_limit or len(windows))):
+        parts.append(_rank_batch(retriever, bank, batch, settings=settings, fresh=fresh))
         progress(sum(len(part.ranks) for part in parts), len(windows), retriever.name)
     queries = _join([part.queries for part in parts])
     documents = bank.document_of[windows.target].astype(np.int64)
@@ -116,7 +116,7 @@ def evaluate(
         horizon=np.concatenate([part.horizon for part in parts]),
         ranks_by_pool={name: np.concatenate([part.by_pool[name] for part in parts]) for name in parts[0].by_pool},
         rankings=np.concatenate([part.rankings for part in parts]),
-        cosine=None if queries is None else _cosines(queries, bank, windows),
+        cosine=None if queries is None else target_cosines(queries, bank, windows.target).astype(np.float64),
         contrastive=None if queries is None else _contrastive(queries, bank, windows),
         copying=_join([part.copying for part in parts]),
         timings=measure_latency(retriever, bank, windows, queries=settings.latency_queries, exclude=settings.exclude,
@@ -127,14 +127,10 @@ def evaluate(
     )  # fmt: skip
 
 
-def _batches(windows: Windows, size: int) -> list[Windows]:
-    return [windows.take(slice(start, start + size)) for start in range(0, len(windows), size)]
-
-
-def _judge(
+def _rank_batch(
     retriever: Retriever, bank: Bank, batch: Windows, *, settings: EvaluationSettings, fresh: Pool | None
-) -> _Judged:
-    """Score a batch once and ask for its ranks under every condition."""
+) -> _BatchResult:
+    """Score a batch once and rank its targets under every condition."""
     contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
     scores, pool = retriever.score(contexts), retriever.pool
     others = {name: rule for name, rule in OTHER_EXCLUSIONS.items() if name in settings.conditions}
@@ -152,18 +148,13 @@ def _judge(
     copying = None
     if scores.queries is not None:
         copying = copying_ratio(scores.queries, bank.gather(batch.target), contexts.vectors, contexts.mask)
-    return _Judged(own[:, 0], best_ranks(own), by_pool, rankings.rows, scores.queries, copying)
+    return _BatchResult(own[:, 0], best_ranks(own), by_pool, rankings.rows, scores.queries, copying)
 
 
 def _join(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Join the batches' arrays; None where the retriever has none."""
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if known else None
-
-
-def _cosines(queries: Float[np.ndarray, "window dim"], bank: Bank, windows: Windows) -> Float[np.ndarray, "window"]:
-    """Return the cosine of each query and the true vector."""
-    return target_cosines(queries, bank, windows.target).astype(np.float64)
 
 
 def _contrastive(queries: Float[np.ndarray, "window dim"], bank: Bank, windows: Windows) -> Float[np.ndarray, "window"]:

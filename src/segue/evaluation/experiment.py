@@ -1,8 +1,8 @@
-"""One experiment: a bank, its folds of windows, and the document groups that statistics resample.
+"""Experiment: a bank, its folds of windows, and the document groups that statistics resample.
 
 Enters: a bank and the recipe's ``split`` and ``windows`` tables. Leaves: everything that training, evaluation and the
-checks read. The split is written to the run folder the first time and compared ever after, so that a run can never
-go on with other test documents than it began with.
+checks read. The split is written to the run folder once and compared later, so that a run always has the same test
+documents.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.files import read_json, write_json
 from segue.ranking.pool import Pool
 from segue.types import Bank, Split, Windows
@@ -22,10 +22,12 @@ from segue.windows.near_duplicates import document_groups
 from segue.windows.splits import SplitSettings, make_splits
 from segue.windows.windows import WindowSettings, every_nth, make_windows
 
+PARTS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Fold:
-    """The windows of one split, by part; ``split`` holds the document numbers they come from."""
+    """Windows of one split, by part; ``split`` holds the document numbers they come from."""
 
     split: Split
     train: Windows
@@ -84,40 +86,40 @@ def _fold(bank: Bank, split: Split, windows: WindowSettings) -> Fold:
 
 
 def _require_windows(fold: Fold, settings: WindowSettings) -> None:
-    for name in ("train", "validation", "test"):
+    for name in PARTS:
         part: Windows = getattr(fold, name)
         if len(part) == 0:
             raise InputError(
-                explain(
-                    f"the {name} documents of fold {fold.number} give no window",
-                    got=f"dropped {dict(part.dropped)}",
-                    expected=f"documents of at least {settings.context + 1} passages",
-                    fix="add documents, lower [passages] target_characters or [windows] context",
-                )
+                f"the {name} documents of fold {fold.number} give no window",
+                got=f"dropped {dict(part.dropped)}",
+                expected=f"documents of at least {settings.context + 1} passages",
+                fix="add documents, lower [passages] target_characters or [windows] context",
             )
 
 
 def lock_split(experiment: Experiment, path: Path) -> None:
-    """Write the split and the bank's hash to ``path``, or compare them with what stands there.
+    """Write the split and the bank's hash to ``path``, or compare them with its content.
 
     Raises:
-        InputError: the run folder was begun with another split or on another bank.
+        InputError: the run folder has another split or is of another bank.
     """
-    record = _bank_record(experiment.bank) | {"folds": [_split_record(experiment, fold) for fold in experiment.folds]}
+    names = experiment.bank.document_ids
+    folds = [
+        {part: [names[number] for number in getattr(fold.split, part)] for part in PARTS} for fold in experiment.folds
+    ]
+    record = {**_bank_record(experiment.bank), "folds": folds}
     if not path.exists():
         write_json(path, record)
     elif read_json(path) != record:
         raise InputError(
-            explain(
-                f"{path} holds another split or bank than the recipe gives now",
-                expected="the bank and the split this run began with, since its test documents are locked",
-                fix="choose a new --out folder, or restore the recipe and bank the run began with",
-            )
+            f"{path} holds another split or bank than the recipe gives now",
+            expected="the bank and the split this run began with, since its test documents are locked",
+            fix="choose a new --out folder, or restore the recipe and bank the run began with",
         )
 
 
 def require_same_bank(bank: Bank, path: Path) -> None:
-    """Compare a bank with the one that ``path`` was written for; where no split is locked yet there is nothing to do.
+    """Compare a bank with the one that ``path`` was written for; without that file nothing is compared.
 
     Raises:
         InputError: documents were added, deleted or built again since, so that rows and splits are no longer the run's.
@@ -127,21 +129,13 @@ def require_same_bank(bank: Bank, path: Path) -> None:
     locked, present = read_json(path), _bank_record(bank)
     if {name: locked.get(name) for name in present} != present:
         raise InputError(
-            explain(
-                f"the bank has changed since {path} was written",
-                expected="the bank that the run was made on, since its rankings name rows and its split documents",
-                fix="restore that bank, or begin a run on the present one in a new --out folder",
-            )
+            f"the bank has changed since {path} was written",
+            expected="the bank that the run was made on, since its rankings name rows and its split documents",
+            fix="restore that bank, or begin a run on the present one in a new --out folder",
         )
 
 
 def _bank_record(bank: Bank) -> dict[str, str | None]:
-    """Return what tells a bank's contents: its hash, and which passages are alive."""
+    """Return what identifies a bank's contents: its hash, and a hash of which passages are alive."""
     alive = hashlib.sha256(np.packbits(bank.alive).tobytes()).hexdigest()
     return {"bank": bank.hash, "alive": alive}
-
-
-def _split_record(experiment: Experiment, fold: Fold) -> dict[str, list[str]]:
-    names = experiment.bank.document_ids
-    parts = {"train": fold.split.train, "validation": fold.split.validation, "test": fold.split.test}
-    return {part: [names[number] for number in numbers] for part, numbers in parts.items()}

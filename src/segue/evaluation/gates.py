@@ -1,13 +1,12 @@
-"""Gates: thresholds and paired comparisons end in pass, fail, or not enough evidence.
+"""Gates: thresholds and paired comparisons that end in pass, fail, or not enough evidence.
 
-In: for each option its ranks, groups of documents and measured scalars (:class:`Judged`). Out: one
+Enters: for each option its ranks, groups of documents and measured scalars (:class:`Judged`). Leaves: one
 :class:`GateOutcome` per gate.
 
-A point estimate on the right side of a threshold is no pass. A condition passes when its estimate and its whole
-95 % interval lie on the right side *and* its two-sided p-value stays below 0.05 after Holm's adjustment over all
-conditions of all gates judged together; it fails when the same holds on the wrong side; between the two there is not
-enough evidence. A gate with several conditions passes when any passes and fails when all fail
-(``docs/metrics.md`` has a worked example).
+A condition passes when its estimate and its whole 95 % interval are on the right side of the threshold *and* its
+two-sided p-value is below 0.05 after Holm's adjustment over all conditions of all gates judged together. It fails when
+the same holds on the wrong side. Otherwise there is not enough evidence. A gate with several conditions passes when any
+passes and fails when all fail (``docs/metrics.md`` has a worked example).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 from scipy.special import ndtr
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, group_sums, holm, median_rank, paired, sign_flip
 from segue.evaluation.metrics import CUTOFFS, HORIZON_CUTOFFS, RATIOS, per_window
 from segue.old_names import current_name
@@ -32,6 +31,7 @@ from segue.types import Interval
 Outcome = Literal["pass", "fail", "not-enough-evidence"]
 
 LEVEL = 0.05
+"""Significance level of two-sided tests."""
 KNOWN_METRICS = (
     *CUTOFFS, *RATIOS, *HORIZON_CUTOFFS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy",
     "copying ratio",
@@ -68,11 +68,11 @@ class Condition(Settings):
 
     @property
     def threshold(self) -> float:
-        """What the quantity is compared with."""
+        """Threshold, whichever it is."""
         return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
 
     def __str__(self) -> str:
-        """Say it in words.
+        """Return the condition in words.
 
         >>> str(Condition(metric="R@5", at_least=0.1, against="ar-cosine"))
         'ΔR@5 over ar-cosine ≥ 0.1'
@@ -107,20 +107,20 @@ SHIP = GateSettings(
 )
 
 STANDARD_GATES = (PHASE_1, CONTAIN, RECALL, LATENCY, SHIP)
-"""What is judged unless a recipe says otherwise; Eff@5 rewards a *low* Contain@50, so it is none of them."""
+"""Gates without a recipe's own. Eff@5 is none of them, since it rewards a low Contain@50."""
 
 REPORT_GATES = (PHASE_1, CONTAIN, EFFICIENCY, RECALL, LATENCY, SHIP)
-"""All gates of the report the project implements."""
+"""All gates of the phase-1 report."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What gates need to know of one option.
+    """Measurements of one option that gates read.
 
     Attributes:
         ranks: rank of the target of each window.
         groups: group of near-duplicate documents of each window.
-        targets: row of each window's target; two options are comparable only if theirs are equal. None: not checked.
+        targets: row of each window's target; compared options must have equal ones. None: not checked.
         values: further metrics per window (cosine …), None where not computed; ranks give the others.
         scalars: quantities measured otherwise, with their intervals (latencies in ms).
     """
@@ -132,13 +132,13 @@ class Judged:
     scalars: Mapping[str, Interval] = field(default_factory=dict)
 
     def value(self, metric: str) -> Float[np.ndarray, "window"] | None:
-        """Look up a metric per window; None where it was not computed or has no value per window."""
+        """Return a metric per window; None where it was not computed or has no value per window."""
         return self.values[metric] if metric in self.values else per_window(self.ranks).get(metric)
 
 
 @dataclass(frozen=True)
 class ConditionOutcome:
-    """How one condition ended; numbers are None where nothing could be measured."""
+    """Outcome of one condition; numbers are None where nothing could be measured."""
 
     condition: Condition
     outcome: Outcome
@@ -151,7 +151,7 @@ class ConditionOutcome:
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """How a gate ended; ``value`` … ``threshold`` are those of the condition that decided it."""
+    """Outcome of a gate; ``value`` … ``threshold`` are those of the condition that decided it."""
 
     name: str
     candidate: str
@@ -165,14 +165,14 @@ class GateOutcome:
     conditions: tuple[ConditionOutcome, ...] = ()
 
     def to_json(self) -> dict[str, str | float | None]:
-        """Give the gate as it stands in the JSON of triage and evaluate."""
+        """Return the gate as the JSON of triage and evaluate has it."""
         names = ("name", "outcome", "candidate", "value", "low", "high", "threshold", "text", "reason")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What was measured for a condition, before the family is known."""
+    """Measurement of a condition before its p-value is adjusted."""
 
     interval: Interval | None
     p_value: float | None
@@ -187,21 +187,21 @@ def judge(
     resamples: int = 10_000,
     seed: int = 1,
 ) -> list[GateOutcome]:
-    """Judge one option by a family of gates.
+    """Judge one option by several gates.
 
     Args:
-        gates: the family over which p-values are adjusted.
-        judged: what is known of each option, by name; options a gate compares with may be missing.
+        gates: p-values are adjusted over all of them.
+        judged: measurements of each option, by name; options that a gate compares with may be missing.
         candidate: the option that is judged.
         resamples: draws for the intervals.
-        seed: of draws and sign flips.
+        seed: seed of draws and sign flips.
 
     Raises:
         InputError: the candidate is not among ``judged``.
     """
     if candidate not in judged:
         names = ", ".join(judged) or "none"
-        raise InputError(explain("no such option to judge", got=candidate, expected=f"one of {names}"))
+        raise InputError("no such option to judge", got=candidate, expected=f"one of {names}")
     conditions = [condition for gate in gates for condition in gate.any_of]
     evidence = [_measure(condition, judged, candidate, resamples=resamples, seed=seed) for condition in conditions]
     ended = [
@@ -217,7 +217,7 @@ def judge(
 
 
 def _adjust(evidence: Sequence[_Evidence]) -> list[float | None]:
-    """Holm over those conditions that could be tested; the others make no claim and cost nothing."""
+    """Adjust the p-values of the conditions that could be tested."""
     tested = [place for place, found in enumerate(evidence) if found.p_value is not None]
     adjusted: list[float | None] = [None] * len(evidence)
     for place, p in zip(tested, holm([evidence[place].p_value or 0.0 for place in tested]), strict=True):
@@ -228,7 +228,7 @@ def _adjust(evidence: Sequence[_Evidence]) -> list[float | None]:
 def _measure(
     condition: Condition, judged: Mapping[str, Judged], candidate: str, *, resamples: int, seed: int
 ) -> _Evidence:
-    """Find the interval and the p-value of one condition, or say why there are none."""
+    """Return the interval and the p-value of one condition, or the reason why there are none."""
     ours = judged[candidate]
     if condition.against is not None:
         return _compare(condition, ours, judged.get(condition.against), resamples=resamples, seed=seed)
@@ -242,7 +242,7 @@ def _measure(
 
 
 def _measure_ratio(condition: Condition, ours: Judged, *, resamples: int, seed: int) -> _Evidence:
-    """Measure a mean over windows or a quotient of two; both are ratios of sums over groups."""
+    """Measure a mean over windows, or a quotient of two means; both are ratios of sums over groups."""
     top, bottom = RATIOS.get(condition.metric, (condition.metric, None))
     names = [top] if bottom is None else [top, bottom]
     found = {name: ours.value(name) for name in names}
@@ -262,7 +262,10 @@ def _compare(condition: Condition, ours: Judged, theirs: Judged | None, *, resam
     """Measure the paired difference to another option."""
     if theirs is None:
         return _Evidence(None, None, f"{condition.against} was not evaluated")
-    if not _same_windows(ours, theirs):
+    other_targets = False
+    if ours.targets is not None and theirs.targets is not None:
+        other_targets = not np.array_equal(ours.targets, theirs.targets)
+    if other_targets or not np.array_equal(ours.groups, theirs.groups):
         return _Evidence(None, None, f"{condition.against} was evaluated on other windows")
     a, b = ours.value(condition.metric), theirs.value(condition.metric)
     if a is None or b is None or not (~np.isnan(a + b)).any():
@@ -271,15 +274,8 @@ def _compare(condition: Condition, ours: Judged, theirs: Judged | None, *, resam
     return _Evidence(test.difference, test.p_value)
 
 
-def _same_windows(ours: Judged, theirs: Judged) -> bool:
-    """Tell whether two options answered the same questions."""
-    if ours.targets is not None and theirs.targets is not None and not np.array_equal(ours.targets, theirs.targets):
-        return False
-    return np.array_equal(ours.groups, theirs.groups)
-
-
 def _p_of_interval(interval: Interval | None, threshold: float) -> float | None:
-    """Two-sided p-value from a 95 % interval, normal on the threshold's side (Altman and Bland, 2011)."""
+    """Return the two-sided p-value of a 95 % interval, normal on the threshold's side (Altman and Bland, 2011)."""
     if interval is None or interval.low is None or interval.high is None:
         return None
     half = interval.value - interval.low if threshold < interval.value else interval.high - interval.value
@@ -306,7 +302,7 @@ def _decide(condition: Condition, found: _Evidence, p: float | None) -> Conditio
 
 
 def _side(low: float, high: float, condition: Condition) -> int:
-    """1 where the interval lies wholly on the passing side, -1 on the failing side, 0 across the threshold."""
+    """Return 1 where the whole interval is on the passing side, -1 on the failing side, 0 otherwise."""
     above, below = low > condition.threshold, high < condition.threshold
     sign = int(above) - int(below)
     return sign if condition.at_least is not None else -sign
@@ -314,7 +310,9 @@ def _side(low: float, high: float, condition: Condition) -> int:
 
 def _combine(gate: GateSettings, candidate: str, conditions: tuple[ConditionOutcome, ...]) -> GateOutcome:
     """Pass when any condition does, fail when all do."""
-    outcome = _any_of([condition.outcome for condition in conditions])
+    outcomes = [condition.outcome for condition in conditions]
+    alike: Outcome = "fail" if set(outcomes) == {"fail"} else "not-enough-evidence"
+    outcome: Outcome = "pass" if "pass" in outcomes else alike
     decisive = next((c for c in conditions if c.outcome == outcome and c.value is not None), conditions[0])
     reason = "; ".join(f"{c.condition}: {_numbers(c)}{c.reason}" for c in conditions)
     threshold = decisive.condition.threshold
@@ -322,15 +320,8 @@ def _combine(gate: GateSettings, candidate: str, conditions: tuple[ConditionOutc
     return GateOutcome(gate.name, candidate, outcome, *ends, str(gate), reason, conditions)
 
 
-def _any_of(outcomes: Sequence[Outcome]) -> Outcome:
-    """Join the outcomes of alternatives."""
-    if "pass" in outcomes:
-        return "pass"
-    return "fail" if all(outcome == "fail" for outcome in outcomes) else "not-enough-evidence"
-
-
 def _numbers(ended: ConditionOutcome) -> str:
-    """Write value and interval, where there are any."""
+    """Return value and interval in words; nothing where there are none."""
     if ended.value is None:
         return ""
     ends = "" if ended.low is None or ended.high is None else f" (95 % {ended.low:.3g} to {ended.high:.3g})"

@@ -1,9 +1,9 @@
-"""How sure are the numbers: intervals and tests whose unit is the group of near-duplicate documents, not the window.
+"""Intervals and tests over groups of near-duplicate documents.
 
-In: values per window and the group of each window. Out: 95 % intervals, paired differences, p-values.
+Enters: values per window and the group of each window. Leaves: 95 % intervals, paired differences, p-values.
 
-Windows of one document share its style and its subject, so they are no independent draws: intervals resample groups
-(``resampling.py``), tests flip the signs of groups. Below three groups there is no interval.
+Windows of one document are no independent draws, so intervals resample groups and tests flip the signs of groups.
+Below three groups there is no interval.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
 from scipy.special import betaincinv, expit, logit
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.metrics import RATIOS, metric_range
 from segue.types import Interval
 
 EXACT_GROUPS = 14
-"""Up to so many groups all sign patterns are tried."""
+"""Most groups for which all sign patterns are tried."""
 
 FLIPS = 20_000
-"""Random sign patterns beyond that."""
+"""Random sign patterns for more groups."""
 
 
 def bootstrap(
@@ -41,7 +41,7 @@ def bootstrap(
 
     Args:
         values: per metric one value per window; NaN where the window has none.
-        groups: group of near-duplicate documents of each window, any integers.
+        groups: group of each window, any integers.
         ratios: name → (numerator, denominator), added where both are among ``values``; a quotient of two means.
         resamples: draws of groups.
         seed: of the draws.
@@ -65,10 +65,10 @@ def bootstrap(
 def median_rank(
     ranks: Int[np.ndarray, "window"], groups: Int[np.ndarray, "window"], *, resamples: int = 10_000, seed: int = 1
 ) -> Interval | None:
-    """Give the median rank with its interval by Woodruff's method; None without windows.
+    """Return the median rank with its interval by Woodruff's method; None without windows.
 
-    The share of windows at or below the median has a bootstrap interval like any rate; its two margins, taken from
-    one half, say which quantiles of the ranks bound the median (Woodruff, 1952). No resample needs a sort.
+    The share of windows at or below the median has a bootstrap interval like any rate. One half less its upper margin,
+    and plus its lower, are the quantiles of the ranks that bound the median (Woodruff, 1952).
 
     >>> median_rank(np.array([1, 3, 8]), np.array([0, 1, 1]))
     Interval(value=3.0, low=None, high=None)
@@ -88,7 +88,7 @@ def median_rank(
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two retrievers on the same windows.
+    """Paired comparison of two retrievers on the same windows.
 
     Attributes:
         difference: mean of a − b over windows, with its interval.
@@ -96,7 +96,7 @@ class PairedTest:
         p_greater: one-sided, that it is not above the threshold.
         p_less: one-sided, that it is not below the threshold.
         threshold: what the difference is tested against.
-        num_groups: groups of documents it rests on.
+        num_groups: groups of documents.
     """
 
     difference: Interval
@@ -116,7 +116,7 @@ def paired(
     resamples: int = 10_000,
     seed: int = 1,
 ) -> PairedTest:
-    """Compare two options on the same windows; the unit is the group of documents.
+    """Compare two options on the same windows, over groups of documents.
 
     The interval is that of :func:`bootstrap` for the mean of a − b (limits −1 and 1 where both are fractions), the
     p-values come from :func:`sign_flip` of the groups' sums of a − b − threshold.
@@ -126,7 +126,7 @@ def paired(
     """
     known = ~(np.isnan(a) | np.isnan(b))
     if not known.any():
-        raise InputError(explain("nothing to compare", got="no window with both values", fix="evaluate both options"))
+        raise InputError("nothing to compare", got="no window with both values", fix="evaluate both options")
     a, b, groups = a[known], b[known], groups[known]
     fractions = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
     sums = group_sums(np.stack([a - b, np.ones_like(a)], axis=1), groups)  # [group, 2]
@@ -137,10 +137,10 @@ def paired(
 
 
 def sign_flip(sums: Float[np.ndarray, "group"], *, seed: int = 1) -> tuple[float, float, float]:
-    """Test that the groups' sums are centred on 0, by flipping their signs.
+    """Test that the groups' sums are centred on 0 by flipping their signs.
 
     Exact up to 14 groups (all patterns); beyond that 20,000 random patterns and the observed one (Phipson and Smyth,
-    2010: add one to both counts). Groups whose sum is 0 say nothing.
+    2010: add one to both counts). Groups whose sum is 0 are left out.
 
     Returns:
         p-values: two-sided, one-sided for "above 0", one-sided for "below 0".
@@ -163,7 +163,7 @@ def sign_flip(sums: Float[np.ndarray, "group"], *, seed: int = 1) -> tuple[float
 
 
 def _all_flips(sums: Float[np.ndarray, "group"]) -> Float[np.ndarray, "pattern"]:
-    """Total under each of the 2^G sign patterns."""
+    """Return the total under each of the 2^G sign patterns."""
     totals = np.zeros(1)
     for value in sums:
         totals = np.concatenate([totals + value, totals - value])
@@ -171,13 +171,13 @@ def _all_flips(sums: Float[np.ndarray, "group"]) -> Float[np.ndarray, "pattern"]
 
 
 def _random_flips(sums: Float[np.ndarray, "group"], seed: int) -> Float[np.ndarray, "pattern"]:
-    """Total under random sign patterns, in blocks of bounded memory; patterns that fit into one block are kept."""
-    patterns = _kept_patterns(len(sums), seed) if FLIPS * len(sums) <= CELLS else _patterns(len(sums), seed)
+    """Return the total under random sign patterns, in blocks of bounded memory; a single block is cached."""
+    patterns = _cached_patterns(len(sums), seed) if FLIPS * len(sums) <= CELLS else _patterns(len(sums), seed)
     return 2 * np.concatenate([flips @ sums for flips in patterns]) - sums.sum()
 
 
 @functools.lru_cache(maxsize=16)
-def _kept_patterns(num_groups: int, seed: int) -> tuple[Int8[np.ndarray, "pattern group"], ...]:
+def _cached_patterns(num_groups: int, seed: int) -> tuple[Int8[np.ndarray, "pattern group"], ...]:
     return tuple(_patterns(num_groups, seed))
 
 
@@ -190,7 +190,7 @@ def _patterns(num_groups: int, seed: int) -> Iterator[Int8[np.ndarray, "pattern 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of one family by Holm's step-down (1979): each stays below 0.05 only if all smaller ones do.
+    """Adjust p-values by Holm's step-down (1979): each is below 0.05 only if all smaller ones are.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -207,10 +207,10 @@ TAIL = 0.025
 """Probability left out at each end of an interval."""
 
 FEWEST_GROUPS = 3
-"""Below so many groups nothing is known about the spread between documents."""
+"""Fewest groups that have an interval."""
 
 CELLS = 2_000_000
-"""Numbers held at a time: resamples and sign flips are drawn in blocks of this many."""
+"""Numbers in memory at a time: resamples and sign flips are drawn in blocks of this size."""
 
 
 def group_sums(
@@ -233,11 +233,11 @@ def ratio_intervals(
     resamples: int = 10_000,
     seed: int = 1,
 ) -> list[Interval]:
-    """Give Σ sums / Σ sizes of each column with its interval.
+    """Return Σ sums / Σ sizes of each column with its interval.
 
     Args:
-        sums: what each group adds to the numerator.
-        sizes: what it adds to the denominator; each column has a sum above 0.
+        sums: of each group, the numerators.
+        sizes: of each group, the denominators; each column has a sum above 0.
         ranges: smallest and largest value of each metric; infinite where there is no limit.
         resamples: draws of groups, the same for all metrics.
         seed: of the draws.
@@ -260,7 +260,7 @@ def ratio_intervals(
 def _unit_scales(
     ranges: Sequence[tuple[float, float]],
 ) -> tuple[Float[np.ndarray, "metric"], Float[np.ndarray, "metric"], Bool[np.ndarray, "metric"]]:
-    """Give offset and width that map each bounded range onto 0 … 1, and which ranges are bounded."""
+    """Return offset and width that map each bounded range onto 0 … 1, and which ranges are bounded."""
     limits = np.array(ranges, dtype=np.float64).reshape(-1, 2)
     bounded = np.all(np.isfinite(limits), axis=1, keepdims=True)[:, 0]
     lowest = np.where(bounded, limits[:, 0], 0.0)
@@ -270,7 +270,7 @@ def _unit_scales(
 def _jackknife_errors(
     sums: Float[np.ndarray, "group metric"], sizes: Float[np.ndarray, "group metric"]
 ) -> Float[np.ndarray, "metric"]:
-    """Standard errors of the ratios from leaving out one group at a time; NaN where one group holds everything."""
+    """Return jackknife standard errors of the ratios; NaN where one group holds everything."""
     num_groups = len(sums)
     rest = sizes.sum(axis=0) - sizes
     left = np.divide(sums.sum(axis=0) - sums, rest, out=np.full_like(sums, np.nan), where=rest > 0)
@@ -297,17 +297,14 @@ def _resample(
 
 
 def group_draws(num_groups: int, *, resamples: int, seed: int) -> Iterable[Float[np.ndarray, "resample group"]]:
-    """Return how often each group was drawn, in blocks of bounded memory.
-
-    Draws that fit into one block are kept: every metric of every option of a comparison is resampled alike.
-    """
+    """Return how often each group was drawn, in blocks of bounded memory; a single block is cached."""
     if resamples * num_groups <= CELLS:
-        return _kept_draws(num_groups, resamples, seed)
+        return _cached_draws(num_groups, resamples, seed)
     return _draws(num_groups, resamples, seed)
 
 
 @functools.lru_cache(maxsize=4)
-def _kept_draws(num_groups: int, resamples: int, seed: int) -> tuple[Float[np.ndarray, "resample group"], ...]:
+def _cached_draws(num_groups: int, resamples: int, seed: int) -> tuple[Float[np.ndarray, "resample group"], ...]:
     return tuple(_draws(num_groups, resamples, seed))
 
 
@@ -325,7 +322,7 @@ def _draws(num_groups: int, resamples: int, seed: int) -> Iterator[Float[np.ndar
 
 @dataclass(frozen=True)
 class _Estimate:
-    """A ratio (on 0 … 1 if bounded), its standard error, and the number of equal groups it is worth."""
+    """A ratio (on 0 … 1 if bounded), its standard error, and the number of groups of equal size that weigh as much."""
 
     value: float
     error: float
@@ -336,10 +333,10 @@ class _Estimate:
 def _ends(
     estimate: _Estimate, drawn: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
 ) -> tuple[float, float]:
-    """Turn one metric's draws into the ends of its interval.
+    """Return the ends of one metric's interval from its draws.
 
-    A draw without spread (all groups drawn agree) lies infinitely many errors away: where such draws are common, the
-    data set no end, and the exact binomial interval does.
+    A draw without spread (all groups drawn agree) is infinitely many errors away: where such draws are common, the
+    exact binomial interval sets the end.
     """
     if not estimate.bounded:
         return _bootstrap_t(estimate.value, estimate.error, drawn, errors)
@@ -357,7 +354,7 @@ def _ends(
 def _bootstrap_t(
     value: float, error: float, drawn: Float[np.ndarray, "resample"], errors: Float[np.ndarray, "resample"]
 ) -> tuple[float, float]:
-    """Studentise: value − error · quantile of (drawn − value) / its own error (Efron and Tibshirani, 1993, 12.5)."""
+    """Return value − error · quantile of (drawn − value) / its own error (Efron and Tibshirani, 1993, 12.5)."""
     if error == 0:
         return value, value
     difference = drawn - value
@@ -369,9 +366,9 @@ def _bootstrap_t(
 
 
 def _coin_tosses(estimate: _Estimate) -> tuple[float, float]:
-    """Clopper–Pearson limits as if every group were one toss: groups can't tell less than that.
+    """Return Clopper–Pearson limits as if every group were one coin toss.
 
-    It is the only limit left when no group, or every group, scored: never seen in 10 documents is not never.
+    They are the only limits where no group, or every group, scored.
     """
     hits = min(max(estimate.value, 0.0), 1.0) * estimate.units
     misses = estimate.units - hits

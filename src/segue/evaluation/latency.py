@@ -1,6 +1,6 @@
-"""How long one answer takes: one query at a time, one thread, stage by stage.
+"""Latency of an answer, by stage: one query at a time on one thread.
 
-The retriever's own ``rank`` is timed, the code that serving runs; it says itself when a stage has ended.
+The retriever's own ``rank`` is timed, the code that serving runs; it calls the stopwatch when a stage has ended.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from segue.types import Bank, Exclusion, Interval, Windows
 from segue.windows.windows import gather_contexts
 
 STAGES = ("encode", "predict", "search", "rerank", "total")
-"""What an answer consists of; a stage that a retriever does not have is left out, never 0."""
+"""Stages of an answer; one that a retriever does not have is left out, never 0."""
 
 ANSWERS = 50
-"""Places asked for: what Contain@50 looks at."""
+"""Places of each ranking, as Contain@50 needs."""
 
 PERCENTS = (50, 95, 99)
 
 WARM_UP = 5
-"""Queries that are asked before the clock runs."""
+"""Queries before the first that is timed."""
 
 
 class Stopwatch:
@@ -37,7 +37,7 @@ class Stopwatch:
         self.milliseconds: dict[str, float] = {}
 
     def __call__(self, stage: str) -> None:
-        """Note that ``stage`` has ended."""
+        """Record that ``stage`` has ended."""
         now = perf_counter()
         self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + 1000 * (now - self._last)
         self._last = now
@@ -53,7 +53,7 @@ def measure_latency(
     """Time ``queries`` random windows, one at a time on one thread.
 
     Args:
-        retriever: what is timed, as it serves.
+        retriever: timed as it serves.
         bank: where contexts are gathered from, outside the timed part.
         windows: from which the queries are drawn without replacement.
         queries: how many, at most as many as there are windows; 0 measures nothing.
@@ -66,22 +66,20 @@ def measure_latency(
     drawn = np.random.default_rng(seed).permutation(len(windows))[:queries]
     if len(drawn) == 0:
         return {}
-    asked = windows.take(np.concatenate([np.resize(drawn, WARM_UP), drawn]))
+    laps = []
     with single_thread():
-        laps = [_one(retriever, bank, asked.take(slice(n, n + 1)), exclude) for n in range(len(asked))][WARM_UP:]
-    return {stage: np.array([lap[stage] for lap in laps]) for stage in STAGES if stage in laps[0]}
-
-
-def _one(retriever: Retriever, bank: Bank, window: Windows, exclude: Exclusion) -> dict[str, float]:
-    contexts = gather_contexts(bank, window, exclude=exclude, texts=retriever.reads_text)
-    watch = Stopwatch()
-    retriever.rank(contexts, ANSWERS, lap=watch)
-    return watch.stop()
+        for window in windows.take(np.concatenate([np.resize(drawn, WARM_UP), drawn])).batches(1):
+            contexts = gather_contexts(bank, window, exclude=exclude, texts=retriever.reads_text)
+            watch = Stopwatch()
+            retriever.rank(contexts, ANSWERS, lap=watch)
+            laps.append(watch.stop())
+    timed = laps[WARM_UP:]
+    return {stage: np.array([lap[stage] for lap in timed]) for stage in STAGES if stage in timed[0]}
 
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Hold FAISS, torch and BLAS to one thread, and give each back what it had."""
+    """Limit FAISS, torch and BLAS to one thread, and restore their limits at the end."""
     import faiss
     import torch
     from threadpoolctl import threadpool_limits
@@ -121,8 +119,8 @@ def latency_metrics(timings: Mapping[str, Float[np.ndarray, "query"]]) -> dict[s
 def quantile_interval(samples: Float[np.ndarray, "query"], share: float = 0.95) -> Interval:
     """Return a quantile with its 95 % interval from order statistics, without assuming a distribution.
 
-    How many of n samples lie below the true quantile is binomial (n, share); its 2.5 and 97.5 % points say which
-    samples bound it. An end beyond the outermost sample is None: with fewer than 72 samples P95 has no upper end.
+    The number of n samples below the true quantile is binomial (n, share); its 2.5 and 97.5 % points are the numbers of
+    the samples that bound it. An end beyond the outermost sample is None: P95 of under 72 samples has no upper end.
 
     >>> quantile_interval(np.arange(201.0))
     Interval(value=190.0, low=184.0, high=197.0)

@@ -1,12 +1,11 @@
-"""Ranks become numbers: pure functions of the rank of the right answer, and of nothing else about a ranking.
+"""Metrics: pure functions of the rank of the right passage.
 
-In: one rank per window (1 = best), counted over the whole pool by the ranking rule. Out: fractions, never per cent.
+Enters: one rank per window (1 = best), counted over the whole pool by the ranking rule. Leaves: fractions, never per
+cent; None (or NaN inside an array of windows) where nothing can be computed, never 0.
 
 Each window has exactly one relevant candidate, so ``R@k`` is ``Success@k`` of ir_measures (which equals its ``R@k``
 here), ``MRR`` the mean of its ``RR``, ``nDCG@10`` its ``nDCG@10``. ``Contain@50`` is ``Success@50`` of the ranking as
-served. What cannot be computed is None (or NaN inside an array of windows), never 0.
-
-``docs/metrics.md`` holds the definitions in one table.
+served. ``docs/metrics.md`` holds the definitions in one table.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 
 CUTOFFS: Mapping[str, int] = {"R@1": 1, "R@5": 5, "R@10": 10, "R@20": 20, "Contain@50": 50}
-"""Success at a cutoff: which share of windows has its target among the first k."""
+"""Cutoffs of success: the share of windows with the target among the first k."""
 
 HORIZON_CUTOFFS: Mapping[str, int] = {f"horizon R@{cutoff}": cutoff for cutoff in (1, 5, 10)}
-"""Which share of windows has any of the next three passages among the first k."""
+"""Cutoffs of horizon recall: the share of windows with any of the next three passages among the first k."""
 
 RATIOS: Mapping[str, tuple[str, str]] = {"Eff@5": ("R@5", "Contain@50")}
-"""Quotients of two means: which share of what is contained in 50 stands in the first 5."""
+"""Quotients of two means; Eff@5 is the share of the targets among the first 50 that are among the first 5."""
 
 HISTOGRAM: Mapping[str, int] = {"1": 1, "2–5": 5, "6–10": 10, "11–50": 50, "51–100": 100, "101–1000": 1000}
-"""Upper edges of the rank distribution's bins; what lies above them is the bin ``>1000``."""
+"""Upper edges of the bins of ranks; the bin above is ``>1000``."""
 
 _TIE = 1e-6
 """Squared distances of unit vectors nearer than this are ties."""
@@ -61,15 +60,13 @@ def per_window(ranks: Int[np.ndarray, "window"], *, depth: int | None = None) ->
 
 
 def _require_ranks(ranks: Int[np.ndarray, "..."]) -> None:
-    """Refuse ranks that are none."""
+    """Refuse ranks below 1."""
     if ranks.size and ranks.min() < 1:
-        raise InputError(
-            explain("a rank is out of range", got=int(ranks.min()), expected="1 or more", fix="count ranks from 1")
-        )
+        raise InputError("a rank is out of range", got=int(ranks.min()), expected="1 or more", fix="count ranks from 1")
 
 
 def mean(values: Float[np.ndarray, "window"]) -> float | None:
-    """Average over windows; NaN marks a window without the metric, and a set without any has none.
+    """Average over the windows that have the metric (NaN: none); None without any.
 
     >>> mean(np.array([1.0, np.nan, 0.0])), mean(np.array([]))
     (0.5, None)
@@ -92,7 +89,7 @@ def summarise(ranks: Int[np.ndarray, "window"], *, depth: int | None = None) -> 
 
 
 def summarise_macro(ranks: Int[np.ndarray, "window"], documents: Int[np.ndarray, "window"]) -> dict[str, float | None]:
-    """Average over documents of the averages within each document (macro): a long document weighs as a short one.
+    """Average within each document, then over documents (macro): a long document weighs as a short one.
 
     >>> summarise_macro(np.array([1, 1, 1, 900]), np.array([7, 7, 7, 8]))["R@5"]
     0.5
@@ -102,12 +99,11 @@ def summarise_macro(ranks: Int[np.ndarray, "window"], documents: Int[np.ndarray,
 
 def _with_ratios(means: Mapping[str, float | None]) -> dict[str, float | None]:
     """Add the quotients of means; one over nothing is None."""
-    return {**means, **{name: _quotient(means[top], means[bottom]) for name, (top, bottom) in RATIOS.items()}}
-
-
-def _quotient(top: float | None, bottom: float | None) -> float | None:
-    """Divide, or say that there is no quotient."""
-    return None if top is None or not bottom else top / bottom
+    ratios: dict[str, float | None] = {}
+    for name, (numerator, denominator) in RATIOS.items():
+        top, bottom = means[numerator], means[denominator]
+        ratios[name] = None if top is None or not bottom else top / bottom
+    return {**means, **ratios}
 
 
 def by_document(
@@ -124,14 +120,14 @@ def by_document(
 
 
 def best_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "window"]:
-    """Take the best rank among the next passages; -1 marks a passage that does not exist (end of the document).
+    """Return the best rank among the next passages; -1 marks one that does not exist (end of the document).
 
     >>> best_ranks(np.array([[9, 3, 40], [7, -1, -1]])).tolist()
     [3, 7]
     """
     absent = ranks == -1
     if absent.all(axis=1).any():
-        raise InputError(explain("a window has no next passage", fix="leave out windows without a target"))
+        raise InputError("a window has no next passage", fix="leave out windows without a target")
     best = np.where(absent, np.iinfo(ranks.dtype).max, ranks).min(axis=1)
     _require_ranks(best)
     return best
@@ -147,7 +143,7 @@ def horizon_per_window(best: Int[np.ndarray, "window"]) -> dict[str, Float[np.nd
 
 
 def recall_curve(ranks: Int[np.ndarray, "window"], cutoffs: Sequence[int]) -> list[float | None]:
-    """Give R@k for each cutoff.
+    """Return R@k for each cutoff.
 
     >>> recall_curve(np.array([1, 4, 30, 900]), [1, 5, 50])
     [0.25, 0.5, 0.75]
@@ -157,7 +153,7 @@ def recall_curve(ranks: Int[np.ndarray, "window"], cutoffs: Sequence[int]) -> li
 
 
 def rank_histogram(ranks: Int[np.ndarray, "window"]) -> dict[str, float] | None:
-    """Give the share of windows in each bin of ranks; None without windows.
+    """Return the share of windows in each bin of ranks; None without windows.
 
     >>> rank_histogram(np.array([1, 4, 5, 2000]))["2–5"]
     0.5
@@ -171,7 +167,7 @@ def rank_histogram(ranks: Int[np.ndarray, "window"]) -> dict[str, float] | None:
 
 
 def chance(pool_size: int) -> dict[str, float]:
-    """Expect what a retriever scores that orders ``pool_size`` candidates at random.
+    """Return the expected metrics of a random order of ``pool_size`` candidates.
 
     >>> round(chance(100)["R@5"], 3), round(chance(2)["MRR"], 3)
     (0.05, 0.75)
@@ -183,7 +179,7 @@ def chance(pool_size: int) -> dict[str, float]:
 
 
 def metric_range(name: str) -> tuple[float, float]:
-    """Give the smallest and largest value a metric can take; infinite where there is no limit.
+    """Return the smallest and largest value a metric can take; infinite where there is no limit.
 
     >>> metric_range("R@5"), metric_range("cosine"), metric_range("copying ratio")
     ((0.0, 1.0), (-1.0, 1.0), (-inf, inf))
@@ -201,14 +197,14 @@ def contrastive_accuracy(
     neighbours: Int[np.ndarray, "window neighbour"],
     block: int = 1024,
 ) -> Float[np.ndarray, "window"]:
-    """Say which share of the other targets lies further from the prediction than the truth does.
+    """Return the share of the other targets that are further from the prediction than the truth is.
 
     CA of Large Concept Models (arXiv 2412.08821, section on metrics): other targets of the set are compared by
     Euclidean distance, the truth and its neighbours left out. Equal distances count against the prediction.
     Never holds more than ``block`` × ``block`` distances.
 
     Args:
-        predictions: what the model answers (normalised or not).
+        predictions: predicted vectors (normalised or not).
         targets: the true vectors.
         rows: bank row of each target; every window whose target has that row is left out with it.
         neighbours: bank rows that are not compared either (the passages before and after the truth, the context),
@@ -222,11 +218,13 @@ def contrastive_accuracy(
     answers = np.empty(len(rows))
     for start in range(0, len(rows), block):
         part = slice(start, start + block)
-        truth = _squared_distance_to_own(predictions[part], targets[part])
+        ours, own = predictions[part], targets[part]
+        truth = np.einsum("bd,bd->b", own, own) - 2 * np.einsum("bd,bd->b", ours, own)  # without ‖ours‖²
         window, place = _occurrences(hidden[part], rows)
         further = np.zeros(len(truth), dtype=np.int64)
         for first in range(0, len(rows), block):
-            distances = _squared_distances(predictions[part], targets[first : first + block])
+            others = targets[first : first + block]
+            distances = np.einsum("od,od->o", others, others)[None, :] - 2 * (ours @ others.T)
             here = (place >= first) & (place < first + block)
             distances[window[here], place[here] - first] = -np.inf  # never further
             further += np.count_nonzero(distances > truth[:, None] + _TIE, axis=1)
@@ -238,7 +236,7 @@ def contrastive_accuracy(
 def _occurrences(
     hidden: Int[np.ndarray, "batch hidden"], rows: Int[np.ndarray, "window"]
 ) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
-    """Find which hidden rows stand where in ``rows``: pairs of (window of the batch, place in rows), each once.
+    """Find the hidden rows in ``rows``: pairs of (window of the batch, place in rows), each once.
 
     >>> [column.tolist() for column in _occurrences(np.array([[5, 7], [-1, 7]]), np.array([7, 9, 5]))]
     [[0, 0, 1], [0, 2, 0]]
@@ -255,20 +253,6 @@ def _occurrences(
     return found[:, 0], found[:, 1]
 
 
-def _squared_distance_to_own(
-    a: Float[np.ndarray, "batch dim"], b: Float[np.ndarray, "batch dim"]
-) -> Float[np.ndarray, "batch"]:
-    """‖a_i − b_i‖² without its term ‖a_i‖², which all comparisons of one prediction share."""
-    return np.einsum("bd,bd->b", b, b) - 2 * np.einsum("bd,bd->b", a, b)
-
-
-def _squared_distances(
-    a: Float[np.ndarray, "batch dim"], b: Float[np.ndarray, "other dim"]
-) -> Float[np.ndarray, "batch other"]:
-    """‖a_i − b_j‖² without its term ‖a_i‖²."""
-    return np.einsum("od,od->o", b, b)[None, :] - 2 * (a @ b.T)
-
-
 def copying_ratio(
     predictions: Float[np.ndarray, "window dim"],
     targets: Float[np.ndarray, "window dim"],
@@ -277,7 +261,7 @@ def copying_ratio(
     *,
     smallest: float = 0.05,
 ) -> Float[np.ndarray, "window"]:
-    """Compare how near the prediction and the truth stand to what was read: above 1 the model copies.
+    """Compare how near the prediction and the truth are to what was read: above 1 the model copies.
 
     PAR of Large Concept Models (arXiv 2412.08821, section on metrics): the largest cosine of the prediction to a
     context passage, divided by the largest cosine of the truth to one.
@@ -302,6 +286,6 @@ def _largest_cosine(
     contexts: Float[np.ndarray, "window context dim"],
     mask: Bool[np.ndarray, "window context"],
 ) -> Float[np.ndarray, "window"]:
-    """Largest cosine to a passage of the context; -inf without any."""
+    """Return the largest cosine to a passage of the context; -inf without any."""
     cosines = np.einsum("wd,wcd->wc", vectors, contexts, dtype=np.float64)
     return np.where(mask, cosines, -np.inf).max(axis=1, initial=-np.inf)

@@ -1,4 +1,4 @@
-"""What one retriever came to on one set of windows: ranks, from which every number follows.
+"""Evaluation results: the ranks of one retriever on one set of windows, from which every metric follows.
 
 Stored as ``arrays.npz`` (no pickle) and ``evaluation.json``. Metrics are computed once and kept with their intervals;
 evaluations of several folds are merged window by window, never by averaging averages.
@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
 from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
@@ -24,19 +24,19 @@ from segue.files import read_json, write_folder, write_json
 from segue.types import Exclusion, Intent, Interval
 
 OPTIONAL = ("cosine", "contrastive", "copying", "horizon")
-"""Values per window that may be absent: the first three need a query vector."""
+"""Arrays that may be absent; the first three need a query vector."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One retriever on the test windows of one fold, or of several merged.
+    """Result of one retriever on the test windows of one fold, or of several merged.
 
     Attributes:
         name: the retriever's.
-        intent: what the row stands for.
+        intent: what the option stands for.
         exclude: which passages left the candidates in ``ranks``.
         pool_size: candidates searched (duplicates count once).
-        targets: the row that followed, the windows' identity.
+        targets: the row that followed; identifies the windows.
         documents: document number of each window.
         groups: near-duplicate group of each window's document, the unit of resampling.
         ranks: rank of each target among all candidates, from 1.
@@ -108,7 +108,7 @@ class Evaluation:
         }
 
     def macro(self) -> dict[str, float | None]:
-        """Return what documents average to, each counted once."""
+        """Return the averages over documents, each counted once."""
         horizon = {} if self.horizon is None else horizon_per_window(self.horizon)
         found = {name: mean(by_document(values, self.documents)[0]) for name, values in horizon.items()}
         return summarise_macro(self.ranks, self.documents) | found
@@ -138,8 +138,8 @@ class Evaluation:
         record = read_json(folder / "evaluation.json")
         arrays = _read_arrays(folder / "arrays.npz")
         if record.pop("format", None) != 1:
-            raise InputError(explain(f"{folder} holds another format of evaluation", expected="format 1",
-                                     fix="evaluate again"))  # fmt: skip
+            raise InputError(f"{folder} holds another format of evaluation", expected="format 1",
+                             fix="evaluate again")  # fmt: skip
         record["fresh_pool_sizes"] = tuple(record["fresh_pool_sizes"])
         record["metrics"] = {name: Interval(**interval) for name, interval in record["metrics"].items()}
         nested: dict[str, Any] = {"ranks_by_pool": {}, "timings": {}}
@@ -154,7 +154,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise InputError(explain(f"{path} cannot be read", got=str(error), fix="evaluate again")) from error
+        raise InputError(f"{path} cannot be read", got=str(error), fix="evaluate again") from error
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, Interval]:
@@ -168,7 +168,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, Interval]:
 
 
 def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Join evaluations of one option over folds: their windows one after the other, metrics computed anew.
+    """Join evaluations of one option over folds: their windows one after the other, metrics computed again.
 
     Raises:
         InputError: there is none, or they are not comparable (name, intent, exclusion, pool size).
@@ -198,15 +198,13 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 def _require_comparable(evaluations: Sequence[Evaluation]) -> None:
     if not evaluations:
-        raise InputError(explain("there is no evaluation to merge", fix="evaluate at least one fold"))
+        raise InputError("there is no evaluation to merge", fix="evaluate at least one fold")
     for name in ("name", "intent", "exclude", "pool_size"):
         found = {getattr(evaluation, name) for evaluation in evaluations}
         if len(found) > 1:
             raise InputError(
-                explain(
-                    f"evaluations differ in {name} and cannot be merged",
-                    got=json.dumps(sorted(found)),
-                    expected="the same in every fold",
-                    fix="evaluate all folds with one bank and one recipe",
-                )
+                f"evaluations differ in {name} and cannot be merged",
+                got=json.dumps(sorted(found)),
+                expected="the same in every fold",
+                fix="evaluate all folds with one bank and one recipe",
             )

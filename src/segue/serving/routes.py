@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from segue.bundles.answers import NextPassage
 from segue.bundles.files import CARD
-from segue.bundles.questions import cut_text, require_words, unit_vectors
+from segue.bundles.queries import cut_text, require_words, unit_vectors
 from segue.bundles.retriever import ReleasedRetriever
 from segue.errors import InputError
 from segue.serving import schema

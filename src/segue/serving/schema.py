@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
 from segue.bundles.answers import Answer, NextPassage
-from segue.bundles.questions import WAYS, Question
+from segue.bundles.queries import WAYS, Query
 from segue.bundles.retriever import ReleasedRetriever
 from segue.serving.settings import Limits
 
@@ -119,9 +119,9 @@ class PredictRequest(RequestBody):
     vectors: list[list[float]] = Field([], min_length=1, description="instead: unit vectors of what was read")
     ids: list[Id] = Field([], min_length=1, description="instead: ids of passages of the bundle")
 
-    def as_query(self) -> Question:
+    def as_query(self) -> Query:
         """Return the query; what was not given is None."""
-        return Question(**{way: getattr(self, way) for way in WAYS if way in self.model_fields_set})
+        return Query(**{way: getattr(self, way) for way in WAYS if way in self.model_fields_set})
 
 
 class AnswerFields(RequestBody):
@@ -137,7 +137,7 @@ class NextRequest(PredictRequest, AnswerFields):
 
     map: bool = Field(False, description="also return 2-D coordinates of what was read, predicted and answered")
 
-    def as_query(self) -> Question:
+    def as_query(self) -> Query:
         """Return the query; what was not given is None."""
         return replace(super().as_query(), k=self.k, exclude=self.exclude, documents=self.documents or None)
 

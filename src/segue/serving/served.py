@@ -18,7 +18,7 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from segue.bundles.answers import Answer
-from segue.bundles.questions import Asking, Question
+from segue.bundles.queries import ResolvedQuery, Query
 from segue.bundles.retriever import ReleasedRetriever
 from segue.bundles.store import current_bundle
 from segue.encoders.space import require_same
@@ -62,14 +62,14 @@ class Served:
     def __init__(self, released: ReleasedRetriever, batch_size: int, metrics: Metrics) -> None:
         self.released, self._metrics = released, metrics
         self.holders = 0
-        self._texts: Batcher[Question, Asking] = Batcher(
+        self._texts: Batcher[Query, ResolvedQuery] = Batcher(
             released.resolve_batch, size=batch_size, on_batch=metrics.batches.labels("texts").observe
         )
-        self._answers: Batcher[Question | Asking, Answer] = Batcher(
+        self._answers: Batcher[Query | ResolvedQuery, Answer] = Batcher(
             self._answer, size=batch_size, on_batch=metrics.batches.labels("answers").observe
         )
 
-    async def next(self, query: Question) -> Answer:
+    async def next(self, query: Query) -> Answer:
         """Answer one query; texts are encoded in one thread while others are searched in another.
 
         Raises:
@@ -83,16 +83,16 @@ class Served:
         answer = await self._answers.submit(resolved)
         return replace(answer, milliseconds={**encoded, **answer.milliseconds})
 
-    def _answer(self, queries: Sequence[Question | Asking]) -> list[Answer | Exception]:
+    def _answer(self, queries: Sequence[Query | ResolvedQuery]) -> list[Answer | Exception]:
         """Answer a batch; queries without texts are resolved here."""
-        resolved = [one if isinstance(one, Asking) else self._resolve(one) for one in queries]
-        answers = self.released.answer([one for one in resolved if isinstance(one, Asking)])
+        resolved = [one if isinstance(one, ResolvedQuery) else self._resolve(one) for one in queries]
+        answers = self.released.answer([one for one in resolved if isinstance(one, ResolvedQuery)])
         for stage, milliseconds in (answers[0].milliseconds if answers else {}).items():
             self._metrics.stages.labels(stage).observe(milliseconds / 1000)
         rest = iter(answers)
-        return [next(rest) if isinstance(one, Asking) else one for one in resolved]
+        return [next(rest) if isinstance(one, ResolvedQuery) else one for one in resolved]
 
-    def _resolve(self, query: Question) -> Asking | InputError:
+    def _resolve(self, query: Query) -> ResolvedQuery | InputError:
         try:
             return self.released.resolve(query)
         except InputError as error:

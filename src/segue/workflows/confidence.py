@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,13 +35,13 @@ def winner_confidence(job: Job, case: Case, winner: str | None, *, stages: Stage
     known = read_json(path) if path.exists() else {}
     if {name: known.get(name) for name in key} != key:
         with stages("Measuring how sure the winner may be"):
-            known = key | _measured(job, case, winner)
+            known = {**key, **_measured(job, case, winner)}
             write_json(path, known)
     found = {name: value for name, value in known.items() if name not in ("models", "bank", "exclude")}
     return ConfidenceRecord.model_validate(found)
 
 
-def _measured(job: Job, case: Case, winner: str) -> dict[str, Any]:
+def _measured(job: Job, case: Case, winner: str) -> Mapping[str, Any]:
     """Fit on each fold's validation windows and judge on its test windows, having logged that look."""
     for fold in job.experiment.folds:
         now = datetime.now(UTC).isoformat(timespec="seconds")

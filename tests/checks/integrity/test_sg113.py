@@ -12,8 +12,8 @@ from segue.checks.integrity.sg113_index_finds_the_exact import CHECK
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.index.recall import recall_of
 from segue.retrieval.index.store import KINDS, build_index, index_settings
+from segue.retrieval.index.tuning import recall_of
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.types import Rankings

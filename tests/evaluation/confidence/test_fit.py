@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from worlds import drift_world, make_bank, noise_world
 
-from segue.evaluation.confidence.fit import KINDS, MIX, Asked, ask, confidence_record, fit_confidence, found_within
+from segue.evaluation.confidence.fit import (
+    KINDS,
+    MIX,
+    QuerySample,
+    confidence_record,
+    fit_confidence,
+    found_within,
+)
 from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence
 from segue.evaluation.experiment import Experiment, Fold, build_experiment
 from segue.ranking.pool import Pool
@@ -29,7 +36,7 @@ def copying(bank):
 
 
 def asked_of(bank, windows, retriever=None, **how):
-    return ask(retriever or copying(bank), bank, windows, groups=np.arange(len(bank.first_row)), **how)
+    return sample_queries(retriever or copying(bank), bank, windows, groups=np.arange(len(bank.first_row)), **how)
 
 
 class Recorder:
@@ -122,7 +129,7 @@ def known_world(count, seed):
     features = generator.standard_normal((count, len(FEATURES)))
     truth = 1 / (1 + np.exp(-(np.clip(features[:, :1], -2, 2) * 1.5 + np.array([-1.0, 0.5]))))
     right = generator.random((count, 1)) < truth  # nested: within one place is within five
-    return Asked(features, right, np.zeros(count, dtype=np.int64), np.arange(count) // 10), truth
+    return QuerySample(features, right, np.zeros(count, dtype=np.int64), np.arange(count) // 10), truth
 
 
 def test_where_confidence_is_known_it_is_found():

@@ -14,8 +14,7 @@ from segue.checks.statistics import lower_limit, percent
 from segue.evaluation.intervals import PairedTest, paired
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.baselines import mean
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import mean, normalise
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
 

@@ -15,7 +15,7 @@ from segue.checks.diagnosis.orders import ARMS, Arms, make_arms, neighbours
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.checks.statistics import interval_json, paired_json, percent, points, side
 from segue.evaluation.intervals import PairedTest, bootstrap, holm, paired
-from segue.retrieval.retrievers.ridge import Ridge
+from segue.retrieval.retrievers.baselines import Ridge
 from segue.types import Bank, Interval
 
 PENALTY = 10.0

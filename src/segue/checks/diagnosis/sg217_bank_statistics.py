@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ from segue.checks.statistics import percent
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import per_window
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.retrievers import Retriever
 from segue.types import Windows
 
 DECLARED = "bank statistics"
@@ -25,15 +25,6 @@ PROBED = 60
 """Windows that are asked in two banks to see whether other documents change the order."""
 PROBED_PASSAGES = 4000
 """Passages of the larger of the two banks."""
-
-
-@runtime_checkable
-class Counting(Protocol):
-    """A retriever that can be built again with its statistics over some documents only."""
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> Retriever:
-        """Return the same retriever over the same candidates, with statistics of these documents."""
-        ...
 
 
 def examine(case: Case) -> Verdict:
@@ -80,8 +71,7 @@ def _depends_on_others(case: Case, row: CaseEntry) -> bool:
 
     A query vector that is made from its context alone cannot depend on them; those retrievers are not asked.
     """
-    retriever = row.retriever
-    if isinstance(retriever, VectorRetriever) and getattr(retriever.query, "over", None) is None:
+    if not row.retriever.reads_bank:
         return False
     windows = case.answerable(case.sample(case.fold_of(row), most=PROBED))
     if len(windows) == 0:
@@ -112,14 +102,12 @@ def _ranks_in(copy: BankCopy, case: Case, row: CaseEntry, windows: Windows) -> I
 
 def _ablate(case: Case, row: CaseEntry) -> dict[str, Any] | None:
     """Score a row with statistics over training and validation documents only; None where it cannot be rebuilt."""
-    if not isinstance(row.retriever, Counting):
-        return None
     fold = case.fold_of(row)
     windows = case.answerable(case.sample(fold))
-    if len(windows) == 0:
-        return None
     known = np.concatenate([fold.split.train, fold.split.validation]).astype(np.int64)
     rebuilt = row.retriever.counting(known)
+    if rebuilt is None or len(windows) == 0:
+        return None
     ranks = case.ranks(row) if len(windows) == len(case.sample(fold)) else case.ranks_of(row, windows)
     whole, part = per_window(ranks), per_window(_ranks(case, rebuilt, windows))
     groups = case.groups_of(windows)

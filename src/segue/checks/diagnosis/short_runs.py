@@ -13,7 +13,7 @@ from segue.checks.case import Case, CaseEntry
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
-from segue.retrieval.retrievers.vector import Query
+from segue.retrieval.retrievers.vector import QueryFunction
 from segue.training.losses.loss import LossSettings
 from segue.training.train import ShortRun, begin_short_run
 from segue.types import Interval, Windows
@@ -67,7 +67,7 @@ def hits_of_run(case: Case, run: ShortRun, windows: Windows) -> Float[np.ndarray
 
 def ranks_of_query(
     case: Case,
-    query: Query,
+    query: QueryFunction,
     windows: Windows,
     *,
     exclude: Int[np.ndarray, "window excluded"] | None = None,

@@ -14,7 +14,7 @@ from segue.checks.check import Check, Verdict, not_applicable
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.evaluation.intervals import group_sums
-from segue.retrieval.retrievers.ridge import Ridge
+from segue.retrieval.retrievers.baselines import Ridge
 from segue.types import Contexts, Windows
 from segue.windows.windows import excluded_rows
 

@@ -19,7 +19,6 @@ from segue.checks.run import each_entry
 from segue.encoders import Encoder
 from segue.encoders.space import COSINE_TOLERANCE, LENGTH_TOLERANCE, Space, difference
 from segue.errors import SegueError, SpaceError
-from segue.retrieval.retrievers.reencoded import ReencodedRetriever
 
 ENCODED = 48
 """Texts that are encoded again."""
@@ -119,9 +118,10 @@ def _searched_elsewhere(case: Case, row: CaseEntry) -> str | None:
     encoder, wanted = None if row.trained is None else row.trained.encoder, case.bank.space
     if encoder is not None:
         wanted = encoder.space(case.bank.space)
-    elif isinstance(row.retriever, ReencodedRetriever):
-        wanted = row.retriever.query_space or wanted
-    index = getattr(row.retriever, "index", None)
+    searcher = row.retriever.searcher
+    if encoder is None and searcher is not None:
+        wanted = searcher.query_space or wanted
+    index = None if searcher is None else searcher.index
     pools = [row.retriever.pool, *([index.pool] if index is not None else [])]
     apart = [difference(wanted, pool.bank.space) for pool in pools]
     return next(filter(None, apart), None)

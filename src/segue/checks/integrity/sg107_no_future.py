@@ -20,8 +20,7 @@ from segue.checks.changed_banks import BankCopy, copy_documents, documents_of, w
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.retrieval.retrievers import Retriever, Scores
-from segue.retrieval.retrievers.dense import DenseScores
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import normalise
 from segue.types import Bank, Contexts, Windows
 
 MOST = 32
@@ -178,7 +177,7 @@ def _answers(case: Case, retriever: Retriever, bank: Bank, trial: Trial) -> Floa
 
 def _first_stage(scores: Scores, retriever: Retriever, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
     """Return the score of every row; 0 where the row is not answered."""
-    if isinstance(scores, DenseScores):
+    if scores.values is not None:
         return scores.values
     total = len(retriever.pool.bank)
     found = scores.top(retriever.pool, total, exclude=contexts.exclude)

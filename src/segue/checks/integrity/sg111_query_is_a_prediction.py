@@ -13,8 +13,7 @@ from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.run import each_entry
-from segue.retrieval.retrievers.baselines import copy_last, mean
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import copy_last, mean, normalise
 from segue.types import Contexts, Windows
 
 EQUAL = 0.999

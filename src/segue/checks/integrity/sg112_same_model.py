@@ -16,7 +16,6 @@ from segue.evaluation.result import Evaluation
 from segue.models.checkpoint import GOLDEN_TOLERANCE
 from segue.ranking.exact import target_cosines, target_ranks
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.types import Windows
 from segue.windows.windows import excluded_rows, gather_contexts
@@ -115,7 +114,7 @@ def _other_ranks(
         return 0.0
     asked = windows.take(inside)
     exclude = excluded_rows(case.bank, asked, case.exclude)
-    if isinstance(row.retriever, Cascade):  # its queries are those of its first stage, its ranks are not
+    if row.retriever.first_stage is not row.retriever:  # its queries are those of its first stage, its ranks are not
         now = case.ranks_of(row, asked)
     else:
         now = target_ranks(queries[inside], pool or case.pool, asked.target, exclude=exclude)

@@ -13,9 +13,7 @@ from segue.ranking.exact import top_k
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.index.recall import recall_of
-from segue.retrieval.retrievers import VectorRetriever
-from segue.retrieval.retrievers.reencoded import ReencodedRetriever
+from segue.retrieval.index.tuning import recall_of
 
 DEPTH = 50
 LOWEST = 0.98
@@ -55,17 +53,11 @@ def _to_search(case: Case) -> list[CaseEntry]:
     """Return the rows with an index of their own, and one row for each index that is exact by construction."""
     chosen: dict[Any, CaseEntry] = {}
     for row in case.non_controls:
-        retriever = _searching(row)
+        retriever = row.retriever.searcher
         if retriever is not None and retriever.index is not None:
             index = retriever.index
             chosen.setdefault(id(index) if _is_exact(index, retriever.pool) else row.name, row)
     return list(chosen.values())
-
-
-def _searching(row: CaseEntry) -> VectorRetriever | None:
-    """Return what makes a row's queries and searches with them; None where scores are no cosines."""
-    retriever = row.retriever.searching if isinstance(row.retriever, ReencodedRetriever) else row.retriever
-    return retriever if isinstance(retriever, VectorRetriever) else None
 
 
 def _is_exact(index: Index, pool: Pool) -> bool:
@@ -75,13 +67,14 @@ def _is_exact(index: Index, pool: Pool) -> bool:
 
 def _row(case: Case, row: CaseEntry) -> dict[str, Any]:
     """Return recall@50 of a row's index with the upper end of its interval."""
-    retriever = _searching(row)
+    retriever = row.retriever.searcher
     assert retriever is not None
     assert retriever.index is not None
     exact = _is_exact(retriever.index, retriever.pool)
     windows = case.sample(case.fold_of(row), most=MOST_EXACT if exact else MOST)
     contexts = case.contexts(row, windows)
     queries = retriever.score(contexts).queries
+    assert queries is not None
     depth = min(DEPTH, retriever.pool.size)
     found = retriever.index.search(queries, depth, exclude=contexts.exclude)
     wanted = top_k(queries, retriever.pool, depth, exclude=contexts.exclude)

@@ -12,7 +12,7 @@ Validation documents choose the number of trees; test documents are not looked a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -29,13 +29,11 @@ from segue.old_names import current_name
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.fusion import Diversified, Fusion
-from segue.retrieval.rerank.lambdamart import LambdaMart, fit_lambdamart, load_lambdamart
+from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
+from segue.retrieval.rerank.lambdamart import LambdaMart, fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists, features_of, join_lists
-from segue.retrieval.rerank.listwise import Listwise, load_listwise
-from segue.retrieval.rerank.listwise_fit import fit_listwise
-from segue.retrieval.rerank.mixture import Mixture
-from segue.retrieval.retrievers import Retriever, VectorRetriever
+from segue.retrieval.rerank.listwise import Listwise, fit_listwise
+from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.types import Progress, Windows
 
@@ -87,7 +85,7 @@ class Making:
             return self.borrowed(), None
         return self.baselines.retriever(self.plan.first, fold), None
 
-    def borrowed(self) -> VectorRetriever:
+    def borrowed(self) -> VectorSearch:
         """Return the trained model that another option left on this fold."""
         from segue.comparison.entries.trained import as_retriever
         from segue.models import load_predictor
@@ -96,8 +94,9 @@ class Making:
         option = next(option for option in self.job.options if option.name == name)
         predictor, _ = load_predictor(self.job.folder(option, self.fold) / "checkpoint")
         found = as_retriever(self.job, option, predictor, self.baselines)
-        assert isinstance(found, VectorRetriever), "models with a document tower are not borrowed"
-        return found
+        assert found.predicts, "models with a document tower are not borrowed"
+        assert found.searcher is not None
+        return found.searcher
 
 
 def cascade_entrant(making: Making) -> tuple[Cascade, dict[str, Any] | None]:
@@ -167,10 +166,10 @@ def _fitted(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any]]
 
 
 def _load(kind: str, folder: Path, features: Features) -> Reranker:
-    return load_lambdamart(folder, features) if kind == "lambdamart" else load_listwise(folder, features)
+    return LambdaMart.load(folder, features) if kind == "lambdamart" else Listwise.load(folder, features)
 
 
-def _fit(kind: str, making: Making, read: tuple[ListFeatures, ListFeatures], folder: Path) -> dict[str, Any]:
+def _fit(kind: str, making: Making, read: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, object]:
     """Fit one kind of reranker, save it, and return what fitting did."""
     settings, features, seed = making.job.rerank, making.baselines.features, making.job.training.seed
     model: LambdaMart | Listwise

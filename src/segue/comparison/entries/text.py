@@ -14,13 +14,13 @@ from segue.comparison.halves import spread
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.evaluation.experiment import Fold
-from segue.retrieval.rerank import Candidates
+from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.fusion import Fusion
 from segue.retrieval.rerank.lists import draw_lists
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.retrieval.retrievers.dual_encoder import dual_encoder_retriever
+from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models import cross_encoder, dual_encoder
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings
 from segue.training.train import TrainingResult
@@ -106,7 +106,7 @@ def _cross_encoder(
     windows = spread(fold.train, 2 * steps * settings.batch_size)
     drawing = Cascade(option.name, option.intent, first, max(depth, 2 * settings.negatives), Fusion())
 
-    def lists_of(windows: Windows) -> Candidates:
+    def lists_of(windows: Windows) -> CandidateLists:
         return draw_lists(
             lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
             exclude=job.evaluation.exclude, texts=False, batch_size=256, progress=progress,

@@ -38,11 +38,9 @@ from segue.models import (
     save_predictor,
 )
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.rerank.density import neighbour_cosines
-from segue.retrieval.rerank.features import Features
-from segue.retrieval.retrievers import Query, Retriever, VectorRetriever
+from segue.retrieval.rerank.features import Features, neighbour_cosines
+from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
-    EncoderOnContext,
     ExponentialMean,
     Oracle,
     Ridge,
@@ -50,12 +48,13 @@ from segue.retrieval.retrievers.baselines import (
     fit_decay,
     fit_ridge,
     mean,
+    validation_mrr,
 )
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
-from segue.retrieval.retrievers.selection import validation_mrr
+from segue.retrieval.retrievers.text_encoder import EncoderOnContext
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.state import windows_hash
@@ -80,7 +79,7 @@ class Baselines:
         """The exact index over the whole bank, which every query is searched in."""
         return ExactIndex(self.job.experiment.pool)
 
-    def vector(self, name: str, query: Query, **more: Any) -> VectorRetriever:
+    def vector(self, name: str, query: QueryFunction, **more: Any) -> VectorRetriever:
         """Return a retriever that searches the index with what ``query`` answers."""
         intent: Intent = "control" if name == "oracle" else "candidate"
         return VectorRetriever(name, intent, query, self.job.experiment.pool, self.index, **more)
@@ -170,7 +169,7 @@ class Baselines:
                                fix="leave [triage] encoder_share out")  # fmt: skip
         return self.vector("encoder-context", query, stage="encode", cache=cache)
 
-    def _encoding_seconds(self, query: Query) -> float:
+    def _encoding_seconds(self, query: QueryFunction) -> float:
         """Return what encoding the contexts of all folds' windows will take."""
         experiment = self.job.experiment
         windows = [_joined(watched(self.job, fold), fold.test) for fold in experiment.folds]
@@ -290,7 +289,7 @@ def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
     experiment = job.experiment
     decay = baselines.decay(fold)
     context = experiment.context
-    starts: list[tuple[Query, torch.Tensor]] = [
+    starts: list[tuple[QueryFunction, torch.Tensor]] = [
         (copy_last, anchor_weights("copy-last", context)),
         (mean, anchor_weights("mean", context)),
         (decay, anchor_weights("exp-mean", context, decay=decay.decay)),

@@ -1,11 +1,12 @@
-"""What a confidence is worth: share answered against share right, and how honest the probabilities are.
+"""Evaluation of a confidence: share answered against share right, and calibration.
 
-In: for each question a confidence, whether the answer was right, a weight, and its group of documents. Out: plain
-numbers with 95 % intervals over groups, as a dictionary. Pure functions of these arrays.
+Enters: for each query a confidence, whether the answer was right, a weight, and its group of documents. Leaves: plain
+numbers with 95 % intervals over groups. Pure functions of these arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,43 +17,43 @@ from segue.evaluation.intervals import FEWEST_GROUPS, TAIL, group_draws, group_s
 from segue.types import Interval
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
-"""Confidences from which on a caller might answer; fixed beforehand, none is chosen by what was right."""
+"""Thresholds of the confidence, fixed in advance."""
 
 BINS = 10
-"""The calibration error compares confidence and truth in so many bins of equal weight."""
+"""Bins of equal weight in which the calibration error compares confidence and truth."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Questions with what became of them.
+    """Answers with their confidences.
 
     Attributes:
         confidence: probability that the answer is right, 0 to 1.
         right: whether it is.
-        weights: how often each question counts, above 0.
-        groups: group of near-duplicate documents that it is about, the unit of resampling.
+        weights: weight of each query, above 0.
+        groups: group of near-duplicate documents of each query, the unit of resampling.
     """
 
-    confidence: Float[np.ndarray, "question"]
-    right: Bool[np.ndarray, "question"]
-    weights: Float[np.ndarray, "question"]
-    groups: Int[np.ndarray, "question"]
+    confidence: Float[np.ndarray, "query"]
+    right: Bool[np.ndarray, "query"]
+    weights: Float[np.ndarray, "query"]
+    groups: Int[np.ndarray, "query"]
 
     def __len__(self) -> int:
         return len(self.confidence)
 
-    def take(self, which: Bool[np.ndarray, "question"]) -> Answers:
-        """Return some of the questions."""
+    def take(self, which: Bool[np.ndarray, "query"]) -> Answers:
+        """Return some of the answers."""
         return Answers(self.confidence[which], self.right[which], self.weights[which], self.groups[which])
 
 
-Column = tuple[Float[np.ndarray, "question"], Float[np.ndarray, "question"]]
-"""What each question adds to the numerator and to the denominator of a ratio."""
+Column = tuple[Float[np.ndarray, "query"], Float[np.ndarray, "query"]]
+"""Terms of each query in the numerator and the denominator of a ratio."""
 Columns = dict[Any, Column | None]
 """Ratios by name; None where there is none."""
 
 
-def judge_confidence(answers: Answers, *, resamples: int = 10_000, seed: int = 1) -> dict[str, Any]:
+def judge_confidence(answers: Answers, *, resamples: int = 10_000, seed: int = 1) -> Mapping[str, Any]:
     """Judge probabilities that an answer is right.
 
     Args:
@@ -67,8 +68,11 @@ def judge_confidence(answers: Answers, *, resamples: int = 10_000, seed: int = 1
         None where none is) and ``reliability`` (for each bin the mean ``confidence`` and the share ``right``).
     """
     bins = equal_bins(answers.confidence, answers.weights)
-    columns: Columns = {"right": _mean_of(answers, answers.right), "brier": _mean_of(answers, _squared_errors(answers)),
-               "auroc": auroc_column(answers)}  # fmt: skip
+    columns: Columns = {
+        "right": _mean_of(answers, answers.right),
+        "brier": _mean_of(answers, (answers.confidence - answers.right) ** 2),
+        "auroc": auroc_column(answers),
+    }
     columns |= {("answered", t): _mean_of(answers, answers.confidence >= t) for t in THRESHOLDS}
     columns |= {("right", t): _mean_of(answers, answers.right, among=answers.confidence >= t) for t in THRESHOLDS}
     columns |= {("bin", b): _mean_of(answers, answers.right, among=bins == b) for b in range(BINS)}
@@ -83,18 +87,20 @@ def judge_confidence(answers: Answers, *, resamples: int = 10_000, seed: int = 1
             for t in THRESHOLDS
         ],
         "reliability": [
-            {"confidence": _average(answers, bins == b), "right": to_json(found["bin", b])}
-            for b in range(BINS)
-            if (bins == b).any()
+            {
+                "confidence": float(np.average(answers.confidence[bins == b], weights=answers.weights[bins == b])),
+                "right": to_json(found["bin", b]),
+            }
+            for b in np.unique(bins)
         ],
     }
 
 
-def shares_answered(answers: Answers, *, resamples: int = 10_000, seed: int = 1) -> list[dict[str, Any]]:
-    """Return for each threshold the share that is answered: what questions without an answer would get one.
+def shares_answered(answers: Answers, *, resamples: int = 10_000, seed: int = 1) -> list[Mapping[str, Any]]:
+    """Return for each threshold the share of queries without an answer that would get one.
 
     Args:
-        answers: to questions that have none, so that nothing is right.
+        answers: to queries that have no right one.
         resamples: draws of groups.
         seed: of the draws.
     """
@@ -111,23 +117,14 @@ def separation(answers: Answers, *, resamples: int = 10_000, seed: int = 1) -> I
     return intervals_of({"auroc": auroc_column(answers)}, answers.groups, resamples=resamples, seed=seed)["auroc"]
 
 
-def _mean_of(answers: Answers, values: np.ndarray, *, among: Bool[np.ndarray, "question"] | None = None) -> Column:
-    """Return the weighted mean of values as a ratio, perhaps among some questions only."""
+def _mean_of(answers: Answers, values: np.ndarray, *, among: Bool[np.ndarray, "query"] | None = None) -> Column:
+    """Return the weighted mean of values as a ratio, perhaps among some queries only."""
     weights = answers.weights if among is None else answers.weights * among
     return weights * values, weights
 
 
-def _average(answers: Answers, among: Bool[np.ndarray, "question"]) -> float:
-    return float(np.average(answers.confidence[among], weights=answers.weights[among]))
-
-
-def _squared_errors(answers: Answers) -> Float[np.ndarray, "question"]:
-    """Return what each answer adds to the Brier score (Brier, 1950)."""
-    return (answers.confidence - answers.right) ** 2
-
-
 def intervals_of(
-    columns: Columns, groups: Int[np.ndarray, "question"], *, resamples: int, seed: int
+    columns: Columns, groups: Int[np.ndarray, "query"], *, resamples: int, seed: int
 ) -> dict[Any, Interval | None]:
     """Return each ratio of sums with its interval over groups; None where the denominator is 0.
 
@@ -143,11 +140,11 @@ def intervals_of(
 
 
 def auroc_column(answers: Answers) -> Column | None:
-    """Write the AUROC as a ratio of sums over questions, so that groups can be resampled.
+    """Write the AUROC as a ratio of sums over queries, so that groups can be resampled.
 
     A right answer's *placement* is the share of wrong ones with less confidence (ties count half), a wrong one's the
     share of right ones with more; both average to the AUROC A. With d = weight · W / (2 · weight of its kind), W the
-    weight of all, the questions add up to Σ d · (2 · placement − A) / Σ d = A, and leaving groups out changes this
+    weight of all, the queries add up to Σ d · (2 · placement − A) / Σ d = A, and leaving groups out changes this
     ratio as it changes the AUROC to first order (DeLong et al., 1988; for clusters: Obuchowski, 1997).
 
     >>> top, bottom = auroc_column(Answers(np.array([0.2, 0.4, 0.9]), np.array([False, True, True]), np.ones(3),
@@ -176,9 +173,9 @@ def _share_below(ours: Answers, theirs: Answers) -> Float[np.ndarray, "ours"]:
 
 
 def equal_bins(
-    confidence: Float[np.ndarray, "question"], weights: Float[np.ndarray, "question"], count: int = BINS
-) -> Int[np.ndarray, "question"]:
-    """Number the questions by bins of equal weight in the order of confidence; equal confidences share a bin.
+    confidence: Float[np.ndarray, "query"], weights: Float[np.ndarray, "query"], count: int = BINS
+) -> Int[np.ndarray, "query"]:
+    """Number the queries by bins of equal weight in the order of confidence; equal confidences share a bin.
 
     >>> equal_bins(np.array([0.1, 0.9, 0.4, 0.4]), np.ones(4), 2).tolist()
     [0, 1, 0, 0]
@@ -190,14 +187,13 @@ def equal_bins(
 
 
 def calibration_error(
-    answers: Answers, bins: Int[np.ndarray, "question"], *, resamples: int = 10_000, seed: int = 1
+    answers: Answers, bins: Int[np.ndarray, "query"], *, resamples: int = 10_000, seed: int = 1
 ) -> Interval:
     """Return the expected calibration error: the weighted mean over bins of |mean confidence − share right|.
 
-    The mean of absolute values is too large by the noise within the bins, and once more too large in every resample.
-    So the lower end is the reflected one, 2 · estimate − upper quantile of the draws (Davison and Hinkley, 1997, 5.2),
-    and the upper end that quantile itself: simulated, the two hold the true error in 88 to 98 of 100 test sets. It has
-    no ends below three groups.
+    The mean of absolute values is too large by the noise within the bins, and more so in every resample. So the lower
+    end is the reflected one, 2 · estimate − upper quantile of the draws (Davison and Hinkley, 1997, 5.2), and the upper
+    end that quantile itself. There are no ends below three groups.
 
     Args:
         answers: at least one.

@@ -1,12 +1,11 @@
-"""How sure an answer is: the shape of one ranking becomes the probability that the next passage is among its first.
+"""Confidence of an answer: the probability that the next passage is among the first of a ranking.
 
 Enters: a ranking of ten places, and what was read. Leaves: for each cutoff the probability that the true next passage
-stands within it. A caller who answers only where the probability is high enough can abstain where a document ends, or
-where the next passage is not in the bank: nothing there stands out from the rest.
+is within it. A threshold on it abstains where a document ends, or where the next passage is not in the bank.
 
-It sees scores and cosines only, never row numbers, documents or positions. The model is a logistic regression on
-standardised features whose slope may bend one deviation above and below the mean, since the highest scores of all tend
-to be boilerplate; ``segue.evaluation.confidence.fit`` fits and judges it.
+It uses scores and cosines only, never row numbers, documents or positions. The model is a logistic regression on
+standardised features whose slope may change one deviation above and below the mean, since the highest scores tend to be
+boilerplate; ``segue.evaluation.confidence.fit`` fits and judges it.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.types import Bank, Contexts, Rankings
 
 CUTOFFS = (1, 5)
-"""Within how many places the next passage is looked for; each has a probability of its own."""
+"""Cutoffs that have a probability."""
 
 PLACES = 10
-"""Places of a ranking that are looked at."""
+"""Places of a ranking that the features use."""
 
 FEATURES = (
     "best score",
@@ -41,21 +40,20 @@ FEATURES = (
 )
 
 BEND = 1.0
-"""Deviations from the mean at which the effect of a feature may change its slope, above and below."""
+"""Deviations from the mean at which the slope of a feature may change, above and below."""
 
 FARTHEST = 3.0
-"""Standardised features are held within this many deviations, so that no outlier decides alone."""
+"""Deviations at which standardised features are clipped."""
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """A fitted logistic regression per cutoff, for one retriever.
+    """Fitted logistic regression per cutoff, for one retriever.
 
     Attributes:
-        centre: mean of each feature where it was fitted.
+        centre: mean of each feature in the fit.
         deviation: standard deviation of each, above 0.
-        weights: of each feature, of what it exceeds one deviation by, and of what it falls short of minus one by; for
-            each cutoff.
+        weights: for each cutoff, of each feature, of its excess over one deviation, and of its excess below minus one.
         intercepts: for each cutoff.
     """
 
@@ -65,7 +63,7 @@ class Confidence:
     intercepts: Float[np.ndarray, "cutoff"]
 
     def __call__(self, rankings: Rankings, contexts: Contexts, bank: Bank) -> Float[np.ndarray, "batch cutoff"]:
-        """Return the probability that the next passage is within each cutoff; 0 where nothing was answered.
+        """Return the probability that the next passage is within each cutoff; 0 for an empty ranking.
 
         Args:
             rankings: answers to ``contexts`` with at least ten places.
@@ -81,13 +79,13 @@ class Confidence:
         return np.maximum.accumulate(probabilities, axis=1)
 
     def inputs(self, features: Float[np.ndarray, "batch feature"]) -> Float[np.ndarray, "batch input"]:
-        """Return the features in deviations from their mean, within ±3, and how far they lie beyond ±1."""
+        """Return the features in deviations from their mean, within ±3, and their excess beyond ±1."""
         standardised = np.clip((features - self.centre) / self.deviation, -FARTHEST, FARTHEST)
         beyond = [np.maximum(side * standardised - BEND, 0.0) for side in (1, -1)]
         return np.concatenate([standardised, *beyond], axis=1)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what a bundle carries."""
+    def to_json(self) -> Mapping[str, object]:
+        """Return a JSON object."""
         names = ("centre", "deviation", "weights", "intercepts")
         arrays = {name: getattr(self, name).tolist() for name in names}
         return {"features": list(FEATURES), "cutoffs": list(CUTOFFS), **arrays}
@@ -97,34 +95,34 @@ class Confidence:
         """Read a fitted model back.
 
         Raises:
-            InputError: it was fitted on other features or cutoffs than this version has.
+            InputError: it was fitted by a version with other features or cutoffs.
         """
         known = {"features": list(FEATURES), "cutoffs": list(CUTOFFS)}
         found = {name: record.get(name) for name in known}
         if found != known:
-            raise InputError(explain("the confidence was fitted by another version", got=str(found),
-                                     expected=str(known), fix="fit it again"))  # fmt: skip
+            raise InputError("the confidence was fitted by another version", got=str(found),
+                             expected=str(known), fix="fit it again")  # fmt: skip
         return cls(
             *(np.array(record[name], dtype=np.float64) for name in ("centre", "deviation", "weights", "intercepts"))
         )
 
 
 def ranking_features(rankings: Rankings, contexts: Contexts, bank: Bank) -> Float[np.ndarray, "batch feature"]:
-    """Describe each ranking by the numbers named in ``FEATURES``; where nothing was answered they are 0.
+    """Return the features of ``FEATURES`` for each ranking; 0 for an empty one.
 
-    Places that stayed empty are taken to score as the last one filled.
+    Empty places score as the last filled one.
 
     Args:
         rankings: at least ten places, best first.
         contexts: what was read.
-        bank: where the vectors of the answers stand.
+        bank: with the vectors of the answers.
 
     Raises:
         InputError: the rankings have fewer than ten places.
     """
     if rankings.rows.shape[1] < PLACES:
-        raise InputError(explain("the ranking is too short to judge", got=f"{rankings.rows.shape[1]} places",
-                                 expected=f"{PLACES} or more", fix="ask for more places"))  # fmt: skip
+        raise InputError("the ranking is too short", got=f"{rankings.rows.shape[1]} places",
+                         expected=f"{PLACES} or more", fix="ask for more places")  # fmt: skip
     rows, scores = rankings.rows[:, :PLACES], _filled(rankings.scores[:, :PLACES].astype(np.float64))
     answers = bank.gather(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1)  # [batch, place, dim]
     best, read = answers[:, 0], contexts.vectors
@@ -143,7 +141,7 @@ def ranking_features(rankings: Rankings, contexts: Contexts, bank: Bank) -> Floa
 
 
 def _filled(scores: Float[np.ndarray, "batch place"]) -> Float[np.ndarray, "batch place"]:
-    """Give empty places the score of the last filled one, and 0 where none is.
+    """Give empty places the score of the last filled one, or 0 without any.
 
     >>> _filled(np.array([[0.9, 0.5, -np.inf]])).tolist()
     [[0.9, 0.5, 0.5]]
@@ -154,9 +152,9 @@ def _filled(scores: Float[np.ndarray, "batch place"]) -> Float[np.ndarray, "batc
 
 
 def _entropy(scores: Float[np.ndarray, "batch place"]) -> Float[np.ndarray, "batch"]:
-    """Tell how evenly the scores stand, from 0 to 1: the entropy of their softmax, in units of their own deviation.
+    """Return how even the scores are, from 0 to 1: the entropy of the softmax of scores divided by their deviation.
 
-    Dividing by the deviation makes it a matter of shape alone, whatever the scale of the scores; equal scores give 1.
+    So it does not depend on the scale of the scores; equal scores give 1.
 
     >>> _entropy(np.array([[3.0, 3.0, 3.0]])).round(6).tolist()
     [1.0]

@@ -1,7 +1,7 @@
 """Indexes: from query vectors to the best candidates of a pool.
 
-One small Protocol, one file per engine. ``exact`` is the oracle that the others are measured against; every index
-answers by the ranking rule of ``segue.ranking.exact.top_k``.
+One small Protocol, one file per engine. The others are measured against ``exact``; every index follows the ranking rule
+of ``segue.ranking.exact.top_k``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Index(Protocol):
 
         Args:
             queries: predicted unit vectors.
-            k: places; those that stay empty hold row -1 and score -inf.
+            k: places; empty ones hold row -1 and score -inf.
             exclude: rows that leave the candidates with their duplicates, padded with -1.
         """
         ...

@@ -1,21 +1,20 @@
-"""Approximate search under the ranking rule: an engine finds members, here they become a ranking.
+"""Approximate search under the ranking rule: an engine finds members, which are ranked here.
 
-The engine's scores are float32 inner products with the members' own vectors (it searches compressed ones, then computes
-what it found again). So scores that are farther apart than the rounding error are in the right order, and only nearer
-ones are computed again in float64: one query costs tens of microseconds beside the search. An approximate index can
-miss candidates; what it answers is ordered as the exact index orders it. Ranks of targets never come from here.
+The engine searches compressed vectors, then scores what it found with the members' own vectors in float32. Scores that
+differ by more than the rounding error are in the right order; only nearer ones are computed again in float64. An
+approximate index can miss candidates, but orders what it finds as the exact index does. It never gives the ranks of
+targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.ranking.ordering import empty_rankings
 from segue.ranking.pool import Pool, exact_scores, require_queries, rounding_bound
 from segue.retrieval.index.engine import Effort, Engine
@@ -23,7 +22,7 @@ from segue.retrieval.index.members import Leaving, Members
 from segue.types import Rankings
 
 MARGIN = 8
-"""Members fetched beyond those asked for, so that equal scores at the end do not depend on the engine."""
+"""Members fetched in addition, so that equal scores at the end do not depend on the engine."""
 _DEEPER = 4
 _NOWHERE = -4.0  # below every cosine, and far from it
 
@@ -32,8 +31,8 @@ VectorsOf = Callable[[Int[np.ndarray, "some"]], Float32[np.ndarray, "some dim"]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """Candidates of some queries with their best member so far; -1 = none, scored below every cosine."""
+class FoundCandidates:
+    """Candidates of queries with their best member so far; -1 = none, with a score below every cosine."""
 
     candidates: Int[np.ndarray, "batch fetched"]
     rows: Int[np.ndarray, "batch fetched"]
@@ -41,12 +40,12 @@ class Found:
 
 
 class ApproximateIndex:
-    """A pool that is searched by an engine.
+    """Searches a pool with an engine.
 
     Args:
         pool: the candidates.
         engine: built over ``pool.members``.
-        effort: of every search; what tuning chose.
+        effort: effort of every search.
     """
 
     def __init__(self, pool: Pool, engine: Engine, effort: Effort) -> None:
@@ -55,8 +54,8 @@ class ApproximateIndex:
         self.effort = effort
         self._members = Members(pool)
 
-    def facts(self) -> dict[str, Any]:
-        """Return what it is made of and how hard it tries."""
+    def facts(self) -> Mapping[str, object]:
+        """Return the engine's settings and sizes, the effort, and the number of members."""
         return {**self.engine.facts(), "effort": dict(self.effort), "members": len(self._members)}
 
     def search(
@@ -69,7 +68,7 @@ class ApproximateIndex:
         """
         require_queries(queries, self.pool.bank)
         if k < 1:
-            raise InputError(explain("a ranking needs at least one place", got=k, expected="1 or more"))
+            raise InputError("a ranking needs at least one place", got=k, expected="1 or more")
         leaving = Leaving(self.pool, exclude)
         rankings = empty_rankings(len(queries), k)
         rounded = np.ascontiguousarray(queries, dtype=np.float32)
@@ -81,18 +80,14 @@ class ApproximateIndex:
                 queries[which], self.pool, candidates=candidates, members=members, scores=scores,
                 vectors_of=self.engine.vectors_of,
             )  # fmt: skip
-            _put(rankings, which, found, k)
+            width = min(k, found.rows.shape[1])
+            there = found.candidates[:, :width] >= 0
+            rankings.rows[which, :width] = np.where(there, found.rows[:, :width], -1)
+            rankings.scores[which, :width] = np.where(there, found.scores[:, :width], -np.inf)
             short = (rankings.rows[which, -1] < 0) & (members[:, -1] >= 0)  # duplicates took the places
             which = which[short & (depth < len(self._members))]
             depth = min(_DEEPER * depth, len(self._members))
         return rankings
-
-
-def _put(rankings: Rankings, which: Int[np.ndarray, "some"], found: Found, k: int) -> None:
-    width = min(k, found.rows.shape[1])
-    there = found.candidates[:, :width] >= 0
-    rankings.rows[which, :width] = np.where(there, found.rows[:, :width], -1)
-    rankings.scores[which, :width] = np.where(there, found.scores[:, :width], -np.inf)
 
 
 def ordered(
@@ -103,7 +98,7 @@ def ordered(
     members: Int[np.ndarray, "batch fetched"],
     scores: Float32[np.ndarray, "batch fetched"],
     vectors_of: VectorsOf,
-) -> Found:
+) -> FoundCandidates:
     """Order candidates by falling score, then rising row, as exact arithmetic would.
 
     Args:
@@ -121,12 +116,12 @@ def ordered(
         order = np.argsort(-rough, axis=1, kind="stable")
         here = np.arange(len(queries))[:, None]
         candidates, members, rough, there = (part[here, order] for part in (candidates, members, rough, there))
-    found = Found(candidates, pool.members[members], rough)
+    found = FoundCandidates(candidates, pool.members[members], rough)
     shared = there & (candidates >= pool.num_single)
     single = there & ~shared & _undecided(rough, 2 * rounding_bound(queries))
     if not (single.any() or shared.any()):
         return found
-    exact = Found(candidates, found.rows.copy(), rough.astype(np.float64))
+    exact = FoundCandidates(candidates, found.rows.copy(), rough.astype(np.float64))
     query, place = np.nonzero(single)
     if len(query):
         vectors = vectors_of(members[query, place])
@@ -135,13 +130,13 @@ def ordered(
         _settle_shared(queries, pool, exact, shared)
     order = np.lexsort((exact.rows, -exact.scores), axis=1)
     here = np.arange(len(queries))[:, None]
-    return Found(*(part[here, order] for part in (exact.candidates, exact.rows, exact.scores)))
+    return FoundCandidates(*(part[here, order] for part in (exact.candidates, exact.rows, exact.scores)))
 
 
 def _undecided(
     falling: Float[np.ndarray, "batch fetched"], bound: Float[np.ndarray, "batch"]
 ) -> Bool[np.ndarray, "batch fetched"]:
-    """Tell which scores are nearer to a neighbour than the bound.
+    """Return which scores are nearer to a neighbour than the bound.
 
     >>> _undecided(np.array([[0.9, 0.5, 0.45, 0.1]]), np.array([0.1])).tolist()
     [[False, True, True, False]]
@@ -154,7 +149,10 @@ def _undecided(
 
 
 def _settle_shared(
-    queries: Float[np.ndarray, "batch dim"], pool: Pool, found: Found, shared: Bool[np.ndarray, "batch fetched"]
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    found: FoundCandidates,
+    shared: Bool[np.ndarray, "batch fetched"],
 ) -> None:
     """Score candidates with several members in float64, each as its best member, the lowest row among equals."""
     query, place = np.nonzero(shared)

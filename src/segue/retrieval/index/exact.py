@@ -1,8 +1,8 @@
-"""Exact search with FAISS: the oracle of all indexes, and fast enough to serve small banks.
+"""Exact search with FAISS: the reference of all indexes, and fast enough to serve small banks.
 
-Keeps the pool's vectors in memory as float32. FAISS knows neither duplicates nor exclusions, so more rows are fetched
-than asked for: k, one for every row that may leave, and a margin; what is fetched is then ordered exactly. Threads are
-those that the caller allowed (``OMP_NUM_THREADS`` or ``faiss.omp_set_num_threads``).
+Keeps the pool's vectors in memory as float32. FAISS knows neither duplicates nor exclusions, so it fetches k rows, one
+for every row that may leave, and a margin; these are then ordered exactly. ``OMP_NUM_THREADS`` or
+``faiss.omp_set_num_threads`` set the number of threads.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Search by walking a graph of near neighbours (HNSW) over shortened vectors of 8 bits a component.
+"""Search in a graph of near neighbours (HNSW) over projected vectors of 8 bits a component.
 
-The default: queries of a predictor lie off the passages' manifold, so their neighbours are spread over many clusters,
-while a walk goes from neighbour to neighbour whatever clusters they are in (docs/performance.md has the figures).
-Vectors are shortened by an orthogonal projection that keeps most of their energy, so that a step of the walk reads a
-few hundred bytes; distances there are Euclidean, whose order is that of the cosine on unit vectors. What the walk finds
-is scored again with the vectors themselves.
+The default: queries of a predictor are off the passages' manifold, so their neighbours are spread over many clusters,
+which a graph crosses (docs/performance.md has the figures). An orthogonal projection keeps most of the vectors' energy,
+so that a step reads a few hundred bytes. Distances are Euclidean, in the order of the cosine of unit vectors. What the
+search finds is scored again with the vectors themselves.
 Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 1603.09320.
 """
 
@@ -21,8 +20,7 @@ from jaxtyping import Float32, Int
 from pydantic import Field
 
 from segue.ranking.pool import Pool
-from segue.retrieval.index.engine import Effort
-from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample
+from segue.retrieval.index.engine import Effort, Refined, RefinedEngine, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
@@ -36,17 +34,17 @@ class GraphSettings(Settings):
 
     kind: Literal["graph"] = "graph"
     neighbours: int = Field(32, ge=4, le=128, description="edges of a passage; twice as many on the lowest level")
-    build_width: int = Field(80, ge=8, le=1000, description="candidates looked at for each passage's edges")
+    build_width: int = Field(80, ge=8, le=1000, description="candidates compared for each passage's edges")
     energy: float = Field(0.85, gt=0, le=1, description="share of the squared length that shortened vectors keep")
-    seed: int = Field(1, ge=0, description="of the sample that projection and 8-bit ranges are taken from")
+    seed: int = Field(1, ge=0, description="seed of the sample that projection and 8-bit ranges are taken from")
 
 
 class GraphEngine(RefinedEngine):
-    """An HNSW graph over 8-bit codes, refined."""
+    """HNSW graph over 8-bit codes; what it finds is scored again."""
 
     @classmethod
     def build(cls, pool: Pool, settings: GraphSettings, *, progress: Progress = no_progress) -> GraphEngine:
-        """Build the graph over a pool's members: minutes for hundreds of thousands."""
+        """Build the graph over a pool's members; hundreds of thousands take minutes."""
         sample = training_sample(pool, settings.seed)
         projection = shortening(sample, settings.energy)
         graph = _FAISS.IndexHNSWSQ(
@@ -62,7 +60,7 @@ class GraphEngine(RefinedEngine):
     def search(
         self, queries: Float32[np.ndarray, "batch dim"], count: int, *, effort: Effort
     ) -> tuple[Float32[np.ndarray, "batch count"], Int[np.ndarray, "batch count"]]:
-        """Walk with a list of ``width`` members, then score all of them again."""
+        """Search with a list of ``width`` members, then score all of them again."""
         width = max(effort["width"], count)
         return self._refined.search(queries, count, fetched=width, parameters=_walk(width))
 
@@ -82,7 +80,7 @@ def _walk(width: int) -> Any:
 
 
 def shortening(sample: Float32[np.ndarray, "rows dim"], energy: float) -> faiss.LinearTransform:
-    """Return the orthogonal projection onto the fewest directions that keep so much of the squared length."""
+    """Return the orthogonal projection onto the fewest directions that keep a share of the squared length."""
     moments = sample.T @ sample / len(sample)
     lengths, directions = np.linalg.eigh(moments.astype(np.float64))  # rising
     kept = np.cumsum(lengths[::-1]) / lengths.sum()
@@ -96,7 +94,7 @@ def shortening(sample: Float32[np.ndarray, "rows dim"], energy: float) -> faiss.
 
 
 def add_in_steps(index: faiss.Index, vectors: faiss.IndexFlat, progress: Progress) -> None:
-    """Add all vectors, a step at a time, so that a build can be watched and interrupted."""
+    """Add all vectors in steps, so that a build shows progress and can be interrupted."""
     total, step = vectors.ntotal, 8192
     for begin in range(0, total, step):
         index.add(vectors.reconstruct_n(begin, min(step, total - begin)))

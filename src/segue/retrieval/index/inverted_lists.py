@@ -1,6 +1,6 @@
 """Search in the nearest of many clusters, over product-quantised codes of 4 bits read in registers (fast scan).
 
-Small and quick to build; better than a graph where queries lie near the passages, as encoded text does.
+Small and quick to build; better than a graph where queries are near the passages, as encoded text is.
 Jégou et al., Product quantization for nearest neighbor search; André et al., Quicker ADC, 1812.09162.
 """
 
@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Float32, Int
 from pydantic import Field
 
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.ranking.pool import Pool
-from segue.retrieval.index.engine import Effort
+from segue.retrieval.index.engine import Effort, Refined, RefinedEngine, flat_vectors, training_sample
 from segue.retrieval.index.graph import add_in_steps
-from segue.retrieval.index.refined import Refined, RefinedEngine, flat_vectors, training_sample
 from segue.settings import Settings
 from segue.types import Progress, no_progress
 
@@ -34,11 +33,11 @@ class InvertedListsSettings(Settings):
     kind: Literal["inverted-lists"] = "inverted-lists"
     lists: int = Field(0, ge=0, description="clusters; 0: as many as members divided by 512, at least 1")
     components_per_code: int = Field(4, ge=1, le=64, description="components coded together in 4 bits; must divide dim")
-    seed: int = Field(1, ge=0, description="of clustering and of the sample it reads")
+    seed: int = Field(1, ge=0, description="seed of clustering and of its sample")
 
 
 class InvertedListsEngine(RefinedEngine):
-    """Clusters with 4-bit codes, refined."""
+    """Clusters of 4-bit codes; what they hold is scored again."""
 
     @classmethod
     def build(
@@ -47,9 +46,9 @@ class InvertedListsEngine(RefinedEngine):
         """Cluster and code a pool's members."""
         dimension, count = pool.bank.dimension, len(pool.members)
         if dimension % settings.components_per_code:
-            raise InputError(explain("vectors cannot be cut into codes", got=f"{dimension} dimensions",
-                                     expected=f"a multiple of components_per_code = {settings.components_per_code}",
-                                     fix="choose a divisor of the dimension"))  # fmt: skip
+            raise InputError("vectors cannot be cut into codes", got=f"{dimension} dimensions",
+                             expected=f"a multiple of components_per_code = {settings.components_per_code}",
+                             fix="choose a divisor of the dimension")  # fmt: skip
         lists = min(settings.lists or count // 512, count) or 1
         coarse = faiss.IndexFlatIP(dimension)
         codes = faiss.IndexIVFPQFastScan(
@@ -70,7 +69,7 @@ class InvertedListsEngine(RefinedEngine):
         return self._refined.search(queries, count, fetched=effort["refined"] * count, parameters=scan)
 
     def efforts(self) -> Sequence[Effort]:
-        """Return shares of the lists, each with a growing number of members scored again."""
+        """Return growing numbers of lists, each with growing numbers of members scored again."""
         lists = self._refined.codes.nlist
         numbers = sorted({max(1, round(share * lists)) for share in _SHARES})
         return [{"lists": number, "refined": refined} for number in numbers for refined in _REFINED]

@@ -1,8 +1,7 @@
-"""From the rows that an engine finds to candidates of the ranking rule.
+"""Candidates of the members that an engine finds.
 
-An engine (FAISS and others) knows neither duplicates nor exclusions: it searches *members*, the rows of a pool numbered
-as in ``pool.members``. So more of them are fetched than asked for: one for every row that may leave, and a margin. Here
-found members become candidates, each at most once, without those that are excluded.
+An engine knows neither duplicates nor exclusions: it searches *members*, the rows of a pool numbered as in
+``pool.members``. Here the members found become candidates, each at most once, without those that are excluded.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from segue.ranking.pool import Pool
 
 
 class Leaving:
-    """The candidates that leave a search, by query.
+    """Candidates that are excluded, by query.
 
     Attributes:
-        most: members that leave with the excluded candidates, of the query that loses most.
+        most: members of the excluded candidates, for the query with most of them.
     """
 
     def __init__(self, pool: Pool, exclude: Int[np.ndarray, "batch excluded"]) -> None:
@@ -29,12 +28,12 @@ class Leaving:
     def among(
         self, which: Int[np.ndarray, "some"], candidates: Int[np.ndarray, "some fetched"]
     ) -> Bool[np.ndarray, "some fetched"]:
-        """Tell which candidates leave; ``which`` says whose query each row of candidates is."""
+        """Return which candidates are excluded; ``which`` is the query of each list of candidates."""
         return _found_in(self._removed, which[:, None] * self._size + candidates)
 
 
 class Members:
-    """The members of a pool, and which candidate each belongs to."""
+    """Members of a pool, and the candidate of each."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -46,7 +45,7 @@ class Members:
     def candidates(
         self, members: Int[np.ndarray, "some fetched"], *, which: Int[np.ndarray, "some"], leaving: Leaving
     ) -> Int[np.ndarray, "some fetched"]:
-        """Return the candidate of each member: the first time it comes, if it stays; -1 otherwise, and for -1."""
+        """Return the candidate of each member; -1 for -1, for repeated candidates and for excluded ones."""
         candidates = members
         if self._pool.num_single < self._pool.size:
             candidates = _first_ones(np.where(members >= 0, self._candidate[members], -1))
@@ -55,7 +54,7 @@ class Members:
 
 
 def _found_in(rising: Int[np.ndarray, "known"], keys: Int[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
-    """Tell which keys stand in an ascending array.
+    """Return which keys are in an ascending array.
 
     >>> _found_in(np.array([2, 5]), np.array([5, 3, 2, 9]))
     array([ True, False,  True, False])

@@ -1,19 +1,21 @@
-"""Building an approximate index, and its folder: codes, vectors, and what they were made from.
+"""Building, saving and loading of approximate indexes.
 
-``index.json`` names the pool it was built over; an index of another bank, or of a bank that has changed, is refused.
+The folder holds codes, vectors and ``index.json``, which identifies the pool; an index of another bank, or of a bank
+that has changed, is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import faiss
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from segue.errors import InputError, StorageError, explain
+from segue.errors import InputError, StorageError
 from segue.files import read_json, write_folder, write_json
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
@@ -27,7 +29,7 @@ FORMAT = 1
 MANIFEST = "index.json"
 
 IndexSettings = Annotated[GraphSettings | InvertedListsSettings, Field(discriminator="kind")]
-"""The settings of every engine."""
+"""Settings of any engine."""
 
 _SETTINGS: TypeAdapter[GraphSettings | InvertedListsSettings] = TypeAdapter(IndexSettings)
 _ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
@@ -36,35 +38,35 @@ _ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
 }
 KINDS = tuple(_ENGINES)
 FEWEST = 64
-"""Members below which no index is built."""
+"""Fewest members that an index is built over."""
 _PROBES = 16  # stored vectors that are compared with the bank's
 
 
-def index_settings(kind: str, **given: Any) -> GraphSettings | InvertedListsSettings:
+def index_settings(kind: str, **given: object) -> GraphSettings | InvertedListsSettings:
     """Return the settings of a kind.
 
     Raises:
-        InputError: there is no such kind, or a setting is out of its range.
+        InputError: there is no such kind, or a setting is out of range.
     """
     try:
         return _SETTINGS.validate_python({"kind": kind, **given})
     except ValidationError as error:
         first = error.errors()[0]
         got = f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
-        raise InputError(explain("no such index", got=got, expected=f"a kind of {', '.join(KINDS)}")) from error
+        raise InputError("no such index", got=got, expected=f"a kind of {', '.join(KINDS)}") from error
 
 
 def build_index(
     pool: Pool, settings: GraphSettings | InvertedListsSettings, *, progress: Progress = no_progress
 ) -> ApproximateIndex:
-    """Build an index over a pool; until it is tuned it searches with its greatest effort.
+    """Build an index over a pool; it searches with its greatest effort until it is tuned.
 
     Raises:
-        InputError: the pool is so small that an exact search is quicker, or its dimension does not fit the settings.
+        InputError: the pool is too small, or its dimension does not fit the settings.
     """
     if len(pool.members) < FEWEST:
-        raise InputError(explain("too few passages for an approximate index", got=len(pool.members),
-                                 expected=f"{FEWEST} or more", fix="search exactly, it is quicker"))  # fmt: skip
+        raise InputError("too few passages for an approximate index", got=len(pool.members),
+                         expected=f"{FEWEST} or more", fix="search exactly, it is quicker")  # fmt: skip
     engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
     return ApproximateIndex(pool, engine, engine.efforts()[-1])
 
@@ -77,7 +79,7 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
         StorageError: the disk is full or the folder cannot be written.
     """
     if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
-        raise InputError(explain(f"{folder} is no index and not empty", fix="choose an empty or a new folder"))
+        raise InputError(f"{folder} is no index and not empty", fix="choose an empty or a new folder")
 
     def fill(new: Path) -> None:
         index.engine.save(new)
@@ -90,7 +92,7 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
 
 
 def record_tuning(folder: Path, tuned: Tuned, *, asked_of: str) -> None:
-    """Write what tuning chose into an index's folder; ``asked_of`` says whose queries chose."""
+    """Write the chosen effort into an index's folder; ``asked_of`` names the queries that chose it."""
     chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"asked_of": asked_of, **tuned.to_json()}}
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
 
@@ -103,42 +105,42 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
         StorageError: a file is damaged.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(explain(f"{folder} is no index", got=f"no {MANIFEST} in it",
-                                 fix="name a folder that `segue index build` wrote"))  # fmt: skip
+        raise InputError(f"{folder} is no index", got=f"no {MANIFEST} in it",
+                         fix="name a folder that `segue index build` wrote")  # fmt: skip
     record = read_json(folder / MANIFEST)
     fix = "build the index again over the present bank"
     if record.get("format") != FORMAT:
         got = f"format {record.get('format')}"
-        raise InputError(explain(f"{folder} is of another version", got=got, expected=FORMAT, fix=fix))
+        raise InputError(f"{folder} is of another version", got=got, expected=FORMAT, fix=fix)
     here = pool_identity(pool)
     changed = [name for name, value in here.items() if record["pool"].get(name) != value]
     if changed:
         got = ", ".join(f"{name} {record['pool'].get(name)} (now {here[name]})" for name in changed)
-        raise InputError(explain(f"{folder} was built over other passages", got=got, fix=fix))
+        raise InputError(f"{folder} was built over other passages", got=got, fix=fix)
     settings = _SETTINGS.validate_python(record["settings"])
     engine: Engine = _ENGINES[settings.kind].load(folder, settings)  # type: ignore[arg-type]
     _require_same_vectors(folder, engine, pool)
     return ApproximateIndex(pool, engine, record["effort"])
 
 
-def index_facts(folder: Path) -> dict[str, Any]:
-    """Return what a folder's index is: its kind, the effort of a search, and the recall that tuning confirmed."""
+def index_facts(folder: Path) -> Mapping[str, object]:
+    """Return the kind of a folder's index, the effort of a search, and the recall that tuning confirmed."""
     record = read_json(folder / MANIFEST)
     tuned = record["tuned"] or {}
     return {"kind": record["settings"]["kind"], "effort": record["effort"],
             "recall": tuned.get("confirmed_recall")}  # fmt: skip
 
 
-def pool_identity(pool: Pool) -> dict[str, Any]:
-    """Return what tells one pool from another: bank, members, and how they form candidates."""
+def pool_identity(pool: Pool) -> Mapping[str, object]:
+    """Return what identifies a pool: bank, members, and how they form candidates."""
     numbering = hashlib.sha256(pool.members.tobytes() + pool.count.tobytes()).hexdigest()
     return {"bank": pool.bank.hash, "dimension": pool.bank.dimension, "members": len(pool.members),
             "numbering": numbering}  # fmt: skip
 
 
 def _require_same_vectors(folder: Path, engine: Engine, pool: Pool) -> None:
-    """Compare some stored vectors with the bank's: a bank may have been encoded anew under its old name."""
+    """Compare some stored vectors with the bank's, since a bank may have been encoded again under its name."""
     places = np.unique(np.linspace(0, len(pool.members) - 1, _PROBES).astype(np.int64))
     stored = engine.vectors_of(places)
     if stored.shape[1] != pool.bank.dimension or not np.array_equal(stored, pool.bank.gather(pool.members[places])):
-        raise StorageError(explain(f"{folder} holds other vectors than the bank", fix="build the index again"))
+        raise StorageError(f"{folder} holds other vectors than the bank", fix="build the index again")

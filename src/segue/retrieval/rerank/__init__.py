@@ -1,10 +1,9 @@
-"""Candidates → their order: what looks again at the few passages that a first stage found.
+"""Rerankers: put the candidates that a first stage found in order.
 
-Enters: ``Candidates``, a list of rows for each context, drawn by retrievers. Leaves: one score per candidate. A
-reranker never sees where a passage stands (id, row number, position) and knows no retriever; ``cascade.py`` puts the
-two together.
+Enters: ``CandidateLists``, a list of rows for each context, drawn by retrievers. Leaves: one score per candidate. A
+reranker never uses ids, row numbers or positions, and knows no retriever; ``retrievers/cascade.py`` combines them.
 """
 
-from segue.retrieval.rerank.interface import Candidates, Reranker
+from segue.retrieval.rerank.interface import CandidateLists, Reranker
 
-__all__ = ["Candidates", "Reranker"]
+__all__ = ["CandidateLists", "Reranker"]

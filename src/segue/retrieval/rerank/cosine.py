@@ -1,18 +1,19 @@
-"""A prediction as the reranker: candidates in the order of their cosine with a predicted vector.
+"""Reranking by the cosine with a predicted vector.
 
-With a learned predictor this is "the latent vector model as the reranker" of candidates that words or copying found.
+With a learned predictor the latent vector model reranks candidates that words or copying found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from segue.ranking.pool import exact_scores
-from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.parts import Description, PartReader, PartWriter
+from segue.retrieval.query import QueryFunction, move_query, save_query
+from segue.retrieval.rerank.interface import CandidateLists
 from segue.types import Bank, Contexts
 
 
@@ -23,21 +24,34 @@ class ByCosine:
     Attributes:
         query: contexts → unit vectors of the bank's space, float32.
         bank: where the candidates' vectors are.
-        name: what tables call it.
+        name: name in tables.
     """
 
-    query: Callable[[Contexts], Float[np.ndarray, "batch dim"]]
+    query: QueryFunction
     bank: Bank
     name: str = "cosine"
     reads_text: bool = False
     counts_bank: bool = False
+    requires_text: bool = False
 
     def over(self, bank: Bank) -> ByCosine:
-        """Return the reranker over another bank; a query that reads the bank has ``over`` too."""
-        moved = getattr(self.query, "over", None)
-        return replace(self, query=moved(bank) if moved else self.query, bank=bank)
+        """Return the reranker over another bank."""
+        return replace(self, query=move_query(self.query, bank), bank=bank)
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> ByCosine:
+        """Return itself: nothing is counted."""
+        return self
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the query function's files."""
+        return {"kind": "cosine", "query": save_query(self.query, writer), "name": self.name}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> ByCosine:
+        """Read what ``save_part`` wrote."""
+        return cls(reader.read(about["query"]), reader.bank, name=about["name"])
+
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return float64 cosines, -inf at the pads."""
         scores = np.full(candidates.rows.shape, -np.inf)
         query, place = np.nonzero(candidates.there)

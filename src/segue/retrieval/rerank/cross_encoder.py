@@ -1,7 +1,7 @@
-"""The text cross-encoder as a reranker: it reads the context's end and a candidate together.
+"""Reranking by a text cross-encoder, which reads the context's end and a candidate together.
 
-Each pair costs a pass of the transformer, so it is for few candidates. Scores of pairs are independent of each other;
-which pairs share a batch changes them by rounding only.
+Each pair costs a pass of the transformer, so it is for few candidates. Scores of pairs are independent of each other,
+apart from rounding.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from segue.errors import InputError, explain
-from segue.retrieval.rerank.interface import Candidates
-from segue.text_models.cross_encoder import CrossEncoder
+from segue.errors import InputError
+from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
+from segue.retrieval.rerank.interface import CandidateLists
+from segue.text_models.cross_encoder import CrossEncoder, load_cross_encoder
 from segue.types import Bank, Contexts
 
 
@@ -22,38 +23,45 @@ class CrossEncoderReranker:
     """Orders candidates by a cross-encoder's score.
 
     Attributes:
-        model: trained (or not: then the order is the first stage's).
+        model: the cross-encoder; untrained, it keeps the first stage's order.
         bank: with the texts of the candidates.
-        name: what tables call it.
+        name: name in tables.
     """
 
     model: CrossEncoder
     bank: Bank
     name: str = "cross-encoder"
-
-    @property
-    def reads_text(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def counts_bank(self) -> bool:
-        """False: a pair is read by itself."""
-        return False
+    reads_text: bool = True
+    counts_bank: bool = False
+    requires_text: bool = True
 
     def over(self, bank: Bank) -> CrossEncoderReranker:
         """Return the same model over another bank's texts."""
         return replace(self, bank=bank)
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
-        """Return w · first stage's score + what the model adds; -inf at the pads.
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> CrossEncoderReranker:
+        """Return itself: a pair is read by itself."""
+        return self
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the model."""
+        self.model.save(writer.folder / TEXT_MODEL)
+        return {"kind": "cross-encoder"}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> CrossEncoderReranker:
+        """Read what ``save_part`` wrote."""
+        return cls(load_cross_encoder(reader.folder / TEXT_MODEL), reader.bank)
+
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
+        """Return w · first stage's score + the model's score; -inf at the pads.
 
         Raises:
             InputError: the contexts or the bank bring no texts.
         """
         if contexts.texts is None or not self.bank.has_texts:
-            raise InputError(explain(f"{self.name} reads texts, but got vectors only",
-                                     fix="gather the contexts with texts, from a bank with texts"))  # fmt: skip
+            raise InputError(f"{self.name} reads texts, but got vectors only",
+                             fix="gather the contexts with texts, from a bank with texts")  # fmt: skip
         there = candidates.there
         texts = self.bank.texts(candidates.rows[there])
         context_of = np.nonzero(there)[0].tolist()

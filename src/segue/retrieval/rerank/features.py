@@ -1,55 +1,60 @@
-"""What a served system really knows about a candidate: likeness, words, density, length. Never ids, never positions.
+"""Features of candidates that a served system knows: similarity, words, density, length; no ids, no positions.
 
 Groups can be left out, to measure what each adds:
 
 ``prediction``  the cosine with the first stage's prediction
 ``context``     cosines with each passage read, newest first, and their shape over the context
-``density``     how crowded the bank is around the candidate and around the newest passage; cosines less that crowding
-                (the correction of hubness of Lample et al. 2018, Word translation without parallel data: CSLS)
-``list``        likeness to the other candidates
+``density``     how crowded the bank is around the candidate and around the newest passage; cosines less that
+                density (CSLS, the correction of hubness of Lample et al. 2018, Word translation without parallel data)
+``list``        similarity to the other candidates
 ``words``       BM25 overlaps with each passage read
 ``length``      characters, and their ratio to the newest passage's
-``sentences``   likeness of the candidate's sentences to those of the passages read (``late_interaction.py``)
-``places``      for the strongest of these: the rank within the list and the distance to the list's best
+``sentences``   similarity of the candidate's sentences to those of the passages read (``late_interaction.py``)
+``places``      for the strongest of these: rank within the list, and distance to the best of the list
 
-Cosines and sums are float64 and rounded once at the end, so that neither the order of the bank's rows nor the size of
-the batch decides on which side of a threshold a value falls.
+Cosines and sums are float64 and rounded once at the end, so that they depend neither on the order of the bank's rows
+nor on the size of the batch.
 """
 
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.bank.sentences import SentenceVectors
-from segue.errors import InputError, explain
+from segue.bank.sentences import SentenceVectors, build_sentences
+from segue.errors import InputError
+from segue.files import read_json, write_json
+from segue.ranking.exact import top_k
 from segue.ranking.pool import TIE, Pool
+from segue.retrieval.parts import DENSITY, RERANKER, Description, PartReader, PartWriter
 from segue.retrieval.rerank import late_interaction
-from segue.retrieval.rerank.density import NEIGHBOURS, neighbour_cosines
-from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.late_interaction import LateInteraction
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words, overlaps
-from segue.types import Bank, Contexts
+from segue.types import Bank, Contexts, Progress, no_progress
 
 Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "places"]
 ALL_GROUPS: tuple[Group, ...] = get_args(Group)
 GROUPS: tuple[Group, ...] = tuple(group for group in ALL_GROUPS if group != "sentences")
-"""Those that need nothing but the bank; sentences have to be encoded first."""
+"""Groups that need nothing but the bank; sentences have to be encoded first."""
 NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length", "sentences"})
 COUNTS_BANK: frozenset[Group] = frozenset({"words", "density"})
 LISTS_AT_ONCE = 16
-"""Lists whose vectors are in memory together: as float64 they should stay in the processor's cache."""
+"""Lists whose vectors are in memory at once; as float64 they should fit into the processor's cache."""
 CENTRE, BEST, LIKEST = 10, 20, 3
-"""Candidates whose mean is the list's centre; those that likeness is sought among, and how many of them count."""
+"""Candidates in the mean of a list, candidates compared with each, and the most similar of them that count."""
 PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine",
           *late_interaction.PLACED)  # fmt: skip
 """Features that get a rank and a distance to the best of the list."""
 CROWDED = late_interaction.CROWDED
-"""Features that the cosine of the candidate's 10th neighbour is taken off, where both are there."""
+"""Features from which the cosine of the candidate's 10th neighbour is subtracted, where both exist."""
 
 Columns = Mapping[str, Float[np.ndarray, "batch candidate"]]
 
@@ -60,15 +65,15 @@ class Features:
     Args:
         bank: the passages.
         pool: the rows that may be candidates.
-        context: passages that are read, at most; shorter contexts leave features out.
-        groups: which features.
+        context: most passages read; shorter contexts miss features.
+        groups: groups of features.
         counted: numbers of the documents over which words and neighbours are counted; None: over the pool.
-        words: the counted words, where they are at hand.
-        density: the neighbours' cosines (``neighbour_cosines``), where they are at hand.
+        words: the counted words; None counts them.
+        density: the neighbours' cosines (``neighbour_cosines``); None computes them.
         sentences: the vectors of the bank's sentences, for the group of that name.
 
     Raises:
-        InputError: the group ``sentences`` is asked for without them.
+        InputError: the group ``sentences`` is given without them.
     """
 
     def __init__(
@@ -85,15 +90,19 @@ class Features:
     ) -> None:
         self.bank, self.pool, self.context = bank, pool, context
         self.groups = tuple(group for group in ALL_GROUPS if group in groups)
+        if "sentences" in groups and sentences is None:
+            raise InputError("the feature group 'sentences' needs the vectors of sentences",
+                             fix="give sentences=build_sentences(...), or leave the group out")  # fmt: skip
         self._sentences = sentences
-        self._require_sentences()
         self._counted = None if counted is None else Pool(bank, counted)
         self._known_words, self._known_density = words, density
-        self._last: tuple[Contexts, Candidates, Float[np.ndarray, "batch candidate feature"]] | None = None
+        self._moved: Features | None = None
+        self._recounted: tuple[Int[np.ndarray, "counted"], Features] | None = None
+        self._last: tuple[Contexts, CandidateLists, Float[np.ndarray, "batch candidate feature"]] | None = None
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """The features in the order of their columns."""
+        """Names of the features in the order of their columns."""
         names = _names(self.context)
         own = [name for group in self.groups for name in names.get(group, ())]
         if {"density", "sentences"} <= set(self.groups):
@@ -103,7 +112,7 @@ class Features:
 
     @property
     def reads_text(self) -> bool:
-        """Whether contexts should bring texts; without them those features are missing."""
+        """Whether contexts should bring texts; without them some features are missing."""
         return self.bank.has_texts and not NEEDS_TEXT.isdisjoint(self.groups)
 
     @property
@@ -112,27 +121,57 @@ class Features:
         return not COUNTS_BANK.isdisjoint(self.groups)
 
     def over(self, bank: Bank) -> Features:
-        """Return the same features of another bank's passages, its words and neighbours counted anew."""
-        sentences = None if self._sentences is None else self._sentences.over(bank)
-        return Features(bank, Pool(bank), context=self.context, groups=self.groups, sentences=sentences)
+        """Return the same features over another bank, its words and neighbours counted anew.
+
+        The last ones are kept: rerankers that share features go on sharing them.
+        """
+        if self._moved is None or self._moved.bank is not bank:
+            sentences = None if self._sentences is None else self._sentences.over(bank)
+            self._moved = Features(bank, Pool(bank), context=self.context, groups=self.groups, sentences=sentences)
+        return self._moved
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Features:
-        """Return the same features with words and neighbours counted over some documents only."""
-        words = None if self._words is None else count_again(self._words, self.pool, Pool(self.bank, documents))
-        return Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents, words=words,
-                        sentences=self._sentences)  # fmt: skip
+        """Return the same features with words and neighbours counted over some documents only; the last are kept."""
+        if self._recounted is None or self._recounted[0] is not documents:
+            words = None if self._words is None else count_again(self._words, self.pool, Pool(self.bank, documents))
+            features = Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents,
+                                words=words, sentences=self._sentences)  # fmt: skip
+            self._recounted = documents, features
+        return self._recounted[1]
 
-    def compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the neighbours' cosines, which take long to compute; words are counted again from the texts."""
+        if "density" in self.groups and not (writer.folder / DENSITY).exists():
+            np.save(writer.folder / DENSITY, writer.density().astype(np.float32), allow_pickle=False)
+        return {"groups": list(self.groups), "context": self.context}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> Features:
+        """Read what ``save_part`` wrote, once for all rerankers that read the same groups."""
+        groups, bank, pool = about["groups"], reader.bank, reader.pool
+
+        def load() -> Features:
+            density = np.load(reader.folder / DENSITY, allow_pickle=False) if "density" in groups else None
+            sentences = None
+            if "sentences" in groups:
+                sentences = build_sentences(bank, reader.load_encoder, bank.path / "sentences")
+            words = reader.once("words", lambda: count_words(bank, pool)) if bank.has_texts else None
+            return cls(bank, pool, context=int(about["context"]), groups=groups, words=words, density=density,
+                       sentences=sentences)  # fmt: skip
+
+        return reader.once(f"features {groups}", load)
+
+    def compute(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate feature"]:
         """Return the features, float32; NaN where one is missing, and at the pads.
 
-        Asked again about the same objects it answers with what it has: rerankers that share features pay for them once.
+        The last result is cached by the identity of both arguments: rerankers that share features compute them once.
         """
         known = self._last
         if known is None or known[0] is not contexts or known[1] is not candidates:
             known = self._last = (contexts, candidates, self._all(contexts, candidates))
         return known[2]
 
-    def _all(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
+    def _all(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate feature"]:
         values = np.full((*candidates.rows.shape, len(self.names)), np.nan, dtype=np.float32)
         for start in range(0, len(contexts), LISTS_AT_ONCE):
             part = slice(start, start + LISTS_AT_ONCE)
@@ -140,7 +179,7 @@ class Features:
         values[~candidates.there] = np.nan
         return values
 
-    def _compute(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate feature"]:
+    def _compute(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate feature"]:
         columns: dict[str, Float[np.ndarray, "batch candidate"]] = {}
         vectors = self._vectors(candidates)
         columns |= _cosines(contexts, candidates, vectors, context=self.context)
@@ -163,14 +202,9 @@ class Features:
             values[:, :, place] = columns[name]
         return values
 
-    def _vectors(self, candidates: Candidates) -> Float[np.ndarray, "batch candidate dim"]:
+    def _vectors(self, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate dim"]:
         rows = np.maximum(candidates.rows, 0)
         return self.bank.gather(rows.ravel()).reshape(*rows.shape, -1).astype(np.float64)
-
-    def _require_sentences(self) -> None:
-        if "sentences" in self.groups and self._sentences is None:
-            fix = "give sentences=build_sentences(...), or leave the group out"
-            raise InputError(explain("the feature group 'sentences' needs the vectors of sentences", fix=fix))
 
     @functools.cached_property
     def _late_interaction(self) -> LateInteraction | None:
@@ -198,8 +232,8 @@ class Features:
             lengths[rows] = [len(text) for text in self.bank.texts(rows)]
         return lengths
 
-    def _crowding(self, contexts: Contexts, candidates: Candidates, columns: Columns) -> Columns:
-        """Return the neighbours' cosines of candidates and newest passages, and cosines less those."""
+    def _crowding(self, contexts: Contexts, candidates: CandidateLists, columns: Columns) -> Columns:
+        """Return the neighbours' cosines of candidates and newest passages, and the differences to cosines."""
         theirs = self._density[np.maximum(candidates.rows, 0)].astype(np.float64)
         newest = contexts.rows[:, -1]
         own = np.where(newest[:, None] >= 0, self._density[newest], np.nan)[:, None, :].astype(np.float64)
@@ -214,7 +248,7 @@ class Features:
         found["prediction cosine - neighbour 10"] = columns["prediction cosine"] - theirs[:, :, 1]
         return found
 
-    def _overlaps(self, contexts: Contexts, candidates: Candidates) -> Columns:
+    def _overlaps(self, contexts: Contexts, candidates: CandidateLists) -> Columns:
         """Return BM25 overlaps; missing where the contexts or the bank bring no texts."""
         if contexts.texts is None or self._words is None:
             return dict.fromkeys(_names(self.context)["words"], np.full(candidates.rows.shape, np.nan))
@@ -234,7 +268,7 @@ class Features:
         last = ("reverse words", "rarest shared word", "share of own words")
         return columns | {name: found[:, :, place - 3] for place, name in enumerate(last)}
 
-    def _lengths(self, contexts: Contexts, candidates: Candidates) -> Columns:
+    def _lengths(self, contexts: Contexts, candidates: CandidateLists) -> Columns:
         characters = self._characters[np.maximum(candidates.rows, 0)]
         newest = np.full((len(contexts), 1), np.nan)
         if contexts.texts is not None:
@@ -243,7 +277,7 @@ class Features:
 
 
 def _names(context: int) -> dict[Group, tuple[str, ...]]:
-    """Return the features of each group but ``places``."""
+    """Return the names of each group's features, except ``places``."""
     pairs = NEIGHBOURS[:2]
     return {
         "prediction": ("prediction cosine",),
@@ -261,9 +295,9 @@ def _names(context: int) -> dict[Group, tuple[str, ...]]:
 
 
 def _cosines(
-    contexts: Contexts, candidates: Candidates, vectors: Float[np.ndarray, "batch candidate dim"], *, context: int
+    contexts: Contexts, candidates: CandidateLists, vectors: Float[np.ndarray, "batch candidate dim"], *, context: int
 ) -> dict[str, Float[np.ndarray, "batch candidate"]]:
-    """Return the cosines with the prediction and with the passages read, and how these run over the context."""
+    """Return the cosines with the prediction and with the passages read, and summaries over the context."""
     predicted = candidates.queries
     asked = contexts.vectors[:, ::-1][:, :context]  # [batch, context, dim], newest first
     there = contexts.mask[:, ::-1][:, :context]
@@ -286,13 +320,13 @@ def _cosines(
 
 
 def _sum(values: Float[np.ndarray, "context batch candidate"]) -> Float[np.ndarray, "batch candidate"]:
-    """Add up what is known; NaN where nothing is."""
+    """Add up the known values; NaN without any."""
     known = ~np.isnan(values)
     return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
 
 
-def _within_list(candidates: Candidates, vectors: Float[np.ndarray, "batch candidate dim"]) -> Columns:
-    """Return the likeness to the middle of the list's best, and to the nearest of the other good candidates."""
+def _within_list(candidates: CandidateLists, vectors: Float[np.ndarray, "batch candidate dim"]) -> Columns:
+    """Return the cosine with the mean of the list's best, and with the most similar of the other good candidates."""
     best = _best(candidates, CENTRE).astype(np.float64)
     centre = (best[:, None, :] @ vectors)[:, 0]  # [batch, dim]
     centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
@@ -302,8 +336,8 @@ def _within_list(candidates: Candidates, vectors: Float[np.ndarray, "batch candi
     }
 
 
-def _best(candidates: Candidates, count: int) -> Bool[np.ndarray, "batch candidate"]:
-    """Tell the best candidates of the first stage, with all that tie with the last of them."""
+def _best(candidates: CandidateLists, count: int) -> Bool[np.ndarray, "batch candidate"]:
+    """Return the best candidates of the first stage, with all that tie with the last of them."""
     first = candidates.first
     line = -np.sort(-first, axis=1)[:, min(count, first.shape[1]) - 1, None]
     return candidates.there & (first >= line - TIE)
@@ -312,7 +346,7 @@ def _best(candidates: Candidates, count: int) -> Bool[np.ndarray, "batch candida
 def _likest(
     vectors: Float[np.ndarray, "batch candidate dim"], good: Bool[np.ndarray, "batch candidate"]
 ) -> Float[np.ndarray, "batch candidate"]:
-    """Return the mean cosine of the likest other candidates among the good ones; NaN without any."""
+    """Return the mean cosine of the most similar other good candidates; NaN without any."""
     width = max(1, int(good.sum(axis=1).max(initial=0)))
     among = np.argsort(~good, axis=1, kind="stable")[:, :width]  # [batch, good]
     lists = np.arange(len(among))[:, None]  # plain indexing: np.take_along_axis takes three times as long here
@@ -328,7 +362,7 @@ def _likest(
 
 
 def _places(columns: Columns, there: Bool[np.ndarray, "batch candidate"]) -> Columns:
-    """Return how many candidates of the list are better, and how far away the best is."""
+    """Return how many candidates of the list are better, and the distance to the best."""
     values = np.stack(list(columns.values()))  # [feature, batch, candidate]
     known = np.where(there & ~np.isnan(values), values, -np.inf)
     ranks = _better(known.reshape(-1, known.shape[2])).reshape(known.shape)
@@ -348,3 +382,110 @@ def _better(values: Float[np.ndarray, "batch candidate"]) -> Float[np.ndarray, "
     rising = np.sort(values, axis=1)
     places = (np.searchsorted(one, line, side="right") for one, line in zip(rising, values + TIE, strict=True))
     return float(values.shape[1]) - np.stack(list(places))
+
+
+NEIGHBOURS = (1, 10, 50)
+ROWS_AT_ONCE = 1024
+
+
+def neighbour_cosines(
+    bank: Bank, pool: Pool, counted: Pool | None = None, *, progress: Progress = no_progress
+) -> Float[np.ndarray, "bank neighbour"]:
+    """Return the cosines of each live row of ``pool`` with its 1st, 10th and 50th neighbour, float32.
+
+    Duplicates of a passage are no neighbours of it. NaN where there are fewer neighbours, and outside the pool.
+
+    Args:
+        bank: the passages.
+        pool: the rows that get a value.
+        counted: pool of the neighbours; None: ``pool``.
+        progress: called with the rows done.
+    """
+    among = counted or pool
+    cosines = np.full((len(bank), len(NEIGHBOURS)), np.nan, dtype=np.float32)
+    rows = np.flatnonzero(pool.mask)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        found = top_k(bank.gather(part), among, max(NEIGHBOURS), exclude=part[:, None]).scores
+        cosines[part] = found[:, np.array(NEIGHBOURS) - 1]
+        progress(start + len(part), len(rows), "neighbours of passages")
+    cosines[np.isneginf(cosines)] = np.nan
+    return cosines
+
+
+Fitted = TypeVar("Fitted", bound="FeatureReranker")
+
+
+@dataclass(frozen=True)
+class FeatureReranker(ABC):
+    """Base class of fitted rerankers that read features.
+
+    Attributes:
+        features: over the bank that is searched.
+    """
+
+    features: Features
+    kind: ClassVar[str]
+    requires_text: ClassVar[bool] = False
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether its features do."""
+        return self.features.reads_text
+
+    @property
+    def counts_bank(self) -> bool:
+        """Whether its features do."""
+        return self.features.counts_bank
+
+    def over(self: Fitted, bank: Bank) -> Fitted:
+        """Return the same reranker over another bank."""
+        return replace(self, features=self.features.over(bank))
+
+    def counting(self: Fitted, documents: Int[np.ndarray, "counted"]) -> Fitted:
+        """Return the same reranker, the features' statistics counted over some documents only."""
+        return replace(self, features=self.features.counting(documents))
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write what was fitted and what it reads."""
+        self.save(writer.folder / RERANKER)
+        return {"kind": self.kind, "features": self.features.save_part(writer)}
+
+    @classmethod
+    def load_part(cls: type[Fitted], about: Description, reader: PartReader) -> Fitted:
+        """Read what ``save_part`` wrote."""
+        return cls.load(reader.folder / RERANKER, Features.load_part(about["features"], reader))
+
+    def save(self, folder: Path, *, record: Mapping[str, object] | None = None) -> None:
+        """Write what was fitted, the features that it reads, and the record of the fit."""
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"format": 1, "kind": self.kind, "groups": self.features.groups, "context": self.features.context,
+                 "features": self.features.names}  # fmt: skip
+        write_json(folder / f"{self.kind}.json", {**about, **self._save_fitted(folder), "fit": record})
+
+    @classmethod
+    def load(cls: type[Fitted], folder: Path, features: Features) -> Fitted:
+        """Read a fitted reranker back.
+
+        Args:
+            folder: where it was saved.
+            features: over the bank that is searched; the same ones that it was fitted on.
+
+        Raises:
+            InputError: a file is missing or broken, or it reads other features.
+        """
+        known = read_json(folder / f"{cls.kind}.json")
+        if tuple(known.get("features", ())) != features.names:
+            raise InputError(f"the {cls.kind} reranker in {folder} reads other features",
+                             got=len(known.get("features", ())), expected=len(features.names),
+                             fix="set the [rerank] features of that run, or fit again")  # fmt: skip
+        return cls._load_fitted(folder, features, known)
+
+    @abstractmethod
+    def _save_fitted(self, folder: Path) -> Mapping[str, object]:
+        """Write the files of what was fitted, and return what else loading needs."""
+
+    @classmethod
+    @abstractmethod
+    def _load_fitted(cls: type[Fitted], folder: Path, features: Features, known: Mapping[str, Any]) -> Fitted:
+        """Read what ``_save_fitted`` wrote and returned."""

@@ -1,6 +1,6 @@
-"""Put lists together without training: reciprocal ranks, weighted sums, and diversity.
+"""Rerankers without a fit of their own: reciprocal rank fusion, diversity, and the mean of several rerankers.
 
-All of it depends on scores and vectors only: candidates with equal scores get equal scores again.
+They depend on scores and vectors only: candidates with equal scores get equal scores again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.errors import SettingsError, explain
-from segue.retrieval.rerank.interface import Candidates, Reranker
+from segue.retrieval.parts import Description, PartReader, PartWriter
+from segue.retrieval.rerank.interface import CandidateLists, Reranker
 from segue.types import Bank, Contexts
 
 RANK_CONSTANT = 60.0
@@ -20,43 +20,20 @@ TIE = 1e-6
 LISTS_AT_ONCE = 32
 
 
-def reciprocal_ranks(
-    scores: Float[np.ndarray, "batch source candidate"], weights: Float[np.ndarray, "source"] | None = None
-) -> Float[np.ndarray, "batch candidate"]:
-    """Add up weight / (60 + rank) over the sources that drew a candidate; ties share the last of their ranks.
+def reciprocal_ranks(scores: Float[np.ndarray, "batch source candidate"]) -> Float[np.ndarray, "batch candidate"]:
+    """Add up 1 / (60 + rank) over the sources that drew a candidate; ties share the last of their ranks.
 
     Cormack, Clarke and Büttcher 2009, Reciprocal rank fusion outperforms Condorcet.
 
     Args:
         scores: -inf where a source did not draw the candidate.
-        weights: of the sources; None: 1 each.
 
     >>> fused = reciprocal_ranks(np.array([[[3.0, 1.0, -np.inf], [5.0, 5.0, 1.0]]]))
     >>> bool(np.allclose(fused, [[1 / 61 + 1 / 62, 1 / 62 + 1 / 62, 1 / 63]]))
     True
     """
-    drawn = ~np.isneginf(scores)
     ranks = (scores[:, :, None, :] > scores[:, :, :, None] - TIE).sum(axis=3)  # itself and its ties among them
-    shares = np.where(drawn, 1.0 / (RANK_CONSTANT + ranks), 0.0)
-    return np.einsum("bsc,s->bc", shares, np.ones(scores.shape[1]) if weights is None else weights)
-
-
-def weighted_sum(
-    scores: Float[np.ndarray, "batch source candidate"], weights: Float[np.ndarray, "source"]
-) -> Float[np.ndarray, "batch candidate"]:
-    """Add up the sources' scores, each at mean 0 and deviation 1 over what it drew; to the rest it gives its least.
-
-    >>> weighted_sum(np.array([[[3.0, 1.0], [5.0, 5.0]]]), np.array([2.0, 1.0])).tolist()
-    [[2.0, -2.0]]
-    """
-    drawn = ~np.isneginf(scores)
-    count = np.maximum(drawn.sum(axis=2, keepdims=True), 1)
-    mean = np.where(drawn, scores, 0.0).sum(axis=2, keepdims=True) / count
-    apart = np.where(drawn, scores - mean, 0.0)
-    deviation = np.sqrt((apart**2).sum(axis=2, keepdims=True) / count)
-    standard = np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
-    least = np.where(drawn, standard, np.inf).min(axis=2, keepdims=True, initial=0.0)
-    return np.einsum("bsc,s->bc", np.where(drawn, standard, least), weights)
+    return np.where(np.isneginf(scores), 0.0, 1.0 / (RANK_CONSTANT + ranks)).sum(axis=1)
 
 
 def maximal_marginal_relevance(
@@ -67,13 +44,13 @@ def maximal_marginal_relevance(
 ) -> Float[np.ndarray, "batch candidate"]:
     """Return scores whose order is that of maximal marginal relevance.
 
-    Again and again the candidate with the largest λ · relevance − (1 − λ) · (its largest likeness to what was taken)
-    is taken (Carbonell and Goldstein 1998), and that value is its score: values only fall as more is taken. Relevance
-    is the score, moved and stretched to [0, 1] within the list. Candidates that tie are taken together.
+    The candidate with the largest λ · relevance − (1 − λ) · (its largest cosine with those taken before) is taken next
+    (Carbonell and Goldstein 1998), and that value is its score; values fall as more are taken. Relevance is the score,
+    scaled to [0, 1] within the list. Candidates that tie are taken together.
 
     Args:
         scores: relevance on any scale; -inf at the pads.
-        likeness: cosines of the candidates with each other.
+        likeness: cosines between the candidates.
         trade_off: λ in [0, 1]; 1 keeps the order of ``scores``.
 
     >>> scores, likeness = np.array([[1.0, 0.9, 0.0]]), np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
@@ -81,7 +58,7 @@ def maximal_marginal_relevance(
     [[0.5, -0.05, 0.0]]
     """
     left = ~np.isneginf(scores)
-    gain = trade_off * _stretched(scores, left)
+    gain = trade_off * _scaled(scores, left)
     nearest = np.zeros_like(scores)  # nothing is taken yet
     taken = np.full(scores.shape, -np.inf)
     while left.any():
@@ -95,10 +72,10 @@ def maximal_marginal_relevance(
     return taken
 
 
-def _stretched(
+def _scaled(
     scores: Float[np.ndarray, "batch candidate"], there: Bool[np.ndarray, "batch candidate"]
 ) -> Float[np.ndarray, "batch candidate"]:
-    """Move and stretch the scores of each list to [0, 1]; 0 at the pads."""
+    """Scale the scores of each list to [0, 1]; 0 at the pads."""
     low = np.where(there, scores, np.inf).min(axis=1, keepdims=True)
     high = np.where(there, scores, -np.inf).max(axis=1, keepdims=True)
     span = np.where(high > low, high - low, 1.0)
@@ -107,50 +84,43 @@ def _stretched(
 
 @dataclass(frozen=True)
 class Fusion:
-    """Orders candidates by where the sources put them.
+    """Orders candidates by the ranks that the sources give them."""
 
-    Attributes:
-        weights: one for each source of the cascade, the first stage first; None: 1 each.
-        by: ``ranks`` (reciprocal ranks) or ``scores`` (standardised).
-    """
-
-    weights: tuple[float, ...] | None = None
-    by: str = "ranks"
+    name: str = "fusion of ranks"
     reads_text: bool = False
     counts_bank: bool = False
-
-    @property
-    def name(self) -> str:
-        """What tables call it."""
-        return f"fusion of {self.by}"
+    requires_text: bool = False
 
     def over(self, bank: Bank) -> Fusion:
         """Return itself: it reads no bank."""
         return self
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
-        """Return the fused scores.
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Fusion:
+        """Return itself: nothing is counted."""
+        return self
 
-        Raises:
-            SettingsError: there are more or fewer sources than weights.
-        """
-        assert candidates.sources is not None, "a cascade says what each source drew"
-        number = candidates.sources.shape[1]
-        weights = np.ones(number) if self.weights is None else np.array(self.weights)
-        if len(weights) != number:
-            raise SettingsError(explain("sources and weights do not fit", got=f"{len(weights)} weights",
-                                        expected=f"one for each of {number} sources"))  # fmt: skip
-        fuse = reciprocal_ranks if self.by == "ranks" else weighted_sum
-        return np.where(candidates.there, fuse(candidates.sources, weights), -np.inf)
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
+        """Return the fused scores, -inf at the pads."""
+        assert candidates.sources is not None, "a cascade gives the scores of each source"
+        return np.where(candidates.there, reciprocal_ranks(candidates.sources), -np.inf)
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Return the description."""
+        return {"kind": "fusion"}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> Fusion:
+        """Read what ``save_part`` wrote."""
+        return cls()
 
 
 @dataclass(frozen=True)
 class Diversified:
-    """Any reranker, with its order made more various.
+    """Any reranker, with an order of more variety.
 
     Attributes:
-        reranker: gives the relevance.
-        bank: where the candidates' vectors are.
+        reranker: scores the relevance.
+        bank: with the candidates' vectors.
         trade_off: λ in [0, 1]; 1 changes nothing.
     """
 
@@ -160,7 +130,7 @@ class Diversified:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
         return f"{self.reranker.name}, diversified"
 
     @property
@@ -173,31 +143,109 @@ class Diversified:
         """Whether the reranker does."""
         return self.reranker.counts_bank
 
+    @property
+    def requires_text(self) -> bool:
+        """Whether the reranker does."""
+        return self.reranker.requires_text
+
     def over(self, bank: Bank) -> Diversified:
         """Return the same over another bank."""
         return replace(self, reranker=self.reranker.over(bank), bank=bank)
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Diversified:
         """Return the same, the reranker's statistics counted over some documents only."""
-        count = getattr(self.reranker, "counting", None)
-        return self if count is None else replace(self, reranker=count(documents))
+        return replace(self, reranker=self.reranker.counting(documents))
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the reranker's files."""
+        return {"kind": "diversified", "reranker": self.reranker.save_part(writer), "trade_off": self.trade_off}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> Diversified:
+        """Read what ``save_part`` wrote."""
+        return cls(reader.read(about["reranker"]), reader.bank, about["trade_off"])
+
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return scores in the order of maximal marginal relevance."""
         relevance = np.asarray(self.reranker.scores(contexts, candidates), dtype=np.float64)
-        parts = [slice(start, start + LISTS_AT_ONCE) for start in range(0, len(relevance), LISTS_AT_ONCE)]
-        if not parts:
-            return relevance
-        return np.concatenate(
-            [
-                maximal_marginal_relevance(
-                    relevance[part], self._likeness(candidates.take(part)), trade_off=self.trade_off
-                )
-                for part in parts
-            ]
-        )
+        diversified = np.empty_like(relevance)
+        for start in range(0, len(relevance), LISTS_AT_ONCE):
+            part = slice(start, start + LISTS_AT_ONCE)
+            likeness = self._likeness(candidates.take(part))
+            diversified[part] = maximal_marginal_relevance(relevance[part], likeness, trade_off=self.trade_off)
+        return diversified
 
-    def _likeness(self, candidates: Candidates) -> Float[np.ndarray, "batch candidate candidate"]:
+    def _likeness(self, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate candidate"]:
         rows = candidates.rows
         vectors = self.bank.gather(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1).astype(np.float64)
         return np.einsum("bid,bjd->bij", vectors, vectors, optimize=True)
+
+
+SMALLEST = 1e-12
+"""Least deviation within a list that is standardised."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The mean of standardised scores.
+
+    Attributes:
+        members: at least one; all read the same candidates.
+        name: name in tables.
+    """
+
+    members: tuple[Reranker, ...]
+    name: str = "mixture"
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a member does."""
+        return any(member.reads_text for member in self.members)
+
+    @property
+    def counts_bank(self) -> bool:
+        """Whether a member does."""
+        return any(member.counts_bank for member in self.members)
+
+    @property
+    def requires_text(self) -> bool:
+        """Whether a member does."""
+        return any(member.requires_text for member in self.members)
+
+    def over(self, bank: Bank) -> Mixture:
+        """Return the same members over another bank."""
+        return replace(self, members=tuple(member.over(bank) for member in self.members))
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Mixture:
+        """Return the same members, statistics counted over some documents only."""
+        return replace(self, members=tuple(member.counting(documents) for member in self.members))
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the members' files."""
+        return {"kind": "mixture", "members": [member.save_part(writer) for member in self.members]}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> Mixture:
+        """Read what ``save_part`` wrote."""
+        return cls(tuple(reader.read(member) for member in about["members"]))
+
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
+        """Return the means, -inf at the pads."""
+        there = candidates.there
+        parts = [standardised(member.scores(contexts, candidates), there) for member in self.members]
+        return np.where(there, np.mean(parts, axis=0), -np.inf)
+
+
+def standardised(
+    scores: Float[np.ndarray, "batch candidate"], there: Bool[np.ndarray, "batch candidate"]
+) -> Float[np.ndarray, "batch candidate"]:
+    """Return scores with mean 0 and standard deviation 1 over the candidates of each list; 0 at the pads.
+
+    >>> standardised(np.array([[1.0, 3.0, -np.inf]]), np.array([[True, True, False]])).tolist()
+    [[-1.0, 1.0, 0.0]]
+    """
+    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    values = np.where(there, scores, 0.0)
+    values = np.where(there, values - values.sum(axis=1, keepdims=True) / count, 0.0)
+    deviation = np.sqrt((values**2).sum(axis=1, keepdims=True) / count)
+    return values / np.where(deviation > SMALLEST, deviation, 1.0)

@@ -1,4 +1,4 @@
-"""What every reranker is given, and what it can be asked."""
+"""Interface of rerankers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from segue.retrieval.parts import Description, PartWriter
 from segue.types import Bank, Contexts
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """The passages to be ordered, a list for each context; the order within a list carries no meaning.
+class CandidateLists:
+    """Passages to be ordered, a list for each context; the order within a list has no meaning.
 
     Attributes:
-        rows: rows of the bank, one of each duplicate group; -1 pads stand at the end, and a list may hold nothing else.
+        rows: rows of the bank, one of each duplicate group, -1 pads at the end; a list may be empty.
         first: the first stage's score of each candidate; -inf at the pads.
         queries: the first stage's predicted unit vectors; None where it makes none (words).
-        sources: the score that each source gave to what it drew, the first stage before the others; -inf for what only
-            other sources drew. None where nobody asked.
+        sources: score by each source, the first stage before the others; -inf where a source did not draw the
+            candidate. None where they are not known.
     """
 
     rows: Int[np.ndarray, "batch candidate"]
@@ -31,10 +32,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, which: Int[np.ndarray, "chosen"] | slice) -> Candidates:
+    def take(self, which: Int[np.ndarray, "chosen"] | slice) -> CandidateLists:
         """Return the chosen lists in the order of ``which``."""
         some = (None if values is None else values[which] for values in (self.queries, self.sources))
-        return Candidates(self.rows[which], self.first[which], *some)
+        return CandidateLists(self.rows[which], self.first[which], *some)
 
     @property
     def there(self) -> Bool[np.ndarray, "batch candidate"]:
@@ -46,13 +47,13 @@ class Candidates:
 class Reranker(Protocol):
     """Orders the candidates of a context.
 
-    A candidate's score may depend on the other candidates of its list. It may not depend on the pads, on how the list
-    is sorted, on row numbers, or on the other contexts of the batch.
+    A candidate's score may depend on the other candidates of its list. It may not depend on pads, the order of the
+    list, row numbers, or the other contexts of the batch.
     """
 
     @property
     def name(self) -> str:
-        """What tables and errors call it."""
+        """Name in tables and errors."""
         ...
 
     @property
@@ -65,10 +66,27 @@ class Reranker(Protocol):
         """Whether scores rest on statistics of the whole bank, test passages included (idf, density)."""
         ...
 
+    @property
+    def requires_text(self) -> bool:
+        """Whether nothing can be scored without texts."""
+        ...
+
     def over(self, bank: Bank) -> Reranker:
         """Return the same reranker, with all that was fitted, over another bank of the same space."""
         ...
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Reranker:
+        """Return the same reranker, statistics of the bank counted over some documents only."""
+        ...
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write what the reranker is made of, and return its description.
+
+        Raises:
+            InputError: it is of a kind that a bundle cannot hold.
+        """
+        ...
+
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return a score for each candidate, higher is better, -inf at the pads."""
         ...

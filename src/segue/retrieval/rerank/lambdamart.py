@@ -1,79 +1,62 @@
-"""LambdaMART: boosted regression trees over features, fitted so that the right candidate comes first.
+"""LambdaMART: boosted regression trees over features, by LightGBM.
 
-Burges 2010, From RankNet to LambdaRank to LambdaMART: an overview; by LightGBM. The number of trees is the one at which
-the mean reciprocal rank within the validation lists was best. Trees are saved in LightGBM's text form.
+Burges 2010, From RankNet to LambdaRank to LambdaMART: an overview. The number of trees is the one with the best mean
+reciprocal rank within the validation lists. Trees are saved in LightGBM's text form.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 
-from segue.errors import InputError, MissingExtraError, explain
-from segue.files import read_json, write_json, write_text
-from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.interface import Candidates
+from segue.errors import InputError, MissingExtraError
+from segue.files import write_text
+from segue.retrieval.rerank.features import FeatureReranker, Features
+from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.settings import Settings
-from segue.types import Bank, Contexts, Progress, no_progress
+from segue.types import Contexts, Progress, no_progress
 
 PATIENCE = 40
-"""Trees without a better validation score after which fitting ends."""
+"""Trees without a better validation score before fitting ends."""
 
 
 class LambdaMartSettings(Settings):
     """The [rerank.lambdamart] table."""
 
-    rounds: int = Field(300, ge=1, le=100_000, description="trees at most")
+    rounds: int = Field(300, ge=1, le=100_000, description="most trees")
     leaves: int = Field(31, ge=2, le=4096, description="leaves of a tree")
-    learning_rate: float = Field(0.08, gt=0, le=1, description="share of each tree's answer that counts")
-    least_in_leaf: int = Field(100, ge=1, le=1_000_000, description="candidates that a leaf holds at least")
-    seed: int = Field(1, ge=0, description="of the draws of candidates and features for each tree")
+    learning_rate: float = Field(0.08, gt=0, le=1, description="weight of each tree")
+    least_in_leaf: int = Field(100, ge=1, le=1_000_000, description="fewest candidates of a leaf")
+    seed: int = Field(1, ge=0, description="seed of the draws of candidates and features for each tree")
 
 
 @dataclass(frozen=True)
-class LambdaMart:
-    """Trees and the features they read.
+class LambdaMart(FeatureReranker):
+    """Fitted trees.
 
     Attributes:
         features: over the bank that is searched.
         trees: LightGBM's text form.
-        name: what tables call it.
+        name: name in tables.
     """
 
-    features: Features
     trees: str = field(repr=False)
     name: str = "lambdamart"
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether its features do."""
-        return self.features.reads_text
-
-    @property
-    def counts_bank(self) -> bool:
-        """Whether its features do."""
-        return self.features.counts_bank
-
-    def over(self, bank: Bank) -> LambdaMart:
-        """Return the same trees over another bank."""
-        return replace(self, features=self.features.over(bank))
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> LambdaMart:
-        """Return the same trees, the features' statistics counted over some documents only."""
-        return replace(self, features=self.features.counting(documents))
+    kind: ClassVar[str] = "lambdamart"
 
     @functools.cached_property
     def _booster(self) -> Any:
         return _lightgbm().Booster(model_str=self.trees)
 
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return the trees' sums, -inf at the pads."""
         scores = np.full(candidates.rows.shape, -np.inf)
         if candidates.there.any():
@@ -81,35 +64,17 @@ class LambdaMart:
             scores[candidates.there] = self._booster.predict(values[candidates.there])
         return scores
 
-    def save(self, folder: Path, *, record: dict[str, Any] | None = None) -> None:
-        """Write the trees, what they read, and where given what fitting did."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _save_fitted(self, folder: Path) -> Mapping[str, object]:
         write_text(folder / "trees.txt", self.trees)
-        about = {"format": 1, "kind": "lambdamart", "groups": self.features.groups, "context": self.features.context,
-                 "features": self.features.names}  # fmt: skip
-        write_json(folder / "lambdamart.json", about | {"fit": record})
+        return {}
 
-
-def load_lambdamart(folder: Path, features: Features) -> LambdaMart:
-    """Read trees back.
-
-    Args:
-        folder: where they were saved.
-        features: over the bank that is searched; the same ones that the trees were fitted on.
-
-    Raises:
-        InputError: a file is missing, or the trees read other features.
-    """
-    known = read_json(folder / "lambdamart.json")
-    if tuple(known.get("features", ())) != features.names:
-        raise InputError(explain(f"the trees in {folder} read other features", got=len(known.get("features", ())),
-                                 expected=len(features.names),
-                                 fix="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
-    try:
-        return LambdaMart(features, (folder / "trees.txt").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(explain(f"{folder / 'trees.txt'} cannot be read", got=error.strerror,
-                                 fix="fit again")) from error  # fmt: skip
+    @classmethod
+    def _load_fitted(cls, folder: Path, features: Features, known: Mapping[str, Any]) -> LambdaMart:
+        try:
+            return cls(features, (folder / "trees.txt").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{folder / 'trees.txt'} cannot be read", got=error.strerror,
+                             fix="fit again") from error  # fmt: skip
 
 
 def fit_lambdamart(
@@ -119,11 +84,11 @@ def fit_lambdamart(
     *,
     settings: LambdaMartSettings | None = None,
     progress: Progress = no_progress,
-) -> tuple[LambdaMart, dict[str, Any]]:
-    """Fit trees on lists, and return them with what fitting did.
+) -> tuple[LambdaMart, Mapping[str, object]]:
+    """Fit trees on lists, and return them with a record of the fit.
 
     Args:
-        train: lists of documents that their first stage has not seen.
+        train: lists of documents that their first stage was not trained on.
         validation: lists of other documents, which choose the number of trees.
         features: over the bank of the lists.
         settings: the [rerank.lambdamart] table.
@@ -137,10 +102,10 @@ def fit_lambdamart(
     read, known = train.with_target(), validation.with_target()
     data = _dataset(lightgbm, read)
     watched = _dataset(lightgbm, known, like=data)
-    curve: dict[str, Any] = {}
+    curve: dict[str, dict[str, list[float]]] = {}
     longest = max(lists.values.shape[1] for lists in (read, known))
     booster = lightgbm.train(
-        _parameters(settings, longest),
+        dict(_parameters(settings, longest)),
         data,
         num_boost_round=settings.rounds,
         valid_sets=[watched],
@@ -159,8 +124,8 @@ def fit_lambdamart(
                    "validation_reciprocal_rank": float(scores[booster.best_iteration - 1]), "gain": gain}  # fmt: skip
 
 
-def _parameters(settings: LambdaMartSettings, longest: int) -> dict[str, Any]:
-    """Return LightGBM's settings; with one right candidate in a list, MAP is the mean reciprocal rank."""
+def _parameters(settings: LambdaMartSettings, longest: int) -> Mapping[str, object]:
+    """Return LightGBM's settings; with one right candidate a list, MAP is the mean reciprocal rank."""
     return {
         "objective": "lambdarank", "lambdarank_truncation_level": 10, "metric": "map", "eval_at": [longest],
         "num_leaves": settings.leaves, "learning_rate": settings.learning_rate,
@@ -188,6 +153,6 @@ def _lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise MissingExtraError(explain("LambdaMART needs lightgbm, which is not installed",
-                                        fix="pip install 'segue[rank]'")) from error  # fmt: skip
+        raise MissingExtraError("LambdaMART needs lightgbm, which is not installed",
+                                fix="pip install 'segue[rank]'") from error  # fmt: skip
     return lightgbm

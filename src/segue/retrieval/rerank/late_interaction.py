@@ -1,15 +1,15 @@
-"""How the sentences read meet the sentences of a candidate: what one passage ends with, the next often begins with.
+"""Features of sentences: the next passage often begins with what the last one ends with.
 
-Vectors of whole passages blur that. So the sentences of both sides are compared each with each, and what is left is a
-few maxima and means of those cosines: MaxSim, the late interaction of Khattab & Zaharia 2020 (ColBERT), on sentences in
-place of words. Words used in the names of features:
+The sentences read are compared with those of a candidate, each with each; the features are maxima and means of the
+cosines: MaxSim, the late interaction of Khattab & Zaharia 2020 (ColBERT), on sentences in place of words. Terms in the
+names of features:
 
 ``tail``, ``head``   the last sentence of a passage, its first
 ``newest``           the passage that was read last; ``second`` the one before it
-``late interaction`` the mean, over the sentences of the one side, of the best cosine on the other side
+``late interaction`` mean over the sentences of one side of the best cosine on the other side
 
-Stored vectors are float16 and products of two such numbers are summed as float64, where no rounding occurs (49 bits
-suffice for unit vectors): no value depends on the order of rows, the size of the batch or the number of threads.
+Stored vectors are float16 and their products are summed as float64 without rounding (49 bits suffice for unit vectors):
+no value depends on the order of rows, the size of the batch or the number of threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 
 from segue.bank.sentences import Packed, SentenceVectors, widened
-from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.interface import CandidateLists
 from segue.types import Contexts
 
 Columns = Mapping[str, Float64[np.ndarray, "batch candidate"]]
@@ -42,12 +42,7 @@ NAMES = (
     "prediction - best sentence",
     "prediction - mean sentence",
 )
-"""What is left of 19 features after those were dropped that trees made least of, at no loss: the newest passage's tail
-with the candidate's head, with whichever of its sentences is likest, with its tail; the two heads; the tail with the
-candidate's own vector; the candidate's head with the likest sentence of the newest passage, of the second, of all; the
-likest pair of sentences of the newest passage and the candidate; for each sentence of the newest passage the likest of
-the candidate, averaged; for each sentence of the candidate the likest of all sentences read, averaged; the prediction
-with the candidate's likest sentence, and averaged over all."""
+"""Features: cosines of the first with the second part of the name; ``best`` is the largest over sentences."""
 
 PLACED = (
     "tail - head",
@@ -57,15 +52,15 @@ PLACED = (
     "late interaction of newest",
     "late interaction with context",
 )
-"""Those whose rank within the list says more than their value."""
+"""Features that get a rank within the list."""
 
 CROWDED = ("late interaction with context", "tail - candidate", "prediction - best sentence")
-"""Those that are large for every candidate from a crowded region of the bank."""
+"""Features that are large for every candidate from a crowded region of the bank."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """The sentences of the passages of one side, list by list.
+    """Sentences of the passages of one side, list by list.
 
     Attributes:
         vectors: of each list, one passage after the other; float64.
@@ -77,7 +72,7 @@ class Side:
 
     @classmethod
     def of(cls, packed: Packed, lists: int) -> Side:
-        """Cut the sentences of equally many passages for each list into lists."""
+        """Split the sentences into lists of equally many passages."""
         vectors, counts = packed
         counts = counts.reshape(lists, -1).astype(np.int64)
         ends = np.cumsum(counts.sum(axis=1))[:-1]
@@ -90,23 +85,23 @@ class Side:
 
 @dataclass(frozen=True)
 class LateInteraction:
-    """The features of the group ``sentences``.
+    """Computes the features of the group ``sentences``.
 
     Attributes:
-        sentences: vectors of the sentences of the bank that candidates are rows of.
-        context: passages that are read, at most.
+        sentences: vectors of the bank's sentences.
+        context: most passages read.
     """
 
     sentences: SentenceVectors
     context: int
 
     def columns(
-        self, contexts: Contexts, candidates: Candidates, vectors: Float[np.ndarray, "batch candidate dim"]
+        self, contexts: Contexts, candidates: CandidateLists, vectors: Float[np.ndarray, "batch candidate dim"]
     ) -> Columns:
         """Return each feature, float64; NaN where a side has no sentence, and at the pads.
 
         Args:
-            contexts: passages that the bank does not hold must bring their texts, or count as having no sentence.
+            contexts: passages that the bank does not hold need texts, or count as having no sentence.
             candidates: rows of the bank.
             vectors: of the candidates, anything at the pads.
         """
@@ -127,15 +122,15 @@ class LateInteraction:
     def _read(self, contexts: Contexts) -> Packed:
         """Return the sentences of the newest passages of all contexts, oldest first."""
         rows, mask = contexts.rows[:, -self.context :], contexts.mask[:, -self.context :]
-        strangers: dict[int, str] = {}
+        unknown: dict[int, str] = {}
         if contexts.texts is not None:
             for number, place in np.argwhere(mask & (rows < 0)).tolist():
-                strangers[number * rows.shape[1] + place] = contexts.texts[number][place - rows.shape[1]]
-        return self.sentences.packed(rows.ravel(), strangers)
+                unknown[number * rows.shape[1] + place] = contexts.texts[number][place - rows.shape[1]]
+        return self.sentences.packed(rows.ravel(), unknown)
 
 
 class Sentences:
-    """The sentences of the candidates of one list, and what they are reduced by: a value for each candidate with any.
+    """Sentences of the candidates of one list, and reductions to a value for each candidate that has any.
 
     Args:
         vectors: one candidate after the other.
@@ -161,7 +156,7 @@ class Sentences:
 def _with_sentences_read(
     read: Sequence[Float64[np.ndarray, "_ dim"]], found: Sentences
 ) -> dict[str, Float64[np.ndarray, "some"]]:
-    """Return what is made of the cosines between the sentences read and the candidates'; nothing where there are none.
+    """Return the features of the sentences read and the candidates' sentences; empty where there are none.
 
     Args:
         read: the sentences of each passage, oldest first.
@@ -196,7 +191,7 @@ def _with_sentences_read(
 def _with_prediction(
     query: Float64[np.ndarray, "dim"] | None, found: Sentences
 ) -> dict[str, Float64[np.ndarray, "some"]]:
-    """Return what is made of the cosines between the first stage's prediction and the candidates' sentences."""
+    """Return the features of the first stage's prediction and the candidates' sentences."""
     if query is None or not len(found.there):
         return {}
     cosines = found.vectors @ query

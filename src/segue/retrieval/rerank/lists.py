@@ -1,6 +1,6 @@
-"""Training lists: the candidates that a first stage gives to windows of documents it has not seen, and the right one.
+"""Training lists: candidates that a first stage draws for windows of documents it was not trained on.
 
-A list without its target teaches an order nothing, but is kept: how many there are is what reranking cannot fix.
+A list without its target teaches nothing, but is kept: the number of such lists is what reranking cannot fix.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.errors import SettingsError, StorageError, explain
+from segue.errors import SettingsError, StorageError
 from segue.files import atomic_path
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.interface import CandidateLists
 from segue.types import Bank, Contexts, Exclusion, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
-Draw = Callable[[Contexts], Candidates]
-"""Draws the candidates of a batch of contexts; a cascade's ``draw`` with its pool."""
+Draw = Callable[[Contexts], CandidateLists]
+"""Draws the candidates of a batch of contexts."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class TrainingLists:
     """Windows with their candidates.
 
     Attributes:
-        windows: what was read and what followed.
-        candidates: of each window.
-        label: the place of the target among the candidates, -1 where it was not drawn.
+        windows: the windows.
+        candidates: their candidates.
+        label: place of each target among the candidates, -1 where it was not drawn.
     """
 
     windows: Windows
-    candidates: Candidates
+    candidates: CandidateLists
     label: Int[np.ndarray, "list"]
 
     def __len__(self) -> int:
@@ -50,10 +50,9 @@ class TrainingLists:
 
     @property
     def reciprocal_rank(self) -> float:
-        """The mean reciprocal place of the target in the first stage's order, 0 where it was not drawn.
+        """Mean reciprocal place of the target in the first stage's order, 0 where it was not drawn.
 
-        Lists of documents that the first stage was trained on betray themselves by it: they are better than those of
-        validation documents.
+        It is higher than on validation documents where the first stage was trained on the documents of the lists.
         """
         return float(np.where(self.hits, 1.0 / (1.0 + np.maximum(self.label, 0)), 0.0).mean())
 
@@ -64,11 +63,10 @@ class TrainingLists:
     def save(self, path: Path) -> None:
         """Write the lists as one ``.npz`` without pickle."""
         found = self.candidates
-        arrays: dict[str, Any] = {"context": self.windows.context, "target": self.windows.target, "label": self.label,
-                  "rows": found.rows, "first": found.first}  # fmt: skip
-        arrays |= {name: values for name in OPTIONAL if (values := getattr(found, name)) is not None}
+        arrays: Any = {name: values for name in OPTIONAL if (values := getattr(found, name)) is not None}
+        arrays |= {"context": self.windows.context, "target": self.windows.target, "label": self.label}
         with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, **arrays)
+            np.savez(handle, rows=found.rows, first=found.first, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> TrainingLists:
@@ -80,16 +78,16 @@ class TrainingLists:
         try:
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 more = {name: stored[name] for name in OPTIONAL if name in stored}
-                candidates = Candidates(stored["rows"], stored["first"], **more)
+                candidates = CandidateLists(stored["rows"], stored["first"], **more)
                 return cls(Windows(stored["context"], stored["target"]), candidates, stored["label"])
         except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
-            raise StorageError(explain(f"{path} cannot be read back", got=str(error),
-                                       fix="delete it and run again")) from error  # fmt: skip
+            raise StorageError(f"{path} cannot be read back", got=str(error),
+                               fix="delete it and run again") from error  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ListFeatures:
-    """Lists with the features of their candidates, half precision: they are kept in memory for all epochs."""
+    """Lists with the features of their candidates in half precision, since all of them are in memory."""
 
     lists: TrainingLists
     values: Float[np.ndarray, "list candidate feature"]
@@ -98,18 +96,18 @@ class ListFeatures:
         return len(self.lists)
 
     def with_target(self) -> ListFeatures:
-        """Return the lists that hold their target: the others teach an order nothing.
+        """Return the lists that hold their target.
 
         Raises:
             SettingsError: there are none.
         """
         if not self.lists.hits.any():
-            raise SettingsError(explain("no list holds its target, so there is no order to learn",
-                                        got=f"{len(self)} lists", fix="draw more candidates"))  # fmt: skip
+            raise SettingsError("no list holds its target, so there is no order to learn",
+                                got=f"{len(self)} lists", fix="draw more candidates")  # fmt: skip
         return ListFeatures(self.lists.take(np.flatnonzero(self.lists.hits)), self.values[self.lists.hits])
 
     def take(self, which: Int[np.ndarray, "chosen"] | slice) -> ListFeatures:
-        """Return the chosen lists, cut at the longest of them."""
+        """Return the chosen lists, cut to the longest of them."""
         lists = self.lists.take(which)
         longest = max(1, int(lists.candidates.there.sum(axis=1).max()))
         found = lists.candidates
@@ -120,7 +118,7 @@ class ListFeatures:
 LISTS_AT_ONCE = 256
 """Lists whose features are computed together."""
 OPTIONAL = ("queries", "sources")
-"""What candidates may lack."""
+"""Fields of candidates that may be None."""
 
 
 def draw_lists(
@@ -139,19 +137,20 @@ def draw_lists(
     Args:
         draw: draws them.
         bank: the bank of the windows.
-        pool: what is drawn from.
-        windows: of documents that the first stage has not seen.
-        exclude: what leaves the candidates.
+        pool: the pool they are drawn from.
+        windows: of documents that the first stage was not trained on.
+        exclude: passages that are no candidates.
         texts: whether ``draw`` reads texts.
         batch_size: windows at a time.
         progress: called with the windows done.
     """
-    parts = []
-    for start in range(0, len(windows), batch_size):
-        batch = windows.take(slice(start, start + batch_size))
+    parts: list[TrainingLists] = []
+    for batch in windows.batches(batch_size):
         candidates = draw(gather_contexts(bank, batch, exclude=exclude, texts=texts))
-        parts.append(TrainingLists(batch, candidates, _labels(candidates, pool, batch)))
-        progress(start + len(batch), len(windows), "lists drawn")
+        same = pool.candidates_of(candidates.rows) == pool.candidates_of(batch.target)[:, None]
+        same &= candidates.there
+        parts.append(TrainingLists(batch, candidates, np.where(same.any(axis=1), same.argmax(axis=1), -1)))
+        progress(sum(map(len, parts)), len(windows), "lists drawn")
     return join_lists(parts)
 
 
@@ -170,12 +169,6 @@ def features_of(
     return ListFeatures(lists, values)
 
 
-def _labels(candidates: Candidates, pool: Pool, windows: Windows) -> Int[np.ndarray, "list"]:
-    same = pool.candidates_of(candidates.rows) == pool.candidates_of(windows.target)[:, None]
-    same &= candidates.there
-    return np.where(same.any(axis=1), same.argmax(axis=1), -1)
-
-
 def join_lists(parts: list[TrainingLists]) -> TrainingLists:
     """Put lists one after the other, all padded to the longest."""
     width = max(part.candidates.rows.shape[1] for part in parts)
@@ -185,15 +178,17 @@ def join_lists(parts: list[TrainingLists]) -> TrainingLists:
     )
     fields = {name: [getattr(found, name) for found in padded] for name in ("rows", "first", *OPTIONAL)}
     joined = {name: np.concatenate(values) for name, values in fields.items() if values[0] is not None}
-    return TrainingLists(Windows(context, target), Candidates(**joined), np.concatenate([part.label for part in parts]))
+    return TrainingLists(
+        Windows(context, target), CandidateLists(**joined), np.concatenate([part.label for part in parts])
+    )
 
 
-def _padded(candidates: Candidates, width: int) -> Candidates:
-    """Add pads at the end of every list."""
+def _padded(candidates: CandidateLists, width: int) -> CandidateLists:
+    """Pad every list at the end."""
     more = (0, width - candidates.rows.shape[1])
     sources: Float[np.ndarray, "batch source candidate"] | None = None
     if candidates.sources is not None:
         sources = np.pad(candidates.sources, ((0, 0), (0, 0), more), constant_values=-np.inf)
     rows = np.pad(candidates.rows, ((0, 0), more), constant_values=-1)
     first = np.pad(candidates.first, ((0, 0), more), constant_values=-np.inf)
-    return Candidates(rows, first, candidates.queries, sources)
+    return CandidateLists(rows, first, candidates.queries, sources)

@@ -8,9 +8,12 @@ they were drawn cannot matter (Pang et al. 2020, "SetRank"). Scores are trained 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,18 +24,31 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.errors import InputError, explain
-from segue.files import read_json, write_json
+from segue.errors import InputError
+from segue.hardware import has_fast_bfloat16
 from segue.models.tensors import copy_weights, prefixed, save_tensors, without_prefix
-from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.interface import Candidates
+from segue.retrieval.rerank.features import FeatureReranker, Features
+from segue.retrieval.rerank.interface import CandidateLists
+from segue.retrieval.rerank.lists import ListFeatures
 from segue.settings import Settings
-from segue.types import Bank, Contexts
+from segue.training.random_streams import torch_seed
+from segue.training.optimiser import build_optimizer, learning_rate
+from segue.training.state import (
+    Record,
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    windows_hash,
+)
+from segue.types import Bank, Contexts, Progress, no_progress
+from segue.windows.windows import gather_contexts
 
 FARTHEST = 6.0
-"""Standardised features are cut at this many standard deviations."""
+"""Standard deviations at which standardised features are clipped."""
 WIDE = 20.0
-"""A feature that reaches beyond this (ranks, lengths, word scores) is read on a logarithmic scale."""
+"""Value beyond which a feature (ranks, lengths, word scores) is read on a logarithmic scale."""
 
 
 class ListwiseSettings(Settings):
@@ -52,7 +68,7 @@ class ListwiseSettings(Settings):
 
 @dataclass(frozen=True)
 class Scaling:
-    """How features become numbers of about 1; taken from the training lists.
+    """Standardisation of features, measured on the training lists.
 
     Attributes:
         wide: read on the scale sign(x) · ln(1 + |x|).
@@ -66,7 +82,7 @@ class Scaling:
 
     @classmethod
     def of(cls, features: Float[np.ndarray, "candidate feature"]) -> Scaling:
-        """Measure a sample of candidates; a feature that is always missing gets mean 0 and deviation 1.
+        """Measure a sample of candidates; a feature that is always missing has mean 0 and deviation 1.
 
         >>> Scaling.of(np.array([[1.0, np.nan], [3.0, np.nan]])).mean.tolist()
         [2.0, 0.0]
@@ -84,7 +100,7 @@ class Scaling:
     def __call__(
         self, features: Float[np.ndarray, "batch candidate feature"]
     ) -> Float32[np.ndarray, "batch candidate feature"]:
-        """Return standardised features; what is missing is 0, the mean."""
+        """Return standardised features; missing ones are 0, the mean."""
         scaled = (_on_scale(features.astype(np.float32), self.wide) - self.mean) / self.deviation
         return np.nan_to_num(np.clip(scaled, -FARTHEST, FARTHEST), nan=0.0).astype(np.float32)
 
@@ -94,7 +110,7 @@ def _on_scale(values: np.ndarray, wide: Bool[np.ndarray, "feature"]) -> np.ndarr
 
 
 class Attention(nn.Module):
-    """One round: every token looks at every token that is there, then goes through a small net of its own."""
+    """Layer: attention over all tokens that are not padding, then a feed-forward net."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -109,7 +125,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch token width"], there: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token width"]:
-        """Return the tokens after the round; those that are not there are looked at by nobody."""
+        """Return the tokens after the layer; padding is masked."""
         batch, count, width = tokens.shape
         shaped = self.projection(self.before(tokens)).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = shaped.permute(2, 0, 3, 1, 4).unbind(0)
@@ -170,7 +186,7 @@ class ListwiseNet(nn.Module):
 
 
 class VectorsRead(NamedTuple):
-    """The vectors that a net reads beside the features.
+    """Vectors that a net reads beside the features.
 
     Attributes:
         candidates: unit vectors.
@@ -183,8 +199,8 @@ class VectorsRead(NamedTuple):
     known: Bool[Tensor, "batch places"]
 
 
-def vectors_read(net: ListwiseNet, contexts: Contexts, candidates: Candidates, bank: Bank) -> VectorsRead | None:
-    """Gather the vectors that a net reads; None for one that reads none."""
+def vectors_read(net: ListwiseNet, contexts: Contexts, candidates: CandidateLists, bank: Bank) -> VectorsRead | None:
+    """Gather the vectors that a net reads; None for a net without them."""
     if net.candidate is None:
         return None
     rows = np.maximum(candidates.rows, 0)
@@ -197,41 +213,23 @@ def vectors_read(net: ListwiseNet, contexts: Contexts, candidates: Candidates, b
 
 
 @dataclass(frozen=True)
-class Listwise:
-    """The net, and the features it reads.
+class Listwise(FeatureReranker):
+    """Fitted net.
 
     Attributes:
         features: over the bank that is searched.
         net: in evaluation mode.
         scaling: of the features.
-        name: what tables call it.
+        name: name in tables.
     """
 
-    features: Features
     net: ListwiseNet
     scaling: Scaling
     name: str = "listwise"
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether its features do."""
-        return self.features.reads_text
-
-    @property
-    def counts_bank(self) -> bool:
-        """Whether its features do."""
-        return self.features.counts_bank
-
-    def over(self, bank: Bank) -> Listwise:
-        """Return the same net over another bank."""
-        return replace(self, features=self.features.over(bank))
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> Listwise:
-        """Return the same net, the features' statistics counted over some documents only."""
-        return replace(self, features=self.features.counting(documents))
+    kind: ClassVar[str] = "listwise"
 
     @torch.no_grad()
-    def scores(self, contexts: Contexts, candidates: Candidates) -> Float[np.ndarray, "batch candidate"]:
+    def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return the net's scores, -inf at the pads."""
         if not candidates.there.any():
             return np.full(candidates.rows.shape, -np.inf)
@@ -241,41 +239,166 @@ class Listwise:
         scores = self.net(torch.from_numpy(self.scaling(values)), there, read).numpy().astype(np.float64)
         return np.where(candidates.there, scores, -np.inf)
 
-    def save(self, folder: Path, *, record: dict[str, Any] | None = None) -> None:
-        """Write the net, its scaling, what it reads, and where given what fitting did."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _save_fitted(self, folder: Path) -> Mapping[str, object]:
         scaling = {f"scaling.{name}": torch.from_numpy(getattr(self.scaling, name)) for name in SCALING}
         save_tensors(folder / "listwise.safetensors", prefixed("net.", copy_weights(self.net)) | scaling)
-        about = {"format": 1, "kind": "listwise", "groups": self.features.groups, "context": self.features.context,
-                 "features": self.features.names, "settings": self.net.settings.model_dump(mode="json")}  # fmt: skip
-        write_json(folder / "listwise.json", about | {"fit": record})
+        return {"settings": self.net.settings.model_dump(mode="json")}
+
+    @classmethod
+    def _load_fitted(cls, folder: Path, features: Features, known: Mapping[str, Any]) -> Listwise:
+        net = ListwiseNet(len(features.names), features.bank.dimension, features.context,
+                          ListwiseSettings.model_validate(known["settings"]))  # fmt: skip
+        try:
+            tensors = load_file(folder / "listwise.safetensors")
+            net.load_state_dict(without_prefix("net.", tensors))
+            scaling = Scaling(**{name: tensors[f"scaling.{name}"].numpy() for name in SCALING})
+        except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+            raise InputError(f"{folder / 'listwise.safetensors'} cannot be read", got=str(error),
+                             fix="fit again") from error  # fmt: skip
+        return cls(features, net.eval(), scaling)
 
 
 SCALING = ("wide", "mean", "deviation")
 
 
-def load_listwise(folder: Path, features: Features) -> Listwise:
-    """Read a net back.
+SAMPLE = 2000
+"""Lists whose features are measured for the scaling."""
+LISTS_AT_ONCE = 256
+WARMUP = 0.05
+CLIP = 1.0
+
+
+def fit_listwise(
+    train: ListFeatures,
+    validation: ListFeatures,
+    features: Features,
+    *,
+    settings: ListwiseSettings | None = None,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> tuple[Listwise, Mapping[str, object]]:
+    """Fit the net on lists, and return it with a record of the fit.
 
     Args:
-        folder: where it was saved.
-        features: over the bank that is searched; the same ones that the net was fitted on.
+        train: lists of documents that their first stage was not trained on; those without their target are left out.
+        validation: lists of other documents, which choose the epoch by the mean reciprocal rank within their lists.
+        features: over the bank of the lists.
+        settings: the [rerank.listwise] table.
+        folder: keeps the state, so that a killed fit resumes.
+        progress: called with the steps.
 
     Raises:
-        InputError: a file is missing or broken, or the net reads other features.
+        SettingsError: no list holds its target.
+        InputError: the folder holds the state of another fit.
     """
-    known = read_json(folder / "listwise.json")
-    if tuple(known.get("features", ())) != features.names:
-        raise InputError(explain(f"the net in {folder} reads other features", got=len(known.get("features", ())),
-                                 expected=len(features.names),
-                                 fix="ask for the [rerank] features of that run, or fit again"))  # fmt: skip
-    net = ListwiseNet(len(features.names), features.bank.dimension, features.context,
-                      ListwiseSettings.model_validate(known["settings"]))  # fmt: skip
-    try:
-        tensors = load_file(folder / "listwise.safetensors")
-        net.load_state_dict(without_prefix("net.", tensors))
-        scaling = Scaling(**{name: tensors[f"scaling.{name}"].numpy() for name in SCALING})
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise InputError(explain(f"{folder / 'listwise.safetensors'} cannot be read", got=str(error),
-                                 fix="fit again")) from error  # fmt: skip
-    return Listwise(features, net.eval(), scaling)
+    settings = settings or ListwiseSettings()
+    read, watched = train.with_target(), validation.with_target()
+    fit = _Fit(read, watched, features, settings, folder)
+    while not fit.state.finished:
+        fit.epoch(progress)
+    best = fit.state.best_score or {}
+    return fit.model(), {"lists": len(train), "lists_with_target": len(read), "validation_lists": len(validation),
+                         "validation_lists_with_target": len(watched), "epochs": fit.state.step,
+                         "best_epoch": fit.state.best_step, "validation_reciprocal_rank": best.get("MRR"),
+                         "seconds": fit.state.seconds, "curve": fit.state.curve}  # fmt: skip
+
+
+class _Fit:
+    """State of a fit between two epochs.
+
+    Everything is a function of the seed and the step, and the state is written after every epoch: a killed fit resumes
+    after its last epoch and ends in the same weights.
+    """
+
+    def __init__(
+        self, read: ListFeatures, watched: ListFeatures, features: Features, settings: ListwiseSettings, folder: Path
+    ) -> None:
+        self.read, self.watched, self.features, self.settings, self.folder = read, watched, features, settings, folder
+        some = read.take(np.linspace(0, len(read) - 1, min(SAMPLE, len(read))).astype(np.int64))
+        self.scaling = Scaling.of(some.values[some.lists.candidates.there])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.net = ListwiseNet(len(features.names), features.bank.dimension, features.context, settings)
+        nothing = torch.nn.Module()
+        self.optimizer = build_optimizer(self.net, nothing, weight_decay=settings.weight_decay, device="cpu")
+        self.per_epoch = max(1, len(read) // settings.batch_size)
+        self.identity = {"settings": settings.model_dump(mode="json"), "features": list(features.names),
+                         "windows": [windows_hash(part.lists.windows) for part in (read, watched)]}  # fmt: skip
+        self.state, self.best = self._resume()
+
+    def epoch(self, progress: Progress) -> None:
+        """Train on all lists once, score the validation lists, and save the state."""
+        began, number = time.perf_counter(), self.state.step
+        losses = [self._step(number, place, which, progress) for place, which in enumerate(self._batches(number))]
+        scored: Record = {"MRR": reciprocal_rank(self.net, self.scaling, self.watched, self.features)}
+        state = self.state
+        state.step += 1
+        if state.improves(scored):
+            state.best_step, state.best_score, self.best = state.step, scored, copy_weights(self.net)
+        state.seconds += time.perf_counter() - began
+        state.curve.append({"epoch": state.step, "loss": float(np.mean(losses)), **scored})
+        state.finished = state.step >= self.settings.epochs
+        tensors = prefixed("net.", copy_weights(self.net)) | prefixed("best.", self.best)
+        moments = prefixed("optimizer.", optimizer_tensors(self.optimizer))
+        save_state(self.folder, state, tensors | moments, identity=self.identity)
+
+    def model(self) -> Listwise:
+        """Return the reranker with the weights of the best epoch."""
+        self.net.load_state_dict(self.best)
+        return Listwise(self.features, self.net.eval(), self.scaling)
+
+    def _batches(self, epoch: int) -> Iterator[Int[np.ndarray, "batch"]]:
+        order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.read))
+        size = self.settings.batch_size
+        return (order[place * size : (place + 1) * size] for place in range(self.per_epoch))
+
+    def _step(self, epoch: int, place: int, which: Int[np.ndarray, "batch"], progress: Progress) -> float:
+        number, steps = epoch * self.per_epoch + place, self.settings.epochs * self.per_epoch
+        rate = learning_rate(number, steps=steps, peak=self.settings.learning_rate, warmup=WARMUP)
+        part = self.read.take(which)
+        self.net.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(self.settings.seed, number))
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
+                scores = _scores(self.net, self.scaling, part, self.features)
+            loss = functional.cross_entropy(scores, torch.from_numpy(part.lists.label))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        progress(number + 1, steps, f"listwise, loss {float(loss.detach()):.2f}")
+        return float(loss.detach())
+
+    def _resume(self) -> tuple[TrainingState, dict[str, Tensor]]:
+        found = load_state(self.folder, identity=self.identity)
+        if found is None:
+            return TrainingState(), {}
+        state, tensors = found
+        self.net.load_state_dict(without_prefix("net.", tensors))
+        restore_optimizer(self.optimizer, without_prefix("optimizer.", tensors))
+        return state, without_prefix("best.", tensors)
+
+
+def _scores(
+    net: ListwiseNet, scaling: Scaling, part: ListFeatures, features: Features
+) -> Float[Tensor, "batch candidate"]:
+    """Return the net's scores, -inf at the pads."""
+    contexts = gather_contexts(features.bank, part.lists.windows, exclude="none")
+    there = torch.from_numpy(part.lists.candidates.there)
+    read = vectors_read(net, contexts, part.lists.candidates, features.bank)
+    return net(torch.from_numpy(scaling(part.values)), there, read).masked_fill(~there, -math.inf)
+
+
+@torch.no_grad()
+def reciprocal_rank(net: ListwiseNet, scaling: Scaling, lists: ListFeatures, features: Features) -> float:
+    """Return the mean reciprocal rank of the targets within their lists; ties count against them."""
+    net.eval()
+    found: list[np.ndarray] = []
+    for start in range(0, len(lists), LISTS_AT_ONCE):
+        part = lists.take(slice(start, start + LISTS_AT_ONCE))
+        scores = _scores(net, scaling, part, features).numpy()
+        own = scores[np.arange(len(part)), part.lists.label]
+        found.append(1.0 / (scores >= own[:, None]).sum(axis=1))
+    return float(np.concatenate(found).mean())

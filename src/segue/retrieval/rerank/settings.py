@@ -1,4 +1,4 @@
-"""The [rerank] table: where candidates come from, and what puts them in order."""
+"""Settings of the [rerank] table: sources of candidates, and the reranker."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class RerankSettings(Settings):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is fitted, one or both."""
+        """Kinds that are fitted."""
         return ("lambdamart", "listwise") if self.kind == "both" else (self.kind,)
 
     @property
     def words(self) -> dict[str, int]:
-        """The sources that read words, and how many candidates each draws."""
+        """Sources that read words, and the number of candidates that each draws."""
         return {"bm25": self.bm25, "bm25-context": self.bm25_context}

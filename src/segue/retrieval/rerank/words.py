@@ -1,9 +1,8 @@
-"""The one place where words are counted and weighed: for BM25 as a retriever, and for overlaps as features.
+"""BM25 weights of words: for BM25 as a retriever, and for overlaps as features.
 
 Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))); lower case, words of two letters
-and more, English stop words left out, no stemming: bm25s cuts the words. N counts the pool's live passages, or those
-of some documents where the rest should not be known. Weights and sums are float64, so that the order of words cannot
-decide a tie.
+or more, without English stop words, no stemming, tokenised as bm25s does. N is the number of the pool's live passages,
+or of those of some documents. Weights and sums are float64, so that the order of words cannot decide a tie.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from segue.ranking.pool import Pool
 from segue.types import Bank
 
 K1, B = 1.5, 0.75
-"""How soon a repeated word stops counting, and how much a long passage loses."""
+"""Saturation of repeated words, and penalty of long passages."""
 WORD, STOP_WORDS = re.compile(r"(?u)\b\w\w+\b"), frozenset(STOPWORDS_EN)
 REMEMBERED = 4096
-"""Texts whose words are kept: a reader's next context holds all but one passage of the last."""
+"""Texts whose words are cached: the next context shares all but one passage with the last."""
 
 
 class CountedText(NamedTuple):
-    """The known words of a text: their numbers, how often each occurs, and the length of the text in words."""
+    """Known words of a text: their numbers, their counts, and the length of the text in words."""
 
     numbers: Int[np.ndarray, "distinct"]
     times: Float[np.ndarray, "distinct"]
@@ -40,16 +39,16 @@ class CountedText(NamedTuple):
 
 @dataclass(frozen=True)
 class PassageWords:
-    """The words of every live row, row by row: row n has the entries ``ends[n]`` to ``ends[n + 1]``.
+    """Words of every live row: row n has the entries ``ends[n]`` to ``ends[n + 1]``.
 
     Attributes:
         words: the number of each word.
         rarity: the idf of each word.
         length: words of a passage on average.
         ends: bounds of the rows' entries; rows outside the pool have none.
-        word: the number of each entry's word; no word stands twice in a row.
-        times: how often it stands there.
-        weights: its BM25 weight, what it adds to the row's score.
+        word: number of each entry's word; a row has each word once.
+        times: how often the row has it.
+        weights: its BM25 weight.
         total: the sum of each row's weights.
     """
 
@@ -79,18 +78,18 @@ class PassageWords:
 
 
 def cut_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the words of each text that count, in order."""
+    """Return the words of each text without stop words, in order."""
     return [_cut(text) for text in texts]
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _cut(text: str) -> tuple[str, ...]:
-    """Return the words of a text, as ``bm25s.tokenize`` cuts them without what that spends on each call."""
+    """Return the words of a text as ``bm25s.tokenize`` does, at less cost per call."""
     return tuple(word for word in WORD.findall(text.lower()) if word not in STOP_WORDS)
 
 
 def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageWords:
-    """Weigh the words of the pool's live rows, with rarity and length counted over those of ``counted``."""
+    """Count and weigh the words of the pool's live rows, with idf and average length over those of ``counted``."""
     live = np.flatnonzero(pool.mask)
     corpus = bm25s.tokenize(bank.texts(live), stopwords="english", show_progress=False)
     length = np.array([len(tokens) for tokens in corpus.ids], dtype=np.int64)
@@ -103,7 +102,7 @@ def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageW
 
 
 def count_again(words: PassageWords, pool: Pool, counted: Pool) -> PassageWords:
-    """Return the same words of the same rows, with rarity and length counted over other rows: no text is read."""
+    """Return the same words of the same rows, with idf and average length over other rows; reads no text."""
     return _weigh(words.words, words.ends, words.word, words.times, pool=pool, counted=counted)
 
 
@@ -116,7 +115,7 @@ def _weigh(
     pool: Pool,
     counted: Pool,
 ) -> PassageWords:
-    """Weigh every entry by the rarity of its word and the length of its row."""
+    """Weigh every entry by the idf of its word and the length of its row."""
     rows = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
     length = np.bincount(rows, weights=times, minlength=len(ends) - 1)
     seen = pool.mask & counted.mask
@@ -128,7 +127,7 @@ def _weigh(
 
 
 def idf(holders: Int[np.ndarray, "word"], total: int) -> Float[np.ndarray, "word"]:
-    """Return how rare each word is: ln(1 + (N − n + ½) / (n + ½)) where n of N passages hold it.
+    """Return the idf of each word: ln(1 + (N − n + ½) / (n + ½)) where n of N passages hold it.
 
     >>> idf(np.array([0, 1]), 1).round(3).tolist()
     [1.386, 0.288]
@@ -139,7 +138,7 @@ def idf(holders: Int[np.ndarray, "word"], total: int) -> Float[np.ndarray, "word
 def saturated(
     times: Int[np.ndarray, "entry"] | Float[np.ndarray, "entry"], share: Float[np.ndarray, "entry"] | float
 ) -> Float[np.ndarray, "entry"]:
-    """Return what a word's repetitions count in a passage whose length is ``share`` times the average.
+    """Return the weight of a word's repetitions in a passage whose length is ``share`` times the average.
 
     >>> saturated(np.array([1.0, 3.0]), 1.0).tolist()
     [0.4, 0.6666666666666666]
@@ -186,7 +185,7 @@ def overlaps(
 def _table(
     words: PassageWords, context: Sequence[CountedText]
 ) -> tuple[Float[np.ndarray, "distinct overlap"], Int[np.ndarray, "distinct"]]:
-    """Return what each word of a context counts for each overlap, and the words' numbers."""
+    """Return the weight of each word of a context in each overlap, and the words' numbers."""
     numbers, place = np.unique(np.concatenate([text.numbers for text in context]), return_inverse=True)
     table = np.zeros((len(numbers), len(context) + 3))
     ends = np.cumsum([len(text.numbers) for text in context])

@@ -1,12 +1,23 @@
-"""Window → ranking: everything that is evaluated, compared and served.
+"""Retrievers: what is evaluated, compared and served.
 
 Enters: ``Contexts``. Leaves: ``Rankings``, and for evaluation the exact rank of each target over the whole pool.
-There are two kinds: a ``VectorRetriever`` makes one query vector per context (copying baselines, the linear map, the
-encoder, every learned predictor), a ``DenseRetriever`` scores every row of the bank (words, chance).
+A ``VectorRetriever`` makes one query vector per context (copying baselines, the linear map, the encoder, every learned
+predictor), a ``DenseRetriever`` scores every row of the bank (words, chance), a ``Cascade`` reranks what others drew.
 """
 
+from segue.retrieval.query import QueryFunction
 from segue.retrieval.retrievers.dense import DenseRetriever
-from segue.retrieval.retrievers.interface import Lap, Retriever, Scores, no_lap
-from segue.retrieval.retrievers.vector import Query, VectorRetriever
+from segue.retrieval.retrievers.interface import Lap, Retriever, Scores, SingleStage, VectorSearch, no_lap
+from segue.retrieval.retrievers.vector import VectorRetriever
 
-__all__ = ["DenseRetriever", "Lap", "Query", "Retriever", "Scores", "VectorRetriever", "no_lap"]
+__all__ = [
+    "DenseRetriever",
+    "Lap",
+    "QueryFunction",
+    "Retriever",
+    "Scores",
+    "SingleStage",
+    "VectorRetriever",
+    "VectorSearch",
+    "no_lap",
+]

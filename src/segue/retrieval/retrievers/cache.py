@@ -1,7 +1,7 @@
-"""Queries remembered between evaluations, for those that are costly to make (encoding text).
+"""Cache of query vectors that are expensive to make (encoding text).
 
-A window is known by its context rows. On disk the cache is one ``.npz`` without pickle, rewritten whole after every
-batch of new queries, so that a killed evaluation goes on where it was; ``key`` ties it to one bank and one encoder.
+A window is identified by its context rows. On disk the cache is one ``.npz`` without pickle, rewritten after every
+batch of new queries, so that a killed evaluation resumes; ``key`` ties it to one bank and one encoder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from segue.types import Contexts
 
 
 class QueryCache:
-    """Remembers query vectors by context rows.
+    """Caches query vectors by context rows.
 
     Args:
-        path: an ``.npz`` file to read and to keep up to date; None keeps the queries in memory only.
-        key: says what the queries depend on besides the rows; a file with another key is not read.
+        path: an ``.npz`` file; None keeps the queries in memory only.
+        key: identifies what the queries depend on besides the rows; a file with another key is not read.
     """
 
     def __init__(self, path: Path | None = None, *, key: str = "") -> None:
@@ -37,9 +37,9 @@ class QueryCache:
     def queries(
         self, query: Callable[[Contexts], Float[np.ndarray, "batch dim"]], contexts: Contexts
     ) -> Float[np.ndarray, "batch dim"]:
-        """Return the queries of ``contexts``, calling ``query`` only for windows not yet known.
+        """Return the queries of ``contexts``, calling ``query`` only for windows not in the cache.
 
-        Contexts with a passage that the bank does not hold are never remembered.
+        Contexts with a passage that the bank does not hold are not cached.
         """
         names = [_name(rows) for rows in contexts.rows]
         nameable = ~((contexts.rows < 0) & contexts.mask).any(axis=1)
@@ -51,10 +51,10 @@ class QueryCache:
         answers[~known] = fresh
         for place in np.flatnonzero(known):
             answers[place] = self._known[names[place]]
-        self._remember({names[place]: answers[place] for place in np.flatnonzero(~known & nameable)})
+        self._add({names[place]: answers[place] for place in np.flatnonzero(~known & nameable)})
         return answers
 
-    def _remember(self, fresh: dict[bytes, Float[np.ndarray, "dim"]]) -> None:
+    def _add(self, fresh: dict[bytes, Float[np.ndarray, "dim"]]) -> None:
         self._known.update(fresh)
         if self._path is not None and fresh:
             rows = _pad([np.frombuffer(name, dtype=np.int64) for name in self._known])
@@ -62,7 +62,7 @@ class QueryCache:
                 np.savez(handle, rows=rows, vectors=np.stack(list(self._known.values())), key=np.array(self._key))
 
     def _read(self) -> None:
-        """Read the file; a missing, foreign or broken one counts as empty, since it can be made again."""
+        """Read the file; a missing, foreign or broken one counts as empty."""
         if self._path is None or not self._path.exists():
             return
         try:

@@ -1,8 +1,8 @@
-"""Draw the candidates that a reranker is given: the best of several sources, each text once.
+"""Candidates of a reranker: the best of several sources, each text once.
 
-Whether a passage is drawn may not depend on the order of the bank's rows. So a source whose cut falls into a tie (BM25
-where nothing is shared) draws none of the tied, and where the members of a duplicate group differ, what their vectors
-hold decides which of them stands for the group, never their row.
+Which passages are drawn may not depend on the order of the bank's rows. So a source whose cutoff falls into a tie (BM25
+without shared words) draws none of the tied, and where the members of a duplicate group differ, the one that represents
+the group is chosen by its vector, not by its row.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from segue.ranking.pool import Pool
-from segue.retrieval.rerank import Candidates
+from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.retrievers.interface import Scores
 from segue.types import Rankings
 
 Source = tuple[Scores, int]
-"""What scores, and how many candidates are drawn from it."""
+"""Scores of a batch by one source, and the number of candidates drawn by them."""
 OfPairs = Callable[[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]], Float[np.ndarray, "pair"]]
 
 SLACK = 1e-6
-"""Scores nearer to each other than this share of their size are tied at the cut."""
+"""Relative difference below which scores at the cutoff are tied."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The candidates of a batch.
+    """Candidates of a batch.
 
     Attributes:
         numbers: each candidate's number in the pool, -1 at the pads; in the order of ``candidates.rows``.
-        candidates: what the reranker is given, best of the first stage first.
-        ranking: what the first source answered, deep enough for what follows the reranked; None within a document.
+        candidates: input of the reranker, best of the first stage first.
+        ranking: of the first stage, for the places after the reranked; None within a document.
     """
 
     numbers: Int[np.ndarray, "batch candidate"]
-    candidates: Candidates
+    candidates: CandidateLists
     ranking: Rankings | None = None
 
 
@@ -45,10 +45,10 @@ def draw(sources: Sequence[Source], pool: Pool, *, exclude: Int[np.ndarray, "bat
     """Draw from each source its best candidates of ``pool``; the first source is the first stage.
 
     Args:
-        sources: the scores of one batch of contexts, from each source.
-        pool: the candidates that may be drawn.
-        exclude: rows that leave with their duplicates, padded with -1.
-        k: places that the first stage's ranking is to have at least.
+        sources: scores of the batch by each source.
+        pool: drawn from.
+        exclude: rows that are left out with their duplicates, padded with -1.
+        k: fewest places of the first stage's ranking.
     """
     found = []
     for number, (scores, count) in enumerate(sources):
@@ -71,13 +71,13 @@ def draw_within(
     which: Int[np.ndarray, "chosen"],
     exclude: Int[np.ndarray, "chosen excluded"],
 ) -> Drawn:
-    """Draw from a small pool (one document) for some contexts of the batch, by scoring all of it.
+    """Draw from a small pool (one document) for some contexts of the batch, scoring all of it.
 
     Args:
-        sources: the scores of the whole batch, from each source.
+        sources: scores of the whole batch by each source.
         pool: few candidates.
-        which: the contexts that are asked about.
-        exclude: what leaves the candidates of each of them.
+        which: the contexts.
+        exclude: rows that are left out, for each of them.
     """
     numbers = np.tile(np.arange(pool.size), (len(which), 1))
     numbers[pool.removed_pairs(exclude)] = -1
@@ -92,7 +92,7 @@ def draw_within(
 
 
 def of_some(scores: Scores, which: Int[np.ndarray, "chosen"]) -> OfPairs:
-    """Score pairs whose contexts are numbered among the chosen ones."""
+    """Return a function that scores pairs whose contexts are numbered among the chosen ones."""
     return lambda query, rows: scores.of_pairs(which[query], rows)
 
 
@@ -110,11 +110,13 @@ def _drawn(
     lists = np.arange(len(order))[:, None]  # plain indexing: np.take_along_axis takes three times as long here
     sources = np.arange(by_source.shape[1])[:, None]
     by_source = by_source[lists[:, :, None], sources, order[:, None, :]]
-    return Drawn(numbers[lists, order], Candidates(rows[lists, order], first[lists, order], sources=by_source), ranking)
+    return Drawn(
+        numbers[lists, order], CandidateLists(rows[lists, order], first[lists, order], sources=by_source), ranking
+    )
 
 
 def _before_the_cut(scores: Float[np.ndarray, "batch k"], count: int) -> Bool[np.ndarray, "batch k"]:
-    """Tell which of the first ``count`` places are no tie with the first one that is left out.
+    """Return which of the first ``count`` places are not tied with the first one that is left out.
 
     >>> _before_the_cut(np.array([[3.0, 2.0, 2.0, 1.0], [3.0, 2.0, -np.inf, -np.inf]]), 2).tolist()
     [[True, False, False, False], [True, True, False, False]]
@@ -148,7 +150,7 @@ def _columns(
     numbers: Int[np.ndarray, "pair"],
     size: int,
 ) -> Int[np.ndarray, "pair"]:
-    """Return where in its context's union each number stands."""
+    """Return the place of each number in its context's union."""
     rising = np.where(union < 0, size, union) + np.arange(len(union))[:, None] * (size + 1)
     return np.searchsorted(rising.ravel(), query * (size + 1) + numbers) - query * union.shape[1]
 
@@ -156,7 +158,7 @@ def _columns(
 def best_members(
     of_pairs: OfPairs, pool: Pool, numbers: Int[np.ndarray, "batch some"]
 ) -> tuple[Int[np.ndarray, "batch some"], Float[np.ndarray, "batch some"]]:
-    """Return the row that stands for each candidate and its score; -1 and -inf where the number is -1.
+    """Return the row that represents each candidate and its score; -1 and -inf where the number is -1.
 
     It is the member with the best score; among equals the one whose vector is smaller in its first components.
     """
@@ -172,7 +174,7 @@ def best_members(
 def _leaders(
     pool: Pool, pair: Int[np.ndarray, "member"], rows: Int[np.ndarray, "member"], values: Float[np.ndarray, "member"]
 ) -> Int[np.ndarray, "pair"]:
-    """Return which member leads each pair; members of a pair stand side by side."""
+    """Return the best member of each pair; the members of a pair are adjacent."""
     count = np.bincount(pair)
     leader = np.cumsum(count) - count
     shared = np.flatnonzero(count[pair] > 1)

@@ -1,13 +1,13 @@
-"""Retrieve, then rerank: a first stage and other sources draw candidates, a reranker puts them in order.
+"""Cascade: a first stage and other sources draw candidates, a reranker puts them in order.
 
-What was not drawn follows in the order of the first stage. So a target always has an exact rank: its place among the
-reranked, or else behind all of them and behind everything else that the first stage puts before it. Candidates are
-drawn from the pool that is asked about (the whole bank, fresh documents, one document).
+All other passages follow in the order of the first stage. So a target always has an exact rank: its place among the
+reranked, or behind all of them and all others that the first stage puts before it. Candidates are drawn from the pool
+that is ranked (the whole bank, fresh documents, one document).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,13 +15,25 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.ranking.pool import TIE, Pool
+from segue.retrieval.index import Index
+from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.retrievers.candidates import Drawn, OfPairs, Source, best_members, draw, draw_within, of_some
-from segue.retrieval.retrievers.interface import Lap, Retriever, Scores, no_lap
+from segue.retrieval.retrievers.interface import (
+    Lap,
+    Ranks,
+    Retriever,
+    Scores,
+    Stage,
+    VectorSearch,
+    batches_of,
+    join_rankings,
+    no_lap,
+)
 from segue.types import Bank, Contexts, Intent, Rankings
 
 LISTS_AT_ONCE = 256
-"""Lists of candidates whose vectors are looked at together."""
+"""Lists of candidates that are reranked together."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ class Ordered:
 
 @dataclass(frozen=True)
 class CascadeScores:
-    """A batch of contexts under every source; lists are drawn and reranked for the pool and exclusion asked about."""
+    """A batch of contexts scored by every source; candidates are drawn and reranked for a pool and an exclusion."""
 
     contexts: Contexts
     sources: tuple[Source, ...]
@@ -94,7 +106,7 @@ class CascadeScores:
 
     @property
     def queries(self) -> Float[np.ndarray, "batch dim"] | None:
-        """The first stage's predictions; what reranking adds is no vector."""
+        """The first stage's predictions."""
         return self.first.queries
 
     def ranks(
@@ -107,7 +119,7 @@ class CascadeScores:
     def ranks_under(
         self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
     ) -> list[Int[np.ndarray, "batch several"]]:
-        """Return exact ranks of each target for each exclusion, each of which has candidates of its own."""
+        """Return exact ranks of each target for each exclusion; each draws its own candidates."""
         by_first = self.first.ranks_under(pool, targets, excludes=excludes)
         return [
             self.ordered(pool, exclude).ranks(self.first.of_pairs, pool, targets, by_first=ranks)
@@ -125,26 +137,40 @@ class CascadeScores:
             which = np.flatnonzero(documents == document)
             pool = Pool(bank, np.array([document]))
             drawn = draw_within(self.sources, pool, which=which, exclude=exclude[which])
-            asked, of_pairs = targets[which][:, None], of_some(self.first, which)
-            found = self.order(drawn, which).ranks(of_pairs, pool, asked, by_first=by_first[which][:, None])
-            ranks[which] = found[:, 0]
+            own, first = targets[which][:, None], by_first[which][:, None]
+            ranks[which] = self.order(drawn, which).ranks(of_some(self.first, which), pool, own, by_first=first)[:, 0]
         return ranks
 
-    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+    @property
+    def values(self) -> None:
+        """None: a rank among candidates is no score of its own."""
+        return None
+
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k``."""
-        return self.ordered(pool, exclude, k=k).top(pool, k)
+        rankings = self.ordered(pool, exclude, k=k, lap=lap).top(pool, k)
+        lap("rerank")
+        return rankings
+
+    def reranked(self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]) -> Int[np.ndarray, "batch candidate"]:
+        """Return the rows that the reranker orders, padded with -1."""
+        return self.ordered(pool, exclude).drawn.candidates.rows
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
-        """Return the first stage's scores: a place among candidates is no score of its own."""
+        """Return the first stage's scores."""
         return self.first.of_pairs(query, rows)
 
-    def ordered(self, pool: Pool, exclude: Int[np.ndarray, "batch excluded"], *, k: int = 0) -> Ordered:
-        """Return the reranked candidates of one pool and exclusion, remembered as long as the batch is."""
+    def ordered(
+        self, pool: Pool, exclude: Int[np.ndarray, "batch excluded"], *, k: int = 0, lap: Lap = no_lap
+    ) -> Ordered:
+        """Return the reranked candidates of one pool and exclusion, kept as long as the batch is."""
         key = (pool, exclude.shape, exclude.tobytes())
         known = self._known.get(key)
         if known is None:
-            known = self.order(self.draw(pool, exclude, k=k))
-        elif _depth(known) < k:
+            drawn = self.draw(pool, exclude, k=k)
+            lap("search")
+            known = self.order(drawn)
+        elif known.drawn.ranking is None or known.drawn.ranking.rows.shape[1] < k:
             known = replace(known, drawn=self.draw(pool, exclude, k=k))
         self._known[key] = known
         return known
@@ -172,16 +198,16 @@ def _depth(ordered: Ordered) -> int:
 
 
 @dataclass(frozen=True)
-class Cascade:
-    """A first stage, perhaps other sources of candidates, and a reranker; a retriever like any other.
+class Cascade(Ranks):
+    """Retriever of a first stage, other sources of candidates, and a reranker.
 
     Attributes:
-        name: the row's name.
-        intent: what the row stands for.
-        first: the first stage; its pool is searched, and it orders what is not reranked.
+        name: name of the entry in tables and runs.
+        intent: what the entry stands for.
+        first: the first stage; its pool is searched, and it orders the rest.
         depth: candidates that it draws.
         reranker: puts the candidates in order.
-        sources: other retrievers over the same pool, and how many candidates each of them draws.
+        sources: other retrievers over the same pool, and the number of candidates that each draws.
     """
 
     name: str
@@ -195,6 +221,26 @@ class Cascade:
     def pool(self) -> Pool:
         """The first stage's candidates."""
         return self.first.pool
+
+    @property
+    def stage(self) -> Stage:
+        """Name of the first stage's scoring."""
+        return self.first.stage
+
+    @property
+    def first_stage(self) -> Retriever:
+        """The first stage."""
+        return self.first
+
+    @property
+    def searcher(self) -> VectorSearch | None:
+        """What makes the first stage's query vectors and searches with them; None where it makes none."""
+        return self.first.searcher
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the first stage brings query vectors of the bank's own space."""
+        return self.first.predicts
 
     @property
     def _retrievers(self) -> list[Retriever]:
@@ -219,17 +265,32 @@ class Cascade:
         """True where a source or the reranker counts the bank."""
         return any(part.counts_bank for part in self._parts)
 
+    @property
+    def reads_bank(self) -> bool:
+        """True: a candidate's place depends on the others."""
+        return True
+
     def over(self, bank: Bank) -> Cascade:
-        """Return the cascade over another bank, nothing fitted anew."""
-        return self._with(lambda part: part.over(bank))
+        """Return the cascade over another bank, without a new fit."""
+        sources = tuple((source.over(bank), count) for source, count in self.sources)
+        return replace(self, first=self.first.over(bank), sources=sources, reranker=self.reranker.over(bank))
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Cascade:
         """Return the cascade over the same candidates, with statistics of some documents only."""
-        return self._with(lambda part: part.counting(documents) if hasattr(part, "counting") else part)
+        first = self.first.counting(documents) or self.first
+        sources = tuple((source.counting(documents) or source, count) for source, count in self.sources)
+        return replace(self, first=first, sources=sources, reranker=self.reranker.counting(documents))
 
-    def _with(self, change: Callable[[Any], Any]) -> Cascade:
-        sources = tuple((change(source), count) for source, count in self.sources)
-        return replace(self, first=change(self.first), sources=sources, reranker=change(self.reranker))
+    def without_texts(self) -> Cascade | None:
+        """Return the cascade without the sources that read text; None where the first stage or reranker needs it."""
+        if self.first.reads_text or self.reranker.requires_text:
+            return None
+        return replace(self, sources=tuple(source for source in self.sources if not source[0].reads_text))
+
+    def searched_with(self, index: Index) -> Cascade:
+        """Return the cascade with an index in its first stage and in every source that searches the bank's vectors."""
+        sources = ((source.searched_with(index) if source.predicts else source, n) for source, n in self.sources)
+        return replace(self, first=self.first.searched_with(index), sources=tuple(sources))
 
     def score(self, contexts: Contexts) -> CascadeScores:
         """Score the contexts by every source; give at most ``batch_limit`` of them."""
@@ -240,35 +301,27 @@ class Cascade:
         return CascadeScores(contexts, ((first, self.depth), *others), self.reranker)
 
     def candidates(self, contexts: Contexts) -> Drawn:
-        """Return what the reranker would be given, for making training lists."""
+        """Return the reranker's input, for making training lists."""
         return self.score(contexts).draw(self.pool, contexts.exclude)
 
     def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
         """Return the best ``k`` passages for each context without ``contexts.exclude``."""
-        parts = [self._rank(part, k, lap) for part in self._batches(contexts)]
-        return Rankings(np.concatenate([p.rows for p in parts]), np.concatenate([p.scores for p in parts]))
+        return join_rankings([self._rank(part, k, lap) for _, part in batches_of(contexts, self.batch_limit)])
 
     def _rank(self, contexts: Contexts, k: int, lap: Lap) -> Rankings:
         first = self.first.score(contexts)
-        lap(getattr(self.first, "stage", "search"))
-        scores = self._scored(contexts, first)
-        drawn = scores.draw(self.pool, contexts.exclude, k=k)
-        lap("search")
-        rankings = scores.order(drawn).top(self.pool, k)
-        lap("rerank")
-        return rankings
+        lap(self.stage)
+        return self._scored(contexts, first).top(self.pool, k, exclude=contexts.exclude, lap=lap)
 
-    def target_ranks(
-        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
-    ) -> Int[np.ndarray, "batch"]:
-        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
-        ranks, start = [], 0
-        for part in self._batches(contexts):
-            asked = targets[start : start + len(part)]
-            ranks.append(self.score(part).ranks(pool or self.pool, asked, exclude=part.exclude))
-            start += len(part)
-        return np.concatenate(ranks)
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the files of the stages and of the reranker."""
+        sources = [{"retriever": source.save_part(writer), "count": count} for source, count in self.sources]
+        return {"kind": "cascade", "name": self.name, "first": self.first.save_part(writer), "depth": self.depth,
+                "sources": sources, "reranker": self.reranker.save_part(writer)}  # fmt: skip
 
-    def _batches(self, contexts: Contexts) -> list[Contexts]:
-        size = self.batch_limit or max(1, len(contexts))
-        return [contexts.take(slice(start, start + size)) for start in range(0, max(1, len(contexts)), size)]
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> Cascade:
+        """Read what ``save_part`` wrote."""
+        sources = tuple((reader.read(entry["retriever"]), int(entry["count"])) for entry in about["sources"])
+        first, reranker = reader.read(about["first"]), reader.read(about["reranker"])
+        return cls(about["name"], "candidate", first, int(about["depth"]), reranker, sources)

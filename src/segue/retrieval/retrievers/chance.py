@@ -1,8 +1,8 @@
-"""Knowing nothing: a random order of the candidates, its own for every context.
+"""Chance: a random order of the candidates for every context.
 
-A score is a hash of (seed, the context's vectors, the candidate's vector). So it is the same whatever the batch, the
-row numbers or the order of the bank, and every place is equally likely for every target. A random *query* would not do:
-passages near the centre of the bank would stand in the middle of all its orders.
+A score is a hash of (seed, the context's vectors, the candidate's vector). So it does not depend on the batch, the row
+numbers or the order of the bank, and every place is equally likely for every target. With a random *query* passages
+near the centre of the bank would always be in the middle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.types import Bank, Contexts
 
 HASHED_TOGETHER = 2048
-"""Rows whose hashes are in memory at once; every component takes eight bytes."""
+"""Rows whose hashes are in memory at once, eight bytes a component."""
 
 
 @final
@@ -26,8 +26,8 @@ class Chance(DenseRetriever):
 
     Args:
         pool: the candidates.
-        seed: another seed, another order.
-        name: the row's name.
+        seed: seed of the order.
+        name: name of the entry in tables and runs.
     """
 
     def __init__(self, pool: Pool, seed: int = 1, *, name: str = "chance") -> None:
@@ -42,15 +42,15 @@ class Chance(DenseRetriever):
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return one random score per context and row; duplicates share theirs."""
-        asked = _mix(_vector_keys(contexts.vectors.reshape(len(contexts), -1)) ^ self._seed)
-        mixed = _mix(asked[:, None] ^ self._candidates[None, :])
+        queries = _mix(_vector_keys(contexts.vectors.reshape(len(contexts), -1)) ^ self._seed)
+        mixed = _mix(queries[:, None] ^ self._candidates[None, :])
         return (mixed >> np.uint64(11)).astype(np.float64)  # the 53 bits that a float64 holds exactly
 
 
 def _group_keys(bank: Bank) -> UInt64[np.ndarray, "bank"]:
     """Hash every row; all members of a duplicate group share the smallest hash among them.
 
-    Passages of equal vectors and different texts are told apart by their order, since ties would count against them.
+    Passages of equal vectors and different texts differ by their order, since ties would count against them.
     """
     keys = np.empty(len(bank), dtype=np.uint64)
     for start, block in bank.blocks(rows_per_block=HASHED_TOGETHER):
@@ -62,7 +62,7 @@ def _group_keys(bank: Bank) -> UInt64[np.ndarray, "bank"]:
 
 
 def _occurrence(keys: UInt64[np.ndarray, "rows"]) -> UInt64[np.ndarray, "rows"]:
-    """Count how often each key stood before.
+    """Count the earlier occurrences of each key.
 
     >>> _occurrence(np.array([5, 7, 5, 5], dtype=np.uint64)).tolist()
     [0, 0, 1, 2]

@@ -1,4 +1,4 @@
-"""The rules every retriever has to keep, importable so that anyone can run them on their own."""
+"""Rules of retrievers, to be run on any retriever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segue.types import Bank, Contexts, Rankings, Windows
 from segue.windows.windows import gather_contexts
 
 CLOSE = 1e-5
-"""Scores nearer than this may change places between two ways of computing the same ranking."""
+"""Difference of scores that may change places between two computations of the same ranking."""
 
 
 def check_retriever(
@@ -27,9 +27,9 @@ def check_retriever(
         retriever: with exact search; an approximate index need not agree with exact ranks.
         bank: the bank of its pool.
         windows: some windows of the bank.
-        k: places asked for.
-        permuted: the same retriever made on the same bank with its rows in another order, that bank, and the same
-            windows in its row numbers.
+        k: places of the rankings.
+        permuted: the same retriever over the same bank with its rows in another order, that bank, and the same windows
+            in its row numbers.
 
     Raises:
         AssertionError: names the rule that is broken.
@@ -60,7 +60,7 @@ def _check_form(rankings: Rankings, batch: int, k: int) -> None:
 
 
 def _check_candidates(retriever: Retriever, bank: Bank, contexts: Contexts, rankings: Rankings) -> None:
-    """Excluded passages and their duplicates never appear, deleted ones neither, a duplicate group once."""
+    """Check that excluded and deleted passages never appear, and each duplicate group once."""
     for rows, exclude in zip(rankings.rows, contexts.exclude, strict=True):
         answered = rows[rows >= 0]
         groups = bank.duplicate_group[answered]
@@ -73,7 +73,7 @@ def _check_candidates(retriever: Retriever, bank: Bank, contexts: Contexts, rank
 
 
 def _check_agreement(bank: Bank, windows: Windows, rankings: Rankings, ranks: Int[np.ndarray, "window"]) -> None:
-    """Where a target stands in the ranking, its rank is that place; ties within the tolerance only push it down."""
+    """Check that a target's rank is its place in the ranking, or lower within a tie."""
     found = bank.duplicate_group[rankings.rows] == bank.duplicate_group[windows.target][:, None]
     found &= rankings.rows >= 0
     for window in range(len(windows)):
@@ -92,7 +92,7 @@ def _check_agreement(bank: Bank, windows: Windows, rankings: Rankings, ranks: In
 def _check_single(
     retriever: Retriever, contexts: Contexts, windows: Windows, rankings: Rankings, ranks: Int[np.ndarray, "window"]
 ) -> None:
-    """A batch answers what its contexts answer one by one."""
+    """Check that contexts have the same results in a batch and alone."""
     for window in range(len(windows)):
         part = slice(window, window + 1)
         one = contexts.take(part)

@@ -1,6 +1,6 @@
 """Retrievers that score every row of the bank for each context: words, chance.
 
-The scores of a batch are a [batch, bank] matrix, so batches are kept small enough for ``SCORES_BYTES``.
+The scores of a batch are a [batch, bank] matrix, whose size ``SCORES_BYTES`` limits.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 
 from segue.ranking.given_scores import ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.interface import Lap, no_lap
+from segue.retrieval.retrievers.interface import Lap, SingleStage, batches_of, join_rankings, no_lap
 from segue.types import Bank, Contexts, Intent, Rankings
 
 SCORES_BYTES = 64 * 2**20
-"""The most memory that the scores of one batch may take."""
+"""Most memory of the scores of one batch."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class DenseScores:
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
-        """Return exact ranks; passages with equal scores (no word in common) stand before the target."""
+        """Return exact ranks; passages with equal scores (no shared word) count before the target."""
         return ranks_of_scores(self.values, pool, targets, exclude=exclude)
 
     def ranks_under(
         self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
     ) -> list[Int[np.ndarray, "batch several"]]:
-        """Return the ranks of each target for each exclusion; the scores are at hand, so each is counted."""
+        """Return exact ranks of each target for each exclusion."""
         return [ranks_of_several_scores(self.values, pool, targets, exclude=exclude) for exclude in excludes]
 
     def ranks_in_document(
@@ -57,21 +57,26 @@ class DenseScores:
             ranks[places] = ranks_of_scores(self.values[places], pool, targets[places], exclude=exclude[places])
         return ranks
 
-    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k``."""
-        return top_k_of_scores(self.values, pool, k, exclude=exclude)
+        rankings = top_k_of_scores(self.values, pool, k, exclude=exclude)
+        lap("search")
+        return rankings
+
+    def reranked(self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]) -> None:
+        """Return None: there is no reranker."""
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
         """Return the scores as they are."""
         return self.values[query, rows].astype(np.float64)
 
 
-class DenseRetriever(ABC):
-    """The common part of retrievers with dense scores; a final class says how they come about.
+class DenseRetriever(SingleStage, ABC):
+    """Base class of retrievers with dense scores; a final class computes them.
 
     Args:
-        name: the row's name.
-        intent: what the row stands for.
+        name: name of the entry in tables and runs.
+        intent: what the entry stands for.
         pool: the candidates.
         bank: the bank whose rows are scored.
         reads_text: whether the scores come from texts.
@@ -111,23 +116,5 @@ class DenseRetriever(ABC):
     @final
     def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
         """Return the best ``k`` passages for each context without ``contexts.exclude``."""
-        parts = [self.score(part).top(self.pool, k, exclude=part.exclude) for part in self._parts(contexts)]
-        lap("search")
-        return Rankings(np.concatenate([p.rows for p in parts]), np.concatenate([p.scores for p in parts]))
-
-    @final
-    def target_ranks(
-        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
-    ) -> Int[np.ndarray, "batch"]:
-        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
-        chosen, ranks, start = pool or self.pool, [], 0
-        for part in self._parts(contexts):
-            asked = targets[start : start + len(part)]
-            ranks.append(self.score(part).ranks(chosen, asked, exclude=part.exclude))
-            start += len(part)
-        return np.concatenate(ranks)
-
-    def _parts(self, contexts: Contexts) -> list[Contexts]:
-        size = self.batch_limit or len(contexts)
-        starts = range(0, max(1, len(contexts)), size)
-        return [contexts.take(slice(start, start + size)) for start in starts]
+        batches = batches_of(contexts, self.batch_limit)
+        return join_rankings([self.score(part).top(self.pool, k, exclude=part.exclude, lap=lap) for _, part in batches])

@@ -1,19 +1,27 @@
-"""What every retriever can be asked.
+"""Interface of retrievers.
 
-A retriever is judged against several pools and exclusions at once, so it first turns contexts into ``Scores`` (the
-costly part, done once), and these answer for any pool. Serving asks ``rank``.
+A retriever is evaluated against several pools and exclusions at once, so it first turns contexts into ``Scores`` (the
+expensive part, done once), and these rank any pool. Serving calls ``rank``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.encoders.space import Space
+from segue.errors import InputError
 from segue.ranking.pool import Pool
+from segue.retrieval.index import Index
+from segue.retrieval.parts import Description, PartWriter, cannot_save
+from segue.retrieval.query import QueryFunction
 from segue.types import Bank, Contexts, Intent, Rankings
+
+Stage = Literal["encode", "predict", "search"]
+"""Name of the first stage in latency tables: the query is encoded from text, predicted, or there is none."""
 
 Lap = Callable[[str], None]
 """Called with the name of a stage (``encode``, ``predict``, ``search``, ``rerank``) when that stage has ended."""
@@ -29,13 +37,18 @@ class Scores(Protocol):
 
     @property
     def queries(self) -> Float[np.ndarray, "batch dim"] | None:
-        """The predicted unit vectors; None where nothing is predicted in the bank's space (words, chance)."""
+        """Predicted unit vectors; None where nothing is predicted in the bank's space (words, chance)."""
+        ...
+
+    @property
+    def values(self) -> Float[np.ndarray, "batch bank"] | None:
+        """Score of every row of the bank; None where these are not computed."""
         ...
 
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
-        """Return the place of each target among all candidates of ``pool``, counted from 1."""
+        """Return the exact rank of each target among all candidates of ``pool``, counted from 1."""
         ...
 
     def ranks_under(
@@ -45,23 +58,29 @@ class Scores(Protocol):
         *,
         excludes: Sequence[Int[np.ndarray, "batch _"]],
     ) -> list[Int[np.ndarray, "batch several"]]:
-        """Return what ``ranks`` would for each exclusion and each target of a context, at less than their price.
+        """Return what ``ranks`` would for each exclusion and each target of a context, at a lower cost.
 
         Args:
             pool: the candidates.
             targets: several rows for each context; -1 means that there is none, and gets the rank -1.
-            excludes: what leaves the candidates, once for each answer.
+            excludes: what leaves the candidates; one array for each result.
         """
         ...
 
     def ranks_in_document(
         self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
-        """Return the place of each target among the passages of its own document."""
+        """Return the exact rank of each target among the passages of its own document."""
         ...
 
-    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
-        """Return the best ``k`` candidates of ``pool``."""
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
+        """Return the best ``k`` candidates of ``pool``; ``lap`` is called at the end of each stage."""
+        ...
+
+    def reranked(
+        self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]
+    ) -> Int[np.ndarray, "batch candidate"] | None:
+        """Return the rows that a reranker orders, padded with -1; None without a reranker."""
         ...
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
@@ -71,43 +90,85 @@ class Scores(Protocol):
 
 @runtime_checkable
 class Retriever(Protocol):
-    """What answers "which passage comes next?".
+    """Answers "which passage comes next?".
 
     ``segue.retrieval.retrievers.contract.check_retriever`` runs the rules that every retriever has to keep.
+    ``SingleStage`` answers, for retrievers without a reranker, all that does not depend on the kind.
     """
 
     @property
     def name(self) -> str:
-        """The row's name in tables and runs."""
+        """Name of the entry in tables and runs."""
         ...
 
     @property
     def intent(self) -> Intent:
-        """What the row stands for; only a ``candidate`` can win."""
+        """What the entry stands for; only a ``candidate`` can win."""
         ...
 
     @property
     def pool(self) -> Pool:
-        """The candidates it answers from."""
+        """Candidates that are ranked."""
         ...
 
     @property
     def batch_limit(self) -> int | None:
-        """The most contexts that ``score`` should be given at once, where memory sets a limit."""
+        """Most contexts that ``score`` should be given at once; None where memory sets no limit."""
+        ...
+
+    @property
+    def stage(self) -> Stage:
+        """Name of ``score`` in latency tables."""
         ...
 
     @property
     def reads_text(self) -> bool:
-        """Whether contexts must bring texts; gathering them for nothing would cost time."""
+        """Whether contexts must bring texts, which take time to gather."""
         ...
 
     @property
     def counts_bank(self) -> bool:
-        """Whether answers rest on statistics of the whole bank, test passages included (words counted for BM25)."""
+        """Whether scores rest on statistics of the whole bank, test passages included (words counted for BM25)."""
+        ...
+
+    @property
+    def reads_bank(self) -> bool:
+        """Whether scores may depend on other passages of the bank than those read and the one that is scored."""
+        ...
+
+    @property
+    def first_stage(self) -> Retriever:
+        """Retriever that draws the candidates of a reranker; itself without a reranker."""
+        ...
+
+    @property
+    def searcher(self) -> VectorSearch | None:
+        """What makes query vectors, and the pool and index that they are searched in; None without query vectors."""
+        ...
+
+    @property
+    def predicts(self) -> bool:
+        """Whether scores bring query vectors of the bank's own space."""
         ...
 
     def over(self, bank: Bank) -> Retriever:
         """Return the same retriever, with all that was fitted, over the whole of another bank of the same space."""
+        ...
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Retriever | None:
+        """Return the same retriever with its statistics over some documents only; None where it has none."""
+        ...
+
+    def without_texts(self) -> Retriever | None:
+        """Return what answers where only vectors were read, without the sources that read words; None: nothing does."""
+        ...
+
+    def searched_with(self, index: Index) -> Retriever:
+        """Return the same retriever with an index over the bank in place of exact search.
+
+        Raises:
+            InputError: it does not search the bank's vectors.
+        """
         ...
 
     def score(self, contexts: Contexts) -> Scores:
@@ -135,3 +196,114 @@ class Retriever(Protocol):
             pool: other candidates than the retriever's own.
         """
         ...
+
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write what the retriever is made of, and return its description.
+
+        Raises:
+            InputError: it is a control, or of a kind that a bundle cannot hold.
+        """
+        ...
+
+
+@runtime_checkable
+class VectorSearch(Retriever, Protocol):
+    """Retriever whose scores are cosines with one query vector per context."""
+
+    @property
+    def query(self) -> QueryFunction:
+        """Function that makes the query vectors."""
+        ...
+
+    @property
+    def index(self) -> Index | None:
+        """Index that ``rank`` searches; None where the bank is searched exactly."""
+        ...
+
+    @property
+    def query_space(self) -> Space | None:
+        """Space of the query vectors, where an encoder makes them; None otherwise."""
+        ...
+
+
+def batches_of(contexts: Contexts, limit: int | None) -> Iterator[tuple[slice, Contexts]]:
+    """Yield the contexts in batches of at most ``limit``, each with its places; an empty batch where there are none."""
+    size = limit or max(1, len(contexts))
+    for start in range(0, max(1, len(contexts)), size):
+        part = slice(start, start + size)
+        yield part, contexts.take(part)
+
+
+def join_rankings(parts: Sequence[Rankings]) -> Rankings:
+    """Put the rankings of batches one after the other."""
+    return Rankings(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+class Ranks:
+    """Exact ranks by scoring a batch at a time; a base class of retrievers."""
+
+    def target_ranks(
+        self: Retriever, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
+    ) -> Int[np.ndarray, "batch"]:
+        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
+        batches = batches_of(contexts, self.batch_limit)
+        return np.concatenate(
+            [
+                self.score(batch).ranks(pool or self.pool, targets[places], exclude=batch.exclude)
+                for places, batch in batches
+            ]
+        )
+
+
+class SingleStage(Ranks):
+    """Answers of a retriever without a reranker that makes no query vectors; a base class of retrievers."""
+
+    @property
+    def stage(self) -> Stage:
+        """``search``: scoring is searching."""
+        return "search"
+
+    @property
+    def reads_bank(self) -> bool:
+        """True: nothing else is known."""
+        return True
+
+    @property
+    def first_stage(self: Retriever) -> Retriever:
+        """Itself."""
+        return self
+
+    @property
+    def searcher(self) -> VectorSearch | None:
+        """None: there are no query vectors."""
+        return None
+
+    @property
+    def predicts(self) -> bool:
+        """False: there are no query vectors."""
+        return False
+
+    def counting(self, documents: Int[np.ndarray, "counted"]) -> Retriever | None:
+        """Return None: no statistics are known."""
+        return None
+
+    def without_texts(self: Retriever) -> Retriever | None:
+        """Return itself where it reads no texts, None otherwise."""
+        return None if self.reads_text else self
+
+    def searched_with(self: Retriever, index: Index) -> Retriever:
+        """Refuse the index.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{self.name} does not search the bank's vectors, so an index is of no use to it",
+                         fix="build the bundle without an index")  # fmt: skip
+
+    def save_part(self: Retriever, writer: PartWriter) -> Description:
+        """Refuse to be saved.
+
+        Raises:
+            InputError: always.
+        """
+        raise cannot_save("retriever", self.name)

@@ -1,4 +1,4 @@
-"""A learned predictor as a query function, and its document tower as a way to encode a bank anew."""
+"""A learned predictor as a query function, and its document tower as an encoder of the bank."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import nn
 
 from segue.bank.reencoded import ReencodedBank, derived_space, reencode
-from segue.encoders.space import Space
+from segue.encoders.space import Space, require_same
+from segue.models import load_predictor
 from segue.models.document_tower import weights_hash
 from segue.models.predictor import Predictor
 from segue.ranking.pool import Pool
-from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.index import Index
+from segue.retrieval.parts import PREDICTOR, Description, PartReader, PartWriter
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever
 from segue.retrieval.retrievers.vector import VectorRetriever
 from segue.types import Bank, Contexts, Intent
@@ -41,6 +43,17 @@ class PredictorQuery:
             predicted: torch.Tensor = self._predictor(vectors, mask)
             return predicted.float().cpu().numpy()
 
+    def save_part(self, writer: PartWriter) -> Description:
+        """Copy the checkpoint that the predictor was read from."""
+        assert writer.checkpoint is not None, "a predictor was read from its checkpoint"
+        writer.copy(writer.checkpoint, PREDICTOR)
+        return {"kind": "predictor"}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> PredictorQuery:
+        """Read what ``save_part`` wrote."""
+        return cls(_load_checked(reader), reader.device)
+
 
 class PredictorDocuments:
     """Runs a predictor's document tower on every passage of a bank.
@@ -55,12 +68,12 @@ class PredictorDocuments:
         self._device = torch.device(device)
 
     def __call__(self, bank: Bank) -> ReencodedBank:
-        """Return the bank in the space of the predictor's answers, named after the weights as they are now."""
+        """Return the bank in the space of the predictor's answers, named after the present weights."""
         return reencode(bank, self.encode, name=self.name)
 
     @property
     def name(self) -> str:
-        """What tells this tower from every other."""
+        """Name that identifies the tower's weights."""
         return f"document tower {weights_hash(self._predictor)}"
 
     def space(self, base: Space) -> Space:
@@ -68,7 +81,7 @@ class PredictorDocuments:
         return derived_space(base, self.encode, name=self.name)
 
     def encode(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-        """Return passages as the tower encodes them, unit float32."""
+        """Return the encoded passages, unit float32."""
         given = torch.from_numpy(np.array(vectors, dtype=np.float32)).to(self._device)
         with _answering(self._predictor):
             return self._predictor.encode_documents(given).float().cpu().numpy()
@@ -76,9 +89,9 @@ class PredictorDocuments:
 
 @contextlib.contextmanager
 def _answering(predictor: nn.Module) -> Iterator[None]:
-    """Switch gradients and dropout off, and leave the predictor in the mode it was in.
+    """Switch gradients and dropout off, and restore the predictor's mode.
 
-    A served one answers already: switching walks through all modules, which took a tenth of its time.
+    A served predictor is in evaluation mode already; switching all modules would take a tenth of its time.
     """
     training = predictor.training
     if training:
@@ -97,21 +110,44 @@ def predictor_retriever(
     predictor: Predictor,
     *,
     pool: Pool,
-    index: ExactIndex | None = None,
+    index: Index | None = None,
     device: str | torch.device = "cpu",
 ) -> VectorRetriever | ReencodedRetriever:
-    """Return a retriever that searches what the predictor was trained to find: the bank, or its tower's own copy of it.
+    """Return the retriever of a predictor, over the bank or over the bank as its document tower encodes it.
 
     Args:
-        name: the row's name.
-        intent: what the row stands for.
+        name: name of the entry in tables and runs.
+        intent: what the entry stands for.
         predictor: with its present weights; a document tower encodes the bank here, once.
         pool: the candidates.
-        index: over ``pool``; with a document tower, a sign to build one over the re-encoded candidates.
-        device: the predictor runs there.
+        index: over ``pool``; with a document tower an exact one is built over the re-encoded candidates instead.
+        device: device of the predictor.
     """
     retriever = VectorRetriever(name, intent, PredictorQuery(predictor, device), pool, index)
     if predictor.documents is None:
         return retriever
     encoded = reencoded_retriever(retriever, PredictorDocuments(predictor, device))
     return encoded if index is None else encoded.indexed()
+
+
+def load_predictor_retriever(about: Description, reader: PartReader) -> VectorRetriever | ReencodedRetriever:
+    """Read a saved retriever whose queries a predictor makes."""
+    return predictor_retriever(about["name"], "candidate", _load_checked(reader), pool=reader.pool, index=reader.index,
+                               device=reader.device)  # fmt: skip
+
+
+def _load_checked(reader: PartReader) -> Predictor:
+    """Read a saved predictor, once; its golden pair and its space are checked.
+
+    Raises:
+        InputError: it does not compute what it computed when it was saved.
+        SpaceError: it reads another space than the bank's.
+    """
+
+    def load() -> Predictor:
+        predictor, config = load_predictor(reader.folder / PREDICTOR)
+        if config.space is not None:
+            require_same(Space.from_json(config.space), reader.bank.space, "the bundle's predictor and its bank")
+        return predictor
+
+    return reader.once("predictor", load)

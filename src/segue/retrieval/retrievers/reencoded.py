@@ -1,8 +1,8 @@
-"""Retrievers whose passages are encoded anew: two towers, siamese nets, a text encoder of their own.
+"""Retrievers whose passages are encoded again: two towers, siamese nets, a fine-tuned text encoder.
 
-The query lives in the space of the re-encoded bank, and so do the candidates. Evaluation hands in pools of the original
-bank (all passages, fresh documents, one document): rows mean the same in both banks, so each pool is asked about with
-the other vectors. No query leaves, since outside of here its cosines would be taken with vectors of another space.
+Queries and candidates are in the space of the re-encoded bank. Evaluation passes pools of the original bank (all
+passages, fresh documents, one document); rows are the same in both banks, so each pool is ranked with the other
+vectors. Queries are not returned, since their cosines with the original vectors mean nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.bank.reencoded import ReencodedBank
-from segue.encoders.space import Space
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.ranking.pool import Pool
-from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.retrievers.interface import Lap, no_lap
+from segue.retrieval.parts import Description, PartWriter
+from segue.retrieval.retrievers.interface import Lap, SingleStage, Stage, no_lap
 from segue.retrieval.retrievers.vector import VectorRetriever, VectorScores
 from segue.types import Bank, Contexts, Intent, Rankings
 
 EncodeBank = Callable[[Bank], ReencodedBank]
-"""Encodes every passage of a bank anew."""
+"""Encodes every passage of a bank again."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class ReencodedScores:
     """Query vectors in the space of a re-encoded bank.
 
     Attributes:
-        searched: the scores there; its own pool is of the re-encoded bank.
+        searched: scores whose own pool is of the re-encoded bank.
         bank: the re-encoded bank.
     """
 
@@ -42,6 +41,11 @@ class ReencodedScores:
     @property
     def queries(self) -> None:
         """None: the queries cannot be compared with the vectors of the bank that evaluation reads."""
+        return None
+
+    @property
+    def values(self) -> None:
+        """None: candidates are scored as they are searched."""
         return None
 
     def ranks(
@@ -63,9 +67,12 @@ class ReencodedScores:
         self._require_known(bank)
         return self.searched.ranks_in_document(self.bank, targets, exclude=exclude)
 
-    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k`` re-encoded candidates of ``pool``."""
-        return self.searched.top(self._here(pool), k, exclude=exclude)
+        return self.searched.top(self._here(pool), k, exclude=exclude, lap=lap)
+
+    def reranked(self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]) -> None:
+        """Return None: there is no reranker."""
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
         """Return cosines with re-encoded passages, float64."""
@@ -79,23 +86,21 @@ class ReencodedScores:
     def _require_known(self, bank: Bank) -> None:
         if bank is not self.bank and bank is not self.bank.source:
             raise InputError(
-                explain(
-                    "these candidates are of another bank than the one that was encoded anew",
-                    got=bank.space.encoder,
-                    expected=f"{self.bank.source.space.encoder}, the bank of {len(self.bank)} rows that was encoded",
-                    fix="make the retriever over that bank (retriever.over(bank))",
-                )
+                "these candidates are of another bank than the re-encoded one",
+                got=bank.space.encoder,
+                expected=f"{self.bank.source.space.encoder}, the bank of {len(self.bank)} rows that was encoded",
+                fix="make the retriever over that bank (retriever.over(bank))",
             )
 
 
 @dataclass(frozen=True)
-class ReencodedRetriever:
-    """A retriever over re-encoded passages; make it with ``reencoded_retriever``.
+class ReencodedRetriever(SingleStage):
+    """Retriever over re-encoded passages; made by ``reencoded_retriever``.
 
     Attributes:
-        searching: what makes the queries and searches the re-encoded bank.
-        bank: the re-encoded bank; the pool of ``searching`` is of it.
-        encode: how it was made, to make it again over another bank.
+        searching: makes the queries and searches the re-encoded bank.
+        bank: the re-encoded bank, which the pool of ``searching`` is of.
+        encode: encodes another bank.
     """
 
     searching: VectorRetriever
@@ -104,12 +109,12 @@ class ReencodedRetriever:
 
     @property
     def name(self) -> str:
-        """The row's name."""
+        """Name of the entry in tables and runs."""
         return self.searching.name
 
     @property
     def intent(self) -> Intent:
-        """What the row stands for."""
+        """What the entry stands for."""
         return self.searching.intent
 
     @property
@@ -118,14 +123,14 @@ class ReencodedRetriever:
         return self.searching.pool
 
     @property
-    def index(self) -> Index | None:
-        """What answers ``rank``, over the same candidates."""
-        return self.searching.index
+    def stage(self) -> Stage:
+        """``encode`` where the query is encoded from text, ``predict`` otherwise."""
+        return self.searching.stage
 
     @property
-    def query_space(self) -> Space | None:
-        """The space of its queries, where an encoder makes them and says so."""
-        return getattr(self.searching.query, "space", None)
+    def searcher(self) -> VectorRetriever:
+        """What makes the queries and searches the re-encoded bank."""
+        return self.searching
 
     @property
     def batch_limit(self) -> int | None:
@@ -143,13 +148,13 @@ class ReencodedRetriever:
         return False
 
     def over(self, bank: Bank) -> ReencodedRetriever:
-        """Return the retriever over another bank, whose passages are encoded anew; searched exactly."""
+        """Return the retriever over another bank, which is encoded and searched exactly."""
         encoded = self.encode(bank)
         moved = self.searching.over(bank)
         return replace(self, searching=replace(moved, pool=moved.pool.on(encoded)), bank=encoded)
 
     def indexed(self) -> ReencodedRetriever:
-        """Return the retriever with an exact index over its pool, as it would serve."""
+        """Return the retriever with an exact index over its pool."""
         return replace(self, searching=replace(self.searching, index=ExactIndex(self.pool)))
 
     def score(self, contexts: Contexts) -> ReencodedScores:
@@ -160,19 +165,17 @@ class ReencodedRetriever:
         """Return the best ``k`` passages for each context without ``contexts.exclude``."""
         return self.searching.rank(contexts, k, lap=lap)
 
-    def target_ranks(
-        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
-    ) -> Int[np.ndarray, "batch"]:
-        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
-        return self.score(contexts).ranks(pool or self.pool, targets, exclude=contexts.exclude)
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the query function's files; they hold what encodes the bank, too."""
+        return {**self.searching.save_part(writer), "documents": "encoded anew"}
 
 
 def reencoded_retriever(retriever: VectorRetriever, encode: EncodeBank) -> ReencodedRetriever:
-    """Let a retriever answer from re-encoded passages.
+    """Return a retriever over re-encoded passages.
 
     Args:
-        retriever: its query answers in the space that ``encode`` encodes into; its pool is of the original bank.
-        encode: encodes every passage of a bank anew; called once here, and once for each bank in ``over``.
+        retriever: with queries in the space of ``encode``, and a pool of the original bank.
+        encode: encodes a bank; called here, and for each bank in ``over``.
     """
     bank = encode(retriever.pool.bank)
     return ReencodedRetriever(replace(retriever, pool=retriever.pool.on(bank), index=None), bank, encode)

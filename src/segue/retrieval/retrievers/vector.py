@@ -5,38 +5,42 @@ Copying baselines, the linear map, the encoder and every learned predictor diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.encoders.space import Space
 from segue.ranking.exact import ranks_of_several, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks
 from segue.ranking.pool import TIE, Pool, exact_candidate_scores, exact_scores
 from segue.retrieval.index import Index
+from segue.retrieval.parts import Description, PartReader, PartWriter
+from segue.retrieval.query import BankQuery, EncodedQuery, QueryFunction, move_query, save_query
 from segue.retrieval.retrievers.cache import QueryCache
-from segue.retrieval.retrievers.interface import Lap, no_lap
+from segue.retrieval.retrievers.interface import Lap, SingleStage, Stage, no_lap
 from segue.types import Bank, Contexts, Intent, Rankings
-
-Query = Callable[[Contexts], Float[np.ndarray, "batch dim"]]
-"""Turns contexts into unit vectors, float32."""
 
 
 @dataclass(frozen=True)
 class VectorScores:
-    """Query vectors; a candidate's score is its cosine with the query.
+    """QueryFunction vectors; a candidate's score is its cosine with the query.
 
     Attributes:
         queries: unit vectors, float32.
-        index: searched instead of the bank's blocks where the asked pool is the retriever's own.
+        index: searched instead of the bank's blocks where the pool is the retriever's own.
         own: the retriever's own pool.
     """
 
     queries: Float[np.ndarray, "batch dim"]
     index: Index | None
     own: Pool
+
+    @property
+    def values(self) -> None:
+        """None: candidates are scored as they are searched."""
+        return None
 
     def ranks(
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
@@ -61,11 +65,17 @@ class VectorScores:
         """Return exact ranks among the passages of each target's document."""
         return in_document_ranks(self.queries, bank, targets, exclude=exclude)
 
-    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"]) -> Rankings:
+    def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k``, from the index where it holds the pool."""
         if self.index is not None and pool is self.own:
-            return self.index.search(self.queries, k, exclude=exclude)
-        return top_k(self.queries, pool, k, exclude=exclude)
+            rankings = self.index.search(self.queries, k, exclude=exclude)
+        else:
+            rankings = top_k(self.queries, pool, k, exclude=exclude)
+        lap("search")
+        return rankings
+
+    def reranked(self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]) -> None:
+        """Return None: there is no reranker."""
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
         """Return cosines, float64."""
@@ -91,25 +101,25 @@ def _excluded_before(
 
 
 @dataclass(frozen=True)
-class VectorRetriever:
+class VectorRetriever(SingleStage):
     """A query function, a pool, and perhaps an index over that pool.
 
     Attributes:
-        name: the row's name.
-        intent: what the row stands for.
+        name: name of the entry in tables and runs.
+        intent: what the entry stands for.
         query: contexts → unit vectors, float32.
         pool: the candidates.
-        index: answers ``rank``; None searches the bank exactly. Ranks of targets are exact either way.
-        stage: what making the query is called in latency tables: ``encode`` where it reads text.
-        cache: remembers queries between evaluations; ``rank`` never uses it, since serving would not.
+        index: searched by ``rank``; None searches the bank exactly. Ranks of targets are exact either way.
+        stage: name of making the query in latency tables: ``encode`` where it reads text.
+        cache: keeps queries between evaluations; ``rank`` never uses it, since serving would not.
     """
 
     name: str
     intent: Intent
-    query: Query
+    query: QueryFunction
     pool: Pool
     index: Index | None = None
-    stage: Literal["encode", "predict"] = "predict"
+    stage: Stage = "predict"
     cache: QueryCache | None = None
 
     @property
@@ -127,13 +137,36 @@ class VectorRetriever:
         """False: a query is made from its context alone."""
         return False
 
+    @property
+    def reads_bank(self) -> bool:
+        """True where the query function reads the bank."""
+        return isinstance(self.query, BankQuery)
+
+    @property
+    def searcher(self) -> VectorRetriever:
+        """Itself."""
+        return self
+
+    @property
+    def predicts(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def query_space(self) -> Space | None:
+        """Space of the query vectors, where an encoder makes them; None otherwise."""
+        return self.query.space if isinstance(self.query, EncodedQuery) else None
+
     def over(self, bank: Bank) -> VectorRetriever:
-        """Return the retriever over another bank, searched exactly; a query that reads the bank has ``over`` too."""
-        moved = getattr(self.query, "over", None)
-        return replace(self, query=moved(bank) if moved else self.query, pool=Pool(bank), index=None, cache=None)
+        """Return the retriever over another bank, searched exactly."""
+        return replace(self, query=move_query(self.query, bank), pool=Pool(bank), index=None, cache=None)
+
+    def searched_with(self, index: Index) -> VectorRetriever:
+        """Return the retriever with an index over its pool."""
+        return replace(self, index=index)
 
     def score(self, contexts: Contexts) -> VectorScores:
-        """Make the queries, or remember them."""
+        """Make the queries, or take them from the cache."""
         queries = self.query(contexts) if self.cache is None else self.cache.queries(self.query, contexts)
         return VectorScores(queries, self.index, self.pool)
 
@@ -141,12 +174,14 @@ class VectorRetriever:
         """Return the best ``k`` passages for each context without ``contexts.exclude``."""
         scores = VectorScores(self.query(contexts), self.index, self.pool)
         lap(self.stage)
-        rankings = scores.top(self.pool, k, exclude=contexts.exclude)
-        lap("search")
-        return rankings
+        return scores.top(self.pool, k, exclude=contexts.exclude, lap=lap)
 
-    def target_ranks(
-        self, contexts: Contexts, targets: Int[np.ndarray, "batch"], *, pool: Pool | None = None
-    ) -> Int[np.ndarray, "batch"]:
-        """Return the exact rank of each target, counted from 1, without ``contexts.exclude``."""
-        return self.score(contexts).ranks(pool or self.pool, targets, exclude=contexts.exclude)
+    def save_part(self, writer: PartWriter) -> Description:
+        """Write the query function's files."""
+        return {"kind": "vector", "name": self.name, "query": save_query(self.query, writer)}
+
+    @classmethod
+    def load_part(cls, about: Description, reader: PartReader) -> VectorRetriever:
+        """Read what ``save_part`` wrote."""
+        stage: Stage = "encode" if about["query"]["kind"] == "encoder" else "predict"
+        return cls(about["name"], "candidate", reader.read(about["query"]), reader.pool, reader.index, stage=stage)

@@ -1,0 +1,197 @@
+"""Queries, and what retrievers read of them: unit vectors, rows of the bank, texts, and excluded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.bank.shards import LENGTH_TOLERANCE
+from segue.bundles.lookup import Lookup
+from segue.bundles.open import Bundle
+from segue.corpus.passages import PassageSettings, cut
+from segue.errors import InputError
+from segue.types import Contexts, Document
+
+WAYS = ("passages", "text", "vectors", "ids")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was read, in one of four ways, and what to answer; see ``ReleasedRetriever.next``."""
+
+    passages: Sequence[str] | None = None
+    text: str | None = None
+    vectors: Any = None
+    ids: Sequence[str] | None = None
+    k: int = 5
+    exclude: Sequence[str] = ()
+    documents: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedQuery:
+    """Query whose passages are known by vectors and rows.
+
+    Attributes:
+        read_vectors: unit vectors of the passages read, oldest first; at most the bundle's context.
+        rows: their rows, -1 where the bank does not hold one.
+        texts: their texts; None where one is not known.
+        exclude: rows to leave out of the answer.
+        k: passages in the answer.
+        documents: ids of the documents to answer from; None: all.
+    """
+
+    read_vectors: Float[np.ndarray, "read dim"]
+    rows: Int[np.ndarray, "read"]
+    texts: tuple[str, ...] | None
+    exclude: Int[np.ndarray, "excluded"]
+    k: int
+    documents: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class PendingQuery:
+    """Query some of whose texts have to be encoded first.
+
+    Attributes:
+        resolved: the query; the vectors of those texts are still zeros.
+        places: where in ``resolved.read_vectors`` the vectors belong, in order.
+        texts: to be encoded.
+    """
+
+    resolved: ResolvedQuery
+    places: tuple[int, ...]
+    texts: tuple[str, ...]
+
+    def filled(self, vectors: Float[np.ndarray, "text dim"]) -> ResolvedQuery:
+        """Return the query with the vectors of its texts."""
+        if self.places:
+            self.resolved.read_vectors[list(self.places)] = vectors
+        return self.resolved
+
+
+def resolve(query: Query, bundle: Bundle, lookup: Lookup) -> PendingQuery:
+    """Look up the passages of a query; those that the bank holds are not encoded again.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    given = [way for way in WAYS if getattr(query, way) is not None]
+    if len(given) != 1:
+        raise InputError("a query gives what was read in one way", got=" and ".join(given) or "nothing",
+                         expected=f"one of {', '.join(WAYS)}")  # fmt: skip
+    if query.k < 1:
+        raise InputError("k is out of range", got=query.k, expected="1 or more")
+    rows, texts, vectors = _read(query, bundle, lookup)
+    if len(rows) == 0:
+        raise InputError("nothing was read", expected="one passage or more", fix="give the text so far")
+    last = slice(-bundle.context, None)
+    known = [text for text in texts[last] if text is not None]
+    more = [lookup.row(name) for name in query.exclude]
+    found = [] if bundle.exclude == "none" else [row for row in rows if row >= 0]
+    documents = None if query.documents is None else tuple(sorted(set(query.documents)))
+    for name in documents or ():
+        lookup.document(name)
+    resolved = ResolvedQuery(
+        _known_vectors(rows[last], None if vectors is None else vectors[last], bundle),
+        np.array(rows[last], dtype=np.int64),
+        tuple(known) if len(known) == len(texts[last]) else None,
+        np.array(found + more, dtype=np.int64),
+        query.k,
+        documents,
+    )
+    places = () if vectors is not None else tuple(place for place, row in enumerate(rows[last]) if row < 0)
+    return PendingQuery(resolved, places, tuple(str(texts[last][place]) for place in places))
+
+
+def _read(
+    query: Query, bundle: Bundle, lookup: Lookup
+) -> tuple[list[int], list[str | None], Float[np.ndarray, "read dim"] | None]:
+    """Return rows, texts and vectors of all that was read, as far as known before anything is encoded."""
+    if query.ids is not None:
+        rows = [lookup.row(name) for name in query.ids]
+        return rows, lookup.texts(np.array(rows, dtype=np.int64)), None
+    if query.vectors is not None:
+        vectors = unit_vectors(query.vectors, bundle.bank.dimension)
+        rows = lookup.rows_of_vectors(vectors)
+        known = iter(lookup.texts(np.array([row for row in rows if row >= 0], dtype=np.int64)))
+        return rows, [next(known) if row >= 0 else None for row in rows], vectors
+    passages = cut_text(query.text, bundle) if query.text is not None else list(query.passages or ())
+    require_words(passages)
+    return lookup.rows_of_texts(passages), list(passages), None
+
+
+def cut_text(text: str, bundle: Bundle) -> list[str]:
+    """Cut a text into passages as the bank's documents were; a text too short for that is one passage."""
+    settings = PassageSettings.model_validate(bundle.contract["passages"] or {})
+    paragraphs = tuple(part for part in text.replace("\r\n", "\n").split("\n\n") if part.strip())
+    passages = cut(Document("", "", paragraphs), settings.model_copy(update={"maximum_passages": None}))
+    return [passage.text for passage in passages] or [" ".join(text.split())] * bool(text.strip())
+
+
+def require_words(passages: Sequence[str]) -> None:
+    """Refuse empty passages and invalid Unicode.
+
+    Raises:
+        InputError: names the first.
+    """
+    for number, passage in enumerate(passages):
+        if not passage.strip():
+            raise InputError(f"passage {number} is empty", expected="text", fix="leave it out")
+        if any("\ud800" <= letter <= "\udfff" for letter in passage):
+            raise InputError(f"passage {number} is not valid Unicode", got="half of a surrogate pair")
+
+
+def unit_vectors(values: Any, dimension: int) -> Float[np.ndarray, "read dim"]:
+    """Return vectors as unit float32.
+
+    Raises:
+        InputError: they have another dimension, hold NaN or infinity, or are not of length 1.
+    """
+    try:
+        vectors = np.asarray(values, dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError("vectors are rows of numbers", got=str(error)[:80]) from error
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        got = f"shape {list(vectors.shape)}"
+        raise InputError("vectors are of another dimension than the bundle", got=got,
+                         expected=f"[passages, {dimension}]", fix="use the bundle's encoder")  # fmt: skip
+    if not np.isfinite(vectors).all():
+        raise InputError("vectors must be numbers", got="NaN or infinity", expected="finite numbers")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if len(lengths) and not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
+        raise InputError("vectors must have length 1", got=f"{lengths.min():.4g} to {lengths.max():.4g}",
+                         expected=f"1 ± {LENGTH_TOLERANCE:g}", fix="divide each by its length")  # fmt: skip
+    return vectors
+
+
+def _known_vectors(
+    rows: Sequence[int], given: Float[np.ndarray, "read dim"] | None, bundle: Bundle
+) -> Float[np.ndarray, "read dim"]:
+    """Return what was given, or gather what the bank holds and leave the rest zero."""
+    if given is not None:
+        return given
+    vectors = np.zeros((len(rows), bundle.bank.dimension), dtype=np.float32)
+    held = np.array(rows, dtype=np.int64) >= 0
+    vectors[held] = bundle.bank.gather(np.array(rows, dtype=np.int64)[held])
+    return vectors
+
+
+def as_contexts(queries: Sequence[ResolvedQuery], bundle: Bundle) -> Contexts:
+    """Put resolved queries into one batch, padded at the front."""
+    count, context = len(queries), bundle.context
+    vectors = np.zeros((count, context, bundle.bank.dimension), dtype=np.float32)
+    mask, rows = np.zeros((count, context), dtype=bool), np.full((count, context), -1, dtype=np.int64)
+    exclude = np.full((count, max((len(query.exclude) for query in queries), default=0)), -1, dtype=np.int64)
+    for place, query in enumerate(queries):
+        read = len(query.rows)
+        vectors[place, context - read :] = query.read_vectors
+        mask[place, context - read :] = True
+        rows[place, context - read :] = query.rows
+        exclude[place, : len(query.exclude)] = query.exclude
+    texts = [query.texts for query in queries if query.texts is not None]
+    return Contexts(vectors, mask, rows, exclude, texts if len(texts) == count else None)
