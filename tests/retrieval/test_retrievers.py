@@ -33,11 +33,11 @@ from segue.retrieval.retrievers.baselines import (
     mean,
 )
 from segue.retrieval.retrievers.bm25 import Bm25
-from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext, keep_end
+from segue.retrieval.retrievers.vector import QueryCache
 from segue.types import Contexts, Rankings, Windows
 from segue.windows.windows import WindowSettings, excluded_rows, following_rows, gather_contexts, make_windows
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.bundles.lookup import Lookup
 from segue.bundles.open import Bundle
-from segue.bundles.queries import ResolvedQuery
+from segue.bundles.queries import Lookup, ResolvedQuery
 from segue.evaluation.confidence.model import CUTOFFS, PLACES
 from segue.evaluation.latency import Stopwatch
 from segue.ranking.pool import Pool

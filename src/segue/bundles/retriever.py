@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.bundles.answers import Answer, NextPassage, Why, answer_one, describe, ranked
-from segue.bundles.lookup import Lookup
 from segue.bundles.open import Bundle, open_bundle
-from segue.bundles.queries import PendingQuery, Query, ResolvedQuery, as_contexts, resolve
+from segue.bundles.queries import Lookup, PendingQuery, Query, ResolvedQuery, as_contexts, resolve
 from segue.bundles.store import current_bundle
 from segue.encoders import Encoder
 from segue.errors import InputError

@@ -51,10 +51,10 @@ from segue.retrieval.retrievers.baselines import (
     validation_mrr,
 )
 from segue.retrieval.retrievers.bm25 import Bm25
-from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.chance import Chance
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext
+from segue.retrieval.retrievers.vector import QueryCache
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.state import windows_hash

@@ -20,9 +20,8 @@ from segue.errors import InputError
 from segue.ranking.pool import Pool
 from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.retrieval.retrievers.bm25 import require_texts
-from segue.retrieval.retrievers.cache import QueryCache
 from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever
-from segue.retrieval.retrievers.vector import VectorRetriever
+from segue.retrieval.retrievers.vector import QueryCache, VectorRetriever
 from segue.types import Bank, Contexts, Progress, no_progress
 
 
