@@ -18,7 +18,7 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from segue.bundles.answers import Answer
-from segue.bundles.queries import ResolvedQuery, Query
+from segue.bundles.queries import Query, ResolvedQuery
 from segue.bundles.retriever import ReleasedRetriever
 from segue.bundles.store import current_bundle
 from segue.encoders.space import require_same

@@ -31,8 +31,8 @@ from segue.retrieval.rerank.features import FeatureReranker, Features
 from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.settings import Settings
-from segue.training.random_streams import torch_seed
 from segue.training.optimiser import build_optimizer, learning_rate
+from segue.training.random_streams import torch_seed
 from segue.training.state import (
     Record,
     TrainingState,
