@@ -32,7 +32,7 @@ def make_cascade(kind: str, bank: MemoryBank) -> Cascade:
         "shallow": Cascade("c", "candidate", copying, 3, ByCosine(oldest, bank)),
         "words too": Cascade("c", "candidate", copying, 6, ByCosine(oldest, bank), ((words, 5),)),
         "over words": Cascade("c", "candidate", words, 9, ByCosine(mean, bank)),
-        "fusion": Cascade("c", "candidate", copying, 8, Fusion(), ((words, 8), (words.asking("context"), 8))),
+        "fusion": Cascade("c", "candidate", copying, 8, Fusion(), ((words, 8), (words.with_query("context"), 8))),
         "diversified": Cascade("c", "candidate", copying, 9, Diversified(ByCosine(oldest, bank), bank, 0.7)),
         "everything": Cascade("c", "candidate", copying, 500, ByCosine(oldest, bank)),
     }

@@ -449,7 +449,7 @@ def test_dense_retrievers_answer_large_batches_in_parts(monkeypatch):
 def test_bm25_asked_otherwise_shares_the_counted_words():
     bank = make_bank(np.eye(5), [5], FIVE)
     last = Bm25(bank, Pool(bank), "last")
-    shared, own = last.asking("context"), Bm25(bank, Pool(bank), "context")
+    shared, own = last.with_query("context"), Bm25(bank, Pool(bank), "context")
     contexts = gather_contexts(bank, Windows(np.array([[0, 1]]), np.array([2])), texts=True)
     assert (shared.name, last.name) == ("bm25-context", "bm25")
     assert np.array_equal(shared.values(contexts), own.values(contexts))

@@ -99,7 +99,7 @@ def live_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -
 def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
     """Write every file of a bundle except the manifest."""
     job, bank = winner.job, winner.job.experiment.bank
-    assert isinstance(bank, PassageBank), "a run's bank lies on disk"
+    assert isinstance(bank, PassageBank), "a run's bank is on disk"
     description = retriever.save_part(_part_writer(winner, folder))
     if winner.index is not None:
         shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
@@ -153,7 +153,7 @@ def _golden_rows(winner: Winner) -> Int[np.ndarray, "query context"]:
 
 def _contract(winner: Winner, description: Description, trained: int) -> Mapping[str, Any]:
     job, bank = winner.job, winner.job.experiment.bank
-    assert isinstance(bank, PassageBank), "a run's bank lies on disk"
+    assert isinstance(bank, PassageBank), "a run's bank is on disk"
     space = bank.space
     return {
         "format": 1,

@@ -143,7 +143,7 @@ class ReleasedRetriever:
         return found
 
     def resolve_batch(self, queries: Sequence[Query]) -> list[ResolvedQuery | InputError]:
-        """Resolve queries, encoding their texts together; the error of one that cannot be read stands in its place."""
+        """Resolve queries, encoding their texts together; the result of one that cannot be read is its error."""
         pending = [self._pending(query) for query in queries]
         texts = [text for query in pending if isinstance(query, PendingQuery) for text in query.texts]
         vectors = self.encode(texts) if texts else np.empty((0, self.bundle.bank.dimension), dtype=np.float32)

@@ -134,7 +134,7 @@ def best_ranks(ranks: Int[np.ndarray, "window horizon"]) -> Int[np.ndarray, "win
 
 
 def horizon_per_window(best: Int[np.ndarray, "window"]) -> dict[str, Float[np.ndarray, "window"]]:
-    """Score 1 where any of the next passages stands within the cutoff (for prefetching), else 0.
+    """Score 1 where any of the next passages is within the cutoff (for prefetching), else 0.
 
     >>> horizon_per_window(np.array([3, 7]))["horizon R@5"].tolist()
     [1.0, 0.0]

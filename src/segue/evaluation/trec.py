@@ -53,7 +53,7 @@ def write_run(
         queries: one id per window.
         answers: ids of each query's candidates, best first; shorter than ``depth`` where the pool ended.
         tag: name of the retriever.
-        depth: places asked for.
+        depth: most places.
         note: how the run was made (pool, exclusion).
 
     Raises:

@@ -1,7 +1,7 @@
-"""Query functions: contexts become unit vectors, and what else such a function can say of itself.
+"""Query functions: from contexts to unit vectors.
 
-Any callable will do. One that reads the bank has ``over``, one that an encoder makes has ``space``, and one that may be
-released has ``save_part``.
+Any callable will do. One that reads the bank has ``over``, one with a text encoder has ``space``, and one that a bundle
+can hold has ``save_part``.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class Baselines:
             "mean": lambda: self.vector(name, mean),
             "exp-mean": lambda: self.vector(name, self.decay(fold)),
             "ridge": lambda: self.vector(name, self._ridge(fold)),
-            "bm25": lambda: self._words().asking("last"),
-            "bm25-context": lambda: self._words().asking("context"),
+            "bm25": lambda: self._words().with_query("last"),
+            "bm25-context": lambda: self._words().with_query("context"),
             "encoder-context": self._encoder_on_context,
         }
         return makers[name]()

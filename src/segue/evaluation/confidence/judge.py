@@ -165,7 +165,7 @@ def auroc_column(answers: Answers) -> Column | None:
 
 
 def _share_below(ours: Answers, theirs: Answers) -> Float[np.ndarray, "ours"]:
-    """Return for each of our confidences which weighted share of theirs lies below it, equal ones by half."""
+    """Return for each of our confidences the weighted share of theirs below it; equal ones count half."""
     order = np.argsort(theirs.confidence, kind="stable")
     totals = np.concatenate([[0.0], np.cumsum(theirs.weights[order])])
     edges = [np.searchsorted(theirs.confidence[order], ours.confidence, side=side) for side in ("left", "right")]
@@ -202,7 +202,7 @@ def calibration_error(
         seed: of the draws.
     """
     gaps = answers.weights * (answers.confidence - answers.right)
-    by_bin = (bins[:, None] == np.unique(bins)) * gaps[:, None]  # [question, bin]
+    by_bin = (bins[:, None] == np.unique(bins)) * gaps[:, None]  # [query, bin]
     sums = group_sums(np.column_stack([by_bin, answers.weights]), answers.groups)
     value = float(np.abs(sums[:, :-1].sum(axis=0)).sum() / sums[:, -1].sum())
     if len(sums) < FEWEST_GROUPS:

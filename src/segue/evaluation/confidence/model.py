@@ -122,7 +122,7 @@ def ranking_features(rankings: Rankings, contexts: Contexts, bank: Bank) -> Floa
     """
     if rankings.rows.shape[1] < PLACES:
         raise InputError("the ranking is too short", got=f"{rankings.rows.shape[1]} places",
-                         expected=f"{PLACES} or more", fix="ask for more places")  # fmt: skip
+                         expected=f"{PLACES} or more", fix="rank more places")  # fmt: skip
     rows, scores = rankings.rows[:, :PLACES], _filled(rankings.scores[:, :PLACES].astype(np.float64))
     answers = bank.gather(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1)  # [batch, place, dim]
     best, read = answers[:, 0], contexts.vectors

@@ -24,7 +24,7 @@ from segue.types import Progress, no_progress
 
 _FAISS: Any = faiss  # its type stubs know a part of it only
 _SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)  # of the lists
-_REFINED = (2, 4, 8, 16)  # times as many as asked for
+_REFINED = (2, 4, 8, 16)  # times the members wanted
 
 
 class InvertedListsSettings(Settings):

@@ -48,7 +48,7 @@ NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length", "sentences"})
 COUNTS_BANK: frozenset[Group] = frozenset({"words", "density"})
 LISTS_AT_ONCE = 16
 """Lists whose vectors are in memory at once; as float64 they should fit into the processor's cache."""
-CENTRE, BEST, LIKEST = 10, 20, 3
+CENTRE, BEST, SIMILAR = 10, 20, 3
 """Candidates in the mean of a list, candidates compared with each, and the most similar of them that count."""
 PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine",
           *late_interaction.PLACED)  # fmt: skip
@@ -121,7 +121,7 @@ class Features:
         return not COUNTS_BANK.isdisjoint(self.groups)
 
     def over(self, bank: Bank) -> Features:
-        """Return the same features over another bank, its words and neighbours counted anew.
+        """Return the same features over another bank, its words and neighbours counted again.
 
         The last ones are kept: rerankers that share features go on sharing them.
         """
@@ -299,13 +299,13 @@ def _cosines(
 ) -> dict[str, Float[np.ndarray, "batch candidate"]]:
     """Return the cosines with the prediction and with the passages read, and summaries over the context."""
     predicted = candidates.queries
-    asked = contexts.vectors[:, ::-1][:, :context]  # [batch, context, dim], newest first
+    read = contexts.vectors[:, ::-1][:, :context]  # [batch, context, dim], newest first
     there = contexts.mask[:, ::-1][:, :context]
-    queries = asked if predicted is None else np.concatenate([predicted[:, None], asked], axis=1)
+    queries = read if predicted is None else np.concatenate([predicted[:, None], read], axis=1)
     products = np.moveaxis(vectors @ queries.astype(np.float64).transpose(0, 2, 1), 2, 0)  # [query, batch, candidate]
     missing = np.full(candidates.rows.shape, np.nan)
     cosines = np.full((context, *candidates.rows.shape), np.nan)
-    cosines[: asked.shape[1]] = np.where(there.T[:, :, None], products[-asked.shape[1] :], np.nan)
+    cosines[: read.shape[1]] = np.where(there.T[:, :, None], products[-read.shape[1] :], np.nan)
     oldest = np.clip(there.sum(axis=1) - 1, 0, None)
     columns = {"prediction cosine": missing if predicted is None else products[0], "newest cosine": cosines[0]}
     columns |= {f"cosine {place} back": cosines[place] for place in range(1, context)}
@@ -332,7 +332,7 @@ def _within_list(candidates: CandidateLists, vectors: Float[np.ndarray, "batch c
     centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
     return {
         "centre cosine": (vectors @ centre[:, :, None])[:, :, 0],
-        "likest candidates": _likest(vectors, _best(candidates, BEST)),
+        "likest candidates": _most_similar(vectors, _best(candidates, BEST)),
     }
 
 
@@ -343,7 +343,7 @@ def _best(candidates: CandidateLists, count: int) -> Bool[np.ndarray, "batch can
     return candidates.there & (first >= line - TIE)
 
 
-def _likest(
+def _most_similar(
     vectors: Float[np.ndarray, "batch candidate dim"], good: Bool[np.ndarray, "batch candidate"]
 ) -> Float[np.ndarray, "batch candidate"]:
     """Return the mean cosine of the most similar other good candidates; NaN without any."""
@@ -354,10 +354,10 @@ def _likest(
     cosines = vectors @ chosen.transpose(0, 2, 1)  # [batch, candidate, good]
     itself = np.arange(vectors.shape[1])[None, :, None] == among[:, None, :]
     cosines[itself | ~good[lists, among][:, None, :]] = -np.inf
-    likest = -np.sort(-cosines, axis=2)[:, :, :LIKEST]
-    there = likest > -np.inf
+    best = -np.sort(-cosines, axis=2)[:, :, :SIMILAR]
+    there = best > -np.inf
     count = there.sum(axis=2)
-    total = np.where(there, likest, 0.0).sum(axis=2)
+    total = np.where(there, best, 0.0).sum(axis=2)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 

@@ -38,7 +38,7 @@ def reciprocal_ranks(scores: Float[np.ndarray, "batch source candidate"]) -> Flo
 
 def maximal_marginal_relevance(
     scores: Float[np.ndarray, "batch candidate"],
-    likeness: Float[np.ndarray, "batch candidate candidate"],
+    cosines: Float[np.ndarray, "batch candidate candidate"],
     *,
     trade_off: float,
 ) -> Float[np.ndarray, "batch candidate"]:
@@ -50,11 +50,11 @@ def maximal_marginal_relevance(
 
     Args:
         scores: relevance on any scale; -inf at the pads.
-        likeness: cosines between the candidates.
+        cosines: between the candidates.
         trade_off: λ in [0, 1]; 1 keeps the order of ``scores``.
 
-    >>> scores, likeness = np.array([[1.0, 0.9, 0.0]]), np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
-    >>> maximal_marginal_relevance(scores, likeness, trade_off=0.5).round(2).tolist()  # the second repeats the first
+    >>> scores, cosines = np.array([[1.0, 0.9, 0.0]]), np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+    >>> maximal_marginal_relevance(scores, cosines, trade_off=0.5).round(2).tolist()  # the second repeats the first
     [[0.5, -0.05, 0.0]]
     """
     left = ~np.isneginf(scores)
@@ -67,8 +67,8 @@ def maximal_marginal_relevance(
         now = left & (values >= best - TIE)
         taken = np.where(now, best, taken)
         left &= ~now
-        likest = np.where(now[:, None, :], likeness, -np.inf).max(axis=2)
-        nearest = np.where(np.isneginf(taken).all(axis=1, keepdims=True), nearest, np.maximum(nearest, likest))
+        largest = np.where(now[:, None, :], cosines, -np.inf).max(axis=2)
+        nearest = np.where(np.isneginf(taken).all(axis=1, keepdims=True), nearest, np.maximum(nearest, largest))
     return taken
 
 
@@ -171,11 +171,11 @@ class Diversified:
         diversified = np.empty_like(relevance)
         for start in range(0, len(relevance), LISTS_AT_ONCE):
             part = slice(start, start + LISTS_AT_ONCE)
-            likeness = self._likeness(candidates.take(part))
-            diversified[part] = maximal_marginal_relevance(relevance[part], likeness, trade_off=self.trade_off)
+            cosines = self._cosines(candidates.take(part))
+            diversified[part] = maximal_marginal_relevance(relevance[part], cosines, trade_off=self.trade_off)
         return diversified
 
-    def _likeness(self, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate candidate"]:
+    def _cosines(self, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate candidate"]:
         rows = candidates.rows
         vectors = self.bank.gather(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1).astype(np.float64)
         return np.einsum("bid,bjd->bij", vectors, vectors, optimize=True)

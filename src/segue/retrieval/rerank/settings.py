@@ -25,7 +25,7 @@ class RerankSettings(Settings):
     alone: int = Field(100, ge=1, le=10_000, description="candidates of each source where nothing is fitted")
     features: tuple[Group, ...] = Field(GROUPS, min_length=1, description="groups of features that trees read")
     mmr: float | None = Field(
-        None, ge=0, le=1, description="λ of maximal marginal relevance: 1 keeps the order, less asks for variety"
+        None, ge=0, le=1, description="λ of maximal marginal relevance: 1 keeps the order, less gives more variety"
     )
     lists: int = Field(15_000, ge=10, le=10_000_000, description="training lists at most, evenly spread")
     lambdamart: LambdaMartSettings = LambdaMartSettings()

@@ -25,7 +25,7 @@ from segue.types import Bank
 K1, B = 1.5, 0.75
 """Saturation of repeated words, and penalty of long passages."""
 WORD, STOP_WORDS = re.compile(r"(?u)\b\w\w+\b"), frozenset(STOPWORDS_EN)
-REMEMBERED = 4096
+CACHED = 4096
 """Texts whose words are cached: the next context shares all but one passage with the last."""
 
 
@@ -82,7 +82,7 @@ def cut_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
     return [_cut(text) for text in texts]
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@functools.lru_cache(maxsize=CACHED)
 def _cut(text: str) -> tuple[str, ...]:
     """Return the words of a text as ``bm25s.tokenize`` does, at less cost per call."""
     return tuple(word for word in WORD.findall(text.lower()) if word not in STOP_WORDS)
@@ -159,7 +159,7 @@ def overlaps(
     Returns:
         The candidate's BM25 score for each passage, newest first; the newest passage's BM25 score for the candidate
         as the query; the idf of the rarest word that the candidate shares with the newest; the share of the
-        candidate's own weight that lies on words of the newest.
+        candidate's own weight on words of the newest.
     """
     table, numbers = _table(words, context)
     column_of = np.full(len(words.words), -1, dtype=np.int32)

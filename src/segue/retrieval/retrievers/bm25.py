@@ -56,7 +56,7 @@ class Bm25(DenseRetriever):
         """Return BM25 with the words of another bank."""
         return Bm25(bank, Pool(bank), self._which)
 
-    def asking(self, which: Literal["last", "context"]) -> Bm25:
+    def with_query(self, which: Literal["last", "context"]) -> Bm25:
         """Return BM25 over the same counted words with another query."""
         other = copy.copy(self)
         other.name, other._which = _name(which), which
@@ -78,7 +78,7 @@ class Bm25(DenseRetriever):
         """Read what ``save_part`` wrote; the counted words are shared."""
         words = reader.once("words", lambda: count_words(reader.bank, reader.pool))
         counted = reader.once("bm25", lambda: cls(reader.bank, reader.pool, words=words))
-        return counted.asking("last" if about["name"] == "bm25" else "context")
+        return counted.with_query("last" if about["name"] == "bm25" else "context")
 
     def values(self, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
         """Return the BM25 score of every row; 0 where no word is shared."""

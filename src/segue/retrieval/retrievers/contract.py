@@ -52,7 +52,7 @@ def _check_form(rankings: Rankings, batch: int, k: int) -> None:
     rows, scores = rankings.rows, rankings.scores
     assert rows.shape == scores.shape == (batch, k), "a ranking has k places for each context"
     filled = rows >= 0
-    assert (filled[:, :-1] | ~filled[:, 1:]).all(), "empty places stand before filled ones"
+    assert (filled[:, :-1] | ~filled[:, 1:]).all(), "empty places are before filled ones"
     assert (rows[~filled] == -1).all(), "empty places hold row -1"
     assert np.isneginf(scores[~filled]).all(), "empty places hold score -inf"
     falls = scores[:, :-1] >= scores[:, 1:]

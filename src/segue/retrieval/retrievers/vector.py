@@ -124,7 +124,7 @@ class VectorScores:
     ) -> list[Int[np.ndarray, "batch several"]]:
         """Return exact ranks of each target for each exclusion after one pass over the bank.
 
-        A rank without some candidates is the rank among all, less those of them that stand before the target.
+        A rank without some candidates is the rank among all, less those of them that are before the target.
         """
         nothing = np.empty((len(targets), 0), dtype=np.int64)
         among_all = ranks_of_several(self.queries, pool, targets, exclude=nothing)
