@@ -140,7 +140,7 @@ WAYS = ("passages", "text", "vectors", "ids")
 
 @dataclass(frozen=True)
 class Query:
-    """What was read, in one of four ways, and what to answer; see ``ReleasedRetriever.next``."""
+    """Passages read, given in one of four ways, and what to answer; see ``ReleasedRetriever.next``."""
 
     passages: Sequence[str] | None = None
     text: str | None = None

@@ -1,1 +1,1 @@
-"""Retrievers are judged: ranks, metrics, intervals, gates, latency."""
+"""Evaluation of retrievers: ranks, metrics, intervals, gates, latency."""

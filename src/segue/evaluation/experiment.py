@@ -36,13 +36,13 @@ class Fold:
 
     @property
     def number(self) -> int:
-        """Which fold this is, counted from 0."""
+        """Number of the fold, counted from 0."""
         return self.split.fold
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every option of a comparison shares.
+    """Data that all options of a comparison share.
 
     Attributes:
         bank: the passages and their vectors.

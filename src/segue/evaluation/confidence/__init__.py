@@ -1,1 +1,1 @@
-"""How sure an answer is: the model, its fit, and how it is judged."""
+"""Confidence of answers: the model, its fit, and its evaluation."""

@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 16_384
 
 
 class ExactIndex:
-    """All candidates of a pool in a flat inner-product index."""
+    """Flat inner-product index of all candidates of a pool."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

@@ -30,7 +30,7 @@ _MULTIPLE = 32  # of components: what the processor reads at once
 
 
 class GraphSettings(Settings):
-    """How the graph is built."""
+    """Settings of the graph."""
 
     kind: Literal["graph"] = "graph"
     neighbours: int = Field(32, ge=4, le=128, description="edges of a passage; twice as many on the lowest level")

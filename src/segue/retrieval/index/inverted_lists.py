@@ -28,7 +28,7 @@ _REFINED = (2, 4, 8, 16)  # times the members wanted
 
 
 class InvertedListsSettings(Settings):
-    """How the clusters and codes are made."""
+    """Settings of the clusters and codes."""
 
     kind: Literal["inverted-lists"] = "inverted-lists"
     lists: int = Field(0, ge=0, description="clusters; 0: as many as members divided by 512, at least 1")

@@ -62,8 +62,8 @@ class ListwiseSettings(Settings):
     epochs: int = Field(5, ge=1, le=100, description="passes over the training lists")
     batch_size: int = Field(64, ge=1, le=4096, description="lists a step")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="highest rate of AdamW")
-    weight_decay: float = Field(0.02, ge=0, le=10, description="of matrices")
-    seed: int = Field(1, ge=0, description="of first weights, order of the lists, and dropout")
+    weight_decay: float = Field(0.02, ge=0, le=10, description="weight decay of AdamW, on matrices")
+    seed: int = Field(1, ge=0, description="seed of the first weights, the order of the lists, and dropout")
 
 
 @dataclass(frozen=True)

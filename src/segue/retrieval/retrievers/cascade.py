@@ -405,7 +405,7 @@ class Cascade(Ranks):
 
     @property
     def searcher(self) -> VectorSearch | None:
-        """What makes the first stage's query vectors and searches with them; None where it makes none."""
+        """Retriever that makes the first stage's query vectors; None where there are none."""
         return self.first.searcher
 
     @property

@@ -103,7 +103,7 @@ class Retriever(Protocol):
 
     @property
     def intent(self) -> Intent:
-        """What the entry stands for; only a ``candidate`` can win."""
+        """Purpose of the entry; only a ``candidate`` can win."""
         ...
 
     @property
@@ -143,7 +143,7 @@ class Retriever(Protocol):
 
     @property
     def searcher(self) -> VectorSearch | None:
-        """What makes query vectors, and the pool and index that they are searched in; None without query vectors."""
+        """Retriever that makes query vectors and searches with them; None where there are none."""
         ...
 
     @property

@@ -114,7 +114,7 @@ class ReencodedRetriever(SingleStage):
 
     @property
     def intent(self) -> Intent:
-        """What the entry stands for."""
+        """Purpose of the entry."""
         return self.searching.intent
 
     @property
@@ -129,7 +129,7 @@ class ReencodedRetriever(SingleStage):
 
     @property
     def searcher(self) -> VectorRetriever:
-        """What makes the queries and searches the re-encoded bank."""
+        """Retriever that makes the queries and searches the re-encoded bank."""
         return self.searching
 
     @property
