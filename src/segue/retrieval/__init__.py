@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""Retrieval: from contexts to rankings, by indexes, retrievers and rerankers that save and load themselves."""
