@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, Manifest, seal
+from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, BundleManifest, seal
 from segue.bundles.open import golden_answers
 from segue.comparison.entries.reranked import Making, borrowed_name, cascade_entrant
 from segue.comparison.entries.text import read_text_entrant
@@ -61,7 +61,7 @@ class Winner:
     index: Path | None = None
 
 
-def build_bundle(winner: Winner, out: Path) -> Manifest:
+def build_bundle(winner: Winner, out: Path) -> BundleManifest:
     """Write a bundle.
 
     Raises:
@@ -74,7 +74,7 @@ def build_bundle(winner: Winner, out: Path) -> Manifest:
     retriever = live_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
         retriever = retriever.searched_with(load_index(winner.index, winner.job.experiment.pool))
-    sealed: list[Manifest] = []
+    sealed: list[BundleManifest] = []
 
     def fill(folder: Path) -> None:
         _fill(winner, retriever, folder)

@@ -36,7 +36,7 @@ FileFacts = Mapping[str, int | str]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BundleManifest:
     """Version and files of a bundle.
 
     Attributes:
@@ -48,16 +48,16 @@ class Manifest:
     files: Mapping[str, FileFacts]
 
 
-def seal(folder: Path, *, name: str, created: str) -> Manifest:
+def seal(folder: Path, *, name: str, created: str) -> BundleManifest:
     """Write the manifest of a folder that is otherwise complete."""
     files = {path: _facts(folder / path) for path in sorted(_files(folder))}
     write_json(folder / MANIFEST, {"format": FORMAT, "name": name, "created": created, "files": files})
     digest = file_sha256(folder / MANIFEST)
     write_text(folder / SEAL, f"{digest}  {MANIFEST}\n")
-    return Manifest(digest[:VERSION_DIGITS], files)
+    return BundleManifest(digest[:VERSION_DIGITS], files)
 
 
-def verify(folder: Path) -> Manifest:
+def verify(folder: Path) -> BundleManifest:
     """Hash every file of a bundle and compare; no file may be missing, changed or added.
 
     Raises:
@@ -76,7 +76,7 @@ def verify(folder: Path) -> Manifest:
     files: Mapping[str, FileFacts] = record["files"]
     for path in sorted(files.keys() | set(_files(folder))):
         _verify(folder, path, files)
-    return Manifest(version, files)
+    return BundleManifest(version, files)
 
 
 def _sealed(folder: Path) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bundles.files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, Manifest, verify
+from segue.bundles.files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, BundleManifest, verify
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
@@ -72,7 +72,7 @@ class Bundle:
     """
 
     path: Path
-    manifest: Manifest
+    manifest: BundleManifest
     contract: Mapping[str, Any]
     gates: Mapping[str, Any]
     bank: PassageBank
