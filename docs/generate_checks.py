@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Check
-from segue.reports.findings import LOUD, OUTCOMES, CheckFinding
-from segue.reports.text.markup import plain, to_markdown
+from segue.reports.sections.checks import LOUD, OUTCOMES
+from segue.reports.text import plain, to_markdown
 
 PAGE = Path(__file__).with_name("checks.md")
 RATES = Path(__file__).parents[1] / "benchmarks" / "results" / "check_error_rates.json"
@@ -147,10 +147,9 @@ def _measured(check: Check, rates: Mapping[str, Any]) -> Iterator[tuple[str, str
 def _example(example: Mapping[str, Any] | None) -> str:
     if example is None:
         return "*No example yet.*"
-    finding, fault = CheckFinding(example), example["fault"]
-    mark = OUTCOMES[finding.outcome].mark
+    fault, shown = example["fault"], OUTCOMES[example["outcome"]]
     about = f"fault `{fault}`: {_text(example['what'])}" if fault else "on the healthy experiment"
-    return f"Example ({about}):\n\n> {mark} {OUTCOMES[finding.outcome].word}. {_text(finding.text('statement'))}"
+    return f"Example ({about}):\n\n> {shown.mark} {shown.word}. {_text(example['statement'])}"
 
 
 def _matrix(record: Mapping[str, Any]) -> Iterator[str]:

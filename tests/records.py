@@ -19,23 +19,33 @@ TRAINING = {"model": "gru", "size": "toy", "anchor": False, "parameters": 1000, 
             "curves": []}  # fmt: skip
 
 
-def entry(name: str, recall: float | None = None, *, half=0.02, validation=0.3, against=None, **more) -> Entry:
-    """Return an entry; ``against`` maps a reference to (difference, half width, p)."""
+GATE = {"name": "ship", "outcome": "pass", "candidate": "gru", "value": None, "low": None, "high": None,
+        "threshold": 0.3, "text": "", "reason": ""}  # fmt: skip
+
+
+def entry(name: str, recall: float | None = None, *, half=0.02, validation=0.3, against=None, **more) -> dict:
+    """Return an entry as JSON; ``against`` maps a reference to (difference, half width, p)."""
     metrics = {} if recall is None else {"R@5": {"value": recall, "low": recall - half, "high": recall + half}}
     delta = {
         other: {"R@5": {"value": d, "low": d - wide, "high": d + wide, "p": p}}
         for other, (d, wide, p) in (against or {}).items()
     }
-    family = "baseline" if name in ("copy-last", "mean") else "loss"
-    values = {"name": name, "status": "done", "intent": "candidate", "family": family, "description": "",
-              "question": "", "risk": "low", "metrics": metrics,
+    families = {"copy-last": "baseline", "mean": "baseline", "gru": "architecture", "amn": "architecture"}
+    values = {"name": name, "status": "done", "intent": "candidate", "family": families.get(name, "loss"),
+              "description": "", "question": "", "risk": "low", "metrics": metrics,
               "validation": None if validation is None else {"MRR": validation}, "delta": delta}  # fmt: skip
-    return Entry.model_validate(values | more)
+    return values | more
 
 
-def record(*entries: Entry, **more) -> Record:
-    """Return a record of some entries."""
-    return Record.model_validate(SETUP | COMPARED | {"entries": entries} | more)
+def record(*entries: dict, gates=(), **more) -> Record:
+    """Return a record of some entries; what gates and trainings leave out is filled in."""
+    whole = [one | ({"training": TRAINING | one["training"]} if one.get("training") else {}) for one in entries]
+    return Record.model_validate(SETUP | COMPARED | {"entries": whole, "gates": [GATE | gate for gate in gates]} | more)
+
+
+def entries_of(*entries: dict) -> tuple[Entry, ...]:
+    """Return entries in their type."""
+    return record(*entries).entries
 
 
 COPY = entry("copy-last", 0.30)

@@ -1,7 +1,8 @@
-"""Write sample_triage.json: a SYNTHETIC triage with consistent numbers, for tests and for looking at the report.
+"""Write sample_triage.json: a SYNTHETIC record with consistent numbers, for tests and for viewing the report.
 
 Ranks are drawn from a log-normal law per option, with an effect per document; all metrics, intervals and paired
-differences follow from those ranks. Nothing in it was measured. Run: python tests/release/make_sample_triage.py
+differences follow from those ranks. Nothing in it was measured.
+Run: PYTHONPATH=src python tests/reports/make_sample_triage.py
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def metrics(ranks: np.ndarray, cosine: float | None, search: float | None) -> di
     )
     bare = {"low": None, "high": None}
     found |= {"cosine": edge, "search_p95_ms": None if search is None else {"value": search, **bare}}
-    return found | {"total_p95_ms": None if search is None else {"value": round(search + 1.3, 3), **bare}}
+    found |= {"total_p95_ms": None if search is None else {"value": round(search + 1.3, 3), **bare}}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def paired(ranks: np.ndarray, reference: np.ndarray) -> dict:
@@ -118,8 +120,9 @@ def curve(level: float, cosine: float, anchored: bool, late: bool) -> list[dict]
     for step in range(0, 301, 30):
         done = 1 - np.exp(-step / (220 if late else 70))
         mrr = start + (level - start) * done / (0.745 if late else 0.986) + random.normal(0, 0.0012)
-        points.append({"step": step, "loss": round(5.5 - 3.1 * done, 4), "MRR": round(max(mrr, 0.001), 4)})
-        points[-1] |= {"R@5": round(1.45 * max(mrr, 0.001), 4), "cosine": round(cosine * (0.6 + 0.4 * done), 4)}
+        scores = {"MRR": round(max(mrr, 0.001), 4), "R@5": round(1.45 * max(mrr, 0.001), 4),
+                  "cosine": round(cosine * (0.6 + 0.4 * done), 4)}  # fmt: skip
+        points.append({"step": step, "loss": round(5.5 - 3.1 * done, 4), "scores": scores})
     return points
 
 
@@ -164,6 +167,7 @@ def build() -> dict:
         late = name in UNDER_TRAINED
         row["training"] = {
             "model": model, "size": "demo", "anchor": anchored, "parameters": parameters, "loss": loss, "steps": 300,
+            "planned_steps": 300, "losses": [loss] * FOLDS,
             "best_steps": [270, 300, 240], "seconds": float(seconds * FOLDS), "under_trained": late, "batch_size": 512,
             "curves": [curve(float(level), cosine, anchored, late) for level in levels],
         }  # fmt: skip
@@ -173,8 +177,8 @@ def build() -> dict:
         if intent == "projected":
             recall = row["metrics"]["R@5"]["value"]
             row["compatibility"] = {
-                "raw": {"matched": cosine, "random": 0.121}, "projected": {"matched": 0.532, "random": 0.006},
-                "R@5": {"raw": recall, "projected": round(recall + 0.012, 5)},
+                "raw": {"matched": cosine, "random": 0.121, "recall_5": recall},
+                "projected": {"matched": 0.532, "random": 0.006, "recall_5": round(recall + 0.012, 5)},
             }  # fmt: skip
         options.append(row)
     for row in options:
@@ -186,7 +190,7 @@ def build() -> dict:
     return {
         **header(), "winner": winner["name"],
         "procedure": {"chosen": chosen, "metrics": winner["metrics"], "delta": winner["delta"]},
-        "gates": gates(winner), "options": options, "files": files(), "audit": sample_checks.audit(),
+        "gates": gates(winner), "entries": options, "files": files(), "audit": sample_checks.audit(),
         "diagnosis": sample_checks.diagnosis(), "causes": sample_checks.causes(), "muted": ["SG214"],
     }  # fmt: skip
 
@@ -199,16 +203,18 @@ def best_on_validation(options: list[dict]) -> dict:
 def header() -> dict:
     """What was measured on what."""
     return {
-        "segue": "0.1.0", "created": "2026-01-01T00:00:00Z", "commit": None,
+        "format": 2, "segue": "0.2.0", "created": "2026-01-01T00:00:00Z",
         "title": "SYNTHETIC sample: made-up numbers, for tests only",
         "corpus": {"kind": "wikipedia-dump", "name": "made-up sample", "documents": 96, "passages": 7502,
                    "characters": 3_012_345, "skipped": {"redirect": 99, "too short": 10}},
-        "encoder": {"encoder": "made-up-encoder", "dimension": 384, "precision": "bfloat16", "pooling": "mean",
-                    "maximum_tokens": 256},
+        "encoder": {"encoder": "made-up-encoder", "revision": "1", "dimension": 384, "precision": "bfloat16",
+                    "pooling": "mean", "normalised": True, "prompt": "", "maximum_tokens": 256},
         "pool": POOL, "windows": len(owner), "documents": DOCUMENTS, "folds": FOLDS, "context": 5, "exclude": "context",
         "seeds": [1, 2, 3], "size": "demo", "blocked": [], "unsafe": False,
         "winning_losses": ["infonce", "infonce", "infonce"], "dropped_windows": {"target repeats its context": 12},
-        "machine": {"cpu": "made-up processor", "cores": 2, "memory_gb": 24.0, "python": "3.12.0", "torch": "2.13.0"},
+        "article_dropout": {"anchored": 0.0, "bare": 0.2},
+        "machine": {"cpu": "made-up processor", "cores": 2, "memory_gb": 24.0, "system": "Linux", "python": "3.12.0",
+                    "torch": "2.13.0", "numpy": "2.4.6", "faiss": "1.15.1"},
         "seconds": {"reading and encoding": 80.1, "comparing": 190.7, "of which training": 151.2},
     }  # fmt: skip
 
@@ -224,7 +230,7 @@ def gates(row: dict) -> list[dict]:
     ]
     found = [
         {"name": name, "candidate": row["name"], "value": got["value"], "low": got["low"], "high": got["high"],
-         "threshold": bar, "text": text,
+         "threshold": bar, "text": text, "reason": "the whole interval decides",
          "outcome": "pass" if got["low"] >= bar else "fail" if got["high"] < bar else "not-enough-evidence"}
         for name, got, bar, text in asked
     ]  # fmt: skip

@@ -13,21 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from records import entry
 from rich.console import Console
 
+from segue.comparison.record import Record
 from segue.errors import InputError
-from segue.reports import (
-    checks_tables,
-    context,
-    details_plots,
-    plots,
-    public_json,
-    report_context,
-    small_plots,
-    summary_lines,
-    terminal_table,
-    write_report,
-)
+from segue.reports import public_json, report_content, summary_lines, terminal_table, write_report
+from segue.reports.plots import svg
 from segue.reports.plots.svg import ROLES
 from segue.reports.public import PUBLIC_METRICS
 from segue.reports.render import render_html, render_markdown
@@ -41,22 +33,14 @@ def sample():
     return copy.deepcopy(SAMPLE)
 
 
-def undrawn(patch):
-    """Run all plotting code but the drawing itself, which takes most of the time."""
-    for module in (plots, details_plots, small_plots):
-        patch.setattr(module, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
-
-
 @pytest.fixture
 def no_drawing(monkeypatch):
-    undrawn(monkeypatch)
+    """Run all plotting code but the drawing itself, which takes most of the time."""
+    monkeypatch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
 
 
-@pytest.fixture
-def no_plots(monkeypatch):
-    for name in ("intervals", "recall", "scatter", "curves", "ranks"):
-        monkeypatch.setattr(context, f"{name}_figure", lambda comparison: None)
-    monkeypatch.setattr(checks_tables, "diagnosis_gallery", lambda comparison, findings: None)
+def record(values):
+    return Record.model_validate(values)
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +51,12 @@ def written(tmp_path_factory):
 
 
 def option(triage, name):
-    return next(row for row in triage["options"] if row["name"] == name)
+    return next(row for row in triage["entries"] if row["name"] == name)
 
 
 def small(triage, *names):
     """The triage with few options, in the given order, and few checks, so that little is drawn."""
-    triage["options"] = [option(triage, name) for name in names]
+    triage["entries"] = [option(triage, name) for name in names]
     triage["diagnosis"] = [finding for finding in triage["diagnosis"] if finding["code"] in ("SG201", "SG216", "SG218")]
     return triage
 
@@ -111,9 +95,9 @@ def everything_shown(triage, run):
     (run / "triage.json").write_text(json.dumps(triage), encoding="utf-8")
     paths = write_report(run)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(terminal_table(triage))
+    console.print(terminal_table(record(triage)))
     texts = [path.read_text(encoding="utf-8") for path in (paths.markdown, paths.html, paths.json)]
-    return "\n".join([*texts, console.export_text(), *summary_lines(triage)])
+    return "\n".join([*texts, console.export_text(), *summary_lines(record(triage))])
 
 
 def test_all_parts_of_the_report_are_there(written):
@@ -165,7 +149,7 @@ def test_plots_in_the_page_follow_the_theme_and_plots_in_files_do_not_need_one(w
 
 def test_report_is_the_same_for_the_same_measurements(sample):
     few = small(sample, "copy-last", "ar-cosine", "gru")
-    assert render_html(report_context(few)) == render_html(report_context(copy.deepcopy(few)))
+    assert render_html(report_content(record(few))) == render_html(report_content(record(copy.deepcopy(few))))
 
 
 def test_every_number_of_the_metric_table_stands_in_the_json(written):
@@ -197,7 +181,7 @@ def marked(value):
     """The same structure with every number replaced by one that is easy to spot."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, float):
         return 0.98765
     if isinstance(value, dict):
         return {key: marked(part) for key, part in value.items()}
@@ -206,13 +190,14 @@ def marked(value):
 
 def test_blocked_run_prints_no_measured_number_anywhere(sample, tmp_path):
     triage = small(sample, "oracle", "copy-last", "ar-cosine", "infonce-projected", "gru")
-    for key in ("options", "gates", "procedure", "diagnosis"):
+    for key in ("entries", "gates", "procedure", "diagnosis"):
         triage[key] = marked(triage[key])
     triage["audit"] = [finding for finding in triage["audit"] if finding["threshold"] != 0.98]
     triage["gates"] = [gate | {"threshold": 0.5} for gate in triage["gates"]]
     spotted = re.compile(r"98\.8|0\.98|0\.99|98765")
     assert spotted.search(everything_shown(triage, tmp_path / "run"))
-    shown = everything_shown(triage | {"blocked": ["SG101", "SG999"], "winner": "gru"}, tmp_path / "run")
+    triage["audit"][0] |= {"outcome": "issue"}
+    shown = everything_shown(triage | {"blocked": ["SG101"], "winner": "gru"}, tmp_path / "run")
     assert not spotted.search(shown)
     assert "SG101" in shown
     assert "build the index over the bank" in shown
@@ -224,16 +209,21 @@ def test_unsafe_numbers_are_labelled(sample, tmp_path):
     triage = small(sample, "copy-last", "ar-cosine") | {"blocked": ["SG104"], "unsafe": True}
     shown = everything_shown(triage, tmp_path / "run")
     assert shown.count("UNSAFE") >= 3
-    assert f"{100 * SAMPLE['options'][2]['metrics']['R@5']['value']:.1f}" in shown
+    assert f"{100 * SAMPLE['entries'][2]['metrics']['R@5']['value']:.1f}" in shown
 
 
 def test_json_keeps_its_keys_and_says_null_for_what_is_not_there(sample):
-    public = public_json(sample)
+    public = public_json(record(sample))
     assert list(public) == ["pool", "windows", "documents", "blocked", "unsafe", "winner", "run", "gates", "options"]
     assert set(public["gates"][0]) == {"name", "outcome", "value", "low", "high", "threshold"}
     assert all(tuple(row["metrics"]) == PUBLIC_METRICS for row in public["options"])
-    assert option(public, "bm25")["metrics"]["cosine"] == {"value": None, "low": None, "high": None}
-    blocked = public_json(sample | {"blocked": ["SG101"]})
+    bm25 = next(row for row in public["options"] if row["name"] == "bm25")
+    assert bm25["metrics"]["cosine"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+    }
+    blocked = public_json(record(sample | {"blocked": ["SG101"]}))
     assert blocked["winner"] is None
     assert {value for row in blocked["options"] for metric in row["metrics"].values() for value in metric.values()} == {
         None
@@ -244,7 +234,7 @@ def test_json_keeps_its_keys_and_says_null_for_what_is_not_there(sample):
 def hostile(value):
     """The same structure with every text replaced by one that tries to break out; what is looked up by name stays."""
     if isinstance(value, dict):
-        kept = ("family", "intent", "status", "outcome", "size", "code")
+        kept = ("family", "intent", "status", "outcome", "size", "code", "risk", "exclude")
         return {key: part if key in kept else hostile(part) for key, part in value.items()}
     if isinstance(value, list):
         return [hostile(part) for part in value]
@@ -253,7 +243,7 @@ def hostile(value):
 
 def test_hostile_texts_stay_texts(sample):
     triage = hostile(small(sample, "copy-last", "ar-cosine", "infonce-projected", "gru"))
-    report = report_context(triage)
+    report = report_content(record(triage))
     page = render_html(report)
     assert Page(page).tags.count("script") == 1
     assert "img" not in Page(page).tags
@@ -265,77 +255,61 @@ def test_hostile_texts_stay_texts(sample):
     assert rendered.tags.count("h1") == 1
 
 
-def every_path(value, path=()):
-    """Paths of all keys, lists aside."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield (*path, key)
-            yield from every_path(part, (*path, key))
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for number in range(len(value)):
-            yield from every_path(value[number], (*path, number))
-
-
-def without(value, path, put=None):
-    """A copy without the key at the path (or with ``put`` in its place)."""
-    value = copy.deepcopy(value)
-    inner = value
-    for key in path[:-1]:
-        inner = inner[key]
-    del inner[path[-1]]
-    return value if put is None else (inner.__setitem__(path[-1], put[0]), value)[1]
-
-
 FEW = small(copy.deepcopy(SAMPLE), "chance", "copy-last", "ar-cosine", "infonce-projected", "gru")
-PATHS = list(every_path(FEW))
 
 
 def rendered(triage):
-    report = report_context(triage)
-    Console(width=120, file=io.StringIO()).print(terminal_table(triage))
-    public_json(triage)
-    summary_lines(triage)
+    found = record(triage)
+    report = report_content(found)
+    for width in (80, 120):
+        Console(width=width, file=io.StringIO()).print(terminal_table(found, width=width))
+    public_json(found)
+    summary_lines(found)
     text = render_markdown(report)
     assert "None" not in text
     assert "nan" not in re.findall(r"[a-z]+", text)
     return render_html(report)
 
 
-PLOTTED = ("family", "intent", "metrics", "name", "rank_histogram", "recall_curve", "training", "validation")
+@pytest.mark.parametrize("key", ["procedure", "winner", "winning_losses", "gates", "audit", "diagnosis", "causes",
+                                 "muted", "files", "confidence", "seconds", "entries"])  # fmt: skip
+def test_any_part_of_a_record_may_be_missing(key, no_drawing):
+    empty = {"procedure": None, "winner": None, "winning_losses": None, "confidence": None, "seconds": {}}
+    rendered(FEW | {key: empty.get(key, [])})
 
 
-@pytest.mark.parametrize("key", list(SAMPLE))
-def test_any_top_level_part_may_be_missing(key, no_plots):
-    rendered(without(FEW, (key,)))
+OPTIONAL = ("reason", "validation", "training", "compatibility", "metrics", "macro", "in_document", "context_left_in",
+            "prefix", "fresh", "latency", "recall_curve", "rank_histogram", "delta")  # fmt: skip
 
 
-@pytest.mark.parametrize("key", sorted({*SAMPLE["options"][-1]} - {*PLOTTED}))
-def test_any_part_of_all_options_may_be_missing(key, no_plots):
-    rendered(FEW | {"options": [{name: row[name] for name in row if name != key} for row in FEW["options"]]})
-
-
-@pytest.mark.parametrize("key", PLOTTED)
-def test_any_part_that_is_plotted_may_be_missing(key, no_drawing):
-    rendered(FEW | {"options": [{name: row[name] for name in row if name != key} for row in FEW["options"]]})
+@pytest.mark.parametrize("key", OPTIONAL)
+def test_any_part_of_all_entries_may_be_missing(key, no_drawing):
+    rendered(FEW | {"entries": [{name: row[name] for name in row if name != key} for row in FEW["entries"]]})
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.lists(st.sampled_from(PATHS), min_size=3, max_size=25), st.sampled_from([None, (None,), ("text",), ([],)]))
-def test_any_parts_may_be_missing_together(paths, put):
-    triage = FEW
-    for path in paths:
-        try:
-            triage = without(triage, path, put)
-        except (KeyError, TypeError, IndexError):
-            continue
+@given(st.sets(st.sampled_from(OPTIONAL), min_size=3), st.integers(0, 4))
+def test_any_parts_of_an_entry_may_be_missing_together(keys, place):
+    entries = list(FEW["entries"])
+    entries[place] = {name: value for name, value in entries[place].items() if name not in keys}
     with pytest.MonkeyPatch.context() as patch:
-        undrawn(patch)
-        rendered(triage)
+        patch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+        rendered(FEW | {"entries": entries})
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sets(st.sampled_from([*SAMPLE["entries"][-1]["metrics"]])))
+def test_any_metrics_may_be_missing(names):
+    entries = [row | {"metrics": {name: found for name, found in row["metrics"].items() if name not in names}}
+               for row in FEW["entries"]]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+        rendered(FEW | {"entries": entries})
 
 
 def test_nothing_measured_is_a_report_too(no_drawing):
-    assert "No candidate was measured" in rendered({})
-    rendered({"options": [{"name": "a", "status": "failed", "reason": "no memory", "family": "loss"}]})
+    failed = entry("a", status="failed", reason="no memory", validation=None)
+    assert "No candidate was measured" in rendered(FEW | {"entries": [failed], "winner": None})
 
 
 def test_run_without_measurements_is_named(tmp_path):
@@ -346,9 +320,17 @@ def test_run_without_measurements_is_named(tmp_path):
         write_report(tmp_path)
 
 
+def test_terminal_table_fits_80_columns(sample):
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(terminal_table(record(sample), width=80))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert any("infonce-projected-tau-0.05" in line for line in lines)
+
+
 def test_terminal_table_fits_120_columns_and_marks_the_winner(sample):
     console = Console(width=300, record=True, file=io.StringIO())
-    console.print(terminal_table(sample))
+    console.print(terminal_table(record(sample)))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert max(map(len, lines)) <= 120
     assert [line.split()[1] for line in lines if line.startswith("★")] == [sample["winner"]]
@@ -358,6 +340,6 @@ def test_terminal_table_fits_120_columns_and_marks_the_winner(sample):
 
 
 def test_summary_names_gates_and_winner(sample):
-    text = "\n".join(summary_lines(sample))
+    text = "\n".join(summary_lines(record(sample)))
     assert f"The winner is {sample['winner']}" in text
     assert "Gates: phase-1, contain, recall and ship pass" in text

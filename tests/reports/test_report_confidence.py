@@ -1,17 +1,16 @@
 """The report says when to abstain, how to choose a threshold, and when the confidence must not be used."""
 
-import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segue.comparison.record import Record
 from segue.evaluation.confidence.judge import THRESHOLDS
-from segue.reports import report_context
+from segue.reports import report_content
 from segue.reports.document import Report
-from segue.reports.plots import small
-from segue.reports.record import Comparison
+from segue.reports.plots import svg
 from segue.reports.render import render_markdown
 from segue.reports.sections.confidence import confidence_section
 
@@ -29,7 +28,7 @@ def cutoff(base, *, usable=True):
         for t in THRESHOLDS
     ]
     told = {
-        "told_from_answerable": span(0.61),
+        "separation": span(0.61),
         "curve": [{"threshold": t, "answered": span(0.5 - t / 2)} for t in THRESHOLDS],
     }
     together = {
@@ -46,25 +45,29 @@ def cutoff(base, *, usable=True):
 
 def measured(five=True, one=True):
     record = {"option": "gru", "mix": {"answerable": 2 / 3, "absent": 1 / 6, "ended": 1 / 6}, "groups": 90,
-              "asked": {"test": {"answerable": 1000, "absent": 500, "ended": 90}}}  # fmt: skip
+              "queries": {"test": {"answerable": 1000, "absent": 500, "ended": 90}}}  # fmt: skip
     return record | {"judged": {"R@1": cutoff(0.15, usable=one), "R@5": cutoff(0.3, usable=five)}}
 
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr(small, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+    monkeypatch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+
+
+def of(confidence, **more):
+    return Record.model_validate(SAMPLE | {"confidence": confidence} | more)
 
 
 def markdown(record):
-    section = confidence_section(Comparison({"confidence": record}))
+    section = confidence_section(of(record))
     return render_markdown(Report("Title", (), (), (section,)))
 
 
 def test_it_says_how_to_choose_a_threshold(no_drawing):
     text = markdown(measured())
-    assert "66.7 % are answerable (1,000 asked)" in text
-    assert "Answering from 0.5 on, for example, answers 50.0 % (48.0–52.0) of all questions" in text
-    assert "65.0 % (63.0–67.0) of these answers are right within the first five, against 30.0 %" in text
+    assert "66.7 % are answerable (1,000 queries)" in text
+    assert "For example, answering from 0.5 on answers 50.0 % (48.0–52.0) of all queries" in text
+    assert "65.0 % (63.0–67.0) of these answers are right within the first five, instead of 30.0 %" in text
     assert "still answers 25.0 % of those that had their next passage taken out of the bank" in text
     assert "| 0.5 | 65.0 (63.0–67.0) | 50.0 (48.0–52.0) | 50.0 | 25.0 | 25.0 |" in text
     assert "| 0.9 | – |" in text
@@ -86,19 +89,19 @@ def test_one_that_helps_at_rank_1_only_has_only_that_table(no_drawing):
 
 
 def test_without_one_or_without_anything_answered_there_is_no_picture():
-    assert not confidence_section(Comparison({})).blocks
+    assert not confidence_section(of(None)).blocks
     record = measured(five=False, one=False)
     for judged in record["judged"].values():
         for entry in judged["together"]["curve"][1:]:
             entry |= {"answered": span(0.0, 0.0), "right": None}
         judged["together"] |= {"auroc": None, "reliability": judged["together"]["reliability"][:1]}
-        judged["absent"]["told_from_answerable"] = None
-    kinds = [block.kind for block in confidence_section(Comparison({"confidence": record})).blocks]
+        judged["absent"]["separation"] = None
+    kinds = [block.kind for block in confidence_section(of(record)).blocks]
     assert kinds == ["paragraph", "notice", "table"]
 
 
 def test_both_pictures_are_drawn():
-    section = confidence_section(Comparison({"confidence": measured()}))
+    section = confidence_section(of(measured()))
     gallery = next(block for block in section.blocks if block.kind == "gallery")
     assert [figure.name for figure in gallery.figures] == ["confidence-curve", "confidence-reliability"]
     assert gallery.figures[0].alternative == (
@@ -107,5 +110,5 @@ def test_both_pictures_are_drawn():
 
 
 def test_a_blocked_report_says_nothing_of_it():
-    report = report_context(copy.deepcopy(SAMPLE) | {"confidence": measured(), "blocked": ["SG101"], "unsafe": False})
+    report = report_content(of(measured(), blocked=["SG101"], unsafe=False))
     assert "confidence" not in [section.name for section in report.sections]

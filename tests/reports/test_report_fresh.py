@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from segue.reports import report_context, summary_lines
+from segue.reports import report_content, summary_lines
 from segue.reports.render import render_markdown
-from segue.reports.text.markup import to_text
+from segue.reports.text import to_text
 from segue.workflows.audit import audit
 from segue.workflows.diagnose import diagnose
 from segue.workflows.evaluate import evaluate
@@ -88,14 +88,14 @@ def test_the_record_names_the_fresh_corpus_and_what_was_left_out_of_it(asked):
 
 def test_the_report_says_whose_windows_are_whose(asked):
     first, second = asked
-    text = render_markdown(report_context(second.record))
+    text = render_markdown(report_content(second.record))
     assert "later.jsonl: 3 documents and" in text
     assert "1 near-duplicate of a document of the bank" in text
     assert "with the fresh documents" in text
-    assert "the test windows come from fresh documents that it never met, in a pool of old and new passages" in text
+    assert "the test windows come from fresh documents that were not in it" in text
     assert "--corpus fresh.toml" not in text, "what was done is not advised"
     assert any(line.startswith("Fresh documents.") for line in summary_lines(second.record))
-    notices = [to_text(notice.text) for notice in report_context(first.record).notices]
+    notices = [to_text(notice.text) for notice in report_content(first.record).notices]
     assert not any("Fresh documents" in notice for notice in notices)
 
 

@@ -1,28 +1,24 @@
-"""The report's sentences follow from rows by rules, and its words and labels from their inputs."""
+"""The report's sentences follow from entries by rules, and its words and labels from their inputs."""
 
-import copy
 import html
-import itertools
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from report_rows import COPY, row, triage
+from records import COPY, entries_of, entry, record
 
-from segue.reports.plots.label_places import overlap, place_labels, spread
-from segue.reports.record import Comparison, Row
+from segue.reports.contrasts import against, leader, winner
+from segue.reports.plots.small import spread
 from segue.reports.sections.advice import long_term, meanwhile, medium_term, short_term
 from segue.reports.sections.appendix import files_section
-from segue.reports.sections.summary import headline, hypotheses, learnings_section, same_reranker
-from segue.reports.tables.metrics import gate_table, tags
-from segue.reports.text.markup import plain, to_html, to_markdown, to_text
+from segue.reports.sections.hypotheses import hypotheses
+from segue.reports.sections.metrics import gate_table, tags
+from segue.reports.sections.summary import headline, learnings_section, same_reranker
+from segue.reports.text import plain, to_html, to_markdown, to_text
 
-SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 
 
@@ -36,106 +32,106 @@ LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
     ],
 )
 def test_headline_names_a_winner_only_where_the_paired_test_does(difference, said):
-    found = triage(COPY, row("gru", 0.35, against={"copy-last": difference}), winner="gru")
+    found = record(COPY, entry("gru", 0.35, against={"copy-last": difference}), winner="gru")
     assert to_text(headline(found)).startswith(said)
 
 
 def test_headline_does_not_say_none_when_an_option_that_was_not_chosen_is_above():
-    chosen = row("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
-    other = row("amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
-    said = to_text(headline(triage(COPY, chosen, other, winner="gru")))
-    assert said.startswith("What did best on validation does not clearly beat copying the last passage. amn would")
+    chosen = entry("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.5)})
+    other = entry("amn", 0.36, against={"copy-last": (0.06, 0.02, 0.01)})
+    said = to_text(headline(record(COPY, chosen, other, winner="gru")))
+    assert said.startswith("The best option on validation does not clearly beat copying the last passage. amn does")
 
 
 def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
     for difference, tag in (((0.05, 0.02, 0.01), "winner"), ((0.01, 0.02, 0.5), "chosen")):
-        found = triage(COPY, row("gru", 0.35, against={"copy-last": difference}), winner="gru")
-        assert tags(found, found.winner) == (tag,)
+        found = record(COPY, entry("gru", 0.35, against={"copy-last": difference}), winner="gru")
+        assert tags(found, winner(found)) == (tag,)
 
 
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
-        ((0.05, 0.02, 0.001), "more than reranking alone gives"),
-        ((0.0, 0.006, 0.9), "may be the reranker's alone"),
-        ((-0.05, 0.02, 0.001), "less than reranking gives without the model"),
+        ((0.05, 0.02, 0.001), "the model adds to what reranking alone gives"),
+        ((0.0, 0.006, 0.9), "may come from the reranker alone"),
+        ((-0.05, 0.02, 0.001), "reranking without the model is better"),
     ],
 )
 def test_a_reranked_winner_stands_beside_the_same_reranker_without_its_model(difference, said):
     beside = {"copy-last": (0.17, 0.02, 0.001), "copy-last-rerank": difference}
-    leader = row("rerank", 0.54, validation=0.9, against=beside, family="rerank")
-    alone = row("copy-last-rerank", 0.54, validation=0.5, family="rerank")
-    assert said in to_text(same_reranker(triage(COPY, alone, leader, winner="rerank")))
-    assert same_reranker(triage(COPY, alone, winner="copy-last-rerank")) == ""
-    assert same_reranker(triage(COPY, leader, winner="rerank")) == ""
+    chosen = entry("rerank", 0.54, validation=0.9, against=beside, family="rerank")
+    alone = entry("copy-last-rerank", 0.54, validation=0.5, family="rerank")
+    assert said in to_text(same_reranker(record(COPY, alone, chosen, winner="rerank")))
+    assert same_reranker(record(COPY, alone, winner="copy-last-rerank")) == ""
+    assert same_reranker(record(COPY, chosen, winner="rerank")) == ""
 
 
 def test_headline_when_copying_did_best_on_validation():
-    found = triage(row("copy-last", 0.3, validation=0.5), row("gru", 0.28), winner="copy-last")
+    found = record(entry("copy-last", 0.3, validation=0.5), entry("gru", 0.28), winner="copy-last")
     assert "No option does better on validation than copying" in to_text(headline(found))
 
 
 def test_without_a_winner_the_best_on_validation_is_described_not_the_best_on_test():
-    found = triage(COPY, row("gru", 0.90, half=0.7, validation=0.1), row("amn", 0.31, validation=0.6))
+    found = record(COPY, entry("gru", 0.90, half=0.7, validation=0.1), entry("amn", 0.31, validation=0.6))
     assert "amn" in headline(found)
     assert "gru" not in headline(found)
 
 
 def test_a_control_cannot_be_shown_as_the_winner():
-    found = triage(COPY, row("oracle", 1.0, validation=0.9) | {"intent": "control"}, winner="oracle")
-    assert found.winner is None
-    assert found.leader.name == "copy-last"
+    found = record(COPY, entry("oracle", 1.0, validation=0.9) | {"intent": "control"}, winner="oracle")
+    assert winner(found) is None
+    assert leader(found).name == "copy-last"
 
 
 def served(*rows, ship, winner="gru"):
-    return " ".join(meanwhile(triage(*rows, winner=winner, gates=[{"name": "ship", "outcome": ship}])))
+    return " ".join(meanwhile(record(*rows, winner=winner, gates=[{"name": "ship", "outcome": ship}])))
 
 
 def test_winner_is_served_only_when_clearly_above_the_best_baseline_and_past_the_ship_gate():
-    clear = row("gru", 0.40, against={"copy-last": (0.1, 0.02, 0.001)})
-    open_ = row("gru", 0.31, against={"copy-last": (0.01, 0.02, 0.5)})
+    clear = entry("gru", 0.40, against={"copy-last": (0.1, 0.02, 0.001)})
+    open_ = entry("gru", 0.31, against={"copy-last": (0.01, 0.02, 0.5)})
     assert served(COPY, clear, ship="pass").startswith("Serve `gru`")
     assert served(COPY, clear, ship="not-enough-evidence").startswith("Serve `copy-last`")
     assert "the ship gate lacks evidence" in served(COPY, clear, ship="not-enough-evidence")
     assert served(COPY, open_, ship="pass").startswith("Serve `copy-last`")
-    assert "no established gain" in served(COPY, open_, ship="pass")
+    assert "is not established" in served(COPY, open_, ship="pass")
     assert "show such answers as suggestions" in served(COPY, open_, ship="fail")
 
 
 def test_best_baseline_is_taken_from_validation():
-    assert served(COPY, row("mean", 0.2, validation=0.4), ship="pass").startswith("Serve `mean`")
+    assert served(COPY, entry("mean", 0.2, validation=0.4), ship="pass").startswith("Serve `mean`")
 
 
 def test_loss_is_replaced_only_on_a_decided_difference():
     model = {"training": {"model": "gru"}}
-    plain_ar = row("ar-cosine", 0.2, validation=0.1, **model)
-    better = row("infonce", 0.3, against={"ar-cosine": (0.1, 0.02, 0.01)}, **model)
-    undecided = row("infonce", 0.21, against={"ar-cosine": (0.01, 0.02, 0.5)}, **model)
-    assert short_term(triage(plain_ar, better))[0].startswith("Replace the cosine loss by that of `infonce`")
-    assert short_term(triage(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
-    assert short_term(triage(row("ar-cosine", 0.2, validation=0.9, **model), better))[0].startswith(
+    plain_ar = entry("ar-cosine", 0.2, validation=0.1, **model)
+    better = entry("infonce", 0.3, against={"ar-cosine": (0.1, 0.02, 0.01)}, **model)
+    undecided = entry("infonce", 0.21, against={"ar-cosine": (0.01, 0.02, 0.5)}, **model)
+    assert short_term(record(plain_ar, better))[0].startswith("Replace the cosine loss by that of `infonce`")
+    assert short_term(record(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
+    assert short_term(record(entry("ar-cosine", 0.2, validation=0.9, **model), better))[0].startswith(
         "Keep the cosine loss"
     )
 
 
 def test_document_estimate_follows_the_square_root():
-    found = triage(COPY, row("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
+    found = record(COPY, entry("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
     assert "about 400 test documents instead of 100" in long_term(found)[0]  # (0.02 / 0.01)² × 100
 
 
 def test_rerank_room_is_the_difference_of_two_measured_numbers():
     metrics = {"R@5": {"value": 0.4}, "Contain@50": {"value": 0.7}}
-    found = triage(row("gru", 0.4) | {"metrics": metrics}, winner="gru")
-    assert "the 30.0 points between" in medium_term(found)[-1]
+    found = record(entry("gru", 0.4) | {"metrics": metrics}, winner="gru")
+    assert "at most 30.0 points" in medium_term(found)[-1]
 
 
 def verdicts(*rows):
-    return {finding.statement.split(":")[0].split(" (")[0]: finding for finding in hypotheses(triage(*rows))}
+    return {finding.statement.split(":")[0].split(" (")[0]: finding for finding in hypotheses(record(*rows))}
 
 
 def test_hypotheses_without_their_rows_are_silent():
-    assert hypotheses(triage(COPY)) == []
-    assert learnings_section(triage(COPY)).blocks == ()
+    assert hypotheses(record(COPY)) == []
+    assert learnings_section(record(COPY)).blocks == ()
 
 
 @pytest.mark.parametrize(
@@ -143,16 +139,16 @@ def test_hypotheses_without_their_rows_are_silent():
     [(0.30, 0.31, "supported"), (0.10, 0.11, "contradicted"), (0.21, 0.20, "undecided"), (0.30, 0.10, "mixed")],
 )
 def test_split_objective_is_judged_by_intervals_where_no_pairing_is_on_record(raw, pure, verdict):
-    rows = (row("infonce-projected", 0.2, intent="projected"), row("infonce-ar", raw), row("infonce", pure))
+    rows = (entry("infonce-projected", 0.2, intent="projected"), entry("infonce-ar", raw), entry("infonce", pure))
     found = verdicts(*rows)["The split objective"]
     assert found.verdict == verdict
     assert "not paired" in found.evidence
 
 
 def test_paired_record_beats_intervals_and_is_turned_round():
-    pure = row("infonce", 0.21)
-    projected = row("infonce-projected", 0.20, intent="projected", against={"infonce": (-0.01, 0.004, 0.01)})
-    contrast = Row(pure).against(Row(projected))
+    pure = entry("infonce", 0.21)
+    projected = entry("infonce-projected", 0.20, intent="projected", against={"infonce": (-0.01, 0.004, 0.01)})
+    contrast = against(*entries_of(pure, projected))
     assert (contrast.paired, contrast.outcome, contrast.difference.value) == (True, "better", 0.01)
     assert contrast.difference.low == pytest.approx(0.006)
     assert verdicts(pure, projected)["The split objective"].verdict == "supported"
@@ -160,20 +156,20 @@ def test_paired_record_beats_intervals_and_is_turned_round():
 
 def test_rank_correlation_of_cosine_and_recall_by_hand():
     recalls = [0.1, 0.2, 0.3, 0.4, 0.5]
-    rows = [row(f"option-{i}", recall) for i, recall in enumerate(recalls)]
-    for place, entry in enumerate(rows):
-        entry["metrics"]["cosine"] = {"value": 0.9 - 0.1 * place}
-    found = verdicts(*rows)["Cosine to the target misleads"]
+    rows = [entry(f"option-{i}", recall) for i, recall in enumerate(recalls)]
+    for place, row in enumerate(rows):
+        row["metrics"]["cosine"] = {"value": 0.9 - 0.1 * place}
+    found = verdicts(*rows)["A higher cosine to the target does not mean a higher recall."]
     assert found.verdict == "supported"
     assert "is −1.000" in found.evidence
     assert "has place 5 in R@5 (10.0 %)" in found.evidence
 
 
 def test_anchor_pairs_the_same_architecture_under_the_same_loss():
-    bare = row("infonce", 0.2, training={"model": "gru", "anchor": False, "loss": "InfoNCE"})
-    other = row("ar-cosine", 0.1, training={"model": "gru", "anchor": False, "loss": "AR"})
-    anchored = row("gru", 0.3, training={"model": "gru", "anchor": True, "losses": ["InfoNCE", "InfoNCE"]})
-    found = verdicts(bare, other, anchored)["The anchor matters"]
+    bare = entry("infonce", 0.2, training={"model": "gru", "anchor": False, "loss": "InfoNCE"})
+    other = entry("ar-cosine", 0.1, training={"model": "gru", "anchor": False, "loss": "AR"})
+    anchored = entry("gru", 0.3, training={"model": "gru", "anchor": True, "losses": ["InfoNCE", "InfoNCE"]})
+    found = verdicts(bare, other, anchored)["The anchor helps"]
     assert found.verdict == "supported"
     assert "ar-cosine" not in found.evidence
 
@@ -182,7 +178,7 @@ def test_gate_prints_the_condition_that_decided():
     text = "R@5 ≥ 0.3, or MRR ≥ 0.2"
     ship = {"name": "ship", "outcome": "pass", "text": text, "value": 0.25, "low": 0.22, "high": 0.28}
     gates = [ship | {"threshold": bar} for bar in (0.2, 0.3)]
-    lines = gate_table(triage(gates=gates)).groups[0].rows
+    lines = gate_table(record(gates=gates)).groups[0].rows
     assert [line.cells[3].text for line in lines] == ["0.250", "25.0 %"]
     phase = {
         "name": "phase-1",
@@ -190,15 +186,15 @@ def test_gate_prints_the_condition_that_decided():
         "value": -0.12,
         "threshold": 0.1,
     }
-    assert gate_table(triage(gates=[phase])).groups[0].rows[0].cells[3].text == "−12.0 points"
+    assert gate_table(record(gates=[phase])).groups[0].rows[0].cells[3].text == "−12.0 points"
     latency = {"name": "latency", "text": "search_p95_ms ≤ 1.45", "value": 0.5, "threshold": 1.45}
-    assert gate_table(triage(gates=[latency])).groups[0].rows[0].cells[3].text == "0.50 ms"
+    assert gate_table(record(gates=[latency])).groups[0].rows[0].cells[3].text == "0.50 ms"
 
 
 def test_files_of_many_options_take_one_line():
     names = ("ar-cosine", "gru")
     files = [{"path": f"options/{name}/run.trec.gz", "what": f"rankings of {name}"} for name in names]
-    table = files_section(triage(*(row(name, 0.2) for name in names), files=files)).blocks[0]
+    table = files_section(record(*(entry(name, 0.2) for name in names), files=files)).blocks[0]
     first = table.groups[0].rows[0].cells
     assert (first[0].text, first[1].text) == ("`options/OPTION/run.trec.gz`", "rankings of OPTION, for 2 options")
 
@@ -234,19 +230,3 @@ def test_spread_labels_keep_order_and_distance_and_move_none_without_need(height
     assert np.all(np.diff(placed[order]) >= gap - 1e-9)
     if np.all(np.diff(wished[order]) >= gap):
         assert np.array_equal(placed, wished)
-
-
-def test_labels_of_a_crowd_cover_neither_each_other_nor_the_points():
-    random = np.random.default_rng(0)
-    points = [(float(x), float(y)) for x, y in random.uniform(100, 500, (25, 2))]
-    boxes = place_labels(points, [(90.0, 13.0)] * 25, (0.0, 0.0, 700.0, 600.0))
-    assert all(overlap(one, other) == 0 for one, other in itertools.combinations(boxes, 2))
-    marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
-    assert all(overlap(box, mark) == 0 for box in boxes for mark in marks)
-
-
-def test_sample_is_labelled_synthetic_and_consistent():
-    assert "SYNTHETIC" in SAMPLE["title"]
-    found = Comparison(copy.deepcopy(SAMPLE))
-    assert found.leader.name == SAMPLE["winner"]
-    assert all(not option["delta"].get(option["name"]) for option in SAMPLE["options"] if "delta" in option)

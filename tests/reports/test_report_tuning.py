@@ -1,9 +1,9 @@
 """The table of tuned options says what was tried, what was kept and what that gained."""
 
 import pytest
+from records import record
 
-from segue.reports.record import Comparison
-from segue.reports.tables.metrics import tuning_table
+from segue.reports.sections.metrics import tuning_table
 
 OWN = {"learning_rate": 0.001, "weight_decay": 0.02, "dropout": 0.0, "temperature": None, "width": 1.0,
        "article_dropout": True, "span_corruption": True}  # fmt: skip
@@ -12,13 +12,14 @@ OWN = {"learning_rate": 0.001, "weight_decay": 0.02, "dropout": 0.0, "temperatur
 def entry(**more):
     return {
         "option": "ar-cosine", "fold": 0, "trials": 8, "pruned": 3, "failed": 0, "steps": 120, "own": OWN,
+        "loss": "infonce", "best_trial": 2,
         "settings": {**OWN, "learning_rate": 0.0031, "width": 2.0, "article_dropout": False},
         "validation_mrr": {"before": 0.2, "after": 0.234}, "seconds": 61.0, **more,
     }  # fmt: skip
 
 
 def lines(*entries):
-    table = tuning_table(Comparison({"tuning": list(entries)}))
+    table = tuning_table(record(tuning=entries))
     assert table is not None
     return [[cell.text for cell in row.cells] for row in table.groups[0].rows]
 
@@ -40,13 +41,11 @@ def test_with_folds_each_has_its_line():
         ({"settings": OWN}, 7, "nothing: the recipe’s own settings were best"),
         ({"validation_mrr": {"before": None, "after": 0.3}}, 4, "–"),
         ({"validation_mrr": {"before": None, "after": 0.3}}, 6, "–"),
-        ({"settings": None}, 7, "–"),
     ],
 )
 def test_what_did_not_change_or_is_not_known_is_said(more, place, text):
     assert lines(entry(**more))[0][place] == text
 
 
-@pytest.mark.parametrize("record", [{}, {"tuning": []}, {"tuning": None}, {"tuning": [{}]}])
-def test_nothing_tuned_gives_no_table(record):
-    assert tuning_table(Comparison(record)) is None
+def test_nothing_tuned_gives_no_table():
+    assert tuning_table(record()) is None

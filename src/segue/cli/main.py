@@ -281,7 +281,7 @@ def _print_table(comparison: Comparison) -> None:
     from segue.reports import summary_lines, terminal_table
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(terminal_table(comparison.record))
+    console.print(terminal_table(comparison.record, width=console.width))
     for line in summary_lines(comparison.record):
         console.print(line, highlight=False, markup=False)
     console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)

@@ -1,7 +1,6 @@
 """The report of a run: ``triage.json`` becomes ``report.md``, ``report.html`` and ``report.json``.
 
-Enters: a run folder's measurements. Leaves: three files that say the same. Nothing is measured here, nothing is
-invented: a statement is printed when the rows it rests on are there, and left out when they are not.
+Nothing is measured here: a statement is printed when the entries it rests on were measured, and left out otherwise.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from segue.reports.document import Figure
 from segue.reports.plots.svg import standalone_svg
 from segue.reports.public import public_json
 from segue.reports.render import FILES_FOLDER, render_html, render_markdown
-from segue.reports.sections.all import report_context
+from segue.reports.report import report_content
 from segue.reports.terminal import causes_lines, findings_table, summary_lines, terminal_table
 
 __all__ = [
@@ -24,7 +23,7 @@ __all__ = [
     "causes_lines",
     "findings_table",
     "public_json",
-    "report_context",
+    "report_content",
     "summary_lines",
     "terminal_table",
     "write_report",
@@ -33,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report stands."""
+    """Paths of a written report."""
 
     markdown: Path
     html: Path
@@ -47,18 +46,18 @@ def write_report(run: Path) -> ReportPaths:
         InputError: the folder holds no ``triage.json``.
         StorageError: the report cannot be written.
     """
-    triage = read_record(run / "triage.json")
-    report = report_context(triage)
+    record = read_record(run / "triage.json")
+    report = report_content(record)
     paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
     _write_plots(run / FILES_FOLDER, report.figures)
-    write_json(paths.json, public_json(triage, run=run))
+    write_json(paths.json, public_json(record, run=run))
     write_text(paths.html, render_html(report))
     write_text(paths.markdown, render_markdown(report))
     return paths
 
 
 def _write_plots(folder: Path, figures: list[Figure]) -> None:
-    """Replace the plots whole, so that none of an earlier report stays behind."""
+    """Replace all plots, so that none of an earlier report remains."""
     if not figures:
         shutil.rmtree(folder, ignore_errors=True)
         return

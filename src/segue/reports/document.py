@@ -1,11 +1,12 @@
-"""What a report is made of, before anyone decides how it looks: sections of paragraphs, lists, tables and figures.
+"""The content of a report, before its look: sections of paragraphs, lists, tables and figures.
 
-The same blocks are rendered as HTML and as Markdown, so the two can never say different things. Every ``text`` is a
-sentence in the markup of ``inline.py``.
+The same blocks are rendered as HTML and as Markdown, so both always agree. Every ``text`` is a sentence in the markup
+of ``text.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -22,7 +23,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Notice:
-    """A paragraph that must not be overlooked."""
+    """A paragraph that stands out."""
 
     text: str
     tone: Tone = "warn"
@@ -39,7 +40,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Cards:
-    """Short titled lists that stand side by side."""
+    """Short titled lists, side by side."""
 
     cards: tuple[tuple[str, tuple[str, ...]], ...]
     kind: ClassVar[str] = "cards"
@@ -55,7 +56,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot as SVG in the light palette, which ``svg.py`` also turns into one that follows the page's theme."""
+    """A plot as SVG in the light palette; ``svg.py`` turns it into one that follows the page's theme."""
 
     name: str
     svg: str
@@ -66,7 +67,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small plots that stand side by side where there is room."""
+    """Small plots, side by side where there is room."""
 
     figures: tuple[Figure, ...]
     kind: ClassVar[str] = "gallery"
@@ -79,7 +80,7 @@ class Cell:
     Attributes:
         text: the value.
         detail: its interval, shown smaller.
-        tone: what it says at a glance; never by colour alone.
+        tone: its meaning at a glance; never by colour alone.
         sort: the number to sort by.
     """
 
@@ -91,7 +92,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; numeric ones are set flush right."""
+    """A column of a table; numeric ones are aligned right."""
 
     head: str
     numeric: bool = True
@@ -121,11 +122,9 @@ class Table:
 
     Attributes:
         name: unique in the report.
-        caption: what it shows and how it is read.
-        columns: their heads.
-        groups: their lines.
-        folded: what stands on the fold that hides the table until it is asked for; empty: always open.
-        stacked: whether each line becomes a little card on a narrow page; for tables of sentences.
+        caption: what it shows and how to read it.
+        folded: label of the fold that hides the table until it is opened; empty: always open.
+        stacked: whether each line becomes a card on a narrow page; for tables of sentences.
     """
 
     name: str
@@ -154,10 +153,8 @@ class Report:
     """The whole document.
 
     Attributes:
-        title: of the run.
         facts: what was measured on what, as name and value.
         notices: what stands above everything else (unsafe, synthetic, small sizes).
-        sections: in reading order.
         footer: how the report came about.
     """
 
@@ -166,7 +163,6 @@ class Report:
     notices: tuple[Notice, ...]
     sections: tuple[Section, ...]
     footer: str = ""
-    language: str = field(default="en", kw_only=True)
 
     @property
     def figures(self) -> list[Figure]:
@@ -177,6 +173,6 @@ class Report:
         return found
 
 
-def single(rows: list[TableRow] | tuple[TableRow, ...]) -> tuple[Group, ...]:
-    """One untitled group."""
+def single(rows: Sequence[TableRow]) -> tuple[Group, ...]:
+    """Return one untitled group."""
     return (Group("", tuple(rows)),)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from segue.reports.document import Cell, Figure, Report
 from segue.reports.plots.svg import inline_svg, theme_variables
-from segue.reports.text.markup import to_html, to_markdown, to_text
+from segue.reports.text import to_html, to_markdown, to_text
 
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\bp) (?=[=&])|(?<=p =) (?=\d)|(?<=τ) (?=\d)")
 """Spaces at which no line may break."""
@@ -37,7 +37,7 @@ document.querySelectorAll("table").forEach(table => table.querySelectorAll("thea
   });
 }));
 """
-"""Sorts inside each group of lines; the page says everything without it."""
+"""Script that sorts each group of lines; the page is complete without it."""
 
 
 def render_html(report: Report) -> str:

@@ -1,89 +1,80 @@
-"""The comparison as a table and a few lines for a terminal of 120 columns."""
+"""The comparison as a table and a few lines for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from segue.comparison.record import Cause, Finding, Record
-from segue.reports.findings import (
-    LOUD,
-    CheckFinding,
-    by_urgency,
-    read_findings,
-    shown_outcome,
-)
-from segue.reports.record import FAMILIES, Comparison, Row, mapping, sequence
+from segue.comparison.record import Cause, Entry, Finding, Record
+from segue.reports.contrasts import FAMILIES, against, leader, measured, won
+from segue.reports.sections.checks import LOUD, OUTCOMES, by_urgency, quantity
 from segue.reports.sections.header import notices
+from segue.reports.sections.metrics import HEADLINE, SIGNS, best_value, gate_sentence, tags
 from segue.reports.sections.summary import headline
-from segue.reports.tables.checks import blocking_findings
-from segue.reports.tables.metrics import HEADLINE, SIGNS, best_value, gate_sentence, tags
-from segue.reports.text.markup import plain, to_text
-from segue.reports.text.numbers import DASH, PERCENT, SCALES, count, listing
-from segue.reports.unsafe import UNSAFE
+from segue.reports.text import DASH, PERCENT, SCALES, UNSAFE, count, listing, one_line, to_text
 
 SHORT = {"Contain@50": "C@50", "total_p95_ms": "P95 ms", "cosine": "cos"}
-FEW_DIGITS = {"Eff@5", "cosine", "total_p95_ms"}
-"""Shown without their interval, for want of room."""
+WIDE = 118
+"""Columns that the whole table takes; narrower terminals get fewer metrics, with an interval at R@5 alone."""
+NARROW_METRICS = ("R@1", "R@5", "Contain@50", "MRR", "total_p95_ms")
+WITHOUT_INTERVAL = {"Eff@5", "cosine", "total_p95_ms"}
 UNSAFE_TITLE = f"{UNSAFE}: an integrity check failed or was not carried out"
 COLOURS = {"better": "green", "worse": "red", "undecided": "dim"}
+MARKS = {"projected": "ᵖ", "context left in": "ᶜ", "under-trained": "ᵘ"}
 
 
-def terminal_table(triage: Record | Mapping[str, Any]) -> Table:
-    """Return the table of options, intervals as ±; a blocked triage gives the failed checks instead."""
-    comparison = Comparison.of(triage)
-    return _blocked_table(comparison) if comparison.refused else _metric_table(comparison)
+def terminal_table(record: Record, *, width: int = 120) -> Table:
+    """Return the table of entries, intervals as ±; a blocked comparison gives the failed checks instead.
 
-
-def _blocked_table(comparison: Comparison) -> Table:
-    table = findings_table([finding.data for finding in blocking_findings(comparison)])
-    table.title, table.title_justify = "Blocked: no number is printed", "left"
-    return table
-
-
-def _metric_table(comparison: Comparison) -> Table:
+    Args:
+        record: of the comparison.
+        width: columns of the terminal.
+    """
+    if record.refused:
+        table = findings_table([finding for finding in record.audit if finding.blocks])
+        table.title, table.title_justify = "Blocked: no number is printed", "left"
+        return table
+    metrics = HEADLINE if width >= WIDE else NARROW_METRICS
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    if comparison.unsafe:
+    if record.unsafe:
         table.title, table.title_style, table.title_justify = UNSAFE_TITLE, "bold red", "left"
-    table.add_column(UNSAFE if comparison.unsafe else "", no_wrap=True, overflow="ellipsis", max_width=30)
-    for name in HEADLINE:
+    table.add_column(UNSAFE if record.unsafe else "", no_wrap=True, overflow="ellipsis", max_width=30)
+    for name in metrics:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     table.add_column("ΔR@5 vs copy", justify="right", no_wrap=True)
-    best = {name: best_value(comparison, name) for name in HEADLINE}
+    best = {name: best_value(record, name) for name in metrics}
     for family, title in FAMILIES.items():
-        rows = [row for row in comparison.rows if row.family == family]
-        if rows:
+        entries = [entry for entry in record.entries if entry.family == family]
+        if entries:
             table.add_row(Text(title.split(":")[0].split(",")[0], "italic dim"))
-        for row in rows:
-            table.add_row(*_line(comparison, row, best))
+        for entry in entries:
+            table.add_row(*_line(record, entry, best))
     return table
 
 
-def _line(comparison: Comparison, row: Row, best: Mapping[str, float | None]) -> list[Text]:
-    won = comparison.won(row)
-    style = "bold" if won else "dim" if row.intent == "control" or row.metric("R@5") is None else ""
-    marks = {"projected": "ᵖ", "context left in": "ᶜ", "under-trained": "ᵘ"}
-    tagged = "".join(marks.get(tag, "") for tag in tags(comparison, row))
-    tagged += f" {row.status}" if row.status in ("skipped", "aborted", "failed") else ""
-    name = Text(f"{'★' if won else ' '} {row.name}{tagged}", style)
-    return [name, *(_metric(row, metric, best[metric], style) for metric in HEADLINE), _difference(comparison, row)]
+def _line(record: Record, entry: Entry, best: Mapping[str, float | None]) -> list[Text]:
+    style = "bold" if won(record, entry) else "dim" if entry.intent == "control" or not entry.measured else ""
+    marks = "".join(MARKS.get(tag, "") for tag in tags(record, entry))
+    marks += f" {entry.status}" if entry.status in ("skipped", "aborted", "failed") else ""
+    name = Text(f"{'★' if won(record, entry) else ' '} {one_line(entry.name)}{marks}", style)
+    return [name, *(_metric(entry, metric, best, style) for metric in best), _difference(record, entry)]
 
 
-def _metric(row: Row, name: str, best: float | None, style: str) -> Text:
-    found, scale = row.metric(name), SCALES[name]
+def _metric(entry: Entry, name: str, best: Mapping[str, float | None], style: str) -> Text:
+    found, scale = entry.metrics.get(name), SCALES[name]
     if found is None:
         return Text(DASH, "dim")
-    marked = "bold" if best is not None and found.value == best and row.can_win else style
-    half = "" if name in FEW_DIGITS else scale.half_width(found)
-    return Text.assemble((scale.number(found.value), marked), (f" {half}" if half else "", "dim"))
+    shown = "bold" if found.value == best[name] and entry.can_win else style
+    bare = name in WITHOUT_INTERVAL or (len(best) < len(HEADLINE) and name != "R@5")
+    half = "" if bare else scale.half_width(found)
+    return Text.assemble((scale.number(found.value), shown), (f" {half}" if half else "", "dim"))
 
 
-def _difference(comparison: Comparison, row: Row) -> Text:
-    reference = comparison.measured("copy-last")
-    contrast = row.against(reference) if reference and row.name != reference.name else None
+def _difference(record: Record, entry: Entry) -> Text:
+    reference = measured(record, "copy-last")
+    contrast = against(entry, reference) if reference and entry.name != reference.name else None
     if contrast is None or not contrast.paired:
         return Text(DASH, "dim")
     difference = contrast.difference
@@ -91,99 +82,70 @@ def _difference(comparison: Comparison, row: Row) -> Text:
     return Text(text.strip(), COLOURS[contrast.outcome])
 
 
-def summary_lines(triage: Record | Mapping[str, Any]) -> list[str]:
-    """What to print below the table: the key to its marks, the winner, the gates; plain text, one item a line."""
-    comparison = Comparison.of(triage)
-    if comparison.refused:
-        codes = ", ".join(comparison.blocked)
-        return [f"Blocked by {codes}: the numbers would answer another question than the one asked."]
-    lines = [to_text(notice.text) for notice in notices(comparison)]
-    label = f"{UNSAFE}: " if comparison.unsafe else ""
-    told = (to_text(headline(comparison)), to_text(gate_sentence(comparison)))
-    lines += [_key(comparison), *(f"{label}{line}" for line in told if line)]
-    return [line for line in lines if line]
+def summary_lines(record: Record) -> list[str]:
+    """Return the lines below the table: the key to its marks, the winner, the gates; plain text."""
+    if record.refused:
+        codes = ", ".join(record.blocked)
+        return [f"Blocked by {codes}: the numbers would be misleading."]
+    lines = [to_text(notice.text) for notice in notices(record)]
+    label = f"{UNSAFE}: " if record.unsafe else ""
+    found = [to_text(headline(record))] if leader(record) or record.entries else []
+    found.append(to_text(gate_sentence(record)))
+    return [*lines, _key(record), *(f"{label}{line}" for line in found if line)]
 
 
-def _key(comparison: Comparison) -> str:
-    size = [
-        f"{count(value)} {what}"
-        for key, what in (("pool", "candidates"), ("windows", "windows"), ("documents", "test documents"))
-        if (value := comparison.amount(key)) is not None
-    ]
-    key = (
+def _key(record: Record) -> str:
+    text = (
+        f"{count(record.pool)} candidates, {count(record.windows)} windows, {count(record.documents)} test documents, "
         "rates in per cent, ± half of the 95 % interval (≤, ≥: its far end); ▲ better, ▼ worse, · undecided against "
         "copy-last by the paired test"
     )
-    text = ", ".join([*size, key])
-    projected = "; ᵖ trained in a projected space" if any(row.intent == "projected" for row in comparison.rows) else ""
-    late = "; ᵘ under-trained" if any(row.under_trained for row in comparison.rows) else ""
+    projected = "; ᵖ trained in a projected space" if any(e.intent == "projected" for e in record.entries) else ""
+    late = "; ᵘ under-trained" if any(entry.under_trained for entry in record.entries) else ""
     return f"{text}{projected}{late}."
 
 
-def findings_table(findings: Sequence[Mapping[str, Any] | Finding]) -> Table:
-    """Return a table of findings, issues first; loud ones with measured value, threshold and what to do.
-
-    Args:
-        findings: as ``Finding`` objects look in JSON.
-    """
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return a table of findings, issues first; issues and tips with figures and what to do."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head, least in (("check", 5), ("outcome", 9), ("title", 12)):
         table.add_column(head, no_wrap=head != "title", min_width=least, max_width=24)
     table.add_column("what was found", overflow="fold", ratio=1)
-    for finding in by_urgency(read_findings([f.to_json() if isinstance(f, Finding) else f for f in findings])):
-        shown = shown_outcome(finding.outcome)
-        dim = "" if finding.outcome in (*LOUD, "passed") else "dim"
+    for finding in by_urgency(findings):
+        shown, loud = OUTCOMES[finding.outcome], finding.outcome in LOUD
+        dim = "" if loud or finding.outcome == "passed" else "dim"
+        text = Text(one_line(finding.statement), dim)
+        if loud:
+            text.append(f"\n{figures_line(finding)}", "dim")
+            text.append(f"\n→ {one_line(finding.fix)}", "bold" if finding.outcome == "issue" else "")
         table.add_row(
-            Text(_one_line(finding.code), shown.colour if finding.outcome in LOUD else dim),
-            Text(_one_line(f"{shown.mark} {shown.word}"), shown.colour),
-            Text(_one_line(finding.text("title")), dim),
-            _found(finding, dim),
+            Text(one_line(finding.code), shown.colour if loud else dim),
+            Text(f"{shown.mark} {shown.word}", shown.colour),
+            Text(one_line(finding.title), dim),
+            text,
         )
     return table
 
 
-def _found(finding: CheckFinding, style: str) -> Text:
-    """The statement; below it, for loud findings, the figures and the fix."""
-    text = Text(_one_line(finding.text("statement")), style)
-    if finding.outcome in LOUD:
-        text.append(f"\n{figures_line(finding)}", "dim")
-        if finding.text("fix"):
-            text.append(f"\n→ {_one_line(finding.text('fix'))}", "bold" if finding.outcome == "issue" else "")
-    return text
-
-
-def figures_line(finding: CheckFinding) -> str:
-    """Measured, threshold and healthy on one line; what is not known is left out."""
-    unit = _one_line(finding.text("unit").removeprefix("share").strip())
-    parts = [
-        f"measured {finding.measured}{f' {unit}' if unit else ''}" if finding.measured != DASH else "",
-        f"threshold {finding.threshold}" if finding.threshold != DASH else "",
-        f"healthy: {_one_line(finding.text('healthy'))}" if finding.text("healthy") else "",
-    ]
+def figures_line(finding: Finding) -> str:
+    """Print measured, threshold and healthy on one line; what is not known is left out."""
+    unit = one_line(finding.unit.removeprefix("share"))
+    measured, threshold = quantity(finding.measured, finding.unit), quantity(finding.threshold, finding.unit)
+    parts = (
+        f"measured {measured}{f' {unit}' if unit else ''}" if finding.measured is not None else "",
+        f"threshold {threshold}" if finding.threshold is not None else "",
+        f"healthy: {one_line(finding.healthy)}" if finding.healthy else "",
+    )
     return " · ".join(part for part in parts if part)
 
 
-def causes_lines(causes: Sequence[Mapping[str, Any] | Cause]) -> list[str]:
-    """Return root causes as lines of plain text; that none was found is an answer too."""
-    found = [cause.to_json() if isinstance(cause, Cause) else mapping(cause) for cause in causes]
-    if not found:
-        return ["No cause found: none of the written rules has the evidence it asks for."]
-    return [line for place, cause in enumerate(found, 1) for line in _cause_lines(place, cause)]
-
-
-def _cause_lines(place: int, cause: Mapping[str, Any]) -> list[str]:
-    title = _one_line(cause.get("title") or cause.get("name") or "unnamed")
-    evidence = listing([_one_line(name) for name in sequence(cause.get("evidence"))])
-    options = listing([_one_line(name) for name in sequence(cause.get("options"))])
-    lines = (
-        f"{place}. {title}{f' ({evidence})' if evidence else ''}",
-        f"   {_one_line(cause.get('statement') or '')}",
-        f"   → {_one_line(cause['fix'])}" if cause.get("fix") else "",
-        f"   options: {options}" if options else "",
-    )
-    return [line for line in lines if line.strip()]
-
-
-def _one_line(value: object) -> str:
-    """Bring a text onto one line without control characters."""
-    return to_text(plain(value))
+def causes_lines(causes: Sequence[Cause]) -> list[str]:
+    """Return root causes as lines of plain text, or that none was found."""
+    if not causes:
+        return ["No cause found: no rule has the evidence it needs."]
+    lines = []
+    for place, cause in enumerate(causes, 1):
+        lines += [f"{place}. {one_line(cause.title)} ({listing(cause.evidence)})", f"   {one_line(cause.statement)}",
+                  f"   → {one_line(cause.fix)}"]  # fmt: skip
+        lines += [f"   options: {listing(cause.options)}"] if cause.options else []
+    return lines

@@ -1,251 +1,322 @@
-"""The plots of the headline: intervals of R@5, recall against k, cosine against R@5."""
+"""Plots of the comparison: intervals of R@5, recall against k, cosine against R@5, training curves, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.figure import Figure as Canvas
 
+from segue.comparison.record import Entry, Record
+from segue.reports.contrasts import leader, measured, won
 from segue.reports.document import Figure
-from segue.reports.plots.label_places import Box, Point, place_labels, spread
-from segue.reports.plots.svg import STYLE, canvas, colour, tidy, to_svg
-from segue.reports.record import Comparison, Row, mapping, number, sequence
-from segue.reports.sections.summary import highest_cosine
-from segue.reports.text.markup import code, plain, to_text
-from segue.reports.text.numbers import PERCENT, count, of_things
+from segue.reports.plots.small import DASHED, End, end_labels, logarithmic, shortened
+from segue.reports.plots.svg import colour, plot, tidy
+from segue.reports.text import PERCENT, SCORE, code, listing, of_things, plain
 
-LONGEST_NAME = 32
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
-                "rerank": "rerankers", "other": "other"}  # fmt: skip
+                "rerank": "rerankers"}  # fmt: skip
+PANELS, PANEL_LETTERS = 5, 22
+"""Training curves side by side, and the letters of their titles."""
 
 
-def contestants(comparison: Comparison) -> list[Row]:
-    """Measured rows that are not controls."""
-    return [row for row in comparison.rows if row.intent != "control" and row.metric("R@5") is not None]
+def _contestants(record: Record) -> list[Entry]:
+    """Return the measured entries that are not controls, best last."""
+    entries = [entry for entry in record.entries if entry.intent != "control" and entry.measured]
+    return sorted(entries, key=lambda entry: entry.value("R@5") or 0.0)
 
 
-def label_of(row: Row, comparison: Comparison) -> str:
-    """The name, cut where it would leave no room for the plot, with the two marks that plots share."""
-    name = shortened(row.name)
-    return f"{'★ ' if comparison.won(row) else ''}{name}{' (projected)' if row.intent == 'projected' else ''}"
+def _label(entry: Entry, record: Record) -> str:
+    star, projected = "★ " if won(record, entry) else "", " (projected)" if entry.intent == "projected" else ""
+    return f"{star}{shortened(entry.name)}{projected}"
 
 
-def shortened(text: str, longest: int = LONGEST_NAME) -> str:
-    """Bring a text from outside onto one line of at most ``longest`` characters.
-
-    >>> shortened("a b", 2)
-    'a…'
-    """
-    line = to_text(plain(text))
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+def _fill(entry: Entry) -> str:
+    """Marks of entries that cannot win are hollow."""
+    return colour(entry.family) if entry.intent == "candidate" else colour("paper")
 
 
-def intervals_figure(comparison: Comparison) -> Figure | None:
-    """Dot and whisker of R@5 per option, sorted, with a line at copy-last."""
-    rows = sorted(contestants(comparison), key=lambda row: row.value("R@5") or 0.0)
-    if len(rows) < 2:
-        return None
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = canvas(1.0 + 0.3 * len(rows))
-        axes = tidy(figure.subplots(), "x")
-        for place, row in enumerate(rows):
-            _whisker(axes, row, place, bold=comparison.won(row))
-        _copy_line(axes, comparison, len(rows))
-        _name_axis(axes, rows, comparison)
-        axes.set_xlabel("R@5, % of windows, with 95 % interval over documents")
-        _family_words(axes, rows, len(rows))
-        svg = to_svg(figure, "intervals")
-    return Figure("intervals", svg, _intervals_caption(comparison, rows), "R@5 of every option with its interval")
-
-
-def _whisker(axes: Axes, row: Row, place: int, *, bold: bool) -> None:
-    found, shade = row.metric("R@5"), colour(row.family)
-    assert found is not None
-    if found.low is not None and found.high is not None:
-        axes.plot([100 * found.low, 100 * found.high], [place, place], color=shade, linewidth=3 if bold else 1.6)
-    axes.plot(100 * found.value, place, "o", color=shade, markersize=9 if bold else 6.5, markerfacecolor=fill_of(row))
-
-
-def fill_of(row: Row) -> str:
-    """Marks of rows that cannot win are hollow."""
-    return colour(row.family) if row.intent == "candidate" else colour("paper")
-
-
-def _copy_line(axes: Axes, comparison: Comparison, top: int) -> None:
-    reference = comparison.measured("copy-last")
-    if reference is None:
-        return
-    value, ink = 100 * (reference.value("R@5") or 0.0), colour("ink")
-    axes.vlines(value, -0.6, top - 0.45, color=ink, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
-    axes.annotate(f"copy-last {value:.1f}", (value, top - 0.4), color=ink, ha="center", va="bottom", fontsize=10)
-
-
-def _name_axis(axes: Axes, rows: Sequence[Row], comparison: Comparison) -> None:
-    """Names at the left in the colour of their family, values at the right."""
-    axes.set_yticks(range(len(rows)), [label_of(row, comparison) for row in rows])
-    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_color(colour(row.family))
-        tick.set_fontweight("bold" if comparison.won(row) else "normal")
-    axes.set_ylim(-0.6, len(rows) + 0.3)
+def _names_at_the_left(axes: Axes, entries: Sequence[Entry], record: Record) -> None:
+    axes.set_yticks(range(len(entries)), [_label(entry, record) for entry in entries])
+    for tick, entry in zip(axes.get_yticklabels(), entries, strict=True):
+        tick.set_color(colour(entry.family))
+        tick.set_fontweight("bold" if won(record, entry) else "normal")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    for place, row in enumerate(rows):
-        axes.annotate(
-            PERCENT.number(row.value("R@5")), (1.01, place), xycoords=("axes fraction", "data"),
-            va="center", fontsize=10, color=colour("soft"), annotation_clip=False,
-        )  # fmt: skip
 
 
-def _family_words(axes: Axes, rows: Sequence[Row], top: int) -> None:
-    """Family names in their own colours instead of a legend."""
-    present = [family for family in FAMILY_WORDS if any(row.family == family for row in rows)]
+def intervals_figure(record: Record) -> Figure | None:
+    """Draw R@5 of each entry with its interval, sorted, with a line at copy-last."""
+    entries = _contestants(record)
+    if len(entries) < 2:
+        return None
+
+    def draw(canvas: Canvas) -> None:
+        axes = tidy(canvas.subplots(), "x")
+        for place, entry in enumerate(entries):
+            _whisker(axes, entry, place, bold=won(record, entry))
+        _copy_line(axes, record, len(entries))
+        _names_at_the_left(axes, entries, record)
+        axes.set(ylim=(-0.6, len(entries) + 0.3), xlabel="R@5, % of windows, with 95 % interval over documents")
+        for place, entry in enumerate(entries):
+            axes.annotate(PERCENT.number(entry.value("R@5")), (1.01, place), xycoords=("axes fraction", "data"),
+                          va="center", fontsize=10, color=colour("soft"), annotation_clip=False)  # fmt: skip
+        _family_words(axes, entries)
+
+    return plot("intervals", draw, height=1.0 + 0.3 * len(entries), caption=_intervals_caption(record, entries),
+                alternative="R@5 of every option with its interval")  # fmt: skip
+
+
+def _whisker(axes: Axes, entry: Entry, place: int, *, bold: bool) -> None:
+    found, shade = entry.metrics["R@5"], colour(entry.family)
+    if found.low is not None and found.high is not None:
+        axes.plot([100 * found.low, 100 * found.high], [place, place], color=shade, linewidth=3 if bold else 1.6)
+    axes.plot(100 * found.value, place, "o", color=shade, markersize=9 if bold else 6.5, markerfacecolor=_fill(entry))
+
+
+def _copy_line(axes: Axes, record: Record, top: int) -> None:
+    reference = measured(record, "copy-last")
+    if reference is not None:
+        value, ink = 100 * (reference.value("R@5") or 0.0), colour("ink")
+        axes.vlines(value, -0.6, top - 0.45, color=ink, linewidth=1, linestyle=DASHED, zorder=0.5)
+        axes.annotate(f"copy-last {value:.1f}", (value, top - 0.4), color=ink, ha="center", va="bottom", fontsize=10)
+
+
+def _family_words(axes: Axes, entries: Sequence[Entry]) -> None:
+    """Write family names in their own colours instead of a legend."""
+    present = [family for family in FAMILY_WORDS if any(entry.family == family for entry in entries)]
     for place, family in enumerate(reversed(present)):
-        axes.annotate(
-            f"● {FAMILY_WORDS[family]}", (0.99, 0.03 + 0.045 * place * 20 / max(top, 8)), xycoords="axes fraction",
-            ha="right", fontsize=11, color=colour(family), fontweight="bold",
-        )  # fmt: skip
+        height = 0.03 + 0.045 * place * 20 / max(len(entries), 8)
+        axes.annotate(f"● {FAMILY_WORDS[family]}", (0.99, height), xycoords="axes fraction", ha="right", fontsize=11,
+                      color=colour(family), fontweight="bold")  # fmt: skip
 
 
-def _intervals_caption(comparison: Comparison, rows: Sequence[Row]) -> str:
-    reference, best, last = comparison.measured("copy-last"), rows[-1], rows[0]
+def _intervals_caption(record: Record, entries: Sequence[Entry]) -> str:
+    reference, best, last = measured(record, "copy-last"), entries[-1], entries[0]
     text = (
-        f"R@5 of {of_things(len(rows), 'option')}: from {PERCENT.number(last.value('R@5'))} % ({code(last.name)}) to "
-        f"{PERCENT.sentence(best.metric('R@5'))} ({code(best.name)}). Whiskers are each row’s own 95 % interval; "
+        f"R@5 of {of_things(len(entries), 'option')}: from {PERCENT.number(last.value('R@5'))} % ({code(last.name)}) "
+        f"to {PERCENT.sentence(best.metrics['R@5'])} ({code(best.name)}). Whiskers: each option’s own 95 % interval; "
         "differences are judged by the paired test, not by overlap. Hollow: cannot win."
     )
     if reference is None:
         return text
-    above = sum((row.value("R@5") or 0) > (reference.value("R@5") or 0) for row in rows)
+    above = sum((entry.value("R@5") or 0) > (reference.value("R@5") or 0) for entry in entries)
     verb = "lies" if above == 1 else "lie"
     return f"{text} Dashed: {code('copy-last')}; {above or 'none'} of the points {verb} to its right."
 
 
-def recall_figure(comparison: Comparison) -> Figure | None:
-    """Recall against k: four or five lines that matter, the rest as a grey field."""
-    curves = {row.name: points for row in comparison.rows if len(points := recall_curve(row)[0]) > 1}
+def recall_figure(record: Record) -> Figure | None:
+    """Draw recall against k: the entries that matter in colour, the rest in grey."""
+    curves = {entry.name: points for entry in record.entries if len(points := recall_points(entry)) > 1}
     if not curves:
         return None
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = canvas(6.2)
-        axes = tidy(figure.subplots(), "y")
-        ends = [_recall_line(axes, row, comparison) for row in comparison.rows if row.name in curves]
-        ks = sorted({int(k) for row in comparison.rows for k in recall_curve(row)[0]})
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(ks, [count(k) for k in ks])
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(-2, 103)
-        axes.set_xlim(ks[0] * 0.93, ks[-1] * 1.02)
-        axes.set(xlabel="k, answers looked at (logarithmic)", ylabel="recall at k, % of windows")
-        _end_labels(axes, [end for end in ends if end is not None])
-        svg = to_svg(figure, "recall")
-    return Figure("recall", svg, _recall_caption(comparison), "Recall against k")
+
+    def draw(canvas: Canvas) -> None:
+        axes = tidy(canvas.subplots(), "y")
+        ends = []
+        for entry in record.entries:
+            if entry.name in curves:
+                ends += _recall_line(axes, entry, curves[entry.name], record)
+        ks = sorted({k for points in curves.values() for k in points})
+        logarithmic(axes, ks)
+        axes.set(ylim=(-2, 103), xlim=(ks[0] * 0.93, ks[-1] * 1.02), xlabel="k, number of answers (logarithmic)",
+                 ylabel="recall at k, % of windows")  # fmt: skip
+        end_labels(axes, ends)
+
+    return plot("recall", draw, height=6.2, caption=_recall_caption(record, curves), alternative="Recall against k")
 
 
-def recall_curve(row: Row) -> tuple[list[float], list[float]]:
-    """The points (k, recall in per cent) that are on record."""
-    record = mapping(row.data.get("recall_curve"))
-    pairs = zip(sequence(record.get("k")), sequence(record.get("value")), strict=False)
-    numbers = [(number(k), number(value)) for k, value in pairs]
-    kept = [(k, 100 * value) for k, value in numbers if k is not None and value is not None and k >= 1]
-    return [k for k, _ in kept], [v for _, v in kept]
-
-
-def _highlighted(row: Row, comparison: Comparison) -> str:
-    """How a line of the recall plot is drawn: lead, reference, control or field."""
-    if row.intent == "control":
-        return "control"
-    if comparison.leader is not None and row.name == comparison.leader.name:
-        return "lead"
-    return "reference" if row.name in ("copy-last", "ar-cosine", "infonce-projected") else "field"
+def recall_points(entry: Entry) -> dict[int, float]:
+    """Return recall in per cent by k."""
+    curve = entry.recall_curve
+    return {k: 100 * value for k, value in zip(curve.k, curve.value, strict=True) if value is not None} if curve else {}
 
 
 _LINES = {"lead": (3.0, "-"), "reference": (2.0, "-"), "control": (1.0, "--"), "field": (1.0, "-")}
+"""Width and dashes of a line by its part in the plot."""
 
 
-def _recall_line(axes: Axes, row: Row, comparison: Comparison) -> tuple[float, float, str, str, bool] | None:
-    kind = _highlighted(row, comparison)
-    width, dashes = _LINES[kind]
-    shade = colour({"control": "control", "field": "faint"}.get(kind, row.family))
-    ks, values = recall_curve(row)
-    axes.plot(ks, values, linestyle=dashes, linewidth=width, color=shade, zorder=1 if kind == "field" else 3)
-    return None if kind == "field" else (ks[-1], values[-1], label_of(row, comparison), shade, kind == "lead")
+def _part(entry: Entry, record: Record) -> str:
+    if entry.intent == "control":
+        return "control"
+    chosen = leader(record)
+    if chosen is not None and entry.name == chosen.name:
+        return "lead"
+    return "reference" if entry.name in ("copy-last", "ar-cosine", "infonce-projected") else "field"
 
 
-def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str, bool]]) -> None:
-    """Names at the right end of their lines, moved apart where lines end together."""
-    if not ends:
-        return
-    heights = spread(np.array([end[1] for end in ends], dtype=np.float64), 4.3)
-    for (_, value, text, shade, bold), height in zip(ends, heights, strict=True):
-        axes.annotate(
-            text, xy=(1.0, value), xytext=(1.025, height), xycoords=("axes fraction", "data"),
-            textcoords=("axes fraction", "data"), color=shade, va="center", annotation_clip=False,
-            fontweight="bold" if bold else "normal",
-            arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1},
-        )  # fmt: skip
+def _recall_line(axes: Axes, entry: Entry, points: Mapping[int, float], record: Record) -> list[End]:
+    part = _part(entry, record)
+    width, dashes = _LINES[part]
+    shade = colour({"control": "control", "field": "faint"}.get(part, entry.family))
+    axes.plot(list(points), list(points.values()), linestyle=dashes, linewidth=width, color=shade,
+              zorder=1 if part == "field" else 3)  # fmt: skip
+    return [] if part == "field" else [End([*points.values()][-1], _label(entry, record), shade, part == "lead")]
 
 
-def _recall_caption(comparison: Comparison) -> str:
-    rows = [comparison.leader, comparison.measured("copy-last"), comparison.measured("ar-cosine")]
-    parts = []
-    for row in {row.name: row for row in rows if row is not None}.values():
-        ks, values = recall_curve(row)
-        shown = [f"{values[ks.index(k)]:.1f} % at {k}" for k in (1, 10, 100) if k in ks]
-        parts += [f"{code(row.name)} {', '.join(shown)}"] if shown else []
-    grey = sum(_highlighted(row, comparison) == "field" and len(recall_curve(row)[0]) > 1 for row in comparison.rows)
+def _recall_caption(record: Record, curves: Mapping[str, Mapping[int, float]]) -> str:
+    chosen = leader(record)
+    names = dict.fromkeys([*([chosen.name] if chosen else []), "copy-last", "ar-cosine"])
+    parts = [
+        f"{code(name)} " + ", ".join(f"{curves[name][k]:.1f} % at {k}" for k in (1, 10, 100) if k in curves[name])
+        for name in names
+        if name in curves
+    ]
+    grey = sum(_part(entry, record) == "field" for entry in record.entries if entry.name in curves)
     field = f" Grey: the other {of_things(grey, 'option')}; dashed: controls." if grey else ""
-    return f"Recall against the number of answers looked at: {'; '.join(parts)}.{field}" if parts else field.strip()
+    return f"Recall against the number of answers: {'; '.join(parts)}.{field}" if parts else field.strip()
 
 
-def scatter_figure(comparison: Comparison) -> Figure | None:
-    """Cosine to the target against R@5, one labelled point per option."""
-    rows = [row for row in contestants(comparison) if row.value("cosine") is not None]
-    if len(rows) < 3:
+def scatter_figure(record: Record) -> Figure | None:
+    """Draw cosine to the target against R@5; the entries that matter are labelled."""
+    points = {
+        entry.name: (cosine, 100 * (entry.value("R@5") or 0.0))
+        for entry in _contestants(record)
+        if (cosine := entry.value("cosine")) is not None
+    }
+    entries = [entry for entry in _contestants(record) if entry.name in points]
+    if len(entries) < 3:
         return None
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = canvas(6.6)
-        axes = tidy(figure.subplots(), "both")
-        xs = [row.value("cosine") or 0.0 for row in rows]
-        ys = [100 * (row.value("R@5") or 0.0) for row in rows]
-        for row, x, y in zip(rows, xs, ys, strict=True):
-            axes.plot(x, y, "o", markersize=8, color=colour(row.family), markerfacecolor=fill_of(row))
-        axes.margins(0.12, 0.1)
+    chosen, highest = leader(record), max(points, key=lambda name: points[name][0])
+    named = {entries[-1].name, highest, "copy-last", "ar-cosine", *([chosen.name] if chosen else [])}
+
+    def draw(canvas: Canvas) -> None:
+        axes = tidy(canvas.subplots(), "both")
+        for entry in entries:
+            axes.plot(*points[entry.name], "o", markersize=8, color=colour(entry.family), markerfacecolor=_fill(entry))
+        axes.margins(0.14, 0.1)
         axes.set(xlabel="mean cosine of query and target", ylabel="R@5, % of windows")
-        figure.draw_without_rendering()
-        _scatter_labels(axes, rows, list(zip(xs, ys, strict=True)), comparison)
-        svg = to_svg(figure, "scatter")
-    candidates = [row for row in rows if row.can_win]
-    caption = f"Cosine to the target against R@5, {of_things(len(rows), 'option')}; hollow: cannot win."
-    caption += f" {highest_cosine(candidates)}" if len(candidates) > 2 else ""
-    return Figure("scatter", svg, caption, "Cosine against R@5 over the options")
+        for entry in entries:
+            if entry.name in named:
+                axes.annotate(_label(entry, record), points[entry.name], xytext=(0, 8), textcoords="offset points",
+                              ha="center", fontsize=10.5, color=colour(entry.family),
+                              fontweight="bold" if won(record, entry) else "normal")  # fmt: skip
+
+    caption = (
+        f"Cosine to the target against R@5, {of_things(len(entries), 'option')}; hollow: cannot win. Named: the chosen "
+        "option, the highest cosine, the highest R@5, and references."
+    )
+    return plot("scatter", draw, height=5.6, caption=caption, alternative="Cosine against R@5 over the options")
 
 
-def _scatter_labels(
-    axes: Axes, rows: Sequence[Row], points: Sequence[tuple[float, float]], comparison: Comparison
-) -> None:
-    pixels = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
-    texts = [label_of(row, comparison) for row in rows]
-    sizes = [(6.3 * len(text) + 2, 13.0) for text in texts]
-    box = axes.get_window_extent()
-    boxes = place_labels(pixels, sizes, (box.x0 + 4, box.y0 + 4, box.x1, box.y1))
-    for row, text, pixel, label in zip(rows, texts, pixels, boxes, strict=True):
-        _scatter_label(axes, text, pixel, label, shade=colour(row.family), bold=comparison.won(row))
+def validation_curves(entry: Entry) -> list[tuple[list[int], list[float]]]:
+    """Return steps and validation MRR of each fold with at least two points."""
+    curves = entry.training.curves if entry.training else ()
+    found = []
+    for curve in curves:
+        known = [(point.step, score) for point in curve if (score := point.scores.get("MRR")) is not None]
+        found += [([step for step, _ in known], [score for _, score in known])] if len(known) > 1 else []
+    return found
 
 
-def _scatter_label(axes: Axes, text: str, pixel: Point, box: Box, *, shade: str, bold: bool) -> None:
-    """Write a label into its box, held at the side that faces its point, with a line where the two are apart."""
-    left, bottom, right, top = box
-    side = "left" if left > pixel[0] else "right" if right < pixel[0] else "center"
-    x = {"left": left, "right": right, "center": (left + right) / 2}[side]
-    y = (bottom + top) / 2
-    gap = float(np.hypot(min(max(pixel[0], left), right) - pixel[0], min(max(pixel[1], bottom), top) - pixel[1]))
-    line = {"arrowstyle": "-", "color": colour("faint"), "linewidth": 0.8, "shrinkA": 1, "shrinkB": 5}
-    to_data = axes.transData.inverted()
-    axes.annotate(
-        text, xy=tuple(to_data.transform(pixel)), xytext=tuple(to_data.transform((x, y))), ha=side, va="center",
-        fontsize=10.5, color=shade, fontweight="bold" if bold else "normal", arrowprops=line if gap > 14 else None,
-    )  # fmt: skip
+def curves_figure(record: Record) -> Figure | None:
+    """Draw validation MRR over steps: one panel per trained option, one line per fold, all on one scale."""
+    entries = [entry for entry in record.entries if entry.measured and validation_curves(entry)]
+    if not entries:
+        return None
+    lines, across = math.ceil(len(entries) / PANELS), min(PANELS, len(entries))
+    reference = record.entry("copy-last")
+    level = reference.validated("MRR") if reference else None
+
+    def draw(canvas: Canvas) -> None:
+        grid = canvas.subplots(lines, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for place, entry in enumerate(entries):
+            _panel(tidy(grid[place], "y"), entry, record, level)
+            grid[place].tick_params(labelbottom=place + across >= len(entries))
+        if level is not None:
+            _note(grid[0], "copy-last", (0.98, level), "data", colour("soft"))
+        for axes in grid[len(entries) :]:
+            axes.set_visible(False)
+        canvas.supxlabel("optimiser steps", color=colour("soft"), fontsize=11)
+        canvas.supylabel("validation MRR", color=colour("soft"), fontsize=11)
+
+    return plot("curves", draw, height=0.8 + 1.7 * lines, caption=_curves_caption(entries, level),
+                alternative="Validation MRR over training steps per option")  # fmt: skip
+
+
+def _panel(axes: Axes, entry: Entry, record: Record, level: float | None) -> None:
+    if level is not None:
+        axes.axhline(level, color=colour("soft"), linewidth=0.9, linestyle=DASHED, zorder=1)
+    curves = validation_curves(entry)
+    for steps, scores in curves:
+        axes.plot(steps, scores, color=colour(entry.family), linewidth=1.4)
+        best = max(range(len(scores)), key=scores.__getitem__)
+        axes.plot(steps[best], scores[best], "o", color=colour(entry.family), markersize=4)
+    weight = "bold" if won(record, entry) else "normal"
+    title = f"{'★ ' if won(record, entry) else ''}{shortened(entry.name, PANEL_LETTERS)}"
+    axes.set_title(title, loc="left", fontsize=10, color=colour("ink"), fontweight=weight)
+    if entry.under_trained:
+        low = level is not None and max(max(scores) for _, scores in curves) < 0.35 * level
+        _note(axes, "under-trained", (0.98, 0.45 if low else 0.04), "axes fraction", colour("ink"))
+
+
+def _note(axes: Axes, text: str, place: tuple[float, float], vertical: str, shade: str) -> None:
+    axes.annotate(text, place, xycoords=("axes fraction", vertical), xytext=(0, 3), textcoords="offset points",
+                  ha="right", va="bottom", fontsize=9.5, color=shade)  # fmt: skip
+
+
+def _curves_caption(entries: Sequence[Entry], level: float | None) -> str:
+    reached = {entry.name: max(max(scores) for _, scores in validation_curves(entry)) for entry in entries}
+    best = max(reached, key=lambda name: reached[name])
+    late = [code(entry.name) for entry in entries if entry.under_trained]
+    text = (
+        "Validation MRR during training, one line per fold; the dot marks the step that was kept. The highest point is "
+        f"{SCORE.number(reached[best])} ({code(best)})."
+    )
+    text += f" Dashed: {code('copy-last')} at {SCORE.number(level)}." if level is not None else ""
+    return text + (f" Not yet flat at the end: {listing(late)}." if late else "")
+
+
+def ranks_figure(record: Record) -> Figure | None:
+    """Draw where the target is ranked: one stacked bar per option, sorted by R@5."""
+    entries = [entry for entry in _contestants(record) if entry.rank_histogram and entry.rank_histogram.labels]
+    if not entries:
+        return None
+    bins = {entry.name: dict(zip(entry.rank_histogram.labels, entry.rank_histogram.share, strict=True))
+            for entry in entries if entry.rank_histogram}  # fmt: skip
+
+    def draw(canvas: Canvas) -> None:
+        axes = tidy(canvas.subplots())
+        for place, entry in enumerate(entries):
+            _bar(axes, bins[entry.name], place)
+        _names_at_the_left(axes, entries, record)
+        axes.set(xlim=(0, 100), ylim=(-0.6, len(entries) + 0.5), xlabel="% of windows")
+        _key(axes, list(bins[entries[-1].name]), len(entries) - 0.1)
+
+    best = entries[-1]
+    ends = [f"{PERCENT.number(share)} % at rank {plain(label)}"
+            for label, share in bins[best.name].items() if label in ("1", ">1000")]  # fmt: skip
+    caption = (
+        f"Rank of the true next passage, {of_things(len(entries), 'option')} sorted by R@5, best at the top. "
+        f"{code(best.name)}{f': {listing(ends)}' if ends else ''}."
+    )
+    return plot("ranks", draw, height=1.2 + 0.32 * len(entries), caption=caption,
+                alternative="Distribution of the target's rank per option")  # fmt: skip
+
+
+def _shade(place: int) -> tuple[str, str]:
+    """Return fill and text colour of the rank range at this place."""
+    role = min(place, 6) + 1
+    return colour(f"rank-{role}"), colour("on-strong") if role <= 3 else colour("ink")
+
+
+def _bar(axes: Axes, shares: Mapping[str, float], place: int) -> None:
+    left = 0.0
+    for index, share in enumerate(shares.values()):
+        fill, ink = _shade(index)
+        axes.barh(place, 100 * share, left=left, height=0.8, color=fill)
+        if share >= 0.045:
+            axes.text(left + 50 * share, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=9.5, color=ink,
+                      clip_on=True)  # fmt: skip
+        left += 100 * share
+
+
+def _key(axes: Axes, labels: Sequence[str], height: float) -> None:
+    """Draw a line of little squares above the bars, in the order of the bars."""
+    left = 0.0
+    for index, label in enumerate(labels):
+        text, middle, edge = shortened(f"rank {label}" if index == 0 else label, 12), height + 0.15, colour("faint")
+        axes.barh(middle, 1.4, left=left, height=0.42, color=_shade(index)[0], edgecolor=edge, linewidth=0.5)
+        axes.text(left + 2.0, middle, text, va="center", fontsize=10, color=colour("soft"))
+        left += 4.5 + 0.95 * len(text)

@@ -1,16 +1,19 @@
 """Plots as SVG that follow the page's light or dark theme.
 
 Plots are drawn with one fixed colour per *role*. Inline in a page each role becomes a CSS variable; in a file of its
-own the light colours stay, on a light card, so that it can be read wherever it is pasted.
+own the light colours stay, on a light card, so that it can be read anywhere.
 """
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
+
+from segue.reports.document import Figure
 
 ROLES: dict[str, tuple[str, str]] = {
     "ink": ("#1b1f24", "#e6e8eb"),
@@ -23,7 +26,6 @@ ROLES: dict[str, tuple[str, str]] = {
     "architecture": ("#b34a00", "#f59a52"),
     "towers": ("#1a7f4b", "#5fc792"),
     "rerank": ("#a3195b", "#f07fb2"),
-    "other": ("#6b4fa0", "#b9a3e8"),
     "control": ("#8b939d", "#7a838e"),
     "rank-1": ("#0b3c6f", "#a6d5fb"),
     "rank-2": ("#1d679f", "#74b4e6"),
@@ -58,17 +60,31 @@ WIDTH = 12.0
 
 
 def colour(role: str) -> str:
-    """The light colour of a role, as plots are drawn."""
+    """Return the light colour of a role, as plots are drawn."""
     return ROLES[role][0]
 
 
-def canvas(height: float, width: float = WIDTH) -> Canvas:
-    """Return an empty figure without background."""
-    return Canvas(figsize=(width, height), layout="constrained", facecolor="none")
+def plot(
+    name: str, draw: Callable[[Canvas], None], *, height: float, caption: str, alternative: str, width: float = WIDTH
+) -> Figure:
+    """Return a figure that ``draw`` fills.
+
+    Args:
+        name: unique in the report.
+        draw: called with the empty canvas.
+        height: in inches of 72 points.
+        caption: how it is read; a sentence with markup.
+        alternative: what it shows, for those who do not see it; plain text.
+        width: in inches of 72 points.
+    """
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="none")
+        draw(canvas)
+        return Figure(name, to_svg(canvas, name), caption, alternative)
 
 
 def tidy(axes: mpl.axes.Axes, grid: str = "") -> mpl.axes.Axes:
-    """Dress axes: soft spines and ticks, hairline grid along one axis or none."""
+    """Style axes: soft spines and ticks, a hairline grid along one axis or none."""
     axes.set_facecolor("none")
     for spine in axes.spines.values():
         spine.set_color(colour("faint"))
@@ -84,10 +100,9 @@ def tidy(axes: mpl.axes.Axes, grid: str = "") -> mpl.axes.Axes:
 def to_svg(figure: Canvas, name: str) -> str:
     """Write the figure as SVG text without prolog, its ids made unique by ``name``."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
@@ -120,5 +135,5 @@ def standalone_svg(svg: str) -> str:
 
 
 def theme_variables(dark: bool) -> str:
-    """The CSS variables of one theme."""
+    """Return the CSS variables of one theme."""
     return " ".join(f"--plot-{role}: {pair[dark]};" for role, pair in ROLES.items())

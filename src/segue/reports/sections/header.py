@@ -3,176 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from segue.comparison.record import CorpusRecord, FreshRecord, Record
 from segue.reports.document import Notice
-from segue.reports.findings import unproven
-from segue.reports.record import Comparison, mapping, number, sequence
-from segue.reports.text.markup import code, plain, strong
-from segue.reports.text.numbers import DASH, count, listing, of_things
+from segue.reports.sections.checks import unproven
+from segue.reports.text import code, count, listing, of_things, plain, strong
 
 EXCLUDED = {
     "context": "context excluded from the candidates",
-    "prefix": "all that was read excluded from the candidates",
+    "prefix": "all earlier passages excluded from the candidates",
     "none": "nothing excluded from the candidates",
 }
 
 
-def facts(comparison: Comparison) -> tuple[tuple[str, str], ...]:
-    """What was measured on what; what is not known is left out."""
-    data = comparison.data
+def facts(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return what was measured on what, as name and value."""
+    seeds = listing([str(seed) for seed in record.seeds])
+    created = record.created.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
     found = (
-        ("Corpus", _corpus(mapping(data.get("corpus")), beside=fresh_facts(comparison))),
-        ("Fresh documents", _fresh(fresh_facts(comparison))),
-        ("Pool", _things(comparison, "pool", "candidate")),
-        ("Windows", _windows(comparison)),
-        ("Test documents", _documents(comparison)),
-        ("Encoder", _encoder(mapping(data.get("encoder")))),
-        ("Seeds", _seeds(comparison)),
-        ("Model sizes", code(data["size"]) if data.get("size") else ""),
-        ("Measured", _version(data)),
+        ("Corpus", _corpus(record.corpus, fresh=record.fresh)),
+        ("Fresh documents", _fresh(record.fresh) if record.fresh else ""),
+        ("Pool", of_things(record.pool, "candidate")),
+        ("Windows", _windows(record)),
+        ("Test documents", _documents(record)),
+        ("Encoder", _encoder(record)),
+        ("Seeds", f"{seeds}, one per fold" if 1 < len(record.seeds) == record.folds else seeds),
+        ("Model sizes", code(record.size)),
+        ("Measured", f"{plain(created)}, by Segue {plain(record.segue)}"),
     )
     return tuple((name, value) for name, value in found if value)
 
 
-def _things(comparison: Comparison, key: str, thing: str) -> str:
-    value = comparison.amount(key)
-    return "" if value is None else of_things(value, thing)
+def _counts(numbers: Mapping[str, int]) -> str:
+    """Print counts with their reasons, zeros left out."""
+    return ", ".join(f"{count(number)} {plain(reason)}" for reason, number in numbers.items() if number)
 
 
-def _counts(record: Mapping[str, Any]) -> str:
-    """Counts with their reasons, zeros left out."""
-    return ", ".join(f"{count(value)} {plain(reason)}" for reason, raw in record.items() if (value := number(raw)))
+def _named(corpus: CorpusRecord | FreshRecord) -> str:
+    name = f" {plain(corpus.name)}" if corpus.name != corpus.kind else ""
+    return f"{code(corpus.kind)}{name}"
 
 
-def fresh_facts(comparison: Comparison) -> Mapping[str, Any]:
-    """The fresh documents that the test windows come from; empty where they come from the run's own corpus."""
-    return mapping(comparison.data.get("fresh"))
+def _fresh(fresh: FreshRecord) -> str:
+    text = f"{_named(fresh)}: {of_things(fresh.documents, 'document')} and {of_things(fresh.windows, 'window')}"
+    skipped = _counts(fresh.skipped)
+    return text + (f"; skipped: {skipped}" if skipped else "")
 
 
-def _named(corpus: Mapping[str, Any]) -> str:
-    kind = code(corpus["kind"]) if corpus.get("kind") else ""
-    name = plain(corpus.get("name") or "") if corpus.get("name") != corpus.get("kind") else ""
-    return " ".join(part for part in (kind, name) if part)
+def _corpus(corpus: CorpusRecord, *, fresh: FreshRecord | None) -> str:
+    """Name the run's corpus and count the bank; fresh documents are among the counts."""
+    sizes = ((corpus.documents, "document"), (corpus.passages, "passage"), (corpus.characters, "character"))
+    counts = listing([of_things(number, thing) for number, thing in sizes if number is not None])
+    text = f"{_named(corpus)}: {counts}" if counts else _named(corpus)
+    skipped = _counts(corpus.skipped)
+    if fresh:
+        return f"{text}, with the fresh documents"
+    return text + (f"; skipped: {skipped}" if skipped else "")
 
 
-def _fresh(fresh: Mapping[str, Any]) -> str:
-    sizes = [
-        of_things(value, thing)
-        for key, thing in (("documents", "document"), ("windows", "window"))
-        if (value := number(fresh.get(key))) is not None
-    ]
-    skipped = _counts(mapping(fresh.get("skipped")))
-    parts = [part for part in (_named(fresh), listing(sizes)) if part]
-    return ": ".join(parts) + (f"; skipped: {skipped}" if skipped else "")
+def _windows(record: Record) -> str:
+    context = of_things(record.context, "passage")
+    text = f"{of_things(record.windows, 'window')}, {context} of context, {EXCLUDED[record.exclude]}"
+    dropped = _counts(record.dropped_windows)
+    return text + (f"; dropped: {dropped}" if dropped else "")
 
 
-def _seeds(comparison: Comparison) -> str:
-    seeds = [plain(seed) for seed in sequence(comparison.data.get("seeds"))]
-    each = ", one per fold" if len(seeds) > 1 and len(seeds) == comparison.amount("folds") else ""
-    return listing(seeds) + each
+def _documents(record: Record) -> str:
+    if record.folds == 1:
+        return f"{count(record.documents)}, one split"
+    return f"{count(record.documents)}, each tested once in {of_things(record.folds, 'fold')}"
 
 
-def _corpus(corpus: Mapping[str, Any], *, beside: Mapping[str, Any]) -> str:
-    """Name the run's corpus and count the bank; with fresh documents beside it both are in the counts."""
-    sizes = [
-        of_things(value, thing)
-        for key, thing in (("documents", "document"), ("passages", "passage"), ("characters", "character"))
-        if (value := number(corpus.get(key))) is not None
-    ]
-    parts = [part for part in (_named(corpus), listing(sizes)) if part]
-    if beside:
-        return ": ".join(parts) + ", with the fresh documents"
-    skipped = _counts(mapping(corpus.get("skipped")))
-    return ": ".join(parts) + (f"; skipped: {skipped}" if skipped else "")
+def _encoder(record: Record) -> str:
+    encoder = record.encoder
+    parts = [code(encoder.encoder), of_things(encoder.dimension, "dimension"), f"{plain(encoder.pooling)} pooling",
+             plain(encoder.precision)]  # fmt: skip
+    parts += [f"at most {count(encoder.maximum_tokens)} tokens"] if encoder.maximum_tokens is not None else []
+    return ", ".join(parts) + ("; declared, not verified" if encoder.declared else "")
 
 
-def _windows(comparison: Comparison) -> str:
-    context = comparison.amount("context")
-    parts = [_things(comparison, "windows", "window")]
-    parts += [f"{of_things(context, 'passage')} of context"] if context is not None else []
-    parts += [EXCLUDED.get(str(comparison.data.get("exclude")), "")]
-    dropped = _counts(mapping(comparison.data.get("dropped_windows")))
-    return ", ".join(part for part in parts if part) + (f"; dropped: {dropped}" if dropped else "")
-
-
-def _documents(comparison: Comparison) -> str:
-    folds, tested = comparison.amount("folds"), comparison.amount("documents")
-    if tested is None:
-        return ""
-    if folds is not None and folds > 1:
-        return f"{count(tested)}, each tested once in {of_things(folds, 'fold')}"
-    return count(tested) + (", one split" if folds == 1 else "")
-
-
-def _encoder(encoder: Mapping[str, Any]) -> str:
-    dimension, longest = number(encoder.get("dimension")), number(encoder.get("maximum_tokens"))
-    parts = [code(encoder["encoder"])] if encoder.get("encoder") else []
-    parts += [f"{count(dimension)} dimensions"] if dimension is not None else []
-    parts += [f"{plain(encoder['pooling'])} pooling"] if encoder.get("pooling") else []
-    parts += [plain(encoder["precision"])] if encoder.get("precision") else []
-    parts += [f"at most {count(longest)} tokens"] if longest is not None else []
-    return ", ".join(parts) + ("; declared, not verified" if encoder.get("declared") is True else "")
-
-
-def _version(data: Mapping[str, Any]) -> str:
-    when = str(data.get("created") or "").replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
-    parts = [plain(when)] if when else []
-    parts += [f"by Segue {plain(data['segue'])}"] if data.get("segue") else []
-    parts += [f"at commit {code(str(data['commit'])[:12])}"] if data.get("commit") else []
-    return ", ".join(parts)
-
-
-def notices(comparison: Comparison) -> tuple[Notice, ...]:
-    """What must be read before any number."""
-    found = (_unsafe(comparison), _unproven(comparison), _phase_2(comparison), _small(comparison))
+def notices(record: Record) -> tuple[Notice, ...]:
+    """Return what must be read before any number."""
+    found = (_unsafe(record), _not_examined(record), _fresh_notice(record), _small(record))
     return tuple(notice for notice in found if notice is not None)
 
 
-def _unsafe(comparison: Comparison) -> Notice | None:
-    if not comparison.unsafe:
+def _unsafe(record: Record) -> Notice | None:
+    if not record.unsafe:
         return None
-    failed = listing([code(name) for name in comparison.blocked])
+    failed = listing([code(name) for name in record.blocked])
     reason = f"{failed} failed" if failed else "An integrity check was muted or skipped"
-    text = f"{strong('UNSAFE.')} {reason}, and the numbers are printed all the same. Do not quote them."
-    return Notice(text, "fail")
+    return Notice(f"{strong('UNSAFE.')} {reason}, but the numbers are printed. Do not quote them.", "fail")
 
 
-def _unproven(comparison: Comparison) -> Notice | None:
-    """Name the integrity checks that nobody carried out."""
+def _not_examined(record: Record) -> Notice | None:
+    """Name the integrity checks that were not carried out."""
+    found = unproven(record)
+    if not found:
+        return None
     parts = [
         f"{listing([code(name) for name in codes])} {'was' if len(codes) == 1 else 'were'} {outcome}"
-        for outcome, codes in unproven(comparison).items()
+        for outcome, codes in found.items()
     ]
-    if not parts:
-        return None
-    one = sum(len(codes) for codes in unproven(comparison).values()) == 1
-    asked = "what it asks" if one else "what they ask"
-    heading = f"{strong('Not examined.')} The integrity check{'' if one else 's'}"
-    return Notice(f"{heading} {listing(parts)}: nothing vouches for {asked}.")
+    checks = of_things(sum(len(codes) for codes in found.values()), "integrity check")
+    return Notice(f"{strong('Not examined:')} {checks}. {listing(parts)}.")
 
 
-def _phase_2(comparison: Comparison) -> Notice | None:
-    if not fresh_facts(comparison):
+def _fresh_notice(record: Record) -> Notice | None:
+    if record.fresh is None:
         return None
     return Notice(
-        f"{strong('Fresh documents.')} Training and validation come from the run (its first fold); the test windows "
-        "come from fresh documents that it never met, in a pool of old and new passages.",
+        f"{strong('Fresh documents.')} Training and validation documents come from the run (its first fold); the test "
+        "windows come from fresh documents that were not in it. The pool holds old and new passages.",
     )
 
 
-def _small(comparison: Comparison) -> Notice | None:
-    size = str(comparison.data.get("size") or "")
-    if size in ("", "full") or comparison.refused:
+def _small(record: Record) -> Notice | None:
+    if record.size == "full" or record.refused:
         return None
     return Notice(
-        f"Model sizes are {code(size)}: small enough to be trained in minutes. The rows compare the options with each "
-        "other; they do not say what full sizes would reach.",
+        f"Model sizes are {code(record.size)}: small enough to be trained in minutes. The numbers compare the options "
+        "with each other; they do not show what full sizes would reach.",
         "muted",
     )
 
 
-def footer(comparison: Comparison) -> str:
-    """How the report came about."""
-    version = plain(comparison.data.get("segue") or DASH)
-    return f"Segue {version}. Every number and sentence above is written from {code('triage.json')} by fixed rules."
+def footer(record: Record) -> str:
+    """Return how the report came about."""
+    return (
+        f"Segue {plain(record.segue)}. All numbers and sentences are written from {code('triage.json')} by fixed rules."
+    )

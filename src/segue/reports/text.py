@@ -1,18 +1,83 @@
-"""Numbers and lists in words: the one place that decides units, digits and signs.
+"""Sentences of the report: their markup, and how numbers are printed.
 
-Rates are fractions in files and per cent in print; what is absent is a dash, never 0.
+Sentences are written once, in a little Markdown (``code`` and **strong**), and shown three times: HTML, Markdown,
+terminal. Whatever comes from a run (titles, names, paths) goes through ``plain`` or ``code``, so that it cannot act as
+markup. Rates are fractions in files and per cent in print; what is absent is a dash, never 0.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markdown_it import MarkdownIt
+
 from segue.types import Interval
 
+_MARKDOWN = MarkdownIt("zero").enable(["escape", "backticks", "emphasis"])
+_MARKS = re.compile(r"([\\`*_\[\]<>&~$])")
 DASH = "–"
+UNSAFE = "UNSAFE"
+"""Label of numbers that an integrity check does not vouch for."""
 LOPSIDED = 3.0
 """Intervals whose longer side exceeds this many times the shorter one are not printed as ``±``."""
+
+
+def one_line(value: object) -> str:
+    """Return a text on one line, without control characters."""
+    text = "".join(" " if unicodedata.category(char) == "Cc" else char for char in str(value))
+    return " ".join(text.split())
+
+
+def plain(value: object) -> str:
+    r"""Return a value from outside as text without markup.
+
+    >>> plain("a*b\n c")
+    'a\\*b c'
+    """
+    return _MARKS.sub(r"\\\1", one_line(value))
+
+
+def code(value: object) -> str:
+    """Return a name from outside in code type.
+
+    >>> code("ar-cosine"), code("a`b")
+    ('`ar-cosine`', '`` a`b ``')
+    """
+    content = one_line(value)
+    longest = max((len(run) for run in re.findall("`+", content)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {content} {fence}" if longest else f"`{content}`" if content else ""
+
+
+def strong(text: str) -> str:
+    """Return emphasised text; it has to be safe and without other markup."""
+    return f"**{text}**"
+
+
+def to_html(text: str) -> str:
+    """Render a sentence as HTML; all text is escaped.
+
+    >>> to_html("`<b>` & **more**")
+    '<code>&lt;b&gt;</code> &amp; <strong>more</strong>'
+    """
+    return str(_MARKDOWN.renderInline(text))
+
+
+def to_markdown(text: str) -> str:
+    """Render a sentence as Markdown that is safe in a table's cell, where a bar ends a cell even in code."""
+    return text.replace("|", "\\|")
+
+
+def to_text(text: str) -> str:
+    """Render a sentence as plain text.
+
+    >>> to_text("of `x` **now**")
+    'of x now'
+    """
+    return "".join(token.content for inline in _MARKDOWN.parseInline(text) for token in inline.children or ())
 
 
 @dataclass(frozen=True)
@@ -32,7 +97,7 @@ class Scale:
     difference_unit: str = ""
 
     def number(self, value: int | float | None) -> str:
-        """Print without unit; tables carry it in their head.
+        """Print a value without its unit.
 
         >>> PERCENT.number(0.4123), SCORE.number(None)
         ('41.2', '–')
@@ -71,7 +136,7 @@ class Scale:
         return f"{self.signed(interval.low)} to {self.signed(interval.high)}"
 
     def sentence(self, interval: Interval | None) -> str:
-        """Print value, unit and interval as they stand in a sentence.
+        """Print value, unit and interval for a sentence.
 
         >>> PERCENT.sentence(Interval(0.4, 0.38, 0.43))
         '40.0 % (38.0–43.0)'
@@ -99,16 +164,14 @@ PERCENT = Scale(100.0, 1, " %", " points")
 SCORE = Scale()
 RATIO = Scale(places=2)
 MILLISECONDS = Scale(places=2, unit=" ms", difference_unit=" ms")
-PLACE = Scale(places=0)
 
 SCALES = {
     **dict.fromkeys(("R@1", "R@5", "R@10", "R@20", "Contain@50"), PERCENT),
     **dict.fromkeys(("horizon R@1", "horizon R@5", "horizon R@10"), PERCENT),
-    **dict.fromkeys(("MRR", "nDCG@10", "cosine"), SCORE),
-    **dict.fromkeys(("contrastive accuracy", "copying ratio"), SCORE),
+    **dict.fromkeys(("MRR", "nDCG@10", "cosine", "contrastive accuracy", "copying ratio"), SCORE),
     **dict.fromkeys(("search_p95_ms", "total_p95_ms"), MILLISECONDS),
     "Eff@5": RATIO,
-    "median rank": PLACE,
+    "median rank": Scale(places=0),
 }
 
 
@@ -128,10 +191,12 @@ def count(value: int | float | None) -> str:
 def of_things(value: int | float | None, thing: str) -> str:
     """Print a number of things, in the singular for one.
 
-    >>> of_things(1, "fold"), of_things(3, "fold")
-    ('1 fold', '3 folds')
+    >>> of_things(1, "fold"), of_things(3, "fold"), of_things(2, "entry")
+    ('1 fold', '3 folds', '2 entries')
     """
-    return f"{count(value)} {thing}" + ("" if value == 1 else "s")
+    if value == 1:
+        return f"1 {thing}"
+    return f"{count(value)} {thing[:-1]}ies" if thing.endswith("ry") else f"{count(value)} {thing}s"
 
 
 def magnitude(value: int | float | None) -> str:

@@ -1,0 +1,116 @@
+"""From a record to the report's content, section by section, in the order of reading."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from segue.comparison.record import Record
+from segue.reports.document import Block, Figure, Gallery, Report, Section, Table
+from segue.reports.plots.headline import curves_figure, intervals_figure, ranks_figure, recall_figure, scatter_figure
+from segue.reports.plots.svg import ROLES
+from segue.reports.sections.advice import next_steps_section, recommendation_section
+from segue.reports.sections.appendix import definitions_section, files_section, machine_section
+from segue.reports.sections.checks import blocked_section, diagnosis_section, integrity_section
+from segue.reports.sections.confidence import confidence_section
+from segue.reports.sections.header import facts, footer, notices
+from segue.reports.sections.hypotheses import hypotheses_section
+from segue.reports.sections.metrics import (
+    compatibility_table,
+    difference_table,
+    drop_table,
+    gate_table,
+    metric_table,
+    more_metrics_table,
+    option_table,
+    pools_table,
+    tuning_table,
+)
+from segue.reports.sections.summary import learnings_section, summary_section
+from segue.reports.text import UNSAFE, plain, strong
+
+WITHOUT_NUMBERS = ("integrity", "files", "next", "definitions", "machine")
+"""Sections without a measured number of an option."""
+
+
+def report_content(record: Record) -> Report:
+    """Return the report's content; a blocked comparison gives one without any measured number."""
+    sections = _blocked(record) if record.refused else _measured(record)
+    report = Report(
+        plain(record.title),
+        facts(record),
+        notices(record),
+        tuple(section for section in sections if section.blocks),
+        footer(record),
+    )
+    return label_unsafe(report) if record.unsafe else report
+
+
+def _blocked(record: Record) -> list[Section]:
+    return [blocked_section(record), integrity_section(record), files_section(record), machine_section(record)]
+
+
+def _measured(record: Record) -> list[Section]:
+    return [
+        summary_section(record),
+        integrity_section(record),
+        _section("metrics", "Metrics", metric_table(record), intervals_figure(record), recall_figure(record),
+                 scatter_figure(record)),
+        _section("gates", "Gates", gate_table(record)),
+        confidence_section(record),
+        _section("drop", "From validation to test", drop_table(record)),
+        _section("compatibility", "Projection-head compatibility", compatibility_table(record)),
+        diagnosis_section(record),
+        hypotheses_section(record),
+        _section("options", "Options", option_table(record), curves_figure(record)),
+        recommendation_section(record),
+        learnings_section(record),
+        files_section(record),
+        next_steps_section(record),
+        _section("more", "Appendix: all differences, other rules, other metrics", difference_table(record),
+                 ranks_figure(record), pools_table(record), more_metrics_table(record), tuning_table(record)),
+        definitions_section(),
+        machine_section(record),
+    ]  # fmt: skip
+
+
+def _section(name: str, title: str, *blocks: Block | None) -> Section:
+    return Section(name, title, tuple(block for block in blocks if block is not None))
+
+
+def label_unsafe(report: Report) -> Report:
+    """Label the title, and each section, table and plot with a number, since each may be pasted alone."""
+    sections = [
+        section
+        if section.name in WITHOUT_NUMBERS
+        else Section(section.name, f"{section.title} ({UNSAFE})", tuple(_labelled(block) for block in section.blocks))
+        for section in report.sections
+    ]
+    return dataclasses.replace(report, title=f"{UNSAFE}: {report.title}", sections=tuple(sections))
+
+
+def _labelled(block: Block) -> Block:
+    if isinstance(block, Gallery):
+        return Gallery(tuple(_labelled_figure(figure) for figure in block.figures))
+    if isinstance(block, Table):
+        return dataclasses.replace(block, caption=f"{strong(f'{UNSAFE}.')} {block.caption}")
+    return _labelled_figure(block) if isinstance(block, Figure) else block
+
+
+def _labelled_figure(figure: Figure) -> Figure:
+    caption, alternative = f"{strong(f'{UNSAFE}.')} {figure.caption}", f"{UNSAFE}: {figure.alternative}"
+    return dataclasses.replace(figure, svg=stamp(figure.svg), caption=caption, alternative=alternative)
+
+
+def stamp(svg: str) -> str:
+    """Write the label into the lower left corner of a plot, which stands alone as a file.
+
+    >>> "UNSAFE" in stamp('<svg viewBox="0 0 400 200"><g/></svg>')
+    True
+    """
+    height = re.search(r'viewBox="[\d.]+ [\d.]+ [\d.]+ ([\d.]+)"', svg)
+    if height is None or not svg.endswith("</svg>"):
+        return svg
+    style = f"font: 700 13px 'DejaVu Sans'; fill: {ROLES['architecture'][0]}"
+    text = f'<text x="4" y="{float(height[1]) - 6:g}" style="{style}">{UNSAFE}</text>'
+    return f"{svg.removesuffix('</svg>')}{text}</svg>"
