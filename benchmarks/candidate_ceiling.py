@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.resumable import environment
-from segue.comparison.entries.reranked import Making
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import CascadeBuilder
 from segue.evaluation.intervals import bootstrap
 from segue.files import write_json
 from segue.hardware import limit_threads
@@ -52,7 +52,7 @@ def main() -> None:
     job = make_job(recipe, open_bank(recipe), options_of_run(args.run), args.run)
     fold, baselines = job.experiment.folds[0], Baselines(job)
     option = next(option for option in job.options if option.name == OPTION)
-    making = Making(job, option, fold, baselines, option.loss, 0, no_progress)
+    making = CascadeBuilder(job, option, fold, baselines, option.loss, 0, no_progress)
     retrievers = {"model": making.first_stage(fold, making.folder)[0]}
     retrievers |= {name: baselines.retriever(name, fold) for name in SOURCES[1:]}
     count = min(args.windows, len(fold.validation))
@@ -73,7 +73,7 @@ def best_of(job: Any, retriever: Any, windows: Windows) -> np.ndarray:
     found = []
     for start in range(0, len(windows), BATCH):
         part = windows.take(slice(start, start + BATCH))
-        contexts = gather_contexts(bank, part, exclude=job.evaluation.exclude, texts=retriever.reads_text)
+        contexts = gather_contexts(bank, part, exclude=job.recipe.evaluation.exclude, texts=retriever.reads_text)
         rows = retriever.score(contexts).top(pool, most, exclude=contexts.exclude).rows
         found.append(np.where(rows >= 0, pool.candidates_of(np.maximum(rows, 0)), -1))
     return np.concatenate(found)

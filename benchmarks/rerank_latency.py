@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.resumable import environment
-from segue.comparison.entries.reranked import _load
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import load_fitted
 from segue.evaluation.latency import single_thread
 from segue.files import write_json
 from segue.hardware import limit_threads
@@ -66,13 +66,13 @@ def opened(run: Path, candidates: int) -> tuple[dict[str, Reranker], TrainingLis
     job = make_job(recipe, open_bank(recipe), options_of_run(run), run)
     folder = job.folder(next(option for option in job.options if option.name == OPTION), job.experiment.folds[0])
     features = Baselines(job).features
-    members = {kind: _load(kind, folder / "reranker", features) for kind in job.rerank.kinds}
+    members = {kind: load_fitted(kind, folder / "reranker", features) for kind in job.recipe.rerank.kinds}
     together = {"both": Mixture(tuple(members.values()))} if len(members) > 1 else {}
     lists = TrainingLists.load(folder / "lists-validation.npz")
     long = lists.take(np.flatnonzero(lists.candidates.there.sum(axis=1) >= candidates))
     found = long.candidates
     cut = replace(found, rows=found.rows[:, :candidates], first=found.first[:, :candidates], sources=None)
-    return members | together, replace(long, candidates=cut), job.evaluation.exclude
+    return members | together, replace(long, candidates=cut), job.recipe.evaluation.exclude
 
 
 def timed(reranker: Reranker, one: TrainingLists, exclude: Any) -> tuple[float, float]:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.resumable import Units, environment
-from segue.comparison.entries.reranked import Making, _load
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import CascadeBuilder, load_fitted
 from segue.comparison.job import Job
 from segue.evaluation.intervals import bootstrap, paired
 from segue.files import write_json
@@ -70,7 +70,7 @@ class Study:
         drawn = [TrainingLists.load(path) for path in sorted(self.folder.glob("lists-of-half-*.npz"))]
         every = join_lists(drawn)
         chosen = np.linspace(0, len(every) - 1, min(lists, len(every))).round().astype(np.int64)
-        exclude, features = self.job.evaluation.exclude, self.baselines.features
+        exclude, features = self.job.recipe.evaluation.exclude, self.baselines.features
         self.train = features_of(every.take(chosen), features, exclude=exclude)
         self.validation = features_of(TrainingLists.load(self.folder / "lists-validation.npz"), features,
                                       exclude=exclude)  # fmt: skip
@@ -86,13 +86,13 @@ class Study:
         for sources in ((0,), (0, 1), (0, 2), (1, 2)):
             name = "candidates of " + " and ".join(SOURCES[source] for source in sources)
             found[name] = lambda sources=sources: self.from_sources(sources)
-        for kind in (*self.job.rerank.kinds, "both"):
+        for kind in (*self.job.recipe.rerank.kinds, "both"):
             found[f"the run's reranker: {kind}"] = lambda kind=kind: self.of_run(kind)
         return found
 
     def fitted(self, train: ListFeatures, validation: ListFeatures, features: Features) -> np.ndarray:
         """Fit trees and return the validation ranks."""
-        model, _ = fit_lambdamart(train, validation, features, settings=self.job.rerank.lambdamart)
+        model, _ = fit_lambdamart(train, validation, features, settings=self.job.recipe.rerank.lambdamart)
         there = validation.lists.candidates.there
         scores = np.full(there.shape, -np.inf)
         scores[there] = model._booster.predict(validation.values[there].astype(np.float32))
@@ -114,9 +114,9 @@ class Study:
 
     def of_run(self, kind: str) -> np.ndarray:
         """Score the validation lists with what the run fitted."""
-        kinds = self.job.rerank.kinds if kind == "both" else (kind,)
+        kinds = self.job.recipe.rerank.kinds if kind == "both" else (kind,)
         lists, features = self.validation.lists, self.baselines.features
-        models = [_load(name, self.folder / "reranker", features) for name in kinds]
+        models = [load_fitted(name, self.folder / "reranker", features) for name in kinds]
         scores = np.full(lists.candidates.rows.shape, -np.inf)
         for start in range(0, len(lists), 256):
             part = lists.take(slice(start, start + 256))
@@ -134,7 +134,7 @@ class Study:
         return np.where(lists.hits, inside, behind)
 
     def _first_ranks(self) -> np.ndarray:
-        making = Making(self.job, self.option, self.fold, self.baselines, self.option.loss, 0, no_progress)
+        making = CascadeBuilder(self.job, self.option, self.fold, self.baselines, self.option.loss, 0, no_progress)
         first, _ = making.first_stage(self.fold, self.folder)
         windows, bank = self.validation.lists.windows, self.job.experiment.bank
         return first.target_ranks(gather_contexts(bank, windows), windows.target)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,18 @@ from segue.bundles.build import Winner, build_bundle
 from segue.comparison.comparison import compare
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
-from segue.comparison.plan import TriageSettings
 from segue.comparison.record import Record
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
 from segue.models import ModelSettings
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.retrieval.rerank.settings import RerankSettings
-from segue.training.losses.loss import LossSettings
 from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
@@ -70,7 +68,7 @@ def make_run(
     """Build a bank of 16 documents of 12 passages, and compare a few options on it."""
     bank = make_bank_on_disk(folder, salt=salt)
     job = make_toy_job(bank, folder, names, encoder_settings(salt))
-    job = replace(job, rerank=job.rerank.model_copy(update={"kind": reranker}))
+    job = job.with_tables(rerank=job.recipe.rerank.model_copy(update={"kind": reranker}))
     results = run_triage(job)
     about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4}
     return Run(job, Record.model_validate(SETUP | about | dict(compare(job, results))))
@@ -101,25 +99,22 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
     (folder / "plan.json").write_text(json.dumps({"format": 1, "steps": steps, **about}))
     from segue.encoders import load_encoder
 
-    return Job(
-        build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=CONTEXT)),
-        options,
-        ModelSettings(size="toy", name="mlp"),
-        LossSettings(),
-        TrainingSettings(batch_size=32, steps=10, evaluations=2, precision="float32", device="cpu"),
-        EvaluationSettings(resamples=100, latency_queries=5, run_depth=10),
-        TriageSettings(budget_minutes=1, plan=str(folder / "plan.json")),
-        REPORT_GATES,
-        lambda: load_encoder(encoder),
-        folder / "run",
+    recipe = ComparisonSettings(
+        encoder=encoder,
+        model=ModelSettings(size="toy", name="mlp"),
+        training=TrainingSettings(batch_size=32, steps=10, evaluations=2, precision="float32", device="cpu"),
+        evaluation=EvaluationSettings(resamples=100, latency_queries=5, run_depth=10),
+        triage=TriageSettings(budget_minutes=1, plan=str(folder / "plan.json")),
+        gates="report",
         rerank=RerankSettings(
             first=12, bm25=6, bm25_context=6, alone=15, lists=80,
             features=("prediction", "context", "density", "list", "words", "length", "places"),
             lambdamart=LambdaMartSettings(rounds=5, leaves=5, least_in_leaf=5),
             listwise=ListwiseSettings(width=8, heads=2, layers=1, epochs=1),
         ),
-        encoder=encoder,
     )  # fmt: skip
+    experiment = build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=CONTEXT))
+    return Job(recipe, experiment, options, lambda: load_encoder(encoder), folder / "run")
 
 
 @contextmanager

@@ -203,10 +203,10 @@ def test_the_help_lists_the_verbs_in_the_order_of_the_flow():
 
 
 def test_the_run_folder_page_names_every_table_that_shapes_results():
-    from segue.workflows.prepare import SHAPING
+    from segue.workflows.prepare import RESULT_TABLES
 
     row = next(line for line in text_of(DOCS / "run-folder.md").splitlines() if line.startswith("| `recipe.json`"))
-    assert set(SHAPING) <= set(re.findall(r"`(\w+)`", row))
+    assert set(RESULT_TABLES) <= set(re.findall(r"`(\w+)`", row))
 
 
 def test_the_run_folder_page_names_the_files_that_the_code_names():

@@ -15,7 +15,7 @@ def test_everything_but_the_corpus_has_a_default():
     assert recipe.windows.context == 5
     assert recipe.split.test == 0.1
     assert recipe.model.name == "gru"
-    assert recipe.triage.options == "all"
+    assert recipe.triage.options == "core"
 
 
 def test_all_problems_are_told_at_once():

@@ -33,10 +33,12 @@ from segue.checks.build_case import case_of_job
 from segue.checks.changed_banks import BankCopy, copy_documents
 from segue.checks.run import run_checks
 from segue.comparison.comparison import compare
-from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import Option, choose_options
 from segue.comparison.record import Record, write_record
+from segue.comparison.scoring import score_on_validation
 from segue.errors import InputError, explain
 from segue.evaluation.compatibility import project
 from segue.evaluation.evaluate import evaluate
@@ -183,10 +185,10 @@ def _results(
         retriever: Retriever = _amn(what)
         training = None
         if option.trained:
-            retriever, training = train_entrant(
+            retriever, training = train_option(
                 what.job, option, what.fold, loss=option.loss, steps=steps, baselines=baselines, progress=progress
             )
-        evaluation = evaluate_stored_queries(retriever, what.index, what.reader, what.job.evaluation)
+        evaluation = evaluate_stored_queries(retriever, what.index, what.reader, what.job.recipe.evaluation)
         validation = score_on_validation(retriever, what.job, what.fold)
         status = "under-trained" if training and training["under_trained"] else "done"
         retrievers[option.name] = retriever
@@ -285,7 +287,7 @@ def _row(what: AsDone, case: Case, name: str, retriever: Retriever) -> dict[str,
 def _fixed(what: AsDone, retriever: Retriever) -> dict[str, Any]:
     """Ask the same weights about the same documents, now indexed, with the passages that are really next as truth."""
     bank = what.clean.bank
-    settings = what.job.evaluation.model_copy(update={"latency_queries": 0})
+    settings = what.job.recipe.evaluation.model_copy(update={"latency_queries": 0})
     found = evaluate(retriever.over(bank), bank, what.tested, groups=what.clean.groups, settings=settings)
     return {name: asdict(found.metrics[name]) for name in (CUTOFF, "cosine")}
 

@@ -1,6 +1,6 @@
 """A recipe: one TOML file that composes the settings which live beside each room.
 
-Everything not said has a documented default. All problems of a recipe are reported at once, unknown keys with the
+Every key but [corpus] has a documented default. All problems of a recipe are reported at once, unknown keys with the
 nearest valid one. Relative paths are relative to the folder the command is run in.
 """
 
@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from segue.bank.bank import BankSettings
-from segue.comparison.plan import TriageSettings
-from segue.comparison.tuning.settings import TuningSettings
+from segue.comparison.settings import ComparisonSettings
 from segue.corpus import Corpus
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
-from segue.errors import SettingsError, explain
-from segue.evaluation.evaluate import EvaluationSettings
-from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
-from segue.models import ModelSettings
-from segue.retrieval.rerank.settings import RerankSettings
+from segue.errors import SettingsError
 from segue.settings import Settings
-from segue.text_models.settings import TextSettings
-from segue.training.losses.loss import LossSettings
-from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
 
-class Recipe(Settings):
-    """Everything one run needs to know; each table is documented beside the room it configures."""
+class DataSettings(Settings):
+    """The tables that make the bank and its windows."""
 
     title: str = Field("", description="printed at the head of the report")
     corpus: Corpus = Field(description="where documents come from")
@@ -42,25 +36,13 @@ class Recipe(Settings):
     bank: BankSettings = BankSettings()
     split: SplitSettings = SplitSettings()
     windows: WindowSettings = WindowSettings()
-    model: ModelSettings = ModelSettings()
-    loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
-    training: TrainingSettings = TrainingSettings()
-    text: TextSettings = TextSettings()
-    rerank: RerankSettings = Field(RerankSettings(), description="what options that rerank draw and fit")
-    evaluation: EvaluationSettings = EvaluationSettings()
-    triage: TriageSettings = TriageSettings()
-    tuning: TuningSettings = TuningSettings()
-    gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
-        "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
-    )
-
-    def gate_family(self) -> tuple[GateSettings, ...]:
-        """Return the gates that are judged together."""
-        families = {"standard": STANDARD_GATES, "report": REPORT_GATES}
-        return families[self.gates] if isinstance(self.gates, str) else self.gates
 
 
-def load_recipe(path: Path | str, *, overrides: dict[str, Any] | None = None) -> Recipe:
+class Recipe(ComparisonSettings, DataSettings):
+    """Everything one run needs to know; each table is documented beside the room it configures."""
+
+
+def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = None) -> Recipe:
     """Read a recipe file.
 
     Args:
@@ -82,7 +64,7 @@ def load_corpus(path: Path | str) -> Corpus:
     return load_recipe(path).corpus
 
 
-def parse_recipe(tables: dict[str, Any], *, where: str = "recipe") -> Recipe:
+def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Recipe:
     """Validate the tables of a recipe.
 
     Raises:
@@ -91,33 +73,33 @@ def parse_recipe(tables: dict[str, Any], *, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
-        problems = [_problem(dict(issue)) for issue in error.errors(include_url=False)]
+        problems = [_problem(issue) for issue in error.errors(include_url=False)]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SettingsError(f"{where} has {count}:\n" + "\n".join(f"  - {line}" for line in problems)) from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise SettingsError(explain(f"recipe {path} does not exist", fix="check the path")) from error
+        raise SettingsError(f"recipe {path} does not exist", fix="check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(explain(f"recipe {path} is not TOML", got=str(error), fix="correct that line")) from error
+        raise SettingsError(f"recipe {path} is not TOML", got=str(error), fix="correct that line") from error
     except OSError as error:
         what = f"recipe {path} cannot be read"
-        raise SettingsError(explain(what, got=error.strerror, fix="name a TOML file")) from error
+        raise SettingsError(what, got=error.strerror, fix="name a TOML file") from error
 
 
-def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, object], overrides: Mapping[str, object]) -> Mapping[str, object]:
     merged = dict(base)
     for key, value in overrides.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
-def _problem(issue: dict[str, Any]) -> str:
-    """Say one problem: where, what, and for unknown keys the nearest valid one."""
+def _problem(issue: ErrorDetails) -> str:
+    """Describe one problem: where, what, and for unknown keys the nearest valid one."""
     where = _place(issue["loc"])
     if issue["type"] == "extra_forbidden":
         key = str(issue["loc"][-1])
@@ -129,7 +111,7 @@ def _problem(issue: dict[str, Any]) -> str:
         return f"{where}: required, but missing"
     if issue["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"[{where}] kind: {_wrong_kind(issue['input'].get('kind'))}"
-    if issue["type"] == "value_error":  # one of ours, which says what it got
+    if issue["type"] == "value_error":  # one of ours, with what it got
         return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
     message = issue["msg"][0].lower() + issue["msg"][1:]
     return f"{where}: {message}, got {issue['input']!r}"

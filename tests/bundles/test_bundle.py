@@ -9,9 +9,9 @@ from bundle_world import CONTEXT, make_run, sentence
 from fake_encoder import HashEncoder
 
 import segue
-from segue.bundles.build import live_retriever
 from segue.bundles.files import CONTRACT, GOLDEN, MANIFEST, SEAL, seal, verify
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries import load_retriever
+from segue.comparison.entries.baselines import Baselines
 from segue.errors import InputError, SpaceError, StorageError
 from segue.files import read_json, write_json
 from segue.retrieval.index.approximate import ApproximateIndex
@@ -43,7 +43,7 @@ def answers_as_in_its_run(run, name, tmp_path):
     """Build the bundle of a row, load it, and compare its answers with those of the row itself."""
     released = segue.load(run.bundle(name, tmp_path / "bundle"))
     option = next(one for one in run.job.options if one.name == name)
-    live = live_retriever(run.job, option, run.job.experiment.folds[0], Baselines(run.job))
+    live = load_retriever(run.job, option, run.job.experiment.folds[0], Baselines(run.job))
     windows = run.job.experiment.folds[0].test.take(slice(0, 3))
     contexts = gather_contexts(run.job.experiment.bank, windows, texts=live.reads_text)
     expected = [run.job.experiment.bank.passage_ids(rows) for rows in live.rank(contexts, 4).rows]

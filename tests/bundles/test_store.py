@@ -162,9 +162,9 @@ def test_the_hub_is_asked_as_its_own_client_is(three, tmp_path):
     assert local.private == {"me/next": True}
     back = hub.from_pretrained("me/next", tmp_path / "back", download=local.download)
     assert verify(back).version == version
-    for stand_in, real in [(local.create_repo, HfApi.create_repo), (local.upload_folder, HfApi.upload_folder),
+    for timed_loss, real in [(local.create_repo, HfApi.create_repo), (local.upload_folder, HfApi.upload_folder),
                            (local.download, snapshot_download)]:  # fmt: skip
-        assert set(inspect.signature(stand_in).parameters) <= set(inspect.signature(real).parameters)
+        assert set(inspect.signature(timed_loss).parameters) <= set(inspect.signature(real).parameters)
 
 
 def test_a_hub_that_is_not_reached_says_so(tmp_path):

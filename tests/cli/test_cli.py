@@ -127,7 +127,7 @@ def test_an_interruption_keeps_what_was_done(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("segue.workflows.triage.run_comparison", interrupted)
     assert run("triage", str(write_corpus(tmp_path)), "--out", str(tmp_path / "run")) == 130
-    assert "run the same command to go on" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
 
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):
@@ -292,7 +292,7 @@ def test_there_is_no_bundle_of_a_row_that_is_not_there(triaged, tmp_path, capsys
     for option in ("chance", "nothing"):
         words = ("bundle", "build", str(triaged / "run"), str(tmp_path / "bundle"), "--option", option)
         assert run(*words) == 2
-        assert "no such row to release" in capsys.readouterr().err
+        assert "no such option to release" in capsys.readouterr().err
     assert run("serve") == 2
     assert run("serve", str(tmp_path), "--port", "99999") == 2
     assert "port" in capsys.readouterr().err

@@ -8,20 +8,17 @@ import pytest
 from fake_encoder import HashEncoder
 from worlds import make_bank
 
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
-from segue.comparison.plan import TriageSettings
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings
 from segue.errors import InputError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
 from segue.models import ModelSettings
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.settings import RerankSettings
-from segue.training.losses.loss import LossSettings
-from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
@@ -47,11 +44,11 @@ def job_on(out: Path, *, texts=True, rerank=RERANK) -> Job:
     everything = build_experiment(
         bank, SplitSettings(test=0.25, validation=0.2, near_duplicates=1.0), WindowSettings(context=2)
     )
-    return Job(
-        everything, choose_options(["copy-last", "copy-last-rerank"]), ModelSettings(size="toy"), LossSettings(),
-        TrainingSettings(), EvaluationSettings(resamples=200, latency_queries=5, run_depth=10), TriageSettings(),
-        REPORT_GATES, lambda: encoder, out, rerank=rerank,
+    recipe = ComparisonSettings(
+        model=ModelSettings(size="toy"), rerank=rerank, gates="report",
+        evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
     )  # fmt: skip
+    return Job(recipe, everything, choose_options(["copy-last", "copy-last-rerank"]), lambda: encoder, out)
 
 
 def test_a_row_that_reads_sentences_finds_what_vectors_of_passages_cannot(tmp_path):
@@ -64,7 +61,7 @@ def test_a_row_that_reads_sentences_finds_what_vectors_of_passages_cannot(tmp_pa
 def test_sentences_are_encoded_only_where_a_fitted_reranker_reads_them(tmp_path):
     job = job_on(tmp_path)
     assert job.encodes_sentences
-    assert not dataclasses.replace(job, rerank=RerankSettings()).encodes_sentences
+    assert not job.with_tables(rerank=RerankSettings()).encodes_sentences
     assert not dataclasses.replace(job, options=choose_options(["copy-last"])).encodes_sentences
     seen = []
     sentences = Baselines(job).sentences(lambda *said: seen.append(said[:2]))

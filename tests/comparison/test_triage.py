@@ -13,20 +13,20 @@ import torch
 import worlds
 from ir_measures import RR, Success, nDCG
 
-from segue.comparison.calibration import _encoding_seconds, stand_in
+from segue.comparison.calibration import _encoding_seconds, timed_loss
 from segue.comparison.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
-from segue.comparison.entries.trained import Baselines, as_retriever
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import as_retriever
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.options import OPTIONS, Option, choose_options
-from segue.comparison.plan import TriageSettings
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.gates import REPORT_GATES, Condition, GateSettings
 from segue.evaluation.metrics import summarise
 from segue.models import ModelSettings, load_predictor
-from segue.training.losses.loss import LossSettings
 from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings, gather_contexts
@@ -39,18 +39,16 @@ def no_encoder():
 
 def job_on(bank, out: Path, options, *, folds: int | None = None, **training) -> Job:
     settings = {"batch_size": 64, "steps": 20, "evaluations": 2, "precision": "float32", "device": "cpu", **training}
-    return Job(
-        build_experiment(bank, SplitSettings(folds=folds, test=0.25, validation=0.2), WindowSettings(context=3)),
-        tuple(options),
-        ModelSettings(size="toy", name="mlp"),
-        LossSettings(),
-        TrainingSettings(**settings),
-        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        TriageSettings(budget_minutes=1, plan=str(_plan(out, options, settings["steps"]))),
-        REPORT_GATES,
-        no_encoder,
-        out,
+    recipe = ComparisonSettings(
+        model=ModelSettings(size="toy", name="mlp"),
+        training=TrainingSettings(**settings),
+        evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        triage=TriageSettings(budget_minutes=1, plan=str(_plan(out, options, settings["steps"]))),
+        gates="report",
     )
+    split = SplitSettings(folds=folds, test=0.25, validation=0.2)
+    experiment = build_experiment(bank, split, WindowSettings(context=3))
+    return Job(recipe, experiment, tuple(options), no_encoder, out)
 
 
 def _plan(out: Path, options, steps: int) -> Path:
@@ -106,9 +104,9 @@ def test_the_whole_bank_may_win_and_is_what_the_winning_loss_is_timed_as(tmp_pat
     assert (record["loss_name"], record["loss"]) == ("infonce-bank", "InfoNCE over the whole bank (raw, τ 0.05)")
     assert record["precision"] in ("float32", "bfloat16")
     anchored = next(option for option in job.options if option.name == "mlp")
-    assert stand_in(job, anchored) == "infonce-bank"
+    assert timed_loss(job, anchored) == "infonce-bank"
     fewer = dataclasses.replace(job, options=choose_options(["infonce", "mlp"]))
-    assert stand_in(fewer, anchored) == "infonce"
+    assert timed_loss(fewer, anchored) == "infonce"
 
 
 def test_with_folds_every_document_is_tested_once(tmp_path):
@@ -181,7 +179,7 @@ def test_a_run_never_goes_on_with_another_split(tmp_path):
 def test_what_failed_is_tried_again_and_a_full_disk_stops_the_run(tmp_path, monkeypatch):
     options = choose_options(["infonce"])
     job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", options)
-    name = "segue.comparison.run.train_entrant"
+    name = "segue.comparison.run.train_option"
 
     def fails(error: Exception):
         def attempt(*args, **kwargs):
@@ -209,7 +207,7 @@ def test_a_run_never_goes_on_with_another_bank(tmp_path):
 def test_gates_compare_the_procedure_with_the_option_itself(tmp_path):
     job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", choose_options([]), folds=2)
     against_itself = GateSettings(name="x", any_of=(Condition(metric="MRR", at_least=0.5, against="copy-last"),))
-    job = dataclasses.replace(job, gates=(against_itself,))
+    job = job.with_tables(gates=(against_itself,))
     record = compare(job, run_triage(job)).to_json()
     assert record["winner"] == "copy-last"
     assert record["gates"][0]["candidate"] == "copy-last"

@@ -12,26 +12,24 @@ import optuna
 import pytest
 import worlds
 
+from segue.comparison import tuning
 from segue.comparison.calibration import calibrate
 from segue.comparison.comparison import compare
-from segue.comparison.entries.trained import Baselines, build_entrant, entrant_training, model_settings
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, choose_options
-from segue.comparison.plan import Plan, TriageSettings, plan_trials
+from segue.comparison.plan import Plan, plan_trials
 from segue.comparison.run import run_triage
-from segue.comparison.tuning import search
-from segue.comparison.tuning.search import Search, tune, tuned, tuning_record
-from segue.comparison.tuning.settings import TuningSettings
-from segue.comparison.tuning.space import Choice, loss_settings, own_choice, suggest, widest, with_choice
+from segue.comparison.settings import ComparisonSettings, TriageSettings, TuningSettings
+from segue.comparison.tuning import Choice, Search, own_choice, suggest, tune, tuned, tuning_record, widest, with_choice
 from segue.errors import InputError, MissingExtraError, SettingsError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import STANDARD_GATES
 from segue.files import read_json, read_jsonl
 from segue.models import ModelSettings
 from segue.recipe import parse_recipe
 from segue.training.loop import TrainingLoop
-from segue.training.losses.loss import LossSettings
 from segue.training.state import TrainingState
 from segue.training.train import TrainingSettings
 from segue.types import no_progress
@@ -45,19 +43,20 @@ AR, WHOLE = (next(one for one in OPTIONS if one.name == name) for name in ("ar-c
 def job_on(out: Path, *names: str, trials: int = 4, folds: int | None = None, **training: Any) -> Job:
     about = {"batch_size": 64, "steps": 12, "evaluations": 4, "precision": "float32", "device": "cpu", **training}
     bank = worlds.drift_world(1, 16, 12, 16)
-    return Job(
-        build_experiment(bank, SplitSettings(folds=folds, test=0.25, validation=0.2), WindowSettings(context=3)),
-        choose_options(names),
-        ModelSettings(size="toy", name="mlp"),
-        LossSettings(),
-        TrainingSettings(**about),
-        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        TriageSettings(budget_minutes=1),
-        STANDARD_GATES,
-        lambda: (_ for _ in ()).throw(InputError("there is no encoder in a synthetic world.")),
-        out,
+    recipe = ComparisonSettings(
+        model=ModelSettings(size="toy", name="mlp"),
+        training=TrainingSettings(**about),
+        evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        triage=TriageSettings(budget_minutes=1),
         tuning=TuningSettings(options=names, trials=trials),
     )
+    split = SplitSettings(folds=folds, test=0.25, validation=0.2)
+    experiment = build_experiment(bank, split, WindowSettings(context=3))
+    return Job(recipe, experiment, choose_options(names), no_encoder, out)
+
+
+def no_encoder():
+    raise InputError("there is no encoder in a synthetic world.")
 
 
 def search_in(job: Job, option=AR, *, steps: int = 12) -> Search:
@@ -90,7 +89,7 @@ class FakeLoop(TrainingLoop):
 @pytest.fixture
 def known_world(monkeypatch):
     FakeLoop.advanced = []
-    monkeypatch.setattr(search, "_loop", FakeLoop)
+    monkeypatch.setattr(tuning, "_loop", FakeLoop)
 
 
 def trials_of(job: Job, option=AR) -> list[dict[str, Any]]:
@@ -102,7 +101,7 @@ def test_the_best_known_setting_is_found_and_used(tmp_path, known_world):
     found = tune(search_in(job))
     best = read_json(tmp_path / "run/tuning/ar-cosine/fold-0/best.json")
     assert abs(np.log10(best["settings"]["learning_rate"] / 0.003)) < 0.1  # random draws of ±0.7 decades, then learnt
-    assert found.training.learning_rate == best["settings"]["learning_rate"]
+    assert found.recipe.training.learning_rate == best["settings"]["learning_rate"]
     assert best["validation_mrr"]["before"] == pytest.approx(0.5 - np.log10(3))
     assert best["validation_mrr"]["after"] > best["validation_mrr"]["before"]
     assert (best["trials"], best["steps"]) == (20, 12)
@@ -129,7 +128,7 @@ def test_hopeless_trials_are_stopped_and_said_to_be(tmp_path, known_world):
         before = [other["curve"][place] for other in complete if other["number"] < trial["number"]]
         assert place < EVALUATIONS - 1, "a trial that has ended saves nothing"
         assert max(trial["curve"]) < np.median(before)
-        assert len(before) >= search.BEFORE_PRUNING
+        assert len(before) >= tuning.BEFORE_PRUNING
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 9])
@@ -186,14 +185,14 @@ def test_a_trial_that_cannot_be_trained_is_recorded_and_never_the_best(tmp_path,
                 raise InputError("the loss diverged.")
             super().advance()
 
-    monkeypatch.setattr(search, "_loop", Diverging)
+    monkeypatch.setattr(tuning, "_loop", Diverging)
     job = job_on(tmp_path / "run", "ar-cosine")
     tune(search_in(job))
     best = read_json(tmp_path / "run/tuning/ar-cosine/fold-0/best.json")
     assert (best["failed"], best["best_trial"], best["validation_mrr"]["before"]) == (3, 1, None)
     assert trials_of(job)[0]["reason"] == "the loss diverged."
     shutil.rmtree(tmp_path / "run")
-    monkeypatch.setattr(search, "_loop", lambda *_: (_ for _ in ()).throw(InputError("no windows.")))
+    monkeypatch.setattr(tuning, "_loop", lambda *_: (_ for _ in ()).throw(InputError("no windows.")))
     with pytest.raises(InputError, match="no trial of ar-cosine could be trained: got no windows"):
         tune(search_in(job))
 
@@ -229,10 +228,10 @@ def test_what_is_asked_for_holds_the_recipes_own_and_reaches_the_training(tmp_pa
     choice = Choice(0.01, 0.1, 0.25, 0.11 if option is WHOLE else None, 2.0, False, True)
     changed = with_choice(job, option, choice, loss=option.loss)
     fold = job.experiment.folds[0]
-    training = entrant_training(changed, option, fold, steps=7)
+    training = training_settings(changed, fold, steps=7)
     assert (training.learning_rate, training.weight_decay, training.steps) == (0.01, 0.1, 7)
     assert (training.article_dropout, training.span_corruption) == (0.0, 0.1)
-    predictor, loss = build_entrant(changed, option, fold, loss=option.loss, baselines=Baselines(changed))
+    predictor, loss = build_predictor_and_loss(changed, option, fold, loss=option.loss, baselines=Baselines(changed))
     assert predictor.settings.dropout == 0.25
     assert predictor.settings.options == {"width": 64}  # the toy MLP has 32
     assert predictor.settings.anchor == option.anchor
@@ -244,9 +243,9 @@ def test_only_infonce_terms_change_their_temperature(tmp_path):
     job = job_on(tmp_path / "run", option.name)
     own = own_choice(job, option, loss=option.loss)
     changed = with_choice(job, option, dataclasses.replace(own, temperature=0.03), loss=option.loss)
-    before, after = loss_settings(job, option.loss).terms, loss_settings(changed, option.loss).terms
+    before, after = job.loss_settings(option.loss).terms, changed.loss_settings(option.loss).terms
     assert [term.temperature for term in after] == [0.03, before[1].temperature]
-    assert loss_settings(changed, "infonce") == loss_settings(job, "infonce")
+    assert changed.loss_settings("infonce") == job.loss_settings("infonce")
 
 
 def test_a_plan_reckons_with_the_widest_model_and_every_trial(tmp_path):
@@ -255,7 +254,7 @@ def test_a_plan_reckons_with_the_widest_model_and_every_trial(tmp_path):
     plan = calibrate(job, Baselines(job), seconds_spent=0.0, progress=no_progress)
     assert plan.trial_steps == 12  # a toy model takes all the steps there are
     with pytest.raises(SettingsError, match=r"do not fit.*0 steps for each of 6 trials.*at least 20.*raise \[triage\]"):
-        calibrate(dataclasses.replace(job, training=job.training.model_copy(update={"steps": 100})), Baselines(job),
+        calibrate(job.with_tables(training=job.recipe.training.model_copy(update={"steps": 100})), Baselines(job),
                   seconds_spent=3600.0, progress=no_progress)  # fmt: skip
 
 
@@ -275,10 +274,10 @@ def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
     record = read_json(path)
     del record["trial_steps"]
     path.write_text(json.dumps(record))
-    planned = dataclasses.replace(job, settings=TriageSettings(plan=str(path)))
+    planned = job.with_tables(triage=TriageSettings(plan=str(path)))
     with pytest.raises(InputError, match="no steps for the trials"):
         run_triage(planned)
-    untuned = dataclasses.replace(planned, tuning=TuningSettings())
+    untuned = planned.with_tables(tuning=TuningSettings())
     assert compare(untuned, run_triage(untuned))["tuning"] == []
 
 
@@ -287,8 +286,8 @@ def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch)
     folder = job.folder(AR, job.experiment.folds[0])
     folder.mkdir(parents=True)
     (folder / "training.json").write_text("{}")
-    monkeypatch.setattr(search, "require_optuna", lambda: pytest.fail("there is nothing to search"))
-    search.require_extra(job)
+    monkeypatch.setattr(tuning, "require_optuna", lambda: pytest.fail("there is nothing to search"))
+    tuning.require_extra(job)
     assert tune(search_in(job)) is job
 
 
@@ -296,7 +295,7 @@ def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch)
 def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds):
     job = job_on(tmp_path / "run", "infonce-bank", "mlp", trials=2, folds=folds)
     Plan({"infonce-bank": 12, "mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(tmp_path / "plan.json")
-    job = dataclasses.replace(job, settings=TriageSettings(plan=str(tmp_path / "plan.json")))
+    job = job.with_tables(triage=TriageSettings(plan=str(tmp_path / "plan.json")))
     record = compare(job, run_triage(job)).to_json()
     entries = record["tuning"]
     assert [(entry["option"], entry["fold"]) for entry in entries] == [
@@ -312,7 +311,7 @@ def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds)
         config = read_json(job.folder(option, fold) / "checkpoint" / "config.json")
         width = {0.5: 16, 1.0: None, 2.0: 64}[entry["settings"]["width"]]
         assert width is None or f'"width": {width}' in json.dumps(config)
-        training = entrant_training(tuned(job, option, fold, loss=entry["loss"]), option, fold, steps=12)
+        training = training_settings(tuned(job, option, fold, loss=entry["loss"]), fold, steps=12)
         assert training.learning_rate == entry["settings"]["learning_rate"]
     json.dumps(record, allow_nan=False)
     again = compare(job, run_triage(job)).to_json()["tuning"]

@@ -13,7 +13,7 @@ from fault import Fault
 from healthy import copied_run, run_healthy, with_retriever, with_row
 from story import StoryEncoder, story_texts
 
-from segue.comparison.entries.trained import score_on_validation
+from segue.comparison.scoring import score_on_validation
 from segue.encoders.space import PROBES, Space
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.gates import Condition, GateSettings
@@ -29,7 +29,7 @@ PAUSE = 0.004
 def evaluated(healthy, case, name, *, timed=False):
     """Return the case with a row's validation and test measured again, as the retriever behind it answers now."""
     (row,), job, fold = case.entries_named(name), healthy.job, case.folds[0]
-    settings = job.evaluation.model_copy(update={"latency_queries": 100})
+    settings = job.recipe.evaluation.model_copy(update={"latency_queries": 100})
     again = evaluate(row.retriever, case.bank, fold.test, groups=case.groups, settings=settings,
                      fresh_documents=fold.split.test)  # fmt: skip
     if not timed:

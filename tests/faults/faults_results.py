@@ -37,8 +37,8 @@ def run_again(healthy, folder, options, *, steps, validation=None, **changes):
     record = {"steps": dict.fromkeys(names, steps), "steps_per_second": {}, "score_seconds": 0.0}
     plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
     job = dataclasses.replace(
-        healthy.job, experiment=experiment, out=folder, options=(*choose_options([]), *options),
-        settings=healthy.job.settings.model_copy(update={"plan": str(plan)}), **changes,
+        healthy.job.with_tables(triage=healthy.job.recipe.triage.model_copy(update={"plan": str(plan)}), **changes),
+        experiment=experiment, out=folder, options=(*choose_options([]), *options),
     )  # fmt: skip
     case = case_of_job(job, run_triage(job), subject=names[0])
     rows = tuple(_as_fast(row, healthy.case) for row in case.entries)
@@ -61,7 +61,7 @@ def plain(name, loss, intent="candidate"):
 
 
 def training(healthy, **changes):
-    return healthy.job.training.model_copy(update={"patience": None, **changes})
+    return healthy.job.recipe.training.model_copy(update={"patience": None, **changes})
 
 
 def untrained_weights(healthy, folder):
@@ -86,7 +86,7 @@ def loss_behind_a_head(healthy, folder):
     """The loss reads projected vectors only; raw ones are searched, and the row says so."""
     loss = LossSettings(terms=(LossTerm(kind="infonce", weight=1.0, temperature=0.07, space="projected"),))
     option = plain("model", "recipe", "projected")
-    model = healthy.job.model.model_copy(update={"anchor": False})
+    model = healthy.job.recipe.model.model_copy(update={"anchor": False})
     settings = training(healthy, learning_rate=3e-4)
     return run_again(healthy, folder, [option], steps=200, loss=loss, model=model, training=settings)
 
@@ -124,7 +124,7 @@ def _with_second_editions(bank, documents, groups):
 def _over(row, bank, groups, fold, job):
     retriever = row.retriever.over(bank)
     found = evaluate(
-        retriever, bank, fold.test, groups=groups, settings=job.evaluation, fresh_documents=fold.split.test
+        retriever, bank, fold.test, groups=groups, settings=job.recipe.evaluation, fresh_documents=fold.split.test
     )
     found = dataclasses.replace(found, timings=row.evaluation.timings, metrics={})
     return dataclasses.replace(row, load=lambda: retriever, evaluation=found)
@@ -156,7 +156,7 @@ def training_passages_pushed_down(healthy, folder):
     case, fold = healthy.case, healthy.case.folds[0]
     (like,) = case.entries_named("copy-last")
     retriever = VectorRetriever("pushes", "candidate", like.retriever.query, Pool(case.bank, fold.split.test))
-    found = evaluate(retriever, case.bank, fold.test, groups=case.groups, settings=healthy.job.evaluation,
+    found = evaluate(retriever, case.bank, fold.test, groups=case.groups, settings=healthy.job.recipe.evaluation,
                      fresh_documents=fold.split.test)  # fmt: skip
     found = dataclasses.replace(found, pool_size=case.pool.size, timings=like.evaluation.timings, metrics={})
     row = dataclasses.replace(like, name="pushes", family="architecture", evaluation=found)

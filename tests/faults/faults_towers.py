@@ -10,10 +10,11 @@ from healthy import STEPS, Healthy, calm_timings, with_row
 
 from segue.checks import Case
 from segue.checks.build_case import case_of_job
-from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
 from segue.comparison.options import OPTIONS
-from segue.comparison.run import look_at_test
+from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.models import load_predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
@@ -29,10 +30,10 @@ def with_two_towers(healthy: Healthy, folder) -> Case:
     (option,) = (option for option in OPTIONS if option.name == NAME)
     job = dataclasses.replace(healthy.job, out=folder, options=(*healthy.job.options, option))
     (fold,), baselines = job.experiment.folds, Baselines(job)
-    retriever, training = train_entrant(
+    retriever, training = train_option(
         job, option, fold, loss=option.loss, steps=STEPS, baselines=baselines, progress=no_progress
     )
-    evaluation = calm_timings(look_at_test(job, option, fold, retriever))
+    evaluation = calm_timings(evaluate_on_test(job, option, fold, retriever))
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), training, evaluation)
     alone = dataclasses.replace(job, options=(option,))
     (row,) = case_of_job(alone, {NAME: [result]}, baselines=baselines).entries

@@ -13,9 +13,10 @@ from healthy import EFFORT, STEPS, calm, copied_run, run_healthy
 from story import StoryEncoder, story_texts
 
 from segue.checks.build_case import case_of_job
-from segue.comparison.entries.trained import Baselines, score_on_validation, train_entrant
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
-from segue.comparison.run import look_at_test
+from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LossSettings, LossTerm
 from segue.types import no_progress
@@ -31,15 +32,15 @@ def retrained(healthy, folder, *, loss=None, fold=None, steps=STEPS, **training)
     experiment = healthy.job.experiment
     fold = fold or experiment.folds[0]
     job = dataclasses.replace(
-        healthy.job, out=folder, loss=loss or LossSettings(),
-        experiment=dataclasses.replace(experiment, folds=(fold,)),
-        training=healthy.job.training.model_copy(update=training),
+        healthy.job.with_tables(loss=loss or LossSettings(),
+                                training=healthy.job.recipe.training.model_copy(update=training)),
+        out=folder, experiment=dataclasses.replace(experiment, folds=(fold,)),
     )  # fmt: skip
     option = next(option for option in job.options if option.name == SUBJECT)
     shutil.rmtree(job.folder(option, fold))
-    retriever, record = train_entrant(job, option, fold, loss="recipe", steps=steps, baselines=Baselines(job),
+    retriever, record = train_option(job, option, fold, loss="recipe", steps=steps, baselines=Baselines(job),
                                       progress=no_progress)  # fmt: skip
-    evaluation = look_at_test(job, option, fold, retriever)
+    evaluation = evaluate_on_test(job, option, fold, retriever)
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), record, evaluation)
     results = {**healthy.results, SUBJECT: [result]}
     return dataclasses.replace(case_of_job(job, calm(results), subject=SUBJECT), effort=EFFORT)

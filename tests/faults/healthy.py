@@ -15,13 +15,11 @@ from segue.checks import Case, Effort
 from segue.checks.build_case import case_of_job
 from segue.comparison.job import Job, Results
 from segue.comparison.options import choose_options
-from segue.comparison.plan import TriageSettings
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
 from segue.models import ModelSettings
-from segue.training.losses.loss import LossSettings
 from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
@@ -61,18 +59,15 @@ def run_healthy(
     plan.parent.mkdir(parents=True, exist_ok=True)
     record = {"steps": dict.fromkeys(trained, steps), "steps_per_second": {}, "score_seconds": 0.0}
     plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
-    job = Job(
-        build_experiment(bank, SplitSettings(test=0.3, validation=0.15, seed=seed + 1), WindowSettings(context=3)),
-        options,
-        ModelSettings(size="toy", name="mlp"),
-        LossSettings(),
-        TrainingSettings(batch_size=128, steps=steps, evaluations=8, precision="float32", device="cpu"),
-        EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
-        TriageSettings(budget_minutes=5, plan=str(plan)),
-        REPORT_GATES,
-        encoder,
-        out,
+    recipe = ComparisonSettings(
+        model=ModelSettings(size="toy", name="mlp"),
+        training=TrainingSettings(batch_size=128, steps=steps, evaluations=8, precision="float32", device="cpu"),
+        evaluation=EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
+        triage=TriageSettings(budget_minutes=5, plan=str(plan)),
+        gates="report",
     )
+    split = SplitSettings(test=0.3, validation=0.15, seed=seed + 1)
+    job = Job(recipe, build_experiment(bank, split, WindowSettings(context=3)), options, encoder, out)
     results = calm(run_triage(job))
     case = dataclasses.replace(case_of_job(job, results, subject=trained[-1] if trained else None), effort=EFFORT)
     return Healthy(job, results, case)

@@ -18,23 +18,22 @@ from jaxtyping import Int
 from segue.bank.bank import PassageBank
 from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, BundleManifest, seal
 from segue.bundles.open import golden_answers
-from segue.comparison.entries.reranked import Making, borrowed_name, cascade_entrant
-from segue.comparison.entries.text import read_text_entrant
-from segue.comparison.entries.trained import Baselines, as_retriever
+from segue.comparison.entries import load_retriever
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import model_used
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.record import Record
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_folder, write_json, write_text
-from segue.models import hash_documents, load_predictor
+from segue.models import hash_documents
 from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.parts import INDEX, Description, PartWriter
 from segue.retrieval.rerank.features import neighbour_cosines
 from segue.retrieval.retrievers import Retriever
-from segue.types import no_progress
 from segue.version import __version__
 
 GOLDEN_QUERIES = 8
@@ -71,7 +70,7 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
     if out.exists():
         raise InputError(f"{out} exists already", fix="choose another folder, or delete it")
     baselines = Baselines(winner.job)
-    retriever = live_retriever(winner.job, winner.option, winner.fold, baselines)
+    retriever = load_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
         retriever = retriever.searched_with(load_index(winner.index, winner.job.experiment.pool))
     sealed: list[BundleManifest] = []
@@ -82,18 +81,6 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
 
     write_folder(out, fill)
     return sealed[0]
-
-
-def live_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
-    """Read a finished option back as it was evaluated, without training."""
-    if option.text is not None:
-        return read_text_entrant(job, option, fold, baselines)
-    if option.reranking is not None:
-        return cascade_entrant(Making(job, option, fold, baselines, None, 0, no_progress))[0]
-    if option.trained:
-        predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
-        return as_retriever(job, option, predictor, baselines)
-    return baselines.retriever(option.name, fold)
 
 
 def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
@@ -108,7 +95,9 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)
     write_text(folder / DOCUMENTS, "".join(f"{digest}\n" for digest in trained))
-    write_json(folder / GOLDEN, golden_answers(retriever, bank, _golden_rows(winner), exclude=job.evaluation.exclude))
+    write_json(
+        folder / GOLDEN, golden_answers(retriever, bank, _golden_rows(winner), exclude=job.recipe.evaluation.exclude)
+    )
     contract = _contract(winner, description, len(trained))
     write_json(folder / CONTRACT, contract)
     gates = _gates(winner)
@@ -132,15 +121,15 @@ def _part_writer(winner: Winner, folder: Path) -> PartWriter:
         return neighbour_cosines(job.experiment.bank, pool)
 
     text = own / "training" if winner.option.text == "dual-encoder" else None
-    return PartWriter(folder, _checkpoint(winner), text, density, job.evaluation.context_tokens)
+    return PartWriter(folder, _checkpoint(winner), text, density, job.recipe.evaluation.context_tokens)
 
 
 def _checkpoint(winner: Winner) -> Path | None:
     """Return the checkpoint of the winner's predictor: its own, or the one it borrowed."""
     job, option = winner.job, winner.option
     own = job.folder(option, winner.fold)
-    if option.borrows:
-        return option_folder(job.out / "options", borrowed_name(own)) / own.name / "checkpoint"
+    if option.reuses_model:
+        return option_folder(job.out / "options", model_used(own)) / own.name / "checkpoint"
     return own / "checkpoint" if option.trained else None
 
 
@@ -167,10 +156,10 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         "retriever": description,
         "index": {"kind": "exact"} if winner.index is None else index_facts(winner.index),
         "context": job.experiment.context,
-        "exclude": job.evaluation.exclude,
+        "exclude": job.recipe.evaluation.exclude,
         "normalisation": {"vectors": "length 1", "texts": "NFKC, case folded, white space collapsed"},
         "space": {name: value for name, value in space.to_json().items() if name != "fingerprint"},
-        "encoder": None if space.declared else job.encoder.model_dump(mode="json", exclude={"device"}),
+        "encoder": None if space.declared else job.recipe.encoder.model_dump(mode="json", exclude={"device"}),
         "passages": bank.manifest.to_json()["passages"],
         "bank": {
             "hash": bank.hash,
@@ -180,7 +169,7 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         },
         "training_documents": trained,
         "corpus": winner.record.corpus.to_json(),
-        "seed": job.training.seed + winner.fold.number,
+        "seed": job.seed(winner.fold),
     }
 
 

@@ -12,20 +12,17 @@ from typing import Any
 
 from segue.checks.case import Case, CaseEntry, Trained
 from segue.comparison.comparison import choose_winner
-from segue.comparison.entries.reranked import Making, cascade_entrant
-from segue.comparison.entries.text import read_text_entrant
-from segue.comparison.entries.trained import Baselines, as_retriever, entrant_training
+from segue.comparison.entries import load_retriever
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import training_settings
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import Option
-from segue.comparison.tuning.search import tuned
-from segue.comparison.tuning.space import loss_settings
+from segue.comparison.tuning import tuned
 from segue.encoders import Encoder
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json
-from segue.models import load_predictor
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Retriever
-from segue.types import Bank, no_progress
+from segue.types import Bank
 
 
 def case_of_bank(bank: Bank, *, encoder: Callable[[], Encoder] | None = None) -> Case:
@@ -65,11 +62,11 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
     return case_of_experiment(
         job.experiment,
         encoder=None if job.experiment.bank.space.declared else job.load_encoder,
-        exclude=job.evaluation.exclude,
+        exclude=job.recipe.evaluation.exclude,
         entries=tuple(rows),
-        gates=job.gates,
+        gates=job.recipe.gate_family(),
         subject=subject or _best_trained(job, results) or _any_trained(rows),
-        seed=job.evaluation.seed,
+        seed=job.recipe.evaluation.seed,
     )
 
 
@@ -82,22 +79,15 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
         if not (folder / "training.json").exists():
             return None
         trained = _trained(job, option, fold)
-        load = functools.partial(_load_trained, job, option, trained, baselines)
     elif result.status not in FINISHED:
         return None
-    elif option.text is not None:
-        load = functools.partial(read_text_entrant, job, option, fold, baselines)
-    else:
-        load = functools.partial(baselines.retriever, option.name, fold)
-    if option.reranking is not None:
-        load = functools.partial(_load_cascade, job, option, fold, baselines)
     declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
     return CaseEntry(
         option.name,
         option.intent,
         fold.number,
         option.family,
-        load,
+        functools.partial(load_retriever, job, option, fold, baselines),
         evaluation=result.evaluation,
         validation=result.validation,
         trained=trained,
@@ -111,13 +101,8 @@ def _counted(job: Job, option: Option) -> str:
         return "word counts over the whole bank"
     if option.reranking is None:
         return ""
-    density = option.reranking.order == "fitted" and "density" in job.rerank.features
+    density = option.reranking.order == "fitted" and "density" in job.recipe.rerank.features
     return f"word counts{' and neighbours' if density else ''} over the whole bank"
-
-
-def _load_cascade(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
-    """Read a cascade back; nothing is trained, since all its parts are in the option's folder."""
-    return cascade_entrant(Making(job, option, fold, baselines, None, 0, no_progress))[0]
 
 
 def _trained(job: Job, option: Option, fold: Fold) -> Trained:
@@ -125,12 +110,7 @@ def _trained(job: Job, option: Option, fold: Fold) -> Trained:
     record = read_json(folder / "training.json")
     name = record["loss_name"]
     job = tuned(job, option, fold, loss=name)
-    return Trained(folder, loss_settings(job, name), entrant_training(job, option, fold, steps=record["planned_steps"]))
-
-
-def _load_trained(job: Job, option: Option, trained: Trained, baselines: Baselines) -> Retriever:
-    predictor, _ = load_predictor(trained.folder / "checkpoint")  # its own copy: it may move to another device
-    return as_retriever(job, option, predictor, baselines)
+    return Trained(folder, job.loss_settings(name), training_settings(job, fold, steps=record["planned_steps"]))
 
 
 def _best_trained(job: Job, results: Results) -> str | None:

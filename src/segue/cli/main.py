@@ -1,7 +1,7 @@
-"""The command line: parse, call one verb, print. Nothing is decided here. Released things are in ``cli/release.py``.
+"""The command line: parse, call one verb, print. Commands of what is released are in ``cli/release.py``.
 
 Exit codes: 0 done; 1 with ``--gate``, when a gate fails or lacks evidence; 2 bad input or configuration; 3 blocked by
-an integrity check; 130 or 143 interrupted, with what was done kept.
+an integrity check; 130 or 143 interrupted, finished work is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERBS = ("demo", "bank", "audit", "train", "evaluate", "diagnose", "triage", "report", "index", "bundle",
          "predict", "serve")  # fmt: skip
-"""In the order of the flow, as everywhere."""
+"""Verbs in the order of the flow."""
 
 
 class FlowOrder(typer.core.TyperGroup):
@@ -38,7 +38,7 @@ class FlowOrder(typer.core.TyperGroup):
         return list(VERBS)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a verb; an interruption says what is kept, and has its exit code."""
+        """Run a verb; an interruption prints a message and has its own exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -63,7 +63,7 @@ for command in (predict, serve):
     app.command()(command)
 
 INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
-KEPT = "what was done is kept, run the same command to go on"
+KEPT = "finished work is kept, run the same command to resume"
 
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gate of the recipe passes.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
@@ -73,7 +73,7 @@ Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that tr
 
 
 def main() -> None:
-    """Run the command line; every error raised on purpose becomes one message and its exit code."""
+    """Run the command line; every SegueError becomes one message and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app(standalone_mode=True)
@@ -95,8 +95,8 @@ def _say(text: str) -> None:
     print(f"segue: {text}", file=sys.stderr)
 
 
-def _version(asked: bool | None) -> None:
-    if asked:
+def _version(wanted: bool | None) -> None:
+    if wanted:
         print(f"segue {__version__}")
         raise typer.Exit
 
@@ -113,19 +113,19 @@ def _root(
 def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
          device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
          gate: Gate = False) -> None:  # fmt: skip
-    """Run the main job on real Wikipedia text that needs no download.
+    """Compare options on real Wikipedia text that needs no download.
 
     Example: `segue demo`
     """
     from segue.workflows.demo import demo as verb
 
-    _show(verb(out, device=device, refusal=_refusal(mute, unsafe), stages=stages()), as_json=as_json, gate=gate)
+    _show(verb(out, device=device, policy=_policy(mute, unsafe), stages=stages()), as_json=as_json, gate=gate)
 
 
 @bank_app.command("build")
 def bank_build(recipe: RecipeFile, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
                device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
-    """Read, cut and encode a corpus; an interrupted build goes on where it was.
+    """Read, cut and encode a corpus; an interrupted build is resumed.
 
     Example: `segue bank build recipe.toml --out bank/`
     """
@@ -151,7 +151,7 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
 @app.command()
 def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")],
           fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
-    """Check whether numbers can be trusted; exit code 3 where an integrity check blocks them.
+    """Check whether numbers can be trusted; exit code 3 if an integrity check blocks them.
 
     Example: `segue audit runs/mine`
     """
@@ -162,16 +162,16 @@ def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recip
         print_json(found.to_json())
     else:
         _print_findings(found.findings)
-        print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "nothing blocks the headline number")
+        print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "no check blocks the headline number")
         if found.unproven:
-            print(f"muted or not carried out, so that nothing vouches for it: {', '.join(found.unproven)}")
+            print(f"muted or not carried out, so not verified: {', '.join(found.unproven)}")
     if found.blocked:
         sys.exit(BlockedError.exit_code)
 
 
 @app.command()
 def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False) -> None:
-    """Train the recipe's model with the recipe's loss; no test document is looked at.
+    """Train the recipe's model with the recipe's loss; test documents are not read.
 
     Example: `segue train recipe.toml --out runs/first`
     """
@@ -191,20 +191,20 @@ def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: A
 def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
              device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
              gate: Gate = False) -> None:  # fmt: skip
-    """Score a trained run on its locked test documents, or on documents it has never met.
+    """Score a trained run on its locked test documents, or on fresh documents.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
     """
     from segue.workflows.evaluate import evaluate as verb
 
-    comparison = verb(run, corpus=corpus, device=device, refusal=_refusal(mute, unsafe), stages=stages())
+    comparison = verb(run, corpus=corpus, device=device, policy=_policy(mute, unsafe), stages=stages())
     _show(comparison, as_json=as_json, gate=gate)
 
 
 @app.command()
-def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Which row to explain.")] = None,
+def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Option to explain.")] = None,
              fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
-    """Explain why a run is not better; default: its best trained row. Exit code 3 where a check blocks its numbers.
+    """Explain why a run is not better; default: its best trained option. Exit code 3 if a check blocks its numbers.
 
     Example: `segue diagnose runs/mine --option ar-cosine`
     """
@@ -230,7 +230,7 @@ def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: 
     """
     from segue.workflows.triage import triage as verb
 
-    comparison = verb(_load(recipe, device), _out(out, recipe), refusal=_refusal(mute, unsafe), stages=stages())
+    comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=stages())
     _show(comparison, as_json=as_json, gate=gate)
 
 
@@ -252,10 +252,10 @@ def _load(recipe: Path, device: Any) -> Any:
     return on_device(load_recipe(recipe), device)
 
 
-def _refusal(mute: list[str] | None, unsafe: bool) -> Any:
-    from segue.workflows.check_record import Refusal
+def _policy(mute: list[str] | None, unsafe: bool) -> Any:
+    from segue.workflows.check_record import CheckPolicy
 
-    return Refusal(tuple(mute or ()), unsafe)
+    return CheckPolicy(tuple(mute or ()), unsafe)
 
 
 def _out(out: Path | None, recipe: Path) -> Path:
@@ -263,7 +263,7 @@ def _out(out: Path | None, recipe: Path) -> Path:
 
 
 def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
-    """Print a comparison as a table or as JSON, and leave with the exit code it deserves."""
+    """Print a comparison as a table or as JSON, and exit with its code."""
     if as_json:
         print_json(comparison.to_json())
     else:

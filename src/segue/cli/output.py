@@ -1,9 +1,10 @@
-"""What the commands share: options that mean the same everywhere, and how results are printed."""
+"""Shared by the commands: options with one meaning, and how results are printed."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.
 
 
 def stages() -> Any:
-    """Return what draws progress bars; imported when it is needed, so that help comes at once."""
+    """Return the progress bars; imported here, so that ``--help`` is fast."""
     from segue.progress import stages
 
     return stages
@@ -28,8 +29,8 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    """Print objects of the same keys as a table."""
+def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print objects with the same keys as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -39,7 +40,7 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def print_info(info: dict[str, Any], *, as_json: bool) -> None:
+def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
     """Print facts by name, as a table or for scripts."""
     if as_json:
         print_json(info)
@@ -49,6 +50,5 @@ def print_info(info: dict[str, Any], *, as_json: bool) -> None:
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in info.items():
-        many = isinstance(value, dict)
-        table.add_row(name, ", ".join(f"{key} {count}" for key, count in value.items()) if many else str(value))
+        table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
     Console().print(table)

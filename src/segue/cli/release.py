@@ -1,4 +1,4 @@
-"""The commands of what is released: an index, a bundle, questions to it, and how fast all that is."""
+"""Commands of what is released: indexes, bundles, predictions and the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from segue.cli.output import AsJson, BankFolder, Device, Run, Unsafe, print_info, print_json, print_rows, stages
-from segue.errors import SettingsError, explain
+from segue.errors import SettingsError
 
 index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
 bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
@@ -30,13 +30,13 @@ def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", hel
 
 @index_app.command("tune")
 def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")], bank: BankFolder, *,
-               run: Annotated[Path | None, typer.Option(help="Run folder whose model asks.")] = None,
-               option: Annotated[str | None, typer.Option(help="Which row of the run.")] = None,
+               run: Annotated[Path | None, typer.Option(help="Run folder whose model's queries are used.")] = None,
+               option: Annotated[str | None, typer.Option(help="Option of the run.")] = None,
                queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,
-               recall: Annotated[float, typer.Option(help="Share of the exact best to find, 0 to 1.")] = 0.99,
-               k: Annotated[int, typer.Option("-k", help="Places compared.")] = 50,
+               recall: Annotated[float, typer.Option(help="Recall of the exact best to reach, 0 to 1.")] = 0.99,
+               k: Annotated[int, typer.Option("-k", help="Number of results compared.")] = 50,
                as_json: AsJson = False) -> None:  # fmt: skip
-    """Choose the least effort that finds what an exact search finds, on the model's own queries.
+    """Choose the least effort that reaches a recall of the exact search, on the model's own queries.
 
     Example: `segue index tune runs/index bank/ --run runs/first`
     """
@@ -52,8 +52,8 @@ def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An i
 
 @bundle_app.command("build")
 def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")], *,
-                 option: Annotated[str | None, typer.Option(help="Which row; default: the winner.")] = None,
-                 fold: Annotated[int, typer.Option(help="Whose training, counted from 0.")] = 0,
+                 option: Annotated[str | None, typer.Option(help="Option to release; default: the winner.")] = None,
+                 fold: Annotated[int, typer.Option(help="Fold whose training is released, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
                  index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
                  unsafe: Unsafe = False, as_json: AsJson = False) -> None:  # fmt: skip
@@ -78,7 +78,7 @@ Bundles = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of bun
 @bundle_app.command("promote")
 def bundle_promote(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle.")], folder: Bundles,
                    as_json: AsJson = False) -> None:  # fmt: skip
-    """Copy a bundle into a folder of bundles and make it the current one; a server of that folder changes over.
+    """Copy a bundle into a folder of bundles and make it the current one; a server of that folder switches to it.
 
     Example: `segue bundle promote bundle/ bundles/`
     """
@@ -89,9 +89,9 @@ def bundle_promote(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help
 
 @bundle_app.command("rollback")
 def bundle_rollback(folder: Bundles,
-                    version: Annotated[str | None, typer.Option(help="Which; default: the one before.")] = None,
+                    version: Annotated[str | None, typer.Option(help="Version; default: the one before.")] = None,
                     as_json: AsJson = False) -> None:  # fmt: skip
-    """Make the bundle current that was current before.
+    """Make the previous bundle the current one.
 
     Example: `segue bundle rollback bundles/`
     """
@@ -125,7 +125,7 @@ def _print_current(version: str, *, as_json: bool) -> None:
 
 def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
             text: Annotated[Path, typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")],
-            k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Passages to answer.")] = 5,
+            k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of passages.")] = 5,
             device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
     """Answer which passages may follow a text.
 
@@ -138,8 +138,8 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
         print_json(found)
         return
     if found["confidence"]:
-        said = ", ".join(f"{name} {value:.0%}" for name, value in found["confidence"].items())
-        print(f"how likely the next passage is among the first: {said}")
+        shares = ", ".join(f"{name} {value:.0%}" for name, value in found["confidence"].items())
+        print(f"probability that the next passage is among the first: {shares}")
     for place, passage in enumerate(found["passages"], start=1):
         print(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
         if passage["text"]:
@@ -149,14 +149,14 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
 def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]
           = None, *, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
-          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; without: everyone may ask.")] = None,
-          new_key: Annotated[Path | None, typer.Option(help="Make a key, add its hash to this file, leave.")] = None,
-          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may ask; repeatable.")] = None,
+          keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; default: no keys.")] = None,
+          new_key: Annotated[Path | None, typer.Option(help="Print a new key and add its hash to this file.")] = None,
+          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may query; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
           device: Device = None) -> None:  # fmt: skip
-    """Answer over HTTP from a bundle; SIGTERM ends it gracefully, SIGHUP reads the bundle again.
+    """Answer over HTTP from a bundle; SIGTERM stops it gracefully, SIGHUP reloads the bundle.
 
     Example: `segue serve bundle/ --port 8080`
     """
@@ -168,7 +168,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     from segue.workflows.serve import serve as verb
 
     if bundle is None:
-        raise SettingsError(explain("there is no bundle to serve", fix="segue serve BUNDLE"))
+        raise SettingsError("there is no bundle to serve", fix="segue serve BUNDLE")
     limits = dict(one.partition("=")[::2] for one in limit or ())
     verb(bundle, device=device, stages=stages(), host=host, port=port, keys=None if keys is None else str(keys),
          runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),

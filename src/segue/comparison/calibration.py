@@ -8,45 +8,49 @@ from time import monotonic
 
 import numpy as np
 
-from segue.comparison.entries.reranked_cost import extra_trainings, reranking_seconds
-from segue.comparison.entries.trained import (
-    Baselines,
-    build_entrant,
-    entrant_training,
-    model_settings,
-    score_on_validation,
-    watched,
-)
-from segue.comparison.job import Job
-from segue.comparison.options import WINNING_LOSS, Option
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import CascadeBuilder
+from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
+from segue.comparison.job import Job, spread
+from segue.comparison.options import OWN_MODEL, WINNING_LOSS, Option, Reranking
 from segue.comparison.plan import Plan, make_plan, plan_trials
-from segue.comparison.tuning.space import widest
+from segue.comparison.scoring import score_on_validation
+from segue.comparison.tuning import widest
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device
+from segue.retrieval.rerank.fusion import Fusion
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.training.losses.loss import LOSSES
 from segue.training.train import steps_per_second
 from segue.types import Progress
+from segue.windows.windows import gather_contexts
 
 CALIBRATION_SHARE = 0.01
-"""Timing the options takes at most about this share of the budget."""
+"""Largest share of the budget that timing the options takes."""
 ROUNDS = 2
-"""Each kind of step is timed this often, some time apart, and the faster counts: other work only ever slows it."""
+"""Timings of each kind of step, some time apart; the fastest counts, since other work only slows a step down."""
 Work = tuple[str, str, bool, str, str]
 """Architecture, its options, anchor, document tower, and terms of the loss."""
 FALLBACK_LOSS = "infonce"
-"""Stands for the winning loss before it is known, and where no loss option takes part."""
+"""The winning loss before it is known, and where no loss option takes part."""
 WHOLE_BANK_LOSS = "infonce-bank"
-LOOK_COST = 2.0
-"""A look at test windows costs as much as scoring this many times as many of them, and once more for each condition."""
+TEST_COST = 2.0
+"""Cost of a test evaluation in scorings of as many windows, without the one for each condition."""
 ENCODED = 2048
-"""Passages that are encoded anew to see what a document tower costs."""
+"""Passages that are encoded again to measure a document tower."""
 ENCODINGS = 2
-"""A bank is encoded anew before the first step and for the look at the test windows, beside once an evaluation."""
+"""Encodings of the bank beside those at evaluations: before the first step and for the test evaluation."""
 LEAST_SHARE = 0.5
-"""Training gets this share of the budget whatever baselines and rerankers take: a model of no steps says nothing."""
+"""Share of the budget that training gets, whatever baselines and rerankers take: a model of no steps shows nothing."""
 FIXED_SECONDS = 0.5
-"""Building, saving and loading a model, timing its answers."""
+"""Seconds to build, save and load a model and to time its answers."""
+TIMED_LISTS = 64
+"""Windows whose lists are drawn and read to measure what a list costs."""
+FITTING = 1.5
+"""Cost of fitting trees, relative to drawing and reading their lists."""
+TEST_LISTS = 2
+"""Lists that a test window needs, beside one for each condition: the declared one, and timing."""
+HALVES = 2
 
 
 def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress: Progress) -> Plan:
@@ -55,8 +59,8 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
     Args:
         job: the comparison.
         baselines: for building the options.
-        seconds_spent: what the untrained options took already; it comes out of the budget.
-        progress: told of each option.
+        seconds_spent: what the untrained options took already; it is subtracted from the budget.
+        progress: called for each option.
     """
     began = monotonic()
     fold = job.experiment.folds[0]
@@ -64,26 +68,29 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
     alike: dict[Work, list[Option]] = {}
     for option in trained:
         alike.setdefault(_work(job, option), []).append(option)
-    seconds = min(3.0, CALIBRATION_SHARE * 60 * job.settings.budget_minutes / (ROUNDS * len(alike)))
+    minutes = job.recipe.triage.budget_minutes
+    seconds = min(3.0, CALIBRATION_SHARE * 60 * minutes / (ROUNDS * len(alike)))
     fastest: dict[Work, float] = {}
     for number, (work, options) in enumerate(list(alike.items()) * ROUNDS):
         progress(number, ROUNDS * len(alike), f"calibrating {options[0].name}")
         rate = _rate(job, options[0], fold, baselines, seconds=seconds)
         fastest[work] = max(rate, fastest.get(work, 0.0))
     rates = {option.name: fastest[_work(job, option)] for option in trained}
-    score_seconds = _score_seconds(job, fold, baselines)
-    budget = 60 * job.settings.budget_minutes - seconds_spent
-    aside = _encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)
-    left = budget - aside - (monotonic() - began)
-    trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.tuning.share * left, score=score_seconds)
+    began_scoring = monotonic()
+    score_on_validation(baselines.retriever("copy-last", fold), job, fold)
+    score_seconds = monotonic() - began_scoring
+    reserved = _encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)
+    left = 60 * minutes - seconds_spent - reserved - (monotonic() - began)
+    trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.recipe.tuning.share * left,
+                                      score=score_seconds)  # fmt: skip
     plan = make_plan(
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=max(left - spent, LEAST_SHARE * 60 * job.settings.budget_minutes),
+        seconds=max(left - spent, LEAST_SHARE * 60 * minutes),
         score_seconds=score_seconds,
-        scorings=job.training.evaluations + 2 + _look_cost(job, fold, score_seconds),
-        budget_minutes=job.settings.budget_minutes,
+        scorings=job.recipe.training.evaluations + 2 + _test_cost(job, fold, score_seconds),
+        budget_minutes=minutes,
         more=extra_trainings(job, rates),
     )
     return replace(plan, trial_steps=trial_steps)
@@ -95,80 +102,125 @@ def _plan_trials(
     """Return the steps of each trial of tuning, and the seconds of all trials; 0 and 0 where nothing is tuned."""
     if not job.searched:
         return 0, 0.0
-    encoding = job.tuning.trials * _encoding_seconds(job, job.searched, baselines)
+    trials = job.recipe.tuning.trials
+    encoding = trials * _encoding_seconds(job, job.searched, baselines)
     steps, spent = plan_trials(
         {option.name: rates[option.name] for option in job.searched},
         most_steps=most_steps(job),
-        trainings=job.tuning.trials * len(job.experiment.folds),
+        trainings=trials * len(job.experiment.folds),
         seconds=seconds - encoding,
-        scoring=(job.training.evaluations + 1) * score,
+        scoring=(job.recipe.training.evaluations + 1) * score,
     )
     return steps, spent + encoding
 
 
 def most_steps(job: Job) -> int:
     """Return the steps that the recipe's [training] table allows, on the fold with the most training windows."""
-    if job.training.steps is not None:
-        return job.training.steps
+    training = job.recipe.training
+    if training.steps is not None:
+        return training.steps
     windows = max(len(fold.train) for fold in job.experiment.folds)
-    return max(1, round(job.training.epochs * max(1, windows // job.training.batch_size)))
+    return max(1, round(training.epochs * max(1, windows // training.batch_size)))
 
 
 def _work(job: Job, option: Option) -> Work:
-    """Say what a step of an option consists of: options that share it take equally long."""
-    loss = LOSSES[stand_in(job, option) or FALLBACK_LOSS]
+    """Return what a step of an option consists of: options that share it take equally long."""
+    loss = LOSSES[timed_loss(job, option) or FALLBACK_LOSS]
     kinds = ",".join([*(f"{term.kind} {term.space}" for term in loss.terms), *(one.kind for one in loss.negatives)])
-    model = model_settings(_timed(job, option), option)
+    model = model_settings(_timed_job(job, option), option)
     return model.name, str(model.options), option.anchor, model.documents, kinds
 
 
-def _timed(job: Job, option: Option) -> Job:
-    """Return the job under which an option is timed: at its widest where tuning may choose that."""
+def _timed_job(job: Job, option: Option) -> Job:
+    """Return the job under which an option is timed: the widest model, where tuning may choose it."""
     return widest(job, option) if option in job.searched else job
 
 
-def stand_in(job: Job, option: Option) -> str | None:
-    """Return the preset an option is timed under: its own, or for the winning loss the dearest that may win; or None.
+def timed_loss(job: Job, option: Option) -> str | None:
+    """Return the preset an option is timed under: its own, or the most expensive one that may win; or None.
 
-    Whole-bank InfoNCE is the dearest; a plan that reckons with it never runs over when it wins.
+    Whole-bank InfoNCE is the most expensive; a plan that assumes it is kept whichever loss wins.
     """
     if option.loss != WINNING_LOSS:
         return option.loss if option.loss in LOSSES else None
-    may_win = {other.loss for other in job.options if other.may_give_loss}
+    may_win = {other.loss for other in job.options if other.loss_candidate}
     return WHOLE_BANK_LOSS if WHOLE_BANK_LOSS in may_win else FALLBACK_LOSS
 
 
 def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds: float) -> float:
-    loss = stand_in(job, option) or option.loss
-    predictor, built = build_entrant(_timed(job, option), option, fold, loss=loss, baselines=baselines)
-    settings = entrant_training(job, option, fold, steps=most_steps(job))
+    loss = timed_loss(job, option) or option.loss
+    predictor, built = build_predictor_and_loss(_timed_job(job, option), option, fold, loss=loss, baselines=baselines)
+    settings = training_settings(job, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
 
 
 def _encoding_seconds(job: Job, trained: Sequence[Option], baselines: Baselines) -> float:
-    """Return what it costs to encode the bank anew wherever an option with a document tower is scored."""
-    bank, folds = job.experiment.bank, job.experiment.folds
+    """Return what encoding the bank again costs wherever an option with a document tower is scored."""
+    bank, folds, training = job.experiment.bank, job.experiment.folds, job.recipe.training
     seconds = 0.0
     for option in trained:
         if model_settings(job, option).documents != "identity":
-            predictor, _ = build_entrant(job, option, folds[0], loss=FALLBACK_LOSS, baselines=baselines)
-            encoder = PredictorDocuments(predictor, choose_device(job.training.device))
+            predictor, _ = build_predictor_and_loss(job, option, folds[0], loss=FALLBACK_LOSS, baselines=baselines)
+            encoder = PredictorDocuments(predictor, choose_device(training.device))
             vectors = bank.gather(np.arange(min(len(bank), ENCODED)))
             encoder.encode(vectors[:1])  # the first call of a net pays for more than its work
             began = monotonic()
             encoder.encode(vectors)
             seconds += (monotonic() - began) * len(bank) / len(vectors)
-    return seconds * len(folds) * (job.training.evaluations + ENCODINGS)
+    return seconds * len(folds) * (training.evaluations + ENCODINGS)
 
 
-def _look_cost(job: Job, fold: Fold, score_seconds: float) -> int:
-    """Return the cost of one option's look at the test documents, in validation scorings."""
-    share = len(fold.test) / len(watched(job, fold))
-    passes = LOOK_COST + len(job.evaluation.conditions)
+def _test_cost(job: Job, fold: Fold, score_seconds: float) -> int:
+    """Return the cost of one option's test evaluation, in validation scorings."""
+    share = len(fold.test) / len(job.validation_windows(fold))
+    passes = TEST_COST + len(job.recipe.evaluation.conditions)
     return round(passes * share + FIXED_SECONDS / max(score_seconds, 1e-3))
 
 
-def _score_seconds(job: Job, fold: Fold, baselines: Baselines) -> float:
+def extra_trainings(job: Job, rates: Mapping[str, float]) -> dict[str, float]:
+    """Return the steps per second of trainings beside the options' own: the halves of cross-fitted first stages."""
+    return {
+        f"{option.name}, half {half}": rates[option.name]
+        for option in job.options
+        if _crossfitted(option)
+        for half in range(HALVES)
+    }
+
+
+def reranking_seconds(job: Job, baselines: Baselines) -> float:
+    """Return what drawing lists, fitting on them and reranking test windows will take, all folds together.
+
+    Options that rerank without a trained model are finished before the plan is made, and are left out.
+    """
+    planned = [option for option in job.options if _crossfitted(option) or option.reuses_model]
+    if not planned:
+        return 0.0
+    fold = job.experiment.folds[0]
+    watched = len(job.validation_windows(fold))
+    drawing, reading = _seconds_per_list(job, fold, baselines)
+    scored = (TEST_LISTS + len(job.recipe.evaluation.conditions)) * len(fold.test) + watched
+    fitted = min(job.recipe.rerank.lists, len(fold.train)) + watched
+    seconds = len(planned) * scored * drawing
+    seconds += sum(_crossfitted(option) for option in planned) * (
+        scored * reading + (1 + FITTING) * fitted * (drawing + reading)
+    )
+    return len(job.experiment.folds) * seconds
+
+
+def _crossfitted(option: Option) -> bool:
+    return option.reranking is not None and option.reranking.first == OWN_MODEL
+
+
+def _seconds_per_list(job: Job, fold: Fold, baselines: Baselines) -> tuple[float, float]:
+    """Return what it takes to draw the candidates of a window, and to compute their features."""
+    option = Option("copy-last", "rerank", "", "", reranking=Reranking("copy-last", "fitted"))
+    cascade = CascadeBuilder(job, option, fold, baselines).cascade(baselines.retriever("copy-last", fold), Fusion())
+    texts = baselines.features.reads_text or cascade.reads_text
+    windows = spread(job.validation_windows(fold), TIMED_LISTS)
+    contexts = gather_contexts(job.experiment.bank, windows, exclude=job.recipe.evaluation.exclude, texts=texts)
+    cascade.candidates(contexts.take(slice(0, 1)))  # the first call pays for more than its work
     began = monotonic()
-    score_on_validation(baselines.retriever("copy-last", fold), job, fold)
-    return monotonic() - began
+    candidates = cascade.candidates(contexts).candidates
+    drawn = monotonic()
+    baselines.features.compute(contexts, candidates)
+    return (drawn - began) / len(windows), (monotonic() - drawn) / len(windows)

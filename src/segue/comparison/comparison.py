@@ -31,7 +31,7 @@ from segue.comparison.record import (
     TrainingRecord,
     TuningRecord,
 )
-from segue.comparison.tuning.search import tuning_record
+from segue.comparison.tuning import tuning_record
 from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import Judged, judge
 from segue.evaluation.intervals import PairedTest, holm, paired
@@ -56,7 +56,7 @@ def compare(job: Job, results: Results) -> Compared:
         winner=winner,
         winning_losses=_winning_losses(results),
         article_dropout=ArticleDropout(
-            anchored=job.training.dropout(anchored=True), bare=job.training.dropout(anchored=False)
+            anchored=job.recipe.training.dropout(anchored=True), bare=job.recipe.training.dropout(anchored=False)
         ),
         procedure=procedure
         and Procedure(
@@ -124,8 +124,8 @@ def _gates(
         return []
     judged = {name: as_judged(evaluation) for name, evaluation in evaluations.items()}
     judged[procedure.name] = as_judged(procedure)
-    how = {"resamples": job.evaluation.resamples, "seed": job.evaluation.seed}
-    outcomes = judge(job.gates, judged, procedure.name, **how)
+    how = {"resamples": job.recipe.evaluation.resamples, "seed": job.recipe.evaluation.seed}
+    outcomes = judge(job.recipe.gate_family(), judged, procedure.name, **how)
     return [GateRecord.model_validate(outcome.to_json() | {"candidate": winner}) for outcome in outcomes]
 
 

@@ -1,75 +1,114 @@
-"""What a comparison needs, and what one option comes to on one fold."""
+"""A comparison: a recipe bound to a bank and a run folder; and the result of one option on one fold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
 
 from segue.comparison.options import Option
-from segue.comparison.plan import TriageSettings
-from segue.comparison.tuning.settings import TuningSettings
-from segue.encoders import Encoder, EncoderSettings
-from segue.errors import InputError, explain
-from segue.evaluation.evaluate import Evaluation, EvaluationSettings
+from segue.comparison.settings import ComparisonSettings
+from segue.encoders import Encoder
+from segue.errors import InputError
+from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.experiment import Experiment, Fold
-from segue.evaluation.gates import GateSettings
 from segue.files import read_json, write_json
-from segue.models import ModelSettings
 from segue.old_names import option_folder
-from segue.retrieval.rerank.settings import RerankSettings
-from segue.text_models.settings import TextSettings
 from segue.training.losses.loss import LOSSES, LossSettings
-from segue.training.train import TrainingSettings
+from segue.types import Windows
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a comparison needs.
+    """A comparison to run or to read back.
 
     Attributes:
-        experiment: bank, folds, groups.
+        recipe: the settings.
+        experiment: bank, folds, groups of near-duplicates.
         options: what is compared, in reading order.
-        load_encoder: gives the bank's encoder, for the row that encodes text; called at most once.
+        load_encoder: loads the bank's encoder, for options that encode text.
         out: the run folder.
-        rerank: the [rerank] table.
-        tuning: the [tuning] table.
-        text: the [text] table.
-        encoder: the recipe's [encoder] table, which the rows of [text] fine-tune.
-        losses: the presets that options name.
+        losses: the presets that options name; tuning changes a temperature in them.
     """
 
+    recipe: ComparisonSettings
     experiment: Experiment
     options: tuple[Option, ...]
-    model: ModelSettings
-    loss: LossSettings
-    training: TrainingSettings
-    evaluation: EvaluationSettings
-    settings: TriageSettings
-    gates: tuple[GateSettings, ...]
     load_encoder: Callable[[], Encoder]
     out: Path
-    rerank: RerankSettings = field(default_factory=RerankSettings)
-    tuning: TuningSettings = field(default_factory=TuningSettings)
-    text: TextSettings = field(default_factory=TextSettings)
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
     losses: Mapping[str, LossSettings] = field(default_factory=lambda: LOSSES)
 
     @property
     def searched(self) -> tuple[Option, ...]:
         """The options that take part and whose settings are tuned."""
-        return tuple(option for option in self.options if option.name in self.tuning.options)
+        return tuple(option for option in self.options if option.name in self.recipe.tuning.options)
 
     @property
     def encodes_sentences(self) -> bool:
-        """Whether an option's reranker reads the vectors of sentences, which take as long to make as the bank's."""
+        """Whether a fitted reranker reads the vectors of sentences, which take as long to compute as the bank's."""
         fitted = any(option.reranking is not None and option.reranking.order == "fitted" for option in self.options)
-        return fitted and "sentences" in self.rerank.features
+        return fitted and "sentences" in self.recipe.rerank.features
+
+    def with_tables(self, **tables: object) -> Job:
+        """Return the job with other tables of its recipe, by name: ``job.with_tables(training=...)``."""
+        return replace(self, recipe=self.recipe.model_copy(update=tables))
+
+    def seed(self, fold: Fold) -> int:
+        """Return the seed of everything that is trained or drawn on a fold."""
+        return self.recipe.training.seed + fold.number
+
+    def loss_settings(self, name: str | None) -> LossSettings:
+        """Return a loss preset by name, of version 0.1 too; None and ``recipe`` are the recipe's own loss."""
+        if name is None or name == "recipe":
+            return self.recipe.loss
+        return self.losses[name.replace("infonce-0.85-ar-0.15", "infonce-ar")]
 
     def folder(self, option: Option, fold: Fold) -> Path:
-        """Return where one option's work on one fold is kept."""
+        """Return the folder of one option on one fold."""
         return option_folder(self.out / "options", option.name) / f"fold-{fold.number}"
+
+    def validation_windows(self, fold: Fold) -> Windows:
+        """Return the validation windows that choices are made on, evenly spread, at most ``validation_windows``."""
+        most = self.recipe.triage.validation_windows
+        return fold.validation if most is None else spread(fold.validation, most)
+
+
+def spread(windows: Windows, most: int) -> Windows:
+    """Return at most ``most`` windows, evenly spread."""
+    if len(windows) <= most:
+        return windows
+    return windows.take(np.linspace(0, len(windows) - 1, most).round().astype(np.int64))
+
+
+class FoldTraining(TypedDict):
+    """Record of training one option on one fold: ``training.json``, and part of ``result.json``.
+
+    ``loss_name`` is the preset, ``loss`` its description; ``curve`` has a point for each evaluation, of step, loss and
+    validation metrics; ``reranker`` says how a reranker was fitted. Text options have no document tower and no number
+    of parameters.
+    """
+
+    model: str
+    size: str
+    anchor: bool
+    documents: NotRequired[str]
+    parameters: int | None
+    loss_name: str | None
+    loss: str
+    batch_size: int
+    seed: int
+    planned_steps: int
+    steps: int
+    best_step: int
+    seconds: float
+    under_trained: bool
+    curve: Sequence[Mapping[str, Any]]
+    precision: NotRequired[str]
+    compatibility: NotRequired[Mapping[str, Mapping[str, float | None]]]
+    reranker: NotRequired[Mapping[str, Any]]
 
 
 FINISHED = ("done", "under-trained")
@@ -78,24 +117,24 @@ FINISHED = ("done", "under-trained")
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one option came to on one fold.
+    """Result of one option on one fold.
 
     Attributes:
         status: ``done``, ``under-trained``, ``skipped``, ``aborted`` or ``failed``.
         reason: why it is not done.
-        validation: scores on the fold's validation documents, by metric name.
-        training: what training did, or None.
-        evaluation: the one look at the test documents, or None.
+        validation: metrics on the fold's validation documents.
+        training: the record of its training, if any.
+        evaluation: the test evaluation, if any.
     """
 
     status: str
     reason: str | None = None
     validation: Mapping[str, float] | None = None
-    training: Mapping[str, Any] | None = None
+    training: FoldTraining | None = None
     evaluation: Evaluation | None = None
 
     def save(self, folder: Path) -> None:
-        """Write the result; ``result.json`` comes last, so its presence means that the rest is whole."""
+        """Write the result; ``result.json`` comes last, so that its presence means that the rest is complete."""
         if self.evaluation is not None:
             self.evaluation.save(folder / "evaluation")
         record = {key: getattr(self, key) for key in ("status", "reason", "validation", "training")}
@@ -115,7 +154,7 @@ class FoldResult:
         except (InputError, KeyError, TypeError, AttributeError) as error:
             fix = "delete that result.json and run again; the trained model is kept"
             what = f"{folder / 'result.json'} cannot be read back"
-            raise InputError(explain(what, got=str(error).rstrip("."), fix=fix)) from error
+            raise InputError(what, got=str(error).rstrip("."), fix=fix) from error
 
 
 Results = dict[str, list[FoldResult]]

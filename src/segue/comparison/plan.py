@@ -1,59 +1,26 @@
-"""The budget: how many steps each trained option gets, measured once and written down.
+"""The plan: optimiser steps of each trained option, from the recipe's minutes and a calibration.
 
-A calibration measures steps per second of every trained option and the cost of scoring; the plan follows from it and
-from the recipe's minutes. The plan is a file: a resumed run reads it, another run can repeat it, and the clock never
-changes a result (it only aborts, labelled). Every option gets the same number of steps.
+Every option gets the same number of steps. The plan is a file: a resumed run reads it, and another run can repeat it.
+The clock does not change a result; it only aborts what has not begun.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
-from segue.comparison.options import Preset, choose_options
-from segue.errors import InputError, SettingsError, explain
-from segue.files import write_json
-from segue.old_names import current_name, read_with_current_names
-from segue.settings import Settings
+from segue.comparison.job import Job
+from segue.errors import InputError, SettingsError
+from segue.files import read_json, write_json
+from segue.old_names import current_name, option_folder
 
 FEWEST_STEPS = 20
-"""No option gets fewer steps, whatever the budget: less would say nothing."""
+"""Fewest steps of an option, whatever the budget."""
 CLOCK_SLACK = 2.0
-"""The clock aborts what has not begun when this many budgets have passed."""
-
-
-class TriageSettings(Settings):
-    """The [triage] table."""
-
-    options: Preset | tuple[str, ...] = Field(
-        "core", description='"core", "phase1" (all that the original report compared and proposed), "all", or names'
-    )
-    budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
-    encoder_share: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="share of budget_minutes that encoder-context may take; dearer, it is skipped (null: it may)",
-    )
-    plan: str | None = Field(None, description="plan.json of another run whose steps are repeated")
-    validation_windows: int | None = Field(
-        2000,
-        ge=10,
-        description="validation windows scored while training, evenly spread (null: all)",
-    )
-
-    @field_validator("options")
-    @classmethod
-    def _known(cls, options: Preset | tuple[str, ...]) -> Preset | tuple[str, ...]:
-        if not isinstance(options, str):
-            options = tuple(current_name(name) for name in options)
-        choose_options(options)
-        return options
+"""Number of budgets after which options that have not begun are aborted."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +30,8 @@ class Plan:
     Attributes:
         steps: optimiser steps of each trained option, on every fold.
         steps_per_second: measured at calibration.
-        score_seconds: one validation scoring, measured at calibration.
-        budget_minutes: what the recipe asked for.
+        score_seconds: seconds of one validation scoring, measured at calibration.
+        budget_minutes: the recipe's budget.
         fits: False where even the fewest steps exceed the budget.
         trial_steps: optimiser steps of each trial of tuning; 0 where nothing is tuned.
     """
@@ -87,21 +54,22 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
     Raises:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
-    record = read_with_current_names(path)
+    record = read_json(path)
+    for key in ("steps", "steps_per_second"):
+        if isinstance(record.get(key), dict):
+            record[key] = {current_name(name): value for name, value in record[key].items()}
     wrong = sorted({field.name for field in fields(Plan) if field.default is MISSING} - set(record))
     steps: Any = record.get("steps")
     if wrong or not _are_counts(steps):
         got = f"no {', '.join(wrong)}" if wrong else "steps that are not counts"
         fix = "name the plan.json of a run folder, or delete this one and run again"
-        raise InputError(explain(f"{path} is not a plan", got=got, fix=fix))
+        raise InputError(f"{path} is not a plan", got=got, fix=fix)
     missing = [name for name in options if name not in steps]
     if missing or record.pop("format", None) != 1:
         raise InputError(
-            explain(
-                f"{path} is not a plan for these options",
-                got=f"no steps for {', '.join(missing)}" if missing else "another format",
-                fix="leave [triage] plan out, or name only options that the plan has",
-            )
+            f"{path} is not a plan for these options",
+            got=f"no steps for {', '.join(missing)}" if missing else "another format",
+            fix="leave [triage] plan out, or name only options that the plan has",
         )
     return Plan(**record)
 
@@ -117,9 +85,9 @@ def affordable_steps(
 
     Args:
         steps_per_second: measured, by option name.
-        most_steps: where nothing is trained.
-        trainings: of each option.
-        seconds: for all of them together.
+        most_steps: returned where nothing is trained.
+        trainings: trainings of each option.
+        seconds: seconds for all of them together.
         scoring: seconds of scoring in each training.
     """
     left = seconds - trainings * len(steps_per_second) * scoring
@@ -133,10 +101,10 @@ def plan_trials(
     """Return the steps of a trial of tuning, and the seconds that all trials take.
 
     Args:
-        steps_per_second: of the options that are tuned.
+        steps_per_second: speeds of the options that are tuned.
         most_steps: the recipe's limit.
         trainings: trials of each option, over all folds.
-        seconds: for all of them together.
+        seconds: seconds for all of them together.
         scoring: seconds of scoring in each trial.
 
     Raises:
@@ -153,8 +121,8 @@ def plan_trials(
         what = "the trials of [tuning] do not fit into their share of the budget"
         trials = trainings * len(steps_per_second)
         got = f"{max(0, steps)} steps for each of {trials} trials in {max(0.0, seconds):.0f} s"
-        fix = "raise [triage] budget_minutes or [tuning] share, or ask for fewer options, trials or folds"
-        raise SettingsError(explain(what, got=got, expected=f"at least {FEWEST_STEPS}", fix=fix))
+        fix = "raise [triage] budget_minutes or [tuning] share, or take fewer options, trials or folds"
+        raise SettingsError(what, got=got, expected=f"at least {FEWEST_STEPS}", fix=fix)
     cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
     return steps, cost
 
@@ -175,12 +143,12 @@ def make_plan(
     Args:
         steps_per_second: measured, by option name.
         most_steps: the recipe's limit (its epochs).
-        folds: how often each option is trained.
-        seconds: what is left of the budget for training.
-        score_seconds: one validation scoring.
-        scorings: validation scorings and their like per training.
+        folds: trainings of each option.
+        seconds: the part of the budget that is left for training.
+        score_seconds: seconds of one validation scoring.
+        scorings: validation scorings and the like per training.
         budget_minutes: recorded with the plan.
-        more: steps per second of trainings beside the options' own, which get as many steps.
+        more: steps per second of trainings beside the options' own, with as many steps.
 
     >>> plan = make_plan({"a": 10.0, "b": 5.0}, most_steps=1000, folds=2, seconds=80.0, score_seconds=1.0,
     ...                  scorings=5, budget_minutes=2.0)
@@ -199,3 +167,33 @@ def make_plan(
         budget_minutes,
         fits=affordable >= FEWEST_STEPS,
     )
+
+
+def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], float], fix: str) -> None:
+    """Refuse an option that exceeds its share of the budget.
+
+    The cost is kept in the option's folder (``cost.json``), so that a resumed run decides as before.
+
+    Args:
+        job: the comparison.
+        name: the option's name.
+        share: share of budget_minutes that it may take.
+        cost: measures the seconds that it takes on all folds.
+        fix: what makes it cheaper.
+
+    Raises:
+        InputError: with the minutes it would take and the budget at which it runs.
+    """
+    path = option_folder(job.out / "options", name) / "cost.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": 1, "seconds": cost()})
+    seconds = float(read_json(path)["seconds"])
+    allowed = 60 * job.recipe.triage.budget_minutes * share
+    if seconds > allowed:
+        raise InputError(
+            f"{name} is over budget",
+            got=f"about {seconds / 60:.1f} minutes on this machine",
+            expected=f"at most {allowed / 60:.1f} ({share:.0%} of budget_minutes)",
+            fix=f"set [triage] budget_minutes = {math.ceil(seconds / 60 / share)}, or {fix}",
+        )

@@ -1,8 +1,8 @@
-"""``segue audit``: may the numbers of a bank, a recipe or a run be trusted?"""
+"""``segue audit``: check whether the numbers of a bank, a recipe or a run can be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from segue.checks.build_case import case_of_bank, case_of_experiment, case_of_jo
 from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.record import read_record, write_record
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import require_same_bank
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import write_report
 from segue.workflows.check_record import checked
-from segue.workflows.fresh import experiment_of_run
+from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
     as_recipe,
     encoder_of,
@@ -34,10 +34,10 @@ from segue.workflows.prepare import (
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Attributes:
-        target: what was audited.
+        target: the audited recipe, bank or run.
         findings: one per check, in reading order.
     """
 
@@ -54,7 +54,7 @@ class Audit:
         """Codes of the integrity checks that were muted or could not be carried out."""
         return unproven(self.findings)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """Return what ``--json`` prints."""
         return {"target": self.target, "blocked": self.blocked, "unproven": self.unproven,
                 "findings": [finding.to_json() for finding in self.findings]}  # fmt: skip
@@ -63,7 +63,7 @@ class Audit:
 def audit(
     target: Recipe | Path | str, *, fast: bool = False, mute: Collection[str] = (), stages: Stages = quiet
 ) -> Audit:
-    """Run every integrity check that applies; a run's report is written again with the answer.
+    """Run every integrity check that applies; a run's report is written again with the findings.
 
     Args:
         target: a recipe (its bank must be built), a bank folder or a run folder.
@@ -87,7 +87,7 @@ def audit(
 
 
 def _record(run: Path, findings: list[Finding]) -> None:
-    """Put the findings into the run's comparison and write its report again."""
+    """Add the findings to the run's comparison and write its report again."""
     record = read_record(run / "triage.json")
     found = checked(findings, record.diagnosis, unsafe=False, subject=record.subject)
     write_record(run / "triage.json", record.model_copy(update=dict(found)))
@@ -95,7 +95,7 @@ def _record(run: Path, findings: list[Finding]) -> None:
 
 
 def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: Stages = quiet) -> Case:
-    """Return the case that a recipe, a bank folder or a run folder makes."""
+    """Return the case of a recipe, a bank folder or a run folder."""
     if isinstance(target, Recipe) or Path(target).suffix == ".toml":
         recipe = as_recipe(target)
         bank = open_bank(recipe, stages=stages)
@@ -107,12 +107,10 @@ def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: 
     if (folder / "manifest.json").exists():
         return case_of_bank(PassageBank.open(folder))
     raise InputError(
-        explain(
-            f"{folder} cannot be audited",
-            got="neither recipe.json nor manifest.json in it" if folder.is_dir() else "no such folder",
-            expected="a recipe, a bank folder or a run folder",
-            fix="name what `segue bank build`, `segue train` or `segue triage` wrote",
-        )
+        f"{folder} cannot be audited",
+        got="neither recipe.json nor manifest.json in it" if folder.is_dir() else "no such folder",
+        expected="a recipe, a bank folder or a run folder",
+        fix="name a folder that `segue bank build`, `segue train` or `segue triage` wrote",
     )
 
 
@@ -121,10 +119,10 @@ def _encoder(recipe: Recipe, bank: PassageBank) -> Any:
 
 
 def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
-    """Read a run folder back: its job, and the results of what is finished on every fold.
+    """Read a run folder back: its job, and the results of the options that are finished.
 
     Raises:
-        InputError: ``run`` is no run folder, nothing was trained in it, or its bank has changed since.
+        InputError: ``run`` is no run folder, nothing was trained in it, or its bank has changed since then.
     """
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)

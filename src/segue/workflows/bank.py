@@ -1,9 +1,9 @@
-"""``segue bank``: text becomes a bank of passages and vectors on disk."""
+"""``segue bank``: build a bank of passages and vectors on disk, or describe one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from segue.bank.bank import PassageBank, bank_info
 from segue.hardware import limit_threads
@@ -13,7 +13,7 @@ from segue.workflows.prepare import as_recipe, open_bank
 
 
 def build(recipe: Recipe | Path | str, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
-    """Build the recipe's bank, or go on with a build that was interrupted; a whole bank is opened at once.
+    """Build the recipe's bank, resume an interrupted build, or open a finished bank.
 
     Raises:
         SegueError: with what is wrong, what was expected and what to do.
@@ -22,7 +22,7 @@ def build(recipe: Recipe | Path | str, out: Path | str | None = None, *, stages:
     return open_bank(as_recipe(recipe), out=out, stages=stages)
 
 
-def info(bank: Path | str, *, verify: bool = False) -> dict[str, Any]:
+def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:
     """Describe a bank; with ``verify`` every file is hashed again.
 
     Raises:

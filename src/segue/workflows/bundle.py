@@ -1,7 +1,8 @@
-"""``segue bundle``: put a run's winner into one folder that answers without the run; promote it, go back, list."""
+"""``segue bundle``: put a run's winner into one folder that answers without the run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from segue.bundles.build import Winner, build_bundle
 from segue.comparison.job import FINISHED
 from segue.comparison.options import Option
 from segue.comparison.record import Record, read_record
-from segue.errors import BlockedError, InputError, explain
+from segue.errors import BlockedError, InputError
 from segue.evaluation.experiment import Fold, require_same_bank
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
-from segue.workflows.fresh import experiment_of_run
+from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
 
@@ -27,7 +28,7 @@ class Built:
     option: str
     size_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """Return what ``--json`` prints."""
         return {"path": str(self.path), "version": self.version, "option": self.option, "bytes": self.size_bytes}
 
@@ -48,23 +49,23 @@ def bundle(
     Args:
         run: a folder that ``segue triage`` or ``segue evaluate`` wrote.
         out: the bundle's folder, which must not exist.
-        option: the row to release; None: the winner.
-        fold: whose training is released, counted from 0; with one split there is only 0.
-        name: of the bundle; None: the title of the run's recipe, or the folder's name.
+        option: the option to release; None: the winner.
+        fold: the fold whose training is released, counted from 0.
+        name: name of the bundle; None: the title of the run's recipe, or the folder's name.
         index: a folder that ``segue index build`` wrote over the run's bank; None: the bank is searched exactly.
-        unsafe: release it although an integrity check blocks the run's numbers; the card says so.
+        unsafe: release it although an integrity check blocks the run's numbers; the card states it.
         stages: shows progress.
 
     Raises:
-        InputError: the run has no comparison, no such row, or a bank that has changed since; the index is of another.
+        InputError: the run has no comparison or no such option, its bank has changed, or the index is of another bank.
         BlockedError: an integrity check blocks its numbers.
     """
     limit_threads()
     run, out = Path(run), Path(out)
     record = _comparison(run)
     if record.blocked and not (unsafe or record.unsafe):
-        raise BlockedError(explain(f"{run} is blocked by {', '.join(record.blocked)}",
-                                   fix="fix what its report names, or label it with --unsafe"))  # fmt: skip
+        raise BlockedError(f"{run} is blocked by {', '.join(record.blocked)}",
+                           fix="fix what its report names, or label it with --unsafe")  # fmt: skip
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)
     require_same_bank(bank, run / "split.json")
@@ -83,8 +84,8 @@ def bundle(
 def _comparison(run: Path) -> Record:
     path = run / "triage.json"
     if not path.exists():
-        raise InputError(explain(f"{run} holds no comparison", got="no triage.json in it",
-                                 fix="run `segue triage` or `segue evaluate` first"))  # fmt: skip
+        raise InputError(f"{run} holds no comparison", got="no triage.json in it",
+                         fix="run `segue triage` or `segue evaluate` first")  # fmt: skip
     return read_record(path)
 
 
@@ -103,12 +104,11 @@ def _option(record: Record, known: tuple[Option, ...], name: str | None) -> Opti
                 if entry.intent == "candidate" and entry.status in FINISHED]  # fmt: skip
     option = next((option for option in known if option.name == wanted), None)
     if option is None or wanted not in finished:
-        raise InputError(explain("there is no such row to release", got=wanted or "no winner",
-                                 expected=", ".join(finished)))  # fmt: skip
+        raise InputError("there is no such option to release", got=wanted or "no winner", expected=", ".join(finished))
     return option
 
 
 def _fold(folds: tuple[Fold, ...], number: int) -> Fold:
     if not 0 <= number < len(folds):
-        raise InputError(explain("there is no such fold", got=number, expected=f"0 to {len(folds) - 1}"))
+        raise InputError("there is no such fold", got=number, expected=f"0 to {len(folds) - 1}")
     return folds[number]

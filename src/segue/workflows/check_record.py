@@ -16,11 +16,11 @@ QUICK = Effort(windows=400)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """How headline numbers are refused.
+class CheckPolicy:
+    """Which checks run, and whether numbers that a check blocks are printed.
 
     Attributes:
-        mute: codes of checks that are not run; an integrity check among them leaves the numbers labelled unsafe.
+        mute: codes of checks that are not run; without an integrity check, the numbers are labelled unsafe.
         unsafe: print numbers, labelled, although a check blocks them.
 
     Raises:
@@ -34,17 +34,17 @@ class Refusal:
         require_codes(self.mute, CHECKS)
 
 
-def check_record(case: Case, refusal: Refusal, *, stages: Stages) -> Checked:
+def check_record(case: Case, policy: CheckPolicy, *, stages: Stages) -> Checked:
     """Audit a comparison and diagnose it quickly: fewer windows, and without the slow checks.
 
     ``segue diagnose`` makes the full diagnosis.
     """
     with stages("Auditing") as progress:
-        audit = run_checks(AUDIT, case, mute=refusal.mute, progress=progress)
+        audit = run_checks(AUDIT, case, mute=policy.mute, progress=progress)
     with stages("Diagnosing") as progress:
-        quick = replace(case, effort=QUICK, _cache={})  # what was remembered is of other windows
-        diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=refusal.mute, progress=progress)
-    return checked(audit, diagnosis, unsafe=refusal.unsafe, subject=case.subject)
+        quick = replace(case, effort=QUICK, _cache={})  # what is cached is of other windows
+        diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=policy.mute, progress=progress)
+    return checked(audit, diagnosis, unsafe=policy.unsafe, subject=case.subject)
 
 
 def checked(audit: Sequence[Finding], diagnosis: Sequence[Finding], *, unsafe: bool, subject: str | None) -> Checked:

@@ -1,4 +1,4 @@
-"""``segue demo``: the main job on real Wikipedia text that needs no download, in a few minutes on two cores."""
+"""``segue demo``: a triage of real Wikipedia text that needs no download, in a few minutes on two cores."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from segue.hardware import Device
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe
-from segue.workflows.check_record import Refusal
+from segue.workflows.check_record import CheckPolicy
 from segue.workflows.prepare import on_device
-from segue.workflows.triage import REFUSE, Comparison, triage
+from segue.workflows.triage import DEFAULT_POLICY, Comparison, triage
 
 
 def demo_recipe(folder: Path) -> Recipe:
@@ -23,13 +23,13 @@ def demo(
     out: Path | str = "runs/demo",
     *,
     device: Device | None = None,
-    refusal: Refusal = REFUSE,
+    policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
 ) -> Comparison:
-    """Read the sample, encode it, compare every option over folds of its documents, and write the report.
+    """Read and encode the sample, compare options over folds of its documents, and write the report.
 
     Raises:
         MissingExtraError: the sample or the encoder is not installed (``pip install 'segue[demo]'``).
     """
     out = Path(out)
-    return triage(on_device(demo_recipe(out), device), out, refusal=refusal, stages=stages)
+    return triage(on_device(demo_recipe(out), device), out, policy=policy, stages=stages)

@@ -1,15 +1,46 @@
-"""``segue evaluate``: score a trained run on its locked test documents, or on documents it has never met."""
+"""``segue evaluate``: score a trained run on its locked test documents, or on fresh documents.
+
+Fresh documents join a copy of the run's bank, so that the pool holds the old passages and theirs; every test window is
+one of theirs. The run's own folder, bank and split stay as they are.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+
+from segue.bank.bank import PassageBank
+from segue.bank.changes import append, copy_bank
+from segue.bank.manifest import what_is_read
+from segue.comparison.options import Option
+from segue.comparison.record import FreshRecord
+from segue.corpus import Corpus, VectorsCorpus
+from segue.errors import InputError
+from segue.evaluation.experiment import Experiment, Fold
+from segue.files import read_json, write_json
 from segue.hardware import Device
+from segue.old_names import option_folder
 from segue.progress import Stages, quiet
-from segue.workflows.check_record import Refusal
-from segue.workflows.fresh import run_on_fresh
-from segue.workflows.prepare import on_device, open_bank, options_of_run, recorded_recipe
-from segue.workflows.triage import REFUSE, Comparison, run_comparison
+from segue.ranking.pool import Pool
+from segue.recipe import Recipe, load_corpus
+from segue.training.state import LOSS_FILE
+from segue.types import Bank, Document, Skipped, Split
+from segue.windows.near_duplicates import document_groups
+from segue.windows.windows import make_windows
+from segue.workflows.check_record import CheckPolicy
+from segue.workflows.prepare import encoder_of, experiment_of, on_device, open_bank, options_of_run, recorded_recipe
+from segue.workflows.triage import DEFAULT_POLICY, Comparison, corpus_name, run_comparison
+
+KNOWN = "the bank has a document of this id"
+NEAR = "near-duplicate of a document of the bank"
+WINDOWLESS = "gives no window"
+CORPUS = "corpus.json"
+"""File that only the run folders of fresh documents hold."""
 
 
 def evaluate(
@@ -17,16 +48,16 @@ def evaluate(
     *,
     corpus: Path | str | None = None,
     device: Device | None = None,
-    refusal: Refusal = REFUSE,
+    policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
 ) -> Comparison:
-    """Evaluate what ``segue train`` or ``segue triage`` left, beside every baseline.
+    """Evaluate the options that ``segue train`` or ``segue triage`` trained, beside every baseline.
 
     Args:
         run: a run folder.
-        corpus: a TOML file whose [corpus] names fresh documents: they join a copy of the bank and are asked about.
-        device: where models run, if not where the recipe says.
-        refusal: which checks are muted, and whether blocked numbers are printed all the same, labelled.
+        corpus: a TOML file whose [corpus] names fresh documents, which are scored instead.
+        device: device of the models, instead of the recipe's.
+        policy: which checks run, and whether blocked numbers are printed, labelled.
         stages: shows progress.
 
     Raises:
@@ -37,5 +68,167 @@ def evaluate(
     options = options_of_run(run)
     if corpus is not None:
         bank = open_bank(recipe, stages=stages)
-        return run_on_fresh(run, recipe, bank, options, corpus=corpus, refusal=refusal, stages=stages)
-    return run_comparison(recipe, options, run, refusal=refusal, stages=stages)
+        return _evaluate_fresh(run, recipe, bank, options, corpus=corpus, policy=policy, stages=stages)
+    return run_comparison(recipe, options, run, policy=policy, stages=stages)
+
+
+def _evaluate_fresh(
+    run: Path,
+    recipe: Recipe,
+    bank: PassageBank,
+    options: tuple[Option, ...],
+    *,
+    corpus: Path | str,
+    policy: CheckPolicy,
+    stages: Stages,
+) -> Comparison:
+    """Score a run's first fold on fresh documents.
+
+    Args:
+        run: the run folder.
+        recipe: the run's.
+        bank: the run's.
+        options: the trained options and the baselines.
+        corpus: a TOML file with a [corpus] table.
+        policy: which checks run, and whether blocked numbers are printed.
+        stages: shows progress.
+
+    Raises:
+        InputError: the documents are not fresh, or give no window.
+    """
+    settings = load_corpus(corpus)
+    folder = run / "fresh" / Path(corpus).stem
+    _require_same_corpus(settings, folder / CORPUS, grown=_has_grown(folder / "bank", bank))
+    grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
+    experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
+    for option in options:
+        _copy_option(option, run, folder)
+    if (run / "plan.json").exists():
+        shutil.copyfile(run / "plan.json", folder / "plan.json")
+    facts = fresh_facts(settings, bank, experiment)
+    return run_comparison(recipe, options, folder, experiment=experiment, fresh=facts, policy=policy, stages=stages)
+
+
+def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experiment:
+    """Return the folds that a run folder was evaluated on: the recipe's, or one of fresh documents on the grown bank.
+
+    Args:
+        run: the run folder.
+        recipe: the recorded one.
+        bank: the recipe's.
+    """
+    experiment = experiment_of(recipe, bank)
+    if not (run / CORPUS).exists():
+        return experiment
+    return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
+
+
+def fresh_facts(corpus: Corpus, bank: Bank, experiment: Experiment) -> FreshRecord:
+    """Count what is evaluated, and the documents of the corpus that are not, by reason.
+
+    Args:
+        corpus: the fresh corpus.
+        bank: the bank before its documents joined.
+        experiment: the experiment on the grown bank.
+
+    Returns:
+        Skipped documents are those that the reader left out, near-duplicates of the old bank's, and those too short for
+        a window.
+    """
+    (fold,) = experiment.folds
+    documents = len(experiment.test_documents)
+    added = len(experiment.bank.document_ids) - len(bank.document_ids)
+    skipped = Counter(experiment.bank.counts.skipped)
+    skipped.subtract(bank.counts.skipped)
+    skipped += Counter({NEAR: added - len(fold.split.test), WINDOWLESS: len(fold.split.test) - documents})
+    return FreshRecord(
+        kind=corpus.kind,
+        name=corpus_name(corpus),
+        documents=documents,
+        windows=len(fold.test),
+        skipped=dict(skipped),
+    )
+
+
+def _has_grown(path: Path, bank: PassageBank) -> bool:
+    """Return whether fresh documents have joined the copy of the bank."""
+    return path.exists() and len(PassageBank.open(path).document_ids) > len(bank.document_ids)
+
+
+def _require_same_corpus(corpus: Corpus, path: Path, *, grown: bool) -> None:
+    wanted = corpus.model_dump(mode="json")
+    if grown and what_is_read(read_json(path)) != what_is_read(wanted):
+        raise InputError(
+            f"{path.parent} holds another fresh corpus",
+            got=f"{wanted}",
+            expected=f"{read_json(path)}",
+            fix="give the TOML file another name, or delete that folder",
+        )
+    write_json(path, wanted)
+
+
+def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stages: Stages) -> PassageBank:
+    """Copy the bank and append the corpus's documents, or open the copy where that was done."""
+    if isinstance(corpus, VectorsCorpus):
+        raise InputError("fresh documents have to be texts", got='kind = "vectors"',
+                         fix="give their texts; they are encoded as the bank's were")  # fmt: skip
+    grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
+    if len(grown.document_ids) > len(bank.document_ids):
+        return grown
+    with stages("Reading and encoding fresh documents") as progress:
+        fresh = _unknown(corpus.read(), set(bank.document_ids))
+        return append(grown, fresh, encoder_of(recipe, bank)(), progress=progress)
+
+
+def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:
+    """Skip the documents whose id the bank has."""
+    for document in documents:
+        is_known = isinstance(document, Document) and document.id in known
+        yield Skipped(document.id, KNOWN) if is_known else document
+
+
+def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:
+    """Keep the first fold's training and validation windows; test on the fresh documents only."""
+    fold = trained.folds[0]
+    groups = document_groups(grown, recipe.split.near_duplicates)
+    fresh = _not_near(groups, known=len(trained.bank.document_ids))
+    windows = make_windows(grown, fresh, recipe.windows)
+    if len(windows) == 0:
+        raise InputError(
+            "the fresh documents give no window",
+            got=f"{len(fresh)} documents unlike the bank's; dropped {dict(windows.dropped)}",
+            expected=f"documents of at least {recipe.windows.context + 1} passages",
+            fix="name a corpus of other, longer documents",
+        )
+    split = Split(fold.split.train, fold.split.validation, fresh)
+    return Experiment(grown, Pool(grown), (Fold(split, fold.train, fold.validation, windows),), groups, trained.context)
+
+
+def _not_near(groups: Int[np.ndarray, "document"], *, known: int) -> Int[np.ndarray, "fresh"]:
+    """Return the documents from number ``known`` on that are in no group with an earlier one.
+
+    >>> _not_near(np.array([0, 1, 1, 3]), known=2).tolist()  # document 2 nearly repeats document 1
+    [3]
+    """
+    late = np.arange(known, len(groups), dtype=np.int64)
+    return late[~np.isin(groups[late], groups[:known])]
+
+
+def _copy_option(option: Option, run: Path, folder: Path) -> None:
+    """Copy what an option learnt on the first fold, and its record; not its evaluation, nor statistics of the bank."""
+    source = option_folder(run / "options", option.name) / "fold-0"
+    target = folder / "options" / option.name / "fold-0"
+    if option.reranking is not None and (source / "reranker" / "fit.json").exists():
+        shutil.copytree(source / "reranker", target / "reranker", dirs_exist_ok=True)
+    if not option.trained:
+        return
+    if (source / "training.json").exists() and not (target / "training.json").exists():
+        shutil.copytree(source / "checkpoint", target / "checkpoint", dirs_exist_ok=True)
+        if (source / "training" / LOSS_FILE).exists():
+            (target / "training").mkdir(exist_ok=True)
+            shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
+        shutil.copyfile(source / "training.json", target / "training.json")
+    tuned = option_folder(run / "tuning", option.name) / "fold-0" / "best.json"
+    if tuned.exists():  # checks read the settings that an option was trained with
+        (folder / "tuning" / option.name / "fold-0").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tuned, folder / "tuning" / option.name / "fold-0" / "best.json")

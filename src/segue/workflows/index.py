@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 
 from segue.bank.bank import PassageBank
 from segue.checks import Case
-from segue.errors import InputError, explain
+from segue.checks.case import CaseEntry
+from segue.errors import InputError
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.ranking.pool import Pool
@@ -22,27 +23,28 @@ from segue.retrieval.index.tuning import tune as tune_index
 from segue.workflows.audit import case_of
 
 MOST_QUERIES = 1000
+"""Queries used at most."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What an index is tuned on.
+class TuningQueries:
+    """The queries that an index is tuned on.
 
     Attributes:
         queries: unit vectors.
-        exclude: rows that each leaves out, padded with -1.
-        of: where they come from, in words.
+        exclude: rows that each query leaves out, padded with -1.
+        source: where they come from, in words.
     """
 
     queries: Float[np.ndarray, "batch dim"]
     exclude: Int[np.ndarray, "batch excluded"]
-    of: str
+    source: str
 
 
 def build(
     bank: Path | str, out: Path | str, *, kind: str = "graph", stages: Stages = quiet, **settings: Any
 ) -> ApproximateIndex:
-    """Build an index over all live passages of a bank; until it is tuned it searches with its greatest effort.
+    """Build an index over all live passages of a bank; until it is tuned, it searches with its greatest effort.
 
     Args:
         bank: a bank folder.
@@ -74,16 +76,16 @@ def tune(
     k: int = 50,
     stages: Stages = quiet,
 ) -> Tuned:
-    """Choose the least effort that reaches a recall, on the queries that will be asked, and record it in the index.
+    """Choose the least effort that reaches a recall, on queries like those it will serve, and record it in the index.
 
     Args:
         index: a folder that ``build`` wrote.
         bank: the bank it was built over.
-        run: a run folder; its model's queries on validation windows are asked.
-        option: which row of the run; default: the trained candidate that did best on validation.
+        run: a run folder, whose model's queries on validation windows are used.
+        option: an option of the run; default: the trained candidate that did best on validation.
         queries: instead of a run: a ``.npy`` matrix of query vectors.
         target: recall of the exact top ``k`` to reach.
-        k: places compared.
+        k: number of results compared.
         stages: shows progress.
 
     Raises:
@@ -91,45 +93,46 @@ def tune(
     """
     limit_threads()
     opened = load_index(Path(index), Pool(PassageBank.open(Path(bank))))
-    asked = _of_file(Path(queries)) if queries is not None else _of_run(run, option, opened.pool, stages)
+    pool = opened.pool
+    chosen = _queries_of_file(Path(queries)) if queries is not None else _queries_of_run(run, option, pool, stages)
     with stages("Tuning") as progress:
-        tuned = tune_index(opened, asked.queries, exclude=asked.exclude, target=target, k=k, progress=progress)
-    record_tuning(Path(index), tuned, asked_of=asked.of)
+        tuned = tune_index(opened, chosen.queries, exclude=chosen.exclude, target=target, k=k, progress=progress)
+    record_tuning(Path(index), tuned, asked_of=chosen.source)
     return tuned
 
 
-def _of_file(path: Path) -> Asked:
+def _queries_of_file(path: Path) -> TuningQueries:
     try:
         vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(explain(f"cannot read the queries {path}", got=str(error), expected="a .npy file")) from error
+        raise InputError(f"cannot read the queries {path}", got=str(error), expected="a .npy file") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         got = f"{vectors.dtype} {vectors.shape}"
-        raise InputError(explain(f"{path} holds no queries", got=got, expected="float32 [queries, dimension]"))
-    nothing = np.empty((len(vectors), 0), dtype=np.int64)
-    return Asked(vectors.astype(np.float32)[:MOST_QUERIES], nothing, path.name)
+        raise InputError(f"{path} holds no queries", got=got, expected="float32 [queries, dimension]")
+    vectors = vectors[:MOST_QUERIES].astype(np.float32)
+    return TuningQueries(vectors, np.empty((len(vectors), 0), dtype=np.int64), path.name)
 
 
-def _of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stages) -> Asked:
-    """Ask a run's model for its queries on validation windows of its first fold."""
+def _queries_of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stages) -> TuningQueries:
+    """Return the queries of a run's model on validation windows of its first fold."""
     if run is None:
-        raise InputError(explain("nothing to tune the index on", expected="a run folder or a file of queries",
-                                 fix="name the run of the model that will be served: --run RUN"))  # fmt: skip
+        raise InputError("there are no queries to tune the index on", expected="a run folder or a file of queries",
+                         fix="name the run of the model that will be served: --run RUN")  # fmt: skip
     case = case_of(Path(run), subject=option, stages=stages)
     if case.bank.hash != pool.bank.hash:
-        raise InputError(explain(f"{run} was made on another bank", fix="name the bank of the run"))
+        raise InputError(f"{run} was made on another bank", fix="name the bank of the run")
     name = option or case.subject
-    rows = case.entries_named(name) if name else ()
-    if not rows:
-        names = ", ".join(dict.fromkeys(row.name for row in case.entries))
-        raise InputError(explain(f"{run} has no finished option of this name", got=name, expected=names))
-    return _queries_of(case, rows[0])
+    entries = case.entries_named(name) if name else ()
+    if not entries:
+        names = ", ".join(dict.fromkeys(entry.name for entry in case.entries))
+        raise InputError(f"{run} has no finished option of this name", got=name, expected=names)
+    return _queries_of(case, entries[0])
 
 
-def _queries_of(case: Case, row: Any) -> Asked:
-    windows = case.sample(case.fold_of(row), "validation", most=MOST_QUERIES)
-    contexts = case.contexts(row, windows)
-    scores = row.retriever.score(contexts)
-    if not hasattr(scores, "queries"):
-        raise InputError(explain(f"{row.name} searches with no query vector", fix="name a row that predicts one"))
-    return Asked(scores.queries, contexts.exclude, f"{row.name}, {len(windows)} validation windows")
+def _queries_of(case: Case, entry: CaseEntry) -> TuningQueries:
+    windows = case.sample(case.fold_of(entry), "validation", most=MOST_QUERIES)
+    contexts = case.contexts(entry, windows)
+    scores = entry.retriever.score(contexts)
+    if scores.queries is None:
+        raise InputError(f"{entry.name} searches with no query vector", fix="name an option that predicts one")
+    return TuningQueries(scores.queries, contexts.exclude, f"{entry.name}, {len(windows)} validation windows")

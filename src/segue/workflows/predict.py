@@ -1,15 +1,16 @@
-"""``segue predict``: what may come next after a text, from a bundle, without a server."""
+"""``segue predict``: return the passages that may follow a text, from a bundle, without a server."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from segue.bundles.answers import Answer
 from segue.bundles.retriever import load
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.hardware import Device, limit_threads
 
 
@@ -20,7 +21,7 @@ class Predicted:
     bundle: str
     answer: Answer
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """Return what ``--json`` prints."""
         answer = self.answer
         return {"bundle": self.bundle, "read": list(answer.read), "confidence": answer.confidence,
@@ -33,8 +34,8 @@ def predict(bundle: Path | str, text: Path | str, *, k: int = 5, device: Device 
     Args:
         bundle: a bundle, or a folder of bundles.
         text: a file of UTF-8 text, or ``-`` for standard input.
-        k: passages to answer.
-        device: where nets run.
+        k: number of passages.
+        device: device of the models.
 
     Raises:
         InputError: the text cannot be read.
@@ -51,6 +52,6 @@ def read_text(path: Path | str) -> str:
         raw = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
         return raw.decode("utf-8")
     except OSError as error:
-        raise InputError(explain(f"cannot read {path}", got=error.strerror, fix="check the path")) from error
+        raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error
     except UnicodeDecodeError as error:
-        raise InputError(explain(f"{path} is not UTF-8", got=f"byte {error.start}", fix="convert it")) from error
+        raise InputError(f"{path} is not UTF-8", got=f"byte {error.start}", fix="convert it") from error

@@ -1,13 +1,11 @@
-"""What all verbs share: a recipe becomes a bank, an experiment and a job in a run folder."""
+"""Steps that all verbs share: from a recipe to a bank, an experiment and a job in a run folder."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
@@ -18,7 +16,7 @@ from segue.comparison.plan import load_plan
 from segue.corpus import VectorsCorpus
 from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, build_experiment
 from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
@@ -27,11 +25,11 @@ from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe, parse_recipe
 from segue.types import Bank
 
-SHAPING = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
+RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
-"""The tables that shape results: a run folder cannot go on with others than it began with."""
-CHANGES_NOTHING = {"encoder": ("batch_size",), "corpus": ("processes",)}
-"""What in them is about speed alone."""
+"""The tables that determine results; a run folder keeps those it began with."""
+SPEED_KEYS = {"encoder": ("batch_size",), "corpus": ("processes",)}
+"""Their keys that change speed alone."""
 
 
 def as_recipe(recipe: Recipe | Path | str) -> Recipe:
@@ -43,7 +41,7 @@ def on_device(recipe: Recipe, device: Device | None) -> Recipe:
     """Return the recipe with its encoder and its models on ``device``; None leaves it as it is.
 
     Raises:
-        InputError: the device is not there.
+        InputError: this machine has no such device.
     """
     if device is None:
         return recipe
@@ -58,7 +56,7 @@ def on_device(recipe: Recipe, device: Device | None) -> Recipe:
 
 
 def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages = quiet) -> PassageBank:
-    """Open the recipe's bank; build it, or go on building it, where it is not whole.
+    """Open the recipe's bank; build it, or resume building it, where it is not complete.
 
     Raises:
         InputError: the corpus cannot be read, or the folder holds a bank of other settings.
@@ -89,46 +87,31 @@ def make_job(
 ) -> Job:
     """Bind a recipe, its bank and some options to a run folder, and record the recipe there.
 
-    ``experiment`` replaces the recipe's own folds.
+    ``experiment``, where given, is used instead of the recipe's own folds.
 
     Raises:
         InputError: the folder holds a run of another recipe.
     """
-    tables = _require_same_recipe(recipe, out / "recipe.json")
+    _require_same_recipe(recipe, out)
     choose_device(recipe.training.device)
     experiment = experiment or experiment_of(recipe, bank)
-    write_json(out / "recipe.json", tables)  # only now: a recipe that gives no run may be fixed
-    return Job(
-        experiment=experiment,
-        options=options,
-        model=recipe.model,
-        loss=recipe.loss,
-        training=recipe.training,
-        evaluation=recipe.evaluation,
-        settings=recipe.triage,
-        gates=recipe.gate_family(),
-        load_encoder=encoder_of(recipe, bank),
-        out=out,
-        rerank=recipe.rerank,
-        tuning=recipe.tuning,
-        text=recipe.text,
-        encoder=recipe.encoder,
-    )
+    write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
+    return Job(recipe, experiment, options, encoder_of(recipe, bank), out)
 
 
 def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
-    """Make the recipe's folds of windows over a bank."""
+    """Build the recipe's folds of windows over a bank."""
     return build_experiment(bank, recipe.split, recipe.windows)
 
 
 def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:
-    """Return a function that loads the bank's encoder when it is first asked for, and compares the spaces."""
+    """Return a function that loads the bank's encoder once, and checks that it made the bank's vectors."""
 
     @functools.cache
     def load() -> Encoder:
         if bank.space.declared:
-            raise InputError(explain("the bank's vectors were made elsewhere, so there is no encoder to ask",
-                                     fix="leave rows that encode text out"))  # fmt: skip
+            raise InputError("the bank's vectors were made elsewhere, so there is no encoder",
+                             fix="leave options that encode text out")  # fmt: skip
         encoder = load_encoder(recipe.encoder)
         require_same(bank.space, encoder.space, "the bank and the recipe's encoder")
         return encoder
@@ -144,19 +127,19 @@ def recorded_recipe(run: Path) -> Recipe:
     """
     path = run / "recipe.json"
     if not path.exists():
-        raise InputError(explain(f"{run} is no run folder", got="no recipe.json in it",
-                                 fix="name a folder that `segue train` or `segue triage` wrote"))  # fmt: skip
+        raise InputError(f"{run} is no run folder", got="no recipe.json in it",
+                         fix="name a folder that `segue train` or `segue triage` wrote")  # fmt: skip
     return parse_recipe(read_json(path), where=str(path))
 
 
 def options_of_run(run: Path) -> tuple[Option, ...]:
-    """Return the baselines and what was trained in a run.
+    """Return the baselines and the options that were trained in a run.
 
     Raises:
-        InputError: nothing was.
+        InputError: there are none.
     """
     if not (run / "plan.json").exists():
-        raise InputError(explain(f"nothing was trained in {run}", fix="run `segue train` or `segue triage` first"))
+        raise InputError(f"nothing was trained in {run}", fix="run `segue train` or `segue triage` first")
     trained = load_plan(run / "plan.json", options=()).steps
     known = (*OPTIONS, recipe_option(recorded_recipe(run)))
     took_part = {current_name(folder.name) for folder in (run / "options").glob("*")} | set(trained)
@@ -164,40 +147,30 @@ def options_of_run(run: Path) -> tuple[Option, ...]:
 
 
 def recipe_option(recipe: Recipe) -> Option:
-    """Return the option that ``segue train`` trains; a recipe that asks for a head declares the row as projected."""
+    """Return the option that ``segue train`` trains; a recipe with a projection head makes it ``projected``."""
     if any(term.space == "projected" for term in recipe.loss.terms):
         return replace(RECIPE_OPTION, intent="projected")
     return RECIPE_OPTION
 
 
-def _require_same_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
-    """Return the recipe's tables, having compared them with those that the run folder began with.
+def _require_same_recipe(recipe: Recipe, run: Path) -> None:
+    """Refuse a recipe that would give other results than the run folder's; device and speed may differ.
 
-    A key that the folder's version did not know has its default there.
+    A key that is missing from the folder's recipe, of an older version, has its default.
     """
-    tables = _tables(recipe)
-    if path.exists():
-        before = _tables(recorded_recipe(path.parent))
-        changed = [name for name in SHAPING if _shaping(name, before[name]) != _shaping(name, tables[name])]
-        if changed:
-            raise InputError(
-                explain(
-                    f"{path.parent} holds a run of another recipe",
-                    got=f"changes in {', '.join(f'[{name}]' for name in changed)}",
-                    expected="the recipe it began with",
-                    fix="choose a new --out folder, or restore those tables",
-                )
-            )
-    return tables
+    if not (run / "recipe.json").exists():
+        return
+    before, now = (_result_tables(one) for one in (recorded_recipe(run), recipe))
+    if changed := [name for name in RESULT_TABLES if before[name] != now[name]]:
+        raise InputError(
+            f"{run} holds a run of another recipe",
+            got=f"changes in {', '.join(f'[{name}]' for name in changed)}",
+            expected="the recipe it began with",
+            fix="choose a new --out folder, or restore those tables",
+        )
 
 
-def _tables(recipe: Recipe) -> dict[str, Any]:
-    tables: dict[str, Any] = json.loads(recipe.model_dump_json())
-    return tables
-
-
-def _shaping(name: str, table: Any) -> Any:
-    """Leave out where and how fast things are done: a run may go on elsewhere."""
-    if not isinstance(table, dict):
-        return table
-    return {key: value for key, value in table.items() if key not in ("device", *CHANGES_NOTHING.get(name, ()))}
+def _result_tables(recipe: Recipe) -> Mapping[str, object]:
+    """Return the tables that determine results, without the keys that change speed alone."""
+    without = {name: {"device", *SPEED_KEYS.get(name, ())} for name in RESULT_TABLES}
+    return recipe.model_dump(mode="json", include=set(RESULT_TABLES), exclude=without)

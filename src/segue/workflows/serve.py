@@ -1,7 +1,8 @@
-"""``segue serve``: answer over HTTP from a bundle, until a signal comes."""
+"""``segue serve``: answer over HTTP from a bundle, until a signal stops it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from segue.runs.runs import RunsFolder
 
 
 def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = quiet, **settings: Any) -> None:
-    """Serve a bundle, or the current one of a folder of bundles, and change over when another is promoted there.
+    """Serve a bundle, or the current one of a folder of bundles, and switch when another is promoted there.
 
     Args:
         bundle: a bundle, or a folder of bundles.
-        device: where nets run.
+        device: device of the models.
         stages: shows progress of loading.
         settings: fields of ``segue.serving.settings.ServeSettings``.
 
@@ -34,7 +35,7 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
     limit_threads()
     made = make_settings(settings)
     if made.runs is not None:
-        RunsFolder(Path(made.runs))  # a wrong folder is told before the bundle is read
+        RunsFolder(Path(made.runs))  # refuses a wrong folder before the bundle is read
     with stages("Verifying and loading the bundle"):
         server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
     released = server.current.released
@@ -43,7 +44,7 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
     run(server)
 
 
-def make_settings(given: dict[str, Any]) -> Any:
+def make_settings(given: Mapping[str, object]) -> Any:
     """Return the server's settings.
 
     Raises:
@@ -57,14 +58,14 @@ def make_settings(given: dict[str, Any]) -> Any:
         return ServeSettings.model_validate(given)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise SettingsError("the server cannot be set so", got=found) from error
+        raise SettingsError("invalid settings of the server", got=found) from error
 
 
 def require_extra() -> None:
-    """Refuse to serve without what serving needs.
+    """Check that the extra ``serve`` is installed.
 
     Raises:
-        MissingExtraError: the extra ``serve`` is not installed.
+        MissingExtraError: it is not.
     """
     try:
         import fastapi  # noqa: F401

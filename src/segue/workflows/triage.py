@@ -10,7 +10,7 @@ from typing import Any
 
 from segue.checks.build_case import case_of_job
 from segue.comparison.comparison import choose_winner, compare, merged
-from segue.comparison.entries.trained import Baselines
+from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
 from segue.comparison.options import Option, choose_options
 from segue.comparison.record import (
@@ -24,9 +24,9 @@ from segue.comparison.record import (
     write_record,
 )
 from segue.comparison.run import run_triage
-from segue.comparison.tuning.search import tuning_record
+from segue.comparison.tuning import tuning_record
 from segue.corpus import Corpus
-from segue.errors import InputError, explain
+from segue.errors import InputError
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
 from segue.hardware import describe_machine, limit_threads
@@ -35,11 +35,11 @@ from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import public_json, write_report
 from segue.version import __version__
-from segue.workflows.check_record import Refusal, check_record
+from segue.workflows.check_record import CheckPolicy, check_record
 from segue.workflows.confidence import winner_confidence
 from segue.workflows.prepare import as_recipe, make_job, open_bank
 
-REFUSE = Refusal()
+DEFAULT_POLICY = CheckPolicy()
 """All checks run, and an issue of an integrity check blocks the headline."""
 
 
@@ -74,7 +74,7 @@ class Comparison:
         entry = self.record.entry(option)
         if entry is None:
             names = ", ".join(entry.name for entry in self.record.entries)
-            raise InputError(explain("the comparison has no such option", got=option, expected=names))
+            raise InputError("the comparison has no such option", got=option, expected=names)
         return entry.value(name)
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def triage(
     recipe: Recipe | Path | str,
     out: Path | str,
     *,
-    refusal: Refusal = REFUSE,
+    policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
 ) -> Comparison:
     """Run the recipe's options on its corpus, check them, write the report, and return the comparison.
@@ -99,7 +99,7 @@ def triage(
     """
     recipe = as_recipe(recipe)
     options = choose_options(recipe.triage.options)
-    return run_comparison(recipe, options, Path(out), refusal=refusal, stages=stages)
+    return run_comparison(recipe, options, Path(out), policy=policy, stages=stages)
 
 
 def run_comparison(
@@ -109,7 +109,7 @@ def run_comparison(
     *,
     experiment: Experiment | None = None,
     fresh: FreshRecord | None = None,
-    refusal: Refusal = REFUSE,
+    policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
 ) -> Comparison:
     """Compare options and write everything the run folder holds.
@@ -120,7 +120,7 @@ def run_comparison(
         out: the run folder.
         experiment: bank and folds, where they are not the recipe's own.
         fresh: of which corpus the test windows are, where that is not the recipe's.
-        refusal: of headline numbers.
+        policy: of headline numbers.
         stages: shows progress.
     """
     limit_threads()
@@ -138,7 +138,7 @@ def run_comparison(
     case = case_of_job(job, results, baselines=baselines)
     confidence = winner_confidence(job, case, choose_winner(job.options, results), stages=stages)
     judged = monotonic()
-    checked = check_record(case, refusal, stages=stages)
+    checked = check_record(case, policy, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
@@ -169,9 +169,9 @@ def measured_setup(
         documents=len(experiment.test_documents),
         folds=len(experiment.folds),
         context=experiment.context,
-        exclude=job.evaluation.exclude,
-        seeds=tuple(job.training.seed + fold.number for fold in experiment.folds),
-        size=job.model.size,
+        exclude=job.recipe.evaluation.exclude,
+        seeds=tuple(job.seed(fold) for fold in experiment.folds),
+        size=job.recipe.model.size,
         machine=MachineRecord.model_validate(describe_machine()),
         seconds=seconds | _training_seconds(results) | _tuning_seconds(job),
         dropped_windows=_dropped(experiment),
@@ -247,7 +247,7 @@ def _files(job: Job) -> tuple[RunFile, ...]:
         ("split.json", "the documents of each part, locked"),
         ("plan.json", "steps per option and the measurements they follow from"),
         ("looks.jsonl", "every evaluation on test documents"),
-        ("confidence.json", "how sure the winner may be: fitted models, and how they were judged"),
+        ("confidence.json", "confidence of the winner: fitted models, and how they were judged"),
         ("qrels.trec", "the passage that followed each window"),
     ]
     for option in job.options:

@@ -1,1 +1,25 @@
-"""One file a kind of entry: trained, reranked, text; each turns an option into a retriever."""
+"""Options to retrievers, one file a kind: baselines, trained, reranked, text."""
+
+from __future__ import annotations
+
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import CascadeBuilder
+from segue.comparison.entries.text import load_text_option
+from segue.comparison.entries.trained import as_retriever
+from segue.comparison.job import Job
+from segue.comparison.options import Option
+from segue.evaluation.experiment import Fold
+from segue.models import load_predictor
+from segue.retrieval.retrievers import Retriever
+
+
+def load_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
+    """Read a finished option back as it was evaluated; nothing is trained, and models are copies of their own."""
+    if option.text is not None:
+        return load_text_option(job, option, fold, baselines)
+    if option.reranking is not None:
+        return CascadeBuilder(job, option, fold, baselines).build()[0]
+    if option.trained:
+        predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
+        return as_retriever(job, option, predictor, baselines)
+    return baselines.retriever(option.name, fold)

@@ -1,30 +1,35 @@
-"""Options that rerank: their first stages are trained or borrowed, lists are drawn, and the reranker is fitted on them.
+"""Options that rerank: a first stage draws candidates, and a reranker fitted on lists of them puts them in order.
 
-Everything is kept in the option's folder, each part whole or not there, so a killed run goes on where it was:
+Every part is kept in the option's folder, complete or absent, so that a killed run is resumed:
 
 ``checkpoint/``, ``training.json``       the first stage that is served, trained on all training documents
-``half-0/``, ``half-1/``                 first stages of the halves (``crossfit.py``)
-``lists-….npz``                          what each of them, or the served one, drew
-``reranker/``                            what was fitted, and what that took
+``half-0/``, ``half-1/``                 first stages for cross-fitting, each trained on half of the documents
+``lists-….npz``                          the candidates that each first stage drew
+``borrowed.json``                        the option whose trained model is used, where it is not the option's own
+``reranker/``                            the fitted reranker, and the record of its fitting
 
-Validation documents choose the number of trees; test documents are not looked at.
+Validation documents choose the number of trees; test documents are not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from segue.comparison.entries.trained import Baselines, train_entrant, watched
-from segue.comparison.halves import halves, spread
-from segue.comparison.job import Job
-from segue.comparison.options import BORROWED_MODEL, OWN_MODEL, Option, Reranking
-from segue.errors import InputError, explain
+import numpy as np
+from jaxtyping import Int
+
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.trained import as_retriever, train_option
+from segue.comparison.job import FoldTraining, Job, spread
+from segue.comparison.options import BEST_MODEL, OWN_MODEL, Option, Reranking
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_json
+from segue.models import load_predictor
 from segue.old_names import current_name
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
@@ -35,35 +40,37 @@ from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.types import Progress, Windows
+from segue.types import Bank, Progress, Windows, no_progress
 
 LIST_BATCH = 256
 """Windows whose candidates are drawn together."""
-BORROWED = "borrowed.json"
-"""Names the option whose trained model a cascade reads."""
+MODEL_USED = "borrowed.json"
+"""File that names the option whose trained model is used."""
+FitRecord = Mapping[str, Any]
+"""Content of ``fit.json``: the report of each kind of reranker, ``first_stage_mrr``, ``halves`` and ``seconds``."""
 
 
 @dataclass(frozen=True)
-class Making:
-    """One cascade option on one fold, being made or read back.
+class CascadeBuilder:
+    """Builds a reranking option on one fold, or reads it back.
 
     Attributes:
         job: the comparison.
-        option: with its ``reranking``.
-        fold: of the job.
+        option: one with ``reranking``.
+        fold: one of the job's.
         baselines: the job's.
-        loss: that the first stage is trained under, where the option trains one.
-        steps: of each first stage, from the plan.
-        progress: told of every step.
+        loss: the preset that the first stage is trained under, where the option trains one.
+        steps: optimiser steps of each first stage, from the plan.
+        progress: called at every step.
     """
 
     job: Job
     option: Option
     fold: Fold
     baselines: Baselines
-    loss: str | None
-    steps: int
-    progress: Progress
+    loss: str | None = None
+    steps: int = 0
+    progress: Progress = no_progress
 
     @property
     def folder(self) -> Path:
@@ -71,181 +78,203 @@ class Making:
         return self.job.folder(self.option, self.fold)
 
     @property
-    def plan(self) -> Reranking:
+    def reranking(self) -> Reranking:
         """How the option reranks."""
         assert self.option.reranking is not None
         return self.option.reranking
 
-    def first_stage(self, fold: Fold, folder: Path) -> tuple[Retriever, dict[str, Any] | None]:
-        """Return the first stage of a fold or of a half of it, trained where it is the option's own."""
-        if self.plan.first == OWN_MODEL:
-            return train_entrant(self.job, self.option, fold, loss=self.loss, steps=self.steps,
-                                 baselines=self.baselines, progress=self.progress, folder=folder)  # fmt: skip
-        if self.plan.first == BORROWED_MODEL:
-            return self.borrowed(), None
-        return self.baselines.retriever(self.plan.first, fold), None
+    def build(self) -> tuple[Cascade, FoldTraining | None]:
+        """Return the option as it is evaluated, with the record of its training; parts in the folder are read back."""
+        first, training = self.first_stage(self.fold, self.folder)
+        if self.reranking.order == "fitted":
+            reranker, fit = self._fitted(first)
+            return self.cascade(first, reranker), training and _training_record(self.job, training, fit)
+        if self.reranking.order == "fusion":
+            return self.cascade(first, Fusion()), training
+        query = self._best_model().query
+        return self.cascade(first, ByCosine(query, self.job.experiment.bank, name="model")), training
 
-    def borrowed(self) -> VectorSearch:
-        """Return the trained model that another option left on this fold."""
-        from segue.comparison.entries.trained import as_retriever
-        from segue.models import load_predictor
+    def first_stage(self, fold: Fold, folder: Path) -> tuple[Retriever, FoldTraining | None]:
+        """Return the first stage on a fold or on half of it, trained where it is the option's own."""
+        if self.reranking.first == OWN_MODEL:
+            return train_option(self.job, self.option, fold, loss=self.loss, steps=self.steps,
+                                baselines=self.baselines, progress=self.progress, folder=folder)  # fmt: skip
+        if self.reranking.first == BEST_MODEL:
+            return self._best_model(), None
+        return self.baselines.retriever(self.reranking.first, fold), None
 
-        name = borrowed_name(self.folder)
+    def _best_model(self) -> VectorSearch:
+        """Return the trained model of the option that ``record_model_used`` noted."""
+        name = model_used(self.folder)
         option = next(option for option in self.job.options if option.name == name)
         predictor, _ = load_predictor(self.job.folder(option, self.fold) / "checkpoint")
         found = as_retriever(self.job, option, predictor, self.baselines)
-        assert found.predicts, "models with a document tower are not borrowed"
+        assert found.predicts, "models with a document tower are not used by other options"
         assert found.searcher is not None
         return found.searcher
 
+    def cascade(self, first: Retriever, reranker: Reranker) -> Cascade:
+        """Combine a first stage, the option's other sources and a reranker."""
+        settings, fitted = self.job.recipe.rerank, self.reranking.order == "fitted"
+        if fitted and settings.mmr is not None:
+            reranker = Diversified(reranker, self.job.experiment.bank, settings.mmr)
+        depth = settings.first if fitted else settings.alone
+        return Cascade(self.option.name, self.option.intent, first, depth, reranker, tuple(self._sources()))
 
-def cascade_entrant(making: Making) -> tuple[Cascade, dict[str, Any] | None]:
-    """Return a cascade option as it is evaluated, and what training did; what the folder holds is read back."""
-    first, training = making.first_stage(making.fold, making.folder)
-    reranker, fit = _reranker(making, first)
-    cascade = cascade_of(making, first, reranker)
-    record = None if training is None else _training_record(making, training, fit)
-    return cascade, record
+    def _sources(self) -> Iterator[tuple[Retriever, int]]:
+        """Yield the sources beside the first stage; a bank without texts has none that read words."""
+        settings = self.job.recipe.rerank
+        fitted = self.reranking.order == "fitted"
+        wanted = settings.words if fitted else dict.fromkeys(self.reranking.sources, settings.alone)
+        for name, count in wanted.items():
+            if count and (self.job.experiment.bank.has_texts or not name.startswith("bm25")):
+                yield self.baselines.retriever(name, self.fold), count
 
+    def _fitted(self, first: Retriever) -> tuple[Reranker, FitRecord]:
+        """Return the reranker and the record of its fitting; fit it on lists of training documents first, if needed."""
+        folder, features, kinds = self.folder / "reranker", self.baselines.features, self.job.recipe.rerank.kinds
+        if not (folder / "fit.json").exists():
+            began = monotonic()
+            train, trainings = self._training_lists()
+            validation = self._lists(first, self.job.validation_windows(self.fold), "validation")
+            exclude = self.job.recipe.evaluation.exclude
+            lists = (
+                features_of(train, features, exclude=exclude, progress=self.progress),
+                features_of(validation, features, exclude=exclude, progress=self.progress),
+            )
+            record: FitRecord = {
+                **{kind: self._fit(kind, lists, folder) for kind in kinds},
+                "first_stage_mrr": {"training": train.reciprocal_rank, "validation": validation.reciprocal_rank},
+                "halves": trainings,
+                "seconds": monotonic() - began,
+            }
+            write_json(folder / "fit.json", record)
+        members = tuple(load_fitted(kind, folder, features) for kind in kinds)
+        return members[0] if len(members) == 1 else Mixture(members), read_json(folder / "fit.json")
 
-def borrowed_name(folder: Path) -> str:
-    """Return the option whose trained model an option reads on a fold, from the note in its folder."""
-    return current_name(str(read_json(folder / BORROWED)["option"]))
+    def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
+        """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""
+        settings, features = self.job.recipe.rerank, self.baselines.features
+        seed = {"seed": self.job.seed(self.fold)}
+        model: LambdaMart | Listwise
+        if kind == "lambdamart":
+            trees = settings.lambdamart.model_copy(update=seed)
+            model, record = fit_lambdamart(*lists, features, settings=trees, progress=self.progress)
+        else:
+            net = settings.listwise.model_copy(update=seed)
+            model, record = fit_listwise(*lists, features, settings=net, folder=folder / "state",
+                                         progress=self.progress)  # fmt: skip
+        model.save(folder)
+        return record
 
+    def _training_lists(self) -> tuple[TrainingLists, list[FoldTraining]]:
+        """Return lists of training documents that their first stage was not trained on, and the trainings of halves.
 
-def borrow(job: Job, option: Option, fold: Fold, *, lender: str) -> None:
-    """Note whose trained model a cascade reads on a fold; what was noted before stays."""
-    path = job.folder(option, fold) / BORROWED
-    if not path.exists():
+        A first stage without training was trained on none.
+        """
+        fold, most = self.fold, self.job.recipe.rerank.lists
+        if self.reranking.first != OWN_MODEL:
+            first, _ = self.first_stage(fold, self.folder)
+            return self._lists(first, spread(fold.train, most), "train"), []
+        experiment = self.job.experiment
+        parts = cross_fitting_folds(fold, experiment.bank, experiment.groups, seed=self.job.seed(fold))
+        lists, trainings = [], []
+        for number, (own, other) in enumerate(zip(parts, reversed(parts), strict=True)):
+            first, training = self.first_stage(own, self.folder / f"half-{number}")
+            share = round(most * len(other.train) / len(fold.train))
+            lists.append(self._lists(first, spread(other.train, share), f"of-half-{1 - number}"))
+            trainings += [training] if training else []
+        return join_lists(lists), trainings
+
+    def _lists(self, first: Retriever, windows: Windows, name: str) -> TrainingLists:
+        """Draw the candidates of each window, or read them back."""
+        path = self.folder / f"lists-{name}.npz"
+        if path.exists():
+            return TrainingLists.load(path)
+        cascade = self.cascade(first, Fusion())  # the order within a list does not matter here
+        lists = draw_lists(
+            lambda contexts: cascade.candidates(contexts).candidates,
+            self.job.experiment.bank,
+            cascade.pool,
+            windows,
+            exclude=self.job.recipe.evaluation.exclude,
+            texts=cascade.reads_text,
+            batch_size=min(LIST_BATCH, cascade.batch_limit or LIST_BATCH),
+            progress=self.progress,
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format": 1, "option": lender})
+        lists.save(path)
+        return lists
 
 
-def cascade_of(making: Making, first: Retriever, reranker: Reranker) -> Cascade:
-    """Put a first stage, the option's sources and a reranker together."""
-    settings, option = making.job.rerank, making.option
-    fitted = making.plan.order == "fitted"
-    if fitted and settings.mmr is not None:
-        reranker = Diversified(reranker, making.job.experiment.bank, settings.mmr)
-    depth = settings.first if fitted else settings.alone
-    return Cascade(option.name, option.intent, first, depth, reranker, tuple(_sources(making)))
-
-
-def _sources(making: Making) -> Iterator[tuple[Retriever, int]]:
-    """Yield the sources beside the first stage; without texts there are no words."""
-    fitted, settings = making.plan.order == "fitted", making.job.rerank
-    wanted = settings.words if fitted else dict.fromkeys(making.plan.sources, settings.alone)
-    for name, count in wanted.items():
-        if count and (making.job.experiment.bank.has_texts or not name.startswith("bm25")):
-            yield making.baselines.retriever(name, making.fold), count
-
-
-def _reranker(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any] | None]:
-    if making.plan.order == "fusion":
-        return Fusion(), None
-    if making.plan.order == "prediction":
-        return ByCosine(making.borrowed().query, making.job.experiment.bank, name="model"), None
-    return _fitted(making, first)
-
-
-def _fitted(making: Making, first: Retriever) -> tuple[Reranker, dict[str, Any]]:
-    """Return the fitted reranker, or fit it on lists of training documents."""
-    folder, features = making.folder / "reranker", making.baselines.features
-    if not (folder / "fit.json").exists():
-        began = monotonic()
-        train, trainings = _training_lists(making)
-        validation = _drawn(making, first, watched(making.job, making.fold), "validation")
-        exclude, progress = making.job.evaluation.exclude, making.progress
-        read = features_of(train, features, exclude=exclude, progress=progress)
-        watching = features_of(validation, features, exclude=exclude, progress=progress)
-        record = {kind: _fit(kind, making, (read, watching), folder) for kind in making.job.rerank.kinds}
-        record["first_stage_mrr"] = {"training": train.reciprocal_rank, "validation": validation.reciprocal_rank}
-        write_json(folder / "fit.json", record | {"halves": trainings, "seconds": monotonic() - began})
-    members = tuple(_load(kind, folder, features) for kind in making.job.rerank.kinds)
-    return members[0] if len(members) == 1 else Mixture(members), read_json(folder / "fit.json")
-
-
-def _load(kind: str, folder: Path, features: Features) -> Reranker:
+def load_fitted(kind: str, folder: Path, features: Features) -> Reranker:
+    """Load a fitted reranker of a kind from the folder it was saved in."""
     return LambdaMart.load(folder, features) if kind == "lambdamart" else Listwise.load(folder, features)
 
 
-def _fit(kind: str, making: Making, read: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, object]:
-    """Fit one kind of reranker, save it, and return what fitting did."""
-    settings, features, seed = making.job.rerank, making.baselines.features, making.job.training.seed
-    model: LambdaMart | Listwise
-    if kind == "lambdamart":
-        trees = settings.lambdamart.model_copy(update={"seed": seed + making.fold.number})
-        model, record = fit_lambdamart(*read, features, settings=trees, progress=making.progress)
-    else:
-        net = settings.listwise.model_copy(update={"seed": seed + making.fold.number})
-        model, record = fit_listwise(*read, features, settings=net, folder=folder / "state", progress=making.progress)
-    model.save(folder)
-    return record
-
-
-def _training_lists(making: Making) -> tuple[TrainingLists, list[dict[str, Any]]]:
-    """Return the lists of training documents, none of which its first stage has seen, and the halves' trainings.
-
-    A first stage that was not trained has seen none.
-    """
-    fold, most = making.fold, making.job.rerank.lists
-    if making.plan.first != OWN_MODEL:
-        first, _ = making.first_stage(fold, making.folder)
-        return _drawn(making, first, spread(fold.train, most), "train"), []
-    experiment, seed = making.job.experiment, making.job.training.seed + fold.number
-    parts = halves(fold, experiment.bank, experiment.groups, seed=seed)
-    lists, trainings = [], []
-    for number, (own, other) in enumerate(zip(parts, reversed(parts), strict=True)):
-        first, training = making.first_stage(own, making.folder / f"half-{number}")
-        share = round(most * len(other.train) / len(fold.train))
-        lists.append(_drawn(making, first, spread(other.train, share), f"of-half-{1 - number}"))
-        trainings += [training] if training else []
-    return join_lists(lists), trainings
-
-
-def _drawn(making: Making, first: Retriever, windows: Windows, name: str) -> TrainingLists:
-    """Draw lists, or read them back."""
-    path = making.folder / f"lists-{name}.npz"
-    if path.exists():
-        return TrainingLists.load(path)
-    cascade = cascade_of(making, first, Fusion())  # what orders them does not matter here
-    lists = draw_lists(
-        lambda contexts: cascade.candidates(contexts).candidates,
-        making.job.experiment.bank,
-        cascade.pool,
-        windows,
-        exclude=making.job.evaluation.exclude,
-        texts=cascade.reads_text,
-        batch_size=min(LIST_BATCH, cascade.batch_limit or LIST_BATCH),
-        progress=making.progress,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lists.save(path)
-    return lists
-
-
-def _training_record(making: Making, served: dict[str, Any], fit: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the served first stage's record, with the seconds of everything that the option needed."""
-    if fit is None:
-        return served
+def _training_record(job: Job, served: FoldTraining, fit: FitRecord) -> FoldTraining:
+    """Return the record of the served first stage, with the seconds of everything that the option needed."""
     parts = fit["halves"]
-    about = {name: value for name, value in fit.items() if name != "halves"}
-    about |= {"kind": making.job.rerank.kind, "trainings": 1 + len(parts), "first_stage_seconds": served["seconds"],
-              "half_steps": [part["steps"] for part in parts]}  # fmt: skip
-    return served | {
+    reranker = {name: value for name, value in fit.items() if name != "halves"}
+    reranker |= {"kind": job.recipe.rerank.kind, "trainings": 1 + len(parts),
+                 "first_stage_seconds": served["seconds"], "half_steps": [part["steps"] for part in parts]}  # fmt: skip
+    return {
+        **served,
         "seconds": served["seconds"] + fit["seconds"],
         "under_trained": served["under_trained"] or any(part["under_trained"] for part in parts),
-        "reranker": about,
+        "reranker": reranker,
     }
 
 
-def require_lender(found: str | None, option: Option) -> str:
-    """Return the name of the option whose model is borrowed.
+def model_used(folder: Path) -> str:
+    """Return the option whose trained model the option of this folder uses."""
+    return current_name(str(read_json(folder / MODEL_USED)["option"]))
+
+
+def record_model_used(job: Job, option: Option, fold: Fold, *, best: str | None) -> None:
+    """Record that an option uses the trained model of option ``best``; an earlier record stays.
 
     Raises:
-        InputError: no trained candidate is there.
+        InputError: there is no such model.
     """
-    if found is None:
-        raise InputError(explain(f"{option.name} reads another option's trained model, and there is none",
-                                 fix="let a trained option without a document tower take part"))  # fmt: skip
-    return found
+    if best is None:
+        raise InputError(f"{option.name} uses another option's trained model, and there is none",
+                         fix="add a trained option without a document tower")  # fmt: skip
+    path = job.folder(option, fold) / MODEL_USED
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": 1, "option": best})
+
+
+def cross_fitting_folds(fold: Fold, bank: Bank, groups: Int[np.ndarray, "document"], *, seed: int) -> tuple[Fold, Fold]:
+    """Split a fold's training documents into two halves, near-duplicates together; all else stays.
+
+    A first stage trained on one half draws lists for the windows of the other. On documents that it was trained on, its
+    lists would be better than any that are served, and a reranker would rely on it too much (cross-fitting; Wolpert
+    1992, Stacked generalization).
+
+    Args:
+        fold: the fold to split.
+        bank: the bank of the fold.
+        groups: near-duplicate group of each document.
+        seed: seed of the order in which groups are dealt.
+
+    Raises:
+        InputError: there are fewer than two groups of training documents.
+    """
+    documents = fold.split.train
+    distinct, group = np.unique(groups[documents], return_inverse=True)
+    if len(distinct) < 2:
+        raise InputError("training documents cannot be halved", got=f"{len(distinct)} group of near-duplicates",
+                         expected="two or more", fix="give more documents")  # fmt: skip
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    size = np.bincount(group, minlength=len(distinct))[order]
+    before = np.cumsum(size) - size  # documents dealt before each group
+    in_first = np.zeros(len(distinct), dtype=bool)
+    in_first[order] = (before < len(documents) / 2) & (np.arange(len(order)) < len(order) - 1)
+
+    def half(chosen: Int[np.ndarray, "half"]) -> Fold:
+        inside = np.isin(bank.document_of[fold.train.target], chosen)
+        return replace(fold, split=replace(fold.split, train=chosen), train=fold.train.take(inside))
+
+    return half(documents[in_first[group]]), half(documents[~in_first[group]])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segue.comparison.entries.kept_fits import fitted
+from segue.comparison.entries.baselines import read_or_fit
 
 
 class Counting:
@@ -18,8 +18,8 @@ class Counting:
 
 def test_the_second_time_it_is_read_back(tmp_path):
     fit = Counting()
-    first = fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
-    second = fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    first = read_or_fit(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    second = read_or_fit(tmp_path / "ridge.npz", key="bank a", fit=fit)
     assert fit.times == 1
     assert second.keys() == first.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -27,9 +27,9 @@ def test_the_second_time_it_is_read_back(tmp_path):
 
 def test_another_key_and_a_broken_file_are_fitted_anew(tmp_path):
     fit = Counting()
-    fitted(tmp_path / "ridge.npz", key="bank a", fit=fit)
-    fitted(tmp_path / "ridge.npz", key="bank b", fit=fit)
+    read_or_fit(tmp_path / "ridge.npz", key="bank a", fit=fit)
+    read_or_fit(tmp_path / "ridge.npz", key="bank b", fit=fit)
     assert fit.times == 2
     (tmp_path / "ridge.npz").write_bytes(b"cut short")
-    fitted(tmp_path / "ridge.npz", key="bank b", fit=fit)
+    read_or_fit(tmp_path / "ridge.npz", key="bank b", fit=fit)
     assert fit.times == 3

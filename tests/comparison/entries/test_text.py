@@ -13,16 +13,13 @@ from segue.checks.run import run_checks
 from segue.comparison.comparison import compare
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
-from segue.comparison.plan import TriageSettings
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.encoders import load_encoder
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
 from segue.models import ModelSettings
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings, TextSettings
-from segue.training.losses.loss import LossSettings
-from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
@@ -44,11 +41,12 @@ def job(tmp_path_factory) -> Job:
     settings = encoder_settings(bert_folder(folder))
     bank = topic_bank(settings)
     everything = build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=2))
-    return Job(
-        everything, choose_options(NAMES), ModelSettings(size="toy", name="mlp"), LossSettings(), TrainingSettings(),
-        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10), TriageSettings(budget_minutes=100),
-        REPORT_GATES, lambda: load_encoder(settings), folder / "run", text=TEXT, encoder=settings,
+    recipe = ComparisonSettings(
+        encoder=settings, model=ModelSettings(size="toy", name="mlp"), text=TEXT,
+        evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        triage=TriageSettings(budget_minutes=100), gates="report",
     )  # fmt: skip
+    return Job(recipe, everything, choose_options(NAMES), lambda: load_encoder(settings), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +83,8 @@ def test_both_rows_are_checked_like_any_other(job, results):
 def test_a_row_whose_documents_learn_too_is_checked_on_its_own_vectors(job, tmp_path: Path):
     """The checks ask it about copies of the bank, in other orders: each has to be encoded anew."""
     learning = TEXT.dual_encoder.model_copy(update={"documents": "trained"})
-    own = dataclasses.replace(job, out=tmp_path / "run", options=choose_options(NAMES[:1]),
-                              text=TEXT.model_copy(update={"dual_encoder": learning}))  # fmt: skip
+    job = job.with_tables(text=TEXT.model_copy(update={"dual_encoder": learning}))
+    own = dataclasses.replace(job, out=tmp_path / "run", options=choose_options(NAMES[:1]))
     found = run_checks(AUDIT, case_of_job(own, run_triage(own)))
     assert [check.statement for check in found if check.outcome == "issue" or "broke" in check.statement] == []
 
@@ -106,9 +104,8 @@ def test_a_row_too_dear_is_skipped_with_its_cost(job, tmp_path: Path):
     for name in NAMES:
         (out / "options" / name).mkdir(parents=True)
         (out / "options" / name / "cost.json").write_text(json.dumps({"format": 1, "seconds": 600.0}))
-    small = dataclasses.replace(
-        job, out=out, settings=TriageSettings(budget_minutes=10), text=TEXT.model_copy(update={"share": 0.3})
-    )
+    triage, text = TriageSettings(budget_minutes=10), TEXT.model_copy(update={"share": 0.3})
+    small = dataclasses.replace(job.with_tables(triage=triage, text=text), out=out)
     found = run_triage(small)
     for name in NAMES:
         assert found[name][0].status == "skipped"
@@ -129,17 +126,17 @@ def test_a_bank_whose_encoder_is_not_there_skips_them(job, tmp_path: Path):
 def test_a_baseline_that_encodes_is_skipped_with_its_cost_where_a_share_is_set(job, tmp_path: Path):
     settings = TriageSettings(budget_minutes=1e-6, encoder_share=0.5)
     small = dataclasses.replace(
-        job, out=tmp_path / "run", options=choose_options(("encoder-context",)), settings=settings
+        job.with_tables(triage=settings), out=tmp_path / "run", options=choose_options(("encoder-context",))
     )
     (found,) = run_triage(small)["encoder-context"]
     assert found.status == "skipped"
-    assert "encoder-context is too dear for this budget" in found.reason
+    assert "encoder-context is over budget" in found.reason
     cost = json.loads((small.out / "options" / "encoder-context" / "cost.json").read_text())
     assert cost["seconds"] > 0
     enough = TriageSettings(budget_minutes=1e-6 + cost["seconds"] / 30, encoder_share=0.5)
-    (again,) = run_triage(dataclasses.replace(small, settings=enough))["encoder-context"]
+    (again,) = run_triage(small.with_tables(triage=enough))["encoder-context"]
     assert again.status == "done"
     (without,) = run_triage(
-        dataclasses.replace(small, settings=TriageSettings(budget_minutes=1e-6), out=tmp_path / "b")
+        dataclasses.replace(small.with_tables(triage=TriageSettings(budget_minutes=1e-6)), out=tmp_path / "b")
     )["encoder-context"]
     assert (without.evaluation.ranks == again.evaluation.ranks).all()

@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 import worlds
 
+from segue.comparison.calibration import extra_trainings, reranking_seconds
 from segue.comparison.comparison import compare
-from segue.comparison.entries.reranked_cost import extra_trainings, reranking_seconds
-from segue.comparison.entries.trained import Baselines
-from segue.comparison.halves import halves, spread
-from segue.comparison.job import Job
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import cross_fitting_folds
+from segue.comparison.job import Job, spread
 from segue.comparison.options import choose_options
-from segue.comparison.plan import TriageSettings, make_plan
+from segue.comparison.plan import make_plan
 from segue.comparison.run import run_triage
+from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.errors import InputError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
-from segue.evaluation.gates import REPORT_GATES
 from segue.models import ModelSettings, hash_documents
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.lists import TrainingLists
 from segue.retrieval.rerank.settings import RerankSettings
-from segue.training.losses.loss import LossSettings
 from segue.training.train import TrainingSettings
 from segue.types import Windows
 from segue.windows.splits import SplitSettings
@@ -47,19 +46,16 @@ def job_on(bank, out, names, **rerank):
     path.write_text(json.dumps({"format": 1, "steps": steps, **about}))
     trees = LambdaMartSettings(rounds=8, leaves=7, least_in_leaf=5)
     drawn = {"first": 12, "bm25": 6, "bm25_context": 6, "alone": 15, "features": GROUPS, "lists": 100, **rerank}
-    return Job(
-        build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=3)),
-        options,
-        ModelSettings(size="toy", name="mlp"),
-        LossSettings(),
-        TrainingSettings(batch_size=32, steps=20, evaluations=2, precision="float32", device="cpu"),
-        EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        TriageSettings(budget_minutes=1, plan=str(path)),
-        REPORT_GATES,
-        no_encoder,
-        out,
+    recipe = ComparisonSettings(
+        model=ModelSettings(size="toy", name="mlp"),
+        training=TrainingSettings(batch_size=32, steps=20, evaluations=2, precision="float32", device="cpu"),
+        evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
+        triage=TriageSettings(budget_minutes=1, plan=str(path)),
         rerank=RerankSettings(lambdamart=trees, **drawn),
+        gates="report",
     )
+    experiment = build_experiment(bank, SplitSettings(test=0.25, validation=0.2), WindowSettings(context=3))
+    return Job(recipe, experiment, options, no_encoder, out)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +158,7 @@ def test_vectors_alone_are_reranked_without_words(tmp_path):
 
 
 def test_rows_that_rerank_do_not_choose_the_winning_loss():
-    assert not any(option.may_give_loss or option.lends for option in choose_options("all") if option.reranking)
+    assert not any(option.loss_candidate or option.reusable for option in choose_options("all") if option.reranking)
     assert [option.name for option in choose_options([]) if option.reranking] == []
 
 
@@ -171,7 +167,7 @@ def test_halves_keep_near_duplicates_together_and_lose_no_document():
     experiment = build_experiment(bank, SplitSettings(test=0.2, validation=0.2), WindowSettings(context=3))
     (fold,) = experiment.folds
     groups = np.arange(40) // 3 * 3
-    one, other = halves(fold, bank, groups, seed=1)
+    one, other = cross_fitting_folds(fold, bank, groups, seed=1)
     parts = [set(part.split.train.tolist()) for part in (one, other)]
     assert parts[0] | parts[1] == set(fold.split.train.tolist())
     assert not parts[0] & parts[1]
@@ -180,17 +176,17 @@ def test_halves_keep_near_duplicates_together_and_lose_no_document():
     for part, documents in zip((one, other), parts, strict=True):
         assert set(bank.document_of[part.train.target].tolist()) == documents
         assert np.array_equal(part.validation.target, fold.validation.target)
-    assert np.array_equal(halves(fold, bank, groups, seed=1)[0].split.train, one.split.train)
-    assert not np.array_equal(halves(fold, bank, groups, seed=2)[0].split.train, one.split.train)
+    assert np.array_equal(cross_fitting_folds(fold, bank, groups, seed=1)[0].split.train, one.split.train)
+    assert not np.array_equal(cross_fitting_folds(fold, bank, groups, seed=2)[0].split.train, one.split.train)
     with pytest.raises(InputError, match="cannot be halved"):
-        halves(fold, bank, np.zeros(40, dtype=np.int64), seed=1)
+        cross_fitting_folds(fold, bank, np.zeros(40, dtype=np.int64), seed=1)
 
 
 def test_two_groups_make_two_halves():
     bank = worlds.drift_world(1, 12, 8, 16)
     experiment = build_experiment(bank, SplitSettings(test=0.2, validation=0.2), WindowSettings(context=3))
     groups = np.where(np.arange(12) == experiment.folds[0].split.train[0], 0, 1)
-    one, other = halves(experiment.folds[0], bank, groups, seed=1)
+    one, other = cross_fitting_folds(experiment.folds[0], bank, groups, seed=1)
     assert min(len(one.split.train), len(other.split.train)) == 1
 
 

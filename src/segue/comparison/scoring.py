@@ -1,0 +1,59 @@
+"""Score a retriever: on validation windows, on which every choice is made, or on test windows, which is logged."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from segue.comparison.job import Job
+from segue.comparison.options import Option
+from segue.evaluation.evaluate import Evaluation, evaluate
+from segue.evaluation.experiment import Fold
+from segue.evaluation.metrics import summarise
+from segue.files import append_jsonl
+from segue.retrieval.retrievers import Retriever
+from segue.windows.windows import gather_contexts
+
+SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
+"""Metrics recorded on validation windows, besides the cosine."""
+
+
+def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
+    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
+    bank, windows = job.experiment.bank, job.validation_windows(fold)
+    settings = job.recipe.evaluation
+    size = min(settings.batch_size, retriever.batch_limit or settings.batch_size)
+    ranks, cosines = [], []
+    for start in range(0, len(windows), size):
+        batch = windows.take(slice(start, start + size))
+        contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
+        scores = retriever.score(contexts)
+        ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
+        if scores.queries is not None:
+            cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
+    summary = summarise(np.concatenate(ranks))
+    found = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
+    return found | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {})
+
+
+def evaluate_on_test(job: Job, option: Option, fold: Fold, retriever: Retriever) -> Evaluation:
+    """Evaluate a retriever on the fold's test windows, and add a line to ``looks.jsonl``."""
+    log_test_evaluation(job, option.name, fold)
+    experiment = job.experiment
+    settings = job.recipe.evaluation
+    queries = max(20, settings.latency_queries // len(experiment.folds))
+    return evaluate(
+        retriever,
+        experiment.bank,
+        fold.test,
+        settings=settings.model_copy(update={"latency_queries": queries}),
+        groups=experiment.groups,
+        fresh_documents=fold.split.test,
+    )
+
+
+def log_test_evaluation(job: Job, option: str, fold: Fold, **more: str) -> None:
+    """Log in the run folder that an option was scored on a fold's test windows."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    append_jsonl(job.out / "looks.jsonl", {"time": now, "option": option, "fold": fold.number, **more})

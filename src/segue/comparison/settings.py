@@ -1,0 +1,97 @@
+"""The tables of a recipe that a comparison reads, and the two that are its own: [triage] and [tuning]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from segue.comparison.options import OPTIONS, Preset, choose_options
+from segue.encoders import EncoderSettings
+from segue.errors import SettingsError
+from segue.evaluation.evaluate import EvaluationSettings
+from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
+from segue.models import ModelSettings
+from segue.old_names import current_name
+from segue.retrieval.rerank.settings import RerankSettings
+from segue.settings import Settings
+from segue.text_models.settings import TextSettings
+from segue.training.losses.loss import LossSettings
+from segue.training.train import TrainingSettings
+
+
+class TriageSettings(Settings):
+    """The [triage] table."""
+
+    options: Preset | tuple[str, ...] = Field(
+        "core", description='"core", "phase1" (all that the original report compared and proposed), "all", or names'
+    )
+    budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
+    encoder_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of budget_minutes that encoder-context may take; over it, it is skipped (null: no limit)",
+    )
+    plan: str | None = Field(None, description="plan.json of another run whose steps are repeated")
+    validation_windows: int | None = Field(
+        2000,
+        ge=10,
+        description="validation windows scored while training, evenly spread (null: all)",
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _known(cls, options: Preset | tuple[str, ...]) -> Preset | tuple[str, ...]:
+        if not isinstance(options, str):
+            options = tuple(current_name(name) for name in options)
+        choose_options(options)
+        return options
+
+
+class TuningSettings(Settings):
+    """The [tuning] table; `pip install 'segue[tune]'`."""
+
+    options: tuple[str, ...] = Field(
+        (), description="trained options whose settings are searched, where they take part"
+    )
+    trials: int = Field(8, ge=2, le=1000, description="trials of each of them; the first has the recipe's own settings")
+    share: float = Field(
+        0.3, gt=0, le=0.9, description="share of the training budget that all trials together may take"
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _trained(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        options = tuple(current_name(name) for name in options)
+        choose_options(options)
+        trained = {option.name for option in OPTIONS if option.trained}
+        untrained = [name for name in options if name not in trained]
+        if untrained:
+            raise SettingsError("nothing to tune", got=", ".join(untrained),
+                                expected="options that are trained", fix="leave them out")  # fmt: skip
+        if len(set(options)) < len(options):
+            raise SettingsError("an option is tuned once", got=", ".join(options), fix="name each once")
+        return options
+
+
+class ComparisonSettings(Settings):
+    """The tables that a comparison reads; ``Recipe`` adds those that make the bank and its windows."""
+
+    encoder: EncoderSettings = EncoderSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
+    training: TrainingSettings = TrainingSettings()
+    text: TextSettings = TextSettings()
+    rerank: RerankSettings = Field(RerankSettings(), description="what options that rerank draw and fit")
+    evaluation: EvaluationSettings = EvaluationSettings()
+    triage: TriageSettings = TriageSettings()
+    tuning: TuningSettings = TuningSettings()
+    gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
+        "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
+    )
+
+    def gate_family(self) -> tuple[GateSettings, ...]:
+        """Return the gates that are judged together."""
+        families = {"standard": STANDARD_GATES, "report": REPORT_GATES}
+        return families[self.gates] if isinstance(self.gates, str) else self.gates

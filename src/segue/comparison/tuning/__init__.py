@@ -1,1 +1,0 @@
-"""A small search over settings, on training and validation documents."""
