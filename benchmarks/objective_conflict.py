@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.loss_front import SHARES, with_share
-from segue.checks.diagnosis.sg204_loss_terms_agree import moments
-from segue.checks.diagnosis.short_runs import bounded, hits_of_run, t_interval
+from segue.checks.diagnosis.sg204_loss_terms_agree import SHARES, moments, with_share
+from segue.checks.diagnosis.short_runs import hits_of_run
+from segue.checks.statistics import t_interval
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
 from segue.training.gradients import held_out_batches, measure, term_values
@@ -140,7 +140,7 @@ def gradients_table(units: Units) -> list[dict[str, Any]]:
 
 
 def ends(values: list[float], *, cosines: bool = True) -> dict[str, float | None]:
-    interval = bounded(t_interval(values)) if cosines else t_interval(values)
+    interval = t_interval(values, bounded=cosines)
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 

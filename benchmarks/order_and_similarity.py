@@ -18,8 +18,7 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.orders import ARMS, Arms, make_arms, neighbours
-from segue.checks.diagnosis.sg213_order_to_learn import PENALTY, told_apart
+from segue.checks.diagnosis.sg213_order_to_learn import ARMS, PENALTY, Arms, make_arms, neighbours, told_apart
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings

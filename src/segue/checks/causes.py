@@ -1,13 +1,14 @@
-"""From what checks found to why: written rules, each naming the checks it rests on.
+"""Root causes: written rules, each naming the checks it rests on.
 
-Enters: findings. Leaves: root causes, the most fundamental first, each with its evidence and with the options of a
-triage that address it. A cause without evidence is not printed, and "no cause found" is an allowed answer. While an
-integrity check fails, the measured numbers are no evidence of anything, so only causes of that failure are named.
+Enters: findings. Leaves: causes, the most fundamental first, each with its evidence and the options that address it.
+A cause without evidence is not named, and "no cause found" is an allowed answer. While an integrity check fails the
+measured numbers are no evidence, so only causes of that failure are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from segue.comparison.record import Cause, Finding
@@ -20,10 +21,10 @@ class Rule:
     Attributes:
         issues: one of these checks must have raised an issue; all that did are evidence.
         tips: these count as evidence where they raised a tip beside an issue.
-        unless: the rule is silent when one of these raised an issue, which explains the same more simply.
+        unless: the rule does not apply when one of these raised an issue, which explains the same more simply.
         suspects: where none of ``issues`` did, a tip of one of these is enough, provided that
         confirmed_by: one of these raised an issue.
-        last_resort: silent where any other cause was found.
+        last_resort: does not apply where any other cause was found.
     """
 
     name: str
@@ -45,11 +46,11 @@ ARCHITECTURES = ("amn", "gru", "lstm", "transformer", "mamba", "mlp")
 INTEGRITY: tuple[Rule, ...] = (
     Rule("target-not-searched", "the right answer is not in the index", ("SG101",),
          "build the index over the bank that holds the evaluated documents"),
-    Rule("truth-is-wrong", "what is taken for the next passage is not the next passage", ("SG102", "SG103"),
+    Rule("truth-is-wrong", "the passage taken for the next one is not the next one", ("SG102", "SG103"),
          "make the windows again from the bank; trace how targets were joined to contexts"),
     Rule("leaked-split", "what is evaluated was trained on", ("SG104", "SG105"),
          "split by document, near-duplicates together, before windows are made; train again"),
-    Rule("spaces-differ", "encoder, bank, checkpoint and index do not live in one space", ("SG106",),
+    Rule("spaces-differ", "encoder, bank, checkpoint and index are not in one space", ("SG106",),
          "build the bank and the index again with the encoder that the checkpoint names"),
     Rule("query-is-the-truth", "the query is the answer, not a prediction", ("SG111",),
          "query with the predictor's output; declare an oracle as a control"),
@@ -61,12 +62,12 @@ INTEGRITY: tuple[Rule, ...] = (
          "load the checkpoint with the code it came with, or train again"),
     Rule("loss-space-not-served", "the loss was computed in another space than the one that is searched", ("SG110",),
          "serve that space, or train on the raw vectors", RAW),
-    Rule("index-misses", "the approximate index does not find what is there", ("SG113",),
+    Rule("index-misses", "the approximate index misses passages that are there", ("SG113",),
          "probe more, or search exactly", unless=("SG101", "SG106")),
-    Rule("not-comparable", "the rows were not measured on the same questions and candidates", ("SG114",),
-         "evaluate all rows again under one recipe"),
+    Rule("not-comparable", "the entries were not measured on the same queries and candidates", ("SG114",),
+         "evaluate all entries again under one recipe"),
     Rule("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
-         "exclude the context and its duplicates, or declare the row context-left-in"),
+         "exclude the context and its duplicates, or declare the entry context-left-in"),
 )  # fmt: skip
 """Causes that block; the most fundamental first."""
 
@@ -79,18 +80,18 @@ DIAGNOSIS: tuple[Rule, ...] = (
     Rule("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),
          "train with a contrastive loss on the raw vectors", RAW, tips=("SG207", "SG208")),
     Rule("temperature", "the temperature leaves the loss nothing to learn from", ("SG212",),
-         "choose the temperature on validation recall", TEMPERATURES),
-    Rule("too-few-negatives", "the loss sees fewer negatives than claimed, or false ones", ("SG205",),
+         "select the temperature by validation recall", TEMPERATURES),
+    Rule("too-few-negatives", "the loss has fewer negatives than claimed, or false ones", ("SG205",),
          "enlarge the batch itself, not its accumulation; mask duplicates", ("infonce-bank",)),
     Rule("objectives-conflict", "the terms of the loss pull against each other, or one of them cannot act", ("SG204",),
          "drop a term, or bring both to one space and one scale", RAW, tips=("SG203",)),
-    Rule("loss-space-not-served", "what the loss learnt lives behind a head that is not searched", ("SG203",),
+    Rule("loss-space-not-served", "what the loss learnt is in a projected space that is not searched", ("SG203",),
          "train on the raw vectors", RAW, unless=("SG204",)),
-    Rule("memorises", "sequences that were trained on are known by heart, unseen ones are not", ("SG202",),
+    Rule("memorises", "the model memorises its training sequences", ("SG202",),
          "train shorter or smaller, with dropout; add documents", tips=("SG215",)),
-    Rule("too-little-data", "recall still rises with every document added", ("SG215",),
+    Rule("too-little-data", "recall still rises with more training documents", ("SG215",),
          "add training documents", unless=("SG202",)),
-    Rule("copies-the-context", "the prediction is what was just read", ("SG209",),
+    Rule("copies-the-context", "the prediction is a copy of what was just read", ("SG209",),
          "train with a contrastive loss from the anchor, context passages masked", ARCHITECTURES),
     Rule("hubs", "a few passages are retrieved for everything", ("SG208",),
          "correct for hubness when ranking, or train against the whole bank", ("infonce-bank",),
@@ -99,11 +100,11 @@ DIAGNOSIS: tuple[Rule, ...] = (
          "select on validation recall or MRR", RAW),
     Rule("test-statistics", "features use statistics of test passages", ("SG217",),
          "fit them on training documents, or declare them"),
-    Rule("slow-stage", "one stage takes the latency", ("SG214",),
+    Rule("slow-stage", "one stage takes most of the latency", ("SG214",),
          "make that stage cheaper: a smaller model, an approximate index"),
-    Rule("fresh-pool", "the win is not the model's own: it is lost on equal terms", ("SG218",),
+    Rule("fresh-pool", "the win is lost on equal terms", ("SG218",),
          "report the fresh pool, and the same reranker on copy-last, beside it", unless=("SG202",)),
-    Rule("weak-model", "nothing is broken, and the model does not beat what needs no training", ("SG201",),
+    Rule("weak-model", "nothing is broken, and the model does not beat the untrained baselines", ("SG201",),
          "start from the anchor, or serve the baseline", ARCHITECTURES,
          last_resort=True),
 )  # fmt: skip
@@ -111,32 +112,27 @@ DIAGNOSIS: tuple[Rule, ...] = (
 
 
 def root_causes(findings: Sequence[Finding]) -> list[Cause]:
-    """Return the causes that the findings are evidence for; an empty list says that no cause was found."""
-    by_code = {finding.code: finding for finding in findings}
-    broken = any(finding.blocks for finding in findings)
+    """Return the causes that the findings are evidence for; an empty list means that no cause was found."""
+    issues = {finding.code for finding in findings if finding.outcome == "issue"}
+    tips = {finding.code for finding in findings if finding.outcome == "tip"}
+    statements = {finding.code: finding.statement for finding in findings}
     causes: list[Cause] = []
-    for rule in INTEGRITY if broken else DIAGNOSIS:
-        cause = None if rule.last_resort and causes else _cause(rule, by_code)
-        causes += [] if cause is None else [cause]
+    for rule in INTEGRITY if any(finding.blocks for finding in findings) else DIAGNOSIS:
+        evidence = _evidence(rule, issues, tips)
+        if evidence and not (rule.last_resort and causes):
+            statement = " ".join(statements[code] for code in evidence)
+            causes.append(Cause(name=rule.name, title=rule.title, statement=statement, evidence=evidence,
+                                options=rule.options, fix=rule.fix))  # fmt: skip
     return causes
 
 
-def _cause(rule: Rule, findings: Mapping[str, Finding]) -> Cause | None:
-    found = [code for code in rule.issues if _says(findings, code, "issue")] or _suspected(rule, findings)
-    if not found or any(_says(findings, code, "issue") for code in rule.unless):
-        return None
-    evidence = (*found, *(code for code in rule.tips if _says(findings, code, "issue", "tip")))
-    statement = " ".join(findings[code].statement for code in evidence)
-    return Cause(name=rule.name, title=rule.title, statement=statement, evidence=evidence, options=rule.options,
-                 fix=rule.fix)  # fmt: skip
-
-
-def _suspected(rule: Rule, findings: Mapping[str, Finding]) -> list[str]:
-    """Return the tips that a confirmed suspicion rests on, and what confirms it."""
-    tips = [code for code in rule.suspects if _says(findings, code, "tip")]
-    confirmed = [code for code in rule.confirmed_by if _says(findings, code, "issue")]
-    return [*tips, *confirmed] if tips and confirmed else []
-
-
-def _says(findings: Mapping[str, Finding], code: str, *outcomes: str) -> bool:
-    return code in findings and findings[code].outcome in outcomes
+def _evidence(rule: Rule, issues: AbstractSet[str], tips: AbstractSet[str]) -> tuple[str, ...]:
+    """Return the codes that a rule rests on; empty where it does not apply."""
+    found = [code for code in rule.issues if code in issues]
+    if not found:
+        suspects = [code for code in rule.suspects if code in tips]
+        confirmed = [code for code in rule.confirmed_by if code in issues]
+        found = [*suspects, *confirmed] if suspects and confirmed else []
+    if not found or issues & set(rule.unless):
+        return ()
+    return (*found, *(code for code in rule.tips if code in issues | tips))

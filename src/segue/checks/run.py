@@ -1,4 +1,4 @@
-"""Run checks on a case, one after the other, and say what came of each."""
+"""Run checks on a case, one after the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Need, Verdict
+from segue.checks.check import Check, Need, Verdict, not_applicable
 from segue.comparison.record import CheckOutcome, Finding
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.types import Progress, no_progress
@@ -18,11 +18,10 @@ MISSING: dict[Need, str] = {
     "windows": "there are no windows yet: name a recipe or a run",
     "entries": "nothing was compared yet: name a run",
     "evaluations": "nothing was evaluated yet: run `segue evaluate` or `segue triage`",
-    "trained": "no row was trained",
+    "trained": "nothing was trained",
 }
 
-
-BROKE = "the check itself broke"
+BROKE = "the check itself failed"
 
 
 def run_checks(
@@ -40,13 +39,61 @@ def run_checks(
         case: what is examined.
         fast: skip the slow ones.
         mute: codes that are not run, and are recorded as muted.
-        progress: told before each check.
+        progress: called before each check.
     """
     findings = []
     for number, check in enumerate(checks):
         progress(number, len(checks), f"{check.code} {check.title}")
-        findings.append(_find(check, case, fast=fast, muted=check.code in mute))
+        began = perf_counter()
+        outcome, verdict = _examine(check, case, fast=fast, muted=check.code in mute)
+        seconds = round(perf_counter() - began, 3)
+        findings.append(
+            Finding(
+                code=check.code,
+                title=check.title,
+                question=check.question,
+                outcome=outcome,
+                statement=verdict.statement,
+                measured=verdict.measured,
+                threshold=verdict.threshold,
+                unit=check.unit,
+                healthy=check.healthy,
+                fix=check.fix,
+                seconds=seconds,
+                details=verdict.details,
+            )
+        )
     return findings
+
+
+def _examine(check: Check, case: Case, *, fast: bool, muted: bool) -> tuple[CheckOutcome, Verdict]:
+    if muted:
+        return "muted", not_applicable("muted by its code")
+    missing = [need for need in check.needs if not _has(case, need)]
+    if missing:
+        return "not-applicable", not_applicable(MISSING[missing[0]])
+    if fast and check.slow:
+        return "skipped", not_applicable("too slow for --fast")
+    try:
+        verdict = check.examine(case)
+    except StorageError:
+        raise
+    except SegueError as error:
+        return "skipped", not_applicable(f"could not be examined: {error}")
+    except Exception as error:  # a broken check must not stop the whole comparison
+        return "skipped", not_applicable(f"{BROKE}, please report it: {type(error).__name__}: {error}")
+    return verdict.outcome, verdict
+
+
+def _has(case: Case, need: Need) -> bool:
+    present: dict[Need, bool] = {
+        "texts": case.bank.has_texts,
+        "windows": bool(case.folds),
+        "entries": bool(case.entries),
+        "evaluations": any(entry.evaluation is not None for entry in case.entries),
+        "trained": bool(case.trained_entries),
+    }
+    return present[need]
 
 
 def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
@@ -59,9 +106,9 @@ def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
     unknown = [code for code in codes if code not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0].upper(), known, n=1)
-        raise SettingsError("no check has this code", got=", ".join(unknown),
-                                    expected=f"one of {known[0]} … {known[-1]}",
-                                    fix=f"write {near[0]}" if near else "see docs/checks.md")  # fmt: skip
+        fix = f"write {near[0]}" if near else "see docs/checks.md"
+        expected = f"one of {known[0]} … {known[-1]}"
+        raise SettingsError("no check has this code", got=", ".join(unknown), expected=expected, fix=fix)
 
 
 def blocked(findings: Sequence[Finding]) -> list[str]:
@@ -70,83 +117,29 @@ def blocked(findings: Sequence[Finding]) -> list[str]:
 
 
 def unproven(findings: Sequence[Finding]) -> list[str]:
-    """Return the codes of integrity checks that were muted or skipped, so that nothing vouches for the number."""
+    """Return the codes of integrity checks that were muted or skipped, so that they prove nothing."""
     return [f.code for f in findings if f.code.startswith("SG1") and f.outcome in ("muted", "skipped")]
 
 
-def _find(check: Check, case: Case, *, fast: bool, muted: bool) -> Finding:
-    if muted:
-        return _finding(check, "muted", Verdict("not-applicable", "muted by its code"), 0.0)
-    missing = [part for part in check.needs if not _has(case, part)]
-    if missing:
-        return _finding(check, "not-applicable", Verdict("not-applicable", MISSING[missing[0]]), 0.0)
-    if fast and check.slow:
-        return _finding(check, "skipped", Verdict("not-applicable", "too slow for --fast"), 0.0)
-    began = perf_counter()
-    try:
-        verdict = check.examine(case)
-    except StorageError:
-        raise
-    except Exception as error:  # a broken check must not take the whole comparison with it
-        verdict = Verdict("not-applicable", _why_not(error))
-        return _finding(check, "skipped", verdict, perf_counter() - began)
-    return _finding(check, verdict.outcome, verdict, perf_counter() - began)
-
-
-def _why_not(error: Exception) -> str:
-    """Say why a check could not be carried out; what was not raised on purpose is a fault of the check itself."""
-    if isinstance(error, SegueError):
-        return f"could not be examined: {error}"
-    return f"{BROKE}, please report it: {type(error).__name__}: {error}"
-
-
-def _has(case: Case, part: Need) -> bool:
-    present: dict[Need, bool] = {
-        "texts": case.bank.has_texts,
-        "windows": bool(case.folds),
-        "entries": bool(case.entries),
-        "evaluations": any(row.evaluation is not None for row in case.entries),
-        "trained": any(row.trained is not None for row in case.entries),
-    }
-    return present[part]
-
-
-def _finding(check: Check, outcome: CheckOutcome, verdict: Verdict, seconds: float) -> Finding:
-    return Finding(
-        code=check.code,
-        title=check.title,
-        question=check.question,
-        outcome=outcome,
-        statement=verdict.statement,
-        measured=verdict.measured,
-        threshold=verdict.threshold,
-        unit=check.unit,
-        healthy=check.healthy,
-        fix=check.fix,
-        seconds=round(seconds, 3),
-        details=verdict.details,
-    )
-
-
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def each_entry(
-    rows: Sequence[CaseEntry], ask: Callable[[CaseEntry], Found]
-) -> tuple[dict[str, Found], SegueError | None]:
-    """Return what each row answered, by name, and the first error of a row that could not be asked.
+    entries: Sequence[CaseEntry], examine: Callable[[CaseEntry], Result]
+) -> tuple[dict[str, Result], SegueError | None]:
+    """Return the result of each entry, by name, and the first error of an entry that could not be examined.
 
-    A check that finds no breach raises the error: it has not seen every row, so it vouches for nothing. Rows of other
-    folds than the first row's are named with their fold.
+    A check that finds no breach raises the error: it has not examined every entry, so it proves nothing. Entries of
+    other folds than the first entry's are named with their fold.
 
     Raises:
-        StorageError: the disk is at fault, not the row.
+        StorageError: the disk is at fault, not the entry.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Result] = {}
     first: SegueError | None = None
-    for row in rows:
+    for entry in entries:
         try:
-            found[row.name if row.fold == rows[0].fold else f"{row.name}, fold {row.fold}"] = ask(row)
+            found[entry.name if entry.fold == entries[0].fold else f"{entry.name}, fold {entry.fold}"] = examine(entry)
         except StorageError:
             raise
         except SegueError as error:

@@ -1,15 +1,13 @@
-"""What options measured over all folds, and how two of them differ on the same windows: for the checks that diagnose.
-
-Enters: a case with evaluated rows. Leaves: one ``Evaluation`` for each option (folds joined window by window), paired
-differences over groups of documents, and both in words.
-"""
+"""What options measured over all folds, how two of them differ on the same windows, and the wording of figures."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats
 
 from segue.checks.case import Case, CaseEntry
 from segue.evaluation.intervals import PairedTest, bootstrap, group_sums, paired
@@ -18,26 +16,38 @@ from segue.evaluation.result import Evaluation, merge
 from segue.types import Interval
 
 LEVEL = 0.05
-"""Of every two-sided test of a diagnosis, after Holm's adjustment where several are made."""
+"""Significance level of two-sided tests, after Holm's adjustment where several are made."""
 
 COPY_LAST = "copy-last"
-"""The baseline that every win has to be a win over."""
+"""Name of the baseline that every win has to be a win over."""
+
+FEWEST_GROUPS = 4
+"""Groups of documents below which there is no lower limit."""
 
 
 def evaluation_of(case: Case, name: str | None) -> Evaluation | None:
-    """Return what an option measured on all folds, joined once; None where a fold has no evaluation."""
-    found = [row.evaluation for row in case.entries_named(name)] if name else []
+    """Return what an option measured on all folds, joined window by window; None where a fold has no evaluation."""
+    found = [entry.evaluation for entry in case.entries_named(name)]
     present = [evaluation for evaluation in found if evaluation is not None]
     if not present or len(present) < len(found):
         return None
-    if len(present) == 1:
-        return present[0]
-    return case.cached(("evaluation of", name), lambda: merge(present))
+    return present[0] if len(present) == 1 else case.cached(("evaluation of", name), lambda: merge(present))
+
+
+def evaluations_of(case: Case, names: Iterable[str]) -> dict[str, Evaluation]:
+    """Return the joined evaluations of some options, without those that have none."""
+    found = {name: evaluation_of(case, name) for name in names}
+    return {name: evaluation for name, evaluation in found.items() if evaluation is not None}
+
+
+def shown_evaluations(case: Case) -> dict[str, Evaluation]:
+    """Return the joined evaluations of the entries that tables show, the subject first."""
+    return evaluations_of(case, sorted((entry.name for entry in case.shown), key=lambda name: name != case.subject))
 
 
 def baselines(case: Case) -> list[CaseEntry]:
     """Return the untrained baselines that may win, on the first fold."""
-    return [row for row in case.non_controls if row.family == "baseline" and row.name != case.subject]
+    return [entry for entry in case.non_controls if entry.family == "baseline" and entry.name != case.subject]
 
 
 def compare(
@@ -47,26 +57,42 @@ def compare(
 
     Args:
         case: gives seed and resamples.
-        ours: of one option.
-        theirs: of another.
-        metric: of each window, from the rank.
+        ours: evaluation of one option.
+        theirs: evaluation of another.
+        metric: metric of each window, computed from the rank.
         pool: a condition of ``ranks_by_pool``; None: the whole pool as declared.
 
     Returns:
-        None where the two did not answer the same questions under that condition.
+        None where the two were not measured on the same windows under that condition.
     """
     if theirs is None or not np.array_equal(ours.targets, theirs.targets):
         return None
     a, b = values_in(ours, metric, pool), values_in(theirs, metric, pool)
-    if a is None or b is None:
-        return None
-    return paired(a, b, ours.groups, resamples=case.effort.resamples, seed=case.seed)
+    return None if a is None or b is None else paired_test(case, a, b, ours.groups)
+
+
+def paired_test(
+    case: Case, a: Float[np.ndarray, "window"], b: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"]
+) -> PairedTest:
+    """Test the difference a − b over groups of documents, with the case's seed and resamples."""
+    return paired(a, b, groups, resamples=case.effort.resamples, seed=case.seed)
+
+
+def share_interval(case: Case, values: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"]) -> Interval:
+    """Return the mean of values between 0 and 1 with its interval over groups of documents."""
+    name = "R@5"  # any metric with the limits 0 and 1
+    return bootstrap({name: values}, groups, resamples=case.effort.resamples, seed=case.seed)[name]
 
 
 def values_in(evaluation: Evaluation, metric: str, pool: str | None = None) -> Float[np.ndarray, "window"] | None:
     """Return a metric of each window under a condition; None where it was not measured."""
     ranks = evaluation.ranks if pool is None else evaluation.ranks_by_pool.get(pool)
     return None if ranks is None else per_window(ranks)[metric]
+
+
+def recall(evaluation: Evaluation, cutoff: int = 5) -> float:
+    """Return the share of windows whose target is among the first ``cutoff``."""
+    return float((evaluation.ranks <= cutoff).mean())
 
 
 def side(test: PairedTest, p: float | None = None) -> int:
@@ -91,11 +117,6 @@ def paired_json(test: PairedTest, p: float | None = None) -> dict[str, float | N
     return {"value": ends.value, "low": ends.low, "high": ends.high, "p": test.p_value if p is None else p}
 
 
-def interval_json(interval: Interval) -> dict[str, float | None]:
-    """Return an interval as JSON values."""
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
-
-
 def percent(value: float) -> str:
     """Print a share.
 
@@ -117,20 +138,14 @@ def points(difference: Interval) -> str:
     return f"{value} points ({ends})"
 
 
-def any_of(case: Case, names: list[str]) -> dict[str, Any]:
-    """Return the joined evaluations of some options, those without one left out."""
-    found = {name: evaluation_of(case, name) for name in names}
-    return {name: evaluation for name, evaluation in found.items() if evaluation is not None}
+def and_more(names: Sequence[str], shown: int = 3) -> str:
+    """Join the first names and count the others.
 
-
-def shown_evaluations(case: Case) -> dict[str, Evaluation]:
-    """Return the joined evaluations of the rows that tables show, the subject first."""
-    names = sorted((row.name for row in case.shown), key=lambda name: name != case.subject)
-    return any_of(case, names)
-
-
-FEWEST_GROUPS = 4
-"""Groups of documents below which nothing is said about the others."""
+    >>> and_more(["mean", "ridge"]), and_more(["a", "b", "c", "d", "e"])
+    ('mean, ridge', 'a, b, c and 2 more')
+    """
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def lower_limit(
@@ -138,8 +153,8 @@ def lower_limit(
 ) -> float | None:
     """Return the lower end of the mean's 95 % interval over groups of documents; None with fewer than four.
 
-    Where nearly all groups agree, some resamples have no spread and a studentised interval has no end. The lowest
-    mean of a group then stands in for it, which is lower.
+    Where nearly all groups agree, some resamples have no spread and a studentised interval has no end. The lowest mean
+    of a group then replaces it, which is lower.
 
     >>> lower_limit(np.array([1.0, 1.0, 1.0, 0.9]), np.arange(4), resamples=200)
     0.9
@@ -150,3 +165,23 @@ def lower_limit(
     rounded = np.round(values, 6)  # rounding errors are no spread
     low = bootstrap({"value": rounded}, groups, ratios={}, resamples=resamples)["value"].low
     return float((sums[:, 0] / sums[:, 1]).min()) if low is None else low
+
+
+def t_interval(values: Sequence[float], *, bounded: bool = False) -> Interval:
+    """Return the mean and its 95 % interval by Student's t; no ends for fewer than two values.
+
+    Args:
+        values: independent measurements.
+        bounded: keep the ends between −1 and 1, as for cosines.
+
+    >>> t_interval([1.0, 2.0, 3.0]).value
+    2.0
+    >>> round(t_interval([1.0, 2.0, 3.0]).low, 3)  # 2 − 4.303 · 1 / √3
+    -0.484
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean)
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    low, high = mean - half, mean + half
+    return Interval(mean, max(-1.0, low), min(1.0, high)) if bounded else Interval(mean, low, high)

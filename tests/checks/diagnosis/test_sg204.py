@@ -6,9 +6,8 @@ from check_cases import small_case, trained_row, with_rows
 from worlds import drift_world
 
 from segue.checks import Effort
-from segue.checks.diagnosis.loss_front import own_share, with_share
-from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, moments
-from segue.checks.diagnosis.short_runs import t_interval
+from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, moments, own_share, with_share
+from segue.checks.statistics import t_interval
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
 

@@ -8,8 +8,7 @@ from check_cases import small_case
 from worlds import drift_world, make_bank, noise_world, transition_world
 
 from segue.checks import Effort
-from segue.checks.diagnosis.orders import ARMS, make_arms, neighbours
-from segue.checks.diagnosis.sg213_order_to_learn import CHECK
+from segue.checks.diagnosis.sg213_order_to_learn import ARMS, CHECK, make_arms, neighbours
 from segue.windows.windows import WindowSettings, make_windows
 
 EFFORT = Effort(windows=200, resamples=300)

@@ -25,7 +25,7 @@ def test_a_win_that_is_gone_among_fresh_passages_is_an_issue():
     assert verdict.outcome == "issue"
     assert verdict.measured == 0.0
     assert verdict.details["pools"]["R@5"]["all"]["value"] == 1.0
-    assert "No row is reranked." in verdict.statement
+    assert "No entry is reranked." in verdict.statement
     json.dumps(verdict.details, allow_nan=False)
 
 

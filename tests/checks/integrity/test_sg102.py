@@ -103,8 +103,8 @@ def test_no_window_at_all_passes():
 
 
 def test_vectors_that_are_not_finite_are_not_their_rows():
-    from segue.checks.integrity.sg102_windows_match_the_bank import _apart
+    from segue.checks.integrity.sg102_windows_match_the_bank import _differ
 
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [np.inf, 0.0]], dtype=np.float32)
     vectors = np.array([[1.0, 0.0], [np.nan, 1.0], [np.inf, 0.0]], dtype=np.float32)
-    assert _apart(vectors, rows).tolist() == [False, True, True]
+    assert _differ(vectors, rows).tolist() == [False, True, True]

@@ -9,7 +9,7 @@ import worlds
 from check_cases import row, small_case, vectors_row
 from faults_integrity_b import BothWays, Centred, NextRow, ShiftedBatches
 
-from segue.checks.integrity.sg107_no_future import CHECK, MOST, _differ, _one_of_each_document, _trial
+from segue.checks.integrity.sg107_no_future import CHECK, MOST, _differ, _one_of_each_document, _with_noise
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
@@ -120,7 +120,7 @@ def test_a_row_that_never_repeats_itself_bit_by_bit_is_held_to_its_own_spread():
 def test_noise_stands_in_the_target_and_after_it_and_nowhere_else():
     case = case_of()
     windows = _one_of_each_document(case)
-    trial = _trial(case, windows)
+    trial = _with_noise(case, windows)
     future = {
         other
         for target in trial.windows.target.tolist()

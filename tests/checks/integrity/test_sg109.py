@@ -15,7 +15,7 @@ from segue.checks.integrity.sg109_ranking_ignores_ids import (
     DOCUMENTS,
     MOST,
     _disagree,
-    _trial,
+    _reorder,
     _windows_of_some_documents,
 )
 from segue.ranking.pool import Pool
@@ -49,7 +49,7 @@ def test_a_bonus_for_the_next_position_is_an_issue():
     assert verdict.outcome == "issue"
     assert verdict.details["rows"]["gap"]["ranks"] > 0.3
     assert verdict.details["rows"]["mean"] == {"ranks": 0.0, "orders": 0.0}
-    assert "for 1 other rows nothing changes" in verdict.statement
+    assert "for 1 other entries nothing changes" in verdict.statement
 
 
 def test_ties_by_row_number_change_exactly_the_ranks_that_the_control_counts():
@@ -93,7 +93,7 @@ def test_controls_are_not_asked():
 
 def test_ties_are_copies_of_targets_in_rows_that_nobody_reads_or_asks_for():
     case = case_of(bank=worlds.drift_world(documents=30, length=8), test=20, context=2)
-    trial = _trial(case, _windows_of_some_documents(case))
+    trial = _reorder(case, _windows_of_some_documents(case))
     asked = set(trial.windows.context.ravel().tolist()) | set(trial.windows.target.tolist())
     planted = [
         (other, target)

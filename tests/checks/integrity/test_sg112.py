@@ -75,7 +75,7 @@ def test_one_broken_row_does_not_hide_another_and_folds_are_named(tmp_path):
     (tmp_path / "b" / "checkpoint" / "config.json").unlink()
     verdict = examine(whole, dataclasses.replace(broken, fold=1))
     assert (verdict.outcome, verdict.measured) == ("issue", 1.0)
-    assert verdict.statement.startswith("1 of 2 trained rows are not what was trained. model, fold 1:")
+    assert verdict.statement.startswith("1 of 2 trained entries are not what was trained. model, fold 1:")
 
 
 def test_an_architecture_that_is_not_installed_cannot_be_judged(tmp_path):

@@ -44,7 +44,7 @@ def test_an_index_that_looks_into_all_lists_passes_and_one_probe_is_an_issue():
     )
     assert verdict.outcome == "issue"
     assert verdict.measured < 0.6
-    assert "those of 1 other rows find 98% or more" in verdict.statement
+    assert "those of 1 other entries find 98% or more" in verdict.statement
 
 
 @pytest.mark.parametrize("kind", KINDS)

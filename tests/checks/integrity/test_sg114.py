@@ -34,7 +34,7 @@ def changed(case, which="mean", **parts):
 def test_rows_measured_alike_pass(case):
     verdict = CHECK.examine(case)
     assert (verdict.outcome, verdict.measured) == ("passed", 0.0)
-    assert "All 3 rows ranked the same 24 windows over the same 64 candidates" in verdict.statement
+    assert "All 3 entries ranked the same 24 windows over the same 64 candidates" in verdict.statement
     json.dumps(verdict.details, allow_nan=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,98 +10,96 @@ from jaxtyping import Float, Int
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
-from segue.checks.statistics import LEVEL, interval_json, paired_json, percent, points, side
+from segue.checks.statistics import LEVEL, paired_json, paired_test, percent, points, side
 from segue.evaluation.compatibility import project, projected_bank
-from segue.evaluation.intervals import PairedTest, holm, paired
+from segue.evaluation.intervals import PairedTest, holm
 from segue.evaluation.metrics import per_window
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
+from segue.types import Bank
 from segue.windows.windows import excluded_rows
 
 SPACES = ("raw", "projected")
 METRICS = ("R@5", "MRR")
 CUTOFF = 5
 STRICT = 0.01
-"""Level for rows other than the subject: there may be many of them, and none explains the subject's numbers."""
+"""Significance level for entries other than the subject: there may be many, and none explains its numbers."""
 
 
 @dataclass(frozen=True)
-class _Space:
-    """One space: cosines of matched and of random pairs, rank of the target, and group, by window."""
+class InSpace:
+    """An entry in one space: by window, the cosines of matched and of random pairs, and the rank of the target."""
 
     matched: Float[np.ndarray, "window"]
     random: Float[np.ndarray, "window"]
     ranks: Int[np.ndarray, "window"]
-    groups: Int[np.ndarray, "window"]
 
     @property
     def recall(self) -> float:
         """R@5 of searching in this space."""
         return float((self.ranks <= CUTOFF).mean())
 
+    def __str__(self) -> str:
+        return f"{self.matched.mean():.3f} for matched and {self.random.mean():.3f} for random pairs"
+
 
 def examine(case: Case) -> Verdict:
-    """Measure the subject, and the other rows with a head, in both spaces."""
-    rows = [row for row in case.shown if _has_head(row)]
-    if not rows:
-        return not_applicable("no row was trained with a projection head")
-    spaces = {row.name: _spaces(case, row) for row in rows}
-    tests = {name: _tests(case, found) for name, found in spaces.items()}
+    """Measure the subject, and the other entries with a head, in both spaces."""
+    entries = [entry for entry in case.shown if _has_head(entry)]
+    if not entries:
+        return not_applicable("no entry was trained with a projection head")
+    spaces = {entry.name: _in_spaces(case, entry) for entry in entries}
+    tests = {entry.name: _tests(case, entry, spaces[entry.name]) for entry in entries}
     chance = CUTOFF / case.pool.size
-    details = {"rows": {name: _entry(spaces[name], tests[name]) for name in spaces}, "chance": chance}
+    details = {"rows": {name: _entry_details(spaces[name], tests[name]) for name in spaces}, "chance": chance}
     wrong = {name: _is_wrong(found, LEVEL if name == case.subject else STRICT) for name, found in tests.items()}
     worst = max(tests, key=lambda name: (wrong[name], name == case.subject, tests[name]["R@5"].difference.value))
-    said = _said(worst, spaces[worst], tests[worst], chance)
-    measured = tests[worst]["R@5"].difference.value
+    raw, projected = (spaces[worst][space] for space in SPACES)
+    change = tests[worst]["R@5"].difference
+    said = (f"{worst}, on test documents: cosine {raw} in the raw space, {projected} behind the head; R@5 "
+            f"{percent(raw.recall)} raw, {percent(projected.recall)} projected (chance {percent(chance)}), "
+            f"{points(change)}.")  # fmt: skip
     if not wrong[worst]:
-        return Verdict("passed", said, measured, 0.0, details)
-    said += " What it learnt lives behind a head that is not searched."
-    # Of the subject alone it explains its numbers; of another row it is worth knowing.
-    return Verdict("issue" if worst == case.subject else "tip", said, measured, 0.0, details)
+        return Verdict("passed", said, change.value, 0.0, details)
+    said += " What it learnt is behind a head that is not searched."
+    # Of the subject alone it explains its numbers; of another entry it is worth knowing.
+    return Verdict("issue" if worst == case.subject else "tip", said, change.value, 0.0, details)
 
 
-def _has_head(row: CaseEntry) -> bool:
-    return row.trained is not None and any(term.space == "projected" for term in row.trained.loss_settings.terms)
+def _has_head(entry: CaseEntry) -> bool:
+    return entry.trained is not None and any(term.space == "projected" for term in entry.trained.loss_settings.terms)
 
 
-def _spaces(case: Case, row: CaseEntry) -> dict[str, _Space]:
-    """Ask a row about test windows in both spaces."""
-    assert row.trained is not None, "rows with a head were trained"
-    windows = case.sample(case.fold_of(row))
-    queries = case.queries(row)
+def _in_spaces(case: Case, entry: CaseEntry) -> dict[str, InSpace]:
+    windows, loss = case.sample(case.fold_of(entry)), entry.training.loss
+    queries = case.queries(entry)
     assert queries is not None, "a predictor answers with vectors"
-    groups = case.groups_of(windows)
-    other = windows.target[elsewhere(groups, case.generator(f"SG203 {row.name}"))]
-    projected = projected_bank(case.bank, row.trained.loss)
-    behind = project(row.trained.loss, queries)
-    ranks = target_ranks(behind, Pool(projected), windows.target,
-                         exclude=excluded_rows(case.bank, windows, case.exclude))  # fmt: skip
-    raw = _cosines(queries, windows.target, other, bank=case.bank)
+    other = windows.target[elsewhere(case.groups_of(windows), case.generator(f"SG203 {entry.name}"))]
+    bank, behind = projected_bank(case.bank, loss), project(loss, queries)
+    exclude = excluded_rows(case.bank, windows, case.exclude)
+    ranks = target_ranks(behind, Pool(bank), windows.target, exclude=exclude)
     return {
-        "raw": _Space(*raw, case.ranks(row), groups),
-        "projected": _Space(*_cosines(behind, windows.target, other, bank=projected), ranks, groups),
+        "raw": InSpace(
+            _cosines(queries, case.bank, windows.target), _cosines(queries, case.bank, other), case.ranks(entry)
+        ),
+        "projected": InSpace(_cosines(behind, bank, windows.target), _cosines(behind, bank, other), ranks),
     }
 
 
 def _cosines(
-    queries: Float[np.ndarray, "window dim"],
-    targets: Int[np.ndarray, "window"],
-    others: Int[np.ndarray, "window"],
-    *,
-    bank: Any,
-) -> tuple[Float[np.ndarray, "window"], Float[np.ndarray, "window"]]:
-    """Return cosines with the targets and with the others."""
-    found = [np.einsum("bd,bd->b", queries, bank.gather(rows)).astype(np.float64) for rows in (targets, others)]
-    return found[0], found[1]
+    queries: Float[np.ndarray, "window dim"], bank: Bank, rows: Int[np.ndarray, "window"]
+) -> Float[np.ndarray, "window"]:
+    return np.einsum("bd,bd->b", queries, bank.gather(rows)).astype(np.float64)
 
 
-def _tests(case: Case, spaces: dict[str, _Space]) -> dict[str, PairedTest]:
-    """Test matched against random pairs in each space, and what is found behind the head against before it."""
-    how: dict[str, Any] = {"resamples": case.effort.resamples, "seed": case.seed}
-    found = {name: paired(space.matched, space.random, space.groups, **how) for name, space in spaces.items()}
+def _tests(case: Case, entry: CaseEntry, spaces: dict[str, InSpace]) -> dict[str, PairedTest]:
+    """Test matched against random pairs in each space, and the metrics behind the head against those before it."""
+    groups = case.groups_of(case.sample(case.fold_of(entry)))
     raw, projected = (per_window(spaces[name].ranks) for name in SPACES)
-    groups = spaces["raw"].groups
-    return {**found, **{metric: paired(projected[metric], raw[metric], groups, **how) for metric in METRICS}}
+    return {
+        **{name: paired_test(case, space.matched, space.random, groups) for name, space in spaces.items()},
+        **{metric: paired_test(case, projected[metric], raw[metric], groups) for metric in METRICS},
+    }
 
 
 def _is_wrong(tests: dict[str, PairedTest], level: float) -> bool:
@@ -111,39 +108,28 @@ def _is_wrong(tests: dict[str, PairedTest], level: float) -> bool:
     return any(side(tests[metric], p) > 0 and p < level for metric, p in zip(METRICS, adjusted, strict=True))
 
 
-def _entry(spaces: dict[str, _Space], tests: dict[str, PairedTest]) -> dict[str, Any]:
-    cosines = {
-        name: {"matched": float(space.matched.mean()), "random": float(space.random.mean())}
-        for name, space in spaces.items()
+def _entry_details(spaces: dict[str, InSpace], tests: dict[str, PairedTest]) -> dict[str, object]:
+    cosines = {name: {"matched": float(space.matched.mean()), "random": float(space.random.mean())}
+               for name, space in spaces.items()}  # fmt: skip
+    return {
+        **cosines,
+        "R@5": {name: space.recall for name, space in spaces.items()},
+        "gap": {name: tests[name].difference for name in SPACES},
+        "projected − raw": {metric: paired_json(tests[metric]) for metric in METRICS},
     }
-    recall = {name: space.recall for name, space in spaces.items()}
-    gaps = {name: interval_json(tests[name].difference) for name in SPACES}
-    return {**cosines, "R@5": recall, "gap": gaps, "projected − raw": {m: paired_json(tests[m]) for m in METRICS}}
-
-
-def _said(name: str, spaces: dict[str, _Space], tests: dict[str, PairedTest], chance: float) -> str:
-    cosine = {
-        which: f"{space.matched.mean():.3f} for matched and {space.random.mean():.3f} for random pairs"
-        for which, space in spaces.items()
-    }
-    recall = {which: percent(space.recall) for which, space in spaces.items()}
-    return (f"{name}, on test documents: cosine {cosine['raw']} in the raw space, {cosine['projected']} behind "
-            f"the head; R@5 {recall['raw']} raw, {recall['projected']} projected (chance {percent(chance)}), "
-            f"{points(tests['R@5'].difference)}.")  # fmt: skip
 
 
 CHECK = Check(
     code="SG203",
     title="Projection-head compatibility",
     question="Does the space that the loss was computed in agree with the space that is searched?",
-    detection="For rows trained with a projection head: cosine of prediction and target (matched) beside that of "
+    detection="For entries trained with a projection head: cosine of prediction and target (matched) beside that of "
     "prediction and the target of another group of documents (random), and R@5 of searching, in the raw space and "
     "behind the head, on test windows of the first fold; differences are paired over groups of documents. Issue: by "
-    "R@5 or MRR (Holm) the projected space clearly retrieves better than the one that is searched. Tip: so it is for a "
-    f"row other than the subject, at p < {STRICT:g}.",
+    "R@5 or MRR (Holm) the projected space clearly retrieves better than the one that is searched. Tip: the same for "
+    f"an entry other than the subject, at p < {STRICT:g}.",
     why="A cosine behind a head says nothing alone: a trained contrastive head gives unrelated pairs a low or negative "
-    "one. The report this project grew from read −0.12 as a conflict of objectives; random pairs had the same, since "
-    "the truth was shuffled.",
+    "one, so a negative cosine is read as a conflict of objectives where random pairs have the same.",
     healthy="matched above random in both spaces, and no better recall behind the head",
     fix="train on the raw vectors, or build the index behind the head",
     unit="R@5 projected less raw",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Verdict, not_applicable
+from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.types import Windows
 
 COLLAPSED, LOW = 0.25, 0.5
-"""Shares of the targets' effective rank below which predictions have collapsed, and below which it is worth knowing."""
+"""Shares of the targets' effective rank below which predictions have collapsed, and below which it is a tip."""
 PER_DIMENSION = 8
-"""Windows asked for each dimension, where there are as many: an effective rank is bounded by the number of vectors."""
+"""Windows for each dimension, where there are as many: an effective rank is bounded by the number of vectors."""
 ENOUGH_PER_DIMENSION = 4
 HALVES = 12
 """Random halves of the documents over which the ratio has to hold."""
@@ -22,75 +23,87 @@ FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
 SPECTRUM = 128
 """Values of a spectrum that are kept."""
 DEAD = 0.1
-"""A dimension whose spread is below this share of the targets' says nothing."""
+"""Share of the targets' spread below which a dimension says nothing."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Effective ranks of an entry's predictions, of their targets, and of as many other passages.
+
+    Attributes:
+        ratio: rank of the predictions over that of the targets.
+        highest_of_halves: the highest ratio on random halves of the documents; None where there are too few.
+        spread: standard deviation of the predictions over the targets', in the median dimension.
+        dead_dimensions: share of dimensions with hardly any spread.
+    """
+
+    rank_predictions: float
+    rank_targets: float
+    rank_random: float
+    ratio: float
+    highest_of_halves: float | None
+    spread: float
+    dead_dimensions: float
+    vectors: int
+    dimensions: int
+    spectrum_predictions: list[float]
+    spectrum_targets: list[float]
 
 
 def examine(case: Case) -> Verdict:
     """Compare the effective rank of predictions with that of their targets, on the subject and beside it."""
-    measured = {(row.name, row.fold): found for row in _rows(case) if (found := _measure(case, row)) is not None}
-    own = [measured[row.name, row.fold] for row in case.subject_entries if (row.name, row.fold) in measured]
-    if not own:
-        return not_applicable("the row in question has no query vectors")
-    worst = min(own, key=lambda found: found["ratio"])
     first = case.folds[0].number
-    details = {"rows": {name: found for (name, fold), found in measured.items() if fold == first}}
-    outcome = _outcome(worst)
-    return Verdict(outcome, _statement(worst, details["rows"]), worst["ratio"], COLLAPSED, details)
+    others = [entry for entry in case.subject_entries if entry.fold != first]
+    measured = {(e.name, e.fold): found for e in (*case.shown, *others) if (found := _spectra(case, e)) is not None}
+    own = [found for (name, _), found in measured.items() if name == case.subject]
+    if not own:
+        return not_applicable("the subject has no query vectors")
+    worst = min(own, key=lambda found: found.ratio)
+    beside = {name: found for (name, fold), found in measured.items() if fold == first}
+    highest = worst.highest_of_halves  # the least collapsed half decides
+    outcome: Judgement = "passed"
+    if highest is not None and highest < LOW:
+        outcome = "issue" if highest < COLLAPSED else "tip"
+    return Verdict(outcome, _statement(worst, beside), worst.ratio, COLLAPSED, {"rows": beside})
 
 
-def _rows(case: Case) -> list[CaseEntry]:
-    return [*case.shown, *(row for row in case.subject_entries if row.fold != case.folds[0].number)]
-
-
-def _outcome(found: dict[str, Any]) -> Any:
-    """Judge by the least collapsed half of the documents; no half, no judgement."""
-    if found["highest_of_halves"] is None:
-        return "passed"
-    if found["highest_of_halves"] < COLLAPSED:
-        return "issue"
-    return "tip" if found["highest_of_halves"] < LOW else "passed"
-
-
-def _statement(found: dict[str, Any], rows: dict[str, Any]) -> str:
-    beside = f", copy-last's {rows['copy-last']['rank_predictions']:.1f}" if "copy-last" in rows else ""
-    said = (f"The predictions' effective rank is {found['rank_predictions']:.1f}, their targets' "
-            f"{found['rank_targets']:.1f}, that of as many other passages {found['rank_random']:.1f}{beside} "
-            f"({found['vectors']:,} vectors of {found['dimensions']} dimensions); in the median dimension they spread "
-            f"{found['spread']:.2f} times as far as the targets.")  # fmt: skip
-    if found["vectors"] < ENOUGH_PER_DIMENSION * found["dimensions"]:
+def _statement(found: Spectra, beside: Mapping[str, Spectra]) -> str:
+    copied = f", copy-last's {beside['copy-last'].rank_predictions:.1f}" if "copy-last" in beside else ""
+    said = (f"The predictions' effective rank is {found.rank_predictions:.1f}, their targets' {found.rank_targets:.1f} "
+            f"and that of as many other passages {found.rank_random:.1f}{copied} ({found.vectors:,} vectors of "
+            f"{found.dimensions} dimensions); in the median dimension they spread {found.spread:.2f} times as far as "
+            "the targets.")  # fmt: skip
+    if found.vectors < ENOUGH_PER_DIMENSION * found.dimensions:
         said += " There are few vectors for each dimension: compare the ranks, do not read them alone."
-    if found["highest_of_halves"] is None:
+    if found.highest_of_halves is None:
         said += " Too few documents to tell."
     return said
 
 
-def _measure(case: Case, row: CaseEntry) -> dict[str, Any] | None:
-    """Return the figures of one row; None for a row without query vectors, or without windows."""
-    fold = case.fold_of(row)
-    windows = case.sample(fold, most=max(case.effort.windows, PER_DIMENSION * case.bank.dimension))
-    predictions = case.queries_of(row, windows) if len(windows) else None
+def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
+    """Measure one entry; None for an entry without query vectors, or without windows."""
+    windows = case.sample(case.fold_of(entry), most=max(case.effort.windows, PER_DIMENSION * case.bank.dimension))
+    predictions = case.queries_of(entry, windows) if len(windows) else None
     if predictions is None:
         return None
-    targets = row.as_searched(case.truth(case.bank, windows))
-    others = row.as_searched(case.bank.gather(_other_rows(case, windows)))
+    targets = entry.as_searched(case.truth(case.bank, windows))
+    others = entry.as_searched(case.bank.gather(_other_rows(case, windows)))
     of_predictions, of_targets = singular_values(predictions), singular_values(targets)
-    groups, judged = case.groups_of(windows), row.name == case.subject
-    ratios = _over_halves(predictions, targets, groups, case.generator("SG206 halves")) if judged else []
-    spread, own = targets.std(axis=0), predictions.std(axis=0)
-    relative = own / np.maximum(spread, 1e-12)
-    return {
-        "rank_predictions": effective_rank(of_predictions),
-        "rank_targets": effective_rank(of_targets),
-        "rank_random": effective_rank(singular_values(others)),
-        "ratio": effective_rank(of_predictions) / effective_rank(of_targets),
-        "highest_of_halves": max(ratios) if ratios else None,
-        "spread": float(np.median(relative)),
-        "dead_dimensions": float((relative < DEAD).mean()),
-        "vectors": len(windows),
-        "dimensions": case.bank.dimension,
-        "spectrum_predictions": spectrum(of_predictions),
-        "spectrum_targets": spectrum(of_targets),
-    }
+    halves = _over_halves(case, windows, predictions, targets) if entry.name == case.subject else []
+    relative = predictions.std(axis=0) / np.maximum(targets.std(axis=0), 1e-12)
+    return Spectra(
+        rank_predictions=effective_rank(of_predictions),
+        rank_targets=effective_rank(of_targets),
+        rank_random=effective_rank(singular_values(others)),
+        ratio=effective_rank(of_predictions) / effective_rank(of_targets),
+        highest_of_halves=max(halves, default=None),
+        spread=float(np.median(relative)),
+        dead_dimensions=float((relative < DEAD).mean()),
+        vectors=len(windows),
+        dimensions=case.bank.dimension,
+        spectrum_predictions=spectrum(of_predictions),
+        spectrum_targets=spectrum(of_targets),
+    )
 
 
 def _other_rows(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
@@ -98,8 +111,7 @@ def _other_rows(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
     free = np.array(case.bank.alive)
     free[windows.target] = False
     rows = np.flatnonzero(free) if free.any() else windows.target
-    drawn = case.generator("SG206 others").permutation(rows)[: len(windows)]
-    return np.sort(drawn)
+    return np.sort(case.generator("SG206 others").permutation(rows)[: len(windows)])
 
 
 def singular_values(vectors: Float[np.ndarray, "vector dim"]) -> Float[np.ndarray, "value"]:
@@ -133,24 +145,16 @@ def spectrum(values: Float[np.ndarray, "value"]) -> list[float]:
 
 
 def _over_halves(
-    predictions: Float[np.ndarray, "window dim"],
-    targets: Float[np.ndarray, "window dim"],
-    groups: Int[np.ndarray, "window"],
-    generator: np.random.Generator,
+    case: Case, windows: Windows, predictions: Float[np.ndarray, "window dim"], targets: Float[np.ndarray, "window dim"]
 ) -> list[float]:
     """Return the ratio of the effective ranks on random halves of the documents; empty where there are too few."""
-    if len(np.unique(groups)) < FEWEST_GROUPS or len(groups) < FEWEST_WINDOWS:
+    groups, generator = case.groups_of(windows), case.generator("SG206 halves")
+    names = np.unique(groups)
+    if len(names) < FEWEST_GROUPS or len(groups) < FEWEST_WINDOWS:
         return []
-    halves = [_half(groups, generator) for _ in range(HALVES)]
-    return [
-        effective_rank(singular_values(predictions[half])) / effective_rank(singular_values(targets[half]))
-        for half in halves
-    ]
-
-
-def _half(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Bool[np.ndarray, "window"]:
-    numbers = generator.permutation(np.unique(groups))
-    return np.isin(groups, numbers[: len(numbers) // 2])
+    halves = [np.isin(groups, generator.permutation(names)[: len(names) // 2]) for _ in range(HALVES)]
+    return [effective_rank(singular_values(predictions[half])) / effective_rank(singular_values(targets[half]))
+            for half in halves]  # fmt: skip
 
 
 CHECK = Check(
@@ -162,10 +166,10 @@ CHECK = Check(
     f"{PER_DIMENSION} windows for each dimension. An issue where the quotient stays below {COLLAPSED:g} on each of "
     f"{HALVES} random halves of the documents, a tip below {LOW:g}. Beside it: as many other passages of the bank, "
     "copy-last, and the spread of each dimension.",
-    why="A model that answers nearly the same whatever it read can still have a high cosine: the mean of all passages "
-    "is not far from any of them. It retrieves the same few passages for everybody.",
+    why="A model with nearly the same answer to every context can still have a high cosine: the mean of all passages "
+    "is not far from any of them. It retrieves the same few passages for every query.",
     healthy="nearly the targets' effective rank; predictions are smoother than truths, so somewhat less",
-    fix="train with a contrastive loss on the raw vectors, and look at the spread along training",
+    fix="train with a contrastive loss on the raw vectors, and watch the spread during training",
     unit="share of the targets' effective rank",
     examine=examine,
     needs=("windows", "entries"),

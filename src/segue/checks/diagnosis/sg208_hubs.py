@@ -3,106 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.statistics import FEWEST_GROUPS, lower_limit, percent
+from segue.checks.case import Case, spread
+from segue.checks.check import Check, Judgement, Verdict, not_applicable
+from segue.checks.statistics import COPY_LAST, FEWEST_GROUPS, lower_limit, percent
 from segue.evaluation.result import Evaluation
 from segue.ranking.exact import top_k
 
 SLOTS = 10
 HUBS = 0.01
-"""Share of the passages that are called the most retrieved."""
+"""Share of the passages that count as the most retrieved."""
 CROWDED, NOTABLE = 0.08, 0.04
-"""Shares of the slots that passages chosen on other documents may hold; evenly shared they would hold 0.01."""
+"""Shares of the slots that hubs chosen on other documents may hold; evenly shared they would hold 0.01."""
 TIMES_COPY_LAST = 2.0
 POINTS = 101
-"""Of a Lorenz curve."""
+"""Points of a Lorenz curve."""
 OWN_VECTORS = "queries = bank vectors"
+
+
+@dataclass(frozen=True)
+class Hubness:
+    """How unevenly the first places are shared.
+
+    Attributes:
+        skew: skewness of N_10.
+        share_of_top_1_percent: share of the slots that the most retrieved 1 % hold.
+        share_of_hubs_of_other_documents: the same for hubs chosen on other documents; None with too few documents.
+        low: its lower limit.
+        curve: Lorenz curve.
+    """
+
+    skew: float
+    share_of_top_1_percent: float
+    share_of_hubs_of_other_documents: float | None
+    low: float | None
+    curve: dict[str, list[float]]
 
 
 def examine(case: Case) -> Verdict:
     """Measure how unevenly the first ten places are shared, on the subject and beside it."""
-    own = [_of_row(case, row) for row in case.subject_entries if row.evaluation is not None]
+    evaluated = [(entry, entry.evaluation) for entry in (*case.subject_entries, *case.shown)]
+    measured = [(entry, _of_evaluation(case, found)) for entry, found in evaluated if found is not None]
+    own = [found for entry, found in measured if entry.name == case.subject]
     if not own:
-        return not_applicable("the row in question was not evaluated")
-    worst = max(own, key=lambda found: found["share_of_hubs_of_other_documents"] or 0.0)
-    rows = {row.name: _of_row(case, row) for row in case.shown if row.evaluation is not None}
-    rows[OWN_VECTORS] = _of_own_vectors(case)
-    outcome = _outcome(worst, rows.get("copy-last"))
-    measured = worst["share_of_hubs_of_other_documents"]
-    return Verdict(outcome, _statement(worst, rows), measured, CROWDED, {"rows": rows, "even_share": HUBS})
+        return not_applicable("the subject was not evaluated")
+    worst = max(own, key=lambda found: found.share_of_hubs_of_other_documents or 0.0)
+    first = case.folds[0].number
+    rows = {entry.name: found for entry, found in measured if entry.fold == first}
+    rows[OWN_VECTORS] = _of_own_vectors(case, next(found for _, found in evaluated if found is not None))
+    measured_share = worst.share_of_hubs_of_other_documents
+    details = {"rows": rows, "even_share": HUBS}
+    return Verdict(_outcome(worst, rows.get(COPY_LAST)), _statement(worst, rows), measured_share, CROWDED, details)
 
 
-def _outcome(found: Mapping[str, Any], copied: Mapping[str, Any] | None) -> Any:
-    """Judge by the lower limit; hubs that copy-last meets as well are the bank's, not the model's."""
-    if found["low"] is None or found["low"] < NOTABLE:
+def _outcome(found: Hubness, copied: Hubness | None) -> Judgement:
+    """Judge by the lower limit; hubs of copy-last are the bank's, not the model's."""
+    if found.low is None or found.low < NOTABLE:
         return "passed"
-    reference = (copied or {}).get("share_of_hubs_of_other_documents") or 0.0
-    worse = found["share_of_hubs_of_other_documents"] >= TIMES_COPY_LAST * reference
-    return "issue" if found["low"] >= CROWDED and worse else "tip"
+    reference = 0.0 if copied is None else copied.share_of_hubs_of_other_documents or 0.0
+    worse = (found.share_of_hubs_of_other_documents or 0.0) >= TIMES_COPY_LAST * reference
+    return "issue" if found.low >= CROWDED and worse else "tip"
 
 
-def _statement(found: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> str:
-    if found["low"] is None:
-        return (f"The 1 % most retrieved passages hold {percent(found['share_of_top_1_percent'])} of the first {SLOTS} "
+def _statement(found: Hubness, rows: Mapping[str, Hubness]) -> str:
+    share = found.share_of_hubs_of_other_documents
+    if share is None or found.low is None:
+        return (f"The 1 % most retrieved passages hold {percent(found.share_of_top_1_percent)} of the first {SLOTS} "
                 "places; too few documents to tell hubs from a shared subject.")  # fmt: skip
     controls = {
-        "copy-last's": rows.get("copy-last"),
+        "copy-last's": rows.get(COPY_LAST),
         "those of queries that are passages of the bank": rows[OWN_VECTORS],
     }
-    said = [f"{name} {percent(other['share_of_hubs_of_other_documents'])} (skewness {other['skew']:.2f})"
+    said = [f"; {name} {percent(other.share_of_hubs_of_other_documents)} (skewness {other.skew:.2f})"
             for name, other in controls.items()
-            if other is not None and other["share_of_hubs_of_other_documents"] is not None]  # fmt: skip
-    beside = f"; {', '.join(said)}" if said else ""
-    return (f"The 1 % of the passages that are retrieved most for some documents hold "
-            f"{percent(found['share_of_hubs_of_other_documents'])} of the first {SLOTS} places for others "
-            f"(skewness of N_{SLOTS} {found['skew']:.2f}){beside}; evenly shared it would be 1.0 %.")  # fmt: skip
+            if other is not None and other.share_of_hubs_of_other_documents is not None]  # fmt: skip
+    return (f"The 1 % of the passages that are retrieved most for some documents hold {percent(share)} of the first "
+            f"{SLOTS} places for others (skewness of N_{SLOTS} {found.skew:.2f}){''.join(said)}; evenly shared it "
+            "would be 1.0 %.")  # fmt: skip
 
 
-def _of_row(case: Case, row: CaseEntry) -> dict[str, Any]:
-    """Return the figures of what was measured, over evenly spread windows."""
-    evaluation = row.evaluation
-    assert evaluation is not None
-    which = _spread(len(evaluation), case)
+def _chosen(case: Case, evaluation: Evaluation) -> Int[np.ndarray, "chosen"]:
+    return spread(len(evaluation), 4 * case.effort.windows)
+
+
+def _of_evaluation(case: Case, evaluation: Evaluation) -> Hubness:
+    which = _chosen(case, evaluation)
     found = case.pool.candidates_of(evaluation.rankings[which, :SLOTS].astype(np.int64))
     return _hubness(case, found, evaluation.groups[which])
 
 
-def _spread(count: int, case: Case) -> Int[np.ndarray, "chosen"]:
-    most = min(count, 4 * case.effort.windows)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
-
-
-def _of_own_vectors(case: Case) -> dict[str, Any]:
-    """Return the figures where the targets' own vectors ask, themselves excluded: what the bank's geometry gives."""
-    evaluation = _any_evaluation(case)
-    which = _spread(len(evaluation), case)
+def _of_own_vectors(case: Case, evaluation: Evaluation) -> Hubness:
+    """Measure with the targets' own vectors as queries, themselves excluded: the effect of the bank's geometry."""
+    which = _chosen(case, evaluation)
     targets = evaluation.targets[which]
     ranking = top_k(case.bank.gather(targets), case.pool, SLOTS, exclude=targets[:, None])
-    found = case.pool.candidates_of(ranking.rows.astype(np.int64))
-    return _hubness(case, found, evaluation.groups[which])
+    return _hubness(case, case.pool.candidates_of(ranking.rows.astype(np.int64)), evaluation.groups[which])
 
 
-def _any_evaluation(case: Case) -> Evaluation:
-    rows = (*case.subject_entries, *case.shown)
-    return next(row.evaluation for row in rows if row.evaluation is not None)
-
-
-def _hubness(case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]) -> dict[str, Any]:
+def _hubness(case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]) -> Hubness:
     counts = occurrences(found, case.pool.size)
-    share = _share_for_others(case, found, groups)
-    return {
-        "skew": skewness(counts),
-        "share_of_top_1_percent": top_share(counts),
-        "share_of_hubs_of_other_documents": None if share is None else share[0],
-        "low": None if share is None else share[1],
-        "curve": lorenz(counts),
-    }
+    held = _held_for_others(case, found, groups)
+    share = None if held is None else float(held.mean())
+    low = None if held is None else lower_limit(held, groups, resamples=case.effort.resamples)
+    top = np.sort(counts)[::-1][: num_hubs(len(counts))].sum()
+    return Hubness(skewness(counts), float(top / max(1, counts.sum())), share, low, lorenz(counts))
 
 
 def occurrences(found: Int[np.ndarray, "window slot"], size: int) -> Int[np.ndarray, "candidate"]:
@@ -121,8 +129,8 @@ def skewness(counts: Int[np.ndarray, "candidate"]) -> float:
     1.155
     """
     centred = counts - counts.mean()
-    spread = centred.std()
-    return 0.0 if spread == 0 else float((centred**3).mean() / spread**3)
+    deviation = centred.std()
+    return 0.0 if deviation == 0 else float((centred**3).mean() / deviation**3)
 
 
 def num_hubs(size: int) -> int:
@@ -130,30 +138,25 @@ def num_hubs(size: int) -> int:
     return max(1, round(HUBS * size))
 
 
-def top_share(counts: Int[np.ndarray, "candidate"]) -> float:
-    """Return the share of all slots that the most retrieved 1 % hold."""
-    return float(np.sort(counts)[::-1][: num_hubs(len(counts))].sum() / max(1, counts.sum()))
-
-
 def lorenz(counts: Int[np.ndarray, "candidate"]) -> dict[str, list[float]]:
-    """Return which share of the slots the most retrieved share of the passages holds.
+    """Return the share of the slots that the most retrieved share of the passages holds.
 
     >>> lorenz(np.array([3, 1]))["slots"][50]
     0.75
     """
     total = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])]) / max(1, counts.sum())
     passages = np.linspace(0, 1, POINTS)
-    return {"passages": passages.tolist(), "slots": np.interp(passages * len(counts), np.arange(len(total)), total)
-            .tolist()}  # fmt: skip
+    slots = np.interp(passages * len(counts), np.arange(len(total)), total)
+    return {"passages": passages.tolist(), "slots": slots.tolist()}
 
 
-def _share_for_others(
+def _held_for_others(
     case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]
-) -> tuple[float, float | None] | None:
-    """Return which share of the slots goes to hubs that were chosen on other documents, and its lower limit.
+) -> Float[np.ndarray, "window"] | None:
+    """Return the share of each window's slots held by hubs that were chosen on other documents.
 
     Chosen and counted on the same windows, the most retrieved 1 % would always look crowded, and the passages of one
-    subject like hubs. Passages that come first for unrelated documents are what the word means.
+    subject like hubs. A hub is a passage that comes first for unrelated documents.
     """
     numbers = np.unique(groups)
     if len(numbers) < FEWEST_GROUPS:
@@ -161,9 +164,8 @@ def _share_for_others(
     first = np.isin(groups, case.generator("SG208 halves").permutation(numbers)[: len(numbers) // 2])
     held = np.empty(len(groups))
     for half in (first, ~first):
-        hubs = most_retrieved(found[~half], case.pool.size)
-        held[half] = share_of_slots(found[half], hubs)
-    return float(held.mean()), lower_limit(held, groups, resamples=case.effort.resamples)
+        held[half] = share_of_slots(found[half], most_retrieved(found[~half], case.pool.size))
+    return held
 
 
 def most_retrieved(found: Int[np.ndarray, "window slot"], size: int) -> Int[np.ndarray, "hub"]:
@@ -186,10 +188,10 @@ CHECK = Check(
     f"lower limit of their share (bootstrap over groups of documents) is {CROWDED:.0%} or more and "
     f"{TIMES_COPY_LAST:g} times copy-last's, a tip from {NOTABLE:.0%}. Beside it: copy-last, and the targets' own "
     "vectors as queries.",
-    why="A passage that is near to every query takes a place from the right answer in every ranking: boilerplate, a "
-    "vector near the mean of the bank, a row that was never normalised.",
+    why="A passage that is near to every query takes a place from the right one in every ranking: boilerplate, a "
+    "vector near the mean of the bank, a row that was not normalised.",
     healthy="about 1 %, and no more than copy-last",
-    fix="look at the hubs; correct for hubness when ranking, or train against the whole bank",
+    fix="read the hubs; correct for hubness when ranking, or train against the whole bank",
     unit="share of the first ten places",
     examine=examine,
     needs=("windows", "evaluations"),

@@ -2,61 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Verdict, not_applicable
+from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
-from segue.checks.statistics import lower_limit, percent
+from segue.checks.statistics import COPY_LAST, lower_limit, percent
 from segue.retrieval.retrievers.baselines import copy_last, mean
-from segue.types import Contexts, Windows
+from segue.types import Windows
 
 OFFSETS = tuple(range(-4, 5))
-"""Counted from the last passage read: 0 is that passage, 1 the target."""
+"""Offsets from the last passage read: 0 is that passage, 1 the target."""
 SAME = 0.95
 """Cosine with a copy of the context from which the prediction is that copy."""
 COPIES = {"last passage": "copy-last's answer", "mean": "the mean of the context"}
 MOSTLY = 0.5
-"""Share of windows whose nearest passage is the last one read, from which it is worth knowing."""
+"""Share of windows whose nearest passage is the last one read, from which it is a tip."""
+
+
+@dataclass(frozen=True)
+class WithLimit:
+    """A mean over windows and its lower limit; None with too few documents."""
+
+    value: float
+    low: float | None
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Where an entry's predictions lie.
+
+    Attributes:
+        offsets: offsets of the passages around the last one read.
+        nearest: share of windows in which each of them is the nearest.
+        cosine: mean cosine with each of them; None where there is none.
+        copying_ratio: of the evaluation (Barrault et al., 2024).
+        random: mean cosine with a random passage of the same document, and of another one.
+        copies: mean cosine with what copying would answer.
+        nearest_is_last: share of windows whose nearest passage is the last one read.
+    """
+
+    offsets: tuple[int, ...]
+    nearest: list[float]
+    cosine: list[float | None]
+    copying_ratio: float | None
+    random: dict[str, float | None]
+    copies: dict[str, WithLimit]
+    nearest_is_last: WithLimit
+
+    @property
+    def copied(self) -> str:
+        """The copy that predictions are nearest to."""
+        return max(self.copies, key=lambda name: self.copies[name].value)
 
 
 def examine(case: Case) -> Verdict:
     """Find the nearest offset of each prediction, on the subject and beside it."""
-    own = [found for row in case.subject_entries if (found := _measure(case, row)) is not None]
+    own = [found for entry in case.subject_entries if (found := _copying(case, entry)) is not None]
     if not own:
-        return not_applicable("the row in question has no query vectors")
-    worst = max(own, key=lambda found: max(copy["cosine"] for copy in found["copies"].values()))
-    rows = {row.name: found for row in case.shown if (found := _measure(case, row)) is not None}
-    copied = max(worst["copies"], key=lambda name: worst["copies"][name]["cosine"])
-    outcome = _outcome(worst)
-    details = {"rows": rows, "copied": copied}
-    return Verdict(outcome, _statement(worst, copied, rows), worst["copies"][copied]["cosine"], SAME, details)
+        return not_applicable("the subject has no query vectors")
+    worst = max(own, key=lambda found: found.copies[found.copied].value)
+    rows = {entry.name: found for entry in case.shown if (found := _copying(case, entry)) is not None}
+    outcome: Judgement = "passed"
+    if (worst.nearest_is_last.low or 0.0) >= MOSTLY:
+        outcome = "tip"
+    if any((copy.low or 0.0) >= SAME for copy in worst.copies.values()):
+        outcome = "issue"
+    details = {"rows": rows, "copied": worst.copied}
+    return Verdict(outcome, _statement(worst, rows), worst.copies[worst.copied].value, SAME, details)
 
 
-def _outcome(found: dict[str, Any]) -> Any:
-    """Judge by lower limits; without any, there are too few documents to tell."""
-    if any(copy["low"] is not None and copy["low"] >= SAME for copy in found["copies"].values()):
-        return "issue"
-    low = found["nearest_is_last"]["low"]
-    return "tip" if low is not None and low >= MOSTLY else "passed"
-
-
-def _statement(found: dict[str, Any], copied: str, rows: dict[str, Any]) -> str:
-    shares = dict(zip(found["offsets"], found["nearest"], strict=True))
-    cosines = dict(zip(found["offsets"], found["cosine"], strict=True))
-    before = sum(share for offset, share in shares.items() if offset < 0)
-    said = (f"Of the passages around it the prediction is nearest to the last one read in {percent(shares[0])} of "
-            f"windows, to an earlier one in {percent(before)}, to the target in {percent(shares[1])}. Its mean cosine "
-            f"is {_number(cosines[0])} with the last one read and {_number(cosines[1])} with the target, beside "
-            f"{_number(found['random']['same document'])} with a random passage of the document and "
-            f"{_number(found['random']['other document'])} of another; with {COPIES[copied]} it is "
-            f"{found['copies'][copied]['cosine']:.3f}.")  # fmt: skip
-    if found["copying_ratio"] is not None:
-        other = rows.get("copy-last", {}).get("copying_ratio")
-        said += f" Copying ratio {found['copying_ratio']:.2f}" + (f", copy-last's {other:.2f}." if other else ".")
+def _statement(found: Copying, rows: Mapping[str, Copying]) -> str:
+    last, target = OFFSETS.index(0), OFFSETS.index(1)
+    said = (f"Of the passages around it the prediction is nearest to the last one read in "
+            f"{percent(found.nearest[last])} of windows, to an earlier one in {percent(sum(found.nearest[:last]))}, to "
+            f"the target in {percent(found.nearest[target])}. Its mean cosine is {_number(found.cosine[last])} with "
+            f"the last one read and {_number(found.cosine[target])} with the target, beside "
+            f"{_number(found.random['same document'])} with a random passage of the document and "
+            f"{_number(found.random['other document'])} of another; with {COPIES[found.copied]} it is "
+            f"{found.copies[found.copied].value:.3f}.")  # fmt: skip
+    if found.copying_ratio is not None:
+        other = rows[COPY_LAST].copying_ratio if COPY_LAST in rows else None
+        said += f" Copying ratio {found.copying_ratio:.2f}" + (f", copy-last's {other:.2f}." if other else ".")
     return said
 
 
@@ -64,29 +95,33 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _measure(case: Case, row: CaseEntry) -> dict[str, Any] | None:
-    windows = case.sample(case.fold_of(row))
-    queries = case.queries(row) if len(windows) else None
+def _copying(case: Case, entry: CaseEntry) -> Copying | None:
+    """Measure one entry; None for an entry without query vectors, or without windows."""
+    windows = case.sample(case.fold_of(entry))
+    queries = case.queries(entry) if len(windows) else None
     if queries is None:
         return None
     rows, present = around(case, windows)
-    cosines = np.where(present, _cosines(case, queries, rows, present), np.nan)
+    columns = [_cosines(case, queries, column) for column in rows.T]  # one offset at a time limits memory
+    cosines = np.where(present, np.stack(columns, axis=1).astype(np.float64), np.nan)
     nearest = np.where(present, cosines, -np.inf).argmax(axis=1)
-    contexts = case.gather(case.bank, windows, exclude="none", texts=False)
-    groups = case.groups_of(windows)
-    is_last = (nearest == OFFSETS.index(0)).astype(np.float64)
-    return {
-        "offsets": list(OFFSETS),
-        "nearest": (np.bincount(nearest, minlength=len(OFFSETS)) / len(nearest)).tolist(),
-        "cosine": [_mean(column[~np.isnan(column)]) for column in cosines.T],
-        "copying_ratio": _copying_ratio(row),
-        "random": _random(case, windows, queries),
-        "copies": _copies(case, contexts, queries, groups),
-        "nearest_is_last": {
-            "share": float(is_last.mean()),
-            "low": lower_limit(is_last, groups, resamples=case.effort.resamples),
-        },
-    }
+    contexts, groups = case.read(windows), case.groups_of(windows)
+    copies = {"last passage": copy_last(contexts), "mean": mean(contexts)}
+    ratio = entry.evaluation.metrics.get("copying ratio") if entry.evaluation is not None else None
+
+    def with_limit(values: Float[np.ndarray, "window"]) -> WithLimit:
+        return WithLimit(float(values.mean()), lower_limit(values, groups, resamples=case.effort.resamples))
+
+    return Copying(
+        OFFSETS,
+        (np.bincount(nearest, minlength=len(OFFSETS)) / len(nearest)).tolist(),
+        [_mean(column[~np.isnan(column)]) for column in cosines.T],
+        None if ratio is None or not np.isfinite(ratio.value) else float(ratio.value),
+        _at_random(case, windows, queries),
+        {name: with_limit(np.einsum("wd,wd->w", queries, vectors).astype(np.float64))
+         for name, vectors in copies.items()},
+        with_limit((nearest == OFFSETS.index(0)).astype(np.float64)),
+    )  # fmt: skip
 
 
 def around(case: Case, windows: Windows) -> tuple[Int[np.ndarray, "window offset"], Bool[np.ndarray, "window offset"]]:
@@ -101,20 +136,12 @@ def around(case: Case, windows: Windows) -> tuple[Int[np.ndarray, "window offset
 
 
 def _cosines(
-    case: Case,
-    queries: Float[np.ndarray, "window dim"],
-    rows: Int[np.ndarray, "window offset"],
-    present: Bool[np.ndarray, "window offset"],
-) -> Float[np.ndarray, "window offset"]:
-    """Return the cosine of each query with each passage around; one offset at a time holds memory down."""
-    columns = [
-        np.einsum("wd,wd->w", queries, case.bank.gather(np.where(here, column, 0)))
-        for column, here in zip(rows.T, present.T, strict=True)
-    ]
-    return np.stack(columns, axis=1).astype(np.float64)
+    case: Case, queries: Float[np.ndarray, "window dim"], rows: Int[np.ndarray, "window"]
+) -> Float[np.ndarray, "window"]:
+    return np.einsum("wd,wd->w", queries, case.bank.gather(np.maximum(rows, 0)))
 
 
-def _random(case: Case, windows: Windows, queries: Float[np.ndarray, "window dim"]) -> dict[str, float | None]:
+def _at_random(case: Case, windows: Windows, queries: Float[np.ndarray, "window dim"]) -> dict[str, float | None]:
     """Return the mean cosine with a random passage of the document, not one of those around, and of another one."""
     generator = case.generator("SG209 random")
     document = case.documents(windows)
@@ -123,35 +150,14 @@ def _random(case: Case, windows: Windows, queries: Float[np.ndarray, "window dim
     groups = case.groups_of(windows)
     other = elsewhere(groups, generator)
     apart = groups[other] != groups
-    same = np.einsum("wd,wd->w", queries[far], case.bank.gather(drawn[far].astype(np.int64)))
-    else_ = np.einsum("wd,wd->w", queries[apart], case.bank.gather(windows.target[other[apart]]))
-    return {"same document": _mean(same), "other document": _mean(else_)}
-
-
-def _copies(
-    case: Case,
-    contexts: Contexts,
-    queries: Float[np.ndarray, "window dim"],
-    groups: Int[np.ndarray, "window"],
-) -> dict[str, dict[str, float | None]]:
-    """Return how near the prediction is to what copying would answer."""
-    made = {"last passage": copy_last(contexts), "mean": mean(contexts)}
-    found = {}
-    for name, vectors in made.items():
-        cosines = np.einsum("wd,wd->w", queries, vectors).astype(np.float64)
-        low = lower_limit(cosines, groups, resamples=case.effort.resamples)
-        found[name] = {"cosine": float(cosines.mean()), "low": low}
-    return found
+    return {
+        "same document": _mean(_cosines(case, queries[far], drawn[far].astype(np.int64))),
+        "other document": _mean(_cosines(case, queries[apart], windows.target[other[apart]])),
+    }
 
 
 def _mean(values: Float[np.ndarray, "some"]) -> float | None:
     return float(values.mean()) if len(values) else None
-
-
-def _copying_ratio(row: CaseEntry) -> float | None:
-    """Return the evaluation's copying ratio; None where it has none."""
-    found = row.evaluation.metrics.get("copying ratio") if row.evaluation is not None else None
-    return None if found is None or not np.isfinite(found.value) else float(found.value)
 
 
 CHECK = Check(

@@ -1,16 +1,16 @@
-"""SG210: where is the truth in the ranking, and who stands before it?"""
+"""SG210: where is the truth in the ranking, and what is ranked before it?
+
+An *impostor* is the best-ranked passage that is not the target or a copy of it.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.statistics import evaluation_of, percent, shown_evaluations
-from segue.evaluation.intervals import bootstrap
+from segue.checks.statistics import evaluation_of, percent, recall, share_interval, shown_evaluations
 from segue.evaluation.metrics import HISTOGRAM, rank_histogram
 from segue.evaluation.result import Evaluation
 from segue.types import Bank, Interval
@@ -19,25 +19,30 @@ KINDS = ("read already", "same document later", "same document earlier", "near-d
 SAME = 0.995
 """Cosine with the target from which an impostor is a near-duplicate of it."""
 TOO_MANY = 0.10
-"""Share of lost windows from which passages already read (issue) or near-duplicates (tip) in first place matter."""
+"""Share of lost windows with a passage already read (issue) or a near-duplicate (tip) in first place."""
 COUNTED = 256
 """Windows whose near-duplicates are counted in the whole bank, for chance."""
 
 
 def examine(case: Case) -> Verdict:
-    """Sort the windows by where the truth stands, and the best impostors by what they are."""
+    """Sort the windows by the rank of the truth, and the impostors by their kind."""
     ours = evaluation_of(case, case.subject)
     if ours is None:
-        return not_applicable("no trained row was evaluated")
-    shown = shown_evaluations(case)
-    rows = {name: _entry(case, name, evaluation) for name, evaluation in shown.items()}
-    chance = _chance(case, ours)
+        return not_applicable("no trained entry was evaluated")
+    rows = {name: _entry_details(case, name, evaluation) for name, evaluation in shown_evaluations(case).items()}
+    chance, shares = _chance(case, ours), _shares(case, ours)
     details = {"rows": rows, "chance": chance, "cosine_of_near_duplicates": SAME}
-    shares = _intervals(case, ours)
-    said = _said(ours, shares, chance)
-    read, near = (shares[kind] if shares else Interval(0.0) for kind in ("read already", "near-duplicate"))
+    said = f"The truth of {ours.name} has median rank {np.median(ours.ranks):g} of {ours.pool_size:,}"
+    kinds = [f"{kind} {percent(share.value)} (of all candidates {percent(chance[kind])})"
+             for kind, share in sorted(shares.items(), key=lambda item: -item[1].value) if share.value > 0]  # fmt: skip
+    said += f". Where it is not first, the first is: {', '.join(kinds)}." if kinds else "; it is first in every window."
+    read, near = (shares.get(kind, Interval(0.0)) for kind in ("read already", "near-duplicate"))
     if read.low is not None and read.low > TOO_MANY:
-        return Verdict("issue", said + _said_of_exclusion(ours), read.value, TOO_MANY, details)
+        said += f" Passages that were read are among the candidates (exclusion: {ours.exclude})"
+        other = ours.ranks_by_pool.get("prefix")
+        without = None if other is None else percent(float((other <= 5).mean()))
+        said += f": R@5 is {percent(recall(ours))}, and {without} without all that was read." if without else "."
+        return Verdict("issue", said, read.value, TOO_MANY, details)
     if near.low is not None and near.low > TOO_MANY:
         text = f"{said} Near-duplicates count as wrong answers, so the score is too low."
         return Verdict("tip", text, near.value, TOO_MANY, details)
@@ -56,7 +61,7 @@ def impostors(bank: Bank, evaluation: Evaluation) -> Int[np.ndarray, "window"]:
 def kinds_of(
     case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]
 ) -> Int[np.ndarray, "window"]:
-    """Return the place in ``KINDS`` of each row, seen from its window's target."""
+    """Return the place in ``KINDS`` of each row, relative to its window's target."""
     bank = case.bank
     same = bank.document_of[rows] == bank.document_of[targets]
     conditions = [_is_read(case, targets, rows), same & (rows > targets), same, _is_near(case, targets, rows)]
@@ -64,7 +69,7 @@ def kinds_of(
 
 
 def _is_read(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
-    """Tell which rows are, or repeat the text of, one of the passages read (``data/windows.py`` explains which)."""
+    """Mark the rows that are, or repeat the text of, one of the passages read (see ``windows/windows.py``)."""
     before = targets[:, None] - np.arange(1, _context(case) + 1)
     inside = before >= case.bank.first_row[case.bank.document_of[targets]][:, None]
     groups = case.bank.duplicate_group
@@ -76,7 +81,7 @@ def _context(case: Case) -> int:
 
 
 def _is_near(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
-    """Tell which rows have almost the target's vector, or are of a near-duplicate of its document."""
+    """Mark the rows with almost the target's vector, or of a near-duplicate of its document."""
     near = np.einsum("bd,bd->b", case.bank.gather(targets), case.bank.gather(rows)) >= SAME
     if case.groups is None:
         return near
@@ -84,33 +89,28 @@ def _is_near(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarra
     return near | (case.groups[document[targets]] == case.groups[document[rows]])
 
 
-def _classes(case: Case, evaluation: Evaluation) -> tuple[Int[np.ndarray, "lost"], Int[np.ndarray, "lost"]]:
+def _lost(case: Case, evaluation: Evaluation) -> tuple[Int[np.ndarray, "lost"], Int[np.ndarray, "lost"]]:
     """Return the kind of the impostor of each window whose truth is not first, and which windows these are."""
     rows = impostors(case.bank, evaluation)
     lost = np.flatnonzero((evaluation.ranks > 1) & (rows >= 0))
     return kinds_of(case, evaluation.targets[lost], rows[lost]), lost
 
 
-def _intervals(case: Case, evaluation: Evaluation) -> dict[str, Interval]:
+def _shares(case: Case, evaluation: Evaluation) -> dict[str, Interval]:
     """Return the share of each kind among the impostors, over groups of documents; empty where nothing was lost."""
-    kinds, lost = _classes(case, evaluation)
-    if not len(lost):
-        return {}
-    # Shares have limits 0 and 1, which the bootstrap knows by the name of a recall.
-    flags = {kind: {"R@1": (kinds == place).astype(np.float64)} for place, kind in enumerate(KINDS)}
+    kinds, lost = _lost(case, evaluation)
     groups = evaluation.groups[lost]
-    return {
-        kind: bootstrap(flag, groups, resamples=case.effort.resamples, seed=case.seed)["R@1"]
-        for kind, flag in flags.items()
-    }
+    return {kind: share_interval(case, (kinds == place).astype(np.float64), groups)
+            for place, kind in enumerate(KINDS) if len(lost)}  # fmt: skip
 
 
-def _entry(case: Case, name: str, evaluation: Evaluation) -> dict[str, Any]:
-    kinds, _ = _classes(case, evaluation)
+def _entry_details(case: Case, name: str, evaluation: Evaluation) -> dict[str, object]:
+    kinds, _ = _lost(case, evaluation)
     counts = np.bincount(kinds, minlength=len(KINDS))
-    shares = rank_histogram(evaluation.ranks) or {}
+    last = max(evaluation.pool_size, max(HISTOGRAM.values()) + 1)
+    edges = [1, *(edge + 1 for edge in HISTOGRAM.values()), last + 1]  # first rank of each bin
     return {
-        "histogram": {"edges": _edges(evaluation.pool_size), "share": list(shares.values())},
+        "histogram": {"edges": edges, "share": list((rank_histogram(evaluation.ranks) or {}).values())},
         "impostors": dict(zip(KINDS, (counts / max(1, len(kinds))).tolist(), strict=True)),
         "median_rank": float(np.median(evaluation.ranks)),
         "margin": _margin(case, case.entries_named(name)[0]),
@@ -118,20 +118,15 @@ def _entry(case: Case, name: str, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _edges(pool_size: int) -> list[int]:
-    """Return the first rank of each bin of the histogram, and the one after the last."""
-    return [1, *(edge + 1 for edge in HISTOGRAM.values()), max(pool_size, max(HISTOGRAM.values()) + 1) + 1]
-
-
-def _margin(case: Case, row: CaseEntry) -> float | None:
-    """Return the mean score of the truth less that of the best impostor, on a sample of test windows of its fold."""
-    queries = case.queries(row)
-    if queries is None or row.evaluation is None:
+def _margin(case: Case, entry: CaseEntry) -> float | None:
+    """Return the mean score of the truth less that of the impostor, on a sample of test windows of its fold."""
+    queries = case.queries(entry)
+    if queries is None or entry.evaluation is None:
         return None
-    targets = case.sample(case.fold_of(row)).target
-    place = {int(target): number for number, target in enumerate(row.evaluation.targets)}
+    targets = case.sample(case.fold_of(entry)).target
+    place = {int(target): number for number, target in enumerate(entry.evaluation.targets)}
     known = np.array([place.get(int(target), -1) for target in targets], dtype=np.int64)
-    rows = np.where(known >= 0, impostors(case.bank, row.evaluation)[np.maximum(known, 0)], -1)
+    rows = np.where(known >= 0, impostors(case.bank, entry.evaluation)[np.maximum(known, 0)], -1)
     kept = rows >= 0
     if not kept.any():
         return None
@@ -167,29 +162,10 @@ def _near_in_bank(case: Case, targets: Int[np.ndarray, "some"]) -> float:
     return total / max(1, len(targets))
 
 
-def _said(ours: Evaluation, shares: dict[str, Interval], chance: dict[str, float]) -> str:
-    median = f"The truth of {ours.name} has median rank {np.median(ours.ranks):g} of {ours.pool_size:,}"
-    if not shares:
-        return f"{median}; it is first in every window."
-    order = sorted(shares, key=lambda kind: -shares[kind].value)
-    parts = [f"{kind} {percent(shares[kind].value)} (of all candidates {percent(chance[kind])})"
-             for kind in order if shares[kind].value > 0]  # fmt: skip
-    return f"{median}. Where it is not first, the first is: {', '.join(parts)}."
-
-
-def _said_of_exclusion(ours: Evaluation) -> str:
-    said = f" Passages that were read stand among the candidates (exclusion: {ours.exclude})"
-    other = ours.ranks_by_pool.get("prefix")
-    if other is None:
-        return f"{said}."
-    return (f"{said}: R@5 is {percent(float((ours.ranks <= 5).mean()))}, and {percent(float((other <= 5).mean()))} "
-            "without all that was read.")  # fmt: skip
-
-
 CHECK = Check(
     code="SG210",
     title="Where the truth is",
-    question="Where does the truth stand in the ranking, and who stands before it?",
+    question="Where is the truth in the ranking, and what is ranked before it?",
     detection="From the stored rankings of all test windows: the distribution of the truth's rank, its score less that "
     "of the best impostor, and what the impostor is where the truth is not first: a passage read already (or its "
     "copy), a later or an earlier one of the same document, a near-duplicate (cosine with the target "
@@ -197,10 +173,9 @@ CHECK = Check(
     f"candidates. Issue: the lower limit of the share read already is above {TOO_MANY:.0%}; tip: that of "
     "near-duplicates is (intervals over groups of documents).",
     why="A truth in second place behind a passage that was just read needs an exclusion, one behind a near-duplicate a "
-    "better judgement, one behind another document a better model. Recall alone cannot tell them apart: in the work "
-    "this project grew from, context passages left among the candidates held R@1 at 1 % beside an R@5 of 50 %.",
+    "better judgement, one behind another document a better model. Recall alone cannot tell them apart.",
     healthy="no passage read already, and hardly any near-duplicate before the truth",
-    fix="exclude what was read with its duplicates, judge near-duplicates as one, and look at the remaining impostors",
+    fix="exclude what was read with its duplicates, judge near-duplicates as one, and read the remaining impostors",
     unit="share of lost windows",
     examine=examine,
     needs=("evaluations",),

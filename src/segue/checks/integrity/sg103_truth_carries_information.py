@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,93 +19,105 @@ from segue.types import Contexts, Windows
 from segue.windows.windows import excluded_rows
 
 LEVEL = 0.001
-"""Of the sign test; halved, since two measures of likeness are tried."""
+"""Significance level of the sign test; halved, since two measures of similarity are tried."""
 FEWEST_GROUPS = 12
-"""Below so many groups of documents no sign test can reach the level: 2⁻¹¹ ≈ 0.0005."""
-FEW_GROUPS, HOPEFUL = 30, 0.05
-"""With fewer groups than this one unlucky document costs the level; a p-value below 0.05 is then a tip, no issue."""
+"""Groups of documents below which no sign test can reach the level: 2⁻¹¹ ≈ 0.0005."""
+FEW_GROUPS, SUGGESTIVE = 30, 0.05
+"""With fewer groups one unlucky document can miss the level; a p-value below the second number is then a tip."""
 PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
+"""Baselines that are evaluated on a shuffled truth, beside every trained entry."""
 CUTOFF = 5
 MEASURES = ("last passage", "linear map")
 """What the truth is compared with; the second only where there are training windows."""
 MOST_SHUFFLED = 250
-"""Windows that a row is asked about with a shuffled truth; every trained row is asked."""
+"""Windows of a shuffled truth."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cosines of one fold's test windows, by measure: (with the truth, with a random passage)."""
+
+    groups: Int[np.ndarray, "window"]
+    cosines: Mapping[str, tuple[Float[np.ndarray, "window"], Float[np.ndarray, "window"]]]
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """Mean cosines of matched and random pairs, and the p-value that matched ones are nearer."""
+
+    matched: float
+    random: float
+    p: float
+
+
+@dataclass(frozen=True)
+class ShuffledRecall:
+    """R@5 on a shuffled truth: value, 99.9 % lower limit, chance, and the best that blind answers can expect."""
+
+    value: float
+    low: float
+    chance: float
+    limit: float
 
 
 def examine(case: Case) -> Verdict:
-    """Compare matched with random pairs, and ask rows for a shuffled truth."""
+    """Compare matched with random pairs, and evaluate entries on a shuffled truth."""
     if not all(len(fold.test) for fold in case.folds):
         return not_applicable("a fold has no test window")
     pairs = [_pairs(case, fold) for fold in case.folds]
-    groups = np.concatenate([part["groups"] for part in pairs])
-    measures = {name: _sign_test(pairs, groups, name) for name in MEASURES if name in pairs[0]}
-    best = min(measures, key=lambda name: measures[name]["p"])
-    shuffled = {row.name: _shuffled(case, row) for row in _asked(case)}
+    groups = np.concatenate([part.groups for part in pairs])
+    tests = {name: _sign_test(pairs, groups, name) for name in MEASURES if name in pairs[0].cosines}
+    name, best = min(tests.items(), key=lambda item: item[1].p)
+    chosen = [entry for entry in case.non_controls if entry.name in SHUFFLED or entry.trained is not None]
+    shuffled = {entry.name: _shuffled(case, entry) for entry in chosen}
+    high = [name for name, found in shuffled.items() if found.low > found.limit]
     num_groups = len(np.unique(groups))
-    details = {"groups": num_groups, "level": LEVEL, "pairs": measures, "shuffled_truth": shuffled}
-    said = (f"The truth's cosine with the {best} is {measures[best]['matched']:.3f}, a random passage's "
-            f"{measures[best]['random']:.3f} (p = {measures[best]['p']:.1g} over {num_groups} groups of "
-            "documents)")  # fmt: skip
-    high = [name for name, found in shuffled.items() if found["low"] > found["limit"]]
-    said += _say_shuffled(shuffled, high)
-    if high:
-        return Verdict("issue", said + ".", measures[best]["p"], LEVEL / 2, details)
-    if measures[best]["p"] < LEVEL / 2:
-        return Verdict("passed", f"{said}.", measures[best]["p"], LEVEL / 2, details)
-    hopeful = num_groups < FEW_GROUPS and measures[best]["p"] < HOPEFUL
-    if num_groups < FEWEST_GROUPS or hopeful:
-        return Verdict("tip", f"{said}: too few documents to tell.", measures[best]["p"], LEVEL / 2, details)
-    return Verdict("issue", f"{said}.", measures[best]["p"], LEVEL / 2, details)
+    said = (f"The truth's cosine with the {name} is {best.matched:.3f}, a random passage's {best.random:.3f} "
+            f"(p = {best.p:.1g} over {num_groups} groups of documents){_of_shuffled(shuffled, high)}")  # fmt: skip
+    details = {"groups": num_groups, "level": LEVEL, "pairs": tests, "shuffled_truth": shuffled}
+    suggestive = num_groups < FEW_GROUPS and best.p < SUGGESTIVE
+    if not high and best.p < LEVEL / 2:
+        return Verdict("passed", f"{said}.", best.p, LEVEL / 2, details)
+    if not high and (num_groups < FEWEST_GROUPS or suggestive):
+        return Verdict("tip", f"{said}: too few documents to tell.", best.p, LEVEL / 2, details)
+    return Verdict("issue", f"{said}.", best.p, LEVEL / 2, details)
 
 
-def _say_shuffled(shuffled: dict[str, dict[str, float]], high: list[str]) -> str:
-    """Return what the shuffled truth came to, for the first row above its limit or the highest one."""
+def _of_shuffled(shuffled: Mapping[str, ShuffledRecall], high: Sequence[str]) -> str:
+    """Describe the result on the shuffled truth of the first entry above its limit, or of the highest one."""
     if not shuffled:
         return ""
-    name = high[0] if high else max(shuffled, key=lambda row: shuffled[row]["value"])
+    name = high[0] if high else max(shuffled, key=lambda entry: shuffled[entry].value)
     found = shuffled[name]
-    who = name if high else f"no row beats chance: {name}"
-    return (f"; with a shuffled truth {who} scores R@{CUTOFF} {found['value']:.1%}, where blind answers score "
-            f"{found['chance']:.1%} and at best {found['limit']:.1%}")  # fmt: skip
+    who = name if high else f"no entry beats chance: {name}"
+    return (f"; with a shuffled truth {who} scores R@{CUTOFF} {found.value:.1%}, where blind answers score "
+            f"{found.chance:.1%} and at best {found.limit:.1%}")  # fmt: skip
 
 
-def _pairs(case: Case, fold: Fold) -> dict[str, Any]:
-    """Return cosines of matched and of random pairs on some test windows, by measure.
+def _pairs(case: Case, fold: Fold) -> Pairs:
+    """Compute cosines of matched and of random pairs on some test windows.
 
     Raises:
         InputError: a vector is not finite.
     """
     windows = case.sample(fold)
-    contexts = case.gather(case.bank, windows, exclude="none", texts=False)
-    truth = case.truth(case.bank, windows)
+    contexts, truth, groups = case.read(windows), case.truth(case.bank, windows), case.groups_of(windows)
     if not (np.isfinite(contexts.vectors).all() and np.isfinite(truth).all()):
         raise InputError("some vectors of the windows are not finite", fix="see SG106")
-    other = truth[elsewhere(case.groups_of(windows), case.generator(f"SG103 pairs {fold.number}"))]
+    other = truth[elsewhere(groups, case.generator(f"SG103 pairs {fold.number}"))]
     guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
-        "last passage": lambda asked: asked.vectors[:, -1]
+        "last passage": lambda contexts: contexts.vectors[:, -1]
     }
     if all(len(part.train) for part in case.folds):
-        guesses["linear map"] = _linear_map(case, fold)
-    found: dict[str, Any] = {
-        "groups": case.groups_of(windows) if case.query_documents is None else _asked_groups(case, fold)
-    }
-    for name, guess in guesses.items():
-        vectors = guess(contexts)
-        found[name] = (np.einsum("bd,bd->b", vectors, truth), np.einsum("bd,bd->b", vectors, other))
-    return found
-
-
-def _asked_groups(case: Case, fold: Fold) -> Int[np.ndarray, "window"]:
-    """Number the documents that stored questions are about."""
-    assert case.query_documents is not None
-    names = np.array(case.query_documents[fold.number])
-    chosen = np.isin(fold.test.target, case.sample(fold).target)
-    return np.unique(names, return_inverse=True)[1][chosen].astype(np.int64)
-
-
-def _linear_map(case: Case, fold: Fold) -> Ridge:
-    return Ridge.fit(case.bank, case.sample(fold, "train", most=4 * case.effort.windows), PENALTY)
+        train = case.sample(fold, "train", most=4 * case.effort.windows)
+        guesses["linear map"] = Ridge.fit(case.bank, train, PENALTY)
+    made = {name: guess(contexts) for name, guess in guesses.items()}
+    if case.query_documents is not None:
+        names = np.unique(np.array(case.query_documents[fold.number]), return_inverse=True)[1]
+        groups = names[np.isin(fold.test.target, windows.target)].astype(np.int64)
+    return Pairs(groups, {name: (np.einsum("bd,bd->b", vectors, truth), np.einsum("bd,bd->b", vectors, other))
+                          for name, vectors in made.items()})  # fmt: skip
 
 
 def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:
@@ -119,63 +131,46 @@ def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator)
     begin, own = np.repeat(first, count), np.repeat(count, count)  # of each window in order
     others = len(groups) - own
     drawn = generator.integers(0, np.maximum(others, 1))
-    place = np.where(
-        others > 0, drawn + np.where(drawn >= begin, own, 0), generator.integers(0, len(groups), len(groups))
-    )
+    anywhere = generator.integers(0, len(groups), len(groups))
+    place = np.where(others > 0, drawn + np.where(drawn >= begin, own, 0), anywhere)
     answer = np.empty(len(groups), dtype=np.int64)
     answer[order] = order[place]
     return answer
 
 
-def _sign_test(pairs: list[dict[str, Any]], groups: Int[np.ndarray, "window"], name: str) -> dict[str, float]:
+def _sign_test(pairs: Sequence[Pairs], groups: Int[np.ndarray, "window"], name: str) -> SignTest:
     """Test that in more than half of the groups of documents matched pairs are nearer than random ones."""
-    matched = np.concatenate([part[name][0] for part in pairs])
-    random = np.concatenate([part[name][1] for part in pairs])
+    matched, random = (np.concatenate([part.cosines[name][place] for part in pairs]) for place in (0, 1))
     wins = group_sums((matched - random)[:, None], groups)[:, 0]
     decided = wins[wins != 0]
     p = float(binomtest(int((decided > 0).sum()), len(decided), alternative="greater").pvalue) if len(decided) else 1.0
-    return {"matched": float(matched.mean()), "random": float(random.mean()), "p": p}
+    return SignTest(float(matched.mean()), float(random.mean()), p)
 
 
-def _asked(case: Case) -> list[CaseEntry]:
-    """Return the rows that are asked for a shuffled truth: some baselines, and the trained ones."""
-    return [row for row in case.non_controls if row.name in SHUFFLED or row.trained is not None]
-
-
-def _shuffled(case: Case, row: CaseEntry) -> dict[str, float]:
-    """Return R@5 when each window's truth is another document's, its 99.9 % lower limit, chance, and the best blind.
+def _shuffled(case: Case, entry: CaseEntry) -> ShuffledRecall:
+    """Measure R@5 when each window's truth is another document's target.
 
     Targets are no random candidates: none opens a document, all are of test documents, and a model may have learnt so.
     But five places hold at most five of the other documents' targets, of which each is as likely to be drawn: answers
     that do not know the truth can expect at most 5 / targets of other documents (more where targets are duplicates).
     """
-    fold = case.fold_of(row)
-    windows = case.answerable(case.sample(fold, most=min(MOST_SHUFFLED, case.effort.windows)))
-    other = elsewhere(case.groups_of(windows), case.generator("SG103 shuffled"))
-    asked = Windows(windows.context, windows.target[other])
-    hits = (case.ranks_of(row, asked) <= CUTOFF).astype(np.float64)
-    left = np.maximum(1, case.pool.size - _num_excluded(case, windows))
-    low = _lower_limit(hits, case.groups_of(windows), case)
-    return {
-        "value": float(hits.mean()),
-        "low": low,
-        "chance": float(np.minimum(1, CUTOFF / left).mean()),
-        "limit": _best_blind(case, windows),
-    }
+    windows = case.answerable(case.sample(case.fold_of(entry), most=min(MOST_SHUFFLED, case.effort.windows)))
+    groups = case.groups_of(windows)
+    other = elsewhere(groups, case.generator("SG103 shuffled"))
+    hits = (case.ranks_of(entry, Windows(windows.context, windows.target[other])) <= CUTOFF).astype(np.float64)
+    query, _ = case.pool.removed_pairs(excluded_rows(case.bank, windows, case.exclude))
+    left = np.maximum(1, case.pool.size - np.bincount(query, minlength=len(windows)))
+    chance = float(np.minimum(1, CUTOFF / left).mean())
+    return ShuffledRecall(float(hits.mean()), _lower_limit(hits, groups, case), chance, _best_blind(case, windows))
 
 
 def _best_blind(case: Case, windows: Windows) -> float:
     """Return the highest R@5 that answers without knowledge of the truth can expect."""
     _, group, count = np.unique(case.groups_of(windows), return_inverse=True, return_counts=True)
     others = len(windows) - count[group]
-    _, asked = np.unique(case.pool.candidates_of(windows.target), return_counts=True)
-    most = np.sort(asked)[-CUTOFF:].sum()  # windows that the five most frequent answers are right for
+    _, repeats = np.unique(case.pool.candidates_of(windows.target), return_counts=True)
+    most = np.sort(repeats)[-CUTOFF:].sum()  # windows that the five most frequent answers are right for
     return float(np.minimum(1, most / np.maximum(1, others)).mean())
-
-
-def _num_excluded(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
-    query, _ = case.pool.removed_pairs(excluded_rows(case.bank, windows, case.exclude))
-    return np.bincount(query, minlength=len(windows))
 
 
 def _lower_limit(hits: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"], case: Case) -> float:
@@ -192,10 +187,10 @@ CHECK = Check(
     question="Does the truth carry information, and does a shuffled truth score chance?",
     detection="On test windows the truth's cosine with the last passage, and with a linear map fitted on training "
     "windows, is compared with that of a random passage of another document: a sign test over groups of "
-    f"near-duplicate documents, p < {LEVEL:g} halved for the two measures. Then the truth is exchanged for another "
-    "document's target and rows are asked for its exact rank: the 99.9 % lower limit of R@5 must not lie above "
-    "5 / targets of other documents, the most that answers without knowledge of the truth can expect. (Below chance is "
-    "no fault: the first places go to the document that was read.)",
+    f"near-duplicate documents, p < {LEVEL:g} halved for the two measures. Then each truth is exchanged for another "
+    "document's target: the 99.9 % lower limit of R@5 must not lie above 5 / targets of other documents, the most that "
+    "answers without knowledge of the truth can expect. Below chance is no fault: the first places go to the document "
+    "that was read.",
     why="Shuffled or placeholder keys make every model score chance, and a metric that does not depend on the truth "
     "makes every model look good.",
     healthy="p below the level, and chance for the shuffled truth",

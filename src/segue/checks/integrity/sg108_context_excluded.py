@@ -1,11 +1,11 @@
-"""SG108: are the passages that were read, and their duplicates, out of the candidates as the row declares?
+"""SG108: are the passages that were read, and their duplicates, out of the candidates as the entry declares?
 
-Asked twice: of the rankings that were stored at evaluation, all of them, and of the retrievers themselves.
+Checked twice: on all rankings stored at evaluation, and on new answers of the retrievers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,91 +13,93 @@ from jaxtyping import Bool, Int
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import percent
-from segue.types import Bank, Windows
+from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import excluded_rows
 
 DECLARED = "context-left-in"
-"""The intent of a row that leaves the context in on purpose."""
-ASKED, DEPTH = 16, 50
-"""Windows that a retriever is asked again, and places of its answer."""
+"""Intent of an entry that leaves the context in on purpose."""
+QUERIED, DEPTH = 16, 50
+"""Windows that a retriever is queried with again, and hits compared."""
 FEWEST = 5
-"""Windows in which a read passage must stand before the target until ranks that ignore the exclusion are told."""
+"""Windows with a read passage before the target from which ranks that ignore the exclusion are an issue."""
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """How many rankings of an entry hold an excluded passage.
+
+    Attributes:
+        left_in: rankings with an excluded passage or a duplicate of one.
+        only_duplicates: those of them with duplicates only.
+        moved_up: targets whose rank improves when the exclusion is applied.
+        read_before: targets with a read passage before them when it is left in, counted where none moved up.
+        ranks_ignore: whether the ranks ignore the exclusion.
+    """
+
+    row: str
+    fold: int
+    exclude: Exclusion
+    windows: int
+    left_in: int = 0
+    only_duplicates: int = 0
+    moved_up: int = 0
+    read_before: int = 0
+    ranks_ignore: bool = False
 
 
 def examine(case: Case) -> Verdict:
-    """Look for excluded passages in every stored ranking and in fresh answers."""
-    rows = [row for row in case.entries if row.intent != DECLARED]
-    stored = [found for row in rows if (found := _stored(case, row)) is not None]
-    asked = [_ask_again(case, row) for row in case.non_controls if row.intent != DECLARED]
-    if not stored and not any(found["windows"] for found in asked):
-        return not_applicable("no row has rankings of the present windows")
-    broken = [found for found in [*stored, *asked] if found["left_in"] or found["ranks_ignore"]]
-    details = {"stored": stored, "asked_again": asked}
-    if broken:
-        return Verdict("issue", _say_broken(broken), _share(broken), 0.0, details)
-    return Verdict("passed", _say_clean(case, stored, asked), 0.0, 0.0, details)
+    """Look for excluded passages in every stored ranking and in new answers."""
+    stored = [found for e in case.entries if e.intent != DECLARED and (found := _stored(case, e)) is not None]
+    again = [_query_again(case, entry) for entry in case.non_controls if entry.intent != DECLARED]
+    if not stored and not any(found.windows for found in again):
+        return not_applicable("no entry has rankings of the present windows")
+    broken = [found for found in [*stored, *again] if found.left_in or found.ranks_ignore]
+    details = {"stored": stored, "asked_again": again}
+    if not broken:
+        return Verdict("passed", _clean_statement(case, stored, again), 0.0, 0.0, details)
+    worst = max(broken, key=lambda found: found.left_in)
+    share = 1.0 if any(found.ranks_ignore for found in broken) else worst.left_in / worst.windows
+    return Verdict("issue", _broken_statement(broken, worst), share, 0.0, details)
 
 
-def _stored(case: Case, row: CaseEntry) -> dict[str, Any] | None:
-    """Count a row's stored rankings with an excluded passage; None where they are of other windows (SG114)."""
-    windows, evaluation = case.fold_of(row).test, row.evaluation
+def _stored(case: Case, entry: CaseEntry) -> Rankings | None:
+    """Count an entry's stored rankings with an excluded passage; None where they are of other windows (SG114)."""
+    windows, evaluation = case.fold_of(entry).test, entry.evaluation
     if evaluation is None or not np.array_equal(evaluation.targets, windows.target):
         return None
-    exclude = excluded_rows(case.bank, windows, evaluation.exclude)
-    found = _count(case.bank, windows, evaluation.rankings, exclude)
-    return {"row": row.name, "fold": row.fold, "exclude": evaluation.exclude, **found, "ranks_ignore": False}
+    return _count(case.bank, entry, windows, evaluation.rankings, evaluation.exclude)
 
 
-def _ask_again(case: Case, row: CaseEntry) -> dict[str, Any]:
-    """Ask a retriever for some windows as served, and whether its ranks heed the exclusion."""
-    windows = case.sample(case.fold_of(row), most=ASKED)
-    windows = windows.take(row.retriever.pool.candidates_of(windows.target) >= 0)
-    asked = {"row": row.name, "fold": row.fold, "exclude": case.exclude}
+def _query_again(case: Case, entry: CaseEntry) -> Rankings:
+    """Query a retriever with some windows as served, and test whether its ranks apply the exclusion."""
+    retriever = entry.retriever
+    windows = case.sample(case.fold_of(entry), most=QUERIED)
+    windows = windows.take(retriever.pool.candidates_of(windows.target) >= 0)
     if len(windows) == 0:
-        return asked | {"windows": 0, "left_in": 0, "only_duplicates": 0, "moved_up": 0, "ranks_ignore": False}
-    contexts = case.contexts(row, windows)
+        return Rankings(entry.name, entry.fold, case.exclude, 0)
+    contexts = case.contexts(entry, windows)
+    left_in = case.gather(case.bank, windows, exclude="none", texts=retriever.reads_text)
+    found = _count(case.bank, entry, windows, retriever.rank(contexts, DEPTH).rows, case.exclude)
+    with_context = retriever.target_ranks(left_in, windows.target)
+    moved = int((retriever.target_ranks(contexts, windows.target) < with_context).sum())
+    if moved:
+        return replace(found, moved_up=moved)
+    # Leaving out a passage before the target moves the target up by one; leaving out others does nothing.
+    before = np.arange(DEPTH) < (with_context - 1)[:, None]
+    hits = np.where(before, retriever.rank(left_in, DEPTH).rows, -1)
     exclude = excluded_rows(case.bank, windows, case.exclude)
-    answers = row.retriever.rank(contexts, DEPTH).rows
-    return asked | _count(case.bank, windows, answers, exclude) | _ranks_ignore(case, row, windows)
-
-
-def _ranks_ignore(case: Case, row: CaseEntry, windows: Windows) -> dict[str, Any]:
-    """Count the targets that the exclusion moves up, and tell whether it moves none although it should.
-
-    Leaving out a passage that stands before the target moves the target up by one; leaving out others does nothing.
-    """
-    left_in = case.gather(case.bank, windows, exclude="none", texts=row.retriever.reads_text)
-    ranks = row.retriever.target_ranks(case.contexts(row, windows), windows.target)
-    with_context = row.retriever.target_ranks(left_in, windows.target)
-    moved = int((ranks < with_context).sum())
-    read_before = 0 if moved else _read_before(case, row, windows, with_context)
-    return {"moved_up": moved, "read_before": read_before, "ranks_ignore": read_before >= FEWEST}
-
-
-def _read_before(case: Case, row: CaseEntry, windows: Windows, ranks: Int[np.ndarray, "window"]) -> int:
-    """Count the windows in which a read passage, left in, stands before the target of the given rank."""
-    left_in = case.gather(case.bank, windows, exclude="none", texts=row.retriever.reads_text)
-    answers = row.retriever.rank(left_in, DEPTH).rows
-    before = np.arange(DEPTH) < (ranks - 1)[:, None]  # places before the target
-    exclude = excluded_rows(case.bank, windows, case.exclude)
-    return int(_left_in(case.bank, windows, np.where(before, answers, -1), exclude).any(axis=1).sum())
+    read_before = int(_left_in(case.bank, windows, hits, exclude).any(axis=1).sum())
+    return replace(found, read_before=read_before, ranks_ignore=read_before >= FEWEST)
 
 
 def _count(
-    bank: Bank,
-    windows: Windows,
-    rankings: Int[np.ndarray, "window depth"],
-    exclude: Int[np.ndarray, "window excluded"],
-) -> dict[str, int]:
-    """Count the rankings that hold an excluded passage or a duplicate of one, and those that hold duplicates only."""
+    bank: Bank, entry: CaseEntry, windows: Windows, rankings: Int[np.ndarray, "window depth"], rule: Exclusion
+) -> Rankings:
+    exclude = excluded_rows(bank, windows, rule)
     left_in = _left_in(bank, windows, rankings, exclude)
-    itself = left_in & _among(rankings, exclude, len(bank))
     broken = left_in.any(axis=1)
-    return {
-        "windows": len(windows),
-        "left_in": int(broken.sum()),
-        "only_duplicates": int((broken & ~itself.any(axis=1)).sum()),
-    }
+    itself = (left_in & _among(rankings, exclude, len(bank))).any(axis=1)
+    return Rankings(entry.name, entry.fold, rule, len(windows), int(broken.sum()), int((broken & ~itself).sum()))
 
 
 def _left_in(
@@ -106,17 +108,17 @@ def _left_in(
     rankings: Int[np.ndarray, "window depth"],
     exclude: Int[np.ndarray, "window excluded"],
 ) -> Bool[np.ndarray, "window depth"]:
-    """Tell which places hold the text of an excluded passage; the target's own text may stay."""
+    """Mark the places with the text of an excluded passage; the target's own text may stay."""
     group = bank.duplicate_group
-    answered = np.where(rankings >= 0, group[rankings], -1)
+    found = np.where(rankings >= 0, group[rankings], -1)
     forbidden = np.where(exclude >= 0, group[exclude], -1)
-    return _among(answered, forbidden, len(bank)) & (answered != group[windows.target][:, None])
+    return _among(found, forbidden, len(bank)) & (found != group[windows.target][:, None])
 
 
 def _among(
     values: Int[np.ndarray, "window depth"], known: Int[np.ndarray, "window known"], limit: int
 ) -> Bool[np.ndarray, "window depth"]:
-    """Tell which numbers (below ``limit``, negative for none) stand among the known ones of the same window.
+    """Mark the numbers (below ``limit``, negative for none) that are among the known ones of the same window.
 
     >>> _among(np.array([[3, 5], [3, -1]]), np.array([[5, 7], [-1, 4]]), 10).tolist()
     [[False, True], [False, False]]
@@ -130,61 +132,44 @@ def _among(
     return (values >= 0) & (rising[place] == keys)
 
 
-def _share(broken: list[dict[str, Any]]) -> float:
-    """Return the share of broken rankings where most were found; ranks that heed nothing are broken throughout."""
-    worst = max(broken, key=lambda found: found["left_in"])
-    return 1.0 if any(found["ranks_ignore"] for found in broken) else worst["left_in"] / worst["windows"]
+def _broken_statement(broken: list[Rankings], worst: Rankings) -> str:
+    """Describe the worst entry, one whose ranks ignore the exclusion, and how many entries there are."""
+    parts = []
+    if worst.left_in:
+        what = "all passages read so far are" if worst.exclude == "prefix" else "the context is"
+        only = f", {worst.only_duplicates:,} a copy only" if worst.only_duplicates else ""
+        parts.append(f"{worst.row} declares that {what} excluded, but {worst.left_in:,} of {worst.windows:,} rankings "
+                     f"({percent(worst.left_in / worst.windows)}) hold such a passage or its copy{only}")  # fmt: skip
+    ignoring = next((found for found in broken if found.ranks_ignore), None)
+    if ignoring is not None:
+        parts.append(f"the ranks of {ignoring.row} are those with the context left in (a read passage stands before "
+                     f"{ignoring.read_before} of {ignoring.windows} targets)")  # fmt: skip
+    entries = {found.row for found in broken}
+    parts += [f"{len(entries)} entries break the rule"] * (len(entries) > 1)
+    return f"{'; '.join(parts)}."
 
 
-def _say_broken(broken: list[dict[str, Any]]) -> str:
-    """Say how the worst row breaks what it declares, whose ranks do, and how many rows there are."""
-    says = [_say_rankings(max(broken, key=lambda found: found["left_in"]))]
-    says += [_say_ranks(found) for found in broken if found["ranks_ignore"]][:1]
-    rows = {found["row"] for found in broken}
-    says += [f"{len(rows)} rows break the rule"] * (len(rows) > 1)
-    return f"{'; '.join(filter(None, says))}."
-
-
-def _say_ranks(found: dict[str, Any]) -> str:
-    return (
-        f"the ranks of {found['row']} are those with the context left in (a read passage stands before "
-        f"{found['read_before']} of {found['windows']} targets)"
-    )
-
-
-def _say_rankings(found: dict[str, Any]) -> str:
-    if not found["left_in"]:
-        return ""
-    what = "all passages read so far are" if found["exclude"] == "prefix" else "the context is"
-    said = (f"{found['row']} declares that {what} excluded, but {found['left_in']:,} of {found['windows']:,} rankings "
-            f"({percent(found['left_in'] / found['windows'])}) hold such a passage or its duplicate")  # fmt: skip
-    return said + (f", {found['only_duplicates']:,} a duplicate only" if found["only_duplicates"] else "")
-
-
-def _say_clean(case: Case, stored: list[dict[str, Any]], asked: list[dict[str, Any]]) -> str:
-    windows = sum(found["windows"] for found in stored)
-    moved = sum(found["moved_up"] for found in asked)
-    again = sum(found["windows"] for found in asked)
-    said = f"None of {windows:,} stored rankings of {len({found['row'] for found in stored})} rows"
-    return (
-        f"{said} and none of {again:,} fresh answers holds a passage that was read ({case.exclude} excluded) or its "
-        f"duplicate; left in, one would stand before {moved:,} of these {again:,} targets."
-    )
+def _clean_statement(case: Case, stored: list[Rankings], again: list[Rankings]) -> str:
+    total, moved = sum(found.windows for found in again), sum(found.moved_up for found in again)
+    return (f"None of {sum(found.windows for found in stored):,} stored rankings of "
+            f"{len({found.row for found in stored})} entries and none of {total:,} new answers holds a passage that "
+            f"was read ({case.exclude} excluded) or its duplicate; left in, one would stand before {moved:,} of these "
+            f"{total:,} targets.")  # fmt: skip
 
 
 CHECK = Check(
     code="SG108",
     title="Context out of the candidates",
-    question="Are the context passages and their duplicates out of the candidates, as the row declares?",
-    detection="In every stored ranking of every row, and in the answers of each candidate to up to "
-    f"{ASKED} windows asked again, no place may hold the text of an excluded passage (the context, or with `prefix` "
-    "all passages read so far). Ranks must move up when the context is left out, if left in it stands before the "
-    f"target in at least {FEWEST} of those windows. The control is how often it would. Rows that "
-    "declare themselves `context-left-in` are exempt.",
+    question="Are the context passages and their duplicates out of the candidates, as the entry declares?",
+    detection="In every stored ranking of every entry, and in the answers of each candidate to up to "
+    f"{QUERIED} windows queried again, no place may hold the text of an excluded passage (the context, or with "
+    "`prefix` all passages read so far). Ranks must improve when the context is left out, if left in it stands before "
+    f"the target in at least {FEWEST} of those windows; the control is how often it would. Entries that declare "
+    "themselves `context-left-in` are exempt.",
     why="The passage most similar to what was just read is what was just read. Left in, it takes the first place: "
-    "copy-last falls to 0 % R@1 while R@5 looks fine, and rows that exclude it seem better than they are.",
+    "copy-last falls to 0 % R@1 while R@5 looks fine, and entries that exclude it seem better than they are.",
     healthy="no ranking holds a passage that was read",
-    fix="exclude the context and its duplicates before ranking, or declare the row context-left-in",
+    fix="exclude the context and its duplicates before ranking, or declare the entry context-left-in",
     unit="share of rankings",
     examine=examine,
     needs=("windows", "entries"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import BATCH, Case, CaseEntry, batched
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.run import each_entry
@@ -17,115 +18,117 @@ from segue.retrieval.retrievers.baselines import copy_last, mean, normalise
 from segue.types import Contexts, Windows
 
 EQUAL = 0.999
-"""Cosine from which a query is the truth."""
+"""Cosine from which a query equals the truth."""
 MOST_EQUAL = 0.2
-"""Share of a row's queries that may be."""
+"""Largest allowed share of an entry's queries that equal the truth."""
 COPY = 1e-6
-"""1 − cosine up to which a query is a copy."""
+"""Largest 1 − cosine of a query with what it copies."""
 MOST_COPIES = 0.99
-"""Share of a trained row's queries from which it is nothing but a copy."""
-BATCH = 1024
+"""Share of copies from which a trained entry has learnt nothing else."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Queries of an entry beside the truth.
+
+    Attributes:
+        intent: what the entry declares to be.
+        equal: share of queries that equal the truth.
+        truth: mean cosine with the truth.
+        random: mean cosine with a random target.
+        copies: what a trained entry copies (the last passage, the mean, its anchor); None where it does not.
+        copied: share of queries that are that copy.
+    """
+
+    intent: str
+    equal: float
+    truth: float
+    random: float
+    copies: str | None
+    copied: float
 
 
 def examine(case: Case) -> Verdict:
-    """Compare the queries of every row with the truth, and those of trained rows with copies of the context."""
-    fold = case.folds[0]
-    windows = case.sample(fold)
-    asked = ~_read_already(case, windows)
-    if not asked.any():
+    """Compare the queries of every entry with the truth, and those of trained entries with copies of the context."""
+    windows = case.sample(case.folds[0])
+    kept = ~_read_already(case, windows)
+    if not kept.any():
         return not_applicable("the truth of every test window is among the passages read: see SG102")
-    ask = functools.partial(_row, case, windows, asked)
-    found, error = each_entry(case.non_controls, ask)
-    controls, _ = each_entry([row for row in case.first_entries if row.intent == "control"], ask)
-    known = {name: row for name, row in (found | controls).items() if row is not None}
-    details: dict[str, Any] = {"windows": int(asked.sum()), "rows": known}
-    truths = {name: row for name, row in known.items() if row["equal"] > MOST_EQUAL and row["intent"] != "control"}
-    if truths:
-        return Verdict("issue", _accusation(truths, known), max(row["equal"] for row in truths.values()), MOST_EQUAL,
-                       details)  # fmt: skip
+    measure = functools.partial(_queries, case, windows, kept)
+    found, error = each_entry(case.non_controls, measure)
+    controls, _ = each_entry([entry for entry in case.first_entries if entry.intent == "control"], measure)
+    known = {name: queries for name, queries in (found | controls).items() if queries is not None}
+    others = {name: queries for name, queries in known.items() if queries.intent != "control"}
+    details = {"windows": int(kept.sum()), "rows": known}
+    beside = _beside(known)
+    highest = max((queries.equal for queries in others.values()), default=0.0)
+    if highest > MOST_EQUAL:
+        said = [f"{queries.equal:.0%} of the queries of {name} have a cosine of {EQUAL} or more with the truth (mean "
+                f"{queries.truth:.3f}, a random target's {queries.random:.3f})"
+                for name, queries in others.items() if queries.equal > MOST_EQUAL]  # fmt: skip
+        return Verdict("issue", f"{'; '.join(said[:3])}{beside}.", highest, MOST_EQUAL, details)
     if error is not None:
         raise error
-    highest = max((row["equal"] for row in known.values() if row["intent"] != "control"), default=0.0)
-    copies = [f"{name} answers with {row['copies']} for {row['copied']:.0%} of its windows"
-              for name, row in known.items() if row["copies"]]  # fmt: skip
+    copies = [f"{name} answers with {queries.copies} for {queries.copied:.0%} of its windows"
+              for name, queries in known.items() if queries.copies]  # fmt: skip
     if copies:
-        said = f"{'; '.join(copies[:3])}: training has added nothing to it"
-        return Verdict("tip", f"{said}{_next_to(known)}.", highest, MOST_EQUAL, details)
-    return Verdict("passed", _acquittal(known, highest), highest, MOST_EQUAL, details)
+        said_of_copies = f"{'; '.join(copies[:3])}: training has added nothing to it{beside}."
+        return Verdict("tip", said_of_copies, highest, MOST_EQUAL, details)
+    text = f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL} or more with the truth{beside}."
+    return Verdict("passed", text, highest, MOST_EQUAL, details)
 
 
-def _acquittal(rows: dict[str, Any], highest: float) -> str:
-    return f"At most {highest:.1%} of a row's queries have a cosine of {EQUAL} or more with the truth{_next_to(rows)}."
-
-
-def _accusation(truths: dict[str, Any], rows: dict[str, Any]) -> str:
-    said = [f"{row['equal']:.0%} of the queries of {name} have a cosine of {EQUAL} or more with the truth (mean "
-            f"{row['truth']:.3f}, a random target's {row['random']:.3f})"
-            for name, row in list(truths.items())[:3]]  # fmt: skip
-    return f"{'; '.join(said)}{_next_to(rows)}."
-
-
-def _next_to(rows: dict[str, Any]) -> str:
+def _beside(known: Mapping[str, Queries]) -> str:
     """Return the controls as the end of a sentence."""
-    said = [f"of {name}'s {row['equal']:.0%}" for name, row in rows.items() if row["intent"] == "control"]
+    said = [f"of {name}'s {queries.equal:.0%}" for name, queries in known.items() if queries.intent == "control"]
     return f"; {', '.join(said)} (control)" if said else ""
 
 
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
-    """Tell which windows have a truth that stands among the passages read: to copy it is no clairvoyance."""
-    parts = []
-    for start in range(0, len(windows), BATCH):
-        batch = windows.take(slice(start, start + BATCH))
-        contexts = case.gather(case.bank, batch, exclude="none", texts=False)
-        cosine = np.einsum("bcd,bd->bc", contexts.vectors, case.bank.gather(batch.target))
+    """Mark the windows whose truth is among the passages read; copying it is allowed."""
+    parts = [np.zeros(0, dtype=bool)]
+    for batch in batched(windows):
+        cosine = np.einsum("bcd,bd->bc", case.read(batch).vectors, case.bank.gather(batch.target))
         parts.append((cosine >= EQUAL).any(axis=1))
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+    return np.concatenate(parts)
 
 
-def _row(case: Case, windows: Windows, asked: Bool[np.ndarray, "window"], row: CaseEntry) -> dict[str, Any] | None:
-    """Return the cosines of a row's queries with the truth and with a random target; None without queries."""
-    queries = case.queries(row)
+def _queries(case: Case, windows: Windows, kept: Bool[np.ndarray, "window"], entry: CaseEntry) -> Queries | None:
+    """Compare an entry's queries with the truth and with a random target; None without queries."""
+    queries = case.queries(entry)
     if queries is None or queries.shape[1] != case.bank.dimension:
         return None
     truth = case.bank.gather(windows.target)
     other = truth[elsewhere(case.groups_of(windows), case.generator("SG111"))]
     queries = normalise(queries)
-    cosine = np.einsum("bd,bd->b", queries, truth)[asked]
-    copies, copied = _copies(case, windows, row, queries) if row.trained is not None else (None, 0.0)
-    return {
-        "intent": row.intent,
-        "equal": float((cosine >= EQUAL).mean()),
-        "truth": float(cosine.mean()),
-        "random": float(np.einsum("bd,bd->b", queries, other)[asked].mean()),
-        "copies": copies,
-        "copied": copied,
-    }
+    cosine, random = (np.einsum("bd,bd->b", queries, vectors)[kept] for vectors in (truth, other))
+    copies, copied = _copies(case, windows, entry, queries) if entry.trained is not None else (None, 0.0)
+    equal = float((cosine >= EQUAL).mean())
+    return Queries(entry.intent, equal, float(cosine.mean()), float(random.mean()), copies, copied)
 
 
 def _copies(
-    case: Case, windows: Windows, row: CaseEntry, queries: Float[np.ndarray, "window dim"]
+    case: Case, windows: Windows, entry: CaseEntry, queries: Float[np.ndarray, "window dim"]
 ) -> tuple[str | None, float]:
-    """Return what a trained row merely copies (the last passage, the mean, its anchor), and for which share."""
+    """Return what a trained entry merely copies, and the share of its queries that are that copy."""
     shares: dict[str, list[Bool[np.ndarray, "batch"]]] = {}
-    for start in range(0, len(windows), BATCH):
-        part = slice(start, start + BATCH)
-        contexts = case.gather(case.bank, windows.take(part), exclude="none", texts=False)
-        for name, copy in _simple_answers(row, contexts).items():
-            shares.setdefault(name, []).append(np.einsum("bd,bd->b", queries[part], normalise(copy)) >= 1 - COPY)
+    for number, batch in enumerate(batched(windows)):
+        part = queries[number * BATCH : (number + 1) * BATCH]
+        for name, copy in _untrained_answers(entry, case.read(batch)).items():
+            shares.setdefault(name, []).append(np.einsum("bd,bd->b", part, normalise(copy)) >= 1 - COPY)
     found = {name: float(np.concatenate(parts).mean()) for name, parts in shares.items()}
     best = max(found, key=lambda name: found[name])
     return (best, found[best]) if found[best] >= MOST_COPIES else (None, found[best])
 
 
-def _simple_answers(row: CaseEntry, contexts: Contexts) -> dict[str, Float[np.ndarray, "batch dim"]]:
-    """Return the answers that need no training; the anchor is asked with the weights that it has."""
+def _untrained_answers(entry: CaseEntry, contexts: Contexts) -> dict[str, Float[np.ndarray, "batch dim"]]:
+    """Return the answers that need no training; the anchor answers with the weights that it has."""
     answers = {"the last passage": copy_last(contexts), "the mean of the context": mean(contexts)}
-    anchor = None if row.trained is None else row.trained.predictor.anchor
+    anchor = entry.training.predictor.anchor
     if anchor is not None:
+        vectors, mask = torch.from_numpy(np.array(contexts.vectors)), torch.from_numpy(np.array(contexts.mask))
         with torch.inference_mode():
-            answers["its anchor alone"] = anchor(
-                torch.from_numpy(np.array(contexts.vectors)), torch.from_numpy(np.array(contexts.mask))
-            ).numpy()
+            answers["its anchor alone"] = anchor(vectors, mask).numpy()
     return answers
 
 
@@ -133,14 +136,14 @@ CHECK = Check(
     code="SG111",
     title="Query is a prediction",
     question="Is the query really a prediction?",
-    detection="The queries of every row of the first fold are compared with the true vectors: a cosine of "
-    f"{EQUAL} or more for over {MOST_EQUAL:.0%} of the windows blocks, controls aside. Windows whose truth stands "
-    "among the passages read do not count. A trained row whose queries equal the last passage, the mean or its own "
-    f"anchor (1 − cosine ≤ {COPY:g} for {MOST_COPIES:.0%} of the windows) is a tip.",
+    detection="The queries of every entry of the first fold are compared with the true vectors: a cosine of "
+    f"{EQUAL} or more for over {MOST_EQUAL:.0%} of the windows blocks, controls aside. Windows whose truth is among "
+    "the passages read do not count. A trained entry whose queries equal the last passage, the mean or its own anchor "
+    f"(1 − cosine ≤ {COPY:g} for {MOST_COPIES:.0%} of the windows) is a tip.",
     why="An evaluation script that searches with the stored true vector, or with no model at all, reports a perfect or "
     "a plausible score, and nothing was predicted.",
     healthy="no query equals the truth but the oracle's",
-    fix="search with what the model answers to the context, and train a row that only copies longer or with a higher "
+    fix="search with the model's answer to the context, and train an entry that only copies longer or with a higher "
     "learning rate",
     unit="share of queries",
     examine=examine,
