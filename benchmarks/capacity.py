@@ -25,11 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
+from segue.bank.copies import BankCopy, copy_documents
 from segue.checks import Case
-from segue.checks.changed_banks import BankCopy, copy_documents
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
-from segue.checks.statistics import t_interval
-from segue.evaluation.intervals import bootstrap, paired
+from segue.evaluation.intervals import bootstrap, paired, t_interval
 from segue.models import ModelSettings
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, normalise

@@ -28,9 +28,9 @@ from benchmarks.phase1.stored_queries import (
     rows_of_keys,
     store_queries,
 )
+from segue.bank.copies import BankCopy, copy_documents
 from segue.checks import AUDIT, Case
 from segue.checks.build_case import case_of_job
-from segue.checks.changed_banks import BankCopy, copy_documents
 from segue.checks.run import run_checks
 from segue.comparison.comparison import compare
 from segue.comparison.entries.baselines import Baselines

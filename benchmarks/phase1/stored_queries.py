@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.changed_banks import BankCopy
+from segue.bank.copies import BankCopy
 from segue.evaluation.evaluate import Evaluation, EvaluationSettings
 from segue.ranking.exact import target_cosines
 from segue.retrieval.retrievers import Retriever

@@ -7,12 +7,12 @@ import pytest
 import worlds
 from check_cases import evaluated, small_case, trained_row
 
-from segue.checks import sg101_targets_in_the_index as sg101
-from segue.checks import sg106_one_space as sg106
-from segue.checks import sg110_loss_space_is_served as sg110
-from segue.checks import sg112_same_model as sg112
-from segue.checks import sg113_index_finds_the_exact as sg113
-from segue.checks import sg206_predictions_collapsed as sg206
+from segue.checks.diagnosis import sg206_predictions_collapsed as sg206
+from segue.checks.integrity import sg101_targets_in_the_index as sg101
+from segue.checks.integrity import sg106_one_space as sg106
+from segue.checks.integrity import sg110_loss_space_is_served as sg110
+from segue.checks.integrity import sg112_same_model as sg112
+from segue.checks.integrity import sg113_index_finds_the_exact as sg113
 from segue.encoders.space import with_fingerprint
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever

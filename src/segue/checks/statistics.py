@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from segue.checks.case import Case, CaseEntry
-from segue.evaluation.intervals import PairedTest, bootstrap, group_sums, paired
+from segue.evaluation.intervals import PairedTest, bootstrap, paired
 from segue.evaluation.metrics import per_window
 from segue.evaluation.result import Evaluation, merge
 from segue.types import Interval
@@ -20,9 +18,6 @@ LEVEL = 0.05
 
 COPY_LAST = "copy-last"
 """Name of the baseline that every win has to be a win over."""
-
-FEWEST_GROUPS = 4
-"""Groups of documents below which there is no lower limit."""
 
 
 def evaluation_of(case: Case, name: str | None) -> Evaluation | None:
@@ -146,42 +141,3 @@ def and_more(names: Sequence[str], shown: int = 3) -> str:
     """
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
-
-
-def lower_limit(
-    values: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"], *, resamples: int
-) -> float | None:
-    """Return the lower end of the mean's 95 % interval over groups of documents; None with fewer than four.
-
-    Where nearly all groups agree, some resamples have no spread and a studentised interval has no end. The lowest mean
-    of a group then replaces it, which is lower.
-
-    >>> lower_limit(np.array([1.0, 1.0, 1.0, 0.9]), np.arange(4), resamples=200)
-    0.9
-    """
-    sums = group_sums(np.stack([values, np.ones_like(values)], axis=1), groups)
-    if len(sums) < FEWEST_GROUPS:
-        return None
-    rounded = np.round(values, 6)  # rounding errors are no spread
-    low = bootstrap({"value": rounded}, groups, ratios={}, resamples=resamples)["value"].low
-    return float((sums[:, 0] / sums[:, 1]).min()) if low is None else low
-
-
-def t_interval(values: Sequence[float], *, bounded: bool = False) -> Interval:
-    """Return the mean and its 95 % interval by Student's t; no ends for fewer than two values.
-
-    Args:
-        values: independent measurements.
-        bounded: keep the ends between −1 and 1, as for cosines.
-
-    >>> t_interval([1.0, 2.0, 3.0]).value
-    2.0
-    >>> round(t_interval([1.0, 2.0, 3.0]).low, 3)  # 2 − 4.303 · 1 / √3
-    -0.484
-    """
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean)
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    low, high = mean - half, mean + half
-    return Interval(mean, max(-1.0, low), min(1.0, high)) if bounded else Interval(mean, low, high)

@@ -21,7 +21,7 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.diagnosis.sg208_hubs import num_hubs, occurrences
+from segue.evaluation.geometry import num_hubs, occurrences
 from segue.runs.runs import EntryAnswers
 from segue.types import Bank
 from segue.windows.windows import HORIZON

@@ -14,7 +14,7 @@ from benchmarks.phase1.stored_queries import (
     rows_of_keys,
     store_queries,
 )
-from segue.checks.changed_banks import copy_documents, permuted, renumbered
+from segue.bank.copies import copy_documents, permuted, renumbered
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever

@@ -10,7 +10,8 @@ from check_cases import small_case, vectors_row, with_rows
 from worlds import noise_world
 
 from segue.checks import Trained
-from segue.checks.diagnosis.sg202_seen_and_unseen_documents import CHECK, difference
+from segue.checks.diagnosis.sg202_seen_and_unseen_documents import CHECK
+from segue.evaluation.intervals import difference
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings

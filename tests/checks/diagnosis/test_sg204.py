@@ -7,7 +7,7 @@ from worlds import drift_world
 
 from segue.checks import Effort
 from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, moments, own_share, with_share
-from segue.checks.statistics import t_interval
+from segue.evaluation.intervals import t_interval
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
 

@@ -5,7 +5,8 @@ import pytest
 from check_cases import fixed_queries, small_case, vectors_row, with_rows
 from worlds import make_bank, noise_world, unit
 
-from segue.checks.diagnosis.sg206_predictions_collapsed import CHECK, effective_rank, singular_values, spectrum
+from segue.checks.diagnosis.sg206_predictions_collapsed import CHECK
+from segue.evaluation.geometry import effective_rank, singular_values, spectrum
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.retrieval.retrievers.bm25 import Bm25

@@ -6,8 +6,9 @@ from check_cases import EFFORT, small_case
 from worlds import drift_world, make_bank, noise_world, unit
 
 from segue.checks import Case
-from segue.checks.diagnosis.sg207_anisotropy import CHECK, directions, first_share, repaired
+from segue.checks.diagnosis.sg207_anisotropy import CHECK
 from segue.checks.statistics import lower_limit
+from segue.evaluation.geometry import directions, first_share, repaired
 from segue.ranking.pool import Pool
 
 

@@ -7,7 +7,8 @@ import pytest
 from check_cases import evaluated, small_case, vectors_row, with_rows
 from worlds import drift_world, noise_world
 
-from segue.checks.diagnosis.sg208_hubs import CHECK, lorenz, most_retrieved, occurrences, share_of_slots, skewness
+from segue.checks.diagnosis.sg208_hubs import CHECK
+from segue.evaluation.geometry import lorenz, most_retrieved, occurrences, share_of_slots, skewness
 from segue.retrieval.retrievers.baselines import copy_last, mean
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numpy as np
 from jaxtyping import Float
 
 from segue.checks.case import Case, CaseEntry, Part
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import COPY_LAST, paired_test, percent, points
+from segue.evaluation.intervals import difference
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.types import Interval
@@ -57,23 +56,6 @@ def _copy_last(case: Case, entry: CaseEntry) -> CaseEntry:
 
 def _hits(case: Case, entry: CaseEntry, part: Part) -> Float[np.ndarray, "window"]:
     return (case.ranks(entry, part) <= CUTOFF).astype(np.float64)
-
-
-def difference(a: Interval, b: Interval, *, weight: float = 1.0) -> Interval:
-    """Return weight · a − b of two independent estimates, with its interval (MOVER: Zou and Donner, 2008).
-
-    The lower end is the value − √((a − a.low)² + (b.high − b)²), the upper one likewise.
-
-    >>> found = difference(Interval(0.9, 0.6, 1.0), Interval(0.3, 0.2, 0.7))
-    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
-    (0.6, 0.1, 0.741)
-    """
-    value = weight * a.value - b.value
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Interval(value)
-    down = sqrt((weight * (a.value - a.low)) ** 2 + (b.high - b.value) ** 2)
-    up = sqrt((weight * (a.high - a.value)) ** 2 + (b.value - b.low) ** 2)
-    return Interval(value, value - down, value + up)
 
 
 def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.diagnosis.short_runs import answerable_validation, begin_like, hits_of_run
-from segue.checks.statistics import paired_test, percent, share_interval, t_interval
+from segue.checks.statistics import paired_test, percent, share_interval
+from segue.evaluation.intervals import t_interval
 from segue.training.batches import Batch
 from segue.training.gradients import BatchGradients, held_out_batches, measure, term_values
 from segue.training.losses.loss import LossSettings

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
+from segue.evaluation.geometry import effective_rank, singular_values, spectrum
 from segue.types import Windows
 
 COLLAPSED, LOW = 0.25, 0.5
@@ -20,8 +21,6 @@ ENOUGH_PER_DIMENSION = 4
 HALVES = 12
 """Random halves of the documents over which the ratio has to hold."""
 FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
-SPECTRUM = 128
-"""Values of a spectrum that are kept."""
 DEAD = 0.1
 """Share of the targets' spread below which a dimension says nothing."""
 
@@ -112,36 +111,6 @@ def _other_rows(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
     free[windows.target] = False
     rows = np.flatnonzero(free) if free.any() else windows.target
     return np.sort(case.generator("SG206 others").permutation(rows)[: len(windows)])
-
-
-def singular_values(vectors: Float[np.ndarray, "vector dim"]) -> Float[np.ndarray, "value"]:
-    """Return the singular values, descending, from the smaller of the two Gram matrices (float64)."""
-    exact = vectors.astype(np.float64)
-    gram = exact.T @ exact if len(exact) > exact.shape[1] else exact @ exact.T
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0))[::-1]
-
-
-def effective_rank(values: Float[np.ndarray, "value"]) -> float:
-    """Return RankMe: the exponential of the entropy of the normalised singular values (Garrido et al., 2023).
-
-    >>> effective_rank(np.array([2.0, 2.0, 0.0])), effective_rank(np.array([3.0]))
-    (2.0, 1.0)
-    """
-    total = values.sum()
-    if total == 0:
-        return 1.0
-    shares = values[values > 1e-9 * total] / total
-    return round(float(np.exp(-(shares * np.log(shares)).sum())), 9)
-
-
-def spectrum(values: Float[np.ndarray, "value"]) -> list[float]:
-    """Return the shares of the squared singular values, descending.
-
-    >>> spectrum(np.array([3.0, 1.0]))
-    [0.9, 0.1]
-    """
-    squares = values**2
-    return (squares[:SPECTRUM] / max(squares.sum(), 1e-300)).tolist()
 
 
 def _over_halves(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.bank.copies import BankCopy, copy_documents, windows_in, with_rows
 from segue.checks.case import Case
-from segue.checks.changed_banks import BankCopy, copy_documents, windows_in, with_rows
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
-from segue.checks.statistics import lower_limit, percent
-from segue.evaluation.intervals import paired
+from segue.checks.statistics import percent
+from segue.evaluation.geometry import directions, first_share, repaired
+from segue.evaluation.intervals import lower_limit, paired
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import mean, normalise
@@ -84,33 +85,6 @@ def _passages(case: Case) -> Int[np.ndarray, "drawn"]:
     rows = np.flatnonzero(case.bank.alive)
     most = max(case.effort.windows, PER_DIMENSION * case.bank.dimension)
     return np.sort(rows[case.generator("SG207 passages").permutation(len(rows))[:most]])
-
-
-def directions(vectors: Float[np.ndarray, "vector dim"]) -> tuple[Float[np.ndarray, "dim"], Float[np.ndarray, "dim"]]:
-    """Return the mean, and the first principal direction around it."""
-    exact = vectors.astype(np.float64)
-    centre = exact.mean(axis=0)
-    centred = exact - centre
-    return centre, np.linalg.eigh(centred.T @ centred)[1][:, -1]
-
-
-def repaired(
-    vectors: Float[np.ndarray, "vector dim"], centre: Float[np.ndarray, "dim"], axis: Float[np.ndarray, "dim"]
-) -> Float[np.ndarray, "vector dim"]:
-    """Remove the mean and the first principal direction (Mu and Viswanath, 2018), and normalise to length 1."""
-    centred = vectors - centre
-    return normalise(centred - np.outer(centred @ axis, axis))
-
-
-def first_share(vectors: Float[np.ndarray, "vector dim"]) -> float:
-    """Return the share of all squared length that lies along one direction.
-
-    >>> first_share(np.array([[2.0, 0.0], [0.0, 1.0]]))
-    0.8
-    """
-    exact = vectors.astype(np.float64)
-    values = np.linalg.eigvalsh(exact.T @ exact)
-    return float(values[-1] / max(values.sum(), 1e-300))
 
 
 def _anisotropy(case: Case, vectors: Float[np.ndarray, "vector dim"], rows: Int[np.ndarray, "vector"]) -> Anisotropy:

@@ -10,18 +10,16 @@ from jaxtyping import Float, Int
 
 from segue.checks.case import Case, spread
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
-from segue.checks.statistics import COPY_LAST, FEWEST_GROUPS, lower_limit, percent
+from segue.checks.statistics import COPY_LAST, percent
+from segue.evaluation.geometry import HUBS, lorenz, most_retrieved, num_hubs, occurrences, share_of_slots, skewness
+from segue.evaluation.intervals import FEWEST_FOR_LIMIT, lower_limit
 from segue.evaluation.result import Evaluation
 from segue.ranking.exact import top_k
 
 SLOTS = 10
-HUBS = 0.01
-"""Share of the passages that count as the most retrieved."""
 CROWDED, NOTABLE = 0.08, 0.04
 """Shares of the slots that hubs chosen on other documents may hold; evenly shared they would hold 0.01."""
 TIMES_COPY_LAST = 2.0
-POINTS = 101
-"""Points of a Lorenz curve."""
 OWN_VECTORS = "queries = bank vectors"
 
 
@@ -113,43 +111,6 @@ def _hubness(case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.n
     return Hubness(skewness(counts), float(top / max(1, counts.sum())), share, low, lorenz(counts))
 
 
-def occurrences(found: Int[np.ndarray, "window slot"], size: int) -> Int[np.ndarray, "candidate"]:
-    """Count how often each candidate holds a slot: N_k of Radovanović et al. (2010); -1 is an empty slot.
-
-    >>> occurrences(np.array([[0, 2], [2, -1]]), 3).tolist()
-    [1, 0, 2]
-    """
-    return np.bincount(found[found >= 0], minlength=size)
-
-
-def skewness(counts: Int[np.ndarray, "candidate"]) -> float:
-    """Return the third standardised moment; 0 where all counts are equal.
-
-    >>> round(skewness(np.array([0, 0, 0, 4])), 3)
-    1.155
-    """
-    centred = counts - counts.mean()
-    deviation = centred.std()
-    return 0.0 if deviation == 0 else float((centred**3).mean() / deviation**3)
-
-
-def num_hubs(size: int) -> int:
-    """Return how many candidates are the most retrieved ones: 1 %, at least one."""
-    return max(1, round(HUBS * size))
-
-
-def lorenz(counts: Int[np.ndarray, "candidate"]) -> dict[str, list[float]]:
-    """Return the share of the slots that the most retrieved share of the passages holds.
-
-    >>> lorenz(np.array([3, 1]))["slots"][50]
-    0.75
-    """
-    total = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])]) / max(1, counts.sum())
-    passages = np.linspace(0, 1, POINTS)
-    slots = np.interp(passages * len(counts), np.arange(len(total)), total)
-    return {"passages": passages.tolist(), "slots": slots.tolist()}
-
-
 def _held_for_others(
     case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]
 ) -> Float[np.ndarray, "window"] | None:
@@ -159,23 +120,13 @@ def _held_for_others(
     subject like hubs. A hub is a passage that comes first for unrelated documents.
     """
     numbers = np.unique(groups)
-    if len(numbers) < FEWEST_GROUPS:
+    if len(numbers) < FEWEST_FOR_LIMIT:
         return None
     first = np.isin(groups, case.generator("SG208 halves").permutation(numbers)[: len(numbers) // 2])
     held = np.empty(len(groups))
     for half in (first, ~first):
         held[half] = share_of_slots(found[half], most_retrieved(found[~half], case.pool.size))
     return held
-
-
-def most_retrieved(found: Int[np.ndarray, "window slot"], size: int) -> Int[np.ndarray, "hub"]:
-    """Return the 1 % of the candidates that hold the most slots."""
-    return np.argsort(-occurrences(found, size), kind="stable")[: num_hubs(size)]
-
-
-def share_of_slots(found: Int[np.ndarray, "window slot"], hubs: Int[np.ndarray, "hub"]) -> Float[np.ndarray, "window"]:
-    """Return the share of each window's filled slots that hubs hold."""
-    return np.isin(found, hubs).sum(axis=1) / np.maximum(1, (found >= 0).sum(axis=1))
 
 
 CHECK = Check(

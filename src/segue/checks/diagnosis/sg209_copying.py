@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
-from segue.checks.statistics import COPY_LAST, lower_limit, percent
+from segue.checks.statistics import COPY_LAST, percent
+from segue.evaluation.intervals import lower_limit
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.types import Windows
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import compare, evaluation_of, evaluations_of, paired_json, percent, points, recall, side
-from segue.evaluation.intervals import FEWEST_GROUPS, group_sums
-from segue.types import Interval
+from segue.evaluation.intervals import correlation
 
 SELECTORS = ("cosine", "MRR")
 
@@ -55,37 +53,6 @@ def _validation(case: Case) -> dict[str, dict[str, float]]:
         for name, folds in found.items()
         if folds and all(one is not None and set(SELECTORS) <= set(one) for one in folds)
     }
-
-
-def correlation(
-    a: Float[np.ndarray, "window"],
-    b: Float[np.ndarray, "window"],
-    groups: Int[np.ndarray, "window"],
-    generator: np.random.Generator,
-    *,
-    resamples: int,
-) -> Interval:
-    """Return Pearson's correlation with a percentile interval over groups drawn with replacement.
-
-    >>> ends = correlation(np.arange(6.0), np.arange(6.0), np.arange(6) // 2, np.random.default_rng(0), resamples=99)
-    >>> round(ends.value, 6), round(ends.low, 6), round(ends.high, 6)
-    (1.0, 1.0, 1.0)
-    """
-    a, b = a - a.mean(), b - b.mean()
-    sums = group_sums(np.stack([np.ones_like(a), a, b, a * a, b * b, a * b], axis=1), groups)
-    value = float(_pearson(sums.sum(axis=0)[None])[0])
-    if len(sums) < FEWEST_GROUPS:
-        return Interval(value)
-    drawn = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
-    low, high = np.quantile(_pearson(drawn @ sums), [0.025, 0.975])
-    return Interval(value, float(low), float(high))
-
-
-def _pearson(totals: Float[np.ndarray, "draw six"]) -> Float[np.ndarray, "draw"]:
-    """Return the correlation from n, Σa, Σb, Σa², Σb², Σab; 0 where one side does not vary."""
-    n, a, b, aa, bb, ab = totals.T
-    deviation = np.sqrt(np.maximum(n * aa - a * a, 0.0) * np.maximum(n * bb - b * b, 0.0))
-    return np.divide(n * ab - a * b, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9)
 
 
 CHECK = Check(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in
 from segue.checks.case import Case, CaseEntry, batched
-from segue.checks.changed_banks import BankCopy, copy_documents, documents_of, windows_in
 from segue.checks.check import Check, Verdict
 from segue.checks.statistics import percent
 from segue.evaluation.intervals import paired

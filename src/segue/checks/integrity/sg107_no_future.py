@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in, with_rows
 from segue.checks.case import Case, CaseEntry, batched, spread
-from segue.checks.changed_banks import BankCopy, copy_documents, documents_of, well_formed, windows_in, with_rows
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.retrieval.retrievers import Retriever, Scores
@@ -94,10 +94,20 @@ def _control(found: Mapping[str, Influence]) -> str:
 
 def _one_of_each_document(case: Case) -> Windows:
     """Choose one window of each test document at random, and of those at most ``MOST``, evenly spread."""
-    windows = well_formed(case.bank, case.folds[0].test)
+    windows = _well_formed(case.bank, case.folds[0].test)
     order = case.generator("SG107 windows").permutation(len(windows))
     _, first = np.unique(case.documents(windows)[order], return_index=True)
     return windows.take(order[first][spread(len(first), MOST)])
+
+
+def _well_formed(bank: Bank, windows: Windows) -> Windows:
+    """Return the windows of consecutive passages of one document with the next one as target, as SG102 requires."""
+    known = windows.context >= 0
+    steps = np.arange(windows.context.shape[1], 0, -1)
+    rows = np.where(known, windows.context, windows.target[:, None])
+    follows = (windows.target[:, None] - rows == steps) | ~known
+    same = bank.document_of[rows] == bank.document_of[windows.target][:, None]
+    return windows.take((follows & same).all(axis=1) & known.any(axis=1))
 
 
 def _with_noise(case: Case, windows: Windows) -> NoisyDocuments:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, CaseEntry, spread
-from segue.checks.changed_banks import (
+from segue.bank.copies import (
     BankCopy,
     copy_documents,
     documents_of,
@@ -23,6 +22,7 @@ from segue.checks.changed_banks import (
     windows_in,
     with_rows,
 )
+from segue.checks.case import Case, CaseEntry, spread
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.types import Rankings, Windows

@@ -1,7 +1,6 @@
 """Small copies of a bank, in memory, to be changed: what would a retriever answer if the bank were another one?
 
-A check that asks whether the future, an id or a row number reaches an answer changes exactly that in a copy and
-compares. The copy holds some documents only, so that rebuilding a retriever over it is cheap.
+A copy holds some documents only, so that building a retriever over it again is cheap.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class BankCopy:
     """A bank in memory; see ``segue.types.Bank`` for its members.
 
     Attributes:
-        hash: None, so that nothing on disk is taken for a cache of this bank.
+        hash: None, so that no file on disk is taken for a cache of this bank.
         source: the row of the original bank that each row was copied from, ascending before any permutation.
     """
 
@@ -78,7 +77,6 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
     chosen = np.unique(np.asarray(documents, dtype=np.int64))
     length = bank.num_rows[chosen].astype(np.int64)
     source = np.concatenate([np.arange(bank.first_row[n], bank.first_row[n] + bank.num_rows[n]) for n in chosen])
-    _, first, inverse = np.unique(bank.duplicate_group[source], return_index=True, return_inverse=True)
     return BankCopy(
         vectors=bank.gather(source),
         passage_texts=bank.texts(source) if bank.has_texts else None,
@@ -86,7 +84,7 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
         document_titles=[bank.document_titles[n] for n in chosen],
         document_of=np.repeat(np.arange(len(chosen), dtype=np.int32), length),
         position=bank.position[source],
-        duplicate_group=first[inverse].astype(np.int64),
+        duplicate_group=_first_of_group(bank.duplicate_group[source]),
         alive=np.array(bank.alive[source]),
         first_row=np.cumsum(length) - length,
         num_rows=length,
@@ -98,19 +96,9 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
 
 
 def documents_of(bank: Bank, windows: Windows) -> Int[np.ndarray, "chosen"]:
-    """Return the documents that windows read from and ask about, ascending."""
+    """Return the documents of the contexts and targets of windows, ascending."""
     rows = np.concatenate([windows.context[windows.context >= 0], windows.target])
     return np.unique(bank.document_of[rows]).astype(np.int64)
-
-
-def well_formed(bank: Bank, windows: Windows) -> Windows:
-    """Return the windows that read consecutive passages of one document and ask for the next, as SG102 demands."""
-    known = windows.context >= 0
-    steps = np.arange(windows.context.shape[1], 0, -1)
-    rows = np.where(known, windows.context, windows.target[:, None])
-    follows = (windows.target[:, None] - rows == steps) | ~known
-    same = bank.document_of[rows] == bank.document_of[windows.target][:, None]
-    return windows.take((follows & same).all(axis=1) & known.any(axis=1))
 
 
 def windows_in(copy: BankCopy, windows: Windows) -> Windows:
@@ -140,16 +128,15 @@ def with_rows(
 
 
 def permuted(copy: BankCopy, generator: np.random.Generator) -> tuple[BankCopy, Int[np.ndarray, "bank"]]:
-    """Return the copy with its rows in random order and nothing left of ids and positions, and each row's new place.
+    """Return the copy with its rows in random order, without ids and positions, and each row's new place.
 
-    Every passage becomes a document of its own, of a meaningless name: what remains is vectors, texts and duplicates.
+    Every passage becomes a document of its own with a meaningless name: vectors, texts and duplicates remain.
     """
     order = generator.permutation(len(copy))  # new row → old row
     place = np.empty(len(copy), dtype=np.int64)  # old row → new row
     place[order] = np.arange(len(copy))
     names = [f"document-{number}" for number in generator.permutation(len(copy))]
-    groups = _smallest_of_group(copy.duplicate_group[order])
-    ones = np.ones(len(copy), dtype=np.int64)
+    rows = np.arange(len(copy), dtype=np.int64)
     shuffled = replace(
         copy,
         vectors=copy.vectors[order],
@@ -158,19 +145,19 @@ def permuted(copy: BankCopy, generator: np.random.Generator) -> tuple[BankCopy, 
         document_titles=names,
         document_of=np.arange(len(copy), dtype=np.int32),
         position=np.zeros(len(copy), dtype=np.int32),
-        duplicate_group=groups,
+        duplicate_group=_first_of_group(copy.duplicate_group[order]),
         alive=copy.alive[order],
-        first_row=np.arange(len(copy), dtype=np.int64),
-        num_rows=ones,
+        first_row=rows,
+        num_rows=np.ones_like(rows),
         source=copy.source[order],
     )
     return shuffled, place
 
 
-def _smallest_of_group(labels: Int[np.ndarray, "bank"]) -> Int[np.ndarray, "bank"]:
+def _first_of_group(labels: Int[np.ndarray, "bank"]) -> Int[np.ndarray, "bank"]:
     """Name each group by its first row in the present order.
 
-    >>> _smallest_of_group(np.array([7, 3, 7])).tolist()
+    >>> _first_of_group(np.array([7, 3, 7])).tolist()
     [0, 1, 0]
     """
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
