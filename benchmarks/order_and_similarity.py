@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.sg213_order_to_learn import ARMS, PENALTY, Arms, make_arms, neighbours, told_apart
+from segue.checks.diagnosis.sg213_order_to_learn import ARMS, PENALTY, Arms, make_arms, neighbours, next_from_previous
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
@@ -95,7 +95,7 @@ def probe(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     fold = case.folds[0]
     learnt = neighbours(case.bank, case.sample(fold, "train", most=args.train_windows))
     tried = neighbours(case.bank, validation(case, args))
-    right = told_apart(case.bank, learnt, tried)
+    right = next_from_previous(case.bank, learnt, tried)
     before, middle, after = (case.bank.gather(tried[:, column]) for column in range(3))
     alike = np.einsum("td,td->t", middle, after - before) > 0
     return {"right": right.tolist(), "alike": alike.astype(float).tolist(), "targets": tried[:, 2].tolist()}

@@ -1,8 +1,8 @@
-"""Write the page of the numbered checks: their words from the registry, their examples from real runs.
+"""Write the page of the numbered checks: their texts from the registry, their examples from real runs.
 
-``examples`` injects the faults of the fault matrix that examples are taken from (some minutes) and keeps what the
-checks said in ``checks_examples.json``, with the whole matrix as ``tests/faults`` asserts it; ``checks_page`` renders
-the page from that file and the registry alone.
+``examples`` injects the faults that examples are taken from (some minutes) and writes the findings to
+``checks_examples.json``, with the whole fault matrix of ``tests/faults``; ``checks_page`` makes the page from that file
+and the registry alone.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ HEAD = """# The numbered checks
 
 One check, one question, one stable code. **Integrity** checks (SG1xx) ask whether a number may be printed: an issue
 blocks the headline number. **Diagnosis** checks (SG2xx) ask why a number is not better; they block nothing.
-`segue audit` runs the first, `segue diagnose` the second and derives root causes from their outcomes; every triage runs
-both, the slow ones left out of its diagnosis. Rows that break a rule on purpose declare it (the oracle, the projected
-option, context left in): only undeclared breaches count.
+`segue audit` runs the integrity checks. `segue diagnose` runs the diagnosis checks and derives root causes from their
+outcomes. Every triage runs both, without the slow diagnosis checks. An entry that breaks a rule on purpose declares it
+(the oracle, the projected option, context left in); only undeclared breaches count.
 
 Every check has a fault that it must catch: `tests/faults/` injects each fault into a healthy experiment, and the
-whole [fault matrix](#the-fault-matrix) is asserted. The examples below are what the checks really said of those faults.
+whole [fault matrix](#the-fault-matrix) is tested. The examples below are findings of real runs with those faults.
 *False blocks* are counted over synthetic healthy experiments of 15 to 60 documents, *power* is the number of seeds in
 which a fault of the size stated in the matrix was raised (60 documents, 18 of them for test):
 `benchmarks/check_error_rates.py`, `benchmarks/results/check_error_rates.json`.
@@ -46,24 +46,24 @@ which a fault of the size stated in the matrix was raised (60 documents, 18 of t
 OUTCOME_WORDS = {
     "issue": "something is wrong; blocks the headline number where the code is SG1xx",
     "tip": "worth knowing; blocks nothing",
-    "passed": "looked, and found nothing wrong",
+    "passed": "nothing wrong was found",
     "not-applicable": "there is nothing to examine; the finding says why",
-    "skipped": "not carried out: too slow for `--fast`, or impossible, with the reason; nothing vouches for it",
+    "skipped": "not carried out: too slow for `--fast`, or impossible, with the reason; it proves nothing",
     "muted": "switched off by its code, which the report names",
 }
 
 MUTING = """## Muting a check
 
 `--mute SG208` (may be given again) leaves a check out. The finding is recorded as *muted*, and the report names it.
-Muting or skipping an integrity check lets numbers through that nothing vouches for: they are labelled UNSAFE wherever
-they are printed. `--unsafe` prints, with the same label, numbers that an issue blocks.
+Where an integrity check was muted or skipped, numbers are labelled UNSAFE wherever they are printed.
+`--unsafe` prints, with the same label, numbers that an issue blocks.
 """
 
 MATRIX = f"""## The fault matrix
 
 A healthy experiment is broken in one way at a time. {MARKS["issue"]} marks an issue, {MARKS["tip"]} a tip; what is not
-marked answers as on the healthy experiment. Rules for root causes were written looking at the faults of the *written*
-half and are scored on those of the *unseen* half: SCORE
+marked has the outcome of the healthy experiment. The rules for root causes were written on the faults of the *written*
+half and are evaluated on those of the *unseen* half: SCORE
 """
 
 
@@ -76,7 +76,7 @@ def checks_page() -> str:
 
 
 def _score(causes: Mapping[str, Any]) -> str:
-    """Say how many unseen faults had their root cause named."""
+    """Describe how many unseen faults had their root cause named."""
     named, first, quiet = (causes[key] for key in ("named", "named_first", "silent_where_nothing_is_to_name"))
     return (f"the cause was named for {named['hits']} of {named['total']}, as the first for {first['hits']}; where "
             f"there was nothing to name, nothing was named for {quiet['hits']} of {quiet['total']}.")  # fmt: skip
@@ -135,7 +135,7 @@ def _facts(check: Check) -> Iterator[tuple[str, str]]:
 
 
 def _measured(check: Check, rates: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Say how often a check cried wolf, and how often it saw a fault, over seeds."""
+    """Describe how often a check raised a false alarm, and how often it found a fault, over seeds."""
     error = rates["error"]["issues"].get(check.code)
     if error is not None:
         yield "False blocks", (f"{error['hits']} of {error['total']} healthy experiments "
@@ -167,7 +167,7 @@ def _matrix(record: Mapping[str, Any]) -> Iterator[str]:
     yield "### The faults"
     rows = [(f"`{fault['name']}`", _text(fault["what"]), fault["half"], fault["cause"] or "–", _text(fault["why_more"]))
             for fault in faults]  # fmt: skip
-    yield _table(("fault", "what was done wrong", "half", "root cause", "why more than one check speaks"), rows)
+    yield _table(("fault", "what was done wrong", "half", "root cause", "why more than one check is raised"), rows)
 
 
 def fault_matrix() -> Sequence[Any]:

@@ -226,7 +226,7 @@ FAULTS = [
     Fault("slow-search", "the index takes milliseconds longer", slow_search, {"SG214": "issue"}, cause="slow-stage"),
     Fault("slow-predictor", "the net takes milliseconds longer", slow_predictor, {"SG214": "issue"},
           cause="slow-stage", half="unseen"),
-    Fault("undeclared-word-counts", "words are counted over the test passages, and nobody says so",
+    Fault("undeclared-word-counts", "words are counted over the test passages, undeclared",
           undeclared_word_counts, {"SG217": "issue"}, cause="test-statistics"),
     Fault("hidden-density", "a correction by the density of the bank that calls itself free of statistics",
           hidden_density, {"SG217": "issue", "SG107": "issue"},

@@ -177,7 +177,7 @@ def checkpoint_of_another_space(healthy, folder):
 
 
 class _LeftIn(VectorScores):
-    """Scores that heed no exclusion."""
+    """Scores that ignore exclusions."""
 
     def ranks(self, pool, targets, *, exclude):
         return super().ranks(pool, targets, exclude=exclude[:, :0])

@@ -79,7 +79,7 @@ def honest(healthy, folder):
 
 
 def undeclared_words(healthy, folder):
-    """Words draw candidates too, and nobody says that they were counted over the whole bank."""
+    """Words draw candidates too; that they were counted over the whole bank is not declared."""
     case = healthy.case
     words = case.entries_named("bm25")[0].retriever
     return with_retriever(case, "mean", reranked(case, ByCosine(mean, case.bank), sources=((words, 20),)))

@@ -51,7 +51,7 @@ def story_texts(seed: int = 0, documents: int = 60, length: int = 16) -> list[li
 
 
 def _one_cycle(generator) -> np.ndarray:
-    """Return a permutation of the topics that is a single cycle: nobody stays where they are."""
+    """Return a permutation of the topics that is a single cycle."""
     order = generator.permutation(TOPICS)
     rule = np.empty(TOPICS, dtype=np.int64)
     rule[order] = np.roll(order, -1)

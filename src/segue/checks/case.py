@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -46,14 +46,8 @@ BATCH = 1024
 Made = TypeVar("Made")
 
 
-@runtime_checkable
-class Gather(Protocol):
-    """Turns windows into what retrievers read of them."""
-
-    def __call__(self, bank: Bank, windows: Windows, *, exclude: Exclusion = ..., texts: bool = ...) -> Contexts:
-        """Return the contexts."""
-        ...
-
+Gather = Callable[..., Contexts]
+"""Function that turns windows into what retrievers read of them, with the signature of ``gather_contexts``."""
 
 Truth = Callable[[Bank, Windows], Float[np.ndarray, "window dim"]]
 """Function that returns the vectors taken for the true next passages."""

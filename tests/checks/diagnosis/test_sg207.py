@@ -7,8 +7,8 @@ from worlds import drift_world, make_bank, noise_world, unit
 
 from segue.checks import Case
 from segue.checks.diagnosis.sg207_anisotropy import CHECK
-from segue.checks.statistics import lower_limit
 from segue.evaluation.geometry import directions, first_share, repaired
+from segue.evaluation.intervals import lower_limit
 from segue.ranking.pool import Pool
 
 

@@ -58,7 +58,7 @@ class OrderResults:
     Attributes:
         arms: R@5 by arm.
         tests: the true order against each other arm.
-        probe: share of neighbours in which the next passage is told from the previous one, less ½.
+        probe: accuracy of distinguishing the next passage from the previous one, less ½.
         likeness: the same share by cosine alone.
     """
 
@@ -83,7 +83,7 @@ class OrderResults:
 
 
 def examine(case: Case) -> Verdict:
-    """Fit a linear map to the same targets in four orders, and tell next from previous."""
+    """Fit a linear map to the same targets in four orders, and distinguish next from previous."""
     fold, generator = case.folds[0], case.generator("SG213")
     train = case.sample(fold, "train", most=TRAIN_PER_WINDOW * case.effort.windows)
     learnt = make_arms(case.bank, train, generator)
@@ -126,8 +126,8 @@ def _statement(found: OrderResults) -> str:
     accuracy = found.accuracy
     ends = "" if accuracy.low is None or accuracy.high is None else (
         f" (95 % {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})")  # fmt: skip
-    return (f"A linear map has R@5 {percent(found.arms[TRUE].value)} in the true order, {others}; next is told from "
-            f"previous in {percent(accuracy.value)}{ends} of the cases, by similarity alone in "
+    return (f"A linear map has R@5 {percent(found.arms[TRUE].value)} in the true order, {others}; next and "
+            f"previous are distinguished in {percent(accuracy.value)}{ends} of the cases, by similarity alone in "
             f"{percent(found.likeness.value)}, by chance in 50 %")  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def _probe(case: Case) -> tuple[PairedTest, Interval]:
     if min(len(train), len(tested)) == 0:  # a context of one passage
         nothing = np.array([0.5])
         return paired_test(case, nothing, nothing, np.zeros(1, dtype=np.int64)), Interval(0.5)
-    right = told_apart(bank, train, tested)
+    right = next_from_previous(bank, train, tested)
     before, middle, after = (bank.gather(column) for column in tested.T)
     documents = bank.document_of[tested[:, 2]].astype(np.int64)
     groups = documents if case.groups is None else case.groups[documents]
@@ -200,10 +200,10 @@ def _probe(case: Case) -> tuple[PairedTest, Interval]:
     return paired_test(case, right, np.full_like(right, 0.5), groups), share_interval(case, alike, groups)
 
 
-def told_apart(
+def next_from_previous(
     bank: Bank, train: Int[np.ndarray, "train 3"], tested: Int[np.ndarray, "tested 3"]
 ) -> Float[np.ndarray, "tested"]:
-    """Return 1 where next is told from previous, given the passage between them.
+    """Return 1 where next is distinguished from previous, given the passage between them.
 
     Both stand next to the middle, so that similarity alone says nothing. The classifier is linear in the products of
     the middle's components (and 1) and those of next − previous; least squares with a penalty.
@@ -237,15 +237,15 @@ CHECK = Check(
     detection="A linear map (ridge, penalty 10) is fitted to training windows and evaluated on validation windows in "
     "four arms: true order, context permuted, document reversed, passages shuffled within the document. All have the "
     "same targets and exclude the same passages; differences are paired over groups of documents, and all tests share "
-    "one level (Holm). And a probe: from one passage a classifier linear in products of components tells the next from "
-    "the previous one, which similarity cannot. An issue: neither the true order nor the probe does better than "
+    "one level (Holm). And a probe: from one passage a classifier linear in products of components distinguishes the "
+    "next from the previous one, as similarity cannot. An issue: neither the true order nor the probe is better than "
     f"shuffled, respectively chance, and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or permuting "
     "hurts, since near passages are similar, but reversing does not and the probe is at chance: then sequence "
     "prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it telescopes to zero for "
     "any text.) What only a non-linear map could learn is not seen.",
     why="Where passages have no order, no model of sequences can beat copying: a larger model and another loss are "
     "wasted on it.",
-    healthy="the true order beats the shuffled one, and next is told from previous more often than by chance",
+    healthy="the true order beats the shuffled one, and next is distinguished from previous better than by chance",
     fix="use text whose passages follow from each other, or optimise similarity and say so",
     unit="gain in R@5",
     examine=examine,
