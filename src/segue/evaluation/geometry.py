@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.retrieval.retrievers.selection import normalise
+from segue.retrieval.retrievers.baselines import normalise
 
 SPECTRUM = 128
 """Values of a spectrum that are kept."""
