@@ -7,7 +7,7 @@ expensive part, done once), and these rank any pool. Serving calls ``rank``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +19,9 @@ from segue.retrieval.index import Index
 from segue.retrieval.parts import Description, PartWriter, cannot_save
 from segue.retrieval.query import QueryFunction
 from segue.types import Bank, Contexts, Intent, Rankings
+
+Kind = TypeVar("Kind")
+"""Type of a retriever that returns itself; a check of the whole protocol at run time would call itself without end."""
 
 Stage = Literal["encode", "predict", "search"]
 """Name of the first stage in latency tables: the query is encoded from text, predicted, or there is none."""
@@ -269,7 +272,7 @@ class SingleStage(Ranks):
         return True
 
     @property
-    def first_stage(self: Retriever) -> Retriever:
+    def first_stage(self: Kind) -> Kind:
         """Itself."""
         return self
 
