@@ -87,7 +87,7 @@ class Cell:
     text: str
     detail: str = ""
     tone: Tone = ""
-    sort: float | None = None
+    sort: int | float | None = None
 
 
 @dataclass(frozen=True)
