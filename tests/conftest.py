@@ -11,7 +11,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from jaxtyping import install_import_hook
 
-hook = install_import_hook("segue", "beartype.beartype")
+hook = install_import_hook("segue", "type_checks.check")
 
 
 @pytest.fixture(scope="session")
