@@ -30,7 +30,7 @@ CURRENT: dict[str, str] = {
 }
 """Present name of each old name."""
 
-_KEYS = {"\x6dend": "fix"}  # escaped, so that a search for the old word finds no use of it
+_KEYS = {"mend": "fix"}
 _OLD = {name: old for old, name in CURRENT.items()}
 _PATTERN = re.compile(rf"(?<![\w-])({'|'.join(sorted(map(re.escape, CURRENT), key=len, reverse=True))})(?![\w-])")
 

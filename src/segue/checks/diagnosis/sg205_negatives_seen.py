@@ -26,7 +26,7 @@ LARGEST = 2048
 
 
 @dataclass(frozen=True)
-class Negatives:
+class NegativesSeen:
     """Negatives of an entry's training batches; counts are means per prediction.
 
     Attributes:
@@ -83,7 +83,7 @@ def _contrasts(entry: CaseEntry) -> bool:
     return entry.trained is not None and any(term.kind == "infonce" for term in entry.trained.loss_settings.terms)
 
 
-def _negatives(case: Case, entry: CaseEntry) -> Negatives:
+def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
     trained, windows = entry.training, case.fold_of(entry).train
     batches = case.batches(case.bank, windows, batch_size=trained.settings.batch_size, seed=trained.settings.seed)
     term = next(term for term in trained.loss_settings.terms if term.kind == "infonce")
@@ -93,7 +93,7 @@ def _negatives(case: Case, entry: CaseEntry) -> Negatives:
     claims = {name: int(size) - 1 for name, size in sizes.items() if size is not None}
     near, same = _at_random(case, entry)
     seen, false, with_false, own = counts.tolist()
-    return Negatives(max(claims.values()), claims, len(steps), seen, false, with_false, own, near, same)
+    return NegativesSeen(max(claims.values()), claims, len(steps), seen, false, with_false, own, near, same)
 
 
 def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> tuple[float, float, float, float]:

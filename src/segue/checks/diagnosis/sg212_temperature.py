@@ -29,7 +29,7 @@ SMALLEST = 8
 
 
 @dataclass(frozen=True)
-class Contrast:
+class TemperatureContrast:
     """One InfoNCE term on held-out batches.
 
     Attributes:
@@ -76,7 +76,7 @@ def examine(case: Case) -> Verdict:
 
 
 @torch.no_grad()
-def _contrasts(case: Case, entry: CaseEntry) -> dict[str, Contrast]:
+def _contrasts(case: Case, entry: CaseEntry) -> dict[str, TemperatureContrast]:
     """Measure each InfoNCE term of an entry; nothing with too few validation windows."""
     loss, found = entry.training.loss, {}
     for name, term in zip(loss.names, loss.settings.terms, strict=True):
@@ -86,11 +86,11 @@ def _contrasts(case: Case, entry: CaseEntry) -> dict[str, Contrast]:
     return found
 
 
-def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -> Contrast:
+def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -> TemperatureContrast:
     own = [describe_logits(logits / temperature) for logits in cosines]
     entropy, nats, largest, right = (torch.cat([part[key] for part in own]).numpy()
                                      for key in ("entropy", "nats", "largest", "right"))  # fmt: skip
-    return Contrast(
+    return TemperatureContrast(
         temperature=round(temperature, 4),
         entropy=float(entropy.mean()),
         entropy_nats=float(nats.mean()),

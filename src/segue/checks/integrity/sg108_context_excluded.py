@@ -25,7 +25,7 @@ FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Rankings:
+class ExclusionResult:
     """How many rankings of an entry hold an excluded passage.
 
     Attributes:
@@ -62,7 +62,7 @@ def examine(case: Case) -> Verdict:
     return Verdict("issue", _broken_statement(broken, worst), share, 0.0, details)
 
 
-def _stored(case: Case, entry: CaseEntry) -> Rankings | None:
+def _stored(case: Case, entry: CaseEntry) -> ExclusionResult | None:
     """Count an entry's stored rankings with an excluded passage; None where they are of other windows (SG114)."""
     windows, evaluation = case.fold_of(entry).test, entry.evaluation
     if evaluation is None or not np.array_equal(evaluation.targets, windows.target):
@@ -70,13 +70,13 @@ def _stored(case: Case, entry: CaseEntry) -> Rankings | None:
     return _count(case.bank, entry, windows, evaluation.rankings, evaluation.exclude)
 
 
-def _query_again(case: Case, entry: CaseEntry) -> Rankings:
+def _query_again(case: Case, entry: CaseEntry) -> ExclusionResult:
     """Query a retriever with some windows as served, and test whether its ranks apply the exclusion."""
     retriever = entry.retriever
     windows = case.sample(case.fold_of(entry), most=QUERIED)
     windows = windows.take(retriever.pool.candidates_of(windows.target) >= 0)
     if len(windows) == 0:
-        return Rankings(entry.name, entry.fold, case.exclude, 0)
+        return ExclusionResult(entry.name, entry.fold, case.exclude, 0)
     contexts = case.contexts(entry, windows)
     left_in = case.gather(case.bank, windows, exclude="none", texts=retriever.reads_text)
     found = _count(case.bank, entry, windows, retriever.rank(contexts, DEPTH).rows, case.exclude)
@@ -94,12 +94,12 @@ def _query_again(case: Case, entry: CaseEntry) -> Rankings:
 
 def _count(
     bank: Bank, entry: CaseEntry, windows: Windows, rankings: Int[np.ndarray, "window depth"], rule: Exclusion
-) -> Rankings:
+) -> ExclusionResult:
     exclude = excluded_rows(bank, windows, rule)
     left_in = _left_in(bank, windows, rankings, exclude)
     broken = left_in.any(axis=1)
     itself = (left_in & _among(rankings, exclude, len(bank))).any(axis=1)
-    return Rankings(entry.name, entry.fold, rule, len(windows), int(broken.sum()), int((broken & ~itself).sum()))
+    return ExclusionResult(entry.name, entry.fold, rule, len(windows), int(broken.sum()), int((broken & ~itself).sum()))
 
 
 def _left_in(
@@ -132,7 +132,7 @@ def _among(
     return (values >= 0) & (rising[place] == keys)
 
 
-def _broken_statement(broken: list[Rankings], worst: Rankings) -> str:
+def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> str:
     """Describe the worst entry, one whose ranks ignore the exclusion, and how many entries there are."""
     parts = []
     if worst.left_in:
@@ -149,7 +149,7 @@ def _broken_statement(broken: list[Rankings], worst: Rankings) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _clean_statement(case: Case, stored: list[Rankings], again: list[Rankings]) -> str:
+def _clean_statement(case: Case, stored: list[ExclusionResult], again: list[ExclusionResult]) -> str:
     total, moved = sum(found.windows for found in again), sum(found.moved_up for found in again)
     return (f"None of {sum(found.windows for found in stored):,} stored rankings of "
             f"{len({found.row for found in stored})} entries and none of {total:,} new answers holds a passage that "
