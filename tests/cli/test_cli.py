@@ -192,14 +192,18 @@ def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_agai
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [("recipe.json", "[]"), ("plan.json", "[]"), ("plan.json", '{"format": 1, "steps": {"ar-cosine": "x"}}')],
+    ("name", "content", "message"),
+    [
+        ("recipe.json", "[]", "recipe.json has other contents: got list"),
+        ("plan.json", "[]", "plan.json has other contents: got list"),
+        ("plan.json", '{"format": 1, "steps": {"ar-cosine": "x"}}', "plan.json is not a plan"),
+    ],
 )
-def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, capsys, name, content):
+def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, capsys, name, content, message):
     shutil.copytree(triaged / "run", tmp_path / "run")
     (tmp_path / "run" / name).write_text(content)
     assert run("triage", str(triaged / "recipe.toml"), "--out", str(tmp_path / "run")) == 2
-    assert f"{name} is not" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_report_of_something_else_is_refused(tmp_path, capsys):

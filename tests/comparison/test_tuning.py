@@ -278,7 +278,7 @@ def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
     with pytest.raises(InputError, match="no steps for the trials"):
         run_triage(planned)
     untuned = planned.with_tables(tuning=TuningSettings())
-    assert compare(untuned, run_triage(untuned))["tuning"] == []
+    assert compare(untuned, run_triage(untuned)).tuning == ()
 
 
 def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch):

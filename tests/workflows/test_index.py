@@ -42,7 +42,7 @@ def test_a_file_of_queries_can_be_asked_instead(folder, capsys):
 
 def test_what_cannot_be_tuned_on_is_refused(folder):
     index, bank = folder / "index", folder / "bank"
-    with pytest.raises(InputError, match="nothing to tune the index on"):
+    with pytest.raises(InputError, match="no queries to tune the index on"):
         tune(index, bank)
     with pytest.raises(InputError, match="no finished option of this name"):
         tune(index, bank, run=folder / "run", option="gru")

@@ -164,7 +164,7 @@ def _searched_elsewhere(case: Case, entry: CaseEntry) -> str | None:
     if encoder is not None:
         wanted = encoder.space(case.bank.space)
     searcher = entry.retriever.searcher
-    if encoder is None and searcher is not None:
+    if encoder is None and searcher is not None and searcher.pool.bank is not case.bank:
         wanted = searcher.query_space or wanted
     index = None if searcher is None else searcher.index
     pools = [entry.retriever.pool, *([index.pool] if index is not None else [])]
