@@ -139,7 +139,7 @@ def _leaked(form: Record) -> list[str]:
 
 def _clean(form: Record) -> list[str]:
     said = (
-        f"{form['windows']:,} windows of {form['documents']} documents that nobody was trained on; "
+        f"{form['windows']:,} windows of {form['documents']} documents that no model was trained on; "
         f"{form['pool']:,} candidates."
     )
     heads = ("model", CUTOFF, f"Δ{CUTOFF} to ar-cosine", "to infonce-projected", "to copy-last", "MRR", "cosine")
@@ -149,7 +149,7 @@ def _clean(form: Record) -> list[str]:
     tested = {name: row["compatibility"] for name, row in form["rows"].items() if row["compatibility"]}
     for name, found in tested.items():
         spaces = {"validation windows": {space: found[space] for space in ("raw", "projected")}}
-        searched = ", ".join(f"{space} {share(value)}" for space, value in found[CUTOFF].items())
+        searched = ", ".join(f"{space} {share(found[space]['recall_5'])}" for space in ("raw", "projected"))
         parts += [f"The projection head of `{name}`; {CUTOFF} searched in each space: {searched}.", _heads(spaces)]
     if form.get("conflict"):
         parts += ["Do the terms of its loss pull against each other (SG204)? " + form["conflict"]["statement"]]
