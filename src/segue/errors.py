@@ -1,7 +1,7 @@
 """The errors that Segue raises on purpose.
 
 Each is a ``SegueError`` and the standard exception a caller would expect. It carries the exit code of the command line
-and says four things: what is wrong, what was found, what was expected, what to do.
+and states four things: what is wrong, what was found, what was expected, what to do.
 """
 
 

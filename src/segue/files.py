@@ -20,7 +20,7 @@ import numpy as np
 from segue.errors import InputError, StorageError
 
 JsonObject = dict[str, Any]
-"""A JSON object as it stands in a file."""
+"""A JSON object as read from a file."""
 
 
 @contextlib.contextmanager

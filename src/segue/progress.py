@@ -1,4 +1,4 @@
-"""Progress bars of the command line; nothing is drawn where stderr is no terminal."""
+"""Progress bars of the command line; nothing is drawn where stderr is not a terminal."""
 
 from __future__ import annotations
 

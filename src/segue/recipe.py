@@ -1,4 +1,4 @@
-"""A recipe: one TOML file that composes the settings which live beside each room.
+"""A recipe: one TOML file that combines the settings of all rooms.
 
 Every key but [corpus] has a documented default. All problems of a recipe are reported at once, unknown keys with the
 nearest valid one. Relative paths are relative to the folder the command is run in.
@@ -39,7 +39,7 @@ class DataSettings(Settings):
 
 
 class Recipe(ComparisonSettings, DataSettings):
-    """Everything one run needs to know; each table is documented beside the room it configures."""
+    """Everything one run needs to know; each table is documented in the room that it configures."""
 
 
 def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = None) -> Recipe:

@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """One table of a recipe. Derived classes stand beside the component they configure."""
+    """One table of a recipe. Each derived class is in the file of the component that it configures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -112,7 +112,7 @@ class Contexts:
         vectors: unit vectors, float32; zeros where ``mask`` is False.
         mask: True where there is a passage; padding is at the front.
         rows: rows in the bank, -1 for padding and for passages the bank does not hold.
-        exclude: rows that are no candidates, nor are their duplicates; padded with -1.
+        exclude: rows that are excluded together with their duplicates; padded with -1.
         texts: texts of the passages, one tuple per context without padding; None where only vectors are known.
     """
 

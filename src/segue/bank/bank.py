@@ -1,6 +1,6 @@
 """PassageBank: passages and their vectors on disk, read by row number.
 
-Enters: a folder that ``build_bank`` or ``import_vectors`` wrote. Leaves: vectors, texts and documents by row.
+Input: a folder that ``build_bank`` or ``import_vectors`` wrote. Output: vectors, texts and documents by row.
 A row number is global and stable; documents are contiguous ranges of rows. Vectors stay on disk, memory-mapped shard by
 shard; 17 bytes per row are in memory (document, position, duplicate group, alive).
 """
@@ -30,7 +30,7 @@ TABLES_KEPT = 8
 
 
 class BankSettings(Settings):
-    """Where the bank is and how it is stored."""
+    """Location and storage of the bank."""
 
     path: str = Field("bank", min_length=1, description="folder of the bank; built there if absent")
     shard_passages: int = Field(4096, ge=1, le=1_000_000, description="passages per shard; a killed build loses one")

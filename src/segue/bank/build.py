@@ -65,8 +65,8 @@ def build_bank(
         reader: where documents come from; read from its start each time.
         encoder: turns text into vectors.
         out: folder of the bank.
-        passages: how documents are cut.
-        settings: how the bank is stored; its ``path`` is not used.
+        passages: settings of cutting documents.
+        settings: storage of the bank; its ``path`` is not used.
         progress: called per batch with the number of encoded passages.
 
     Raises:

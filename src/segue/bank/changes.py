@@ -37,7 +37,7 @@ def append(
 
     Args:
         bank: changed on disk; this object still describes it as it was.
-        documents: with ids that the bank never had, not even for a deleted document.
+        documents: documents with ids that the bank never had, not even for a deleted document.
         encoder: encoder of the bank's space.
         passages: how they are cut; default: like the bank's documents.
         progress: called per batch.

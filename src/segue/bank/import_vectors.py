@@ -1,7 +1,7 @@
 """Import vectors that were computed elsewhere: a matrix, and a table that names the passage of each row.
 
-Enters: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where known,
-``text``); row i of one is row i of the other. Leaves: a bank of a *declared* space, with documents in the order of
+Input: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where known,
+``text``); row i of one is row i of the other. Output: a bank of a *declared* space, with documents in the order of
 their first appearance and passages by position. Memory: the table; vectors are read in blocks.
 """
 

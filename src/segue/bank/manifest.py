@@ -52,7 +52,7 @@ class BuildPlan(BaseModel):
     Attributes:
         source: the table ``[corpus]``, without settings that change only how fast it is read; for imported vectors with
             the hashes of the files.
-        passages: how documents are cut; None where vectors are imported.
+        passages: settings of cutting documents; None where vectors are imported.
         storage: type of the numbers on disk.
         shard_passages: passages per shard.
         encoder: settings of the encoder; None where it was given as an object or vectors are imported.

@@ -1,6 +1,6 @@
 """Banks with the passages of another bank and other vectors, made by a document tower or another encoder.
 
-Enters: a bank, and a function from its vectors (or from its texts) to unit vectors. Leaves: a bank of the same rows,
+Input: a bank, and a function from its vectors (or from its texts) to unit vectors. Output: a bank of the same rows,
 documents and duplicate groups in a space of its own. Windows, exclusions and pools of the original bank are valid here
 too (``Pool.on``). The space has another name and fingerprint, so a mixture of the two is refused where spaces are
 compared.

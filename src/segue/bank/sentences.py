@@ -1,10 +1,10 @@
 """Vectors of the sentences of a bank's passages.
 
-Enters: the texts of a bank, which are cut by the rules that cut its documents, and its encoder. Leaves: at most six
+Input: the texts of a bank, which are cut by the rules that cut its documents, and its encoder. Output: at most six
 unit vectors per row, in reading order, stored as float16 and mapped from disk.
 
 A short piece joins its neighbour, a long sentence is divided, and of a passage with more than six sentences the middle
-ones are read as one, since the beginning and the end of a passage tell most about its neighbours.
+ones are read as one, since the beginning and the end of a passage are most similar to its neighbours.
 
 ``build_sentences`` encodes block by block; an interrupted build continues where it stopped. A block is the vectors of
 some rows and their counts, in files named after its sentences and the encoder, so it is reused after a kill and after
@@ -124,7 +124,7 @@ class SentenceVectors:
         return joined, counts
 
     def _take(self, numbers: Int[np.ndarray, "piece"]) -> Float16[np.ndarray, "piece dim"]:
-        """Return vectors by their number in the bank, whichever block they are in."""
+        """Return vectors by their number in the bank, from any block."""
         vectors = np.empty((len(numbers), self.bank.dimension), dtype=np.float16)
         block_of = np.searchsorted(self._block_starts, numbers, side="right") - 1
         for block in np.unique(block_of):

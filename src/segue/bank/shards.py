@@ -1,6 +1,6 @@
 """Shards: the pieces in which a bank is written, each whole or absent.
 
-Enters: the passages of one shard and their vectors. Leaves: ``vectors-00000.npy``, ``passages-00000.parquet`` and,
+Input: the passages of one shard and their vectors. Output: ``vectors-00000.npy``, ``passages-00000.parquet`` and,
 last, ``shard-00000.json`` with their hashes; a shard without that record does not exist. Also: the check of vectors,
 and the lock that keeps a second writer out of a folder.
 """

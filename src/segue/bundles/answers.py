@@ -1,6 +1,6 @@
 """Answers: passages with their scores and the reasons for them.
 
-Enters: what a retriever ranked for a batch of queries. Leaves: for each query its passages, described from the bank,
+Input: what a retriever ranked for a batch of queries. Output: for each query its passages, described from the bank,
 with the cosine to the prediction, to each passage read, and the reranker's score.
 """
 
@@ -61,8 +61,8 @@ class Answer(Sequence[NextPassage]):
         confidence: probability that the true next passage is the first, or among the first five, by metric name; None
             where the run could not measure it.
         prediction: the predicted unit vector; None where nothing is predicted in the bank's space.
-        vectors: of the passages read.
-        milliseconds: of each stage, for the batch that the query was answered in.
+        vectors: vectors of the passages read.
+        milliseconds: time of each stage, for the batch that the query was answered in.
     """
 
     passages: tuple[NextPassage, ...]
@@ -92,7 +92,7 @@ class Ranked:
         queries: the predictions; None where there are none in the bank's space.
         reranked: rows that a reranker put in order; None without one.
         confidence: probability that the next passage is within each cutoff; None where the run could not measure it.
-        milliseconds: of each stage.
+        milliseconds: time of each stage.
     """
 
     rankings: Rankings

@@ -47,7 +47,7 @@ class Winner:
         job: the comparison.
         option: the option.
         fold: the fold on which it was trained.
-        record: of the comparison.
+        record: record of the comparison.
         name: the bundle's name.
         index: folder of an approximate index over the bank; None: the bank is searched exactly.
     """

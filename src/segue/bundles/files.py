@@ -1,6 +1,6 @@
 """Files of a bundle, and their hashes.
 
-Enters: a folder. Leaves: ``manifest.json`` (size and sha256 of every other file) and ``manifest.sha256`` (of the
+Input: a folder. Output: ``manifest.json`` (size and sha256 of every other file) and ``manifest.sha256`` (of the
 manifest, in the form that ``sha256sum --check`` reads). A bundle's version is the beginning of that hash, so equal
 versions are equal bundles, byte for byte.
 """

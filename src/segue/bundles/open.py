@@ -43,9 +43,9 @@ from segue.windows.windows import gather_contexts
 
 GOLDEN_PLACES = 10
 QUERY_TOLERANCE = 1e-4
-"""Greatest Euclidean distance of a golden prediction from that of the loaded predictor in float32."""
+"""Maximum Euclidean distance of a golden prediction from that of the loaded predictor in float32."""
 GOLDEN_SHARE = 0.9
-"""Least share of golden answers that must be the same; rounding may exchange answers of nearly equal scores."""
+"""Minimum share of golden answers that must be the same; rounding may exchange answers of nearly equal scores."""
 
 
 class Golden(TypedDict):
@@ -106,7 +106,7 @@ def open_bundle(
         path: the bundle's folder.
         encoder: the bank's encoder; None loads the one that the contract names.
         texts: whether queries will bring texts; without them no encoder is loaded.
-        device: where nets run.
+        device: device of the nets.
 
     Raises:
         InputError: there is no bundle, or it does not answer as it did when it was built.

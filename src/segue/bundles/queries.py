@@ -23,9 +23,9 @@ from segue.types import Bank, Contexts, Document
 
 ROWS_AT_ONCE = 8192
 SAME_VECTOR = 1e-6
-"""Greatest 1 − cosine of two vectors of one passage; the rounding of a float16 bank is smaller."""
+"""Maximum 1 − cosine of two vectors of one passage; the rounding of a float16 bank is smaller."""
 REACH = float(np.sqrt(2 * SAME_VECTOR))
-"""Greatest distance of two such vectors, and so of their projections: |a − b| = √(2 (1 − cosine))."""
+"""Maximum distance of two such vectors, and so of their projections: |a − b| = √(2 (1 − cosine))."""
 DIRECTIONS = 8
 
 
@@ -84,7 +84,7 @@ class Lookup:
         """Return the number of a document.
 
         Raises:
-            InputError: there is none of this id, or it was deleted.
+            InputError: no document has this id, or it was deleted.
         """
         number = self._documents.get(name)
         if number is not None:

@@ -1,6 +1,6 @@
 """Retriever of a bundle: answers queries with the passages that may come next, each with its reasons.
 
-Enters: a verified bundle and queries, which give what was read as texts, vectors or passage ids. Leaves: answers of
+Input: a verified bundle and queries, which give what was read as texts, vectors or passage ids. Output: answers of
 passages with their scores and reasons (cosines to the prediction and to each passage read, the reranker's score) and,
 where the run could measure it, a confidence. Threads may share one instance: ranking is under a lock, since nets and
 caches are shared.
@@ -83,7 +83,7 @@ class ReleasedRetriever:
         return self.next_batch([Query(passages, text, vectors, ids, k=k, exclude=exclude, documents=documents)])[0]
 
     def next_batch(self, queries: Sequence[Query]) -> list[Answer]:
-        """Return the answer to each query; texts are encoded together, and so are predictions.
+        """Return the answer to each query; texts and predictions are computed in batches.
 
         Raises:
             InputError: a query cannot be read.
@@ -237,7 +237,7 @@ def load(
         path: a bundle, or a folder in which bundles were promoted.
         encoder: the bank's encoder; None loads the one that the bundle names.
         texts: whether queries will bring texts; without them no encoder is loaded.
-        device: where nets run.
+        device: device of the nets.
 
     Raises:
         InputError: there is no bundle, or it does not answer as it did when it was built.

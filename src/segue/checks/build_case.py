@@ -1,6 +1,6 @@
-"""A bank, an experiment or a run becomes a ``Case``.
+"""Build a ``Case`` from a bank, an experiment or a run.
 
-Nothing is loaded before a check asks for it: a run's predictors and retrievers are read back from its folder one by
+Nothing is loaded before a check needs it: a run's predictors and retrievers are read back from its folder one by
 one.
 """
 
@@ -31,7 +31,7 @@ def case_of_bank(bank: Bank, *, encoder: Callable[[], Encoder] | None = None) ->
 
 
 def case_of_experiment(experiment: Experiment, *, encoder: Callable[[], Encoder] | None = None, **more: Any) -> Case:
-    """Return a case without rows."""
+    """Return a case without entries."""
     return Case(
         experiment.bank,
         experiment.pool,
@@ -44,13 +44,13 @@ def case_of_experiment(experiment: Experiment, *, encoder: Callable[[], Encoder]
 
 
 def case_of_job(job: Job, results: Results, *, subject: str | None = None, baselines: Baselines | None = None) -> Case:
-    """Return a case with a row for each option and fold that is finished, or at least trained.
+    """Return a case with an entry for each option and fold that is finished, or at least trained.
 
     Args:
         job: the comparison.
-        results: what it came to; empty for a run that only trained.
+        results: its results; empty for a run that only trained.
         subject: what diagnosis is about; None: the trained candidate that did best on validation.
-        baselines: the job's, where they are at hand.
+        baselines: the baselines of the job; None builds them.
     """
     baselines = baselines or Baselines(job)
     rows = [
@@ -71,7 +71,7 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
 
 
 def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Baselines) -> CaseEntry | None:
-    """Return the row of an option on a fold; None where there is nothing to look at."""
+    """Return the entry of an option on a fold; None if it was neither evaluated nor trained."""
     result = results[option.name][fold.number] if option.name in results else FoldResult("aborted")
     folder = job.folder(option, fold)
     trained = None
@@ -96,7 +96,7 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
 
 
 def _counted(job: Job, option: Option) -> str:
-    """Say which statistics of the whole bank an option uses."""
+    """Name the statistics of the whole bank that an option uses."""
     if option.name.startswith("bm25"):
         return "word counts over the whole bank"
     if option.reranking is None:
@@ -119,6 +119,6 @@ def _best_trained(job: Job, results: Results) -> str | None:
 
 
 def _any_trained(rows: list[CaseEntry]) -> str | None:
-    """Return the first trained candidate, or a trained row that cannot win where there is no other."""
+    """Return the first trained candidate, or a trained entry that cannot win where there is no other."""
     trained = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
     return trained[0].name if trained else None

@@ -1,4 +1,4 @@
-"""What checks examine: a bank, its windows as they are really queried, and the entries of a comparison.
+"""Case: the object that checks examine. A bank, its windows as they are queried, and the entries of a comparison.
 
 Everything that a fault can touch is a field of its own and can be replaced alone (``dataclasses.replace``). A check can
 then compare what *is* with what *should be* instead of computing both the same way. A case may be partial: a bank alone
@@ -38,7 +38,7 @@ Part = Literal["train", "validation", "test"]
 """A part of a fold's windows."""
 
 SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
-"""Entries beside the subject in diagnosis tables: the baseline to beat and the usual losses."""
+"""Entries shown with the subject in diagnosis tables: the baseline to beat and the usual losses."""
 
 BATCH = 1024
 """Windows gathered at a time."""
@@ -55,10 +55,10 @@ Truth = Callable[[Bank, Windows], Float[np.ndarray, "window dim"]]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a check may do; tests lower it.
+    """Limits of the work of a check; tests lower them.
 
     Attributes:
-        windows: most windows that an entry is queried with again.
+        windows: maximum number of windows that an entry is queried with again.
         steps: optimiser steps of a training that a check runs itself.
         batches: held-out batches of a gradient measurement.
         resamples: draws of a bootstrap.
@@ -72,12 +72,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training left of an entry: weights, their loss, the record, the settings.
+    """Files of a trained entry: weights, their loss, the record, the settings.
 
     Attributes:
-        folder: of the option on its fold; holds ``checkpoint/``, ``training/`` and ``training.json``.
-        loss_settings: of the loss as it was trained.
-        settings: of the training as it was run, steps and seed included.
+        folder: folder of the option on its fold; holds ``checkpoint/``, ``training/`` and ``training.json``.
+        loss_settings: settings of the loss as it was trained.
+        settings: settings of the training as it was run, steps and seed included.
     """
 
     folder: Path
@@ -136,9 +136,9 @@ class CaseEntry:
         fold: the number of its fold.
         family: ``control``, ``baseline``, ``loss`` or ``architecture``.
         load: makes the retriever; called at most once.
-        evaluation: what it measured on test, or None.
+        evaluation: its results on test windows, or None.
         validation: its scores on validation, or None.
-        trained: what training left, or None for an entry without weights.
+        trained: files of its training, or None for an entry without weights.
         declares: other deliberate departures, by name: ``{"bank statistics": "IDF over the whole bank"}``.
     """
 
@@ -159,7 +159,7 @@ class CaseEntry:
 
     @property
     def training(self) -> Trained:
-        """What training left; only for entries that were trained."""
+        """Files of the training; only for entries that were trained."""
         assert self.trained is not None, f"{self.name} was not trained"
         return self.trained
 
@@ -189,7 +189,7 @@ class Case:
         encoder: loads the bank's encoder; None where there is none.
         gates: gates that the winner has to pass.
         subject: name of the entry that diagnosis is about.
-        effort: how much work checks may do.
+        effort: limits of the work of checks.
         seed: seed of everything that checks draw.
     """
 

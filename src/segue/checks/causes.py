@@ -1,8 +1,8 @@
 """Root causes: written rules, each naming the checks it rests on.
 
-Enters: findings. Leaves: causes, the most fundamental first, each with its evidence and the options that address it.
+Input: findings. Output: causes, the most fundamental first, each with its evidence and the options that address it.
 A cause without evidence is not named, and "no cause found" is an allowed answer. While an integrity check fails the
-measured numbers are no evidence, so only causes of that failure are named.
+measured numbers are not evidence, so only causes of that failure are named.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from segue.comparison.record import Cause, Finding
 
 @dataclass(frozen=True)
 class Rule:
-    """When a cause is named.
+    """Conditions under which a cause is named.
 
     Attributes:
         issues: one of these checks must have raised an issue; all that did are evidence.
-        tips: these count as evidence where they raised a tip beside an issue.
+        tips: these count as evidence where they raised a tip in addition to an issue.
         unless: the rule does not apply when one of these raised an issue, which explains the same more simply.
         suspects: where none of ``issues`` did, a tip of one of these is enough, provided that
         confirmed_by: one of these raised an issue.

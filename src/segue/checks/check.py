@@ -1,4 +1,4 @@
-"""What a check is and what it answers.
+"""Checks and their verdicts.
 
 A check is a value: a code, the words that explain it, and one function that examines a ``Case``. Codes SG1xx are
 *integrity* checks: an issue blocks the headline number. Codes SG2xx are *diagnosis*: they explain, and block nothing.
@@ -13,10 +13,10 @@ from typing import Literal
 from segue.checks.case import Case
 
 Judgement = Literal["issue", "tip", "passed", "not-applicable"]
-"""What a check itself may conclude."""
+"""Outcomes that a check itself may return."""
 
 Need = Literal["texts", "windows", "entries", "evaluations", "trained"]
-"""What of a case a check needs; where it is missing the check is not applicable."""
+"""Part of a case that a check needs; without it the check is not applicable."""
 
 Details = Mapping[str, object]
 """Further figures of a verdict; JSON values, or dataclasses of them."""
@@ -29,7 +29,7 @@ class Verdict:
     Attributes:
         outcome: ``issue``, ``tip``, ``passed`` or ``not-applicable``.
         statement: one or two sentences with the figures and their controls; for ``not-applicable`` the reason.
-        measured: the figure that decides, in the check's unit; None where it is no number.
+        measured: the figure that decides, in the check's unit; None where it is not a number.
         threshold: what ``measured`` is compared with.
         details: further figures: tables by entry, curves, controls. Dataclasses in it become mappings.
     """
@@ -64,7 +64,7 @@ class Check:
         why: what goes wrong unnoticed without it.
         healthy: what a healthy experiment measures.
         fix: what to do about an issue; an imperative clause.
-        unit: of ``measured`` and ``threshold``: ``share``, ``cosine``, ``windows``, ``ms`` …
+        unit: unit of ``measured`` and ``threshold``: ``share``, ``cosine``, ``windows``, ``ms`` …
         examine: the function; it changes nothing.
         needs: parts of the case without which there is nothing to examine.
         slow: left out by ``--fast``.

@@ -117,7 +117,7 @@ def blocked(findings: Sequence[Finding]) -> list[str]:
 
 
 def unproven(findings: Sequence[Finding]) -> list[str]:
-    """Return the codes of integrity checks that were muted or skipped, so that they prove nothing."""
+    """Return the codes of integrity checks that were muted or skipped, so their result is unknown."""
     return [f.code for f in findings if f.code.startswith("SG1") and f.outcome in ("muted", "skipped")]
 
 
@@ -129,7 +129,7 @@ def each_entry(
 ) -> tuple[dict[str, Result], SegueError | None]:
     """Return the result of each entry, by name, and the first error of an entry that could not be examined.
 
-    A check that finds no breach raises the error: it has not examined every entry, so it proves nothing. Entries of
+    A check that finds no breach raises the error: it has not examined every entry, so its result is void. Entries of
     other folds than the first entry's are named with their fold.
 
     Raises:

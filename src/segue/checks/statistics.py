@@ -1,4 +1,4 @@
-"""What options measured over all folds, how two of them differ on the same windows, and the wording of figures."""
+"""Statistics of checks: results over all folds, paired differences on the same windows, and how figures are printed."""
 
 from __future__ import annotations
 

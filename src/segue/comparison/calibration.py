@@ -39,9 +39,9 @@ TEST_COST = 2.0
 ENCODED = 2048
 """Passages that are encoded again to measure a document tower."""
 ENCODINGS = 2
-"""Encodings of the bank beside those at evaluations: before the first step and for the test evaluation."""
+"""Encodings of the bank in addition to those at evaluations: before the first step and for the test evaluation."""
 LEAST_SHARE = 0.5
-"""Share of the budget that training gets, whatever baselines and rerankers take: a model of no steps shows nothing."""
+"""Share of the budget that training always gets: a model without training steps would show nothing."""
 FIXED_SECONDS = 0.5
 """Seconds to build, save and load a model and to time its answers."""
 TIMED_LISTS = 64
@@ -49,7 +49,7 @@ TIMED_LISTS = 64
 FITTING = 1.5
 """Cost of fitting trees, relative to drawing and reading their lists."""
 TEST_LISTS = 2
-"""Lists that a test window needs, beside one for each condition: the declared one, and timing."""
+"""Lists that a test window needs, in addition to one for each condition: the declared one, and timing."""
 HALVES = 2
 
 
@@ -58,7 +58,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
 
     Args:
         job: the comparison.
-        baselines: for building the options.
+        baselines: builds the options without training.
         seconds_spent: what the untrained options took already; it is subtracted from the budget.
         progress: called for each option.
     """
@@ -139,7 +139,7 @@ def _timed_job(job: Job, option: Option) -> Job:
 def timed_loss(job: Job, option: Option) -> str | None:
     """Return the preset an option is timed under: its own, or the most expensive one that may win; or None.
 
-    Whole-bank InfoNCE is the most expensive; a plan that assumes it is kept whichever loss wins.
+    Whole-bank InfoNCE is the most expensive; a plan that assumes it is kept for any winning loss.
     """
     if option.loss != WINNING_LOSS:
         return option.loss if option.loss in LOSSES else None
@@ -178,7 +178,7 @@ def _test_cost(job: Job, fold: Fold, score_seconds: float) -> int:
 
 
 def extra_trainings(job: Job, rates: Mapping[str, float]) -> dict[str, float]:
-    """Return the steps per second of trainings beside the options' own: the halves of cross-fitted first stages."""
+    """Return the steps per second of trainings that are not options: the halves of cross-fitted first stages."""
     return {
         f"{option.name}, half {half}": rates[option.name]
         for option in job.options

@@ -1,6 +1,6 @@
-"""Results become one comparison: metrics with intervals, paired differences, the winner, its gates.
+"""Comparison of results: metrics with intervals, paired differences, the winner, its gates.
 
-Enters: a job and the results of its options on every fold. Leaves: the results part of the record. The winner is the
+Input: a job and the results of its options on every fold. Output: the results part of the record. The winner is the
 candidate with the best mean validation MRR. With folds, one fold's validation documents are another's test documents,
 so the winner's own test number would be a little too good: gates judge the *procedure*, which takes on each fold the
 candidate that did best on that fold's validation documents.
@@ -38,7 +38,7 @@ from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
 
 REFERENCES = ("copy-last", "ar-cosine", "infonce-projected", "infonce", "copy-last-rerank")
-"""What every option is compared with: the baseline to beat, the report's two models, and the unanchored pure loss."""
+"""Options that others are compared with: the baseline to beat, the report's two models, pure InfoNCE without anchor."""
 COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
@@ -46,7 +46,7 @@ CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 def compare(job: Job, results: Results) -> Compared:
-    """Sum up what was measured; nothing is computed from test documents but the numbers that are shown."""
+    """Summarise the results; only the numbers that are shown are computed from test documents."""
     evaluations = merged(results)
     winner = choose_winner(job.options, results)
     chosen = chosen_by_fold(job.options, results)

@@ -86,9 +86,9 @@ def spread(windows: Windows, most: int) -> Windows:
 class FoldTraining(TypedDict):
     """Record of training one option on one fold: ``training.json``, and part of ``result.json``.
 
-    ``loss_name`` is the preset, ``loss`` its description; ``curve`` has a point for each evaluation, of step, loss and
-    validation metrics; ``reranker`` says how a reranker was fitted. Text options have no document tower and no number
-    of parameters.
+    ``loss_name`` is the preset, ``loss`` its description. ``curve`` has a point for each evaluation: step, loss and
+    validation metrics. ``reranker`` describes how a reranker was fitted. Text options have no document tower and no
+    number of parameters.
     """
 
     model: str

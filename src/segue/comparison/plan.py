@@ -18,7 +18,7 @@ from segue.files import read_json, write_json
 from segue.old_names import current_name, option_folder
 
 FEWEST_STEPS = 20
-"""Fewest steps of an option, whatever the budget."""
+"""Minimum number of steps of an option, at any budget."""
 CLOCK_SLACK = 2.0
 """Number of budgets after which options that have not begun are aborted."""
 
@@ -148,7 +148,7 @@ def make_plan(
         score_seconds: seconds of one validation scoring.
         scorings: validation scorings and the like per training.
         budget_minutes: recorded with the plan.
-        more: steps per second of trainings beside the options' own, with as many steps.
+        more: steps per second of trainings that are not options, with as many steps.
 
     >>> plan = make_plan({"a": 10.0, "b": 5.0}, most_steps=1000, folds=2, seconds=80.0, score_seconds=1.0,
     ...                  scorings=5, budget_minutes=2.0)
@@ -182,7 +182,7 @@ def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], 
         fix: what makes it cheaper.
 
     Raises:
-        InputError: with the minutes it would take and the budget at which it runs.
+        InputError: states the minutes it would take and the budget at which it runs.
     """
     path = option_folder(job.out / "options", name) / "cost.json"
     if not path.exists():

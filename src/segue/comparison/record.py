@@ -1,7 +1,7 @@
 """The record of a comparison: everything that ``triage.json`` holds, as types.
 
-What writes the record (comparison, checks), reads it (reports, bundles, runs, serving) and prints it share these
-types. ``read_record`` reads the files of older versions too. Fields that hold a rate are fractions, never per cent;
+Rooms that write the record (comparison, checks) or read it (reports, bundles, runs, serving) share these types.
+``read_record`` reads the files of older versions too. Fields that hold a rate are fractions, never per cent;
 what was not computed is None or absent, never 0.
 """
 
@@ -19,7 +19,7 @@ from segue.old_names import read_with_current_names
 from segue.types import Exclusion, Intent, Interval
 
 FORMAT: Final = 2
-"""Version of ``triage.json``. Version 0.1 wrote format 1, without saying so."""
+"""Version of ``triage.json``. Version 0.1 wrote format 1, without this key."""
 
 Family = Literal["control", "baseline", "loss", "architecture", "towers", "rerank"]
 Risk = Literal["low", "medium", "high"]
@@ -178,17 +178,17 @@ class Entry(RecordPart):
     Attributes:
         intent: entries other than ``candidate`` cannot win.
         question: what running the option answers.
-        risk: of adopting it.
+        risk: risk of adopting it.
         reason: why it is not done.
         validation: metrics on validation documents, averaged over folds.
         compatibility: only of options with a projection head.
-        metrics: on test documents, averaged over windows.
+        metrics: metrics on test documents, averaged over windows.
         macro: the same averaged over documents.
-        in_document: among the passages of the window's document only.
-        context_left_in: with the passages already read among the candidates.
-        prefix: without all earlier passages of the document.
-        fresh: among passages of documents that were not trained on.
-        latency: by stage.
+        in_document: metrics among the passages of the window's document only.
+        context_left_in: metrics with the passages already read among the candidates.
+        prefix: metrics without all earlier passages of the document.
+        fresh: metrics among passages of documents that were not trained on.
+        latency: percentiles by stage.
         delta: this entry minus each reference.
     """
 
@@ -244,7 +244,7 @@ class Procedure(RecordPart):
 
     Attributes:
         chosen: the candidate of each fold.
-        metrics: on test documents.
+        metrics: metrics on test documents.
         delta: minus each reference.
     """
 
@@ -283,7 +283,7 @@ class TuningRecord(RecordPart):
     """Search for the settings of one option on one fold.
 
     Attributes:
-        steps: of each trial.
+        steps: number of steps of each trial.
         pruned: trials that were stopped early.
         settings: those that were kept.
         own: those of the recipe.
@@ -316,7 +316,7 @@ class Finding(RecordPart):
 
     Attributes:
         statement: one or two sentences with the figures.
-        measured: the figure that decides, in ``unit``; None where it is no number.
+        measured: the figure that decides, in ``unit``; None where it is not a number.
         threshold: what ``measured`` is compared with.
         healthy: what a healthy experiment measures.
         fix: what to do about an issue.
@@ -346,7 +346,7 @@ class Cause(RecordPart):
     """A root cause with its evidence.
 
     Attributes:
-        name: in kebab-case, stable.
+        name: name in kebab-case, stable.
         statement: the evidence in the words of the checks.
         evidence: codes of the checks it rests on.
         options: options that address it.
@@ -362,7 +362,7 @@ class Cause(RecordPart):
 
 
 class ThresholdPoint(RecordPart):
-    """What answering from one confidence on gives: the share answered, and the share right of those."""
+    """Effect of answering only from one confidence on: the share answered, and the share right among them."""
 
     threshold: float
     answered: Interval | None
@@ -409,10 +409,10 @@ class CutoffQuality(RecordPart):
     """Quality of the confidence that the next passage is among the first k answers.
 
     Attributes:
-        together: over all queries in the mix.
-        answerable: over windows as they are.
-        absent: over windows whose next passage was taken from the candidates.
-        ended: over ends of documents.
+        together: quality over all queries in the mix.
+        answerable: quality over windows as they are.
+        absent: quality over windows whose next passage was taken from the candidates.
+        ended: quality over ends of documents.
         usable: whether right answers were shown to get more confidence than wrong ones.
     """
 
@@ -497,7 +497,7 @@ class ArticleDropout(RecordPart):
 
 
 class Setup(RecordPart):
-    """What was measured, on what, and where.
+    """Data, settings and machine of the measurements.
 
     Attributes:
         created: ISO 8601, UTC.
@@ -609,7 +609,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Bring a file of version 0.1 into the present form."""
+    """Convert a file of version 0.1 to the present format."""
     dropout = values["article_dropout"]
     return {name: value for name, value in values.items() if name != "options"} | {
         "format": FORMAT,

@@ -1,6 +1,6 @@
 """Search an option's settings on one fold: a few short trainings, poor ones stopped early, the best one kept.
 
-Enters: a job, an option, a fold, and the steps of each trial, from the plan. Leaves: ``tuning/OPTION/fold-N/`` in the
+Input: a job, an option, a fold, and the steps of each trial, from the plan. Output: ``tuning/OPTION/fold-N/`` in the
 run folder with ``trials.jsonl`` (one line per trial) and ``best.json``, and the job under which the option is trained.
 
 Seven settings around the recipe's own are searched:
@@ -73,7 +73,7 @@ class Choice:
 
     Attributes:
         learning_rate: highest rate of AdamW.
-        weight_decay: of matrices.
+        weight_decay: weight decay of matrices.
         dropout: share of activations dropped; None where the architecture is not known to have any.
         temperature: τ of the InfoNCE terms; None where there is none.
         width: factor of the architecture's width; None where it has none.
@@ -139,7 +139,7 @@ class Search:
 
     @property
     def folder(self) -> Path:
-        """Where trials and the best settings are kept."""
+        """Folder of the trials and the best settings."""
         return _folder(self.job, self.option, self.fold)
 
     @functools.cached_property

@@ -1,6 +1,6 @@
 """Sources of documents: one file per kind of corpus, with its settings and its reader.
 
-Enters: a table ``[corpus]`` of a recipe. Leaves: an iterator over the documents in a fixed order, with every document
+Input: a table ``[corpus]`` of a recipe. Output: an iterator over the documents in a fixed order, with every document
 that was left out and why. All kinds stream: none holds its corpus in memory.
 """
 
@@ -33,7 +33,7 @@ class CorpusReader(Protocol):
 
 
 class VectorsCorpus(Settings):
-    """Embeddings of your own: a matrix of vectors, and a table that says which passage each row is."""
+    """Embeddings of your own: a matrix of vectors, and a table that names the passage of each row."""
 
     kind: Literal["vectors"] = "vectors"
     vectors: Path = Field(description=".npy file, float16 or float32, one unit vector per row [passage, dim]")

@@ -1,6 +1,6 @@
 """Read a folder of texts: one file = one document, in the order of their paths.
 
-Read are ``.txt``, ``.md``, ``.rst``, ``.html`` and their alternative spellings; other files are skipped with a reason.
+It reads ``.txt``, ``.md``, ``.rst``, ``.html`` and their alternative spellings; other files are skipped with a reason.
 The id is the path below the folder, with ``/`` on every system, so that a corpus has the same ids on every machine.
 Code blocks, tables and headings are left out: passages are prose.
 """

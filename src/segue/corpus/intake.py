@@ -1,6 +1,6 @@
 """Parts of all corpora of texts: settings, checks of documents, documents from records, files read as UTF-8.
 
-Enters: documents as a corpus yields them. Leaves: the same documents, in the same order, with a reason for each one
+Input: documents as a corpus yields them. Output: the same documents, in the same order, with a reason for each one
 that was left out. Nothing is dropped silently, and two documents never share an id: splits, runs and reports name
 documents by their ids.
 """

@@ -1,6 +1,6 @@
 """Documents → ordered passages of whole sentences, never across documents.
 
-Enters: the paragraphs of one document. Leaves: its passages, with positions counted from 0. Sentences are found by
+Input: the paragraphs of one document. Output: its passages, with positions counted from 0. Sentences are found by
 ``sentencex`` (rules per language, no model, no network), so the same text gives the same passages on every machine.
 Sentences of neighbouring paragraphs may share a passage, since many paragraphs are short. A passage ends with its
 paragraph when it has three quarters of its length.
@@ -34,7 +34,7 @@ _CLAUSE_END = re.compile(r"[,;:–—、，；：](?=\s)|[、，；：]")
 
 
 class PassageSettings(Settings):
-    """How documents are cut."""
+    """Settings of cutting documents into passages."""
 
     target_characters: int = Field(400, ge=40, le=20_000, description="length that passages aim at; characters")
     minimum_characters: int = Field(
@@ -63,7 +63,7 @@ class PassageSettings(Settings):
 def cut(document: Document, settings: PassageSettings) -> list[Passage]:
     """Cut a document into passages, in reading order.
 
-    Joined, the passages are the text of the paragraphs except for white space (and what ``maximum_passages`` removes).
+    The joined passages are the text of the paragraphs except for white space (and what ``maximum_passages`` removes).
 
     >>> text = "Snow is frozen water that falls from clouds. It melts above zero degrees. Rain is liquid."
     >>> [p.text for p in cut(Document("d", "D", (text,)), PassageSettings(target_characters=50, minimum_characters=9))]

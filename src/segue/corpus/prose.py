@@ -1,7 +1,7 @@
 """Rules of prose and white space that the kinds of corpora share.
 
 Passages are made of sentences. Headings, code, tables and bare list entries ("John Smith, actor") are left out: a
-heading would give away the topic of a passage, and a list does not lead to the next passage.
+heading would reveal the topic of a passage, and a list does not lead to the next passage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHORTEST_SENTENCE = 20
 """Characters; a shorter line is a name or a number, even with a full stop."""
 
 SURELY_PROSE = 200
-"""Characters; a line this long is prose whatever it ends with (Thai has no mark at the end of sentences)."""
+"""Characters; a line this long is prose, with any end (Thai has no mark at the end of sentences)."""
 
 
 def names(text: str) -> frozenset[str]:

@@ -117,7 +117,7 @@ class _Contents(Directive):
 
 
 def _words(_: str, raw: str, text: str, *__: object, **___: object) -> tuple[list[nodes.Node], list[nodes.Node]]:
-    """Role of any name: ``title <target>`` becomes its title, ``~module.name`` its last part, a formula nothing."""
+    """Replace a role by text: ``title <target>`` by its title, ``~module.name`` by its last part; drop formulas."""
     if raw.startswith((":math:", ":index:", ":cite")):
         return [], []
     words = utils.unescape(text)

@@ -4,7 +4,7 @@ Constructs without prose (comments, references, formulas, tables, templates, fil
 scans first; the rest (links, styles, entities) is parsed by mwparserfromhell. Parsing the whole source would give the
 same text in six times the time. A few inline templates hold text (``{{convert|5|km|mi}}``), which is kept.
 
-Headings are left out, and so are sections that are lists of references or links.
+Headings and sections of references or links are left out.
 """
 
 from __future__ import annotations

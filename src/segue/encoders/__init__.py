@@ -1,6 +1,6 @@
 """Encoders turn text into unit vectors; every encoder states the *space* of its vectors.
 
-Enters: texts. Leaves: float32 vectors of length 1, in the order of the texts. One file per kind, imported when an
+Input: texts. Output: float32 vectors of length 1, in the order of the texts. One file per kind, imported when an
 encoder of that kind is loaded.
 """
 

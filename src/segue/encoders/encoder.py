@@ -21,7 +21,7 @@ from segue.types import Progress, no_progress
 
 
 class EncoderSettings(Settings):
-    """Which encoder, and everything that changes its vectors or its speed."""
+    """Choice of the encoder, and everything that changes its vectors or its speed."""
 
     name: str = Field(
         "minilm",

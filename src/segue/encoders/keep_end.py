@@ -1,7 +1,7 @@
 """Cut a context at its beginning, to the length that an encoder reads.
 
-Encoders cut long texts at the end, but the end of a context tells most about what follows. So the text is cut before
-the encoder reads it, in the same way in training and in serving.
+Encoders cut long texts at the end, but the end of a context is most informative about what follows. So the text is cut
+before the encoder reads it, in the same way in training and in serving.
 """
 
 from __future__ import annotations

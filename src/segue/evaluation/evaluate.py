@@ -1,6 +1,6 @@
 """Evaluation of a retriever: the rank of the passage that really followed, among the whole bank.
 
-Enters: a retriever, the bank and the windows of unseen documents. Leaves: an ``Evaluation``. Windows are ranked in
+Input: a retriever, the bank and the windows of unseen documents. Output: an ``Evaluation``. Windows are ranked in
 batches; a batch is scored once and ranked under every condition: the declared exclusion, and those of ``[evaluation]
 conditions``.
 """
@@ -30,8 +30,8 @@ __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "merge"]
 
 
 Condition = Literal["context-left-in", "prefix", "in-document", "fresh"]
-"""Conditions beside the declared one: what was just read stays among the candidates, all that was read so far is
-excluded, only the passages of the target's document, only documents unseen in training."""
+"""Conditions in addition to the declared one: the context stays among the candidates; all passages read so far are
+excluded; only the target's document is searched; only documents unseen in training are searched."""
 
 
 class EvaluationSettings(Settings):
@@ -85,7 +85,7 @@ def evaluate(
     Args:
         retriever: evaluated over its own pool.
         bank: the bank of that pool.
-        windows: from documents it was not fitted on.
+        windows: windows of documents that it was not fitted on.
         groups: near-duplicate group of every document of the bank, the unit of resampling.
         settings: the [evaluation] table.
         fresh_documents: document numbers unseen in training; their passages alone make the ``fresh`` pool.

@@ -1,6 +1,6 @@
 """Experiment: a bank, its folds of windows, and the document groups that statistics resample.
 
-Enters: a bank and the recipe's ``split`` and ``windows`` tables. Leaves: everything that training, evaluation and the
+Input: a bank and the recipe's ``split`` and ``windows`` tables. Output: everything that training, evaluation and the
 checks read. The split is written to the run folder once and compared later, so that a run always has the same test
 documents.
 """
@@ -46,7 +46,7 @@ class Experiment:
 
     Attributes:
         bank: the passages and their vectors.
-        pool: all candidates of the bank; every ranking is over the whole of it.
+        pool: all candidates of the bank; every ranking is over all of them.
         folds: one for a single split; with k folds every document is a test document once.
         groups: near-duplicate group of each document, the unit of resampling.
         context: passages read before each prediction.

@@ -1,6 +1,6 @@
 """Gates: thresholds and paired comparisons that end in pass, fail, or not enough evidence.
 
-Enters: for each option its ranks, groups of documents and measured scalars (:class:`Judged`). Leaves: one
+Input: for each option its ranks, groups of documents and measured scalars (:class:`Judged`). Output: one
 :class:`GateOutcome` per gate.
 
 A condition passes when its estimate and its whole 95 % interval are on the right side of the threshold *and* its
@@ -68,7 +68,7 @@ class Condition(Settings):
 
     @property
     def threshold(self) -> float:
-        """Threshold, whichever it is."""
+        """Threshold of the condition, upper or lower."""
         return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ SHIP = GateSettings(
 )
 
 STANDARD_GATES = (PHASE_1, CONTAIN, RECALL, LATENCY, SHIP)
-"""Gates without a recipe's own. Eff@5 is none of them, since it rewards a low Contain@50."""
+"""Gates without a recipe's own. They leave out Eff@5, since it rewards a low Contain@50."""
 
 REPORT_GATES = (PHASE_1, CONTAIN, EFFICIENCY, RECALL, LATENCY, SHIP)
 """All gates of the phase-1 report."""

@@ -1,6 +1,6 @@
 """Geometry of vectors and rankings: effective rank, anisotropy, hubness.
 
-In: vectors, or the candidates in the first places of each window. Out: figures without intervals.
+Input: vectors, or the candidates in the first places of each window. Output: figures without intervals.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Intervals and tests over groups of near-duplicate documents.
 
-Enters: values per window and the group of each window. Leaves: 95 % intervals, paired differences, p-values.
+Input: values per window and the group of each window. Output: 95 % intervals, paired differences, p-values.
 
-Windows of one document are no independent draws, so intervals resample groups and tests flip the signs of groups.
+Windows of one document are not independent draws, so intervals resample groups and tests flip the signs of groups.
 Below three groups there is no interval.
 """
 
@@ -23,7 +23,7 @@ from segue.evaluation.metrics import RATIOS, metric_range
 from segue.types import Interval
 
 EXACT_GROUPS = 14
-"""Most groups for which all sign patterns are tried."""
+"""Maximum number of groups for which all sign patterns are tried."""
 
 FLIPS = 20_000
 """Random sign patterns for more groups."""
@@ -46,7 +46,7 @@ def bootstrap(
         groups: group of each window, any integers.
         ratios: name → (numerator, denominator), added where both are among ``values``; a quotient of two means.
         resamples: draws of groups.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         One interval per metric; a metric without a single value is left out (not computed is never 0).
@@ -209,7 +209,7 @@ TAIL = 0.025
 """Probability left out at each end of an interval."""
 
 FEWEST_GROUPS = 3
-"""Fewest groups that have an interval."""
+"""Minimum number of groups for an interval."""
 
 CELLS = 2_000_000
 """Numbers in memory at a time: resamples and sign flips are drawn in blocks of this size."""
@@ -238,11 +238,11 @@ def ratio_intervals(
     """Return Σ sums / Σ sizes of each column with its interval.
 
     Args:
-        sums: of each group, the numerators.
-        sizes: of each group, the denominators; each column has a sum above 0.
+        sums: sums of each group, the numerators.
+        sizes: sizes of each group, the denominators; each column has a sum above 0.
         ranges: smallest and largest value of each metric; infinite where there is no limit.
         resamples: draws of groups, the same for all metrics.
-        seed: of the draws.
+        seed: seed of the draws.
     """
     lowest, width, bounded = _unit_scales(ranges)
     scaled = (sums - lowest * sizes) / width  # bounded metrics now run from 0 to 1

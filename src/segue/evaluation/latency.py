@@ -54,11 +54,11 @@ def measure_latency(
 
     Args:
         retriever: timed as it serves.
-        bank: where contexts are gathered from, outside the timed part.
-        windows: from which the queries are drawn without replacement.
+        bank: the bank that contexts are gathered from, outside the timed part.
+        windows: windows from which the queries are drawn without replacement.
         queries: how many, at most as many as there are windows; 0 measures nothing.
         exclude: what leaves the candidates.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Milliseconds of each query, by stage.

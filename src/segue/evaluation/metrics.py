@@ -1,6 +1,6 @@
 """Metrics: pure functions of the rank of the right passage.
 
-Enters: one rank per window (1 = best), counted over the whole pool by the ranking rule. Leaves: fractions, never per
+Input: one rank per window (1 = best), counted over the whole pool by the ranking rule. Output: fractions, never per
 cent; None (or NaN inside an array of windows) where nothing can be computed, never 0.
 
 Each window has exactly one relevant candidate, so ``R@k`` is ``Success@k`` of ir_measures (which equals its ``R@k``

@@ -33,7 +33,7 @@ class Evaluation:
 
     Attributes:
         name: the retriever's.
-        intent: what the option stands for.
+        intent: role of the option in a comparison.
         exclude: which passages left the candidates in ``ranks``.
         pool_size: candidates searched (duplicates count once).
         targets: the row that followed; identifies the windows.
@@ -45,13 +45,13 @@ class Evaluation:
         ranks_by_pool: the same under other conditions: ``in-document`` (only its document), ``context-left-in``,
             ``prefix`` (all passages read so far are excluded), ``fresh`` (only documents unseen in training).
         rankings: the first rows of each ranking as served, best first, -1 where empty.
-        cosine: of the query and the true vector; None without query vectors.
+        cosine: cosine of the query and the true vector; None without query vectors.
         contrastive: contrastive accuracy of each window among the windows of its fold; None likewise.
         copying: copying ratio of each window, NaN where undefined; None likewise.
         timings: milliseconds of each timed query, by stage; empty where not measured.
         fresh_pool_sizes: candidates of the fresh pool, one number for each fold.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
         metrics: values with 95 % intervals, by name; what was not computed is absent.
     """
 

@@ -1,8 +1,8 @@
 """Run and qrels files in the TREC format, so that any other tool of the field can check the numbers.
 
 A line of a run is ``qid Q0 docid rank score tag`` with score = −rank: the ranks already follow the tie rule, and a tool
-that sorts by score cannot break ties its own way. Names ending in ``.gz`` are compressed. The depth of a run is no part
-of the format; it is in a file beside it (``run.trec.json``), and metrics are comparable at that depth only
+that sorts by score cannot break ties its own way. Names ending in ``.gz`` are compressed. The depth of a run is in
+a second file (``run.trec.json``), and metrics are comparable at that depth only
 (``metrics.per_window(ranks, depth=…)``).
 
 A duplicate group is one candidate: name every group by one of its members (the smallest row) in both files.

@@ -33,7 +33,7 @@ class Amn(Architecture):
         context: places of the window (the net itself does not depend on it).
         query_width: components of query and keys.
         hidden: the two hidden widths of the MLP.
-        dropout: in the MLP, [0, 1).
+        dropout: rate in the MLP, [0, 1).
         add_mean: add the context's mean to the correction, as the original does.
     """
 

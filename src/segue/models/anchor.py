@@ -57,7 +57,7 @@ class Anchor(nn.Module):
         """Return unit vectors; only a sum that cancels out is shorter.
 
         A zero vector is a passage whose content was dropped (article dropout); it is skipped. Copying it would leave an
-        answer without a direction, and its huge gradient would drown the rest of the batch.
+        answer without a direction, and its huge gradient would dominate the batch.
         """
         context, mask = pad_at_front(context, mask & (context != 0).any(dim=-1))
         weights = self.weights * mask

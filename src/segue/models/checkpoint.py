@@ -8,8 +8,8 @@
 ``README.md``              the model card
 ========================== =================================================================================
 
-Two nets may share every parameter's name and shape and still compute different things; the golden pair tells them
-apart. It is computed in float64 on the CPU both times, where different machines agree to about 1e-12. No file is a
+Two nets may share every parameter's name and shape and still compute different things; the golden pair distinguishes
+them. It is computed in float64 on the CPU both times, where different machines agree to about 1e-12. No file is a
 pickle.
 """
 
@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 """Version of the folder's layout; raised when an older reader would misread it."""
 
 GOLDEN_TOLERANCE = 1e-5
-"""Greatest Euclidean distance between a golden output (a unit vector) and the loaded net's output."""
+"""Maximum Euclidean distance between a golden output (a unit vector) and the loaded net's output."""
 
 WEIGHTS, CONFIG, DOCUMENTS, GOLDEN, CARD = (
     "model.safetensors",

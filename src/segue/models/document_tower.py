@@ -9,7 +9,7 @@ them, so a two-tower model starts at its anchor like the others.
 ``mlp``       one hidden layer
 ``shared``    siamese: the query's net encodes the passage as a context of one, and a second head answers
 
-With all but the first, the bank has to be encoded again.
+All except ``identity`` require encoding the bank again.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def build_document_tower(
         kind: ``identity``, ``linear``, ``mlp`` or ``shared``.
         correction: the query's architecture; ``shared`` uses it for passages too.
         dimension: components of an embedding.
-        size: of the ``mlp`` tower.
+        size: size of the ``mlp`` tower.
 
     Raises:
         SettingsError: ``shared`` needs an architecture with ``encode``.

@@ -194,11 +194,11 @@ class Mamba(Architecture):
         width: components of a state.
         blocks: state-space blocks, at least 1.
         d_state: components of keys and queries.
-        heads: of each block; divides ``expand * width``.
+        heads: number of heads of each block; divides ``expand * width``.
         groups: heads of one group share keys and queries; divides ``heads``.
         conv: taps of the convolution.
         expand: inner channels per outer one.
-        dropout: on each block's output, [0, 1).
+        dropout: rate on each block's output, [0, 1).
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Mlp(Architecture):
         context: places of the window; the weights depend on it, unlike in the other architectures.
         width: components of each hidden layer.
         layers: hidden layers, at least 1.
-        dropout: after each hidden layer, [0, 1).
+        dropout: rate after each hidden layer, [0, 1).
     """
 
     def __init__(

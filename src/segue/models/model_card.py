@@ -1,4 +1,4 @@
-"""Model card: the origin of a checkpoint, for the checks (``ModelCard``) and for people (``README.md``)."""
+"""Model card: the origin of a checkpoint, for the checks (``ModelCard``) and for readers (``README.md``)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ModelCard(BaseModel):
     """Origin of a predictor.
 
     Attributes:
-        name: the model's name, for people.
+        name: the model's name, as shown to readers.
         space: the embedding space of its contexts and predictions (``Space.to_json()``); None where it is unknown.
         training_documents: sha256 of the id of each document it was trained on (``hash_documents``).
         loss: the loss in words, such as ``0.85 InfoNCE (τ 0.07) + 0.15 AR cosine``.
         loss_space: whether the loss was computed on the vectors themselves or behind a projection head.
         metrics: validation scores by name; None means not computed.
         training: facts of the training run, by name (steps, batch size, seconds).
-        seed: of the training run.
+        seed: seed of the training run.
         license: SPDX name of the weights' license, where one was chosen.
     """
 

@@ -28,7 +28,7 @@ class Predictor(nn.Module):
 
     Args:
         correction: the architecture; a module that follows ``Correction``.
-        settings: of the architecture; a checkpoint needs them to build it again.
+        settings: settings of the architecture; a checkpoint needs them to build it again.
         dimension: components of an embedding.
         context: places of the window, at least 1.
         documents: the document tower; None leaves passages as they are.

@@ -36,7 +36,7 @@ class Gru(Architecture):
         context: places of the window (the net itself does not depend on it).
         width: components of the state.
         blocks: residual blocks, at least 1.
-        dropout: on each block's output, [0, 1).
+        dropout: rate on each block's output, [0, 1).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Lstm(Architecture):
         context: places of the window (the net itself does not depend on it).
         width: components of the state.
         layers: stacked layers, at least 1.
-        dropout: between the layers and before the head, [0, 1).
+        dropout: rate between the layers and before the head, [0, 1).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class BidirectionalGru(Architecture):
         context: places of the window (the net itself does not depend on it).
         width: components of the state of each direction.
         layers: stacked layers, at least 1.
-        dropout: between the layers and before the head, [0, 1).
+        dropout: rate between the layers and before the head, [0, 1).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Settings of the model; the numbers of each size are beside the architecture they configure."""
+"""Settings of the model; the numbers of each size are in the file of the architecture."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Transformer(Architecture):
         layers: blocks, at least 1.
         heads: attention heads.
         hidden: width of each SwiGLU.
-        dropout: on each residual branch, [0, 1).
+        dropout: rate on each residual branch, [0, 1).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Exact ranks, cosines and best candidates of query vectors over the whole bank.
 
-Enters: query vectors and a ``Pool`` of candidates. Leaves: ranks or rankings under the ranking rule: one candidate per
+Input: query vectors and a ``Pool`` of candidates. Output: ranks or rankings under the ranking rule: one candidate per
 duplicate group (score = best of its members), excluded passages are removed with their duplicates, ties count against
 the target.
 

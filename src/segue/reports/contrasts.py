@@ -1,7 +1,7 @@
 """Comparisons between entries of a record: which is better, which was chosen, and how often each was trained.
 
 Nothing is measured here. With folds, one fold's validation documents are another's test documents, so the winner's own
-paired test is a little too good: there the choice made anew inside each fold (the *procedure*) is judged instead.
+paired test is a little too good: there the choice made again inside each fold (the *procedure*) is judged instead.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Contrast:
     """One entry minus another.
 
     Attributes:
-        difference: with its interval where the two were compared window by window.
-        p: of the paired test, adjusted by Holm.
+        difference: the difference, with its interval where the two were compared window by window.
+        p: p-value of the paired test, adjusted by Holm.
         paired: False when only the two entries' own intervals are known.
         outcome: *better* or *worse* only where the evidence suffices.
     """
@@ -58,7 +58,7 @@ class Contrast:
 
 
 def against(one: Entry | Procedure, other: Entry, metric: str = "R@5") -> Contrast | None:
-    """Subtract ``other`` from ``one``: by the recorded paired test, turned round if need be, else by both intervals."""
+    """Subtract ``other`` from ``one``: by the paired test of either, or by both intervals if there is none."""
     if found := one.delta.get(other.name, {}).get(metric):
         return _paired(found)
     if isinstance(one, Entry) and (found := other.delta.get(one.name, {}).get(metric)):
@@ -91,7 +91,7 @@ def _unpaired(one: Interval, other: Interval) -> Contrast:
 
 
 def beats(one: Entry, other: Entry) -> bool:
-    """Whether one entry is clearly better than another in R@5."""
+    """Return whether one entry is clearly better than another in R@5."""
     contrast = against(one, other) if one.name != other.name else None
     return contrast is not None and contrast.outcome == "better"
 
@@ -119,7 +119,7 @@ def winner(record: Record) -> Entry | None:
 
 
 def won(record: Record, entry: Entry) -> bool:
-    """Whether an entry is the winner."""
+    """Return whether an entry is the winner."""
     return entry.name == record.winner and winner(record) is not None
 
 
@@ -141,7 +141,7 @@ def best_baseline(record: Record) -> Entry | None:
 
 
 def judged_procedure(record: Record) -> Procedure | None:
-    """Return the procedure where it is what stands for the choice: with folds, and compared with a reference."""
+    """Return the procedure if it represents the choice: with folds, and compared with a reference."""
     found = record.procedure
     return found if found and found.delta and record.folds > 1 and winner(record) else None
 
@@ -160,7 +160,7 @@ def choice_difference(record: Record, contrast: Contrast) -> str:
 
 
 def repeats(record: Record) -> int:
-    """Return how often each option was trained on the same documents; seeds of other folds are no repeats."""
+    """Return how often each option was trained on the same documents; seeds of other folds are not repeats."""
     seeds = len(record.seeds)
     return max(seeds // record.folds, min(seeds, 1))
 

@@ -1,4 +1,4 @@
-"""The content of a report, before its look: sections of paragraphs, lists, tables and figures.
+"""The content of a report, before its layout: sections of paragraphs, lists, tables and figures.
 
 The same blocks are rendered as HTML and as Markdown, so both always agree. Every ``text`` is a sentence in the markup
 of ``text.py``.
@@ -15,7 +15,7 @@ Tone = Literal["", "best", "better", "worse", "undecided", "pass", "fail", "warn
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Some sentences."""
+    """A paragraph of sentences."""
 
     text: str
     kind: ClassVar[str] = "paragraph"
@@ -23,7 +23,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Notice:
-    """A paragraph that stands out."""
+    """A highlighted paragraph."""
 
     text: str
     tone: Tone = "warn"
@@ -154,7 +154,7 @@ class Report:
 
     Attributes:
         facts: what was measured on what, as name and value.
-        notices: what stands above everything else (unsafe, synthetic, small sizes).
+        notices: paragraphs above everything else (unsafe, synthetic, small sizes).
         footer: how the report came about.
     """
 

@@ -1,4 +1,4 @@
-"""The JSON that other people's scripts read (``--json``, ``report.json``): its keys do not change."""
+"""The JSON for scripts (``--json``, ``report.json``): its keys do not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def public_json(record: Record, *, run: Path | None = None) -> dict[str, Any]:
     """Return the public form of a comparison; what was not computed, or may not be printed, is null.
 
     Args:
-        record: of the comparison.
+        record: record of the comparison.
         run: the run folder.
     """
     chosen = winner(record)

@@ -65,7 +65,7 @@ def _draw(figure: Figure) -> Markup:
 
 
 def _hash(script: str) -> str:
-    """The script's digest, so that the page's policy lets no other run."""
+    """Return the script's digest, so that the page's policy allows no other script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

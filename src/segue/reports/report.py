@@ -1,4 +1,4 @@
-"""From a record to the report's content, section by section, in the order of reading."""
+"""Content of the report, built from a record section by section, in reading order."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _labelled_figure(figure: Figure) -> Figure:
 
 
 def stamp(svg: str) -> str:
-    """Write the label into the lower left corner of a plot, which stands alone as a file.
+    """Write the label into the lower left corner of a plot, which is a file of its own.
 
     >>> "UNSAFE" in stamp('<svg viewBox="0 0 400 200"><g/></svg>')
     True

@@ -29,7 +29,7 @@ def terminal_table(record: Record, *, width: int = 120) -> Table:
     """Return the table of entries, intervals as ±; a blocked comparison gives the failed checks instead.
 
     Args:
-        record: of the comparison.
+        record: record of the comparison.
         width: columns of the terminal.
     """
     if record.refused:

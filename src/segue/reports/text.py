@@ -20,7 +20,7 @@ _MARKDOWN = MarkdownIt("zero").enable(["escape", "backticks", "emphasis"])
 _MARKS = re.compile(r"([\\`*_\[\]<>&~$])")
 DASH = "–"
 UNSAFE = "UNSAFE"
-"""Label of numbers that an integrity check does not vouch for."""
+"""Label of numbers that an integrity check blocks or did not examine."""
 LOPSIDED = 3.0
 """Intervals whose longer side exceeds this many times the shorter one are not printed as ``±``."""
 
@@ -82,7 +82,7 @@ def to_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a metric is printed.
+    """Format of a metric.
 
     Attributes:
         factor: what the stored value is multiplied with.

@@ -46,7 +46,7 @@ class PartWriter:
 
     Attributes:
         folder: receives the files.
-        checkpoint: of the predictor; None without one.
+        checkpoint: checkpoint of the predictor; None without one.
         text_model: folder of the fine-tuned text encoder and of the bank as it encoded it; None without one.
         density: returns the cosines of each passage's neighbours.
         context_tokens: tokens of a context's end that the encoder reads; None: its limit.
@@ -75,7 +75,7 @@ class PartReader:
         load_encoder: returns the bank's encoder; called where a part encodes text.
         encoder: its settings, for parts that read text with an encoder of their own.
         index: description of the index.
-        device: where nets run.
+        device: device of the nets.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Query functions: from contexts to unit vectors.
 
-Any callable will do. One that reads the bank has ``over``, one with a text encoder has ``space``, and one that a bundle
+Any callable works. One that reads the bank has ``over``, one with a text encoder has ``space``, and one that a bundle
 can hold has ``save_part``.
 """
 

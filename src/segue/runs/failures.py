@@ -1,6 +1,6 @@
 """Kinds of failures: why the first answer of a window is wrong.
 
-Kinds are told apart by measurements alone: cosines in the bank's space, documents and positions, and how often a
+Kinds are distinguished by measurements alone: cosines in the bank's space, documents and positions, and how often a
 passage is answered. A window whose first answer is wrong is of the first kind that applies:
 
 - ``near-copy``: the first answer nearly repeats the passage that came next;
@@ -29,7 +29,7 @@ from segue.windows.windows import HORIZON
 Kind = Literal["right", "near-copy", "soon", "break", "same-document", "hub", "copying", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NEAR_COPY = 0.95
-"""Cosine from which two passages say nearly the same."""
+"""Cosine from which two passages count as nearly the same."""
 RANDOM_PAIRS, CHANCE_LEVEL = 4000, 0.95
 FIRST = 5
 """Places in which hubs are counted."""

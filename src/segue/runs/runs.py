@@ -1,4 +1,4 @@
-"""A folder of runs: which there are, their results, and how each entry answered its test windows.
+"""A folder of runs: their names, their results, and the answers of each entry to its test windows.
 
 Reads what ``segue triage`` and ``segue evaluate`` wrote. Summaries are in the public form: what an integrity check
 blocks is null. The only write is a line in the run's log of test evaluations, ``looks.jsonl``.
@@ -34,7 +34,7 @@ PLACES = (".", "*", "*/fresh/*", "fresh/*")
 
 @dataclass(frozen=True, eq=False)
 class EntryAnswers:
-    """How one entry of a run answered its test windows, fold after fold.
+    """Answers of one entry of a run to its test windows, fold after fold.
 
     Attributes:
         option: name of the entry.

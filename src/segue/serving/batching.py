@@ -1,7 +1,7 @@
 """Micro-batches: queries that arrive while a batch is answered form the next batch.
 
 A query that arrives alone is answered at once; under load the batches grow by themselves, up to ``size``. The work runs
-in a thread of its own, so the event loop stays free. The loop hands a batch to the thread by callback, without a task
+in a thread of its own, so the event loop stays free. The loop passes a batch to the thread by callback, without a task
 in between: a task would cost every query another turn of the loop.
 """
 
@@ -58,7 +58,7 @@ class Batcher(Generic[In, Out]):
             self._next = asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
-        """Hand the waiting queries to the thread, up to the size of a batch."""
+        """Pass the waiting queries to the thread, up to the size of a batch."""
         self._next = None
         batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
         batch = [waiting for waiting in batch if not waiting[1].done()]

@@ -1,7 +1,7 @@
 """The gate in front of the API: hosts, keys, sizes and time are checked before anything is parsed.
 
-A body is read here, up to its limit, and handed on whole: a client that sends slowly does not count as a request being
-worked on, and keeps no other waiting. How long a client may take to send is left to a proxy; see docs/serving.md.
+A body is read here, up to its limit, and passed on complete: a client that sends slowly does not count as a request
+being worked on, and does not delay others. How long a client may take to send is left to a proxy; see docs/serving.md.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class _Answer:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a channel that hands on the body in one piece, then what the connection says."""
+    """Return a channel that passes on the body in one piece, then the messages of the connection."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -190,7 +190,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
 
 
 def is_known(key: str, hashes: tuple[str, ...]) -> bool:
-    """Tell whether a key's hash is among ``hashes``; all are compared, each in constant time."""
+    """Return whether a key's hash is among ``hashes``; all are compared, each in constant time."""
     given = _hash(key)
     return sum(hmac.compare_digest(given, known) for known in hashes) > 0
 

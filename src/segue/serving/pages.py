@@ -48,7 +48,7 @@ REPORT_POLICY = (
 REPORT_HEADERS = {"content-security-policy": REPORT_POLICY, "x-content-type-options": "nosniff"}
 NO_RUNS = "this server shows no runs: start it with `segue serve BUNDLE --runs FOLDER`"
 REFERENCES = ("copy-last", "bm25", "bm25-context", "encoder-context")
-"""Entries whose ranks are shown beside those of any other: they learn nothing, so they tell how hard a window is."""
+"""Entries whose ranks are shown next to those of any other: they learn nothing, so they show how hard a window is."""
 Name = Annotated[str, Field(max_length=400)]
 
 
@@ -74,7 +74,7 @@ def add_pages(app: FastAPI, runs: str | None) -> None:
 
 
 class PageQuery(BaseModel):
-    """Which part of a list is wanted."""
+    """Requested part of a list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,7 +83,7 @@ class PageQuery(BaseModel):
 
 
 class WindowsQuery(PageQuery):
-    """Which windows of an entry are wanted."""
+    """Requested windows of an entry."""
 
     run: Name
     option: Name
@@ -92,7 +92,7 @@ class WindowsQuery(PageQuery):
 
 
 class DifferencesQuery(PageQuery):
-    """Which windows of two entries are wanted."""
+    """Requested windows of two entries."""
 
     first: Name
     first_option: Name

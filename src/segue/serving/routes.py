@@ -44,7 +44,7 @@ async def require_json(request: Request) -> None:
     """Refuse a body that is not declared as JSON, is empty, or is not in UTF-8.
 
     Raises:
-        ApiError: with status 415 or 400.
+        ApiError: the status is 415 or 400.
     """
     declared = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if declared != "application/json":

@@ -29,7 +29,7 @@ class Problem(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What went wrong."""
+    """Description of an error."""
 
     code: str = Field(description="for programs", examples=["invalid_request"])
     message: str = Field(description="for people: what was found, what was expected, what to do")
@@ -37,7 +37,7 @@ class ErrorBody(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """The body of every answer that is no success."""
+    """The body of every answer that is not a success."""
 
     error: ErrorBody
 
@@ -47,8 +47,8 @@ class ApiError(Exception):
 
     Args:
         status: HTTP status.
-        code: for programs.
-        message: for people.
+        code: name of the error, for programs.
+        message: text of the error, for readers.
         problems: what is wrong with which field.
         reason: label under which refused requests are counted.
         close: whether the connection is closed after the answer.
@@ -78,7 +78,7 @@ def invalid(problems: Sequence[Problem]) -> ApiError:
 
 
 class RequestBody(BaseModel):
-    """A request's body: unknown fields are errors, and so are values of another type."""
+    """A request's body: unknown fields and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -88,7 +88,7 @@ class RequestBody(BaseModel):
         """Refuse a body beyond the limits of the server.
 
         Raises:
-            ApiError: with every field that is too large.
+            ApiError: names every field that is too large.
         """
         found = [Problem(where=where, what=f"at most {most} allowed, got {size}"[:80])
                  for where, size, most in self._sizes(limits) if size > most]  # fmt: skip
@@ -96,7 +96,7 @@ class RequestBody(BaseModel):
             raise invalid(found)
 
     def _sizes(self, limits: Limits) -> Iterator[tuple[str, int, int]]:
-        """Yield field, size and greatest size."""
+        """Yield field, size and maximum size."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             if name == "k":
@@ -110,7 +110,7 @@ class RequestBody(BaseModel):
 
 
 class PredictRequest(RequestBody):
-    """What was read, in one of four ways."""
+    """The passages read, given in one of four ways."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [way]} for way in WAYS]})
 
@@ -125,7 +125,7 @@ class PredictRequest(RequestBody):
 
 
 class AnswerFields(RequestBody):
-    """What is to be answered."""
+    """Options of the answer."""
 
     k: int = Field(5, ge=1, description="passages to answer")
     exclude: list[Id] = Field([], description="ids that may not be answered")
@@ -133,7 +133,7 @@ class AnswerFields(RequestBody):
 
 
 class NextRequest(PredictRequest, AnswerFields):
-    """What was read, and what is to be answered."""
+    """The passages read, and options of the answer."""
 
     map: bool = Field(False, description="also return 2-D coordinates of what was read, predicted and answered")
 
@@ -259,7 +259,7 @@ class CutBody(BaseModel):
 
 
 class InfoBody(BaseModel):
-    """What is served."""
+    """Description of the bundle that is served."""
 
     bundle: str
     name: str

@@ -1,7 +1,7 @@
 """The state of a server: the bundle it serves, how that changes under load, and what it counts.
 
-A request holds one bundle until it is answered. On a change the new bundle is loaded and verified beside the old one,
-then new requests get the new one; the old one is closed after its last request. A bundle that cannot be loaded, or
+A request holds one bundle until it is answered. The old bundle answers while a new one is loaded and verified; then
+new requests get the new one, and the old one is closed after its last request. A bundle that cannot be loaded, or
 whose vectors are of another space (so clients' vectors would mean nothing), is refused and the old one stays.
 """
 
@@ -56,7 +56,7 @@ class Served:
     Args:
         released: answers the queries.
         batch_size: queries answered together, at most.
-        metrics: of the server.
+        metrics: metrics of the server.
     """
 
     def __init__(self, released: ReleasedRetriever, batch_size: int, metrics: Metrics) -> None:
@@ -113,7 +113,7 @@ class Current:
         path: a bundle, or a folder of bundles.
         load: reads a bundle.
         batch_size: queries answered together, at most.
-        metrics: of the server.
+        metrics: metrics of the server.
 
     Raises:
         SegueError: the bundle cannot be loaded.
@@ -190,12 +190,12 @@ class Current:
 
 @dataclass
 class Server:
-    """What the parts of one server share.
+    """Objects that the parts of one server share.
 
     Attributes:
-        settings: of the server.
+        settings: settings of the server.
         current: the bundle it serves.
-        metrics: what it counts.
+        metrics: its counters.
         draining: True from SIGTERM on: no longer ready, and connections are closed after their answer.
         tasks: reloads that are under way; kept here so that they are not collected.
     """

@@ -10,7 +10,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Limits(Settings):
-    """What one request may cost; a request beyond a limit is refused with a 4xx that names the limit."""
+    """Limits of one request; a request beyond a limit is refused with a 4xx that names the limit."""
 
     body_bytes: int = Field(1_000_000, ge=1_000, description="size of a request's body, bytes")
     passages: int = Field(64, ge=1, description="passages, vectors or ids in a request")

@@ -1,6 +1,6 @@
 """Cross-encoder: reads context and candidate together, and corrects the first stage's score of the candidate.
 
-Enters: a bank with texts, training windows, and the first stage's hits for each window. Leaves: a folder with the
+Input: a bank with texts, training windows, and the first stage's hits for each window. Output: a folder with the
 model, and a state from which a killed run resumes.
 
 score = w · (first stage's score) + head(vector of the pair). The head starts at zero, so the untrained order is the
@@ -141,13 +141,13 @@ def train_cross_encoder(
     A folder with a state of the same training is resumed, to the bit; a finished one is only read.
 
     Args:
-        bank: with texts.
-        windows: of the training documents; best of documents the first stage was not fitted on.
+        bank: a bank with texts.
+        windows: windows of the training documents; best of documents that the first stage was not fitted on.
         lists: the first stage's hits for them, so that negatives are as hard as in use.
         encoder: the model it starts from.
-        settings: how it is trained.
+        settings: settings of its training.
         steps: optimiser steps.
-        folder: of the run.
+        folder: folder of the run.
         score: returns the model's validation scores, ``MRR`` among them, which selects.
         progress: called at every step.
 

@@ -1,12 +1,12 @@
 """Text dual encoder: the bank's encoder, fine-tuned to encode the end of a context near the passage that follows.
 
-Enters: a bank with texts, training windows, the settings of its encoder. Leaves: a folder that sentence-transformers
+Input: a bank with texts, training windows, the settings of its encoder. Output: a folder that sentence-transformers
 reads (``model/``), the curve, and a state from which a killed run resumes.
 
 With trained documents one encoder encodes contexts and passages, the negatives are the other targets of the batch, and
 the bank has to be encoded again. With frozen documents only contexts are encoded by the new model, against the vectors
 in the bank: a step reads half as many texts, every training passage is a negative, and nothing is encoded again. In
-both, passages of the context and texts equal to the target are no negatives.
+both, passages of the context and texts equal to the target are not negatives.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def train_dual_encoder(
     A folder with a state of the same training is resumed, to the bit; a finished one is only read.
 
     Args:
-        bank: with texts, encoded by ``encoder``.
-        windows: of the training documents.
+        bank: a bank with texts, encoded by ``encoder``.
+        windows: windows of the training documents.
         encoder: the model to fine-tune.
-        settings: how it is trained.
+        settings: settings of its training.
         steps: optimiser steps.
-        folder: of the run.
+        folder: folder of the run.
         score: called ``settings.evaluations`` times, the last time after the last step.
         progress: called at every step.
 
@@ -89,7 +89,7 @@ def load_dual_encoder(folder: Path, encoder: EncoderSettings) -> Encoder:
     """Load a fine-tuned encoder, to encode passages, and contexts cut by ``keep_end`` to its ``maximum_tokens``.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
         encoder: the model that was fine-tuned; its speed settings are used, its name and length are not.
     """
     model = folder / MODEL_FOLDER

@@ -25,7 +25,7 @@ from segue.training.train import TrainingResult, still_rising
 from segue.types import Progress
 
 STATE_SECONDS = 20.0
-"""Least time between two states that are not written before a scoring."""
+"""Minimum time between two states that are not written before a scoring, seconds."""
 
 WARM_UP_STEPS = 1
 
@@ -54,8 +54,8 @@ class FineTuning:
     Args:
         learner: the model with its gradient.
         settings: how.
-        steps: of the whole run.
-        folder: of the run; a state found there is resumed.
+        steps: number of steps of the whole run.
+        folder: folder of the run; a state found there is resumed.
         score: returns the learner's present validation scores, ``MRR`` among them.
 
     Raises:

@@ -1,7 +1,7 @@
 """A sentence-transformers model to fine-tune: its last layers, its vectors with a gradient, its folder.
 
 Dropout stays off: short fine-tuning sees a text once or twice, and ``cached_gradients`` needs the same vectors twice.
-Weights are float32, whatever precision the transformer computes in.
+Weights are float32 at any precision of the transformer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TextTransformer(nn.Module):
         prompt: put before every single text, not before pairs.
 
     Raises:
-        InputError: the model is no transformer, has fewer layers, or reads fewer tokens.
+        InputError: the model is not a transformer, has fewer layers, or reads fewer tokens.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ def open_transformer(encoder: EncoderSettings, settings: FineTuningSettings) -> 
     """Load the encoder to train, in float32, cut to the settings' tokens.
 
     Raises:
-        InputError: the encoder cannot be loaded or is no transformer of sentence-transformers.
+        InputError: the encoder cannot be loaded or is not a transformer of sentence-transformers.
     """
     changes = {"precision": "float32", "device": settings.device, "maximum_tokens": settings.maximum_tokens}
     loaded = load_encoder(encoder.model_copy(update=changes))
@@ -94,7 +94,7 @@ def open_transformer(encoder: EncoderSettings, settings: FineTuningSettings) -> 
 
 
 def _free_last_layers(model: SentenceTransformer, count: int) -> None:
-    """Let the transformer's last layers and the modules after it (such as a dense layer) learn, nothing else."""
+    """Make only the transformer's last layers and the modules after it (such as a dense layer) trainable."""
     model.requires_grad_(False)
     lists = [list(module) for module in model[0].modules() if isinstance(module, nn.ModuleList)]
     if not lists:

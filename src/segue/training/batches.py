@@ -1,7 +1,7 @@
 """Batches: the windows of each training step, and their vectors, some of them corrupted on purpose.
 
-A batch is a pure function of (seed, step), so a resumed run sees the same batches as an undisturbed one. The exception
-are mined negatives, which are part of the training's state. Memory holds the windows' row numbers, up to two
+A batch is a pure function of (seed, step), so a resumed run sees the same batches as an uninterrupted one, except for
+mined negatives, which are part of the training's state. Memory holds the windows' row numbers, up to two
 permutations of them, and the vectors of one batch, gathered from the bank on disk.
 
 An epoch leaves out the last, incomplete batch (other windows in every epoch), so the number of negatives of a
@@ -25,7 +25,7 @@ from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
 MOST_DROPPED = 3
-"""Most vectors that article dropout zeroes."""
+"""Maximum number of vectors that article dropout zeroes."""
 TENSORS = ("context", "mask", "target", "groups", "context_groups")
 """Tensors of a batch that have a row for each window."""
 
@@ -40,7 +40,7 @@ class Batch:
         target: unit vectors.
         groups: duplicate group of each target.
         context_groups: duplicate groups of the context before corruption, −1 for padding.
-        negatives: hard negatives beside the other targets, or None.
+        negatives: hard negatives in addition to the other targets, or None.
         step: counted from 0; a loss draws its samples for it. Held-out batches are of step 0.
     """
 
@@ -68,9 +68,9 @@ class Batches:
 
     Args:
         bank: holds the vectors.
-        windows: of the training documents; at least one.
+        windows: windows of the training documents; at least one.
         batch_size: windows a step; all of them where there are fewer.
-        seed: of order and corruption.
+        seed: seed of order and corruption.
         article_dropout: share of contexts that lose their last 1 to 3 vectors.
         span_corruption: share of contexts with one passage of another document.
         mining: source of hard negatives, or None.

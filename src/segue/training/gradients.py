@@ -1,10 +1,10 @@
 """Gradients of each term of a loss on the predictor's weights: whether the terms agree.
 
-Enters: a predictor, a loss and held-out batches. Leaves: cosines and norms. The measured loss need not be the one that
+Input: a predictor, a loss and held-out batches. Output: cosines and norms. The measured loss need not be the one that
 is trained.
 
 The cosine of gradients measures conflict: Yu et al. 2020, "Gradient Surgery for Multi-Task Learning", definition 1.
-Near a stationary point of their weighted sum two gradients are opposed whatever the task, so early steps count. Two
+Near a stationary point of their weighted sum two gradients are opposed in any task, so early steps count. Two
 gradients of one batch share its noise, so a control is computed too: the cosine of the whole loss's gradients on two
 halves of a batch, the level of agreement at this amount of noise.
 """

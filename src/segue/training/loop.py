@@ -30,11 +30,11 @@ Score = Callable[[Predictor], Mapping[str, float | None]]
 """Returns the validation scores of a predictor, ``MRR`` among them, which selects; None means "not computed"."""
 
 STATE_SECONDS = 20.0
-"""Least time between two states written between evaluations."""
+"""Minimum time between two states written between evaluations, seconds."""
 EVALUATION_SECONDS = 2.0
-"""Least time between a state written at an evaluation and the one before."""
+"""Minimum time between a state written at an evaluation and the one before, seconds."""
 STATE_SHARE = 0.05
-"""Greatest share of the time that writing states takes, about."""
+"""Maximum share of the time for writing states, approximately."""
 
 
 class TrainingLoop:

@@ -24,7 +24,7 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
 
     Args:
         step: counted from 0.
-        steps: of the whole run.
+        steps: number of steps of the whole run.
         peak: the highest rate.
         warmup: share of the steps in which the rate rises, 0 to 1.
 
@@ -50,7 +50,7 @@ def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str)
 def build_optimizer(predictor: nn.Module, loss: nn.Module, *, weight_decay: float, device: str) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov and Hutter 2019) over the weights of both modules; matrices decay, the rest does not.
 
-    Biases, norms, the anchor and temperatures do not decay, since zero is no sensible value for them.
+    Biases, norms, the anchor and temperatures do not decay, since zero is not a sensible value for them.
     """
     groups: list[dict[str, object]] = []
     named = [(name, weight) for module in (predictor, loss) for name, weight in module.named_parameters()]
@@ -68,7 +68,7 @@ class Optimisation:
         predictor: moved to ``device``.
         loss: moved to ``device``.
         settings: weight decay, clipping, and the seed: dropout of step n draws from (seed, n).
-        precision: of the model's arithmetic.
+        precision: precision of the model's arithmetic.
         device: ``cpu``, ``cuda`` or ``mps``.
 
     Raises:

@@ -1,6 +1,6 @@
 """Random streams of training: each is named by a seed, a purpose and a number, and independent of the others.
 
-What a step draws follows from (seed, step) alone, so a resumed run draws what an undisturbed one draws.
+The draws of a step depend on (seed, step) alone, so a resumed run makes the same draws as an uninterrupted one.
 """
 
 from __future__ import annotations

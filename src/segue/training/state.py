@@ -2,7 +2,7 @@
 
 One file, ``state.safetensors``, holds weights, moments of the optimiser, the best weights so far, and in its header the
 counters and the curve. It is replaced in one rename, so it is never half-written. ``metrics.jsonl`` repeats the curve
-for people. A finished run's state keeps the best weights only.
+in readable form. A finished run's state keeps the best weights only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TrainingState:
         stale: evaluations since the best one.
         sums: sums over the steps since the last evaluation, by name; ``steps`` counts them.
         curve: one record for each evaluation.
-        seconds: of training and scoring so far, over all sessions.
+        seconds: seconds of training and scoring so far, over all sessions.
         finished: nothing is left to do.
         stopped_early: the validation score has not risen for the settings' patience.
     """
@@ -93,7 +93,7 @@ def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity
     """Write the state and the curve; a kill leaves the state before or this one.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         state: the counters.
         tensors: weights and moments, by name.
         identity: what must be equal for a run to be resumed.

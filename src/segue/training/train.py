@@ -1,13 +1,13 @@
 """Training of a predictor: one loop for every model and every loss.
 
-Enters: a predictor, a loss, training windows, and a function that scores a predictor on validation. Leaves: the
+Input: a predictor, a loss, training windows, and a function that scores a predictor on validation. Output: the
 predictor with the weights that scored best, and a folder with the curve (``metrics.jsonl``), the weights of the loss
 (``loss.safetensors``) and a state from which a killed run resumes (``state.safetensors``).
 
 The best weights are selected by validation *retrieval* (MRR), never by loss or cosine: the highest cosine has one of
 the lowest recalls. The untrained predictor is scored too, so an anchored model never ends below its anchor. A step
 depends on (seed, step) and the weights alone, not on when the state was written: with the same number of threads a
-killed and resumed run ends in the same bits as an undisturbed one.
+killed and resumed run ends in the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ RISE = 0.01
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training went; the predictor itself was changed in place.
+    """Result of a training; the predictor itself was changed in place.
 
     Attributes:
         best_step: optimiser steps after which the validation MRR was best; 0 is the untrained predictor.
@@ -69,7 +69,7 @@ class TrainingResult:
             temperature`` (means since the previous one; None at the start or where there is none) and the scores.
         under_trained: the plan ended it while the validation MRR still rose (by more than 1 % in the last fifth).
         stopped_early: patience ended it.
-        seconds: of training and scoring, over all sessions.
+        seconds: seconds of training and scoring, over all sessions.
     """
 
     best_step: int
@@ -202,9 +202,9 @@ class ShortRun:
     It takes the same steps as ``train`` (same batches, optimiser and schedule) and ends at the last one, not the best.
 
     Attributes:
-        batches: of the training windows.
+        batches: batches of the training windows.
         optimisation: predictor, loss and optimiser.
-        settings: with the number of steps that the schedule ends at.
+        settings: settings with the number of steps that the schedule ends at.
         done: steps taken.
     """
 
@@ -220,7 +220,7 @@ class ShortRun:
 
     @property
     def steps(self) -> int:
-        """How many steps the schedule has."""
+        """Number of steps of the schedule."""
         assert self.settings.steps is not None, "a short run has a number of steps"
         return self.settings.steps
 
@@ -241,7 +241,7 @@ def begin_short_run(
 
     Args:
         bank: holds the vectors.
-        windows: of the training documents.
+        windows: windows of the training documents.
         model: architecture and size.
         loss: what is minimised.
         training: batch size, seed, rate; ``steps`` must be given.

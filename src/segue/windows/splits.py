@@ -1,6 +1,6 @@
 """Split documents into train, validation and test, once or in k folds.
 
-Enters: a bank. Leaves: document numbers (``Split``). Whole documents are split, never passages, and near-duplicate
+Input: a bank. Output: document numbers (``Split``). Whole documents are split, never passages, and near-duplicate
 documents stay together (``document_groups``), so training holds no near-copy of a test document.
 
 Groups are assigned from the largest to the smallest, roughly (the seed perturbs the order). Each goes to a part with
@@ -23,7 +23,7 @@ from segue.windows.near_duplicates import document_groups
 
 
 class SplitSettings(Settings):
-    """Which share of the documents is kept for validation and test."""
+    """Shares of the documents for validation and test."""
 
     test: float = Field(0.1, gt=0, lt=1, description="share of the documents for test, 0 to 1; unused with folds")
     validation: float = Field(0.1, gt=0, lt=1, description="share of the documents for validation, 0 to 1")

@@ -1,6 +1,6 @@
 """Make windows from documents: which passages were read, and which one came next.
 
-Enters: a bank and document numbers. Leaves: row numbers only (``Windows``); vectors are gathered batch by batch
+Input: a bank and document numbers. Output: row numbers only (``Windows``); vectors are gathered batch by batch
 (``gather_contexts``), so 400,000 windows cost megabytes, not gigabytes.
 
 **The shift.** The passages of a document are in consecutive rows, in reading order. The window of target row ``t`` is::
@@ -10,7 +10,7 @@ Enters: a bank and document numbers. Leaves: row numbers only (``Windows``); vec
 so the context ends one row before its target, no row is both context and target of a window, and every passage is the
 target of at most one window. The last context passage is in the last column. Where the document begins less than
 ``context`` passages before ``t``, the first columns hold -1 (only with ``minimum_context`` below ``context``; otherwise
-such windows do not exist). No window crosses the end of a document, and so none crosses a split.
+such windows do not exist). No window crosses the end of a document, so none crosses a split.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOT_QUERIED = "not queried ([windows] test_every)"
 
 
 class WindowSettings(Settings):
-    """How many passages are read before each prediction."""
+    """Number of passages that are read before each prediction."""
 
     context: int = Field(5, ge=1, le=512, description="passages read before each prediction, 1 to 512")
     minimum_context: int | None = Field(
@@ -47,7 +47,7 @@ class WindowSettings(Settings):
 
     @property
     def fewest(self) -> int:
-        """Smallest number of context passages of a window."""
+        """Minimum number of context passages of a window."""
         return self.context if self.minimum_context is None else self.minimum_context
 
     @model_validator(mode="after")

@@ -72,7 +72,7 @@ def audit(
         stages: shows progress.
 
     Raises:
-        InputError: the target is none of the three.
+        InputError: the target is not a bank, a recipe or a run.
         SettingsError: a muted code does not exist.
     """
     limit_threads()
@@ -122,7 +122,7 @@ def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
     """Read a run folder back: its job, and the results of the options that are finished.
 
     Raises:
-        InputError: ``run`` is no run folder, nothing was trained in it, or its bank has changed since then.
+        InputError: ``run`` is not a run folder, nothing was trained in it, or its bank has changed since then.
     """
     recipe = recorded_recipe(run)
     bank = open_bank(recipe, stages=stages)

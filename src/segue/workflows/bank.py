@@ -16,7 +16,7 @@ def build(recipe: Recipe | Path | str, out: Path | str | None = None, *, stages:
     """Build the recipe's bank, resume an interrupted build, or open a finished bank.
 
     Raises:
-        SegueError: with what is wrong, what was expected and what to do.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     return open_bank(as_recipe(recipe), out=out, stages=stages)

@@ -17,7 +17,7 @@ QUICK = Effort(windows=400)
 
 @dataclass(frozen=True)
 class CheckPolicy:
-    """Which checks run, and whether numbers that a check blocks are printed.
+    """Choice of checks, and whether numbers that a check blocks are printed.
 
     Attributes:
         mute: codes of checks that are not run; without an integrity check, the numbers are labelled unsafe.
@@ -68,5 +68,5 @@ def checked(audit: Sequence[Finding], diagnosis: Sequence[Finding], *, unsafe: b
 
 
 def is_unsafe(audit: Sequence[Finding], *, unsafe: bool) -> bool:
-    """Tell whether numbers are labelled: a check blocks them and the user wants them, or a check was not examined."""
+    """Return whether numbers are labelled: a check blocks them and the user wants them, or a check was not examined."""
     return unsafe if blocked(audit) else bool(unproven(audit))

@@ -80,7 +80,7 @@ def diagnose(
         stages: shows progress.
 
     Raises:
-        InputError: ``run`` is no run folder, or has no such option.
+        InputError: ``run`` is not a run folder, or has no such option.
         SettingsError: a muted code does not exist.
     """
     limit_threads()

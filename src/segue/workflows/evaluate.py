@@ -51,7 +51,7 @@ def evaluate(
     policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
 ) -> Comparison:
-    """Evaluate the options that ``segue train`` or ``segue triage`` trained, beside every baseline.
+    """Evaluate the options that ``segue train`` or ``segue triage`` trained, together with every baseline.
 
     Args:
         run: a run folder.
@@ -61,7 +61,7 @@ def evaluate(
         stages: shows progress.
 
     Raises:
-        InputError: ``run`` is no run folder, or nothing was trained in it.
+        InputError: ``run`` is not a run folder, or nothing was trained in it.
     """
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)
@@ -215,7 +215,7 @@ def _not_near(groups: Int[np.ndarray, "document"], *, known: int) -> Int[np.ndar
 
 
 def _copy_option(option: Option, run: Path, folder: Path) -> None:
-    """Copy what an option learnt on the first fold, and its record; not its evaluation, nor statistics of the bank."""
+    """Copy what an option learnt on the first fold and its record, not its evaluation or statistics of the bank."""
     source = option_folder(run / "options", option.name) / "fold-0"
     target = folder / "options" / option.name / "fold-0"
     if option.reranking is not None and (source / "reranker" / "fit.json").exists():

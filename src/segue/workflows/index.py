@@ -51,10 +51,10 @@ def build(
         out: the index's folder.
         kind: ``graph`` or ``inverted-lists``.
         stages: shows progress.
-        settings: of that kind.
+        settings: settings of that kind.
 
     Raises:
-        SegueError: with what is wrong, what was expected and what to do.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     chosen = index_settings(kind, **settings)

@@ -123,7 +123,7 @@ def recorded_recipe(run: Path) -> Recipe:
     """Return the recipe that a run folder was made with.
 
     Raises:
-        InputError: ``run`` is no run folder.
+        InputError: ``run`` is not a run folder.
     """
     path = run / "recipe.json"
     if not path.exists():

@@ -26,7 +26,7 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
         The record of the training (``steps``, ``best_step``, ``seconds``, ...) with the ``checkpoint`` folder.
 
     Raises:
-        SegueError: with what is wrong, what was expected and what to do.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)

@@ -1,4 +1,4 @@
-"""``segue triage``: compare options on a corpus, and say which to use and why."""
+"""``segue triage``: compare options on a corpus, and recommend one, with reasons."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def triage(
 ) -> Comparison:
     """Run the recipe's options on its corpus, check them, write the report, and return the comparison.
 
-    A killed triage goes on where it was when it is called again with the same ``out``. While an integrity check
+    A killed triage continues where it stopped when it is called again with the same ``out``. While an integrity check
     fails, the report holds no headline number (``comparison.record.blocked`` names the checks).
 
     Raises:
-        SegueError: with what is wrong, what was expected and what to do.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     recipe = as_recipe(recipe)
     options = choose_options(recipe.triage.options)
@@ -119,8 +119,8 @@ def run_comparison(
         options: what is compared.
         out: the run folder.
         experiment: bank and folds, where they are not the recipe's own.
-        fresh: of which corpus the test windows are, where that is not the recipe's.
-        policy: of headline numbers.
+        fresh: the corpus of the test windows, where it is not the recipe's.
+        policy: policy of headline numbers.
         stages: shows progress.
     """
     limit_threads()
@@ -207,8 +207,8 @@ def _dropped(experiment: Experiment) -> dict[str, int]:
 def write_runs(job: Job, results: Results) -> None:
     """Write a TREC run of every option and the qrels they are judged by; duplicates go by their first passage.
 
-    A query is named after the last passage read. The target stands where its rank says, which counts ties against the
-    retriever, so that other tools compute from the run what stands in the report.
+    A query is named after the last passage read. The target is at its rank, which counts ties against the retriever,
+    so other tools compute the numbers of the report from the run.
     """
     bank = job.experiment.bank
     names = bank.passage_ids(bank.duplicate_group)
@@ -229,7 +229,7 @@ def write_runs(job: Job, results: Results) -> None:
 
 
 def place_target(answers: list[str], target: str, *, rank: int) -> list[str]:
-    """Put the target where its rank says, and leave the others in their order.
+    """Move the target to its rank, and leave the others in their order.
 
     >>> place_target(["a", "t", "b"], "t", rank=3)  # t ties with b
     ['a', 'b', 't']

@@ -59,7 +59,7 @@ def _hits(case: Case, entry: CaseEntry, part: Part) -> Float[np.ndarray, "window
 
 
 def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:
-    """Tell whether clearly less than ``KEPT`` of a clear lead on seen documents is left."""
+    """Return whether clearly less than ``KEPT`` of a clear lead on seen documents is left."""
     low = difference(leads["train"], leads[part], weight=KEPT).low
     return low is not None and low > 0 and (leads["train"].low or 0) > 0
 

@@ -103,7 +103,7 @@ def _tests(case: Case, entry: CaseEntry, spaces: dict[str, InSpace]) -> dict[str
 
 
 def _is_wrong(tests: dict[str, PairedTest], level: float) -> bool:
-    """Tell whether the projected space clearly retrieves better than the one that is searched."""
+    """Return whether the projected space retrieves clearly better than the one that is searched."""
     adjusted = holm([tests[metric].p_value for metric in METRICS])
     return any(side(tests[metric], p) > 0 and p < level for metric, p in zip(METRICS, adjusted, strict=True))
 

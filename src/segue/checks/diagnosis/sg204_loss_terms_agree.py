@@ -19,7 +19,7 @@ from segue.training.losses.loss import LossSettings
 from segue.types import Interval
 
 PREFERRED = ("infonce-projected", "infonce-ar")
-"""Entries with mixed losses that are measured beside the subject."""
+"""Entries with mixed losses that are measured in addition to the subject."""
 MOMENTS = 7
 EARLY = 0.5
 """Share of the steps that the verdict rests on."""
@@ -80,7 +80,7 @@ class FrontPoint:
     """A short training with one share of the varied term.
 
     Attributes:
-        share: of the varied term in the sum of weights, 0 to 1.
+        share: share of the varied term in the sum of weights, 0 to 1.
         steps: steps of the training.
         losses: held-out value of each term, unweighted.
         recall: R@5 on validation, with its interval over groups of documents.

@@ -22,7 +22,7 @@ HALVES = 12
 """Random halves of the documents over which the ratio has to hold."""
 FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
 DEAD = 0.1
-"""Share of the targets' spread below which a dimension says nothing."""
+"""Share of the targets' spread below which a dimension counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Spectra:
 
 
 def examine(case: Case) -> Verdict:
-    """Compare the effective rank of predictions with that of their targets, on the subject and beside it."""
+    """Compare the effective rank of predictions with that of their targets, on the subject and other entries."""
     first = case.folds[0].number
     others = [entry for entry in case.subject_entries if entry.fold != first]
     measured = {(e.name, e.fold): found for e in (*case.shown, *others) if (found := _spectra(case, e)) is not None}
@@ -106,7 +106,7 @@ def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
 
 
 def _other_rows(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
-    """Draw as many live passages that are no targets; fewer where there are not so many."""
+    """Draw as many live passages that are not targets; fewer where there are not so many."""
     free = np.array(case.bank.alive)
     free[windows.target] = False
     rows = np.flatnonzero(free) if free.any() else windows.target

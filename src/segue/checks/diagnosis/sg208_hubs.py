@@ -25,7 +25,7 @@ OWN_VECTORS = "queries = bank vectors"
 
 @dataclass(frozen=True)
 class Hubness:
-    """How unevenly the first places are shared.
+    """Concentration of the first places on few passages.
 
     Attributes:
         skew: skewness of N_10.
@@ -43,7 +43,7 @@ class Hubness:
 
 
 def examine(case: Case) -> Verdict:
-    """Measure how unevenly the first ten places are shared, on the subject and beside it."""
+    """Measure how unevenly the first ten places are shared, on the subject and other entries."""
     evaluated = [(entry, entry.evaluation) for entry in (*case.subject_entries, *case.shown)]
     measured = [(entry, _of_evaluation(case, found)) for entry, found in evaluated if found is not None]
     own = [found for entry, found in measured if entry.name == case.subject]
@@ -116,8 +116,8 @@ def _held_for_others(
 ) -> Float[np.ndarray, "window"] | None:
     """Return the share of each window's slots held by hubs that were chosen on other documents.
 
-    Chosen and counted on the same windows, the most retrieved 1 % would always look crowded, and the passages of one
-    subject like hubs. A hub is a passage that comes first for unrelated documents.
+    If hubs were chosen and counted on the same windows, the most retrieved 1 % would always look crowded, and the
+    passages of one subject like hubs. A hub is a passage that comes first for unrelated documents.
     """
     numbers = np.unique(groups)
     if len(numbers) < FEWEST_FOR_LIMIT:

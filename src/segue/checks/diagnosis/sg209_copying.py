@@ -35,13 +35,13 @@ class WithLimit:
 
 @dataclass(frozen=True)
 class Copying:
-    """Where an entry's predictions lie.
+    """Places of an entry's predictions among the passages around them.
 
     Attributes:
         offsets: offsets of the passages around the last one read.
         nearest: share of windows in which each of them is the nearest.
         cosine: mean cosine with each of them; None where there is none.
-        copying_ratio: of the evaluation (Barrault et al., 2024).
+        copying_ratio: copying ratio of the evaluation (Barrault et al., 2024).
         random: mean cosine with a random passage of the same document, and of another one.
         copies: mean cosine with what copying would answer.
         nearest_is_last: share of windows whose nearest passage is the last one read.
@@ -62,7 +62,7 @@ class Copying:
 
 
 def examine(case: Case) -> Verdict:
-    """Find the nearest offset of each prediction, on the subject and beside it."""
+    """Find the nearest offset of each prediction, on the subject and other entries."""
     own = [found for entry in case.subject_entries if (found := _copying(case, entry)) is not None]
     if not own:
         return not_applicable("the subject has no query vectors")

@@ -53,7 +53,7 @@ class Arms:
 
 @dataclass(frozen=True)
 class OrderResults:
-    """What was measured.
+    """Measurements of the check.
 
     Attributes:
         arms: R@5 by arm.
@@ -76,7 +76,7 @@ class OrderResults:
 
     @property
     def sides(self) -> dict[str, int]:
-        """The side of 0 of each test: by interval, and by p-value adjusted for all four of them."""
+        """Side of 0 on which each test lies: by interval, and by p-value adjusted over all four tests."""
         family = {**self.tests, "probe": self.probe}
         adjusted = holm([test.p_value for test in family.values()])
         return {name: side(test, p) for (name, test), p in zip(family.items(), adjusted, strict=True)}
@@ -205,7 +205,7 @@ def next_from_previous(
 ) -> Float[np.ndarray, "tested"]:
     """Return 1 where next is distinguished from previous, given the passage between them.
 
-    Both stand next to the middle, so that similarity alone says nothing. The classifier is linear in the products of
+    Both are next to the middle, so similarity alone cannot separate them. The classifier is linear in the products of
     the middle's components (and 1) and those of next − previous; least squares with a penalty.
     """
     features, moved = _middle(bank, train), bank.gather(train[:, 2]) - bank.gather(train[:, 0])

@@ -17,7 +17,7 @@ WORTH, LARGE = 0.01, 0.05
 FEWEST_DOCUMENTS = 16
 """Groups of training documents, so that an eighth of them is two."""
 LONGER = 4
-"""Times the effort's steps: only a part that was seen several times shows what it lacks."""
+"""Factor on the effort's steps, so that each part of the documents is seen several times."""
 
 
 def examine(case: Case) -> Verdict:
@@ -71,7 +71,7 @@ def subsets(names: Int[np.ndarray, "group"], case: Case) -> list[Int[np.ndarray,
 
 
 def _outcome(slope: Interval, noise: float) -> Judgement:
-    """Tell whether the last doubling gained more than another seed would, and more than nothing."""
+    """Return whether the last doubling gained more than another seed would, and more than zero."""
     rises = slope.low is not None and slope.low > 0 and slope.value > max(WORTH, 2 * noise)
     if not rises:
         return "passed"

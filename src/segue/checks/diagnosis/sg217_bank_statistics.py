@@ -70,7 +70,7 @@ def examine(case: Case) -> Verdict:
 
 
 def _depends_on_others(case: Case, entry: CaseEntry) -> bool:
-    """Tell whether the order of the tested documents' passages changes when other documents leave the bank.
+    """Return whether the order of the tested documents' passages changes when other documents leave the bank.
 
     A query vector that is made from its context alone cannot depend on them; those retrievers are not tested.
     """

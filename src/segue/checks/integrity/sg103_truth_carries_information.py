@@ -26,10 +26,10 @@ FEW_GROUPS, SUGGESTIVE = 30, 0.05
 """With fewer groups one unlucky document can miss the level; a p-value below the second number is then a tip."""
 PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
-"""Baselines that are evaluated on a shuffled truth, beside every trained entry."""
+"""Baselines that are evaluated on a shuffled truth, in addition to every trained entry."""
 CUTOFF = 5
 MEASURES = ("last passage", "linear map")
-"""What the truth is compared with; the second only where there are training windows."""
+"""Vectors that the truth is compared with; the second only where there are training windows."""
 MOST_SHUFFLED = 250
 """Windows of a shuffled truth."""
 
@@ -150,8 +150,8 @@ def _sign_test(pairs: Sequence[Pairs], groups: Int[np.ndarray, "window"], name: 
 def _shuffled(case: Case, entry: CaseEntry) -> ShuffledRecall:
     """Measure R@5 when each window's truth is another document's target.
 
-    Targets are no random candidates: none opens a document, all are of test documents, and a model may have learnt so.
-    But five places hold at most five of the other documents' targets, of which each is as likely to be drawn: answers
+    Targets are not random candidates: none opens a document, all are of test documents, and a model may have learnt so.
+    But five places hold at most five of the other documents' targets, and each is equally likely to be drawn: answers
     that do not know the truth can expect at most 5 / targets of other documents (more where targets are duplicates).
     """
     windows = case.answerable(case.sample(case.fold_of(entry), most=min(MOST_SHUFFLED, case.effort.windows)))

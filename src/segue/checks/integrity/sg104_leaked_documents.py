@@ -1,7 +1,7 @@
 """SG104: was anything that is evaluated trained on?
 
-Enters: the lists of training documents that checkpoints carry, and the folds' own split for entries without a
-checkpoint. Leaves: which evaluation documents, passages and near-duplicates are in them. The lists are compared by
+Input: the lists of training documents that checkpoints carry, and the folds' own split for entries without a
+checkpoint. Output: which evaluation documents, passages and near-duplicates are in them. The lists are compared by
 hash, so each comparison also counts the listed documents that the bank holds: hashes of another kind would match none,
 and so would a clean split.
 """
@@ -22,9 +22,9 @@ from segue.evaluation.experiment import Fold
 from segue.models import hash_documents
 
 ALLOWED = 0.01
-"""Share of the targets that may stand word for word in training: standing phrases do."""
+"""Share of the targets that may occur word for word in training: common phrases do."""
 FEWEST = 3
-"""Copied targets below which there is no issue, whatever their share: one standing phrase of a short test set."""
+"""Copied targets below which there is no issue, at any share: one common phrase can repeat in a short test set."""
 NEAR = 0.995
 """Cosine from which two passages are near-duplicates."""
 SPLIT = "the split"
@@ -35,7 +35,7 @@ TrainingDocuments = tuple[int, str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Leak:
-    """How much of a fold's evaluation documents and targets one list of training documents holds.
+    """Overlap of a fold's evaluation documents and targets with one list of training documents.
 
     Attributes:
         rows: names of the entries with this list.
@@ -64,7 +64,7 @@ class Leak:
 
     @property
     def copied_share(self) -> float:
-        """Share of targets that stand word for word in training documents."""
+        """Share of targets that occur word for word in training documents."""
         return self.targets_word_for_word / max(1, self.targets)
 
     @property
@@ -182,7 +182,7 @@ def _of_copies(leak: Leak) -> str:
 
 
 def _who(names: Sequence[str]) -> str:
-    """Say what was trained on something.
+    """Return the beginning of a sentence about what was trained on.
 
     >>> _who(["ar-cosine", "mlp", "gru", "amn"])
     'ar-cosine, mlp and 2 more were trained on'

@@ -14,14 +14,14 @@ from segue.evaluation.experiment import Fold
 from segue.types import Windows
 
 ALLOWED, FEWEST = 0.01, 3
-"""Share and number of validation targets that may stand word for word in training windows before it is a tip."""
+"""Share and number of validation targets that may occur word for word in training windows without a tip."""
 
 
 @dataclass(frozen=True)
 class Shared:
     """Validation windows of a fold that share passages, documents or words with its training windows.
 
-    ``random_deal`` is the share of windows that would share passages had the same windows been dealt at random.
+    ``random_deal`` is the share of windows that would share passages if the same windows were assigned at random.
     """
 
     fold: int
@@ -33,7 +33,7 @@ class Shared:
 
 
 def examine(case: Case) -> Verdict:
-    """Look for the rows of validation windows among the rows of training windows."""
+    """Search for rows of validation windows among the rows of training windows."""
     folds = [_of_fold(case, fold) for fold in case.folds]
     worst = max(folds, key=lambda one: one.shared / max(1, one.windows))
     share = worst.shared / max(1, worst.windows)
@@ -85,7 +85,7 @@ def _touching(windows: Windows, marked: Bool[np.ndarray, "bank"]) -> Bool[np.nda
 
 
 def _random_deal(case: Case, fold: Fold) -> float:
-    """Return the share of shared windows had the same windows been dealt one by one: the control."""
+    """Return the share of shared windows if the same windows were assigned one by one: the control."""
     first, second = fold.train, fold.validation
     if len(second) == 0:
         return 0.0

@@ -1,7 +1,7 @@
 """SG106: are encoder, bank, checkpoint and index in one space?
 
-Names prove nothing, so vectors are measured: every row's length, the fingerprints of encoder, bank and checkpoints, and
-some texts encoded again and compared with their rows.
+Names are not reliable, so vectors are measured: every row's length, the fingerprints of encoder, bank and checkpoints,
+and some texts encoded again and compared with their rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENCODED = 48
 
 @dataclass(frozen=True)
 class Lengths:
-    """Live rows of a bank, and how many of them are no unit vectors."""
+    """Live rows of a bank, and how many of them are not unit vectors."""
 
     rows: int
     not_finite: int
@@ -36,7 +36,7 @@ class Lengths:
     longest: float
 
     def problems(self) -> list[str]:
-        """Describe the rows that are no unit vectors."""
+        """Describe the rows that are not unit vectors."""
         rows, ends = f"of {self.rows:,} rows", f"{self.shortest or 0:.3g} to {self.longest:.3g}"
         return [
             *([f"{self.not_finite:,} {rows} hold infinite or undefined numbers (an overflow)"] * bool(self.not_finite)),

@@ -32,9 +32,9 @@ class NoisyDocuments:
     """Documents as they are and changed in two ways.
 
     Attributes:
-        copy: as they are.
-        noisy: with noise for every target and all later passages.
-        control: with noise for the last passage of every context.
+        copy: the documents unchanged.
+        noisy: the copy with noise for every target and all later passages.
+        control: the copy with noise for the last passage of every context.
         windows: one of each document, in the copy's rows.
         kept: rows whose candidate has no member that is noise in ``noisy``.
     """
@@ -174,7 +174,7 @@ def _answers(
 
 
 def _first_stage(scores: Scores, retriever: Retriever, contexts: Contexts) -> Float[np.ndarray, "batch bank"]:
-    """Return the score of every row; 0 where the row is no hit."""
+    """Return the score of every row; 0 where the row is not a hit."""
     if scores.values is not None:
         return scores.values
     total = len(retriever.pool.bank)

@@ -26,7 +26,7 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class ExclusionResult:
-    """How many rankings of an entry hold an excluded passage.
+    """Numbers of an entry's rankings that hold an excluded passage.
 
     Attributes:
         left_in: rankings with an excluded passage or a duplicate of one.
@@ -48,7 +48,7 @@ class ExclusionResult:
 
 
 def examine(case: Case) -> Verdict:
-    """Look for excluded passages in every stored ranking and in new answers."""
+    """Search every stored ranking and new answers for excluded passages."""
     stored = [found for e in case.entries if e.intent != DECLARED and (found := _stored(case, e)) is not None]
     again = [_query_again(case, entry) for entry in case.non_controls if entry.intent != DECLARED]
     if not stored and not any(found.windows for found in again):

@@ -41,10 +41,10 @@ class ReorderedDocuments:
     """Documents in two orders.
 
     Attributes:
-        copy: in the bank's order, with ties.
-        other: in random order, without ids and positions.
+        copy: the documents in the bank's order, with ties.
+        other: the documents in random order, without ids and positions.
         place: the row in ``other`` of each row of ``copy``.
-        windows: in the rows of ``copy``.
+        windows: windows in the rows of ``copy``.
         ties: rows that got the vector of a window's target, padded with -1.
     """
 
@@ -151,7 +151,7 @@ def _another_order(reordered: ReorderedDocuments, one: Rankings, other: Rankings
     """Mark the windows in which two rankings differ by more than close scores changing places.
 
     The passage at each place must have the score of that place in the other ranking too, and what fell off the end
-    must have stood at the end. Duplicates are one passage.
+    must have been at the end. Duplicates are one passage.
     """
     groups = reordered.copy.duplicate_group
     theirs = _renumber(other.rows, np.argsort(reordered.place))

@@ -29,7 +29,7 @@ MOST_COPIES = 0.99
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries of an entry beside the truth.
+    """Queries of an entry, compared with the truth.
 
     Attributes:
         intent: what the entry declares to be.

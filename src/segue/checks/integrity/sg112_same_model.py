@@ -36,7 +36,7 @@ SAME_RANK = 0.05
 
 @dataclass(frozen=True)
 class Repeated:
-    """How far an entry's cosines and ranks are from those evaluated, and what is wrong, if anything."""
+    """Distance of an entry's cosines and ranks from the evaluated ones, and the problem, if there is one."""
 
     largest: float | None = None
     share: float | None = None

@@ -18,7 +18,7 @@ from segue.retrieval.index.tuning import recall_of
 
 DEPTH = 50
 LOWEST = 0.98
-"""Recall@50 below which an index spoils the headline."""
+"""Recall@50 below which an index makes the headline number too low."""
 MOST, MOST_EXACT = 256, 64
 """Windows that are searched, and those for an index that is exact by construction."""
 
@@ -71,7 +71,7 @@ def _to_search(case: Case) -> list[CaseEntry]:
 
 
 def _is_exact(index: Index, pool: Pool) -> bool:
-    """Tell whether an index holds all vectors of the very pool that is searched."""
+    """Return whether an index holds all vectors of the pool that is searched."""
     return isinstance(index, ExactIndex) and index.pool is pool
 
 

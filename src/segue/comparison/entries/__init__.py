@@ -1,4 +1,4 @@
-"""Options to retrievers, one file a kind: baselines, trained, reranked, text."""
+"""Options become retrievers; one file for each kind: baselines, trained, reranked, text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Untrained options: each becomes a retriever, fitted on training and validation windows where it has settings.
 
-What is expensive to fit is kept in ``cache/`` of the run folder and read back by every later command.
+Expensive fits are kept in ``cache/`` of the run folder and read back by every later command.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def read_or_fit(path: Path, *, key: str, fit: Callable[[], Arrays]) -> Arrays:
     """Return the arrays stored at ``path`` under ``key``, or fit them and store them.
 
     Args:
-        path: an ``.npz`` file without pickle; a broken one, or one of another key, is written anew.
+        path: an ``.npz`` file without pickle; a broken one, or one of another key, is written again.
         key: names what the result depends on.
         fit: computes the arrays.
     """

@@ -74,12 +74,12 @@ class CascadeBuilder:
 
     @property
     def folder(self) -> Path:
-        """Where the parts are kept."""
+        """Folder of the parts."""
         return self.job.folder(self.option, self.fold)
 
     @property
     def reranking(self) -> Reranking:
-        """How the option reranks."""
+        """Reranking of the option."""
         assert self.option.reranking is not None
         return self.option.reranking
 
@@ -122,7 +122,7 @@ class CascadeBuilder:
         return Cascade(self.option.name, self.option.intent, first, depth, reranker, tuple(self._sources()))
 
     def _sources(self) -> Iterator[tuple[Retriever, int]]:
-        """Yield the sources beside the first stage; a bank without texts has none that read words."""
+        """Yield the sources other than the first stage; a bank without texts has none that read words."""
         settings = self.job.recipe.rerank
         fitted = self.reranking.order == "fitted"
         wanted = settings.words if fitted else dict.fromkeys(self.reranking.sources, settings.alone)
@@ -247,7 +247,7 @@ def record_model_used(job: Job, option: Option, fold: Fold, *, best: str | None)
 
 
 def cross_fitting_folds(fold: Fold, bank: Bank, groups: Int[np.ndarray, "document"], *, seed: int) -> tuple[Fold, Fold]:
-    """Split a fold's training documents into two halves, near-duplicates together; all else stays.
+    """Split a fold's training documents into two halves, near-duplicates together; everything else stays.
 
     A first stage trained on one half draws lists for the windows of the other. On documents that it was trained on, its
     lists would be better than any that are served, and a reranker would rely on it too much (cross-fitting; Wolpert

@@ -153,7 +153,7 @@ def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
 
 
 def as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> Retriever:
-    """Return a trained option as it is evaluated; a document tower encodes the bank once more."""
+    """Return a trained option as it is evaluated; a document tower encodes the bank again."""
     device = choose_device(job.recipe.training.device)
     return predictor_retriever(
         option.name, option.intent, predictor, pool=job.experiment.pool, index=baselines.index, device=device

@@ -33,7 +33,7 @@ MIX: Mapping[str, float] = {"answerable": 2 / 3, "absent": 1 / 6, "ended": 1 / 6
 """Share of each kind of query."""
 
 MOST = 1500
-"""Most windows of a part of a fold, evenly spread, besides the ends of their documents."""
+"""Maximum number of windows of a part of a fold, evenly spread, in addition to the ends of their documents."""
 
 TIE = 1e-6
 """Answers that score no more than this below the next passage count before it, as in ranks."""
@@ -44,7 +44,7 @@ class QuerySample:
     """Queries with the features of their rankings.
 
     Attributes:
-        features: of each ranking, as named in ``FEATURES``.
+        features: features of each ranking, as named in ``FEATURES``.
         right: whether the next passage is within each of ``CUTOFFS``.
         kinds: index of each query's kind in ``KINDS``.
         groups: group of near-duplicate documents of each query.

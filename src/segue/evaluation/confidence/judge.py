@@ -1,6 +1,6 @@
 """Evaluation of a confidence: share answered against share right, and calibration.
 
-Enters: for each query a confidence, whether the answer was right, a weight, and its group of documents. Leaves: plain
+Input: for each query a confidence, whether the answer was right, a weight, and its group of documents. Output: plain
 numbers with 95 % intervals over groups. Pure functions of these arrays.
 """
 
@@ -59,7 +59,7 @@ def judge_confidence(answers: Answers, *, resamples: int = 10_000, seed: int = 1
     Args:
         answers: at least one.
         resamples: draws of groups.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         ``right`` (share of right answers if all are given), ``brier`` (mean squared error; ``brier_constant`` is that
@@ -102,7 +102,7 @@ def shares_answered(answers: Answers, *, resamples: int = 10_000, seed: int = 1)
     Args:
         answers: to queries that have no right one.
         resamples: draws of groups.
-        seed: of the draws.
+        seed: seed of the draws.
     """
     columns: Columns = {t: _mean_of(answers, answers.confidence >= t) for t in THRESHOLDS}
     found = intervals_of(columns, answers.groups, resamples=resamples, seed=seed)
@@ -199,7 +199,7 @@ def calibration_error(
         answers: at least one.
         bins: number of each answer's bin.
         resamples: draws of groups.
-        seed: of the draws.
+        seed: seed of the draws.
     """
     gaps = answers.weights * (answers.confidence - answers.right)
     by_bin = (bins[:, None] == np.unique(bins)) * gaps[:, None]  # [query, bin]

@@ -1,6 +1,6 @@
 """Confidence of an answer: the probability that the next passage is among the first of a ranking.
 
-Enters: a ranking of ten places, and what was read. Leaves: for each cutoff the probability that the true next passage
+Input: a ranking of ten places, and what was read. Output: for each cutoff the probability that the true next passage
 is within it. A threshold on it abstains where a document ends, or where the next passage is not in the bank.
 
 It uses scores and cosines only, never row numbers, documents or positions. The model is a logistic regression on
@@ -54,7 +54,7 @@ class Confidence:
         centre: mean of each feature in the fit.
         deviation: standard deviation of each, above 0.
         weights: for each cutoff, of each feature, of its excess over one deviation, and of its excess below minus one.
-        intercepts: for each cutoff.
+        intercepts: one for each cutoff.
     """
 
     centre: Float[np.ndarray, "feature"]
@@ -115,7 +115,7 @@ def ranking_features(rankings: Rankings, contexts: Contexts, bank: Bank) -> Floa
     Args:
         rankings: at least ten places, best first.
         contexts: what was read.
-        bank: with the vectors of the answers.
+        bank: the bank with the vectors of the answers.
 
     Raises:
         InputError: the rankings have fewer than ten places.

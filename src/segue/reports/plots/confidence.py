@@ -16,7 +16,7 @@ from segue.types import Interval
 CUTOFFS = {"R@5": ("within the first five", "loss"), "R@1": ("at rank 1", "architecture")}
 """Cutoffs in words, with the colour of their line."""
 MARKED = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Thresholds that are written beside their points."""
+"""Thresholds that are printed next to their points."""
 DRAWN = 0.02
 """Smallest share answered that is drawn or listed: below it a handful of queries decides."""
 Line = list[tuple[float, Interval]]

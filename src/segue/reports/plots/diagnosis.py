@@ -86,7 +86,7 @@ def _draw_entries(axes: Axes, record: Record, lines: Lines, about: str) -> list[
 
 @dataclass(frozen=True)
 class Pull:
-    """How the gradients of two loss terms relate along one entry's training."""
+    """Relation of the gradients of two loss terms during one entry's training."""
 
     entry: str
     pair: str

@@ -33,7 +33,7 @@ def _label(entry: Entry, record: Record) -> str:
 
 
 def _fill(entry: Entry) -> str:
-    """Marks of entries that cannot win are hollow."""
+    """Return the fill colour of an entry's mark; marks of entries that cannot win are hollow."""
     return colour(entry.family) if entry.intent == "candidate" else colour("paper")
 
 

@@ -1,4 +1,4 @@
-"""What plots share: size and title of small ones, labels at the ends of lines, and reading the details of findings.
+"""Shared parts of plots: size and title of small ones, labels at the ends of lines, reading of a finding's details.
 
 Small plots are narrow, so that a telephone shows them whole and a wide page shows two side by side.
 """
@@ -122,9 +122,9 @@ def small_plot(
     Args:
         name: unique in the report.
         title: what is seen, drawn above the plot; plain text.
-        caption: how it is read; a sentence with markup.
+        caption: how to read it; a sentence with markup.
         draw: called with the panels.
-        height: in inches of 72 points.
+        height: height in inches of 72 points.
         panels: their number.
         grid: axis of the hairline grid.
     """

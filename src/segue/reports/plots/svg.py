@@ -36,7 +36,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "rank-7": ("#eff1f3", "#22272d"),
     "on-strong": ("#fefefe", "#0e1114"),
 }
-"""Role → colour on a light and on a dark page. Families differ in lightness too, for those who see hues alike."""
+"""Role → colour on a light and on a dark page. Families also differ in lightness, for the colour-blind."""
 
 STYLE = {
     "svg.fonttype": "none",
@@ -72,10 +72,10 @@ def plot(
     Args:
         name: unique in the report.
         draw: called with the empty canvas.
-        height: in inches of 72 points.
-        caption: how it is read; a sentence with markup.
-        alternative: what it shows, for those who do not see it; plain text.
-        width: in inches of 72 points.
+        height: height in inches of 72 points.
+        caption: how to read it; a sentence with markup.
+        alternative: text for readers who cannot see the plot; plain text.
+        width: width in inches of 72 points.
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="none")
@@ -115,7 +115,7 @@ def inline_svg(svg: str, *, label: str) -> str:
     """Make the SVG part of a page: its colours follow the theme, its text the page's font.
 
     Args:
-        svg: from ``to_svg``.
+        svg: result of ``to_svg``.
         label: what the plot shows, already escaped for an attribute.
     """
     for role, (light, _) in ROLES.items():

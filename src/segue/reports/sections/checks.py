@@ -72,7 +72,7 @@ def unproven(record: Record) -> dict[str, list[str]]:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """Print a figure in its unit; further words of the unit stand elsewhere.
+    """Print a figure in its unit; further words of the unit are printed elsewhere.
 
     >>> quantity(0.0123, "share of windows"), quantity(7.0, "windows"), quantity(0.12345, "cosine"), quantity(None, "")
     ('1.2 %', '7', '0.123', '–')
@@ -196,7 +196,7 @@ def _card(place: int, cause: Cause, outcomes: Mapping[str, CheckOutcome]) -> tup
 
 
 def _diagnosis_tables(findings: Sequence[Finding]) -> list[Block]:
-    """Issues and tips stand open; what passed and what was not examined is folded."""
+    """Return the tables of findings: issues and tips open, passed and unexamined checks folded."""
     loud, passed = having(findings, *LOUD), having(findings, "passed")
     rest = having(findings, *NOT_EXAMINED, "not-applicable")
     tables: list[Block] = [loud_table("diagnosis", f"Issues and tips. {HEALTHY}", loud)] if loud else []

@@ -59,7 +59,7 @@ def _queries(found: ConfidenceRecord) -> Paragraph:
 
 
 def _unusable(judged: Judged) -> list[Notice]:
-    """Name the cutoffs whose confidence is of no use."""
+    """Name the cutoffs whose confidence cannot be used."""
     names = [CUTOFFS[name][0] for name, quality in judged.items() if not quality.usable]
     if not names:
         return []

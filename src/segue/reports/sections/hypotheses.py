@@ -45,7 +45,7 @@ class Hypothesis:
     Attributes:
         statement: the claim.
         evidence: what was measured about it.
-        verdict: what the evidence decides.
+        verdict: verdict of the evidence.
         late: whether the verdict rests on an under-trained entry.
     """
 
@@ -176,7 +176,7 @@ def _anchor(record: Record) -> Hypothesis | None:
 
 
 def _differ_in_anchor(anchored: Entry, bare: Entry) -> bool:
-    """Whether both have one architecture and, fold by fold, one loss, and only the first has an anchor."""
+    """Return whether both have one architecture and, fold by fold, one loss, and only the first has an anchor."""
     one, other = anchored.training, bare.training
     if one is None or other is None or not one.anchor or other.anchor or one.model != other.model:
         return False
@@ -242,7 +242,7 @@ def _late(entries: Iterable[Entry]) -> bool:
 
 
 def _for_all(statement: str, found: Pairs) -> Hypothesis | None:
-    """Judge a claim about all pairs: mixed when one says the opposite of another."""
+    """Judge a claim about all pairs: mixed when one pair contradicts another."""
     outcomes = {contrast.outcome for *_, contrast in found} - {"undecided"}
     verdict: Verdict = "mixed" if len(outcomes) > 1 else VERDICTS[outcomes.pop()] if outcomes else "undecided"
     entries = [entry for *pair, _ in found for entry in pair]

@@ -40,7 +40,7 @@ NO_CELL = Cell(DASH, tone="muted")
 
 
 def unit_of(metric: str) -> str:
-    """Return the unit that stands in a column's head."""
+    """Return the unit in a column's head."""
     return SCALES[metric].unit.strip()
 
 
@@ -50,7 +50,7 @@ def name_cell(entry: Entry) -> Cell:
 
 
 def tags(record: Record, entry: Entry, *, status: bool = True) -> tuple[str, ...]:
-    """Return what must stand beside the name: the winner, a declared intent, a status other than done."""
+    """Return the labels next to the name: the winner, a declared intent, a status other than done."""
     found = [_winner_tag(record)] if won(record, entry) else []
     found += [INTENT_TAGS[entry.intent]] if entry.intent in INTENT_TAGS else []
     ended = "under-trained" if entry.under_trained else entry.status
@@ -58,7 +58,7 @@ def tags(record: Record, entry: Entry, *, status: bool = True) -> tuple[str, ...
 
 
 def _winner_tag(record: Record) -> str:
-    """*winner* clearly beats copying; *chosen* only did best on validation."""
+    """Return *winner* if the choice clearly beats copying, *chosen* if it only did best on validation."""
     reference = measured(record, "copy-last")
     contrast = choice_against(record, reference) if reference else None
     return "winner" if reference is None or (contrast and contrast.outcome == "better") else "chosen"
@@ -75,7 +75,7 @@ def _table(
 ) -> Table | None:
     """Return a table with a line for each entry that has cells, by family, controls last; None where none has.
 
-    The status stands beside the name unless it has a column of its own.
+    The status is next to the name unless it has a column of its own.
     """
     groups = []
     for family, title in FAMILIES.items():
@@ -195,7 +195,7 @@ def _number(scale: Scale, value: int | float | None) -> Cell:
 
 
 def compatibility_table(record: Record) -> Table | None:
-    """Return the cosine of prediction and target beside a random pair, in the raw and in the projected space."""
+    """Return the cosine of prediction and target, and that of a random pair, in the raw and in the projected space."""
 
     def cells(entry: Entry) -> list[Cell] | None:
         found = entry.compatibility

@@ -106,8 +106,8 @@ def ordered(
         pool: the candidates.
         candidates: each once, -1 = none.
         members: which of its members was found.
-        scores: of that member, best first; off by ``rounding_bound`` at most. Where that leaves the order open, and
-            for candidates with several members, they are replaced by float64 ones.
+        scores: scores of that member, best first; off by at most ``rounding_bound``. Float64 scores replace them where
+            that leaves the order open, and for candidates with several members.
         vectors_of: the members' vectors.
     """
     there = candidates >= 0

@@ -38,7 +38,7 @@ _ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
 }
 KINDS = tuple(_ENGINES)
 FEWEST = 64
-"""Fewest members that an index is built over."""
+"""Minimum number of members of an index."""
 _PROBES = 16  # stored vectors that are compared with the bank's
 
 

@@ -23,7 +23,7 @@ from segue.retrieval.index.engine import Effort
 from segue.types import Progress, Rankings, no_progress
 
 FEWEST = 20
-"""Fewest queries that recall is measured on."""
+"""Minimum number of queries that recall is measured on."""
 _TIMED = 100
 
 

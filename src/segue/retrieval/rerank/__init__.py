@@ -1,6 +1,6 @@
 """Rerankers: put the candidates that a first stage found in order.
 
-Enters: ``CandidateLists``, a list of rows for each context, drawn by retrievers. Leaves: one score per candidate. A
+Input: ``CandidateLists``, a list of rows for each context, drawn by retrievers. Output: one score per candidate. A
 reranker never uses ids, row numbers or positions, and knows no retriever; ``retrievers/cascade.py`` combines them.
 """
 

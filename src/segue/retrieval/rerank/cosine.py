@@ -23,7 +23,7 @@ class ByCosine:
 
     Attributes:
         query: contexts → unit vectors of the bank's space, float32.
-        bank: where the candidates' vectors are.
+        bank: the bank that holds the candidates' vectors.
         name: name in tables.
     """
 

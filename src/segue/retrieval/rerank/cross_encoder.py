@@ -24,7 +24,7 @@ class CrossEncoderReranker:
 
     Attributes:
         model: the cross-encoder; untrained, it keeps the first stage's order.
-        bank: with the texts of the candidates.
+        bank: the bank with the texts of the candidates.
         name: name in tables.
     """
 
@@ -40,7 +40,7 @@ class CrossEncoderReranker:
         return replace(self, bank=bank)
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> CrossEncoderReranker:
-        """Return itself: a pair is read by itself."""
+        """Return itself: the score of a pair does not depend on other passages."""
         return self
 
     def save_part(self, writer: PartWriter) -> Description:

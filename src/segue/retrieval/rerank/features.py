@@ -123,7 +123,7 @@ class Features:
     def over(self, bank: Bank) -> Features:
         """Return the same features over another bank, its words and neighbours counted again.
 
-        The last ones are kept: rerankers that share features go on sharing them.
+        The last ones are kept: rerankers that share features share them again.
         """
         if self._moved is None or self._moved.bank is not bank:
             sentences = None if self._sentences is None else self._sentences.over(bank)
@@ -393,7 +393,7 @@ def neighbour_cosines(
 ) -> Float[np.ndarray, "bank neighbour"]:
     """Return the cosines of each live row of ``pool`` with its 1st, 10th and 50th neighbour, float32.
 
-    Duplicates of a passage are no neighbours of it. NaN where there are fewer neighbours, and outside the pool.
+    Duplicates of a passage are not neighbours of it. NaN where there are fewer neighbours, and outside the pool.
 
     Args:
         bank: the passages.
@@ -421,7 +421,7 @@ class FeatureReranker(ABC):
     """Base class of fitted rerankers that read features.
 
     Attributes:
-        features: over the bank that is searched.
+        features: features over the bank that is searched.
     """
 
     features: Features
@@ -468,8 +468,8 @@ class FeatureReranker(ABC):
         """Read a fitted reranker back.
 
         Args:
-            folder: where it was saved.
-            features: over the bank that is searched; the same ones that it was fitted on.
+            folder: folder that it was saved in.
+            features: features over the bank that is searched; the same ones that it was fitted on.
 
         Raises:
             InputError: a file is missing or broken, or it reads other features.

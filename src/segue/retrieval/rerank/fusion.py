@@ -50,7 +50,7 @@ def maximal_marginal_relevance(
 
     Args:
         scores: relevance on any scale; -inf at the pads.
-        cosines: between the candidates.
+        cosines: cosines between the candidates.
         trade_off: λ in [0, 1]; 1 keeps the order of ``scores``.
 
     >>> scores, cosines = np.array([[1.0, 0.9, 0.0]]), np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
@@ -120,7 +120,7 @@ class Diversified:
 
     Attributes:
         reranker: scores the relevance.
-        bank: with the candidates' vectors.
+        bank: the bank with the candidates' vectors.
         trade_off: λ in [0, 1]; 1 changes nothing.
     """
 
@@ -182,7 +182,7 @@ class Diversified:
 
 
 SMALLEST = 1e-12
-"""Least deviation within a list that is standardised."""
+"""Minimum deviation within a list that is standardised."""
 
 
 @dataclass(frozen=True)

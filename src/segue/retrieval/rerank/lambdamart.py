@@ -43,7 +43,7 @@ class LambdaMart(FeatureReranker):
     """Fitted trees.
 
     Attributes:
-        features: over the bank that is searched.
+        features: features over the bank that is searched.
         trees: LightGBM's text form.
         name: name in tables.
     """
@@ -90,7 +90,7 @@ def fit_lambdamart(
     Args:
         train: lists of documents that their first stage was not trained on.
         validation: lists of other documents, which choose the number of trees.
-        features: over the bank of the lists.
+        features: features over the bank of the lists.
         settings: the [rerank.lambdamart] table.
         progress: called with the trees.
 

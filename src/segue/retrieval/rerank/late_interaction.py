@@ -63,7 +63,7 @@ class Side:
     """Sentences of the passages of one side, list by list.
 
     Attributes:
-        vectors: of each list, one passage after the other; float64.
+        vectors: vectors of each list, one passage after the other; float64.
         counts: sentences of each passage.
     """
 
@@ -103,7 +103,7 @@ class LateInteraction:
         Args:
             contexts: passages that the bank does not hold need texts, or count as having no sentence.
             candidates: rows of the bank.
-            vectors: of the candidates, anything at the pads.
+            vectors: vectors of the candidates, anything at the pads.
         """
         read = Side.of(self._read(contexts), len(contexts))
         found = Side.of(self.sentences.packed(candidates.rows.ravel()), len(contexts))

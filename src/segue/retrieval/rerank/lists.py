@@ -138,8 +138,8 @@ def draw_lists(
         draw: draws them.
         bank: the bank of the windows.
         pool: the pool they are drawn from.
-        windows: of documents that the first stage was not trained on.
-        exclude: passages that are no candidates.
+        windows: windows of documents that the first stage was not trained on.
+        exclude: passages that are not candidates.
         texts: whether ``draw`` reads texts.
         batch_size: windows at a time.
         progress: called with the windows done.

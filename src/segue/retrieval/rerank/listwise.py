@@ -1,6 +1,6 @@
 """A listwise reranker: candidates and context attend to one another, and each candidate gets a score.
 
-Enters: the features of every candidate, its vector, the vectors of the context and of the prediction. A token is a
+Input: the features of every candidate, its vector, the vectors of the context and of the prediction. A token is a
 candidate, a context passage or the prediction; the candidates have no place of their own, so that the order in which
 they were drawn cannot matter (Pang et al. 2020, "SetRank"). Scores are trained with a softmax over the list (Cao et al.
 2007, "Learning to rank: from pairwise approach to listwise approach").
@@ -72,7 +72,7 @@ class Scaling:
 
     Attributes:
         wide: read on the scale sign(x) · ln(1 + |x|).
-        mean: of each feature on its scale, missing values left out.
+        mean: mean of each feature on its scale, missing values left out.
         deviation: standard deviation, at least 1e-6.
     """
 
@@ -186,7 +186,7 @@ class ListwiseNet(nn.Module):
 
 
 class VectorsRead(NamedTuple):
-    """Vectors that a net reads beside the features.
+    """Vectors that a net reads in addition to the features.
 
     Attributes:
         candidates: unit vectors.
@@ -217,9 +217,9 @@ class Listwise(FeatureReranker):
     """Fitted net.
 
     Attributes:
-        features: over the bank that is searched.
-        net: in evaluation mode.
-        scaling: of the features.
+        features: features over the bank that is searched.
+        net: the net, in evaluation mode.
+        scaling: scaling of the features.
         name: name in tables.
     """
 
@@ -282,7 +282,7 @@ def fit_listwise(
     Args:
         train: lists of documents that their first stage was not trained on; those without their target are left out.
         validation: lists of other documents, which choose the epoch by the mean reciprocal rank within their lists.
-        features: over the bank of the lists.
+        features: features over the bank of the lists.
         settings: the [rerank.listwise] table.
         folder: keeps the state, so that a killed fit resumes.
         progress: called with the steps.

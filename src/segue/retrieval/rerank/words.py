@@ -152,7 +152,7 @@ def overlaps(
     """Compare the words of candidates with those of a context.
 
     Args:
-        words: of the bank.
+        words: words of the bank.
         context: each passage that was read, counted; newest first, at least one passage.
         rows: the candidates.
 

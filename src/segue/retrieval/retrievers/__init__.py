@@ -1,6 +1,6 @@
 """Retrievers: what is evaluated, compared and served.
 
-Enters: ``Contexts``. Leaves: ``Rankings``, and for evaluation the exact rank of each target over the whole pool.
+Input: ``Contexts``. Output: ``Rankings``, and for evaluation the exact rank of each target over the whole pool.
 A ``VectorRetriever`` makes one query vector per context (copying baselines, the linear map, the encoder, every learned
 predictor), a ``DenseRetriever`` scores every row of the bank (words, chance), a ``Cascade`` reranks what others drew.
 """

@@ -76,7 +76,7 @@ class ExponentialMean:
     """Answers with a weighted mean: the passage n places before the last has the weight decayⁿ.
 
     Attributes:
-        decay: in (0, 1]; 1 is the plain mean.
+        decay: weight factor in (0, 1]; 1 is the plain mean.
 
     >>> vectors = np.array([[[1.0, 0.0], [0.0, 1.0]]], dtype=np.float32)
     >>> contexts = Contexts(vectors, np.ones((1, 2), dtype=bool), np.array([[0, 1]]), np.array([[0, 1]]))
@@ -136,7 +136,7 @@ class Oracle:
     """Answers with the true next vector: a control that shows whether targets can be found.
 
     Args:
-        bank: with the vectors.
+        bank: the bank that holds the vectors.
         windows: windows of the later queries; a context is known by its last row.
     """
 
@@ -257,7 +257,7 @@ def fit_ridge(
     """Fit with every penalty and return the map with the best MRR on validation windows.
 
     Args:
-        bank: with the vectors.
+        bank: the bank that holds the vectors.
         train: windows to fit on.
         validation: windows that choose the penalty.
         pool: the candidates; the whole bank by default.

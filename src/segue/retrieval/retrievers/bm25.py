@@ -118,7 +118,7 @@ class _Index:
     """Weight of every word in every live row, word by word.
 
     Attributes:
-        words: of the bank's rows.
+        words: words of the bank's rows.
         ends: word n has the entries ``ends[n]`` to ``ends[n + 1]``.
         rows: row of each entry; a word has each row once.
         weights: BM25 weight of the word in the row.

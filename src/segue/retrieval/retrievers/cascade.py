@@ -50,7 +50,7 @@ class Drawn:
     Attributes:
         numbers: each candidate's number in the pool, -1 at the pads; in the order of ``candidates.rows``.
         candidates: input of the reranker, best of the first stage first.
-        ranking: of the first stage, for the places after the reranked; None within a document.
+        ranking: ranking of the first stage, for the places after the reranked; None within a document.
     """
 
     numbers: Int[np.ndarray, "batch candidate"]
@@ -243,7 +243,7 @@ class Ordered:
         return np.where(own < 0, -1, np.where(same.any(axis=2), inside, outside))
 
     def top(self, pool: Pool, k: int) -> Rankings:
-        """Return the k best: the reranked, then the first stage's others, whose scores go on falling."""
+        """Return the k best: the reranked, then the first stage's others, with lower scores."""
         drawn, tail = self.drawn, self.drawn.ranking
         assert tail is not None, "only a whole pool is answered from"
         rest = pool.candidates_of(tail.rows)
@@ -314,7 +314,7 @@ class CascadeScores:
 
     @property
     def values(self) -> None:
-        """None: a rank among candidates is no score of its own."""
+        """None: a rank among candidates is not a score of its own."""
         return None
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
@@ -374,7 +374,7 @@ class Cascade(Ranks):
 
     Attributes:
         name: name of the entry in tables and runs.
-        intent: what the entry stands for.
+        intent: role of the entry in a comparison.
         first: the first stage; its pool is searched, and it orders the rest.
         depth: candidates that it draws.
         reranker: puts the candidates in order.

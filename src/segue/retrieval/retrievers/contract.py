@@ -24,7 +24,7 @@ def check_retriever(
     """Run all rules on one retriever.
 
     Args:
-        retriever: with exact search; an approximate index need not agree with exact ranks.
+        retriever: a retriever with exact search; an approximate index need not agree with exact ranks.
         bank: the bank of its pool.
         windows: some windows of the bank.
         k: places of the rankings.

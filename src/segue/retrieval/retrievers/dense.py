@@ -19,7 +19,7 @@ from segue.retrieval.retrievers.interface import Lap, SingleStage, batches_of, j
 from segue.types import Bank, Contexts, Intent, Rankings
 
 SCORES_BYTES = 64 * 2**20
-"""Most memory of the scores of one batch."""
+"""Maximum memory of the scores of one batch, bytes."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DenseRetriever(SingleStage, ABC):
 
     Args:
         name: name of the entry in tables and runs.
-        intent: what the entry stands for.
+        intent: role of the entry in a comparison.
         pool: the candidates.
         bank: the bank whose rows are scored.
         reads_text: whether the scores come from texts.

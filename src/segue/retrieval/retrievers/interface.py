@@ -116,7 +116,7 @@ class Retriever(Protocol):
 
     @property
     def batch_limit(self) -> int | None:
-        """Most contexts that ``score`` should be given at once; None where memory sets no limit."""
+        """Maximum number of contexts for one call of ``score``; None where memory sets no limit."""
         ...
 
     @property
@@ -155,7 +155,7 @@ class Retriever(Protocol):
         ...
 
     def over(self, bank: Bank) -> Retriever:
-        """Return the same retriever, with all that was fitted, over the whole of another bank of the same space."""
+        """Return the same retriever, with all that was fitted, over all of another bank of the same space."""
         ...
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Retriever | None:
@@ -175,7 +175,7 @@ class Retriever(Protocol):
         ...
 
     def score(self, contexts: Contexts) -> Scores:
-        """Do the work that does not depend on pool and exclusion."""
+        """Compute everything that does not depend on pool and exclusion."""
         ...
 
     def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
@@ -268,7 +268,7 @@ class SingleStage(Ranks):
 
     @property
     def reads_bank(self) -> bool:
-        """True: nothing else is known."""
+        """True: the safe assumption."""
         return True
 
     @property

@@ -59,7 +59,7 @@ class PredictorDocuments:
     """Runs a predictor's document tower on every passage of a bank.
 
     Args:
-        predictor: with a document tower; it is moved to ``device``.
+        predictor: a predictor with a document tower; it is moved to ``device``.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
 
@@ -117,10 +117,10 @@ def predictor_retriever(
 
     Args:
         name: name of the entry in tables and runs.
-        intent: what the entry stands for.
-        predictor: with its present weights; a document tower encodes the bank here, once.
+        intent: role of the entry in a comparison.
+        predictor: a predictor with its present weights; a document tower encodes the bank here, once.
         pool: the candidates.
-        index: over ``pool``; with a document tower an exact one is built over the re-encoded candidates instead.
+        index: an index over ``pool``; with a document tower an exact one over the re-encoded candidates replaces it.
         device: device of the predictor.
     """
     retriever = VectorRetriever(name, intent, PredictorQuery(predictor, device), pool, index)

@@ -174,7 +174,7 @@ def reencoded_retriever(retriever: VectorRetriever, encode: EncodeBank) -> Reenc
     """Return a retriever over re-encoded passages.
 
     Args:
-        retriever: with queries in the space of ``encode``, and a pool of the original bank.
+        retriever: a retriever with queries in the space of ``encode``, and a pool of the original bank.
         encode: encodes a bank; called here, and for each bank in ``over``.
     """
     bank = encode(retriever.pool.bank)

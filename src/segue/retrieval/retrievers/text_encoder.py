@@ -105,7 +105,7 @@ def dual_encoder_retriever(
 
 
 def load_dual_encoder_retriever(about: Description, reader: PartReader) -> VectorRetriever | ReencodedRetriever:
-    """Read a saved dual encoder; the bank as it encoded it is beside the model."""
+    """Read a saved dual encoder; the bank as it encoded it is in the same folder."""
     from segue.text_models.dual_encoder import load_dual_encoder
 
     model = reader.folder / TEXT_MODEL

@@ -96,7 +96,7 @@ def _pad(contexts: list[Int[np.ndarray, "_"]]) -> Int[np.ndarray, "window contex
 
 @dataclass(frozen=True)
 class VectorScores:
-    """QueryFunction vectors; a candidate's score is its cosine with the query.
+    """Query vectors; a candidate's score is its cosine with the query.
 
     Attributes:
         queries: unit vectors, float32.
@@ -177,7 +177,7 @@ class VectorRetriever(SingleStage):
 
     Attributes:
         name: name of the entry in tables and runs.
-        intent: what the entry stands for.
+        intent: role of the entry in a comparison.
         query: contexts → unit vectors, float32.
         pool: the candidates.
         index: searched by ``rank``; None searches the bank exactly. Ranks of targets are exact either way.

@@ -1,7 +1,7 @@
 """InfoNCE with in-batch negatives: each prediction chooses its target among the targets of the batch.
 
 The negatives of a prediction are the other targets of the batch and, optionally, hard negatives. Passages with the text
-of the target and passages of the window's own context are no negatives: evaluation does not rank them as wrong answers.
+of the target and passages of the window's own context are not negatives: evaluation does not count them as wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segue.training.losses.mining import Negatives
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, Pairs, log_sum_exp, shift_of
 
 SAFE_TEMPERATURE = 0.0145
-"""Lowest temperature at which no logit of unit vectors underflows in the shifted sums of ``softmax_sums.py``."""
+"""Minimum temperature at which no logit of unit vectors underflows in the shifted sums of ``softmax_sums.py``."""
 
 
 def info_nce(
@@ -44,8 +44,8 @@ def info_nce(
         prediction: any length; normalised here.
         target: any length; normalised here.
         temperature: τ > 0.
-        groups: duplicate group of each target; equal ones are no negatives of each other.
-        context_groups: duplicate groups of each window's context, −1 for padding; they are no negatives of it.
+        groups: duplicate group of each target; equal ones are not negatives of each other.
+        context_groups: duplicate groups of each window's context, −1 for padding; they are not negatives of it.
         symmetric: both directions.
         margin: subtracted from the cosine with the target, so that the target has to win by it (additive margin:
             Yang et al. 2019, "Improving Multilingual Sentence Embedding", equation 3).
@@ -143,7 +143,7 @@ def contrast_logits(
     groups: Int[Tensor, "batch"] | None = None,
     context_groups: Int[Tensor, "batch context"] | None = None,
 ) -> Float[Tensor, "batch batch"]:
-    """Return cosine / τ of each prediction (row) with each target (column); −inf where a column is no negative."""
+    """Return cosine / τ of each prediction (row) with each target (column); −inf where a column is not a negative."""
     logits = functional.normalize(prediction, dim=-1) @ functional.normalize(target, dim=-1).T / temperature
     if groups is None:
         return logits
@@ -153,7 +153,7 @@ def contrast_logits(
 def not_negatives(
     groups: Int[Tensor, "batch"], context_groups: Int[Tensor, "batch context"] | None = None
 ) -> Bool[Tensor, "batch batch"]:
-    """Return which targets (columns) are no negatives of which predictions (rows); False on the diagonal, the truth.
+    """Return which targets (columns) are not negatives of which predictions (rows); False on the diagonal, the truth.
 
     >>> not_negatives(torch.tensor([4, 4, 6]), torch.tensor([[-1], [6], [5]])).int().tolist()
     [[0, 1, 0], [1, 0, 1], [0, 0, 0]]

@@ -1,6 +1,6 @@
 """Training losses: settings, presets, and ``Loss``, a weighted sum of terms.
 
-Enters: predicted and target unit vectors of a batch, and the duplicate groups of its passages. Leaves: one number, and
+Input: predicted and target unit vectors of a batch, and the duplicate groups of its passages. Output: one number, and
 each term unweighted. Everything is computed in float32, except the products of a contrast with fixed documents
 (``products``, and the ``TrainingBank``'s type). ``in_batch.py``, ``whole_bank.py`` and ``sampled.py`` define which
 passages are negatives of which prediction.
@@ -28,7 +28,7 @@ from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
 from segue.training.random_streams import SAMPLE, random_stream
 
 LOWEST_TEMPERATURE = 0.01
-"""Lowest τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
+"""Minimum τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
 
 _WORDS = {
     "ar-cosine": "AR",
@@ -171,7 +171,7 @@ def ar_cosine(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "bat
 def mse(prediction: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Return the mean of ½‖prediction − target‖², which on unit vectors equals 1 − cos.
 
-    A mean over components would be ``dim / 2`` times smaller, and its weight beside another term would mean nothing.
+    A mean over components would be ``dim / 2`` times smaller, so its weight relative to other terms would mean nothing.
 
     >>> float(mse(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])))
     1.0
@@ -197,7 +197,7 @@ class Loss(nn.Module):
 
     Attributes:
         settings: the terms.
-        names: of the terms in logs: their kinds, numbered from the second on where a kind repeats.
+        names: names of the terms in logs: their kinds, numbered from the second on where a kind repeats.
         projection: the head that projected terms share, or None.
         bank: the candidates of ``infonce-bank`` and ``infonce-sampled``; set by ``attach``.
     """
@@ -217,7 +217,7 @@ class Loss(nn.Module):
 
     @property
     def space(self) -> Literal["raw", "projected"]:
-        """Where the loss is computed; one projected term makes it ``projected``."""
+        """Space in which the loss is computed: ``projected`` if one term is, otherwise ``raw``."""
         return "raw" if self.projection is None else "projected"
 
     @property
@@ -265,7 +265,7 @@ class Loss(nn.Module):
             groups: duplicate group of each target; None makes every other target a negative.
             context_groups: duplicate groups of each context, −1 for padding.
             negatives: hard negatives of in-batch InfoNCE.
-            step: of the training; samples are drawn for it.
+            step: step of the training; samples are drawn for it.
             products: arithmetic of in-batch InfoNCE's products (``in_batch.info_nce``).
 
         Raises:

@@ -37,7 +37,7 @@ Predict = Callable[[Windows], Float[Tensor, "window dim"]]
 
 
 class HardNegatives(Settings):
-    """Negatives beside the other targets of a batch."""
+    """Negatives in addition to the other targets of a batch."""
 
     kind: Literal["mined"] = Field(description="the best of the model's own ranking")
     count: int = Field(4, ge=1, le=4096, description="negatives of each window")
@@ -168,8 +168,8 @@ def hardest(
         prediction: unit vectors.
         target: unit vectors.
         bank: the candidates.
-        hidden: candidates that are no negatives, −1 for none.
-        count: how many.
+        hidden: candidates that are not negatives, −1 for none.
+        count: maximum number of candidates for each prediction.
         guard: leave out what exceeds this share of the cosine of prediction and target.
     """
     positive = (prediction * target).sum(dim=1, keepdim=True)

@@ -75,10 +75,10 @@ def sampled_info_nce(
     Args:
         prediction: any length; normalised here.
         target: any length; normalised here.
-        sample: drawn independently of the windows; candidates that are no negatives of a window are masked.
+        sample: drawn independently of the windows; candidates that are not negatives of a window are masked.
         temperature: τ > 0.
         groups: duplicate group of each target.
-        context_groups: duplicate groups of each window's context, −1 for padding; they are no negatives of it.
+        context_groups: duplicate groups of each window's context, −1 for padding; they are not negatives of it.
         margin: subtracted from the cosine with the target.
     """
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1)

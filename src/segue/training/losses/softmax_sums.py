@@ -1,6 +1,6 @@
 """log Σ exp(q·d/τ) over fixed candidates, computed in blocks, for InfoNCE with fixed documents.
 
-Candidates are read in blocks, so the logits never exist together. Of each block two sums are kept: of the exponentials,
+Candidates are read in blocks, so the logits never exist together. Each block adds to two sums: of the exponentials,
 and of the vectors weighted by them. They give the value and its gradient in one pass; the backward pass needs memory of
 size batch × dim.
 

@@ -1,6 +1,6 @@
 """InfoNCE over the whole training bank: each prediction chooses its target among all texts of the training documents.
 
-Enters: unit predictions and targets, and a ``TrainingBank``. Leaves: the exact cross-entropy. The bank is read in
+Input: unit predictions and targets, and a ``TrainingBank``. Output: the exact cross-entropy. The bank is read in
 blocks (``softmax_sums.py``), so its logits, one for each window and passage, never exist together.
 
 In float32 the result is that of the textbook formula to rounding. With bfloat16 the products are rounded (their inner
@@ -25,7 +25,7 @@ from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pair
 from segue.types import Bank, Windows
 
 MOST_BYTES = 2 << 30
-"""Largest training bank whose vectors are kept in memory, bytes; a larger one is read from disk in every step."""
+"""Maximum bytes of a training bank that is kept in memory; a larger one is read from disk in every step."""
 _UNIT_ROUNDOFF = 2.0**-8
 
 
@@ -35,9 +35,9 @@ class TrainingBank:
     Args:
         bank: holds the vectors.
         windows: training windows; the live passages of their documents are the candidates.
-        dtype: of the vectors, and so of the products.
+        dtype: type of the vectors, and so of the products.
         device: holds the vectors that are kept in memory.
-        most_bytes: of vectors kept in memory; more are read from the bank in every pass.
+        most_bytes: maximum bytes of vectors kept in memory; more are read from the bank in every pass.
 
     Attributes:
         size: candidates, one for each duplicate group.
@@ -109,7 +109,7 @@ def bank_info_nce(
         bank: the candidates.
         temperature: τ ≥ 0.01.
         groups: duplicate group of each target.
-        context_groups: duplicate groups of each window's context, −1 for padding; they are no negatives of it.
+        context_groups: duplicate groups of each window's context, −1 for padding; they are not negatives of it.
         margin: subtracted from the cosine with the target.
     """
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1).detach()
