@@ -164,7 +164,7 @@ def test_without_its_encoder_a_bundle_knows_the_texts_of_its_bank(bundle):
         ({"passages": []}, "nothing was read"),
         ({"text": " \n "}, "nothing was read"),
         ({"passages": ["a", "  "]}, "passage 1 is empty"),
-        ({"passages": ["half a pair: \ud83d"]}, "no Unicode"),
+        ({"passages": ["half a pair: \ud83d"]}, "not valid Unicode"),
         ({"ids": ["nowhere#1"]}, "no such passage"),
         ({"ids": ["volume/1 №1#99"]}, "no such passage"),
         ({"ids": ["volume/1 №1#-1"]}, "no such passage"),

@@ -11,14 +11,25 @@ from segue.types import Contexts
 from segue.windows.windows import gather_contexts
 
 
+class Unsaved:
+    """What the mixture never calls in these tests."""
+
+    def counting(self, documents):
+        return self
+
+    def save_part(self, writer):
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Fixed:
-    """Answers what it was told."""
+class Fixed(Unsaved):
+    """Returns given scores."""
 
     values: np.ndarray
     name: str = "fixed"
     reads_text: bool = False
     counts_bank: bool = False
+    requires_text: bool = False
 
     def over(self, bank):
         return self
@@ -28,13 +39,14 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Answers the second feature."""
+class Reading(Unsaved):
+    """Returns the second feature as score."""
 
     features: Features
     name: str = "reading"
     reads_text: bool = False
     counts_bank: bool = False
+    requires_text: bool = False
 
     def over(self, bank):
         return Reading(self.features.over(bank))

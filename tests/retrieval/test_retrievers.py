@@ -132,6 +132,9 @@ class Broken:
     def over(self, bank):
         return Broken(self.inner.over(bank), self.fault)
 
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
     @property
     def pool(self):
         return self.inner.pool
