@@ -11,6 +11,7 @@ from healthy import with_retriever
 
 from segue.checks.case import CaseEntry
 from segue.retrieval.rerank.cosine import ByCosine
+from segue.retrieval.rerank.interface import UncountedReranker
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.cascade import Cascade
 
@@ -18,13 +19,11 @@ DEPTH = 40
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadsPositions:
+class ReadsPositions(UncountedReranker):
     """Puts the passage first whose number in its document follows that of the last one read, whatever document."""
 
     bank: object
     name: str = "positions"
-    reads_text: bool = False
-    counts_bank: bool = False
 
     def over(self, bank):
         return dataclasses.replace(self, bank=bank)

@@ -7,29 +7,18 @@ from segue.ranking.pool import Pool
 from segue.retrieval.rerank import CandidateLists, Reranker
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import Mixture, standardised
+from segue.retrieval.rerank.interface import UncountedReranker
 from segue.types import Contexts
 from segue.windows.windows import gather_contexts
 
 
-class Unsaved:
-    """What the mixture never calls in these tests."""
-
-    def counting(self, documents):
-        return self
-
-    def save_part(self, writer):
-        raise NotImplementedError
-
-
 @dataclass(frozen=True)
-class Fixed(Unsaved):
+class Fixed(UncountedReranker):
     """Returns given scores."""
 
     values: np.ndarray
     name: str = "fixed"
     reads_text: bool = False
-    counts_bank: bool = False
-    requires_text: bool = False
 
     def over(self, bank):
         return self
@@ -39,14 +28,11 @@ class Fixed(Unsaved):
 
 
 @dataclass(frozen=True)
-class Reading(Unsaved):
+class Reading(UncountedReranker):
     """Returns the second feature as score."""
 
     features: Features
     name: str = "reading"
-    reads_text: bool = False
-    counts_bank: bool = False
-    requires_text: bool = False
 
     def over(self, bank):
         return Reading(self.features.over(bank))

@@ -222,7 +222,7 @@ class ReleasedRetriever:
     @functools.cached_property
     def _nearest(self) -> VectorRetriever:
         """Search with a vector as it is, in the first stage's index where that is over the bank itself."""
-        searcher = self.bundle.retriever.searcher
+        searcher = self.bundle.retriever.searcher()
         if searcher is not None and self.predicts:
             return VectorRetriever("nearest", "candidate", copy_last, searcher.pool, searcher.index)
         return VectorRetriever("nearest", "candidate", copy_last, Pool(self.bundle.bank))

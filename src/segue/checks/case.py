@@ -298,7 +298,7 @@ class Case:
     def _queries(
         self, entry: CaseEntry, windows: Windows, *, searching: bool = False
     ) -> Float[np.ndarray, "window dim"] | None:
-        retriever = entry.retriever.searcher
+        retriever = entry.retriever.searcher()
         if retriever is None or not (searching or entry.retriever.predicts):
             return None
         batches = batched(windows, entry.retriever.batch_limit or BATCH)

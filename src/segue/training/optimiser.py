@@ -13,7 +13,7 @@ from segue.hardware import has_fast_bfloat16
 from segue.models.predictor import Predictor
 from segue.training.batches import Batch
 from segue.training.losses.loss import Loss
-from segue.training.random_streams import torch_seed
+from segue.training.random_streams import seed_torch
 from segue.training.settings import TrainingSettings
 
 Precision = Literal["float32", "bfloat16"]
@@ -93,7 +93,7 @@ class Optimisation:
         self.predictor.train()
         cuda = [torch.cuda.current_device()] if self.device == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(torch_seed(self.settings.seed, number))
+            seed_torch(self.settings.seed, number)
             total, parts = self._forward(batch.to(self.device))
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()

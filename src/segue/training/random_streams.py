@@ -6,6 +6,7 @@ The draws of a step depend on (seed, step) alone, so a resumed run makes the sam
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 ORDER, CORRUPTION, WEIGHTS, SAMPLE = 0, 1, 2, 4
 LIST_NEGATIVES = 101
@@ -17,6 +18,10 @@ def random_stream(seed: int, purpose: int, number: int) -> np.random.Generator:
     return np.random.default_rng((seed, purpose, number))
 
 
-def torch_seed(seed: int, step: int) -> int:
-    """Return the seed of torch's generator in a step (dropout draws from it)."""
-    return int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1))
+def seed_torch(seed: int, step: int) -> None:
+    """Seed torch's generators for a step (dropout draws from them)."""
+    number = int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1))
+    if torch.accelerator.is_available():
+        torch.manual_seed(number)
+    else:  # without an accelerator, `torch.manual_seed` keeps a stack trace of each call until the process ends
+        torch.default_generator.manual_seed(number)

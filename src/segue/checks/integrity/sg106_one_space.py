@@ -163,7 +163,7 @@ def _searched_elsewhere(case: Case, entry: CaseEntry) -> str | None:
     encoder, wanted = None if entry.trained is None else entry.trained.encoder, case.bank.space
     if encoder is not None:
         wanted = encoder.space(case.bank.space)
-    searcher = entry.retriever.searcher
+    searcher = entry.retriever.searcher()
     if encoder is None and searcher is not None and searcher.pool.bank is not case.bank:
         wanted = searcher.query_space or wanted
     index = None if searcher is None else searcher.index

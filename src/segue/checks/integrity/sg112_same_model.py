@@ -108,7 +108,7 @@ def _other_ranks(case: Case, entry: CaseEntry, windows: Windows, queries: Float[
     if len(inside) == 0:
         return 0.0
     chosen = windows.take(inside)
-    if entry.retriever.first_stage is not entry.retriever:  # its ranks are not those of its queries
+    if entry.retriever.first_stage() is not entry.retriever:  # its ranks are not those of its queries
         now = case.ranks_of(entry, chosen)
     else:
         pool = case.pool if encoder is None else case.pool.on(encoder(case.bank))

@@ -63,7 +63,7 @@ def _to_search(case: Case) -> list[CaseEntry]:
     """Return the entries with an index of their own, and one entry for each index that is exact by construction."""
     chosen: dict[Hashable, CaseEntry] = {}
     for entry in case.non_controls:
-        retriever = entry.retriever.searcher
+        retriever = entry.retriever.searcher()
         if retriever is not None and retriever.index is not None:
             index = retriever.index
             chosen.setdefault(id(index) if _is_exact(index, retriever.pool) else entry.name, entry)
@@ -76,7 +76,7 @@ def _is_exact(index: Index, pool: Pool) -> bool:
 
 
 def _recall(case: Case, entry: CaseEntry) -> IndexRecall:
-    retriever = entry.retriever.searcher
+    retriever = entry.retriever.searcher()
     assert retriever is not None
     assert retriever.index is not None
     exact = _is_exact(retriever.index, retriever.pool)

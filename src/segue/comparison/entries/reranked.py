@@ -108,10 +108,10 @@ class CascadeBuilder:
         name = model_used(self.folder)
         option = next(option for option in self.job.options if option.name == name)
         predictor, _ = load_predictor(self.job.folder(option, self.fold) / "checkpoint")
-        found = as_retriever(self.job, option, predictor, self.baselines)
-        assert found.predicts, "models with a document tower are not used by other options"
-        assert found.searcher is not None
-        return found.searcher
+        searcher = as_retriever(self.job, option, predictor, self.baselines).searcher()
+        assert searcher is not None
+        assert searcher.predicts, "models with a document tower are not used by other options"
+        return searcher
 
     def cascade(self, first: Retriever, reranker: Reranker) -> Cascade:
         """Combine a first stage, the option's other sources and a reranker."""

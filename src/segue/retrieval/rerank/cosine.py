@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from segue.ranking.pool import exact_scores
 from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.query import QueryFunction, move_query, save_query
-from segue.retrieval.rerank.interface import CandidateLists
+from segue.retrieval.rerank.interface import CandidateLists, UncountedReranker
 from segue.types import Bank, Contexts
 
 
 @dataclass(frozen=True)
-class ByCosine:
+class ByCosine(UncountedReranker):
     """Orders by the cosine with a query vector.
 
     Attributes:
@@ -30,17 +30,10 @@ class ByCosine:
     query: QueryFunction
     bank: Bank
     name: str = "cosine"
-    reads_text: bool = False
-    counts_bank: bool = False
-    requires_text: bool = False
 
     def over(self, bank: Bank) -> ByCosine:
         """Return the reranker over another bank."""
         return replace(self, query=move_query(self.query, bank), bank=bank)
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> ByCosine:
-        """Return itself: nothing is counted."""
-        return self
 
     def save_part(self, writer: PartWriter) -> Description:
         """Write the query function's files."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from segue.errors import InputError
 from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
-from segue.retrieval.rerank.interface import CandidateLists
+from segue.retrieval.rerank.interface import CandidateLists, UncountedReranker
 from segue.text_models.cross_encoder import CrossEncoder, load_cross_encoder
 from segue.types import Bank, Contexts
 
 
 @dataclass(frozen=True)
-class CrossEncoderReranker:
+class CrossEncoderReranker(UncountedReranker):
     """Orders candidates by a cross-encoder's score.
 
     Attributes:
@@ -31,17 +31,12 @@ class CrossEncoderReranker:
     model: CrossEncoder
     bank: Bank
     name: str = "cross-encoder"
-    reads_text: bool = True
-    counts_bank: bool = False
-    requires_text: bool = True
+    reads_text = True
+    requires_text = True
 
     def over(self, bank: Bank) -> CrossEncoderReranker:
         """Return the same model over another bank's texts."""
         return replace(self, bank=bank)
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> CrossEncoderReranker:
-        """Return itself: the score of a pair does not depend on other passages."""
-        return self
 
     def save_part(self, writer: PartWriter) -> Description:
         """Write the model."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from segue.retrieval.parts import Description, PartReader, PartWriter
-from segue.retrieval.rerank.interface import CandidateLists, Reranker
+from segue.retrieval.rerank.interface import CandidateLists, Reranker, UncountedReranker
 from segue.types import Bank, Contexts
 
 RANK_CONSTANT = 60.0
@@ -83,20 +83,13 @@ def _scaled(
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(UncountedReranker):
     """Orders candidates by the ranks that the sources give them."""
 
     name: str = "fusion of ranks"
-    reads_text: bool = False
-    counts_bank: bool = False
-    requires_text: bool = False
 
     def over(self, bank: Bank) -> Fusion:
         """Return itself: it reads no bank."""
-        return self
-
-    def counting(self, documents: Int[np.ndarray, "counted"]) -> Fusion:
-        """Return itself: nothing is counted."""
         return self
 
     def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.retrieval.parts import Description, PartWriter
+from segue.retrieval.parts import Description, PartWriter, cannot_save
 from segue.types import Bank, Contexts
 
 
@@ -90,3 +90,23 @@ class Reranker(Protocol):
     def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return a score for each candidate, higher is better, -inf at the pads."""
         ...
+
+
+class UncountedReranker:
+    """Answers of a reranker that reads no texts and counts nothing; a base class, to be overridden."""
+
+    reads_text = False
+    counts_bank = False
+    requires_text = False
+
+    def counting(self: Reranker, documents: Int[np.ndarray, "counted"]) -> Reranker:
+        """Return itself: nothing is counted."""
+        return self
+
+    def save_part(self: Reranker, writer: PartWriter) -> Description:
+        """Refuse to be saved.
+
+        Raises:
+            InputError: always.
+        """
+        raise cannot_save("reranker", self.name)

@@ -32,7 +32,7 @@ from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.settings import Settings
 from segue.training.optimiser import build_optimizer, learning_rate
-from segue.training.random_streams import torch_seed
+from segue.training.random_streams import seed_torch
 from segue.training.state import (
     Record,
     TrainingState,
@@ -358,7 +358,7 @@ class _Fit:
         part = self.read.take(which)
         self.net.train()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed(self.settings.seed, number))
+            seed_torch(self.settings.seed, number)
             with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
                 scores = _scores(self.net, self.scaling, part, self.features)
             loss = functional.cross_entropy(scores, torch.from_numpy(part.lists.label))

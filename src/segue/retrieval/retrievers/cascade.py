@@ -398,15 +398,13 @@ class Cascade(Ranks):
         """Name of the first stage's scoring."""
         return self.first.stage
 
-    @property
     def first_stage(self) -> Retriever:
-        """The first stage."""
+        """Return the first stage."""
         return self.first
 
-    @property
     def searcher(self) -> VectorSearch | None:
-        """Retriever that makes the first stage's query vectors; None where there are none."""
-        return self.first.searcher
+        """Return the retriever that makes the first stage's query vectors; None where there are none."""
+        return self.first.searcher()
 
     @property
     def predicts(self) -> bool:

@@ -7,7 +7,7 @@ expensive part, done once), and these rank any pool. Serving calls ``rank``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,9 +19,6 @@ from segue.retrieval.index import Index
 from segue.retrieval.parts import Description, PartWriter, cannot_save
 from segue.retrieval.query import QueryFunction
 from segue.types import Bank, Contexts, Intent, Rankings
-
-Kind = TypeVar("Kind")
-"""Type of a retriever that returns itself; a check of the whole protocol at run time would call itself without end."""
 
 Stage = Literal["encode", "predict", "search"]
 """Name of the first stage in latency tables: the query is encoded from text, predicted, or there is none."""
@@ -139,14 +136,12 @@ class Retriever(Protocol):
         """Whether scores may depend on other passages of the bank than those read and the one that is scored."""
         ...
 
-    @property
     def first_stage(self) -> Retriever:
-        """Retriever that draws the candidates of a reranker; itself without a reranker."""
+        """Return the retriever that draws the candidates of a reranker; itself without a reranker."""
         ...
 
-    @property
     def searcher(self) -> VectorSearch | None:
-        """Retriever that makes query vectors and searches with them; None where there are none."""
+        """Return the retriever that makes query vectors and searches with them; None where there are none."""
         ...
 
     @property
@@ -271,14 +266,12 @@ class SingleStage(Ranks):
         """True: the safe assumption."""
         return True
 
-    @property
-    def first_stage(self: Kind) -> Kind:
-        """Itself."""
+    def first_stage(self: Retriever) -> Retriever:
+        """Return itself."""
         return self
 
-    @property
     def searcher(self) -> VectorSearch | None:
-        """None: there are no query vectors."""
+        """Return None: there are no query vectors."""
         return None
 
     @property

@@ -127,9 +127,8 @@ class ReencodedRetriever(SingleStage):
         """``encode`` where the query is encoded from text, ``predict`` otherwise."""
         return self.searching.stage
 
-    @property
     def searcher(self) -> VectorRetriever:
-        """Retriever that makes the queries and searches the re-encoded bank."""
+        """Return the retriever that makes the queries and searches the re-encoded bank."""
         return self.searching
 
     @property

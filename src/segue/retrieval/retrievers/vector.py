@@ -213,9 +213,8 @@ class VectorRetriever(SingleStage):
         """True where the query function reads the bank."""
         return isinstance(self.query, BankQuery)
 
-    @property
     def searcher(self) -> VectorRetriever:
-        """Itself."""
+        """Return itself."""
         return self
 
     @property
