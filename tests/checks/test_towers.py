@@ -51,9 +51,7 @@ def test_they_pass_where_the_space_has_a_fingerprint_too(tmp_path):
 
 def test_passages_of_another_tower_are_another_space_and_not_what_was_trained(tmp_path):
     own, other = towers(tmp_path / "own"), towers(tmp_path / "other")
-    mixed = dataclasses.replace(own.retriever, bank=other.retriever.bank,
-                                searching=dataclasses.replace(own.retriever.searching, index=None,
-                                                              pool=Pool(other.retriever.bank)))  # fmt: skip
+    mixed = dataclasses.replace(own.retriever, index=None, pool=Pool(other.retriever.pool.bank))
     found = outcomes(evaluated(CASE, with_retriever(own, mixed)))
     assert found == {"SG101": "passed", "SG106": "issue", "SG110": "issue", "SG112": "issue",
                      "SG113": "not-applicable"}  # fmt: skip
@@ -61,7 +59,7 @@ def test_passages_of_another_tower_are_another_space_and_not_what_was_trained(tm
 
 def test_a_bank_that_was_not_encoded_anew_is_found(tmp_path):
     own = towers(tmp_path)
-    query = own.retriever.searching.query
+    query = own.retriever.query
     plain = VectorRetriever("model", "candidate", query, Pool(BANK))
     verdict = sg110.CHECK.examine(small_case(BANK, with_retriever(own, plain)))
     assert "model searches passages that are not as its own document tower encodes them" in verdict.statement
@@ -72,14 +70,13 @@ def test_a_bank_that_was_not_encoded_anew_is_found(tmp_path):
 @pytest.mark.parametrize(("collapse", "outcome"), [(False, "passed"), (True, "issue")])
 def test_collapse_is_judged_in_the_space_that_is_searched(tmp_path, collapse, outcome):
     own = towers(tmp_path)
-    query = own.retriever.searching.query
+    query = own.retriever.query
     one = np.ones((1, BANK.dimension), dtype=np.float32) / BANK.dimension**0.5
 
     def collapsed(contexts):
         return normalise(query(contexts) * 1e-3 + one)
 
-    searching = dataclasses.replace(own.retriever.searching, query=collapsed if collapse else query)
-    asked = with_retriever(own, dataclasses.replace(own.retriever, searching=searching))
+    asked = with_retriever(own, dataclasses.replace(own.retriever, query=collapsed if collapse else query))
     case = small_case(BANK, asked, subject="model")
     verdict = sg206.CHECK.examine(case)
     assert verdict.outcome == outcome

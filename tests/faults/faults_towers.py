@@ -19,7 +19,6 @@ from segue.models import load_predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
-from segue.retrieval.retrievers.reencoded import reencoded_retriever
 from segue.types import no_progress
 
 NAME = "two-tower"
@@ -46,7 +45,7 @@ def _searching(case: Case, bank_of) -> Case:
     predictor, _ = load_predictor(row.trained.folder / "checkpoint")
     plain = VectorRetriever(NAME, "candidate", PredictorQuery(predictor), Pool(case.bank))
     made = bank_of(predictor)
-    retriever = plain if made is None else reencoded_retriever(plain, made)
+    retriever = plain if made is None else plain.reencoded(made)
     (fold,) = case.folds
     contexts = case.gather(case.bank, fold.test, exclude=case.exclude, texts=False)
     ranks = retriever.target_ranks(contexts, fold.test.target)

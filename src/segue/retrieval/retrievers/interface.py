@@ -237,6 +237,12 @@ def join_rankings(parts: Sequence[Rankings]) -> Rankings:
     return Rankings(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
+def refuse_index(name: str) -> InputError:
+    """Return the error of a retriever that an index cannot serve."""
+    return InputError(f"{name} does not search the bank's vectors, so an index is of no use to it",
+                      fix="build the bundle without an index")  # fmt: skip
+
+
 class Ranks:
     """Exact ranks by scoring a batch at a time; a base class of retrievers."""
 
@@ -293,8 +299,7 @@ class SingleStage(Ranks):
         Raises:
             InputError: always.
         """
-        raise InputError(f"{self.name} does not search the bank's vectors, so an index is of no use to it",
-                         fix="build the bundle without an index")  # fmt: skip
+        raise refuse_index(self.name)
 
     def save_part(self: Retriever, writer: PartWriter) -> Description:
         """Refuse to be saved.

@@ -18,7 +18,6 @@ from segue.models.predictor import Predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.parts import PREDICTOR, Description, PartReader, PartWriter
-from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever
 from segue.retrieval.retrievers.vector import VectorRetriever
 from segue.types import Bank, Contexts, Intent
 
@@ -112,7 +111,7 @@ def predictor_retriever(
     pool: Pool,
     index: Index | None = None,
     device: str | torch.device = "cpu",
-) -> VectorRetriever | ReencodedRetriever:
+) -> VectorRetriever:
     """Return the retriever of a predictor, over the bank or over the bank as its document tower encodes it.
 
     Args:
@@ -126,11 +125,11 @@ def predictor_retriever(
     retriever = VectorRetriever(name, intent, PredictorQuery(predictor, device), pool, index)
     if predictor.documents is None:
         return retriever
-    encoded = reencoded_retriever(retriever, PredictorDocuments(predictor, device))
+    encoded = retriever.reencoded(PredictorDocuments(predictor, device))
     return encoded if index is None else encoded.indexed()
 
 
-def load_predictor_retriever(about: Description, reader: PartReader) -> VectorRetriever | ReencodedRetriever:
+def load_predictor_retriever(about: Description, reader: PartReader) -> VectorRetriever:
     """Read a saved retriever whose queries a predictor makes."""
     return predictor_retriever(about["name"], "candidate", _load_checked(reader), pool=reader.pool, index=reader.index,
                                device=reader.device)  # fmt: skip

@@ -20,7 +20,6 @@ from segue.errors import InputError
 from segue.ranking.pool import Pool
 from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.retrieval.retrievers.bm25 import require_texts
-from segue.retrieval.retrievers.reencoded import ReencodedRetriever, reencoded_retriever
 from segue.retrieval.retrievers.vector import QueryCache, VectorRetriever
 from segue.types import Bank, Contexts, Progress, no_progress
 
@@ -83,7 +82,7 @@ def dual_encoder_retriever(
     documents: Literal["trained", "frozen"],
     folder: Path,
     progress: Progress = no_progress,
-) -> VectorRetriever | ReencodedRetriever:
+) -> VectorRetriever:
     """Return the retriever of a trained dual encoder: contexts are encoded, and passages where these were trained too.
 
     Args:
@@ -100,11 +99,10 @@ def dual_encoder_retriever(
     retriever = VectorRetriever(name, "candidate", EncoderOnContext(encoder), pool, stage="encode", cache=cache)
     if documents == "frozen":
         return retriever
-    encode = partial(reencode_texts, encoder=encoder, folder=folder, progress=progress)
-    return reencoded_retriever(retriever, encode)
+    return retriever.reencoded(partial(reencode_texts, encoder=encoder, folder=folder, progress=progress))
 
 
-def load_dual_encoder_retriever(about: Description, reader: PartReader) -> VectorRetriever | ReencodedRetriever:
+def load_dual_encoder_retriever(about: Description, reader: PartReader) -> VectorRetriever:
     """Read a saved dual encoder; the bank as it encoded it is in the same folder."""
     from segue.text_models.dual_encoder import load_dual_encoder
 
@@ -112,4 +110,4 @@ def load_dual_encoder_retriever(about: Description, reader: PartReader) -> Vecto
     documents: Literal["trained", "frozen"] = "trained" if about.get("documents") else "frozen"
     found = dual_encoder_retriever(load_dual_encoder(model, reader.encoder), reader.pool, name=about["name"],
                                    documents=documents, folder=model / "encoded")  # fmt: skip
-    return found.searched_with(reader.index) if isinstance(found, VectorRetriever) else found.indexed()
+    return found.searched_with(reader.index) if documents == "frozen" else found.indexed()

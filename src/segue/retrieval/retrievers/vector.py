@@ -1,6 +1,8 @@
 """Retrievers that make one query vector per context and search the bank with it, and a cache of these vectors.
 
-Copying baselines, the linear map, the encoder and every learned predictor differ in the query function only.
+Copying baselines, the linear map, the encoder and every learned predictor differ in the query function only. Two
+towers, siamese nets and fine-tuned text encoders encode the bank again and search that. Evaluation passes them pools of
+the original bank; rows are the same in both banks, so each pool is ranked with the other vectors.
 """
 
 from __future__ import annotations
@@ -13,16 +15,22 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Int
 
+from segue.bank.reencoded import ReencodedBank
 from segue.encoders.space import Space
+from segue.errors import InputError
 from segue.files import atomic_path
 from segue.ranking.exact import ranks_of_several, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks
 from segue.ranking.pool import TIE, Pool, exact_candidate_scores, exact_scores
 from segue.retrieval.index import Index
+from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.query import BankQuery, EncodedQuery, QueryFunction, move_query, save_query
-from segue.retrieval.retrievers.interface import Lap, SingleStage, Stage, no_lap
+from segue.retrieval.retrievers.interface import Lap, SingleStage, Stage, no_lap, refuse_index
 from segue.types import Bank, Contexts, Intent, Rankings
+
+EncodeBank = Callable[[Bank], ReencodedBank]
+"""Encodes every passage of a bank again."""
 
 
 class QueryCache:
@@ -99,14 +107,21 @@ class VectorScores:
     """Query vectors; a candidate's score is its cosine with the query.
 
     Attributes:
-        queries: unit vectors, float32.
+        vectors: query vectors, unit length, float32.
         index: searched instead of the bank's blocks where the pool is the retriever's own.
         own: the retriever's own pool.
+        reencoded: whether the bank of that pool is a ``ReencodedBank``, and other pools are of the bank it was made of.
     """
 
-    queries: Float[np.ndarray, "batch dim"]
+    vectors: Float[np.ndarray, "batch dim"]
     index: Index | None
     own: Pool
+    reencoded: bool = False
+
+    @property
+    def queries(self) -> Float[np.ndarray, "batch dim"] | None:
+        """The query vectors; None where they cannot be compared with the vectors of the bank that evaluation reads."""
+        return None if self.reencoded else self.vectors
 
     @property
     def values(self) -> None:
@@ -117,7 +132,7 @@ class VectorScores:
         self, pool: Pool, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
         """Return exact ranks; an approximate index plays no part in them."""
-        return target_ranks(self.queries, pool, targets, exclude=exclude)
+        return target_ranks(self.vectors, self._searched(pool), targets, exclude=exclude)
 
     def ranks_under(
         self, pool: Pool, targets: Int[np.ndarray, "batch several"], *, excludes: Sequence[Int[np.ndarray, "batch _"]]
@@ -126,22 +141,22 @@ class VectorScores:
 
         A rank without some candidates is the rank among all, less those of them that are before the target.
         """
-        nothing = np.empty((len(targets), 0), dtype=np.int64)
-        among_all = ranks_of_several(self.queries, pool, targets, exclude=nothing)
-        return [among_all - _excluded_before(self.queries, pool, targets, exclude=exclude) for exclude in excludes]
+        pool, nothing = self._searched(pool), np.empty((len(targets), 0), dtype=np.int64)
+        among_all = ranks_of_several(self.vectors, pool, targets, exclude=nothing)
+        return [among_all - _excluded_before(self.vectors, pool, targets, exclude=exclude) for exclude in excludes]
 
     def ranks_in_document(
         self, bank: Bank, targets: Int[np.ndarray, "batch"], *, exclude: Int[np.ndarray, "batch excluded"]
     ) -> Int[np.ndarray, "batch"]:
         """Return exact ranks among the passages of each target's document."""
-        return in_document_ranks(self.queries, bank, targets, exclude=exclude)
+        return in_document_ranks(self.vectors, self._searched_bank(bank), targets, exclude=exclude)
 
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k``, from the index where it holds the pool."""
         if self.index is not None and pool is self.own:
-            rankings = self.index.search(self.queries, k, exclude=exclude)
+            rankings = self.index.search(self.vectors, k, exclude=exclude)
         else:
-            rankings = top_k(self.queries, pool, k, exclude=exclude)
+            rankings = top_k(self.vectors, self._searched(pool), k, exclude=exclude)
         lap("search")
         return rankings
 
@@ -150,7 +165,31 @@ class VectorScores:
 
     def of_pairs(self, query: Int[np.ndarray, "pair"], rows: Int[np.ndarray, "pair"]) -> Float[np.ndarray, "pair"]:
         """Return cosines, float64."""
-        return exact_scores(self.queries, self.own.bank, query=query, rows=rows)
+        return exact_scores(self.vectors, self.own.bank, query=query, rows=rows)
+
+    def _searched(self, pool: Pool) -> Pool:
+        """Return the same candidates with the vectors that are searched."""
+        bank = self._searched_bank(pool.bank)
+        return pool if bank is pool.bank else pool.on(bank)
+
+    def _searched_bank(self, bank: Bank) -> Bank:
+        """Return the bank that is searched in place of ``bank``.
+
+        Raises:
+            InputError: it is neither the re-encoded bank nor the one that was re-encoded.
+        """
+        searched = self.own.bank
+        if not self.reencoded or bank is searched:
+            return bank
+        assert isinstance(searched, ReencodedBank)
+        if bank is not searched.source:
+            raise InputError(
+                "these candidates are of another bank than the re-encoded one",
+                got=bank.space.encoder,
+                expected=f"{searched.source.space.encoder}, the bank of {len(searched)} rows that was encoded",
+                fix="make the retriever over that bank (retriever.over(bank))",
+            )
+        return searched
 
 
 def _excluded_before(
@@ -183,6 +222,7 @@ class VectorRetriever(SingleStage):
         index: searched by ``rank``; None searches the bank exactly. Ranks of targets are exact either way.
         stage: name of making the query in latency tables: ``encode`` where it reads text.
         cache: keeps queries between evaluations; ``rank`` never uses it, since serving would not.
+        encode: encodes the bank again; the pool has these vectors then. None searches the bank's own vectors.
     """
 
     name: str
@@ -192,6 +232,7 @@ class VectorRetriever(SingleStage):
     index: Index | None = None
     stage: Stage = "predict"
     cache: QueryCache | None = None
+    encode: EncodeBank | None = None
 
     @property
     def batch_limit(self) -> int | None:
@@ -205,22 +246,22 @@ class VectorRetriever(SingleStage):
 
     @property
     def counts_bank(self) -> bool:
-        """False: a query is made from its context alone."""
+        """False: a query is made from its context, a re-encoded passage from that passage."""
         return False
 
     @property
     def reads_bank(self) -> bool:
-        """True where the query function reads the bank."""
-        return isinstance(self.query, BankQuery)
+        """True where the query function reads the bank, or the bank is encoded again."""
+        return self.encode is not None or isinstance(self.query, BankQuery)
 
     def searcher(self) -> VectorRetriever:
-        """Return itself."""
-        return self
+        """Return itself, or the same search of the re-encoded bank as a bank of its own."""
+        return self if self.encode is None else replace(self, encode=None)
 
     @property
     def predicts(self) -> bool:
-        """True."""
-        return True
+        """True where the bank's own vectors are searched."""
+        return self.encode is None
 
     @property
     def query_space(self) -> Space | None:
@@ -228,27 +269,46 @@ class VectorRetriever(SingleStage):
         return self.query.space if isinstance(self.query, EncodedQuery) else None
 
     def over(self, bank: Bank) -> VectorRetriever:
-        """Return the retriever over another bank, searched exactly."""
-        return replace(self, query=move_query(self.query, bank), pool=Pool(bank), index=None, cache=None)
+        """Return the retriever over another bank, encoded again where this one was, and searched exactly."""
+        pool = Pool(bank) if self.encode is None else Pool(bank).on(self.encode(bank))
+        return replace(self, query=move_query(self.query, bank), pool=pool, index=None, cache=None)
+
+    def reencoded(self, encode: EncodeBank) -> VectorRetriever:
+        """Return the retriever over its bank as ``encode`` encodes it, here and again in ``over``.
+
+        The queries must be in the space of ``encode``.
+        """
+        return replace(self, pool=self.pool.on(encode(self.pool.bank)), index=None, encode=encode)
+
+    def indexed(self) -> VectorRetriever:
+        """Return the retriever with an exact index over its pool."""
+        return replace(self, index=ExactIndex(self.pool))
 
     def searched_with(self, index: Index) -> VectorRetriever:
-        """Return the retriever with an index over its pool."""
+        """Return the retriever with an index over its pool.
+
+        Raises:
+            InputError: it searches a re-encoded bank.
+        """
+        if self.encode is not None:
+            raise refuse_index(self.name)
         return replace(self, index=index)
 
     def score(self, contexts: Contexts) -> VectorScores:
         """Make the queries, or take them from the cache."""
         queries = self.query(contexts) if self.cache is None else self.cache.queries(self.query, contexts)
-        return VectorScores(queries, self.index, self.pool)
+        return VectorScores(queries, self.index, self.pool, self.encode is not None)
 
     def rank(self, contexts: Contexts, k: int, *, lap: Lap = no_lap) -> Rankings:
         """Return the best ``k`` passages for each context without ``contexts.exclude``."""
-        scores = VectorScores(self.query(contexts), self.index, self.pool)
+        scores = VectorScores(self.query(contexts), self.index, self.pool, self.encode is not None)
         lap(self.stage)
         return scores.top(self.pool, k, exclude=contexts.exclude, lap=lap)
 
     def save_part(self, writer: PartWriter) -> Description:
-        """Write the query function's files."""
-        return {"kind": "vector", "name": self.name, "query": save_query(self.query, writer)}
+        """Write the query function's files; they hold what encodes the bank, too."""
+        about = {"kind": "vector", "name": self.name, "query": save_query(self.query, writer)}
+        return about if self.encode is None else {**about, "documents": "encoded anew"}
 
     @classmethod
     def load_part(cls, about: Description, reader: PartReader) -> VectorRetriever:

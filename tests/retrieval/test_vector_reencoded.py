@@ -14,7 +14,6 @@ from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.contract import check_retriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, predictor_retriever
-from segue.retrieval.retrievers.reencoded import reencoded_retriever
 from segue.windows.windows import excluded_rows, gather_contexts
 
 WEIGHTS = np.random.default_rng(5).standard_normal((16, 16)).astype(np.float32)
@@ -29,7 +28,7 @@ def encode(bank):
 
 
 def make(bank, query=mean):
-    return reencoded_retriever(VectorRetriever("two-tower", "candidate", query, Pool(bank)), encode)
+    return VectorRetriever("two-tower", "candidate", query, Pool(bank)).reencoded(encode)
 
 
 def encoded_copy_last(contexts):
@@ -160,7 +159,7 @@ def test_the_index_of_a_tower_holds_the_re_encoded_vectors():
     contexts = gather_contexts(bank, windows)
     plain = of_predictor(predictor, bank)
     indexed = of_predictor(predictor, bank, index=ExactIndex(Pool(bank)))
-    assert indexed.searching.index.pool is indexed.pool
+    assert indexed.index.pool is indexed.pool
     assert np.array_equal(indexed.rank(contexts, 7).rows, plain.rank(contexts, 7).rows)
 
 
