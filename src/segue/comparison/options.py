@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from segue.comparison.record import Family, Risk
 from segue.errors import SettingsError
 from segue.models.settings import DocumentKind
 from segue.types import Intent
 
-Family = Literal["control", "baseline", "loss", "architecture", "towers", "rerank"]
-Risk = Literal["low", "medium", "high"]
 RECIPE_MODEL = "recipe"
 """Placeholder for the architecture that the recipe's [model] table names."""
 WINNING_LOSS = "winning"
