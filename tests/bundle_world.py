@@ -17,12 +17,12 @@ from records import SETUP
 
 from segue.bank.build import build_bank
 from segue.bundles.build import Winner, build_bundle
-from segue.comparison.comparison import compare
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
 from segue.comparison.record import Record
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings
+from segue.comparison.summary import compare
 from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings

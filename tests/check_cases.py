@@ -12,7 +12,7 @@ from segue.evaluation.experiment import Fold
 from segue.evaluation.result import Evaluation
 from segue.files import write_json
 from segue.models import ModelCard, ModelSettings, build_model, hash_documents, save_predictor
-from segue.models.contract import as_if_trained
+from segue.models.conformance import as_if_trained
 from segue.models.tensors import save_tensors
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever

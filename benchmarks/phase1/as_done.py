@@ -32,13 +32,13 @@ from segue.bank.copies import BankCopy, copy_documents
 from segue.checks import AUDIT, Case
 from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
-from segue.comparison.comparison import compare
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import Option, choose_options
 from segue.comparison.record import Record, write_record
 from segue.comparison.scoring import score_on_validation
+from segue.comparison.summary import compare
 from segue.errors import InputError, explain
 from segue.evaluation.compatibility import project
 from segue.evaluation.evaluate import evaluate

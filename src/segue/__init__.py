@@ -14,7 +14,7 @@ from segue.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from segue.bank.bank import PassageBank
-    from segue.bundles.retriever import load
+    from segue.bundles.released_retriever import load
     from segue.encoders import load_encoder
     from segue.errors import SegueError
     from segue.evaluation.evaluate import Evaluation
@@ -50,7 +50,7 @@ _PLACES = {
     "Predictor": "segue.models",
     "Retriever": "segue.retrieval.retrievers",
     "Evaluation": "segue.evaluation.evaluate",
-    "load": "segue.bundles.retriever",
+    "load": "segue.bundles.released_retriever",
     "Recipe": "segue.recipe",
     "load_recipe": "segue.recipe",
     "demo": "segue.workflows.demo",

@@ -16,7 +16,7 @@ from segue.errors import InputError, SpaceError, StorageError
 from segue.files import read_json, write_json
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.store import build_index, index_settings, save_index
-from segue.retrieval.parts import PREDICTOR
+from segue.retrieval.saving import PREDICTOR
 from segue.windows.windows import gather_contexts
 
 RELEASED = (

@@ -14,13 +14,13 @@ import worlds
 from ir_measures import RR, Success, nDCG
 
 from segue.comparison.calibration import _encoding_seconds, timed_loss
-from segue.comparison.comparison import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.trained import as_retriever
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.options import OPTIONS, Option, choose_options
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings
+from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment

@@ -14,7 +14,6 @@ import worlds
 
 from segue.comparison import tuning
 from segue.comparison.calibration import calibrate
-from segue.comparison.comparison import compare
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job
@@ -22,6 +21,7 @@ from segue.comparison.options import OPTIONS, choose_options
 from segue.comparison.plan import Plan, plan_trials
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings, TuningSettings
+from segue.comparison.summary import compare
 from segue.comparison.tuning import Choice, Search, own_choice, suggest, tune, tuned, tuning_record, widest, with_choice
 from segue.errors import InputError, MissingExtraError, SettingsError
 from segue.evaluation.evaluate import EvaluationSettings

@@ -12,7 +12,7 @@ from torch import nn
 from segue.errors import InputError, StorageError
 from segue.models import ModelCard, ModelSettings, build_model, hash_documents
 from segue.models.checkpoint import load_predictor, save_predictor
-from segue.models.contract import as_if_trained, example_batch
+from segue.models.conformance import as_if_trained, example_batch
 
 FILES = {"model.safetensors", "config.json", "golden.safetensors", "training_documents.txt", "README.md"}
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from segue.errors import InputError, SettingsError
 from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, num_parameters
 from segue.models.checkpoint import load_predictor, save_predictor
-from segue.models.contract import as_if_trained, check_predictor, example_batch
+from segue.models.conformance import as_if_trained, check_predictor, example_batch
 from segue.models.document_tower import weights_hash
 from segue.models.settings import ARCHITECTURE_NAMES
 

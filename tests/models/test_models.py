@@ -11,7 +11,7 @@ from segue.models import ModelSettings, anchor_weights, build_model, num_paramet
 from segue.models.amn import Amn
 from segue.models.architecture import pad_at_front
 from segue.models.build import ARCHITECTURES
-from segue.models.contract import as_if_trained, check_predictor, example_batch
+from segue.models.conformance import as_if_trained, check_predictor, example_batch
 from segue.models.recurrent import BidirectionalGru, Gru, Lstm, start_at_front
 from segue.models.settings import ARCHITECTURE_NAMES
 from segue.models.transformer import Transformer

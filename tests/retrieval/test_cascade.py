@@ -12,7 +12,7 @@ from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.types import Windows
 from segue.windows.windows import excluded_rows, following_rows, gather_contexts
 

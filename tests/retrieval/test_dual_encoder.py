@@ -7,7 +7,7 @@ from text_world import bert_folder, encoder_settings, topic_bank
 from segue.encoders import load_encoder
 from segue.encoders.space import require_same
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models.fine_tuning import learnt_weights
 from segue.text_models.settings import DualEncoderSettings

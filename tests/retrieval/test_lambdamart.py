@@ -14,7 +14,7 @@ from segue.retrieval.rerank.lambdamart import LambdaMart, LambdaMartSettings, fi
 from segue.retrieval.rerank.lists import TrainingLists, draw_lists, features_of, join_lists
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.types import Windows
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 

@@ -25,7 +25,7 @@ from segue.retrieval.rerank.listwise import (
 )
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 SMALL = ListwiseSettings(width=16, layers=1, heads=2, epochs=3, batch_size=16, learning_rate=5e-3)

@@ -34,7 +34,7 @@ from segue.retrieval.retrievers.baselines import (
 )
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.chance import Chance
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext, keep_end
 from segue.retrieval.retrievers.vector import QueryCache

@@ -7,12 +7,12 @@ from segue.bank.reencoded import reencode
 from segue.encoders.space import difference
 from segue.errors import InputError
 from segue.models import ModelSettings, build_model
-from segue.models.contract import as_if_trained
+from segue.models.conformance import as_if_trained
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean
-from segue.retrieval.retrievers.contract import check_retriever
+from segue.retrieval.retrievers.conformance import check_retriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, predictor_retriever
 from segue.windows.windows import excluded_rows, gather_contexts
 

@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from segue.errors import SettingsError
 from segue.models import ModelSettings, build_model
-from segue.models.contract import as_if_trained
+from segue.models.conformance import as_if_trained
 from segue.training.batches import Batch
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.optimiser import Optimisation, build_optimizer, learning_rate

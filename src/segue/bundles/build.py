@@ -31,9 +31,9 @@ from segue.models import hash_documents
 from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
-from segue.retrieval.parts import INDEX, Description, PartWriter
 from segue.retrieval.rerank.features import neighbour_cosines
 from segue.retrieval.retrievers import Retriever
+from segue.retrieval.saving import INDEX, Description, PartWriter
 from segue.version import __version__
 
 GOLDEN_QUERIES = 8

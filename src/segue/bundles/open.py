@@ -9,7 +9,7 @@
 ``training_documents.txt`` sha256 of the id of each training document
 ``README.md``            the model card
 ``bank/``                passages, vectors and their space
-``predictor/`` …         the parts (``segue.retrieval.saved``)
+``predictor/`` …         the parts (``segue.retrieval.registry``)
 ======================== ===========================================================================================
 
 Loading hashes every file, compares the spaces of bank, predictor and encoder by their fingerprints, and answers the
@@ -34,10 +34,10 @@ from segue.errors import InputError
 from segue.evaluation.confidence.model import Confidence
 from segue.files import read_json
 from segue.hardware import Device, choose_device
-from segue.retrieval.parts import PartReader
+from segue.retrieval.registry import KINDS
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.interface import batches_of
-from segue.retrieval.saved import KINDS
+from segue.retrieval.saving import PartReader
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import gather_contexts
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from segue.checks.case import Case, CaseEntry, Trained
-from segue.comparison.comparison import choose_winner
 from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.trained import training_settings
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import Option
+from segue.comparison.summary import choose_winner
 from segue.comparison.tuning import tuned
 from segue.encoders import Encoder
 from segue.evaluation.experiment import Experiment, Fold

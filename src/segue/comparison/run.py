@@ -1,6 +1,6 @@
 """Compare options: train each under one plan, score each on test once.
 
-Input: a ``Job``. Output: a run folder with one sub-folder per option and fold, and the results that ``comparison.py``
+Input: a ``Job``. Output: a run folder with one sub-folder per option and fold, and the results that ``summary.py``
 sums up. Every option and fold is a unit of work that is either complete or absent, so a killed run is resumed. Choices
 (steps, decay, the winning loss, the winner) read validation documents only; every test evaluation is logged.
 """

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from segue.bundles.answers import NextPassage
 from segue.bundles.files import CARD
 from segue.bundles.queries import cut_text, require_words, unit_vectors
-from segue.bundles.retriever import ReleasedRetriever
+from segue.bundles.released_retriever import ReleasedRetriever
 from segue.errors import InputError
 from segue.serving import schema
 from segue.serving.schema import ApiError, ErrorResponse, found_bodies, next_body

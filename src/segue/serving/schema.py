@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segue.bundles.answers import Answer, NextPassage
 from segue.bundles.queries import WAYS, Query
-from segue.bundles.retriever import ReleasedRetriever
+from segue.bundles.released_retriever import ReleasedRetriever
 from segue.serving.settings import Limits
 
 MOST_PROBLEMS = 10

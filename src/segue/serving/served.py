@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from segue.bundles.answers import Answer
 from segue.bundles.queries import Query, ResolvedQuery
-from segue.bundles.retriever import ReleasedRetriever
+from segue.bundles.released_retriever import ReleasedRetriever
 from segue.bundles.store import current_bundle
 from segue.encoders.space import require_same
 from segue.errors import InputError, SegueError

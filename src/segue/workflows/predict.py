@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.answers import Answer
-from segue.bundles.retriever import load
+from segue.bundles.released_retriever import load
 from segue.errors import InputError
 from segue.hardware import Device, limit_threads
 

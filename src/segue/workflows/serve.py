@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.open import open_bundle
-from segue.bundles.retriever import ReleasedRetriever
+from segue.bundles.released_retriever import ReleasedRetriever
 from segue.errors import MissingExtraError, SettingsError
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet

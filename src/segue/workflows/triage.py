@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 from segue.checks.build_case import case_of_job
-from segue.comparison.comparison import choose_winner, compare, merged
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
 from segue.comparison.options import Option, choose_options
@@ -24,6 +23,7 @@ from segue.comparison.record import (
     write_record,
 )
 from segue.comparison.run import run_triage
+from segue.comparison.summary import choose_winner, compare, merged
 from segue.comparison.tuning import tuning_record
 from segue.corpus import Corpus
 from segue.errors import InputError

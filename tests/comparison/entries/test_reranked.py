@@ -9,7 +9,6 @@ import pytest
 import worlds
 
 from segue.comparison.calibration import extra_trainings, reranking_seconds
-from segue.comparison.comparison import compare
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.reranked import cross_fitting_folds
 from segue.comparison.job import Job, spread
@@ -17,6 +16,7 @@ from segue.comparison.options import choose_options
 from segue.comparison.plan import make_plan
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings
+from segue.comparison.summary import compare
 from segue.errors import InputError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment

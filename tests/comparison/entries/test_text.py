@@ -10,11 +10,11 @@ from text_world import bert_folder, encoder_settings, topic_bank
 from segue.checks import AUDIT
 from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
-from segue.comparison.comparison import compare
 from segue.comparison.job import Job
 from segue.comparison.options import choose_options
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings
+from segue.comparison.summary import compare
 from segue.encoders import load_encoder
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.ranking.pool import exact_scores
-from segue.retrieval.parts import Description, PartReader, PartWriter
-from segue.retrieval.query import QueryFunction, move_query, save_query
+from segue.retrieval.query_function import QueryFunction, move_query, save_query
 from segue.retrieval.rerank.interface import CandidateLists, UncountedReranker
+from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.errors import InputError
-from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.retrieval.rerank.interface import CandidateLists, UncountedReranker
+from segue.retrieval.saving import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.text_models.cross_encoder import CrossEncoder, load_cross_encoder
 from segue.types import Bank, Contexts
 

@@ -33,11 +33,11 @@ from segue.errors import InputError
 from segue.files import read_json, write_json
 from segue.ranking.exact import top_k
 from segue.ranking.pool import TIE, Pool
-from segue.retrieval.parts import DENSITY, RERANKER, Description, PartReader, PartWriter
 from segue.retrieval.rerank import late_interaction
 from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.late_interaction import LateInteraction
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words, overlaps
+from segue.retrieval.saving import DENSITY, RERANKER, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Progress, no_progress
 
 Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "places"]

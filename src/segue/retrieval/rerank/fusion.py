@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.rerank.interface import CandidateLists, Reranker, UncountedReranker
+from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts
 
 RANK_CONSTANT = 60.0

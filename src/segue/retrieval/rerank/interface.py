@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.retrieval.parts import Description, PartWriter, cannot_save
+from segue.retrieval.saving import Description, PartWriter, cannot_save
 from segue.types import Bank, Contexts
 
 

@@ -5,7 +5,7 @@ A ``VectorRetriever`` makes one query vector per context (copying baselines, the
 predictor), a ``DenseRetriever`` scores every row of the bank (words, chance), a ``Cascade`` reranks what others drew.
 """
 
-from segue.retrieval.query import QueryFunction
+from segue.retrieval.query_function import QueryFunction
 from segue.retrieval.retrievers.dense import DenseRetriever
 from segue.retrieval.retrievers.interface import Lap, Retriever, Scores, SingleStage, VectorSearch, no_lap
 from segue.retrieval.retrievers.vector import VectorRetriever

@@ -19,7 +19,7 @@ from segue.errors import InputError
 from segue.models.tensors import save_tensors
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
-from segue.retrieval.parts import RIDGE, Description, PartReader, PartWriter
+from segue.retrieval.saving import RIDGE, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Windows
 from segue.windows.windows import gather_contexts
 

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 
 from segue.errors import InputError
 from segue.ranking.pool import Pool
-from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words
 from segue.retrieval.retrievers.dense import DenseRetriever
+from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts
 
 CACHED = 16

@@ -20,7 +20,6 @@ from jaxtyping import Bool, Float, Int
 
 from segue.ranking.pool import TIE, Pool
 from segue.retrieval.index import Index
-from segue.retrieval.parts import Description, PartReader, PartWriter
 from segue.retrieval.rerank import CandidateLists, Reranker
 from segue.retrieval.retrievers.interface import (
     Lap,
@@ -33,6 +32,7 @@ from segue.retrieval.retrievers.interface import (
     join_rankings,
     no_lap,
 )
+from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Intent, Rankings
 
 Source = tuple[Scores, int]

@@ -16,8 +16,8 @@ from segue.encoders.space import Space
 from segue.errors import InputError
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
-from segue.retrieval.parts import Description, PartWriter, cannot_save
-from segue.retrieval.query import QueryFunction
+from segue.retrieval.query_function import QueryFunction
+from segue.retrieval.saving import Description, PartWriter, cannot_save
 from segue.types import Bank, Contexts, Intent, Rankings
 
 Stage = Literal["encode", "predict", "search"]
@@ -92,7 +92,7 @@ class Scores(Protocol):
 class Retriever(Protocol):
     """Answers "which passage comes next?".
 
-    ``segue.retrieval.retrievers.contract.check_retriever`` runs the rules that every retriever has to keep.
+    ``segue.retrieval.retrievers.conformance.check_retriever`` runs the rules that every retriever has to keep.
     ``SingleStage`` answers, for retrievers without a reranker, all that does not depend on the kind.
     """
 

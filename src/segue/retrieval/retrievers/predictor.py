@@ -17,8 +17,8 @@ from segue.models.document_tower import weights_hash
 from segue.models.predictor import Predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
-from segue.retrieval.parts import PREDICTOR, Description, PartReader, PartWriter
 from segue.retrieval.retrievers.vector import VectorRetriever
+from segue.retrieval.saving import PREDICTOR, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Intent
 
 

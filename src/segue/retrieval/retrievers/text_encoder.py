@@ -18,9 +18,9 @@ from segue.encoders.keep_end import keep_end
 from segue.encoders.space import Space, require_same
 from segue.errors import InputError
 from segue.ranking.pool import Pool
-from segue.retrieval.parts import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.retrieval.retrievers.bm25 import require_texts
 from segue.retrieval.retrievers.vector import QueryCache, VectorRetriever
+from segue.retrieval.saving import TEXT_MODEL, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Progress, no_progress
 
 

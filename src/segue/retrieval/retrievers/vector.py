@@ -24,9 +24,9 @@ from segue.ranking.given_scores import in_document_ranks
 from segue.ranking.pool import TIE, Pool, exact_candidate_scores, exact_scores
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
-from segue.retrieval.parts import Description, PartReader, PartWriter
-from segue.retrieval.query import BankQuery, EncodedQuery, QueryFunction, move_query, save_query
+from segue.retrieval.query_function import BankQuery, EncodedQuery, QueryFunction, move_query, save_query
 from segue.retrieval.retrievers.interface import Lap, SingleStage, Stage, no_lap, refuse_index
+from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Intent, Rankings
 
 EncodeBank = Callable[[Bank], ReencodedBank]

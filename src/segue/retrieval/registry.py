@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segue.retrieval.parts import Description, PartReader
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
@@ -17,6 +16,7 @@ from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.predictor import PredictorQuery, load_predictor_retriever
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext, load_dual_encoder_retriever
+from segue.retrieval.saving import Description, PartReader
 
 
 def _load_vector_retriever(about: Description, reader: PartReader) -> Retriever:

@@ -1,7 +1,7 @@
 """Parts of a saved retriever: the files of a folder and, for each part, a description in JSON.
 
 Each kind of retriever, query function and reranker writes its own files (``save_part``) and reads them back
-(``load_part``); ``saved.py`` lists the class of each kind. What several parts share is read once.
+(``load_part``); ``registry.py`` lists the class of each kind. What several parts share is read once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rules that every predictor must keep, your own too.
 
     from segue.models import ModelSettings, build_model
-    from segue.models.contract import check_predictor
+    from segue.models.conformance import check_predictor
 
     def test_my_model():
         settings = ModelSettings(name="mypackage.module:MyNet")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.encoders.space import Space
-from segue.retrieval.parts import Description, PartWriter, cannot_save
+from segue.retrieval.saving import Description, PartWriter, cannot_save
 from segue.types import Bank, Contexts
 
 QueryFunction = Callable[[Contexts], Float[np.ndarray, "batch dim"]]
