@@ -12,11 +12,11 @@ from records import COPY, entries_of, entry, record
 
 from segue.reports.contrasts import against, leader, winner
 from segue.reports.plots.small import spread
-from segue.reports.sections.advice import long_term, meanwhile, medium_term, short_term
+from segue.reports.sections.advice import meanwhile, next_steps, what_to_train
 from segue.reports.sections.appendix import files_section
 from segue.reports.sections.hypotheses import hypotheses
 from segue.reports.sections.metrics import gate_table, tags
-from segue.reports.sections.summary import headline, learnings_section, same_reranker
+from segue.reports.sections.summary import headline, same_reranker
 from segue.reports.text import plain, to_html, to_markdown, to_text
 
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
@@ -107,22 +107,16 @@ def test_loss_is_replaced_only_on_a_decided_difference():
     plain_ar = entry("ar-cosine", 0.2, validation=0.1, **model)
     better = entry("infonce", 0.3, against={"ar-cosine": (0.1, 0.02, 0.01)}, **model)
     undecided = entry("infonce", 0.21, against={"ar-cosine": (0.01, 0.02, 0.5)}, **model)
-    assert short_term(record(plain_ar, better))[0].startswith("Replace the cosine loss by that of `infonce`")
-    assert short_term(record(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
-    assert short_term(record(entry("ar-cosine", 0.2, validation=0.9, **model), better))[0].startswith(
+    assert what_to_train(record(plain_ar, better))[0].startswith("Replace the cosine loss by that of `infonce`")
+    assert what_to_train(record(plain_ar, undecided))[0].startswith("Do not change the loss on this evidence")
+    assert what_to_train(record(entry("ar-cosine", 0.2, validation=0.9, **model), better))[0].startswith(
         "Keep the cosine loss"
     )
 
 
 def test_document_estimate_follows_the_square_root():
     found = record(COPY, entry("gru", 0.31, validation=0.9, against={"copy-last": (0.01, 0.02, 0.4)}))
-    assert "about 400 test documents instead of 100" in long_term(found)[0]  # (0.02 / 0.01)² × 100
-
-
-def test_rerank_room_is_the_difference_of_two_measured_numbers():
-    metrics = {"R@5": {"value": 0.4}, "Contain@50": {"value": 0.7}}
-    found = record(entry("gru", 0.4) | {"metrics": metrics}, winner="gru")
-    assert "at most 30.0 points" in medium_term(found)[-1]
+    assert "about 400 test documents instead of 100" in next_steps(found)[0]  # (0.02 / 0.01)² × 100
 
 
 def verdicts(*rows):
@@ -131,7 +125,6 @@ def verdicts(*rows):
 
 def test_hypotheses_without_their_rows_are_silent():
     assert hypotheses(record(COPY)) == []
-    assert learnings_section(record(COPY)).blocks == ()
 
 
 @pytest.mark.parametrize(

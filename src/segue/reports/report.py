@@ -9,7 +9,7 @@ from segue.comparison.record import Record
 from segue.reports.document import Block, Figure, Gallery, Report, Section, Table
 from segue.reports.plots.headline import curves_figure, intervals_figure, ranks_figure, recall_figure, scatter_figure
 from segue.reports.plots.svg import ROLES
-from segue.reports.sections.advice import next_steps_section, recommendation_section
+from segue.reports.sections.advice import recommendation_section
 from segue.reports.sections.appendix import definitions_section, files_section, machine_section
 from segue.reports.sections.checks import blocked_section, diagnosis_section, integrity_section
 from segue.reports.sections.confidence import confidence_section
@@ -26,10 +26,10 @@ from segue.reports.sections.metrics import (
     pools_table,
     tuning_table,
 )
-from segue.reports.sections.summary import learnings_section, summary_section
+from segue.reports.sections.summary import summary_section
 from segue.reports.text import UNSAFE, plain, strong
 
-WITHOUT_NUMBERS = ("integrity", "files", "next", "definitions", "machine")
+WITHOUT_NUMBERS = ("integrity", "files", "definitions", "machine")
 """Sections without a measured number of an option."""
 
 
@@ -64,9 +64,7 @@ def _measured(record: Record) -> list[Section]:
         hypotheses_section(record),
         _section("options", "Options", option_table(record), curves_figure(record)),
         recommendation_section(record),
-        learnings_section(record),
         files_section(record),
-        next_steps_section(record),
         _section("more", "Appendix: all differences, other rules, other metrics", difference_table(record),
                  ranks_figure(record), pools_table(record), more_metrics_table(record), tuning_table(record)),
         definitions_section(),

@@ -1,4 +1,4 @@
-"""Recommendation and next steps: written rules over measured entries.
+"""Recommendation: written rules over measured entries.
 
 Each rule names the entry it rests on, and speaks of a lead only where the paired test does.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from segue.comparison.record import Entry, Record
 from segue.reports.contrasts import (
-    ENOUGH_SEEDS,
     Contrast,
     against,
     beats,
@@ -18,36 +17,30 @@ from segue.reports.contrasts import (
     choice_difference,
     leader,
     measured,
-    repeats,
-    seeds_sentence,
-    trained,
     winner,
 )
-from segue.reports.document import Bullets, Cards, Paragraph, Section
+from segue.reports.document import Cards, Paragraph, Section
 from segue.reports.sections.hypotheses import AT_THESE_STEPS
 from segue.reports.text import MILLISECONDS, PERCENT, SCORE, code, count, duration, listing, of_things
 
 RESOLUTION = 0.005
 """Differences in R@5 below this are not worth more documents."""
-ROOM = 0.05
-"""Contain@50 minus R@5 from which a reranker is worth naming."""
 NETS = ("architecture", "towers")
 """Families that differ from each other in their nets."""
 
 
 def recommendation_section(record: Record) -> Section:
-    """Return four cards: in production meanwhile, short, medium and long term."""
-    terms = (
+    """Return three cards: what to serve meanwhile, what to train, and what would make the claims firmer."""
+    found = (
         ("In production meanwhile", meanwhile(record)),
-        ("Short term: the loss", short_term(record)),
-        ("Medium term: architecture and ranking", medium_term(record)),
-        ("Long term: evidence", long_term(record)),
+        ("What to train", what_to_train(record)),
+        ("Next steps", next_steps(record)),
     )
-    cards = tuple((title, tuple(items)) for title, items in terms if items)
+    cards = tuple((title, tuple(items)) for title, items in found if items)
     note = Paragraph(
         "Derived from the entries above by fixed rules; a rule whose entries were not measured is left out."
     )
-    return Section("recommendation", "Recommendation", (note, Cards(cards)) if cards else ())
+    return Section("recommendation", "Recommendation", (note, Cards(cards)))
 
 
 def meanwhile(record: Record) -> list[str]:
@@ -55,7 +48,8 @@ def meanwhile(record: Record) -> list[str]:
     baseline, chosen = best_baseline(record), winner(record)
     if baseline is None:
         return []
-    contrast, ship = choice_against(record, baseline), _ship_gate(record)
+    contrast = choice_against(record, baseline)
+    ship = next((gate.outcome for gate in record.gates if gate.name == "ship"), None)
     if chosen and contrast and contrast.outcome == "better" and ship == "pass":
         return [
             f"Serve {_scores(chosen)}. It passes the ship gate and is clearly above {code(baseline.name)}: "
@@ -68,10 +62,6 @@ def meanwhile(record: Record) -> list[str]:
     if ship == "fail":
         advice.append(_below_ship(record, baseline))
     return advice
-
-
-def _ship_gate(record: Record) -> str | None:
-    return next((gate.outcome for gate in record.gates if gate.name == "ship"), None)
 
 
 def _scores(entry: Entry) -> str:
@@ -100,16 +90,12 @@ def _below_ship(record: Record, served: Entry) -> str:
     return f"The ship gate judged {judged}, which fails it{other}: show such answers as suggestions only."
 
 
-def short_term(record: Record) -> list[str]:
-    """Advise on the loss, and on what to train longer."""
-    advice = [found for found in (_loss_advice(record), _projection_advice(record)) if found]
-    names = [code(entry.name) for entry in candidates(record) if entry.under_trained]
-    if names:
-        advice.append(f"Train {listing(names)} longer before you rule it out: validation still improved.")
-    return advice
+def what_to_train(record: Record) -> list[str]:
+    """Advise on the loss, the architecture, and its cost."""
+    return [found for found in (_loss(record), _architecture(record), _cheaper(record)) if found]
 
 
-def _loss_advice(record: Record) -> str:
+def _loss(record: Record) -> str:
     reference = measured(record, "ar-cosine")
     if reference is None:
         return ""
@@ -117,94 +103,71 @@ def _loss_advice(record: Record) -> str:
     losses = [entry for entry in candidates(record)
               if entry.family == "loss" and (entry.training.model if entry.training else None) == model]  # fmt: skip
     best = best_on_validation(losses)
-    if best is None:
+    contrast = against(best, reference) if best else None
+    if best is None or contrast is None:
         return ""
     if best.name == reference.name:
         return f"Keep the cosine loss: of the losses {code('ar-cosine')} did best on validation."
-    contrast = against(best, reference)
-    if contrast is None:
-        return ""
-    differs = f"{contrast.sentence()} in R@5 against {code('ar-cosine')}{_steps_note(best, reference)}"
+    late = f", {AT_THESE_STEPS}" if best.under_trained or reference.under_trained else ""
+    differs = f"{contrast.sentence()} in R@5 against {code('ar-cosine')}{late}"
     if contrast.outcome == "better":
         return f"Replace the cosine loss by that of {code(best.name)}, the best of the losses on validation: {differs}."
     return f"Do not change the loss on this evidence: {code(best.name)}, the best on validation, has {differs}."
 
 
-def _projection_advice(record: Record) -> str:
-    projected, raw = measured(record, "infonce-projected"), measured(record, "infonce-ar")
-    contrast = against(raw, projected) if raw and projected else None
-    if raw is None or projected is None or contrast is None or contrast.outcome == "undecided":
-        return ""
-    verb = "Drop" if contrast.outcome == "better" else "Keep"
-    return (
-        f"{verb} the projection head: {code('infonce-ar')} has {contrast.sentence()} in R@5 against "
-        f"{code('infonce-projected')}{_steps_note(raw, projected)}."
-    )
-
-
-def _steps_note(*entries: Entry) -> str:
-    return f", {AT_THESE_STEPS}" if any(entry.under_trained for entry in entries) else ""
-
-
-def medium_term(record: Record) -> list[str]:
-    """Advise on architecture, cost, and reranking."""
-    chosen = leader(record)
-    if chosen is None:
-        return []
-    return [found for found in (_architecture_advice(record), _cheaper(record, chosen), _rerank(chosen)) if found]
-
-
-def _architecture_advice(record: Record) -> str:
+def _architecture(record: Record) -> str:
     reference = measured(record, "copy-last")
     entries = [entry for entry in candidates(record) if entry.family in NETS]
     if reference is None or not entries:
         return ""
-    better = [entry for entry in entries if beats(entry, reference)]
+    better = [code(entry.name) for entry in entries if beats(entry, reference)]
     if not better:
         return f"No anchored architecture clearly beats {code('copy-last')}: do not try a larger one on this evidence."
-    names = listing([code(entry.name) for entry in better], "or")
     others = f"; the other {len(entries) - len(better)} are not" if len(better) < len(entries) else ""
-    return f"Continue with {names}: clearly above {code('copy-last')} in R@5{others}."
+    return f"Continue with {listing(better, 'or')}: clearly above {code('copy-last')} in R@5{others}."
 
 
-def _cheaper(record: Record, chosen: Entry) -> str:
+def _cheaper(record: Record) -> str:
     """Name the cheapest architecture that does not differ clearly from the leader, where it saves a fifth or more."""
+    chosen = leader(record)
+    if chosen is None or chosen.training is None:
+        return ""
     alike = [
-        (entry.training.seconds, entry)
+        (entry.training.seconds, entry.name)
         for entry in candidates(record)
         if entry.family in NETS
         and entry.training
         and (contrast := against(entry, chosen)) is not None
         and contrast.outcome == "undecided"
     ]
-    if chosen.training is None or not alike:
-        return ""
-    seconds, entry = min(alike, key=lambda pair: pair[0])
-    if entry.name == chosen.name or seconds > 0.8 * chosen.training.seconds:
+    seconds, name = min(alike, default=(chosen.training.seconds, chosen.name))
+    if name == chosen.name or seconds > 0.8 * chosen.training.seconds:
         return ""
     return (
-        f"Where cost matters, try {code(entry.name)}: it trained in {duration(seconds)} instead of "
+        f"Where cost matters, try {code(name)}: it trained in {duration(seconds)} instead of "
         f"{duration(chosen.training.seconds)} and does not differ clearly from {code(chosen.name)}."
     )
 
 
-def _rerank(chosen: Entry) -> str:
-    found, contained = chosen.value("R@5"), chosen.value("Contain@50")
-    if found is None or contained is None or contained - found < ROOM:
-        return ""
-    return (
-        f"Rerank: {code(chosen.name)} has the target among its first 50 answers in {PERCENT.number(contained)} % of "
-        f"windows and among the first five in {PERCENT.number(found)} %, so a reranker of 50 can add at most "
-        f"{PERCENT.number(contained - found)} points to R@5."
-    )
-
-
-def long_term(record: Record) -> list[str]:
-    """Advise on what would make the claims firmer: documents, seeds, sizes, fresh text."""
-    steps = [found for found in (_documents(record), _seeds(record), _sizes(record)) if found]
+def next_steps(record: Record) -> list[str]:
+    """Advise on what stopped early, what broke, and what would make the claims firmer: documents, fresh text."""
+    stopped = [entry for entry in record.entries if entry.under_trained or entry.status == "aborted"]
+    broken = [code(entry.name) for entry in record.entries if entry.status in ("failed", "skipped")]
+    steps = [found] if (found := _documents(record)) else []
+    if stopped:
+        more = f"a larger {code('[triage] budget_minutes')}, a new {code('--out')}"
+        steps.append(f"Give the triage more time ({more}): {of_things(len(stopped), 'option')} stopped early.")
+    if broken:
+        steps.append(
+            f"Fix what kept {listing(broken)} from running (reasons in the table of options) and run the triage again: "
+            "finished options are read back."
+        )
     if record.fresh is None:
         command = code("segue evaluate RUN --corpus fresh.toml")
         steps.append(f"Evaluate the chosen run on fresh documents before shipping: {command}.")
+    steps.append(
+        f"Read windows where the winner and {code('copy-last')} disagree: the TREC runs under Files hold both."
+    )
     return steps
 
 
@@ -224,36 +187,3 @@ def _documents(record: Record) -> str:
         f"a difference to {code('copy-last')} of the size measured, {contrast.sentence()}; intervals shrink with the "
         "square root."
     )
-
-
-def _seeds(record: Record) -> str:
-    if not trained(record) or repeats(record) >= ENOUGH_SEEDS:
-        return ""
-    verb = "describes" if repeats(record) == 1 else "describe"
-    return f"Repeat with at least {ENOUGH_SEEDS} seeds: {seeds_sentence(record)} {verb} these weights, not the method."
-
-
-def _sizes(record: Record) -> str:
-    if record.size == "full":
-        return ""
-    return f"Repeat with {code('full')} sizes: these models are {code(record.size)}-sized."
-
-
-def next_steps_section(record: Record) -> Section:
-    """Return what stopped early, what broke, and where to look."""
-    stopped = [entry for entry in record.entries if entry.under_trained or entry.status == "aborted"]
-    broken = [code(entry.name) for entry in record.entries if entry.status in ("failed", "skipped")]
-    steps = []
-    if stopped:
-        more = f"a larger {code('[triage] budget_minutes')}, a new {code('--out')}"
-        steps.append(f"Give the triage more time ({more}): {of_things(len(stopped), 'option')} stopped early.")
-    if broken:
-        steps.append(
-            f"Fix what kept {listing(broken)} from running (reasons in the table of options) and run the triage again: "
-            "finished options are read back."
-        )
-    steps.append(
-        f"Read windows where the winner and {code('copy-last')} disagree: the TREC runs under Files hold both."
-    )
-    steps.append(f"Write this report again from the same measurements: {code('segue report RUN')}.")
-    return Section("next", "Next steps", (Bullets(tuple(steps)),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,7 +21,6 @@ from segue.reports.contrasts import (
     trained,
 )
 from segue.reports.document import Cell, Column, Section, Table, TableRow, Tone, single
-from segue.reports.sections.summary import with_cosine
 from segue.reports.text import PERCENT, SCORE, code, listing, of_things, p_value
 
 Verdict = Literal["supported", "contradicted", "mixed", "undecided"]
@@ -40,14 +39,7 @@ Pairs = Sequence[tuple[Entry, Entry, Contrast]]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A claim with its evidence.
-
-    Attributes:
-        statement: the claim.
-        evidence: what was measured about it.
-        verdict: verdict of the evidence.
-        late: whether the verdict rests on an under-trained entry.
-    """
+    """A claim, its evidence and verdict, and whether the verdict rests on an under-trained entry."""
 
     statement: str
     evidence: str
@@ -63,51 +55,46 @@ def hypotheses_section(record: Record) -> Section:
 
 def hypotheses(record: Record) -> list[Hypothesis]:
     """Judge all hypotheses whose entries were measured."""
-    return [found for rule in RULES if (found := rule(record)) is not None]
-
-
-def _split_objective(record: Record) -> Hypothesis | None:
-    found = _contrasts(record, [(name, "infonce-projected") for name in ("infonce-ar", "infonce")])
-    return _for_all(
-        "The split objective (InfoNCE behind a projection head, AR on the raw vectors) costs recall.", found
-    )
-
-
-def _contrastive(record: Record) -> Hypothesis | None:
-    found = _contrasts(record, [(name, "ar-cosine") for name in ("infonce-projected", "infonce-ar", "infonce")])
-    return _for_one("A contrastive term helps: some loss with one finds more than the cosine loss alone.", found)
-
-
-def _ar_term(record: Record) -> Hypothesis | None:
-    found = _contrasts(record, [("infonce", "infonce-ar")])
-    return _for_all("The AR term hurts: InfoNCE alone finds more than InfoNCE with some AR.", found)
+    found = [
+        _for_all("The split objective (InfoNCE behind a projection head, AR on the raw vectors) costs recall.",
+                 _contrasts(record, [(name, "infonce-projected") for name in ("infonce-ar", "infonce")])),
+        _for_one("A contrastive term helps: some loss with one finds more than the cosine loss alone.",
+                 _contrasts(record, [(name, "ar-cosine") for name in ("infonce-projected", "infonce-ar", "infonce")])),
+        _for_all("The AR term hurts: InfoNCE alone finds more than InfoNCE with some AR.",
+                 _contrasts(record, [("infonce", "infonce-ar")])),
+        _temperature(record),
+        _cosine_misleads(record),
+        _beyond_copying(record),
+        _anchor(record),
+        _architecture(record),
+        _for_one("Earlier passages help without learning: some mean of the context finds more than the last.",
+                 _contrasts(record, [(name, "copy-last") for name in ("mean", "exp-mean")])),
+        _for_all("Shared words find the next passage better than embeddings do.",
+                 _contrasts(record, [(name, "copy-last") for name in ("bm25", "bm25-context")])),
+    ]  # fmt: skip
+    return [one for one in found if one is not None]
 
 
 def _temperature(record: Record) -> Hypothesis | None:
     """Compare the temperatures of both sweeps, each with the entry of the same configuration at τ 0.07."""
-    sweeps = {
-        label: _sweep(record, base) for label, base in (("projected", "infonce-projected"), ("raw", "infonce-ar"))
-    }
-    sweeps = {label: sweep for label, sweep in sweeps.items() if len(sweep) > 1}
-    if not sweeps:
-        return None
+    bases = {"projected": "infonce-projected", "raw": "infonce-ar"}
+    sweeps = {label: sweep for label, base in bases.items() if len(sweep := _sweep(record, base)) > 1}
     evidence = "; ".join(
-        f"{label}: " + ", ".join(f"τ {tau}: {PERCENT.number(entry.value('R@5'))} %" for tau, entry in sweep)
+        f"{label}: " + ", ".join(f"τ {tau}: {PERCENT.number(entry.value('R@5'))} %" for tau, entry in sweep.items())
         for label, sweep in sweeps.items()
     )
-    return _any_apart(
-        "The temperature decides.", evidence, [[entry for _, entry in sweep] for sweep in sweeps.values()]
-    )
+    groups = [[*sweep.values()] for sweep in sweeps.values()]
+    return _any_apart("The temperature decides.", evidence, groups) if sweeps else None
 
 
-def _sweep(record: Record, base: str) -> list[tuple[str, Entry]]:
+def _sweep(record: Record, base: str) -> dict[str, Entry]:
     middle = measured(record, base)
     found = {"0.07": middle} if middle else {}
     for entry in record.entries:
         match = re.fullmatch(re.escape(base) + r"-tau-(\d+\.\d+)", entry.name)
         if match and entry.measured:
             found[match[1]] = entry
-    return sorted(found.items(), key=lambda pair: float(pair[0]))
+    return dict(sorted(found.items(), key=lambda pair: float(pair[0])))
 
 
 def _architecture(record: Record) -> Hypothesis | None:
@@ -134,28 +121,22 @@ def _apart(entries: Sequence[Entry]) -> bool:
 
 def _cosine_misleads(record: Record) -> Hypothesis | None:
     """Correlate cosine with R@5 over the candidates."""
-    entries = with_cosine(record)
+    entries = [entry for entry in candidates(record) if entry.value("cosine") is not None]
     cosines, recalls = [entry.value("cosine") for entry in entries], [entry.value("R@5") for entry in entries]
     if len(entries) < 5 or len(set(cosines)) == 1 or len(set(recalls)) == 1:
         return None
     result = spearmanr(cosines, recalls)
     rho, p = float(result.statistic), float(result.pvalue)
     verdict: Verdict = "supported" if rho <= MISLEADS else "contradicted" if rho >= AGREES else "undecided"
-    evidence = (
-        f"Over {len(entries)} candidates Spearman’s ρ of cosine and R@5 is {SCORE.signed(rho)} ({p_value(p)}; options "
-        f"share windows, so this only describes them). {_highest_cosine(entries)}"
-    )
-    return Hypothesis("A higher cosine to the target does not mean a higher recall.", evidence, verdict, _late(entries))
-
-
-def _highest_cosine(entries: Sequence[Entry]) -> str:
-    """State the place in R@5 of the entry with the highest cosine."""
     top = max(entries, key=lambda entry: entry.value("cosine") or 0.0)
     place = 1 + sum((entry.value("R@5") or 0.0) > (top.value("R@5") or 0.0) for entry in entries)
-    return (
-        f"The one with the highest cosine ({SCORE.number(top.value('cosine'))}, {code(top.name)}) has place {place} in "
-        f"R@5 ({PERCENT.number(top.value('R@5'))} %)."
+    evidence = (
+        f"Over {len(entries)} candidates Spearman’s ρ of cosine and R@5 is {SCORE.signed(rho)} ({p_value(p)}; options "
+        f"share windows, so this only describes them). The one with the highest cosine "
+        f"({SCORE.number(top.value('cosine'))}, {code(top.name)}) has place {place} in R@5 "
+        f"({PERCENT.number(top.value('R@5'))} %)."
     )
+    return Hypothesis("A higher cosine to the target does not mean a higher recall.", evidence, verdict, _late(entries))
 
 
 def _anchor(record: Record) -> Hypothesis | None:
@@ -196,30 +177,6 @@ def _beyond_copying(record: Record) -> Hypothesis | None:
     evidence = f"Of {of_things(len(found), 'trained candidate')} against {code('copy-last')}: {counts}. "
     evidence += f"The largest difference: {_shown([top])}"
     return Hypothesis("Training finds more than copying the last passage.", evidence, *_exists(found))
-
-
-def _recency(record: Record) -> Hypothesis | None:
-    found = _contrasts(record, [(name, "copy-last") for name in ("mean", "exp-mean")])
-    return _for_one("Earlier passages help without learning: some mean of the context finds more than the last.", found)
-
-
-def _words(record: Record) -> Hypothesis | None:
-    found = _contrasts(record, [("bm25", "copy-last"), ("bm25-context", "copy-last")])
-    return _for_all("Shared words find the next passage better than embeddings do.", found)
-
-
-RULES: tuple[Callable[[Record], Hypothesis | None], ...] = (
-    _split_objective,
-    _contrastive,
-    _ar_term,
-    _temperature,
-    _cosine_misleads,
-    _beyond_copying,
-    _anchor,
-    _architecture,
-    _recency,
-    _words,
-)
 
 
 def _contrasts(record: Record, pairs: Sequence[tuple[str, str]]) -> list[tuple[Entry, Entry, Contrast]]:
@@ -269,18 +226,11 @@ def _exists(found: Pairs) -> tuple[Verdict, bool]:
 
 def hypothesis_table(record: Record, found: Sequence[Hypothesis]) -> Table:
     """Return claim, verdict and evidence."""
-    rows = [
-        TableRow(
-            (
-                Cell(one.statement),
-                Cell(
-                    f"{SHOWN[one.verdict][0]} {one.verdict}", AT_THESE_STEPS if one.late else "", SHOWN[one.verdict][1]
-                ),
-                Cell(one.evidence),
-            )
-        )
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        mark, tone = SHOWN[one.verdict]
+        verdict = Cell(f"{mark} {one.verdict}", AT_THESE_STEPS if one.late else "", tone)
+        rows.append(TableRow((Cell(one.statement), verdict, Cell(one.evidence))))
     columns = (Column("Hypothesis", False), Column("Verdict", False), Column("Evidence (R@5 on test documents)", False))
     caption = (
         "A verdict needs a paired test (interval without 0, adjusted p < 0.05) or, where no pairing is on record, two "

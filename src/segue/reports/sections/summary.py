@@ -1,11 +1,9 @@
-"""The summary on top of the report, and the key learnings: sentences that the intervals allow.
+"""The summary on top of the report: sentences that the intervals allow.
 
 Each is left out where its entries were not measured.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from segue.comparison.record import Entry, Record
 from segue.reports.contrasts import (
@@ -18,12 +16,11 @@ from segue.reports.contrasts import (
     judged_procedure,
     leader,
     measured,
-    trained,
     winner,
 )
 from segue.reports.document import Bullets, Notice, Section
 from segue.reports.sections.metrics import gate_sentence
-from segue.reports.text import PERCENT, SCORE, code, listing, plain, strong
+from segue.reports.text import PERCENT, code, listing, plain, strong
 
 
 def summary_section(record: Record) -> Section:
@@ -137,65 +134,4 @@ def _under_trained(record: Record) -> str:
     verb, what = ("was", "its result is a lower bound") if len(names) == 1 else ("were", "results are lower bounds")
     return (
         f"{listing(names)} {verb} still improving on validation when the planned steps ended (under-trained): {what}."
-    )
-
-
-def learnings_section(record: Record) -> Section:
-    """Return what holds beyond this winner."""
-    rules = (_exclusion, _cosine_is_no_guide, _heads_need_controls, _document_or_passage)
-    found = tuple(sentence for rule in rules if (sentence := rule(record)))
-    return Section("learnings", "Key learnings", (Bullets(found),) if found else ())
-
-
-def _exclusion(record: Record) -> str:
-    """Show what leaving read passages among the candidates does to copy-last."""
-    entry = measured(record, "copy-last")
-    before, after = (entry.context_left_in.get("R@1"), entry.value("R@1")) if entry else (None, None)
-    if before is None or after is None or before >= after:
-        return ""
-    return (
-        f"{strong('Passages already read must leave the candidates.')} With the context left in, {code('copy-last')} "
-        f"has R@1 {PERCENT.number(before)} %, without it {PERCENT.number(after)} %."
-    )
-
-
-def _cosine_is_no_guide(record: Record) -> str:
-    """Compare the candidate with the highest cosine with the leader."""
-    entries, chosen = with_cosine(record), leader(record)
-    if len(entries) < 3 or chosen is None or chosen.value("cosine") is None:
-        return ""
-    top = max(entries, key=lambda entry: entry.value("cosine") or 0.0)
-    if (top.value("R@5") or 0.0) >= (chosen.value("R@5") or 0.0):
-        return ""
-    names = (f"{code(entry.name)} (cosine {SCORE.number(entry.value('cosine'))}, R@5 "
-             f"{PERCENT.number(entry.value('R@5'))} %)" for entry in (top, chosen))  # fmt: skip
-    return f"{strong('Select by retrieval, not by cosine.')} Cosine would have chosen {' instead of '.join(names)}."
-
-
-def with_cosine(record: Record) -> Sequence[Entry]:
-    """Return the candidates whose query is a vector."""
-    return [entry for entry in candidates(record) if entry.value("cosine") is not None]
-
-
-def _heads_need_controls(record: Record) -> str:
-    entry = next((entry for entry in trained(record) if entry.compatibility), None)
-    if entry is None or entry.compatibility is None:
-        return ""
-    raw, projected = SCORE.signed(entry.compatibility.raw.gap), SCORE.signed(entry.compatibility.projected.gap)
-    return (
-        f"{strong('A cosine needs that of a random pair beside it.')} For {code(entry.name)} matched minus random is "
-        f"{raw} in the raw space and {projected} in the projected one."
-    )
-
-
-def _document_or_passage(record: Record) -> str:
-    """Show where the difficulty lies: in finding the document, or the passage within it."""
-    chosen = leader(record)
-    inside = chosen.in_document.get("R@5") if chosen else None
-    if chosen is None or inside is None:
-        return ""
-    return (
-        f"{strong('Finding the document or the passage?')} Among the passages of the right document "
-        f"{code(chosen.name)} has R@5 {PERCENT.number(inside)} %, in the whole bank "
-        f"{PERCENT.number(chosen.value('R@5'))} %."
     )
