@@ -59,13 +59,14 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
         for fold in job.experiment.folds
         if (row := _row(job, option, fold, results, baselines)) is not None
     ]
+    trained = [option for option in job.options if option.trained and option.name in results]
     return case_of_experiment(
         job.experiment,
         encoder=None if job.experiment.bank.space.declared else job.load_encoder,
         exclude=job.recipe.evaluation.exclude,
         entries=tuple(rows),
         gates=job.recipe.gate_family(),
-        subject=subject or _best_trained(job, results) or _any_trained(rows),
+        subject=subject or choose_winner(trained, results) or _any_trained(rows),
         seed=job.recipe.evaluation.seed,
     )
 
@@ -111,11 +112,6 @@ def _trained(job: Job, option: Option, fold: Fold) -> Trained:
     name = record["loss_name"]
     job = tuned(job, option, fold, loss=name)
     return Trained(folder, job.loss_settings(name), training_settings(job, fold, steps=record["planned_steps"]))
-
-
-def _best_trained(job: Job, results: Results) -> str | None:
-    """Return the trained candidate with the best mean validation MRR."""
-    return choose_winner([option for option in job.options if option.trained and option.name in results], results)
 
 
 def _any_trained(rows: list[CaseEntry]) -> str | None:

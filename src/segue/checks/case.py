@@ -45,7 +45,6 @@ BATCH = 1024
 
 Made = TypeVar("Made")
 
-
 Gather = Callable[..., Contexts]
 """Function that turns windows into what retrievers read of them, with the signature of ``gather_contexts``."""
 
@@ -99,6 +98,11 @@ class Trained:
         return read_config(self.folder / "checkpoint")
 
     @property
+    def loss_space(self) -> str:
+        """The space of the loss by its settings: ``projected`` behind a head, else ``raw``."""
+        return "projected" if any(term.space == "projected" for term in self.loss_settings.terms) else "raw"
+
+    @property
     def encoder(self) -> PredictorDocuments | None:
         """The document tower; None where the bank is searched as it is."""
         learnt = self.config.model.documents != "identity"
@@ -120,8 +124,8 @@ class Trained:
         path = self.folder / "training" / LOSS_FILE
         if loss.state_dict():
             if not path.exists():
-                raise InputError(f"{path} is missing, so the projection head or temperature is unknown",
-                                         fix="restore the file, or train the option again")  # fmt: skip
+                missing = f"{path} is missing, so the projection head or temperature is unknown"
+                raise InputError(missing, fix="restore the file, or train the option again")
             loss.load_state_dict(load_file(path))
         return loss.eval()
 
@@ -270,12 +274,19 @@ class Case:
 
     def queries(self, entry: CaseEntry, part: Part = "test") -> Float[np.ndarray, "window dim"] | None:
         """Return an entry's query vectors on ``sample(fold, part)``, in the bank's space; None where it has none."""
+        if not entry.retriever.predicts:
+            return None
         key = ("queries", entry.name, entry.fold, part)
-        return self.cached(key, lambda: self._queries(entry, self.sample(self.fold_of(entry), part)))
+        return self.cached(key, lambda: self.queries_of(entry, self.sample(self.fold_of(entry), part)))
 
     def queries_of(self, entry: CaseEntry, windows: Windows) -> Float[np.ndarray, "window dim"] | None:
         """Return an entry's query vectors on any windows, in the space of ``entry.as_searched``; None without any."""
-        return self._queries(entry, windows, searching=True)
+        retriever = entry.retriever.searcher()
+        if retriever is None:
+            return None
+        batches = batched(windows, entry.retriever.batch_limit or BATCH)
+        parts = [retriever.score(self.contexts(entry, batch)).queries for batch in batches]
+        return np.concatenate([part for part in parts if part is not None])
 
     def ranks(self, entry: CaseEntry, part: Part = "test") -> Int[np.ndarray, "window"]:
         """Return the exact ranks of the targets of ``sample(fold, part)`` over the entry's pool; computed once."""
@@ -294,16 +305,6 @@ class Case:
         parts = [retriever.target_ranks(self.contexts(entry, batch), batch.target)
                  for batch in batched(windows, retriever.batch_limit or BATCH)]  # fmt: skip
         return np.concatenate(parts)
-
-    def _queries(
-        self, entry: CaseEntry, windows: Windows, *, searching: bool = False
-    ) -> Float[np.ndarray, "window dim"] | None:
-        retriever = entry.retriever.searcher()
-        if retriever is None or not (searching or entry.retriever.predicts):
-            return None
-        batches = batched(windows, entry.retriever.batch_limit or BATCH)
-        parts = [retriever.score(self.contexts(entry, batch)).queries for batch in batches]
-        return np.concatenate([part for part in parts if part is not None])
 
     def documents(self, windows: Windows) -> Int[np.ndarray, "window"]:
         """Return the document number of each window's target."""

@@ -10,6 +10,7 @@ from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, moments
 from segue.evaluation.intervals import t_interval
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
+from segue.types import Interval
 
 EFFORT = Effort(windows=60, steps=4, batches=3, resamples=200)
 
@@ -91,6 +92,6 @@ def test_the_t_interval_is_that_of_the_table():
 
 
 def test_a_loss_costs_only_from_a_point_on():
-    assert _costs({"difference": -0.02, "low": -0.03, "high": -0.01})
-    assert not _costs({"difference": -0.003, "low": -0.005, "high": -0.001})
-    assert not _costs({"difference": -0.02, "low": None, "high": None})
+    assert _costs(Interval(-0.02, -0.03, -0.01))
+    assert not _costs(Interval(-0.003, -0.005, -0.001))
+    assert not _costs(Interval(-0.02))

@@ -66,14 +66,6 @@ def test_chance_counts_candidates():
     assert sum(chance.values()) == pytest.approx(1.0)
 
 
-def test_the_margin_is_the_score_of_the_truth_less_that_of_the_impostor():
-    case = case_with(60)
-    bank, windows = case.bank.vectors, case.folds[0].test
-    naive = [bank[last] @ bank[t] - bank[last] @ bank[(t + 60) % 144]
-             for last, t in zip(windows.context[:, -1], windows.target, strict=True)]  # fmt: skip
-    assert CHECK.examine(case).details["rows"]["model"]["margin"] == pytest.approx(np.mean(naive), abs=1e-5)
-
-
 def test_a_truth_that_is_always_first_has_no_impostor():
     verdict = CHECK.examine(case_with(60, ranks=1))
     assert verdict.outcome == "passed"

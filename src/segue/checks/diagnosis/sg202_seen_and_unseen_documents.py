@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from segue.checks.case import Case, CaseEntry, Part
 from segue.checks.check import Check, Verdict, not_applicable
@@ -26,7 +25,10 @@ def examine(case: Case) -> Verdict:
     if entry is None:
         return not_applicable("nothing was trained")
     control = _copy_last(case, entry)
-    hits = {one.name: {part: _hits(case, one, part) for part in PARTS} for one in (entry, control)}
+    hits = {
+        one.name: {part: (case.ranks(one, part) <= CUTOFF).astype(np.float64) for part in PARTS}
+        for one in (entry, control)
+    }
     recall = {name: {part: float(found.mean()) for part, found in parts.items()} for name, parts in hits.items()}
     ours, theirs = hits.values()
     groups = {part: case.groups_of(case.sample(case.fold_of(entry), part)) for part in PARTS}
@@ -52,10 +54,6 @@ def _copy_last(case: Case, entry: CaseEntry) -> CaseEntry:
     retriever = VectorRetriever(COPY_LAST, "candidate", copy_last, case.pool)
     made = CaseEntry(COPY_LAST, "candidate", entry.fold, "baseline", lambda: retriever)
     return next((other for other in case.entries_named(COPY_LAST) if other.fold == entry.fold), made)
-
-
-def _hits(case: Case, entry: CaseEntry, part: Part) -> Float[np.ndarray, "window"]:
-    return (case.ranks(entry, part) <= CUTOFF).astype(np.float64)
 
 
 def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:

@@ -45,7 +45,7 @@ class InSpace:
 
 def examine(case: Case) -> Verdict:
     """Measure the subject, and the other entries with a head, in both spaces."""
-    entries = [entry for entry in case.shown if _has_head(entry)]
+    entries = [entry for entry in case.shown if entry.trained and entry.trained.loss_space == "projected"]
     if not entries:
         return not_applicable("no entry was trained with a projection head")
     spaces = {entry.name: _in_spaces(case, entry) for entry in entries}
@@ -64,10 +64,6 @@ def examine(case: Case) -> Verdict:
     said += " What it learnt is behind a head that is not searched."
     # Of the subject alone it explains its numbers; of another entry it is worth knowing.
     return Verdict("issue" if worst == case.subject else "tip", said, change.value, 0.0, details)
-
-
-def _has_head(entry: CaseEntry) -> bool:
-    return entry.trained is not None and any(term.space == "projected" for term in entry.trained.loss_settings.terms)
 
 
 def _in_spaces(case: Case, entry: CaseEntry) -> dict[str, InSpace]:

@@ -77,14 +77,9 @@ class GradientCourse:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A short training with one share of the varied term.
+    """A short training with one share (0 to 1) of the varied term in the sum of weights.
 
-    Attributes:
-        share: share of the varied term in the sum of weights, 0 to 1.
-        steps: steps of the training.
-        losses: held-out value of each term, unweighted.
-        recall: R@5 on validation, with its interval over groups of documents.
-        hits: 1 or 0 per validation window.
+    ``losses`` are the terms' held-out values, unweighted; ``recall`` is R@5 on validation; ``hits`` are 1 or 0.
     """
 
     share: float
@@ -206,20 +201,16 @@ def with_share(settings: LossSettings, share: float) -> LossSettings:
     return LossSettings(terms=tuple(terms))
 
 
-def _against_single_terms(case: Case, entry: CaseEntry, front: list[FrontPoint]) -> dict[str, dict[str, float | None]]:
+def _against_single_terms(case: Case, entry: CaseEntry, front: list[FrontPoint]) -> dict[str, Interval]:
     """Compare the entry's own mixture with each term alone: R@5, paired over documents."""
     groups = case.groups_of(answerable_validation(case, entry))
     own = next(point for point in front if point.share == own_share(entry))
-    found = {}
-    for single in (front[0], front[-1]):
-        test = paired_test(case, own.hits, single.hits, groups).difference
-        found[f"{single.share:g}"] = {"difference": test.value, "low": test.low, "high": test.high}
-    return found
+    return {f"{single.share:g}": paired_test(case, own.hits, single.hits, groups).difference
+            for single in (front[0], front[-1])}  # fmt: skip
 
 
-def _costs(difference: dict[str, float | None]) -> bool:
-    value, high = difference["difference"], difference["high"]
-    return value is not None and high is not None and high < 0 and value <= -WORTH
+def _costs(difference: Interval) -> bool:
+    return _below(difference, 0.0) and difference.value <= -WORTH
 
 
 def _below(interval: Interval, line: float) -> bool:
@@ -251,8 +242,6 @@ def _course_details(course: GradientCourse) -> dict[str, object]:
         " · ".join(pair): {
             **_curve(course.steps, course.cosine[pair]),
             "norm_ratio": course.norm_ratio[pair].mean(axis=1).tolist(),
-            "early_cosine": course.of_early(course.cosine[pair]).value,
-            "early_norm_ratio": course.of_early(course.norm_ratio[pair]).value,
         }
         for pair in course.cosine
     }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
@@ -55,7 +54,9 @@ class NegativesSeen:
 
 def examine(case: Case) -> Verdict:
     """Count the finite logits of real training batches, and compare the negatives with their targets."""
-    entries = {entry.name: entry for entry in (*case.subject_entries[:1], *case.shown) if _contrasts(entry)}
+    trained = [entry for entry in (*case.subject_entries[:1], *case.shown) if entry.trained is not None]
+    entries = {entry.name: entry for entry in trained
+               if any(term.kind == "infonce" for term in entry.training.loss_settings.terms)}  # fmt: skip
     if not entries:
         return not_applicable("no entry that is shown was trained with InfoNCE")
     found = {name: _negatives(case, entry) for name, entry in entries.items()}
@@ -77,10 +78,6 @@ def examine(case: Case) -> Verdict:
     if share >= SEEN and false_share > SOME:  # what decides is what is measured
         return Verdict(outcome, said, 1 - false_share, 1 - SOME, {"rows": found})
     return Verdict(outcome, said, share, SEEN, {"rows": found})
-
-
-def _contrasts(entry: CaseEntry) -> bool:
-    return entry.trained is not None and any(term.kind == "infonce" for term in entry.trained.loss_settings.terms)
 
 
 def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
@@ -106,7 +103,8 @@ def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> 
     target = batches.windows.take(batches.chosen(step)).target[:LARGEST]
     finite = torch.isfinite(logits[:LARGEST, :LARGEST]).numpy()
     np.fill_diagonal(finite, False)
-    false = false_negatives(batch.target[:LARGEST].numpy(), finite)
+    vectors = batch.target[:LARGEST].numpy()
+    false = finite & (vectors @ vectors.T >= SAME)
     document = case.bank.document_of[target]
     own = (document[:, None] == document[None, :]) & finite
     cut = len(target) / len(batch.target)  # negatives per prediction grow with the batch
@@ -116,18 +114,6 @@ def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> 
         float(false.any(axis=1).mean()),
         float(own.sum(axis=1).mean()) / cut,
     )
-
-
-def false_negatives(
-    targets: Float[np.ndarray, "batch dim"], negatives: Bool[np.ndarray, "batch batch"]
-) -> Bool[np.ndarray, "batch batch"]:
-    """Mark the negatives that are nearly the target itself.
-
-    >>> same = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    >>> false_negatives(same, ~np.eye(3, dtype=bool)).astype(int).tolist()
-    [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
-    """
-    return negatives & (targets @ targets.T >= SAME)
 
 
 def _at_random(case: Case, entry: CaseEntry) -> tuple[float | None, float]:

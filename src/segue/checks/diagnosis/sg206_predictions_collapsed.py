@@ -21,8 +21,6 @@ ENOUGH_PER_DIMENSION = 4
 HALVES = 12
 """Random halves of the documents over which the ratio has to hold."""
 FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
-DEAD = 0.1
-"""Share of the targets' spread below which a dimension counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class Spectra:
         ratio: rank of the predictions over that of the targets.
         highest_of_halves: the highest ratio on random halves of the documents; None where there are too few.
         spread: standard deviation of the predictions over the targets', in the median dimension.
-        dead_dimensions: share of dimensions with hardly any spread.
     """
 
     rank_predictions: float
@@ -42,7 +39,6 @@ class Spectra:
     ratio: float
     highest_of_halves: float | None
     spread: float
-    dead_dimensions: float
     vectors: int
     dimensions: int
     spectrum_predictions: list[float]
@@ -97,7 +93,6 @@ def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
         ratio=effective_rank(of_predictions) / effective_rank(of_targets),
         highest_of_halves=max(halves, default=None),
         spread=float(np.median(relative)),
-        dead_dimensions=float((relative < DEAD).mean()),
         vectors=len(windows),
         dimensions=case.bank.dimension,
         spectrum_predictions=spectrum(of_predictions),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import evaluation_of, percent, recall, share_interval, shown_evaluations
 from segue.evaluation.metrics import HISTOGRAM, rank_histogram
@@ -29,7 +29,7 @@ def examine(case: Case) -> Verdict:
     ours = evaluation_of(case, case.subject)
     if ours is None:
         return not_applicable("no trained entry was evaluated")
-    rows = {name: _entry_details(case, name, evaluation) for name, evaluation in shown_evaluations(case).items()}
+    rows = {name: _entry_details(case, evaluation) for name, evaluation in shown_evaluations(case).items()}
     chance, shares = _chance(case, ours), _shares(case, ours)
     details = {"rows": rows, "chance": chance, "cosine_of_near_duplicates": SAME}
     said = f"The truth of {ours.name} has median rank {np.median(ours.ranks):g} of {ours.pool_size:,}"
@@ -104,7 +104,7 @@ def _shares(case: Case, evaluation: Evaluation) -> dict[str, Interval]:
             for place, kind in enumerate(KINDS) if len(lost)}  # fmt: skip
 
 
-def _entry_details(case: Case, name: str, evaluation: Evaluation) -> dict[str, object]:
+def _entry_details(case: Case, evaluation: Evaluation) -> dict[str, object]:
     kinds, _ = _lost(case, evaluation)
     counts = np.bincount(kinds, minlength=len(KINDS))
     last = max(evaluation.pool_size, max(HISTOGRAM.values()) + 1)
@@ -113,25 +113,8 @@ def _entry_details(case: Case, name: str, evaluation: Evaluation) -> dict[str, o
         "histogram": {"edges": edges, "share": list((rank_histogram(evaluation.ranks) or {}).values())},
         "impostors": dict(zip(KINDS, (counts / max(1, len(kinds))).tolist(), strict=True)),
         "median_rank": float(np.median(evaluation.ranks)),
-        "margin": _margin(case, case.entries_named(name)[0]),
         "lost": len(kinds),
     }
-
-
-def _margin(case: Case, entry: CaseEntry) -> float | None:
-    """Return the mean score of the truth less that of the impostor, on a sample of test windows of its fold."""
-    queries = case.queries(entry)
-    if queries is None or entry.evaluation is None:
-        return None
-    targets = case.sample(case.fold_of(entry)).target
-    place = {int(target): number for number, target in enumerate(entry.evaluation.targets)}
-    known = np.array([place.get(int(target), -1) for target in targets], dtype=np.int64)
-    rows = np.where(known >= 0, impostors(case.bank, entry.evaluation)[np.maximum(known, 0)], -1)
-    kept = rows >= 0
-    if not kept.any():
-        return None
-    apart = case.bank.gather(targets[kept]) - case.bank.gather(rows[kept])
-    return float(np.einsum("bd,bd->b", queries[kept], apart).mean())
 
 
 def _chance(case: Case, evaluation: Evaluation) -> dict[str, float]:
@@ -166,9 +149,9 @@ CHECK = Check(
     code="SG210",
     title="Where the truth is",
     question="Where is the truth in the ranking, and what is ranked before it?",
-    detection="From the stored rankings of all test windows: the distribution of the truth's rank, its score less that "
-    "of the best impostor, and what the impostor is where the truth is not first: a passage read already (or its "
-    "copy), a later or an earlier one of the same document, a near-duplicate (cosine with the target "
+    detection="From the stored rankings of all test windows: the distribution of the truth's rank, and "
+    "what the impostor is where the truth is not first: a passage read already (or its copy), a later or an "
+    "earlier one of the same document, a near-duplicate (cosine with the target "
     f"≥ {SAME:g}, or of a near-duplicate document), or of another document; beside the share of each kind among the "
     f"candidates. Issue: the lower limit of the share read already is above {TOO_MANY:.0%}; tip: that of "
     "near-duplicates is (intervals over groups of documents).",

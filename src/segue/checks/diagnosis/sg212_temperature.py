@@ -34,21 +34,17 @@ class TemperatureContrast:
 
     Attributes:
         entropy: mean entropy of the softmax over log(1 + negatives).
-        entropy_nats: the same in nats.
         negatives: mean number of negatives.
         saturated: share of saturated predictions.
         flat: share of flat predictions.
-        right: share of predictions whose target has the largest logit.
         entropy_at: the entropy at other temperatures.
     """
 
     temperature: float
     entropy: float
-    entropy_nats: float
     negatives: float
     saturated: float
     flat: float
-    right: float
     entropy_at: dict[str, float]
 
     @property
@@ -87,23 +83,19 @@ def _contrasts(case: Case, entry: CaseEntry) -> dict[str, TemperatureContrast]:
 
 
 def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -> TemperatureContrast:
-    own = [describe_logits(logits / temperature) for logits in cosines]
-    entropy, nats, largest, right = (torch.cat([part[key] for part in own]).numpy()
-                                     for key in ("entropy", "nats", "largest", "right"))  # fmt: skip
+    def described(tau: float) -> list[Float[np.ndarray, "prediction"]]:
+        parts = zip(*(describe_logits(logits / tau) for logits in cosines), strict=True)
+        return [torch.cat(part).numpy() for part in parts]
+
+    entropy, largest = described(temperature)
     return TemperatureContrast(
         temperature=round(temperature, 4),
         entropy=float(entropy.mean()),
-        entropy_nats=float(nats.mean()),
         negatives=float(np.mean([float(num_negatives(logits).float().mean()) for logits in cosines])),
         saturated=float((largest > SATURATED).mean()),
         flat=float((entropy > FLAT).mean()),
-        right=float(right.mean()),
-        entropy_at={f"{tau:g}": _mean_entropy(cosines, tau) for tau in CONTROLS},
+        entropy_at={f"{tau:g}": float(described(tau)[0].mean()) for tau in CONTROLS},
     )
-
-
-def _mean_entropy(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -> float:
-    return float(torch.cat([describe_logits(logits / temperature)["entropy"] for logits in cosines]).mean())
 
 
 def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[Tensor, "batch batch"]]:
@@ -123,19 +115,19 @@ def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[T
     return found
 
 
-def describe_logits(logits: Float[Tensor, "batch batch"]) -> dict[str, Float[Tensor, "batch"]]:
-    """Return for each prediction the entropy (over log(1 + negatives), in nats), largest probability, and hit.
+def describe_logits(
+    logits: Float[Tensor, "batch batch"],
+) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    """Return for each prediction the entropy over log(1 + negatives), and the largest probability.
 
-    >>> found = describe_logits(torch.zeros(4, 4))
-    >>> [round(float(value[0]), 3) for value in found.values()]
-    [1.0, 1.386, 0.25, 1.0]
+    >>> [round(float(values[0]), 3) for values in describe_logits(torch.zeros(4, 4))]
+    [1.0, 0.25]
     """
     log_shares = logits.log_softmax(dim=1)
     shares = log_shares.exp()
     nats = -(shares * log_shares.masked_fill(shares == 0, 0.0)).sum(dim=1)
     limit = torch.log1p(num_negatives(logits).float()).clamp(min=1e-9)
-    right = (logits.diagonal() >= logits.max(dim=1).values).float()
-    return {"entropy": nats / limit, "nats": nats, "largest": shares.max(dim=1).values, "right": right}
+    return nats / limit, shares.max(dim=1).values
 
 
 CHECK = Check(

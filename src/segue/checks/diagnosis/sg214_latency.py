@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
@@ -73,21 +72,12 @@ def _bounded(case: Case, entry: CaseEntry) -> list[BoundedLatency]:
 
 def _stages(evaluation: Evaluation) -> dict[str, StageTime]:
     timings, found = evaluation.timings, {}
+    whole = float(timings["total"].sum()) if "total" in timings else sum(float(t.sum()) for t in timings.values())
     for stage in STAGES:
         if stage in timings:
             low, high = np.percentile(timings[stage], [50, 95])
-            found[stage] = StageTime(float(low), float(high), share(timings, stage))
+            found[stage] = StageTime(float(low), float(high), float(timings[stage].sum()) / max(whole, 1e-12))
     return found
-
-
-def share(timings: Mapping[str, Float[np.ndarray, "query"]], stage: str) -> float:
-    """Return a stage's share of the total time.
-
-    >>> share({"search": np.array([1.0, 3.0]), "total": np.array([2.0, 6.0])}, "search")
-    0.5
-    """
-    total = float(timings["total"].sum()) if "total" in timings else sum(float(t.sum()) for t in timings.values())
-    return float(timings[stage].sum()) / max(total, 1e-12)
 
 
 def _statement(name: str, rows: Mapping[str, Mapping[str, StageTime]]) -> str:

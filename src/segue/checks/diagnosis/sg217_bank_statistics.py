@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
 
 from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in
-from segue.checks.case import Case, CaseEntry, batched
+from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
 from segue.checks.statistics import percent
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import per_window
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Retriever
 from segue.types import Windows
 
 DECLARED = "bank statistics"
@@ -106,7 +105,7 @@ def _ablate(case: Case, entry: CaseEntry) -> dict[str, Ablation] | None:
     if rebuilt is None or len(windows) == 0:
         return None
     ranks = case.ranks(entry) if len(windows) == len(case.sample(fold)) else case.ranks_of(entry, windows)
-    whole, part = per_window(ranks), per_window(_ranks(case, rebuilt, windows))
+    whole, part = per_window(ranks), per_window(case.ranks_of(replace(entry, load=lambda: rebuilt), windows))
     found = {}
     for metric in METRICS:
         test = paired(whole[metric], part[metric], case.groups_of(windows), resamples=case.effort.resamples)
@@ -114,14 +113,6 @@ def _ablate(case: Case, entry: CaseEntry) -> dict[str, Ablation] | None:
         found[metric] = Ablation(float(whole[metric].mean()), float(part[metric].mean()), ends.value, ends.low,
                                  ends.high, test.p_greater)  # fmt: skip
     return found
-
-
-def _ranks(case: Case, retriever: Retriever, windows: Windows) -> Int[np.ndarray, "window"]:
-    parts = []
-    for batch in batched(windows, retriever.batch_limit or len(windows)):
-        contexts = case.gather(case.bank, batch, exclude=case.exclude, texts=retriever.reads_text)
-        parts.append(retriever.target_ranks(contexts, batch.target))
-    return np.concatenate(parts)
 
 
 CHECK = Check(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
@@ -78,19 +77,12 @@ def examine(case: Case) -> Verdict:
 
 def _leads(case: Case, ours: Evaluation, theirs: Evaluation, metric: str) -> Leads | None:
     """Test the lead over copy-last in both pools, and how much smaller it is among fresh passages."""
-    everywhere = compare(case, ours, theirs, metric=metric)
-    fresh = compare(case, ours, theirs, metric=metric, pool="fresh")
-    if everywhere is None or fresh is None:
+    values = [values_in(one, metric, pool) for pool in (None, "fresh") for one in (ours, theirs)]
+    known = [one for one in values if one is not None]
+    if len(known) < len(values) or not np.array_equal(ours.targets, theirs.targets):
         return None
-    leads = [_lead(ours, theirs, metric, pool) for pool in (None, "fresh")]
-    return Leads(everywhere, fresh, paired_test(case, leads[0], leads[1], ours.groups))
-
-
-def _lead(ours: Evaluation, theirs: Evaluation, metric: str, pool: str | None) -> Float[np.ndarray, "window"]:
-    a, b = values_in(ours, metric, pool), values_in(theirs, metric, pool)
-    assert a is not None, "compared before"
-    assert b is not None, "compared before"
-    return a - b
+    pairs = ((known[0], known[1]), (known[2], known[3]), (known[0] - known[1], known[2] - known[3]))
+    return Leads(*(paired_test(case, a, b, ours.groups) for a, b in pairs))
 
 
 CHECK = Check(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from segue.checks.case import Case, CaseEntry
@@ -23,7 +21,7 @@ def examine(case: Case) -> Verdict:
         total += len(fold.test)
         absent += int((case.pool.candidates_of(fold.test.target) < 0).sum())
         unknown += sum(name not in held for name in (case.query_documents or {}).get(fold.number, ()))
-    searched, error = each_entry(case.first_entries, functools.partial(_lost_by_index, case))
+    searched, error = each_entry(case.first_entries, lambda entry: _lost_by_index(case, entry))
     lost = {name: share for name, share in searched.items() if share > 0}
     worst = max([max(absent, unknown) / max(1, total), *lost.values()])
     details = {"asked": total, "targets_absent": absent, "documents_absent": unknown, "lost_by_index": lost}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.evaluation.intervals import group_sums
 from segue.retrieval.retrievers.baselines import Ridge
-from segue.types import Contexts, Windows
+from segue.types import Windows
 from segue.windows.windows import excluded_rows
 
 LEVEL = 0.001
@@ -106,18 +106,15 @@ def _pairs(case: Case, fold: Fold) -> Pairs:
     if not (np.isfinite(contexts.vectors).all() and np.isfinite(truth).all()):
         raise InputError("some vectors of the windows are not finite", fix="see SG106")
     other = truth[elsewhere(groups, case.generator(f"SG103 pairs {fold.number}"))]
-    guesses: dict[str, Callable[[Contexts], Float[np.ndarray, "batch dim"]]] = {
-        "last passage": lambda contexts: contexts.vectors[:, -1]
-    }
+    guesses = {"last passage": contexts.vectors[:, -1]}
     if all(len(part.train) for part in case.folds):
         train = case.sample(fold, "train", most=4 * case.effort.windows)
-        guesses["linear map"] = Ridge.fit(case.bank, train, PENALTY)
-    made = {name: guess(contexts) for name, guess in guesses.items()}
+        guesses["linear map"] = Ridge.fit(case.bank, train, PENALTY)(contexts)
     if case.query_documents is not None:
         names = np.unique(np.array(case.query_documents[fold.number]), return_inverse=True)[1]
         groups = names[np.isin(fold.test.target, windows.target)].astype(np.int64)
     return Pairs(groups, {name: (np.einsum("bd,bd->b", vectors, truth), np.einsum("bd,bd->b", vectors, other))
-                          for name, vectors in made.items()})  # fmt: skip
+                          for name, vectors in guesses.items()})  # fmt: skip
 
 
 def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
 from segue.checks.run import each_entry
 from segue.checks.statistics import and_more, percent
@@ -76,7 +76,10 @@ class Leak:
 def examine(case: Case) -> Verdict:
     """Compare every list of training documents with what is evaluated on its fold."""
     hashes = hash_documents(case.bank.document_ids)
-    carried, error = each_entry(case.trained_entries, _carried)
+    carried, error = each_entry(
+        case.trained_entries,
+        lambda entry: (entry.fold, entry.name, frozenset(entry.training.config.training_documents)),
+    )
     found = [leak for fold in case.folds for leak in _of_fold(case, fold, hashes, carried.values())]
     leaked = max(found, key=lambda one: one.trained_share)
     copied = max(found, key=lambda one: one.targets_word_for_word)
@@ -99,18 +102,9 @@ def examine(case: Case) -> Verdict:
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
 
 
-def _carried(entry: CaseEntry) -> TrainingDocuments:
-    """Return the training documents that an entry's checkpoint lists.
-
-    Raises:
-        InputError: the checkpoint cannot be read.
-    """
-    return entry.fold, entry.name, frozenset(entry.training.config.training_documents)
-
-
 def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[TrainingDocuments]) -> list[Leak]:
     """Compare each distinct list of a fold (its split's, and those of checkpoints) with what is evaluated on it."""
-    bank = case.bank
+    bank, words = case.bank, case.bank.duplicate_group
     windows = bank.document_of[fold.train.target].astype(np.int64)
     split = frozenset(hashes[number] for number in np.union1d(fold.split.train, windows))
     entries: dict[frozenset[str], list[str]] = {split: [SPLIT]}
@@ -134,17 +128,12 @@ def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[Tr
             documents_nearly=_near_documents(case, documents, known),
             documents_in_validation=int(np.isin(documents, fold.split.validation).sum()),
             targets=len(targets),
-            targets_word_for_word=_word_for_word(case, targets, known),
+            targets_word_for_word=int(np.isin(words[targets], words[known[bank.document_of] & bank.alive]).sum()),
             targets_sampled=sampled,
             targets_nearly=int(nearly[number]),
         )
         for number, (listed, known) in enumerate(zip(entries, trained, strict=True))
     ]
-
-
-def _word_for_word(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.ndarray, "document"]) -> int:
-    learnt = trained[case.bank.document_of] & case.bank.alive
-    return int(np.isin(case.bank.duplicate_group[targets], case.bank.duplicate_group[learnt]).sum())
 
 
 def _near_documents(case: Case, documents: Int[np.ndarray, "tested"], trained: Bool[np.ndarray, "document"]) -> int:

@@ -6,7 +6,6 @@ and some texts encoded again and compared with their rows.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,8 +73,13 @@ class Reencoded:
 def examine(case: Case) -> Verdict:
     """Measure the bank's rows, and compare its space with every other that is used with it."""
     lengths = _lengths(case)
-    of_indexes, error = _of_indexes(case)
-    problems = [*lengths.problems(), *_of_checkpoints(case), *of_indexes]
+    searched, error = each_entry(
+        case.first_entries if case.folds else (), lambda entry: _searched_elsewhere(case, entry)
+    )
+    problems = [*lengths.problems(), *_of_checkpoints(case)]
+    if (stated := case.bank.space.dimension) != case.bank.dimension:
+        problems.append(f"the bank states {stated} dimensions and holds {case.bank.dimension}")
+    problems += _by_difference("index", searched)
     again, of_encoder = _encode_again(case, lenient=bool(problems))
     problems += of_encoder
     details = {"rows": lengths, "encoded_again": again, "problems": problems}
@@ -130,19 +134,6 @@ def _of_checkpoints(case: Case) -> list[str]:
             apart = f"{case.bank.dimension} dimensions against {config.dimension}"
         found[entry.name] = found.get(entry.name) or apart
     return _by_difference("checkpoint", found)
-
-
-def _of_indexes(case: Case) -> tuple[list[str], SegueError | None]:
-    """Compare the bank that each entry searches, and what the bank states, with the bank's vectors.
-
-    Returns:
-        What differs, and the first error of an entry that could not be examined.
-    """
-    stated = case.bank.space.dimension
-    own = [f"the bank states {stated} dimensions and holds {case.bank.dimension}"] * (stated != case.bank.dimension)
-    entries = case.first_entries if case.folds else ()
-    searched, error = each_entry(entries, functools.partial(_searched_elsewhere, case))
-    return own + _by_difference("index", searched), error
 
 
 def _by_difference(what: str, found: Mapping[str, str | None]) -> list[str]:

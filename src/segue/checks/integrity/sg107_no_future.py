@@ -7,7 +7,6 @@ change answers, or the comparison would detect nothing.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ def examine(case: Case) -> Verdict:
         return not_applicable("no test window has the passage after its context as target: see SG102")
     documents = _with_noise(case, windows)
     gathers = {"evaluation": _evaluation_gather(case, documents), "training": _training_gather(case, documents)}
-    found, error = each_entry(case.non_controls, functools.partial(_influence, case, documents))
+    found, error = each_entry(case.non_controls, lambda entry: _influence(case, documents, entry))
     details = {"windows": len(windows), "gathers": gathers, "rows": found}
     moved = {name: one.changed for name, one in found.items() if one.changed > 0}
     worst = max([*gathers.values(), *moved.values()])

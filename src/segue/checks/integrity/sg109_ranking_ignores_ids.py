@@ -7,7 +7,6 @@ under other texts, so that a tie decided by the row number shows.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,7 +68,7 @@ def examine(case: Case) -> Verdict:
     if len(windows) == 0:
         return not_applicable("no test window has a context and a target that the bank holds: see SG102")
     reordered = _reorder(case, windows)
-    found, error = each_entry(case.non_controls, functools.partial(_changes, case, reordered))
+    found, error = each_entry(case.non_controls, lambda entry: _changes(case, reordered, entry))
     passages, turned = len(reordered.copy), _turned(reordered)
     details = {"windows": len(windows), "passages": passages, "rows": found, "ties": int((reordered.ties >= 0).sum()),
                "ties_turned": turned}  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,7 +46,7 @@ class Spaces:
 
 def examine(case: Case) -> Verdict:
     """Compare the space of every trained entry's loss with the space that the entry searches."""
-    found, error = each_entry(case.trained_entries, functools.partial(_spaces, case))
+    found, error = each_entry(case.trained_entries, lambda entry: _spaces(case, entry))
     wrong = {name: spaces.problem for name, spaces in found.items() if spaces.problem}
     chance = min(1.0, 5 / case.pool.size)
     details = {"rows": found, "chance": chance}
@@ -69,7 +68,7 @@ def examine(case: Case) -> Verdict:
 def _spaces(case: Case, entry: CaseEntry) -> Spaces:
     trained = entry.training
     stated = {"the checkpoint": trained.config.loss_space,
-              "the settings of the loss": _settings_space(trained),
+              "the settings of the loss": trained.loss_space,
               "the loss's weights": _weights_space(trained)}  # fmt: skip
     loss = "projected" if "projected" in stated.values() else "raw"
     searched = _searched_space(case, entry, loss)
@@ -98,15 +97,11 @@ def _problem(
     return None
 
 
-def _settings_space(trained: Trained) -> str:
-    return "projected" if any(term.space == "projected" for term in trained.loss_settings.terms) else "raw"
-
-
 def _weights_space(trained: Trained) -> str:
     """Return ``projected`` where training left the weights of a head."""
     path = trained.folder / "training" / "loss.safetensors"
     if not path.exists():
-        return _settings_space(trained)
+        return trained.loss_space
     try:
         with safe_open(path, framework="np") as stored:
             return "projected" if any(name.startswith(HEAD) for name in stored.keys()) else "raw"  # noqa: SIM118

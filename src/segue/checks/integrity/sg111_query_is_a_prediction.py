@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +59,8 @@ def examine(case: Case) -> Verdict:
     known = {name: queries for name, queries in (found | controls).items() if queries is not None}
     others = {name: queries for name, queries in known.items() if queries.intent != "control"}
     details = {"windows": int(kept.sum()), "rows": known}
-    beside = _beside(known)
+    controls_said = [f"of {name}'s {one.equal:.0%}" for name, one in known.items() if one.intent == "control"]
+    beside = f"; {', '.join(controls_said)} (control)" if controls_said else ""
     highest = max((queries.equal for queries in others.values()), default=0.0)
     if highest > MOST_EQUAL:
         said = [f"{queries.equal:.0%} of the queries of {name} have a cosine of {EQUAL} or more with the truth (mean "
@@ -76,12 +76,6 @@ def examine(case: Case) -> Verdict:
         return Verdict("tip", said_of_copies, highest, MOST_EQUAL, details)
     text = f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL} or more with the truth{beside}."
     return Verdict("passed", text, highest, MOST_EQUAL, details)
-
-
-def _beside(known: Mapping[str, Queries]) -> str:
-    """Return the controls as the end of a sentence."""
-    said = [f"of {name}'s {queries.equal:.0%}" for name, queries in known.items() if queries.intent == "control"]
-    return f"; {', '.join(said)} (control)" if said else ""
 
 
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +45,7 @@ class Repeated:
 
 def examine(case: Case) -> Verdict:
     """Load every checkpoint, which tests its golden pair, and compute some evaluated cosines and ranks again."""
-    found, error = each_entry(case.trained_entries, functools.partial(_repeat, case))
+    found, error = each_entry(case.trained_entries, lambda entry: _repeat(case, entry))
     wrong = {name: repeated.problem for name, repeated in found.items() if repeated.problem}
     details = {"rows": found, "golden_tolerance": GOLDEN_TOLERANCE}
     if wrong:

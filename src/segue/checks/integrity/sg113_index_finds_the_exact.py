@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -39,7 +38,7 @@ def examine(case: Case) -> Verdict:
     entries = _to_search(case)
     if not entries:
         return not_applicable("no entry searches with an index: all rank the whole bank")
-    found, error = each_entry(entries, functools.partial(_recall, case))
+    found, error = each_entry(entries, lambda entry: _recall(case, entry))
     if error is not None and not found:
         raise error
     name, worst = min(found.items(), key=lambda item: item[1].recall)
