@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="amn")
     parser.add_argument("--anchor", action="store_true")
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=4096, help="windows a step, whatever the negatives")
+    parser.add_argument("--batch-size", type=int, default=4096, help="windows per step, whatever the negatives")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--temperature", type=float, default=0.07)
     args = parser.parse_args()

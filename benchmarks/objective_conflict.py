@@ -1,4 +1,4 @@
-"""Do InfoNCE and AR pull against each other? Gradient cosines along training, and the front over their weights.
+"""Do InfoNCE and AR oppose each other? Gradient cosines along training, and the front over their weights.
 
 For AMN and GRU, with and without an anchor: the projected mixture (0.7 + 0.3), the raw one (0.85 + 0.15) and pure
 InfoNCE are trained; at the start and at ever rarer steps the gradients of the InfoNCE term and of the AR term on the

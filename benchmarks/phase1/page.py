@@ -152,7 +152,7 @@ def _clean(form: Record) -> list[str]:
         searched = ", ".join(f"{space} {share(found[space]['recall_5'])}" for space in ("raw", "projected"))
         parts += [f"The projection head of `{name}`; {CUTOFF} searched in each space: {searched}.", _heads(spaces)]
     if form.get("conflict"):
-        parts += ["Do the terms of its loss pull against each other (SG204)? " + form["conflict"]["statement"]]
+        parts += ["Do the terms of its loss oppose each other (SG204)? " + form["conflict"]["statement"]]
     return parts
 
 

@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _unwritable(path: Path, error: OSError) -> StorageError:
     got = error.strerror or f"{error} (is the disk full?)"  # NumPy reports only the number of bytes
     in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
-    fix = "name a folder, there is a file of that name" if in_the_way else "free space or choose another place"
+    fix = "choose a folder; a file already has this name" if in_the_way else "free space or choose another place"
     return StorageError(f"cannot write {path}", got=got, fix=fix)
 
 
@@ -85,7 +85,9 @@ def read_json(path: Path) -> JsonObject:
         raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error
     if not isinstance(value, dict):
         fix = "delete it and run again"
-        raise InputError(f"{path} has other contents", got=type(value).__name__, expected="a JSON object", fix=fix)
+        raise InputError(
+            f"{path} does not hold what is expected", got=type(value).__name__, expected="a JSON object", fix=fix
+        )
     return value
 
 

@@ -30,7 +30,6 @@ CURRENT: dict[str, str] = {
 }
 """Present name of each old name."""
 
-_KEYS = {"mend": "fix"}
 _OLD = {name: old for old, name in CURRENT.items()}
 _PATTERN = re.compile(rf"(?<![\w-])({'|'.join(sorted(map(re.escape, CURRENT), key=len, reverse=True))})(?![\w-])")
 
@@ -49,7 +48,7 @@ def current_name(name: str) -> str:
 
 @functools.cache
 def _report(old: str) -> None:
-    print(f"segue: option {old!r} is called {CURRENT[old]!r} since version 0.2", file=sys.stderr)
+    print(f"segue: option {old!r} was renamed to {CURRENT[old]!r} in version 0.2", file=sys.stderr)
 
 
 def option_folder(options: Path, name: str) -> Path:
@@ -65,10 +64,5 @@ def read_with_current_names(path: Path) -> JsonObject:
         InputError: as ``segue.files.read_json``.
     """
     text = _PATTERN.sub(lambda found: CURRENT[found[1]], json.dumps(read_json(path)))
-    record: JsonObject = json.loads(text, object_pairs_hook=_with_current_keys)
+    record: JsonObject = json.loads(text)
     return record
-
-
-def _with_current_keys(pairs: list[tuple[str, object]]) -> JsonObject:
-    """Rename the key that version 0.1 used for the fix of a finding."""
-    return {_KEYS.get(key, key): value for key, value in pairs}

@@ -121,7 +121,7 @@ def _wrong_kind(kind: object) -> str:
     kinds = _corpus_models()
     near = difflib.get_close_matches(str(kind), kinds, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    what = "required, but missing" if kind is None else f"there is no kind {kind!r}"
+    what = "required, but missing" if kind is None else f"unknown kind {kind!r}"
     return f"{what}; {hint}valid kinds: {', '.join(kinds)}"
 
 

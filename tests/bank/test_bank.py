@@ -123,7 +123,7 @@ def _flip_last_byte(path: Path) -> None:
 def test_verify_notices_one_changed_bit_of_a_vector(tmp_path, shard):
     bank = build(tmp_path / "b", shard_passages=5)
     _flip_last_byte(bank.path / f"vectors-{shard:05d}.npy")
-    with pytest.raises(StorageError, match=rf"vectors-{shard:05d}\.npy is not as it was written"):
+    with pytest.raises(StorageError, match=rf"vectors-{shard:05d}\.npy has changed since it was written"):
         PassageBank.open(bank.path, verify=True)
 
 

@@ -101,7 +101,7 @@ def test_resumed_build_is_byte_for_byte_the_undisturbed_one_and_encodes_nothing_
         folder = tmp_path / f"killed-after-{limit}"
         with pytest.raises(KeyboardInterrupt):
             build(folder, encoder=HashEncoder(limit=limit))
-        with pytest.raises(InputError, match="is no bank"):
+        with pytest.raises(InputError, match="is not a bank"):
             PassageBank.open(folder)
         again = HashEncoder()
         bank = build(folder, encoder=again)

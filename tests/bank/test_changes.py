@@ -100,5 +100,5 @@ def test_a_copy_grows_without_touching_its_original(bank, tmp_path):
     assert {path.name: path.read_bytes() for path in bank.path.iterdir()} == before
     with pytest.raises(InputError, match="exists already"):
         copy_bank(bank.path, tmp_path / "copy")
-    with pytest.raises(InputError, match="is no bank"):
+    with pytest.raises(InputError, match="is not a bank"):
         copy_bank(tmp_path / "nothing", tmp_path / "copy2")

@@ -105,7 +105,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 def test_the_same_files_open_the_bank_and_changed_ones_are_refused(tmp_path):
     first = import_vectors(write(tmp_path), tmp_path / "bank")
     assert import_vectors(write(tmp_path), tmp_path / "bank").manifest.to_json() == first.manifest.to_json()
-    with pytest.raises(InputError, match="a bank of other settings"):
+    with pytest.raises(InputError, match="a bank with other settings"):
         import_vectors(write(tmp_path, changed(0, VECTORS[1])), tmp_path / "bank")
 
 

@@ -214,5 +214,5 @@ def test_a_folder_that_exists_is_not_written_into(run, tmp_path):
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
     (tmp_path / "note.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="is no bundle"):
+    with pytest.raises(InputError, match="is not a bundle"):
         segue.load(tmp_path)

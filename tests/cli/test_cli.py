@@ -83,7 +83,7 @@ def test_bank_build_and_info(tmp_path, capsys):
         (["triage", "nowhere.toml"], "nowhere.toml does not exist"),
         (["bank", "info", "nowhere"], "nowhere"),
         (["report", "nowhere"], "holds no comparison"),
-        (["evaluate", "nowhere"], "is no run folder"),
+        (["evaluate", "nowhere"], "is not a run folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, said, capsys, tmp_path, monkeypatch):
@@ -194,8 +194,8 @@ def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_agai
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("recipe.json", "[]", "recipe.json has other contents: got list"),
-        ("plan.json", "[]", "plan.json has other contents: got list"),
+        ("recipe.json", "[]", "recipe.json does not hold what is expected: got list"),
+        ("plan.json", "[]", "plan.json does not hold what is expected: got list"),
         ("plan.json", '{"format": 1, "steps": {"ar-cosine": "x"}}', "plan.json is not a plan"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_damaged_run_folder_is_one_line_and_exit_code_2(triaged, tmp_path, cap
 def test_a_report_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "triage.json").write_text("{}")
     assert run("report", str(tmp_path)) == 2
-    assert "is no comparison: got" in capsys.readouterr().err
+    assert "is not a comparison: got" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert run("report", str(tmp_path / "file")) == 2
 
@@ -226,7 +226,7 @@ def test_an_emptied_shard_is_damage_not_an_abort(tmp_path, capsys):
     assert run("bank", "build", str(write_corpus(tmp_path)), "--json") == 0
     (tmp_path / "bank" / "vectors-00000.npy").write_bytes(b"")
     assert run("bank", "info", str(tmp_path / "bank")) == 2
-    assert "is not as it was written" in capsys.readouterr().err
+    assert "has changed since it was written" in capsys.readouterr().err
 
 
 def test_a_flipped_bit_in_any_column_is_found(tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_a_flipped_bit_in_any_column_is_found(tmp_path, capsys):
     data[last.data_page_offset + last.total_compressed_size // 4] ^= 0x41
     path.write_bytes(data)
     assert run("bank", "info", str(tmp_path / "bank")) == 2
-    assert "passages-00000.parquet is not as it was written" in capsys.readouterr().err
+    assert "passages-00000.parquet has changed since it was written" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_bank_is_not_called_an_unfinished_one(tmp_path, capsys):

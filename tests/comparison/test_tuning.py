@@ -174,7 +174,7 @@ def test_trials_of_another_search_are_refused(tmp_path, known_world):
     job = job_on(tmp_path / "run", "ar-cosine")
     tune(search_in(job))
     (tmp_path / "run/tuning/ar-cosine/fold-0/best.json").unlink()
-    with pytest.raises(InputError, match=r"trial 0 in .* is of another search.*delete that folder"):
+    with pytest.raises(InputError, match=r"trial 0 in .* belongs to another search.*delete that folder"):
         tune(search_in(job, steps=13))
 
 

@@ -72,7 +72,7 @@ class TestJsonl:
             (b'{"id": "x", "title": 1, "text": "T."}', r"c\.jsonl:2: got int in 'title'"),
             (b'{"id": "a", "text": "T."}', r"two documents have the id 'a'"),
             (b'{"id": " ", "text": "T."}', r"an empty id"),
-            (b'{"id": "x", "text": "\\ud800"}', r"document 'x' holds half a character: got U\+D800"),
+            (b'{"id": "x", "text": "\\ud800"}', r"document 'x' contains half a character: got U\+D800"),
         ],
     )
     def test_wrong_lines_are_named_by_file_and_line(self, tmp_path, line, message):
@@ -87,7 +87,7 @@ class TestJsonl:
 
     @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
     def test_a_compressed_file_cut_short_is_named(self, tmp_path, pack):
-        with pytest.raises(InputError, match=r"c\.jsonl\.x cannot be read to its end"):
+        with pytest.raises(InputError, match=r"c\.jsonl\.x is incomplete"):
             read_jsonl(tmp_path / "c.jsonl.x", pack(lines(A, B))[:-9])
 
     def test_an_empty_file_is_an_empty_corpus(self, tmp_path):

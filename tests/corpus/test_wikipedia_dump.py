@@ -137,7 +137,7 @@ def test_several_processes_read_the_same_in_the_same_order(tmp_path, recwarn):
     assert read(dump, processes=2, maximum_documents=2) == read(dump, maximum_documents=2)
     assert not recwarn.list
     cut = write(tmp_path / "cut.xml", *pages, tail="<page><title>Lost")
-    with pytest.raises(InputError, match=r"cut\.xml is not a whole MediaWiki dump"):
+    with pytest.raises(InputError, match=r"cut\.xml is not a complete MediaWiki dump"):
         read(cut, processes=2)
 
 

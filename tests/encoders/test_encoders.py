@@ -207,7 +207,7 @@ def test_declared_spaces_compare_by_what_they_state(minilm):
     assert difference(declared_space("gtr", 768), declared_space("gtr", 768)) is None
     assert "encoder" in difference(declared_space("gtr", 384), minilm.space)
     assert difference(declared_space(minilm.space.encoder, 384), minilm.space) is None
-    with pytest.raises(SpaceError, match="bank and model do not live in one embedding space"):
+    with pytest.raises(SpaceError, match="bank and model are not in the same embedding space"):
         require_same(declared_space("gtr", 768), minilm.space, "bank and model")
 
 

@@ -286,7 +286,7 @@ def test_the_contract_names_the_rule_that_an_own_architecture_breaks():
     [
         (ModelSettings(name="no.such.package:Net"), "cannot be imported"),
         (ModelSettings(name=f"{__name__}:Missing"), "cannot be imported"),
-        (ModelSettings(name="subprocess:Popen"), "is no architecture"),
+        (ModelSettings(name="subprocess:Popen"), "is not an architecture"),
         (_own("Own", depth=3), "got an unexpected keyword argument 'depth'"),
         (ModelSettings(name=f"{__name__}:Own", dropout=0.5), "unexpected keyword argument 'dropout'"),
         (_own("Headless"), "name the last layer 'head'"),

@@ -45,7 +45,7 @@ def audit() -> list[dict]:
 def causes() -> list[dict]:
     """Two root causes."""
     return [
-        {"name": "objectives-conflict", "title": "The loss terms pull against each other",
+        {"name": "objectives-conflict", "title": "The loss terms oppose each other",
          "statement": "From the first steps on the gradients of InfoNCE and AR are opposed (cosine −0.36, interval "
          "−0.42 to −0.30; control +0.91), and R@5 rises when the weight of AR falls.",
          "evidence": ["SG204", "SG203"], "options": ["infonce-ar", "infonce"],

@@ -194,7 +194,7 @@ def test_terminal_lists_issues_first_with_figures_and_what_to_do():
 
 def test_terminal_prints_causes_with_evidence_fix_and_options():
     lines = causes_lines([Cause.model_validate(cause) for cause in SAMPLE["causes"]])
-    assert lines[0] == "1. The loss terms pull against each other (SG204 and SG203)"
+    assert lines[0] == "1. The loss terms oppose each other (SG204 and SG203)"
     assert "   → train with one objective in the space that is searched" in lines
     assert "   options: infonce-ar and infonce" in lines
 
@@ -249,7 +249,7 @@ def test_any_part_of_a_picture_may_be_something_else(key, undrawn):
 def test_offsets_leave_out_a_row_that_always_copies(undrawn):
     finding = next(f for f in of(SAMPLE).diagnosis if f.code == "SG209")
     figure = offsets_figure(of(SAMPLE), finding)
-    assert "Not drawn, always at one place: `copy-last`." in figure.caption
+    assert "Not drawn, always at the same offset: `copy-last`." in figure.caption
     assert "29.0 %" in figure.alternative
 
 

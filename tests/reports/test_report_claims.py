@@ -119,7 +119,7 @@ def folded(own, anew, **more):
 def test_with_folds_the_headline_and_the_tag_follow_the_procedure():
     clear = folded(OPEN, BETTER)
     assert to_text(headline(clear)).startswith("The winner is gru")
-    assert "choosing anew inside each fold has +5.0 points" in headline(clear)
+    assert "choosing again in each fold has +5.0 points" in headline(clear)
     assert tags(clear, winner(clear)) == ("winner",)
     flattered = folded(BETTER, OPEN)
     assert to_text(headline(flattered)).startswith("The choice on validation does not clearly beat copying")
@@ -142,7 +142,7 @@ def test_with_folds_serving_follows_the_procedure():
     assert meanwhile(folded(OPEN, BETTER, gates=ship))[0].startswith("Serve `gru`")
     said = meanwhile(folded(BETTER, OPEN, gates=ship))
     assert said[0].startswith("Serve `copy-last`")
-    assert "is not established, choosing anew inside each fold has +1.0 points" in said[1]
+    assert "is not established, choosing again in each fold has +1.0 points" in said[1]
 
 
 def test_failed_ship_gate_names_whom_it_judged():

@@ -81,7 +81,7 @@ def test_the_record_names_the_fresh_corpus_and_what_was_left_out_of_it(asked):
     assert found.skipped == {
         "the bank has a document of this id": 1,
         "near-duplicate of a document of the bank": 1,
-        "gives no window": 1,
+        "yields no windows": 1,
     }
     assert second.record.title == "Old news (fresh documents: later.jsonl)"
 

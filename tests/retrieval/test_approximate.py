@@ -155,7 +155,7 @@ def test_an_index_of_other_passages_or_vectors_is_refused(index, tmp_path):
 
 
 def test_what_is_no_index_is_refused(tmp_path, index):
-    with pytest.raises(InputError, match="is no index"):
+    with pytest.raises(InputError, match="is not an index"):
         load_index(tmp_path, Pool(WORLD))
     (tmp_path / "letter.txt").write_text("hello")
     with pytest.raises(InputError, match="not empty"):

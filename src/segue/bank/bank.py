@@ -33,8 +33,10 @@ class BankSettings(Settings):
     """Location and storage of the bank."""
 
     path: str = Field("bank", min_length=1, description="folder of the bank; built there if absent")
-    shard_passages: int = Field(4096, ge=1, le=1_000_000, description="passages per shard; a killed build loses one")
-    storage: Storage = Field("float32", description="numbers on disk; float16 halves them at 3 digits of precision")
+    shard_passages: int = Field(
+        4096, ge=1, le=1_000_000, description="passages per shard; an interrupted build loses at most one shard"
+    )
+    storage: Storage = Field("float32", description="data type on disk; float16 halves the size and keeps 3 digits")
 
 
 class PassageBank:
@@ -230,11 +232,11 @@ class PassageBank:
         """Hash every file again and compare with the manifest."""
         for number, shard in enumerate(self.manifest.shards):
             if file_sha256(vectors_path(self.path, number)) != shard.vectors_sha256:
-                raise damaged(vectors_path(self.path, number), "another sha256 than in the manifest")
+                raise damaged(vectors_path(self.path, number), "a sha256 that differs from the manifest")
             if read_rows(self.path, number).text_sha256() != shard.text_sha256:
-                raise damaged(passages_path(self.path, number), "other passages than in the manifest")
+                raise damaged(passages_path(self.path, number), "passages that differ from the manifest")
         if documents_sha256(self.documents) != self.manifest.documents_sha256:
-            raise damaged(self.path / DOCUMENTS, "other documents than in the manifest")
+            raise damaged(self.path / DOCUMENTS, "documents that differ from the manifest")
 
 
 def bank_info(bank: PassageBank) -> JsonObject:

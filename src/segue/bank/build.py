@@ -70,8 +70,8 @@ def build_bank(
         progress: called per batch with the number of encoded passages.
 
     Raises:
-        InputError: the corpus gives no passages or an id twice, the source changed since the build began, or the folder
-            holds other files or a bank of another source, encoder or settings.
+        InputError: the corpus yields no passages or repeats an id, the source changed since the build began, or the
+            folder holds other files or a bank of another source, encoder or settings.
         StorageError: the disk is full, or another process is writing there.
     """
     folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
@@ -102,7 +102,7 @@ def build_bank(
         if not shards:
             got, fix = describe_skipped(intake.skipped), "check [corpus]: path, format, minimum_characters"
             expected = "at least one document with text"
-            raise InputError("the corpus gives no passages", got=got, expected=expected, fix=fix)
+            raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
         write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True)
     return PassageBank.open(folder)
 
@@ -229,7 +229,7 @@ class ShardWriter:
         if place < len(self._existing):
             record = self._existing[place]
             if rows.text_sha256() != record.text_sha256:
-                raise self._changed(f"other passages in shard {place}")
+                raise self._changed(f"different passages in shard {place}")
             self._progress(self.rows + len(rows), None, "passages found encoded")
         else:
             if place == 0 and self.first_shard == 0:
@@ -274,7 +274,7 @@ class Intake:
                 self.skipped[item.reason] += 1
                 continue
             if item.id in self._taken:
-                fix = "give every document an id of its own"
+                fix = "give every document a unique id"
                 raise InputError(f"two documents have the id {item.id!r}", fix=fix)
             self._taken.add(item.id)
             passages = cut(item, settings)

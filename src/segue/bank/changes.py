@@ -77,7 +77,7 @@ def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
     unknown = sorted(ids - set(bank.document_ids))
     if unknown:
         got = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        raise InputError(f"{bank.path} has no such documents", got=got, fix="check the ids")
+        raise InputError(f"{bank.path} does not have these documents", got=got, fix="check the ids")
     with exclusive(bank.path):
         path = bank.path / TOMBSTONES
         before = set(read_json(path)["documents"]) if path.exists() else set()
@@ -89,13 +89,13 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
     """Copy a bank, by hard links where the file system has them: files of a bank are replaced, never changed.
 
     Raises:
-        InputError: there is no bank, or ``out`` exists already.
+        InputError: there is no bank, or ``out`` already exists.
         StorageError: it cannot be written.
     """
     source = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
     out = Path(out)
     if out.exists():
-        raise InputError(f"{out} exists already", fix="choose another folder for the copy")
+        raise InputError(f"{out} already exists", fix="choose another folder for the copy")
 
     def fill(folder: Path) -> None:
         for path in source.path.rglob("*"):

@@ -94,7 +94,7 @@ def _read_vectors(path: Path) -> np.ndarray:
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         fix = "save it with np.save(path, matrix.astype('float32'))"
-        raise InputError(f"{path} is no matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix)
+        raise InputError(f"{path} is not a matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix)
     return np.asarray(vectors)
 
 
@@ -135,7 +135,7 @@ def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np
     """Return the rows in bank order (documents as they first appear, then by position), and passages per document.
 
     Raises:
-        InputError: a position comes twice in a document, or is missing between two others.
+        InputError: a position is repeated in a document, or is missing between two others.
     """
     documents = table["document_id"].combine_chunks().dictionary_encode()
     number = documents.indices.to_numpy().astype(np.int64)  # in order of first appearance
@@ -148,7 +148,7 @@ def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np
         at = int(wrong[0])
         name = documents.dictionary[int(number[at])].as_py()
         got = f"position {position[at]} is followed by {position[at + 1]}"
-        what = "a position comes twice" if step[at] == 0 else "positions have a gap"
+        what = "a position is repeated" if step[at] == 0 else "positions have a gap"
         fix = "number each document's passages 0, 1, 2 …"
         raise InputError(f"{path}: {what} in document {name!r}", got=got, fix=fix)
     return order, np.bincount(number)

@@ -108,12 +108,12 @@ def read_manifest(folder: Path) -> Manifest:
         except ValidationError as error:
             raise damaged(folder / MANIFEST, str(error)) from error
     begun = (folder / BUILD).exists()
-    got = "a build that is not finished" if begun else "no manifest.json there"
+    got = "a build that is not finished" if begun else "no manifest.json in it"
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
-    fix = "run `segue bank build` with the same recipe; it goes on where it stopped"
+    fix = "run `segue bank build` with the same recipe; it resumes where it stopped"
     raise InputError(
-        f"{folder} is no bank", got=got, fix=fix if begun else "name a folder that `segue bank build` wrote"
+        f"{folder} is not a bank", got=got, fix=fix if begun else "name a folder that `segue bank build` wrote"
     )
 
 
@@ -126,7 +126,7 @@ def _read_format(path: Path) -> JsonObject:
     values = read_json(path)
     if values.get("format") != FORMAT:
         got, fix = f"format {values.get('format')}", "build it again, or use the version that wrote it"
-        raise InputError(f"{path.parent} is of another version", got=got, expected=f"format {FORMAT}", fix=fix)
+        raise InputError(f"{path.parent} was written by another version", got=got, expected=f"format {FORMAT}", fix=fix)
     return values
 
 
@@ -157,7 +157,7 @@ def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, fin
     if changed:
         what = "a bank" if finished else "an unfinished build"
         fix = f"choose another folder, restore those settings, or delete {folder}"
-        raise InputError(f"{folder} holds {what} of other settings", got="; ".join(changed), fix=fix)
+        raise InputError(f"{folder} holds {what} with other settings", got="; ".join(changed), fix=fix)
 
 
 def _change(name: str, before: object, now: object) -> str:

@@ -129,7 +129,7 @@ def _require_unit(vectors: Float[np.ndarray, "rows out"]) -> None:
     wrong = ~(np.abs(length - 1.0) <= LENGTH_TOLERANCE)  # NaN is wrong too
     if wrong.any():
         raise InputError(
-            "re-encoded passages are no unit vectors",
+            "re-encoded passages are not unit vectors",
             got=f"{int(wrong.sum())} of {len(wrong)} in one block, one of length {length[wrong][0]:.3g}",
             expected="finite vectors of length 1",
             fix="normalise the output of the document tower, or train it again with a lower learning rate",
@@ -150,7 +150,7 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
         StorageError: the folder cannot be written.
     """
     if not bank.has_texts:
-        raise InputError("the bank has no texts to encode", fix="give the texts beside the vectors")
+        raise InputError("the bank has no texts to encode", fix="give the texts along with the vectors")
     if bank.hash is None:
         return ReencodedBank(bank, np.concatenate(list(_encode(bank, encoder, None, progress))), encoder.space)
     path = folder / f"{_name(bank, encoder)}.npy"

@@ -198,7 +198,7 @@ def require_texts(bank: Bank) -> None:
         InputError: it holds vectors only.
     """
     if not bank.has_texts:
-        fix = "give the texts beside the vectors, or leave the feature group 'sentences' out"
+        fix = "give the texts along with the vectors, or leave the feature group 'sentences' out"
         raise InputError("a bank without texts has no sentences", got="vectors only", fix=fix)
 
 

@@ -164,7 +164,9 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
 
 def damaged(path: Path, got: str) -> StorageError:
     """Return the error for a missing, changed or unreadable file of a bank."""
-    return StorageError(f"{path} is not as it was written", got=got, fix="delete the bank's folder and build it again")
+    return StorageError(
+        f"{path} has changed since it was written", got=got, fix="delete the bank's folder and build it again"
+    )
 
 
 def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
@@ -218,7 +220,7 @@ def require_bank_folder(folder: Path, *, begun: bool) -> None:
     others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
     if others and not begun:
         fix = "choose an empty or a new folder"
-        raise InputError(f"{folder} is no bank and not empty", got=", ".join(others[:3]), fix=fix)
+        raise InputError(f"{folder} is not empty and not a bank", got=", ".join(others[:3]), fix=fix)
 
 
 def _table(rows: ShardRows, groups: Int[np.ndarray, "rows"]) -> pa.Table:

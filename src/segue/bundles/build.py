@@ -64,11 +64,11 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
     """Write a bundle.
 
     Raises:
-        InputError: ``out`` exists already, the option cannot be served, or the index is not over the bank.
+        InputError: ``out`` already exists, the option cannot be served, or the index is not over the bank.
         StorageError: the folder cannot be written.
     """
     if out.exists():
-        raise InputError(f"{out} exists already", fix="choose another folder, or delete it")
+        raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
     baselines = Baselines(winner.job)
     retriever = load_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
@@ -196,7 +196,11 @@ def _now() -> str:
 
 SHOWN = ("R@1", "R@5", "R@10", "Contain@50", "MRR", "total_p95_ms")
 
-EXCLUDED = {"context": "what was read", "prefix": "what was read and all before it", "none": "nothing is excluded"}
+EXCLUDED = {
+    "context": "the passages read",
+    "prefix": "the passages read and all before them",
+    "none": "nothing is excluded",
+}
 
 
 def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:

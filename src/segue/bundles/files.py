@@ -65,12 +65,12 @@ def verify(folder: Path) -> BundleManifest:
         StorageError: names the first file that differs.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is no bundle", got=f"no {MANIFEST} in it",
+        raise InputError(f"{folder} is not a bundle", got=f"no {MANIFEST} in it",
                          fix="name a folder that `segue bundle build` wrote")  # fmt: skip
     version = _sealed(folder)[:VERSION_DIGITS]
     record = read_json(folder / MANIFEST)
     if record.get("format") != FORMAT:
-        raise InputError(f"{folder} is of another version", got=f"format {record.get('format')}",
+        raise InputError(f"{folder} was built by another version", got=f"format {record.get('format')}",
                          expected=f"format {FORMAT}",
                          fix="build it again, or use the version that wrote it")  # fmt: skip
     files: Mapping[str, FileFacts] = record["files"]
@@ -106,7 +106,7 @@ def _verify(folder: Path, path: str, files: Mapping[str, FileFacts]) -> None:
 
 def _changed(path: Path, got: str, expected: str) -> StorageError:
     fix = "copy the bundle again from where it was built, or build it again"
-    return StorageError(f"{path} is not as it was written", got=got, expected=expected, fix=fix)
+    return StorageError(f"{path} has changed since it was written", got=got, expected=expected, fix=fix)
 
 
 def _facts(path: Path) -> FileFacts:

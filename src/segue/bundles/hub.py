@@ -73,7 +73,7 @@ def from_pretrained(repository: str, out: Path | str, *, revision: str | None = 
     if (out / MANIFEST).is_file() and verify(out).version == version:
         return out
     if out.exists():
-        raise InputError(f"{out} exists already", fix="choose another folder, or delete it")
+        raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
     write_folder(out, lambda place: _copy(source, place))
     verify(out)
     return out

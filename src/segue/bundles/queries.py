@@ -77,7 +77,7 @@ class Lookup:
             place = int(np.searchsorted(inside, int(position)))
             if place < len(inside) and inside[place] == int(position) and self._bank.alive[first + place]:
                 return first + place
-        raise InputError("the bundle has no such passage", got=repr(name[:80]),
+        raise InputError("the bundle does not have this passage", got=repr(name[:80]),
                          expected="document#position, as in its answers")  # fmt: skip
 
     def document(self, name: str) -> int:
@@ -91,7 +91,7 @@ class Lookup:
             first, count = int(self._bank.first_row[number]), int(self._bank.num_rows[number])
             if self._bank.alive[first : first + count].any():
                 return number
-        raise InputError("the bundle has no such document", got=repr(name[:80]),
+        raise InputError("the bundle does not have this document", got=repr(name[:80]),
                          expected="a document's id, as in its answers")  # fmt: skip
 
     def rows_of_texts(self, texts: Sequence[str]) -> list[int]:
@@ -201,7 +201,7 @@ def resolve(query: Query, bundle: Bundle, lookup: Lookup) -> PendingQuery:
     """
     given = [way for way in WAYS if getattr(query, way) is not None]
     if len(given) != 1:
-        raise InputError("a query gives what was read in one way", got=" and ".join(given) or "nothing",
+        raise InputError("a query gives the passages read in exactly one way", got=" and ".join(given) or "nothing",
                          expected=f"one of {', '.join(WAYS)}")  # fmt: skip
     if query.k < 1:
         raise InputError("k is out of range", got=query.k, expected="1 or more")

@@ -76,7 +76,7 @@ def rollback(folder: Path | str, version: str | None = None) -> str:
             raise InputError(f"{folder} has no earlier bundle", got=f"only {state['version']}",
                              fix="promote another bundle")  # fmt: skip
     if not (folder / version / MANIFEST).is_file() or Path(version).name != version:
-        raise InputError(f"{folder} has no such bundle", got=version,
+        raise InputError(f"{folder} does not have this bundle", got=version,
                          expected=", ".join(one.version for one in list_bundles(folder)))  # fmt: skip
     verify(folder / version)
     with exclusive(folder):
@@ -107,7 +107,7 @@ def current_bundle(path: Path) -> Path:
 
 def _state(folder: Path) -> Any:
     if not (folder / CURRENT).is_file():
-        raise InputError(f"{folder} is no folder of bundles", got=f"no {CURRENT} in it",
+        raise InputError(f"{folder} is not a folder of bundles", got=f"no {CURRENT} in it",
                          fix="run `segue bundle promote BUNDLE FOLDER` first")  # fmt: skip
     return read_json(folder / CURRENT)
 

@@ -11,7 +11,9 @@ from segue.cli.output import AsJson, BankFolder, Device, Run, Unsafe, print_info
 from segue.errors import SettingsError
 
 index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
-bundle_app = typer.Typer(help="Build a bundle of a run's winner, promote it, go back, list.", no_args_is_help=True)
+bundle_app = typer.Typer(
+    help="Build a bundle of a run's winner; promote, roll back or list bundles.", no_args_is_help=True
+)
 
 
 @index_app.command("build")
@@ -33,7 +35,7 @@ def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An i
                run: Annotated[Path | None, typer.Option(help="Run folder whose model's queries are used.")] = None,
                option: Annotated[str | None, typer.Option(help="Option of the run.")] = None,
                queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,
-               recall: Annotated[float, typer.Option(help="Recall of the exact best to reach, 0 to 1.")] = 0.99,
+               recall: Annotated[float, typer.Option(help="Target recall of exact results, 0 to 1.")] = 0.99,
                k: Annotated[int, typer.Option("-k", help="Number of results compared.")] = 50,
                as_json: AsJson = False) -> None:  # fmt: skip
     """Choose the least effort that reaches a recall of the exact search, on the model's own queries.
@@ -151,7 +153,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
           keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; default: no keys.")] = None,
           new_key: Annotated[Path | None, typer.Option(help="Print a new key and add its hash to this file.")] = None,
-          cors: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may query; repeatable.")] = None,
+          cors: Annotated[list[str] | None, typer.Option(help="Web origin that may use the API; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,

@@ -599,7 +599,7 @@ def read_record(path: Path) -> Record:
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         got = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else f"no {error}"
-        raise InputError(explain(f"{path} is no comparison", got=got,
+        raise InputError(explain(f"{path} is not a comparison", got=got,
                                  fix="run `segue triage` or `segue evaluate` again")) from error  # fmt: skip
 
 
@@ -615,7 +615,14 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
         "format": FORMAT,
         "entries": [_entry_of_format_1(entry) for entry in values["options"]],
         "article_dropout": {"anchored": dropout["with anchor"], "bare": dropout["without"]},
+        **{name: [_with_fix(Finding, finding) for finding in values.get(name, ())] for name in ("audit", "diagnosis")},
+        "causes": [_with_fix(Cause, cause) for cause in values.get("causes", ())],
     }
+
+
+def _with_fix(kind: type[Finding] | type[Cause], values: Mapping[str, object]) -> dict[str, object]:
+    """Put the fix under its present key. It is the only value whose key version 0.1 spelled differently."""
+    return {name if name in kind.model_fields else "fix": value for name, value in values.items()}
 
 
 def _entry_of_format_1(entry: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class _Run:
 
     def _fresh(self, option: Option, fold: Fold) -> FoldResult:
         if option.trained and self.elapsed() > 60 * CLOCK_SLACK * self.job.recipe.triage.budget_minutes:
-            return FoldResult("aborted", f"the clock passed {CLOCK_SLACK:g} × budget_minutes; run again to resume")
+            return FoldResult(
+                "aborted", f"the run took more than {CLOCK_SLACK:g} × budget_minutes; run again to resume"
+            )
         try:
             return self._work(option, fold)
         except StorageError:

@@ -80,7 +80,7 @@ class ComparisonSettings(Settings):
 
     encoder: EncoderSettings = EncoderSettings()
     model: ModelSettings = ModelSettings()
-    loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options bring their own")
+    loss: LossSettings = Field(LossSettings(), description="what `segue train` minimises; options have their own")
     training: TrainingSettings = TrainingSettings()
     text: TextSettings = TextSettings()
     rerank: RerankSettings = Field(RerankSettings(), description="what options that rerank draw and fit")

@@ -244,7 +244,7 @@ def _replay(search: Search, study: Any, record: Mapping[str, Any], number: int) 
     expected = _identity(TuningTrial(number, search.loss, search.steps, suggest(proposal, search.own)))
     found = {name: record.get(name) for name in expected}
     if found != expected:
-        what = f"trial {number} in {search.folder} is of another search"
+        what = f"trial {number} in {search.folder} belongs to another search"
         raise InputError(what, got=found, expected=expected, fix="delete that folder and run again")
     settings = Choice(**record["settings"])
     trial = TuningTrial(**{**record, "settings": settings, "curve": tuple(record["curve"])})  # type: ignore[arg-type]

@@ -46,4 +46,4 @@ def corpus_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     fix = "name the folder that holds corpus.jsonl"
-    raise InputError(f"{path} is no BEIR data set", got="no corpus.jsonl", fix=fix)
+    raise InputError(f"{path} is not a BEIR data set", got="no corpus.jsonl", fix=fix)

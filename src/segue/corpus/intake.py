@@ -64,7 +64,7 @@ def admit(
 
 
 def _check(document: Document, seen: set[str], source: Path | str) -> None:
-    fix = "give every document an id of its own"
+    fix = "give every document a unique id"
     if not document.id.strip():
         raise InputError(f"{source}: a document has an empty id", fix=fix)
     if document.id in seen:
@@ -73,7 +73,7 @@ def _check(document: Document, seen: set[str], source: Path | str) -> None:
         "".join((document.id, document.title, *document.paragraphs)).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{source}: document {document.id!r} holds half a character",
+            f"{source}: document {document.id!r} contains half a character",
             got=f"U+{ord(error.object[error.start]):04X} (a lone surrogate)",
             expected="text that can be written as UTF-8",
             fix="remove the broken character, or decode the source with its true encoding",
@@ -173,9 +173,9 @@ def open_compressed(path: Path) -> io.BufferedIOBase:
 def damaged(path: Path, error: Exception) -> InputError:
     """Return the error for a file that ends too early or cannot be decompressed."""
     return InputError(
-        f"{path} cannot be read to its end",
+        f"{path} is incomplete",
         got=str(error) or type(error).__name__,
-        expected="a whole file",
+        expected="a complete file",
         fix="download or copy it again",
     )
 

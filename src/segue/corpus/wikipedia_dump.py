@@ -41,7 +41,9 @@ class WikipediaDumpCorpus(TextCorpus):
     minimum_characters: int = Field(
         500, ge=0, description="articles with less prose are skipped and counted; characters"
     )
-    processes: int = Field(1, ge=1, le=256, description="processes that clean articles; what comes out is the same")
+    processes: int = Field(
+        1, ge=1, le=256, description="processes that clean articles; the result does not depend on it"
+    )
 
     def read(self) -> Iterator[Document | Skipped]:
         """Yield the articles, in the order of the dump.
@@ -99,7 +101,7 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
         raise damaged(path, error) from error
     except Exception as error:  # of XML, and of mwxml where an element is not as it expects
         raise InputError(
-            f"{path} is not a whole MediaWiki dump",
+            f"{path} is not a complete MediaWiki dump",
             got=str(error) or type(error).__name__,
             expected="a pages-articles XML file",
             fix="download it again",

@@ -66,13 +66,15 @@ def check_encoder(encoder: object, *, name: str = "encoder") -> None:
     space, vectors = encoder.space, encoder.encode(PROBES)
     _check_form(vectors, len(PROBES), space.dimension, name)
     if encoder.encode([]).shape != (0, space.dimension):
-        raise _broken(name, "another shape for no texts", f"an array of shape (0, {space.dimension})")
+        raise _broken(name, "a different shape for an empty list", f"an array of shape (0, {space.dimension})")
     if not np.array_equal(vectors, encoder.encode(PROBES)):
-        raise _broken(name, "other vectors the second time", "the same bytes for the same texts")
+        raise _broken(name, "different vectors the second time", "the same bytes for the same texts")
     if space.fingerprint is None or not _same(vectors, space.fingerprint):
-        raise _broken(name, "another fingerprint than its vectors of PROBES", "space.fingerprint = encode(PROBES)")
+        raise _broken(
+            name, "a fingerprint that differs from its vectors of PROBES", "space.fingerprint = encode(PROBES)"
+        )
     if not _same(vectors, np.concatenate([encoder.encode([text]) for text in PROBES])):
-        raise _broken(name, "other vectors for texts encoded together than one by one", "the order of the texts")
+        raise _broken(name, "different vectors for texts encoded together and one by one", "the order of the texts")
 
 
 def _check_form(vectors: object, count: int, dimension: int, name: str) -> None:

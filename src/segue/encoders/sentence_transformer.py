@@ -263,7 +263,7 @@ def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> Non
     if positions is not None and maximum_tokens > positions:
         fix = "lower [encoder] maximum_tokens"
         raise InputError(
-            "the encoder cannot read so much", got=maximum_tokens, expected=f"at most {positions}", fix=fix
+            "the encoder cannot read that many tokens", got=maximum_tokens, expected=f"at most {positions}", fix=fix
         )
     model.max_seq_length = maximum_tokens
 

@@ -169,7 +169,7 @@ def require_same(a: Space, b: Space, where: str) -> None:
     found = difference(a, b)
     if found:
         fix = f"use {a.encoder} with the same pooling, prompt and length on both sides"
-        raise SpaceError(f"{where} do not live in one embedding space", got=found, fix=fix)
+        raise SpaceError(f"{where} are not in the same embedding space", got=found, fix=fix)
 
 
 def with_fingerprint(space: Space, fingerprint: Float[np.ndarray, "probe dim"]) -> Space:

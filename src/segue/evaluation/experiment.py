@@ -90,7 +90,7 @@ def _require_windows(fold: Fold, settings: WindowSettings) -> None:
         part: Windows = getattr(fold, name)
         if len(part) == 0:
             raise InputError(
-                f"the {name} documents of fold {fold.number} give no window",
+                f"the {name} documents of fold {fold.number} yield no windows",
                 got=f"dropped {dict(part.dropped)}",
                 expected=f"documents of at least {settings.context + 1} passages",
                 fix="add documents, lower [passages] target_characters or [windows] context",

@@ -138,7 +138,7 @@ class Evaluation:
         record = read_json(folder / "evaluation.json")
         arrays = _read_arrays(folder / "arrays.npz")
         if record.pop("format", None) != 1:
-            raise InputError(f"{folder} holds another format of evaluation", expected="format 1",
+            raise InputError(f"{folder} holds an evaluation in another format", expected="format 1",
                              fix="evaluate again")  # fmt: skip
         record["fresh_pool_sizes"] = tuple(record["fresh_pool_sizes"])
         record["metrics"] = {name: Interval(**interval) for name, interval in record["metrics"].items()}

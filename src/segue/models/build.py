@@ -68,7 +68,7 @@ def _import_class(path: str) -> type[nn.Module]:
     # Checked before it is called: the path may come from someone else's checkpoint.
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise SettingsError(
-            f"model {path!r} is no architecture", got=repr(found), expected="a subclass of torch.nn.Module"
+            f"model {path!r} is not an architecture", got=repr(found), expected="a subclass of torch.nn.Module"
         )
     return found
 

@@ -166,7 +166,7 @@ def read_config(folder: Path) -> CheckpointConfig:
     """
     for name in (CONFIG, WEIGHTS, GOLDEN, DOCUMENTS):
         if not (folder / name).is_file():
-            raise InputError(f"{folder} is not a whole checkpoint", got=f"no {name}", fix="copy or train it again")
+            raise InputError(f"{folder} is not a complete checkpoint", got=f"no {name}", fix="copy or train it again")
     path = folder / CONFIG
     config = read_json(path)
     version = config.get("format_version") if isinstance(config, dict) else None

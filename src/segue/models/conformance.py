@@ -96,7 +96,7 @@ def check_padding_is_ignored(predictor: Predictor) -> None:
     closed = torch.zeros(2, CONTEXT, DIMENSION)
     closed[0, 2:], closed[1, 3:] = context[4, [0, 2, 4]], context[9, [0, 1]]
     present = torch.tensor([[False, False, True, True, True], [False, False, False, True, True]])
-    _same(predictor(context[[4, 9]], holes), predictor(closed, present), "a hole is not like a passage never read")
+    _same(predictor(context[[4, 9]], holes), predictor(closed, present), "a masked passage changes the answer")
 
 
 def check_rows_are_independent(predictor: Predictor) -> None:
@@ -123,7 +123,7 @@ def check_every_parameter_learns(predictor: Predictor) -> None:
     answer = as_if_trained(predictor).train()(context, mask)
     (1 - (answer * predictor.encode_documents(target)).sum(-1)).mean().backward()
     for name, parameter in predictor.named_parameters():
-        assert parameter.grad is not None, f"{name} takes no part in the answer"
+        assert parameter.grad is not None, f"{name} does not affect the answer"
         assert bool(torch.isfinite(parameter.grad).all()), f"{name} has a gradient that is not finite"
         assert bool(parameter.grad.any()), f"{name} has no gradient"
 
@@ -147,11 +147,11 @@ def check_documents(predictor: Predictor) -> None:
     vectors = vectors[:, -1]
     _same(predictor.eval().encode_documents(vectors), vectors, "the document tower does not start at the identity")
     encoded = as_if_trained(predictor).encode_documents(vectors)
-    _same(encoded.norm(dim=-1), torch.ones(len(vectors)), "encoded passages are no unit vectors")
+    _same(encoded.norm(dim=-1), torch.ones(len(vectors)), "encoded passages are not unit vectors")
     alone = torch.cat([predictor.encode_documents(vectors[row : row + 1]) for row in range(len(vectors))])
     _same(encoded, alone, "an encoded passage depends on the rest of the batch")
     if predictor.documents is not None:
-        assert not torch.allclose(encoded, vectors, atol=TOLERANCE), "the document tower never leaves the identity"
+        assert not torch.allclose(encoded, vectors, atol=TOLERANCE), "the document tower stays the identity in training"
 
 
 def check_context_matters(predictor: Predictor) -> None:

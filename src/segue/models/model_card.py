@@ -66,7 +66,7 @@ def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, con
     # The YAML that model hubs read; every JSON value is a YAML value too.
     header: dict[str, object] = {"license": card.license} if card.license else {}
     header |= {"library_name": "segue", "tags": ["segue", "latent-vector-model", "next-passage-prediction"]}
-    space = "Not stated. Vectors of another encoder, pooling or normalisation give answers without meaning."
+    space = "Not stated. Vectors of another encoder, pooling or normalisation give meaningless answers."
     if card.space is not None:  # the fingerprint is in config.json
         space = _table(("property", "value"), {key: card.space[key] for key in card.space if key != "fingerprint"})
     metrics = {name: "not computed" if value is None else f"{value:.4f}" for name, value in card.metrics.items()}
@@ -111,8 +111,8 @@ from segue.models import load_predictor
 predictor, config = load_predictor(Path("path/to/this/folder"))
 ```
 
-Loading computes a stored example again and fails when the answer differs, so weights never run in another net than the
-one that was trained."""
+Loading recomputes a stored example and fails if the answer differs, so the weights only run in the net that was
+trained."""
 
 _LIMITS = """## Limits
 

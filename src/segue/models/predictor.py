@@ -68,7 +68,7 @@ class Predictor(nn.Module):
         Returns:
             Unit vectors.
         """
-        assert context.shape[1:] == (self.context, self.dimension), "contexts of another shape than the predictor's"
+        assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
         assert bool(mask.any(1).all()), "a context without any passage has no continuation"
         context, mask = pad_at_front(context, mask)
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of

@@ -43,7 +43,7 @@ class ModelSettings(Settings):
         near = difflib.get_close_matches(name, ARCHITECTURE_NAMES, n=1, cutoff=0.4)
         raise ValueError(
             explain(
-                "there is no such architecture",
+                "unknown architecture",
                 got=repr(name),
                 expected=f"one of {', '.join(ARCHITECTURE_NAMES)}, or 'package.module:Class'",
                 fix=f"write {near[0]!r}" if near else "",

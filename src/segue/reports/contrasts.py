@@ -18,7 +18,7 @@ Outcome = Literal["better", "worse", "undecided"]
 SIGNIFICANCE = 0.05
 ENOUGH_SEEDS = 3
 """Trainings of one option on the same documents that a claim about a method needs."""
-BY_PROCEDURE = "choosing anew inside each fold has"
+BY_PROCEDURE = "choosing again in each fold has"
 
 FAMILIES: dict[Family, str] = {
     "baseline": "Baselines without training",

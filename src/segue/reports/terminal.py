@@ -142,7 +142,7 @@ def figures_line(finding: Finding) -> str:
 def causes_lines(causes: Sequence[Cause]) -> list[str]:
     """Return root causes as lines of plain text, or that none was found."""
     if not causes:
-        return ["No cause found: no rule has the evidence it needs."]
+        return ["No cause found: no rule has enough evidence."]
     lines = []
     for place, cause in enumerate(causes, 1):
         lines += [f"{place}. {one_line(cause.title)} ({listing(cause.evidence)})", f"   {one_line(cause.statement)}",

@@ -125,5 +125,5 @@ class PartReader:
 def cannot_save(what: str, name: str) -> InputError:
     """Return the error that refuses a part of a kind that bundles do not hold."""
     return InputError(f"a bundle cannot hold this {what}", got=name,
-                      expected="what may win a triage: a candidate, no control",
+                      expected="an option that can win a triage: a candidate, not a control",
                       fix="name another option with --option")  # fmt: skip

@@ -29,13 +29,13 @@ ERRORS = described({
     400: "the body is not JSON, or the request is for another host",
     401: "no key, or a wrong one",
     413: "the body is too large",
-    415: "the body is declared as something else than JSON",
+    415: "the content type of the body is not JSON",
     422: "the request cannot be used; `problems` says why",
     429: "too many requests at once",
     503: "the answer took too long",
 })  # fmt: skip
 """Errors that any path of the API may answer."""
-MISSING = ERRORS | described({404: "there is no such thing"})
+MISSING = ERRORS | described({404: "not found"})
 Offset = Annotated[int, Query(ge=0, le=10**9, description="how many to leave out")]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many to return")]
 
@@ -112,7 +112,9 @@ def _search(released: ReleasedRetriever, body: schema.SearchRequest) -> Sequence
     given = body.model_fields_set & {"vector", "text"}
     if len(given) != 1:
         raise InputError(
-            "a search is by one thing", got=" and ".join(sorted(given)) or "nothing", expected="vector or text"
+            "a search uses either a vector or a text",
+            got=" and ".join(sorted(given)) or "nothing",
+            expected="vector or text",
         )
     if "text" in given:
         require_words([body.text])

@@ -32,7 +32,7 @@ class ErrorBody(BaseModel):
     """Description of an error."""
 
     code: str = Field(description="for programs", examples=["invalid_request"])
-    message: str = Field(description="for people: what was found, what was expected, what to do")
+    message: str = Field(description="explanation: what was found, what was expected, what to do")
     problems: list[Problem] = Field(default_factory=list, description="one for each field, at most 10")
 
 
@@ -115,9 +115,13 @@ class PredictRequest(RequestBody):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [way]} for way in WAYS]})
 
     passages: list[Text] = Field([], min_length=1, description="what was read, oldest first")
-    text: str = Field("", min_length=1, description="instead: the beginning of a document; it is cut into passages")
-    vectors: list[list[float]] = Field([], min_length=1, description="instead: unit vectors of what was read")
-    ids: list[Id] = Field([], min_length=1, description="instead: ids of passages of the bundle")
+    text: str = Field(
+        "", min_length=1, description="instead of passages: the beginning of a document, which is cut into passages"
+    )
+    vectors: list[list[float]] = Field(
+        [], min_length=1, description="instead of passages: unit vectors of what was read"
+    )
+    ids: list[Id] = Field([], min_length=1, description="instead of passages: ids of passages of the bundle")
 
     def as_query(self) -> Query:
         """Return the query; what was not given is None."""
@@ -149,7 +153,7 @@ class SearchRequest(AnswerFields):
     text_limit = "passage_characters"
 
     vector: list[float] = Field([], min_length=1, description="a unit vector of the bundle's space")
-    text: str = Field("", min_length=1, description="instead: a text to encode")
+    text: str = Field("", min_length=1, description="instead of a vector: a text to encode")
 
 
 class CutRequest(RequestBody):

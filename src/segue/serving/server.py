@@ -90,7 +90,7 @@ def add_error_handlers(app: FastAPI) -> None:
         status = error.status_code
         if status == 400:  # FastAPI's, of a body that Python cannot parse
             return ApiError(400, "invalid_json", "the body is not JSON").response()
-        messages = {404: "there is nothing at this path", 405: "this path takes another method"}
+        messages = {404: "unknown path", 405: "this path does not accept this method"}
         response = ApiError(status, f"http_{status}", messages.get(status, error.detail)).response()
         response.headers.update(error.headers or {})
         return response
@@ -137,7 +137,7 @@ async def _run(server: Server) -> None:
             process.should_exit = process.force_exit = True
             return
         server.draining = True
-        log.warning("leaving: finishing the requests that are there")
+        log.warning("stopping: finishing the requests in progress")
         loop.call_later(settings.drain_seconds, stop)
 
     def reload() -> None:

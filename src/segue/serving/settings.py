@@ -1,4 +1,4 @@
-"""Settings of a server: where it listens, what one request may cost, how long things may take."""
+"""Settings of a server: where it listens, limits of one request, how long things may take."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class Limits(Settings):
     passage_characters: int = Field(8_000, ge=1, description="length of a passage, characters")
     text_characters: int = Field(200_000, ge=1, description="length of a text that is cut into passages, characters")
     k: int = Field(100, ge=1, description="passages answered")
-    concurrency: int = Field(64, ge=1, description="requests worked on at once; more are answered 429")
-    connections: int = Field(512, ge=1, description="open connections; requests on more are answered 503")
+    concurrency: int = Field(
+        64, ge=1, description="requests handled at the same time; further ones are answered with 429"
+    )
+    connections: int = Field(512, ge=1, description="open connections; requests on further ones are answered with 503")
     request_seconds: float = Field(30.0, gt=0, description="time for answering a request, s")
 
 
@@ -33,8 +35,8 @@ class ServeSettings(Settings):
     hosts: tuple[str, ...] = Field((), description="accepted Host names; empty: on loopback its own names, else any")
     watch_seconds: float = Field(1.0, gt=0, description="time between checks of a folder of bundles, s")
     drain_seconds: float = Field(1.0, ge=0, description="time in which requests are still taken after SIGTERM, s")
-    limits: Limits = Field(default_factory=Limits, description="what one request may cost")
-    batch_size: int = Field(16, ge=1, le=1024, description="queries answered together, at most")
+    limits: Limits = Field(default_factory=Limits, description="limits of one request")
+    batch_size: int = Field(16, ge=1, le=1024, description="maximum number of queries answered together")
 
     @property
     def allowed_hosts(self) -> frozenset[str] | None:

@@ -194,7 +194,7 @@ class CrossLearner:
             raise InputError(
                 "there is nothing to rerank",
                 got="no list with its target and enough others",
-                expected=f"{settings.negatives} beside it",
+                expected=f"{settings.negatives} in addition to it",
                 fix="let the first stage return more candidates",
             )
         self.rows, self.first, self.truth = lists.rows[usable], lists.first[usable], truth[usable]

@@ -224,5 +224,5 @@ def require_texts(bank: Bank) -> None:
     if not bank.has_texts:
         raise InputError(
             "text models are not applicable: the bank has no texts",
-            fix="give the texts beside the vectors, or leave the text options out",
+            fix="give the texts along with the vectors, or leave the text options out",
         )

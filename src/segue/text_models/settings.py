@@ -15,10 +15,12 @@ class FineTuningSettings(Settings):
 
     layers: int = Field(2, ge=1, le=1000, description="last layers that are trained; those below stay fixed")
     maximum_tokens: int = Field(
-        96, ge=8, le=8192, description="read of a text, tokens: the end of a context, the start of a passage"
+        96, ge=8, le=8192, description="tokens that are read of a text: the end of a context, the start of a passage"
     )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="highest rate of AdamW")
-    weight_decay: float = Field(0.01, ge=0, le=10, description="of matrices; biases and norms do not decay")
+    weight_decay: float = Field(
+        0.01, ge=0, le=10, description="weight decay of matrices; biases and norms do not decay"
+    )
     clip: float = Field(1.0, gt=0, description="longest gradient")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the learning rate rises")
     evaluations: int = Field(
@@ -27,12 +29,12 @@ class FineTuningSettings(Settings):
         le=1000,
         description="validation scorings, evenly spread, the last at the end; each encodes the pool",
     )
-    texts_at_once: int = Field(128, ge=1, le=65536, description="texts whose activations are in memory, texts")
-    seed: int = Field(1, ge=0, description="of the order of the batches")
+    texts_at_once: int = Field(128, ge=1, le=65536, description="texts whose activations are in memory at a time")
+    seed: int = Field(1, ge=0, description="seed of the order of the batches")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the transformer; auto: bfloat16 where the hardware is faster with it"
+        "auto", description="arithmetic of the transformer; auto: bfloat16 where the hardware is faster with it"
     )
-    device: Device = Field("auto", description="auto, cpu, cuda or mps")
+    device: Device = Field("auto", description="device: auto, cpu, cuda or mps")
 
 
 class DualEncoderSettings(FineTuningSettings):
@@ -43,12 +45,12 @@ class DualEncoderSettings(FineTuningSettings):
         description="trained: one encoder for contexts and passages, and the bank is encoded again; frozen: contexts "
         "only, against the bank's own vectors, where every training passage is a negative",
     )
-    batch_size: int = Field(64, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
+    batch_size: int = Field(64, ge=2, le=65536, description="windows per step; in-batch negatives are one fewer")
     windows_per_document: int = Field(
         1,
         ge=1,
         le=65536,
-        description="windows of one document that share a batch, windows; more make negatives harder",
+        description="windows of one document that share a batch; more make negatives harder",
     )
     temperature: float = Field(0.05, ge=0.01, le=1, description="τ of InfoNCE")
 
@@ -56,10 +58,10 @@ class DualEncoderSettings(FineTuningSettings):
 class CrossEncoderSettings(FineTuningSettings):
     """A model that reads context and candidate together and corrects the first stage's score."""
 
-    maximum_tokens: int = Field(128, ge=16, le=8192, description="of context and candidate together, tokens")
-    context_tokens: int = Field(64, ge=4, le=8192, description="of the context's end in a pair, tokens")
-    batch_size: int = Field(8, ge=1, le=65536, description="windows a step")
-    negatives: int = Field(7, ge=1, le=1000, description="candidates of the first stage beside each target")
+    maximum_tokens: int = Field(128, ge=16, le=8192, description="length of context and candidate together, tokens")
+    context_tokens: int = Field(64, ge=4, le=8192, description="length of the context's end in a pair, tokens")
+    batch_size: int = Field(8, ge=1, le=65536, description="windows per step")
+    negatives: int = Field(7, ge=1, le=1000, description="candidates of the first stage in addition to each target")
     first_weight: float = Field(
         20.0, gt=0, le=1000, description="factor of the first stage's score before training (1/τ for cosines); learnt"
     )

@@ -16,9 +16,11 @@ ORIGINAL_DROPOUT = 0.2
 class TrainingSettings(Settings):
     """The [training] table."""
 
-    batch_size: int = Field(512, ge=2, le=65536, description="windows a step; in-batch negatives are one fewer")
+    batch_size: int = Field(512, ge=2, le=65536, description="windows per step; in-batch negatives are one fewer")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="highest rate of AdamW")
-    weight_decay: float = Field(0.02, ge=0, le=10, description="of matrices; biases, norms and the anchor do not decay")
+    weight_decay: float = Field(
+        0.02, ge=0, le=10, description="weight decay of matrices; biases, norms and the anchor do not decay"
+    )
     clip: float = Field(1.0, gt=0, description="longest gradient")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the learning rate rises")
     steps: int | None = Field(None, ge=1, description="optimiser steps (null: as many as `epochs` make)")
@@ -27,7 +29,7 @@ class TrainingSettings(Settings):
         10, ge=1, le=10_000, description="validation scorings, evenly spread, and one at the start"
     )
     patience: int | None = Field(4, ge=1, description="evaluations without a better MRR that end it (null: never)")
-    seed: int = Field(1, ge=0, description="of batch order, corruption and dropout")
+    seed: int = Field(1, ge=0, description="seed of batch order, corruption and dropout")
     article_dropout: float | None = Field(
         None,
         ge=0,
@@ -38,10 +40,10 @@ class TrainingSettings(Settings):
     span_corruption: float = Field(0.1, ge=0, le=1, description="share of contexts with another document's passage")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of the model's arithmetic and of the loss's products with fixed documents; auto: bfloat16 where "
-        "the hardware is faster with it",
+        description="precision of the model's arithmetic and of the loss's products with fixed documents; auto: "
+        "bfloat16 where the hardware is faster with it",
     )
-    device: Device = Field("auto", description="auto, cpu, cuda or mps")
+    device: Device = Field("auto", description="device: auto, cpu, cuda or mps")
 
     def dropout(self, *, anchored: bool) -> float:
         """Return the share of article dropout; its default depends on whether the model has an anchor."""

@@ -117,7 +117,7 @@ def _require_enough(units: _Units, settings: SplitSettings) -> None:
             "too few documents to split",
             got=f"{len(units)} groups of near-duplicates among {int(units.documents.sum())} documents",
             expected=f"at least {fewest} groups",
-            fix="add documents, or ask for fewer folds",
+            fix="add documents, or use fewer folds",
         )
 
 

@@ -39,7 +39,9 @@ class WindowSettings(Settings):
 
     context: int = Field(5, ge=1, le=512, description="passages read before each prediction, 1 to 512")
     minimum_context: int | None = Field(
-        None, ge=1, description="fewest passages read, 1 to context; shorter contexts are padded. Default: context"
+        None,
+        ge=1,
+        description="minimum number of passages read, 1 to context; shorter contexts are padded. Default: context",
     )
     test_every: int = Field(
         1, ge=1, description="every n-th window of a test document is a query; all passages stay candidates"

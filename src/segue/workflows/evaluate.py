@@ -38,7 +38,7 @@ from segue.workflows.triage import DEFAULT_POLICY, Comparison, corpus_name, run_
 
 KNOWN = "the bank has a document of this id"
 NEAR = "near-duplicate of a document of the bank"
-WINDOWLESS = "gives no window"
+WINDOWLESS = "yields no windows"
 CORPUS = "corpus.json"
 """File that only the run folders of fresh documents hold."""
 
@@ -94,7 +94,7 @@ def _evaluate_fresh(
         stages: shows progress.
 
     Raises:
-        InputError: the documents are not fresh, or give no window.
+        InputError: the documents are not fresh, or yield no windows.
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
@@ -195,8 +195,8 @@ def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Exper
     windows = make_windows(grown, fresh, recipe.windows)
     if len(windows) == 0:
         raise InputError(
-            "the fresh documents give no window",
-            got=f"{len(fresh)} documents unlike the bank's; dropped {dict(windows.dropped)}",
+            "the fresh documents yield no windows",
+            got=f"{len(fresh)} documents that the bank does not have; dropped {dict(windows.dropped)}",
             expected=f"documents of at least {recipe.windows.context + 1} passages",
             fix="name a corpus of other, longer documents",
         )

@@ -134,5 +134,5 @@ def _queries_of(case: Case, entry: CaseEntry) -> TuningQueries:
     contexts = case.contexts(entry, windows)
     scores = entry.retriever.score(contexts)
     if scores.queries is None:
-        raise InputError(f"{entry.name} searches with no query vector", fix="name an option that predicts one")
+        raise InputError(f"{entry.name} does not search with a query vector", fix="name an option that predicts one")
     return TuningQueries(scores.queries, contexts.exclude, f"{entry.name}, {len(windows)} validation windows")

@@ -127,7 +127,7 @@ def recorded_recipe(run: Path) -> Recipe:
     """
     path = run / "recipe.json"
     if not path.exists():
-        raise InputError(f"{run} is no run folder", got="no recipe.json in it",
+        raise InputError(f"{run} is not a run folder", got="no recipe.json in it",
                          fix="name a folder that `segue train` or `segue triage` wrote")  # fmt: skip
     return parse_recipe(read_json(path), where=str(path))
 

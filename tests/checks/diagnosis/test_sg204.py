@@ -36,14 +36,14 @@ def test_a_term_of_the_wrong_sign_is_noticed(tmp_path):
     verdict = examined(tmp_path, ("ar-cosine", 0.7), ("mse", -0.3))
     assert verdict.outcome in ("tip", "issue")
     assert verdict.measured == pytest.approx(-1, abs=1e-3)
-    assert "pull against each other" in verdict.statement
+    assert "oppose each other" in verdict.statement
 
 
 @pytest.mark.parametrize(("subject", "outcome"), [(True, "issue"), (False, "tip")])
 def test_a_term_that_cannot_act_is_an_issue_of_the_subject_and_a_tip_elsewhere(tmp_path, subject, outcome):
     verdict = examined(tmp_path, ("ar-cosine", 1.0), ("mse", 0.005), subject=subject)
     assert verdict.outcome == outcome
-    assert "0.50 % of the larger and cannot act" in verdict.statement
+    assert "0.50 % of the larger and has no effect" in verdict.statement
 
 
 def test_one_term_has_nothing_to_pull_against(tmp_path):

@@ -60,7 +60,7 @@ def test_a_shuffled_truth_is_counted_where_it_moved():
 
 def test_overwritten_target_vectors_are_seen_though_every_row_is_right():
     verdict = CHECK.examine(dataclasses.replace(CASE, truth=lambda bank, windows: bank.gather(windows.target - 1)))
-    assert verdict.details["by_problem"] == {"a target vector unlike its row": 24}
+    assert verdict.details["by_problem"] == {"a target vector that differs from its row": 24}
 
 
 def test_context_vectors_of_another_bank_are_seen():
@@ -69,7 +69,7 @@ def test_context_vectors_of_another_bank_are_seen():
         return dataclasses.replace(contexts, vectors=np.roll(contexts.vectors, 1, axis=2))
 
     verdict = CHECK.examine(dataclasses.replace(CASE, gather=gather))
-    assert verdict.details["by_problem"] == {"context vectors unlike their rows": 24}
+    assert verdict.details["by_problem"] == {"context vectors that differ from their rows": 24}
 
 
 def test_a_gather_that_reads_other_rows_than_the_window_names_is_seen_though_vectors_and_rows_agree():
@@ -77,7 +77,7 @@ def test_a_gather_that_reads_other_rows_than_the_window_names_is_seen_though_vec
         return gather_contexts(bank, Windows(windows.context + 1, windows.target), **how)
 
     verdict = CHECK.examine(dataclasses.replace(CASE, gather=gather))
-    assert verdict.details["by_problem"] == {"other context rows than the window names": 24}
+    assert verdict.details["by_problem"] == {"context rows that the window does not name": 24}
 
 
 def test_passages_that_the_bank_does_not_hold_are_seen():

@@ -168,7 +168,7 @@ def test_one_document_is_enough():
 def test_a_row_that_cannot_be_asked_hides_no_other_and_is_never_vouched_for():
     oracle = query(Oracle(BANK, case_of().folds[0].test.take(slice(0, 1))), "oracle")
     assert CHECK.examine(case_of(oracle, query(NextRow(BANK)))).outcome == "issue"
-    with pytest.raises(ValueError, match="the oracle does not know what follows"):
+    with pytest.raises(ValueError, match="the oracle does not know the passage after"):
         CHECK.examine(case_of(oracle, query(mean)))
 
 

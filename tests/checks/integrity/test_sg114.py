@@ -60,7 +60,7 @@ def test_duplicates_counted_one_by_one_are_an_issue_even_where_all_rows_agree(ca
     assert distinct_texts(bank) == 63
     verdict = CHECK.examine(dataclasses.replace(case, bank=bank))
     assert (verdict.outcome, verdict.measured) == ("issue", 3.0)
-    assert "each duplicate counted for itself" in verdict.statement
+    assert "each duplicate counted separately" in verdict.statement
 
 
 def test_deleted_passages_are_no_candidates():

@@ -67,8 +67,8 @@ CHECK = Check(
     "of all folds: sign-flip tests and intervals over groups of near-duplicate documents, all p-values adjusted as one "
     f"family (Holm 1979). Issue: clearly below a baseline in either metric (adjusted p < {LEVEL:g}, whole interval "
     "below 0). Passed: for every baseline clearly above in one metric and not below in the other.",
-    why="Copying the last passage, with what was read left out of the candidates, often beats models without an anchor "
-    "in R@1 and MRR. Without this comparison weeks go into losses.",
+    why="Copying the last passage, with the passages read excluded from the candidates, often beats models without an "
+    "anchor in R@1 and MRR. Without this comparison, weeks are spent on losses.",
     healthy="clearly above every baseline",
     fix="start the model from the anchor and train it against the whole bank, or serve the baseline",
     unit="difference of R@5 to the hardest baseline",

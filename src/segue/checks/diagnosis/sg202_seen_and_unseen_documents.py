@@ -38,11 +38,11 @@ def examine(case: Case) -> Verdict:
     details = {"one_pool": recall, "lead": leads, "gap": gaps, "fold": entry.fold}
     models = "; ".join(f"{name} {', '.join(percent(value) for value in parts.values())}"
                        for name, parts in recall.items())  # fmt: skip
-    said = (f"R@5 on documents trained on, of validation and of test, in one pool: {models}. The lead shrinks from "
-            f"seen to test documents by {points(gaps['test'])}.")  # fmt: skip
+    said = (f"R@5 on training, validation and test documents, in one pool: {models}. The lead shrinks from seen to "
+            f"test documents by {points(gaps['test'])}.")  # fmt: skip
     if all(_most_is_lost(leads, part) for part in UNSEEN):
-        text = (f"{said} Of its lead over copy-last {percent(max(0.0, kept or 0.0))} is left on test: it has memorised "
-                "sequences.")  # fmt: skip
+        text = (f"{said} Of its lead over copy-last, {percent(max(0.0, kept or 0.0))} remains on test documents: the "
+                "model has memorised sequences.")  # fmt: skip
         return Verdict("issue", text, kept, KEPT, details)
     if all((gap.low or 0) > 0 for gap in gaps.values()):
         return Verdict("tip", f"{said} Part of its lead does not carry over to unseen documents.", kept, KEPT, details)
@@ -65,17 +65,17 @@ def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:
 CHECK = Check(
     code="SG202",
     title="Seen and unseen documents",
-    question="How much is lost from documents that were trained on to unseen ones: does it memorise sequences?",
+    question="How much worse is the model on unseen documents than on training documents: has it memorised sequences?",
     detection="The subject and copy-last are queried with a sample of training, validation and test windows of the "
-    "first fold, in one pool. The lead in R@5 over copy-last, paired, removes differences between documents; each lead "
-    "has its interval over groups of documents, their difference the interval of Zou and Donner (2008). Issue: on "
-    f"validation and on test documents clearly less than {KEPT:.0%} of the seen lead is left. Tip: the lead is clearly "
-    "smaller on both. A loss on test documents alone is not memorising: see the integrity checks.",
+    "first fold, in one pool. The lead in R@5 over copy-last, paired, removes differences between documents; each "
+    "lead has its interval over groups of documents, their difference the interval of Zou and Donner (2008). Issue: "
+    f"on validation and on test documents clearly less than {KEPT:.0%} of the seen lead remains. Tip: the lead is "
+    "clearly smaller on both. A loss on test documents alone is not memorising: see the integrity checks.",
     why="A model that has memorised its training sequences looks strong wherever training documents are queried, and "
     "fails on the first new document.",
-    healthy="most of the lead over copy-last is left on unseen documents",
+    healthy="most of the lead over copy-last remains on unseen documents",
     fix="train shorter or smaller, with dropout, select on validation documents, and add training documents",
-    unit="share of the seen lead left on test documents",
+    unit="share of the seen lead that remains on test documents",
     examine=examine,
     needs=("windows", "trained"),
 )

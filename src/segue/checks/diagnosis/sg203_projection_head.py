@@ -61,7 +61,7 @@ def examine(case: Case) -> Verdict:
             f"{points(change)}.")  # fmt: skip
     if not wrong[worst]:
         return Verdict("passed", said, change.value, 0.0, details)
-    said += " What it learnt is behind a head that is not searched."
+    said += " It was trained behind a projection head, and the projected space is not searched."
     # Of the subject alone it explains its numbers; of another entry it is worth knowing.
     return Verdict("issue" if worst == case.subject else "tip", said, change.value, 0.0, details)
 
@@ -119,16 +119,16 @@ CHECK = Check(
     code="SG203",
     title="Projection-head compatibility",
     question="Does the space that the loss was computed in agree with the space that is searched?",
-    detection="For entries trained with a projection head: cosine of prediction and target (matched) beside that of "
-    "prediction and the target of another group of documents (random), and R@5 of searching, in the raw space and "
-    "behind the head, on test windows of the first fold; differences are paired over groups of documents. Issue: by "
-    "R@5 or MRR (Holm) the projected space clearly retrieves better than the one that is searched. Tip: the same for "
-    f"an entry other than the subject, at p < {STRICT:g}.",
-    why="A cosine behind a head says nothing alone: a trained contrastive head gives unrelated pairs a low or negative "
-    "one, so a negative cosine is read as a conflict of objectives where random pairs have the same.",
+    detection="For entries trained with a projection head: cosine of prediction and target (matched), compared with "
+    "that of prediction and the target of another group of documents (random), and R@5 of searching, in the raw space "
+    "and behind the head, on test windows of the first fold; differences are paired over groups of documents. Issue: "
+    "by R@5 or MRR (Holm) the projected space clearly retrieves better than the one that is searched. Tip: the same "
+    f"for an entry other than the subject, at p < {STRICT:g}.",
+    why="A cosine behind a head means nothing by itself: a trained contrastive head gives unrelated pairs a low or "
+    "negative cosine. Without the random pairs, a negative cosine is mistaken for a conflict of objectives.",
     healthy="matched above random in both spaces, and no better recall behind the head",
     fix="train on the raw vectors, or build the index behind the head",
-    unit="R@5 projected less raw",
+    unit="R@5 projected minus raw",
     examine=examine,
     needs=("windows", "trained"),
 )

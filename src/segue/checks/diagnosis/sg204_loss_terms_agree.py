@@ -1,4 +1,4 @@
-"""SG204: do the loss terms pull against each other?"""
+"""SG204: do the loss terms oppose each other?"""
 
 from __future__ import annotations
 
@@ -221,8 +221,10 @@ def _of_course(name: str, course: GradientCourse) -> str:
     pair = course.worst
     at, control = course.of_early(course.cosine[pair]), course.of_early(course.control)
     ratio = course.of_early(course.norm_ratio[pair]).value
-    word = "pull against each other" if course.opposed else "agree" if (at.low or 0) > 0 else "are unrelated"
-    smaller = f"{100 * ratio:.2f} % of the larger and cannot act" if course.inert else f"{percent(ratio)} of the larger"
+    word = "oppose each other" if course.opposed else "agree" if (at.low or 0) > 0 else "are unrelated"
+    smaller = (
+        f"{100 * ratio:.2f} % of the larger and has no effect" if course.inert else f"{percent(ratio)} of the larger"
+    )
     return (f"In early training of {name} the gradients of {pair[0]} and {pair[1]} {word}: cosine {at.value:.2f} "
             f"[{at.low:.2f}, {at.high:.2f}] where two halves of a batch under the whole loss have "
             f"{control.value:.2f}; the smaller one is {smaller}.")  # fmt: skip
@@ -234,7 +236,7 @@ def _of_front(entry: CaseEntry, front: list[FrontPoint], costs: bool) -> str:
     said = (f"After {own.steps} steps of {entry.name} R@5 on validation is {percent(own.recall.value)} with "
             f"{100 * own.share:.0f} % {terms[_varied(entry.training.loss_settings)].kind}, "
             f"{percent(none.recall.value)} without it and {percent(alone.recall.value)} with nothing else")  # fmt: skip
-    return f"{said}; {'the mixture costs recall' if costs else 'no single term does better beyond a point and chance'}."
+    return f"{said}; {'the mixture costs recall' if costs else 'no single term is clearly better by over a point'}."
 
 
 def _course_details(course: GradientCourse) -> dict[str, object]:
@@ -257,18 +259,19 @@ def _curve(steps: list[int], values: Float[np.ndarray, "moment batch"]) -> dict[
 CHECK = Check(
     code="SG204",
     title="Loss terms agree",
-    question="Do the loss terms pull against each other?",
+    question="Do the loss terms oppose each other?",
     detection="The configuration of each mixed loss (the subject's, the projected and the raw one) is trained again "
-    "for some steps. At the start and at growing distances each term's weighted gradient on the predictor's weights is "
-    "measured on held-out batches: the cosine of each pair (Yu et al. 2020, Gradient Surgery, definition 1) with a "
-    "t-interval over batches, beside the cosine of the whole loss on two halves of a batch, and the ratio of the two "
+    "for some steps. At the start and at growing distances each term's weighted gradient on the predictor's weights "
+    "is measured on held-out batches: the cosine of each pair (Yu et al. 2020, Gradient Surgery, definition 1) with a "
+    "t-interval over batches, next to the cosine of the whole loss on two halves of a batch, and the ratio of the two "
     "lengths. Terms are opposed when the mean cosine of the first half of the steps lies below 0 with its interval; a "
-    f"term cannot act below {100 * CANNOT_ACT:.0f} % of the other's length. Then the share of one term is varied from "
-    "0 to 1 at equal steps, and the mixture's R@5 on validation is compared with each single term's, paired over "
+    f"term has no effect below {100 * CANNOT_ACT:.0f} % of the other's length. Then the share of one term is varied "
+    "from 0 to 1 at equal steps, and the mixture's R@5 on validation is compared with each single term's, paired over "
     "groups of documents. An issue: the subject's terms are opposed and its mixture loses a point or more to one of "
-    "them, or one of them cannot act. There is one training each: the intervals do not include the seed's noise.",
-    why="Two objectives that want opposite weights cancel; a term that is a hundred times smaller does nothing. Near "
-    "a stationary point of their sum two gradients are opposed whatever the task, so late cosines prove nothing.",
+    "them, or one of them has no effect. There is one training each: the intervals do not include the seed's noise.",
+    why="Two objectives that need opposite weights cancel each other; a term that is a hundred times smaller has no "
+    "effect. Near a stationary point of their sum, two gradients are opposed for any task, so only early cosines are "
+    "evidence.",
     healthy="a positive cosine in early training, near that of two halves of a batch; no single term beats the mixture",
     fix="drop the term that costs recall, or weight the terms by the length of their gradients",
     unit="cosine",

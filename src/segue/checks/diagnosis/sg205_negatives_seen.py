@@ -58,7 +58,7 @@ def examine(case: Case) -> Verdict:
     entries = {entry.name: entry for entry in trained
                if any(term.kind == "infonce" for term in entry.training.loss_settings.terms)}  # fmt: skip
     if not entries:
-        return not_applicable("no entry that is shown was trained with InfoNCE")
+        return not_applicable("no entry of the diagnosis was trained with InfoNCE")
     found = {name: _negatives(case, entry) for name, entry in entries.items()}
     few, few_seen = min(found.items(), key=lambda item: item[1].seen_share)
     false, most_false = max(found.items(), key=lambda item: item[1].with_false_negative)
@@ -131,16 +131,17 @@ CHECK = Check(
     code="SG205",
     title="Negatives seen",
     question="How many negatives does the loss really see, and how many of them are false?",
-    detection=f"The first {BATCHES} training batches are made as training makes them; the finite logits beside the "
-    "target are counted, and compared with the batch size that the settings and the training record claim, less one. "
-    f"An issue: fewer than {100 * SEEN:.0f} % are seen. A negative whose cosine with the target is at least {SAME:g} "
-    f"is false: an issue where more than {100 * MANY:.0f} % of the predictions have one, a tip above "
+    detection=f"The first {BATCHES} training batches are made as training makes them; the finite logits other than the "
+    "target's are counted, and compared with the batch size that the settings and the training record claim, minus "
+    f"one. An issue: fewer than {100 * SEEN:.0f} % are seen. A negative whose cosine with the target is at least "
+    f"{SAME:g} is false: an issue where more than {100 * MANY:.0f} % of the predictions have one, a tip above "
     f"{100 * SOME:.0f} %. The control is random pairs of training targets.",
-    why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four times 256 has "
-    "255. And a duplicate among the negatives penalises the right answer, which limits what the model can learn.",
-    healthy="all but the few that are masked: the batch size less one",
+    why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four batches of 256 "
+    "has 255 negatives. A duplicate of the target among the negatives penalises the right answer, which limits what "
+    "the model can learn.",
+    healthy="the batch size minus one, except for a few that are masked",
     fix="raise [training] batch_size itself instead of accumulating, and group near-duplicates so that they are masked",
-    unit="share of the claimed negatives, or of predictions without a false one",
+    unit="share of the claimed negatives, or of predictions without a false negative",
     examine=examine,
     needs=("windows", "trained"),
 )

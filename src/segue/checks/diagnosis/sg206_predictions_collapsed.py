@@ -69,7 +69,7 @@ def _statement(found: Spectra, beside: Mapping[str, Spectra]) -> str:
             f"{found.dimensions} dimensions); in the median dimension they spread {found.spread:.2f} times as far as "
             "the targets.")  # fmt: skip
     if found.vectors < ENOUGH_PER_DIMENSION * found.dimensions:
-        said += " There are few vectors for each dimension: compare the ranks, do not read them alone."
+        said += " There are few vectors for each dimension: only compare these ranks with each other."
     if found.highest_of_halves is None:
         said += " Too few documents to tell."
     return said
@@ -125,14 +125,15 @@ CHECK = Check(
     code="SG206",
     title="Predictions collapsed",
     question="Have the predictions collapsed into few directions?",
-    detection="RankMe, the exponential of the entropy of the normalised singular values (Garrido et al., 2023), of the "
-    "predictions and of their targets, the same windows, not centred; up to "
-    f"{PER_DIMENSION} windows for each dimension. An issue where the quotient stays below {COLLAPSED:g} on each of "
-    f"{HALVES} random halves of the documents, a tip below {LOW:g}. Beside it: as many other passages of the bank, "
-    "copy-last, and the spread of each dimension.",
+    detection="RankMe, the exponential of the entropy of the normalised singular values (Garrido et al., 2023), of "
+    f"the predictions and of their targets, the same windows, not centred; up to {PER_DIMENSION} windows for each "
+    f"dimension. An issue where the quotient stays below {COLLAPSED:g} on each of {HALVES} random halves of the "
+    f"documents, a tip below {LOW:g}. For comparison: as many other passages of the bank, copy-last, and the spread of "
+    "each dimension.",
     why="A model with nearly the same answer to every context can still have a high cosine: the mean of all passages "
     "is not far from any of them. It retrieves the same few passages for every query.",
-    healthy="nearly the targets' effective rank; predictions are smoother than truths, so somewhat less",
+    healthy="close to the targets' effective rank, and usually somewhat below it, since predictions are smoother than "
+    "targets",
     fix="train with a contrastive loss on the raw vectors, and watch the spread during training",
     unit="share of the targets' effective rank",
     examine=examine,

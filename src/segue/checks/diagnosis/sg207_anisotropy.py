@@ -141,7 +141,7 @@ def _reciprocal_ranks(bank: BankCopy, windows: Windows) -> Float[np.ndarray, "wi
 CHECK = Check(
     code="SG207",
     title="Anisotropy",
-    question="Does the bank fill its space, or do all passages point one way?",
+    question="Do the bank's vectors use the whole space, or do they all point in one direction?",
     detection="The mean cosine of random pairs of passages of different documents (interval over documents), and the "
     "share of all squared length along one direction (Ethayarajh, 2019), before and after the mean is removed; a tip "
     f"from {NARROW:g}. An issue only where it costs retrieval: removing the mean, or the mean and the first principal "

@@ -71,7 +71,7 @@ def _statement(found: Hubness, rows: Mapping[str, Hubness]) -> str:
     share = found.share_of_hubs_of_other_documents
     if share is None or found.low is None:
         return (f"The 1 % most retrieved passages hold {percent(found.share_of_top_1_percent)} of the first {SLOTS} "
-                "places; too few documents to tell hubs from a shared subject.")  # fmt: skip
+                "places; there are too few documents to distinguish hubs from a shared subject.")  # fmt: skip
     controls = {
         "copy-last's": rows.get(COPY_LAST),
         "those of queries that are passages of the bank": rows[OWN_VECTORS],
@@ -132,13 +132,12 @@ def _held_for_others(
 CHECK = Check(
     code="SG208",
     title="Hubs",
-    question="Are a few passages retrieved for everything?",
+    question="Are a few passages retrieved for most queries?",
     detection=f"How often each passage is among the first {SLOTS} of the test windows (N_{SLOTS}, Radovanović et al., "
-    "2010): its skewness, the Lorenz curve, the share of the slots that the most retrieved 1 % hold. What decides is "
+    "2010): its skewness, the Lorenz curve, the share of the slots that the most retrieved 1 % hold. The outcome is "
     "cross-fitted: the most retrieved 1 % for half of the documents, counted on the other half. An issue where the "
-    f"lower limit of their share (bootstrap over groups of documents) is {CROWDED:.0%} or more and "
-    f"{TIMES_COPY_LAST:g} times copy-last's, a tip from {NOTABLE:.0%}. Beside it: copy-last, and the targets' own "
-    "vectors as queries.",
+    f"lower limit of their share (bootstrap over groups of documents) is {CROWDED:.0%} or more and {TIMES_COPY_LAST:g} "
+    f"times copy-last's, a tip from {NOTABLE:.0%}. For comparison: copy-last, and the targets' own vectors as queries.",
     why="A passage that is near to every query takes a place from the right one in every ranking: boilerplate, a "
     "vector near the mean of the bank, a row that was not normalised.",
     healthy="about 1 %, and no more than copy-last",

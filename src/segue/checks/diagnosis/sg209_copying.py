@@ -79,10 +79,10 @@ def examine(case: Case) -> Verdict:
 
 def _statement(found: Copying, rows: Mapping[str, Copying]) -> str:
     last, target = OFFSETS.index(0), OFFSETS.index(1)
-    said = (f"Of the passages around it the prediction is nearest to the last one read in "
+    said = ("Of the passages around it the prediction is nearest to the last one read in "
             f"{percent(found.nearest[last])} of windows, to an earlier one in {percent(sum(found.nearest[:last]))}, to "
             f"the target in {percent(found.nearest[target])}. Its mean cosine is {_number(found.cosine[last])} with "
-            f"the last one read and {_number(found.cosine[target])} with the target, beside "
+            f"the last one read and {_number(found.cosine[target])} with the target, compared with "
             f"{_number(found.random['same document'])} with a random passage of the document and "
             f"{_number(found.random['other document'])} of another; with {COPIES[found.copied]} it is "
             f"{found.copies[found.copied].value:.3f}.")  # fmt: skip
@@ -169,11 +169,11 @@ CHECK = Check(
     f"compared with the passages at offsets {OFFSETS[0]} to {OFFSETS[-1]} of its document: which is nearest, and the "
     "mean cosine of each. An issue where the mean cosine with the last passage, or with the mean of the context, is "
     f"{SAME:g} or more (lower limit, bootstrap over groups of documents); a tip where the last passage is nearest in "
-    f"{MOSTLY:.0%} of windows or more. Beside it: random passages, and the copying ratio of Large Concept Models "
+    f"{MOSTLY:.0%} of windows or more. For comparison: random passages, and the copying ratio of Large Concept Models "
     "(Barrault et al., 2024).",
-    why="The last passage is a good guess, and a model that learnt nothing else has its score without being worth its "
-    "cost. Evaluated with the context left among the candidates it even looks broken.",
-    healthy="nearer to the target than copying is, and no copy of the context",
+    why="The last passage is a good guess, and a model that learnt nothing else reaches the same score at a higher "
+    "cost. If it is evaluated with the context left among the candidates, it even looks broken.",
+    healthy="nearer to the target than copying is, and not a copy of the context",
     fix="train longer, with a contrastive loss and the context among the negatives; or serve copy-last",
     unit="cosine",
     examine=examine,

@@ -155,9 +155,10 @@ CHECK = Check(
     f"≥ {SAME:g}, or of a near-duplicate document), or of another document; beside the share of each kind among the "
     f"candidates. Issue: the lower limit of the share read already is above {TOO_MANY:.0%}; tip: that of "
     "near-duplicates is (intervals over groups of documents).",
-    why="A truth in second place behind a passage that was just read needs an exclusion, one behind a near-duplicate a "
-    "better judgement, one behind another document a better model. Recall alone cannot tell them apart.",
-    healthy="no passage read already, and hardly any near-duplicate before the truth",
+    why="If a passage that was just read is ranked before the truth, it has to be excluded. If a near-duplicate is, "
+    "near-duplicates have to be judged as one. If another document is, the model has to improve. Recall alone cannot "
+    "distinguish these cases.",
+    healthy="no passage that was read, and hardly any near-duplicate, before the truth",
     fix="exclude what was read with its duplicates, judge near-duplicates as one, and read the remaining impostors",
     unit="share of lost windows",
     examine=examine,

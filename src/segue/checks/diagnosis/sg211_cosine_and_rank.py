@@ -64,8 +64,8 @@ CHECK = Check(
     "The option that is best by validation cosine is compared with the one that is best by validation MRR: R@5 on "
     "test, paired over groups of documents. Issue: it is clearly lower. Tip: the two select different options, without "
     "a clear difference.",
-    why="The mean of all that may follow has the highest cosine with each of it and is nearest to none: the model with "
-    "the highest cosine can have the lowest recall.",
+    why="The mean of all passages that may follow has a high cosine with each of them and is nearest to none, so the "
+    "model with the highest cosine can have the lowest recall.",
     healthy="cosine and MRR select the same option",
     fix="select checkpoints and options on validation MRR or recall, not on cosine",
     unit="R@5 lost by selecting by cosine",

@@ -58,7 +58,9 @@ def examine(case: Case) -> Verdict:
     entries = {entry.name: entry for entry in (*case.subject_entries[:1], *case.shown) if entry.trained is not None}
     found = {name: terms for name, entry in entries.items() if (terms := _contrasts(case, entry))}
     if not found:
-        return not_applicable("no shown entry was trained with InfoNCE, or there are too few validation windows")
+        return not_applicable(
+            "no entry of the diagnosis was trained with InfoNCE, or there are too few validation windows"
+        )
     worst = {name: max(terms.values(), key=lambda term: term.useless) for name, terms in found.items()}
     name, term = max(worst.items(), key=lambda one: (one[1].useless > SOME, one[0] == case.subject, one[1].useless))
     severe = term.useless > MOST and case.subject in (name, None)
@@ -133,16 +135,17 @@ def describe_logits(
 CHECK = Check(
     code="SG212",
     title="Temperature",
-    question="Can the contrast teach anything at this temperature?",
+    question="Can the contrastive loss learn at this temperature?",
     detection="The entry's predictions of held-out batches are contrasted at its own τ, in the space of its loss. For "
     f"each prediction: entropy over log(1 + negatives), and the largest probability. Above {SATURATED:g} it is "
     f"saturated, above {100 * FLAT:.0f} % of the entropy flat. An issue of the subject where more than "
-    f"{100 * MOST:.0f} % of the predictions are one of both, a tip above {100 * SOME:.0f} %. The same predictions at τ "
+    f"{100 * MOST:.0f} % of the predictions are either, a tip above {100 * SOME:.0f} %. The same predictions at τ "
     f"{', '.join(f'{tau:g}' for tau in CONTROLS)} are the control. (Temperature as a choice of which negatives count: "
     "Wang and Liu 2021, Understanding the Behaviour of Contrastive Loss.)",
-    why="Too high a temperature gives all negatives the same weight, so the near misses that decide R@1 teach as "
-    "little as random passages; too low a one leaves a gradient from a few windows only, and noise is learnt.",
-    healthy="an entropy between 20 % and 90 % of its maximum, and hardly a prediction that is saturated or flat",
+    why="If the temperature is too high, all negatives have the same weight, and the near misses that decide R@1 "
+    "count no more than random passages. If it is too low, only a few windows have a gradient, and the model learns "
+    "noise.",
+    healthy="an entropy between 20 % and 90 % of its maximum, and hardly any prediction that is saturated or flat",
     fix="set τ between 0.05 and 0.1, or learn it ([loss] learn_temperature)",
     unit="share of predictions",
     examine=examine,

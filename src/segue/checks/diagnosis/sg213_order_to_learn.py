@@ -89,8 +89,8 @@ def examine(case: Case) -> Verdict:
     learnt = make_arms(case.bank, train, generator)
     tested = make_arms(case.bank, case.answerable(case.sample(fold, "validation")), generator)
     if min(len(learnt), len(tested)) < FEWEST_WINDOWS:
-        return Verdict("tip", f"Too few windows with as many passages after the target as before it to tell: "
-                       f"{len(learnt)} for training, {len(tested)} for validation.")  # fmt: skip
+        return Verdict("tip", f"Too few windows have as many passages after the target as before it: {len(learnt)} for "
+                       f"training, {len(tested)} for validation.")  # fmt: skip
     groups = case.groups_of(tested.windows[TRUE])
     hits = {name: _hits(case, learnt, tested, name) for name in ARMS}
     tests = {name: paired_test(case, hits[TRUE], hits[name], groups) for name in ARMS if name != TRUE}
@@ -113,11 +113,11 @@ def _outcome(sides: dict[str, int], *, excluded: bool) -> tuple[Judgement, str]:
     if sides["probe"] > 0 or sides[REVERSED] != 0:
         return "passed", "there is an order to learn beyond similarity"
     if max(sides[SHUFFLED], sides[PERMUTED]) > 0:
-        return "tip", ("nearness is what helps, no direction can be seen: read backwards the document serves as well, "
-                       "so predicting the next passage is here a matter of similarity")  # fmt: skip
+        return "tip", ("nearby passages help, but their direction does not: the reversed document gives the same "
+                       "result, so here predicting the next passage is a matter of similarity")  # fmt: skip
     if excluded:
-        return "issue", "no order can be seen"
-    return "tip", "no order can be seen, and there are too few documents to exclude one"
+        return "issue", "no order was found"
+    return "tip", "no order was found, and there are too few documents to exclude one"
 
 
 def _statement(found: OrderResults) -> str:
@@ -237,12 +237,12 @@ CHECK = Check(
     detection="A linear map (ridge, penalty 10) is fitted to training windows and evaluated on validation windows in "
     "four arms: true order, context permuted, document reversed, passages shuffled within the document. All have the "
     "same targets and exclude the same passages; differences are paired over groups of documents, and all tests share "
-    "one level (Holm). And a probe: from one passage a classifier linear in products of components distinguishes the "
-    "next from the previous one, as similarity cannot. An issue: neither the true order nor the probe is better than "
-    f"shuffled, respectively chance, and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or permuting "
-    "hurts, since near passages are similar, but reversing does not and the probe is at chance: then sequence "
-    "prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it telescopes to zero for "
-    "any text.) What only a non-linear map could learn is not seen.",
+    "one level (Holm). In addition, a probe (a classifier that is linear in products of components) distinguishes the "
+    "next passage from the previous one, which similarity cannot do. An issue: neither the true order nor the probe "
+    f"is better than shuffled, respectively chance, and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or "
+    "permuting hurts, since near passages are similar, but reversing does not and the probe is at chance: then "
+    "sequence prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it telescopes to "
+    "zero for any text.) Order that only a non-linear map could learn is not detected.",
     why="Where passages have no order, no model of sequences can beat copying: a larger model and another loss are "
     "wasted on it.",
     healthy="the true order beats the shuffled one, and next is distinguished from previous better than by chance",

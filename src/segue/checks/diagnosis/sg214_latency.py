@@ -48,7 +48,7 @@ def examine(case: Case) -> Verdict:
     details = {"rows": rows, "gates": gated}
     said = _statement(case.subject, rows)
     if not gated:
-        return Verdict("passed", f"{said} No gate is about latency.", details=details)
+        return Verdict("passed", f"{said} No gate limits the latency.", details=details)
     worst = max(gated, key=lambda bounded: bounded.value / bounded.at_most)
     low, high = ("no limit" if end is None else f"{end:.2f}" for end in (worst.low, worst.high))
     said += f" {worst.metric} is {worst.value:.2f} ms ({low} to {high}), the gate allows {worst.at_most:g} ms."

@@ -60,7 +60,7 @@ def examine(case: Case) -> Verdict:
     )
     ends = "" if slope.low is None or slope.high is None else f" [{100 * slope.low:+.1f}, {100 * slope.high:+.1f}]"
     said = (f"After {steps} steps {entry.name} has R@5 on validation {values} documents; the last doubling gained "
-            f"{100 * slope.value:+.1f} points{ends}, another seed moves it by {100 * noise:.1f}.")  # fmt: skip
+            f"{100 * slope.value:+.1f} points{ends}, another seed changes it by {100 * noise:.1f}.")  # fmt: skip
     return Verdict(_outcome(slope, noise), said, slope.value, max(WORTH, 2 * noise), details)
 
 
@@ -84,11 +84,11 @@ CHECK = Check(
     question="Would more training documents help?",
     detection="The subject's configuration is trained again on nested random parts of the training documents (an "
     "eighth, a quarter, a half, all), for the same number of steps, and scored on validation. The slope is the paired "
-    "gain of the last doubling with its interval over groups of documents; a fifth training with another seed measures "
-    f"the noise of the last point. A tip: the interval lies above 0 and the gain above {100 * WORTH:.0f} % and above "
-    f"twice the seed's; an issue from {100 * LARGE:.0f} % on. The trainings are short: more data may give a longer one "
-    "more.",
-    why="Documents are the most expensive remedy: worth it while the curve still rises, and wasted when it does not.",
+    "gain of the last doubling with its interval over groups of documents; a fifth training with another seed "
+    f"measures the noise of the last point. A tip: the interval lies above 0 and the gain above {100 * WORTH:.0f} % "
+    f"and above twice the seed's; an issue from {100 * LARGE:.0f} % on. These trainings are short; a longer training "
+    "may gain more from more data.",
+    why="More documents are the most expensive remedy: they help while the curve still rises, and not once it is flat.",
     healthy="a last doubling that gains less than a point",
     fix="add training documents; until then shorten the training and make the model smaller",
     unit="gain in R@5",

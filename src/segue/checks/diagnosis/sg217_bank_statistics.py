@@ -60,7 +60,7 @@ def examine(case: Case) -> Verdict:
         return Verdict("passed", text, 0.0, 0.0, details)
     if undeclared:
         hidden = [name for name in undeclared if name in probed]
-        how = f" ({', '.join(hidden)} by its behaviour alone: other documents change its order)" if hidden else ""
+        how = f" ({', '.join(hidden)} not stated, but other documents change its order)" if hidden else ""
         text = f"{', '.join(undeclared)} uses statistics of the whole bank, test passages included, undeclared{how}."
         return Verdict("issue", f"{text}{said}", measured, 0.0, details)
     helped = any(found[metric].p < LEVEL for found in ablated.values() for metric in METRICS)
@@ -122,10 +122,10 @@ CHECK = Check(
     detection="An entry uses statistics of the bank where its retriever states it, or where the order of the tested "
     f"documents' passages changes when other documents leave a copy of the bank ({PROBED} windows, up to "
     f"{PROBED_PASSAGES:,} other passages). It has to declare that. Where the retriever can be built again with "
-    "statistics of training and validation documents only, both are scored on the same test windows of the first fold, "
-    f"with the paired interval over groups of documents; a tip where it wins by them (p < {LEVEL:g}).",
-    why="Word rarity and density counted over the test passages know something of the test set. It is often harmless, "
-    "since a production index knows its own passages too, but it has to be reported.",
+    "statistics of training and validation documents only, both are scored on the same test windows of the first "
+    f"fold, with the paired interval over groups of documents; a tip where they give it a clear lead (p < {LEVEL:g}).",
+    why="Word rarity and density that are counted over the test passages carry information about the test set. This "
+    "is often harmless, since a production index also knows its own passages, but it has to be reported.",
     healthy="none, or declared and without a difference",
     fix='declare it (CaseEntry.declares["bank statistics"]), or fit the statistics on training documents',
     unit="entries that do not declare it",

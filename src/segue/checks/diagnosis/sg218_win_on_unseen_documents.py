@@ -49,7 +49,9 @@ def examine(case: Case) -> Verdict:
     if "R@5" not in found:
         return not_applicable("the entries were not measured on the same windows in a pool of unseen documents")
     if max(side(leads.all) for leads in found.values()) <= 0:
-        return not_applicable(f"{ours.name} does not clearly beat copy-last among all passages: no win to survive")
+        return not_applicable(
+            f"{ours.name} does not clearly beat copy-last among all passages: there is no win to examine"
+        )
     leads = found["R@5"]
     reranked = compare(case, ours, evaluation_of(case, RERANKED))
     details = {
@@ -69,7 +71,7 @@ def examine(case: Case) -> Verdict:
     if beaten < 0 or (not survives and any(one.is_lost for one in found.values())):
         outcome, end = "issue", "The win does not survive."
     elif beaten == 0 or not survives:
-        outcome, end = "tip", "Whether the win survives cannot be told."
+        outcome, end = "tip", "There are too few documents to say whether the win survives."
     else:
         outcome, end = "passed", "The win survives."
     return Verdict(outcome, f"{said} {end}", leads.fresh.difference.value, 0.0, details)
@@ -94,7 +96,7 @@ CHECK = Check(
     f"clearly smaller in the fresh pool and no clear lead there. Where an entry {RERANKED} was evaluated, the subject "
     "must beat it too.",
     why="A model that was trained against the bank's own passages can learn which of them are never targets and rank "
-    "them low. That lifts its rank in the bank it was trained on and is worth nothing on new documents.",
+    "them low. This improves its ranks in the bank it was trained on and does not help on new documents.",
     healthy="a clear lead in both pools",
     fix="report the fresh pool, and train against negatives that the served bank will also hold",
     unit="difference of R@5 among unseen documents",

@@ -59,8 +59,8 @@ CHECK = Check(
     detection="The half-width of the 95 % interval of R@5 against copy-last, over groups of near-duplicate documents, "
     f"is compared with the smallest difference of R@5 that a gate requires ({DIFFERENCE:g} where none does). Issue: it "
     "is wider, and the interval includes that difference; or there are fewer than three groups.",
-    why="Windows of one document are no independent draws: 450 windows of 9 articles look like many and say as much as "
-    "9. A difference of 10 points between two models on them may be chance.",
+    why="Windows of one document are not independent samples: 450 windows of 9 articles carry about as much "
+    "information as 9. A difference of 10 points between two models on them may be chance.",
     healthy="a half-width below what the gates require, or an interval that lies on one side of it",
     fix="evaluate on more documents, or with folds, so that every document is a test document once",
     unit="half-width of the difference of R@5",

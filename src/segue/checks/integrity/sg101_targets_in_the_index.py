@@ -31,7 +31,7 @@ def examine(case: Case) -> Verdict:
         said = f"All {total:,} targets are among the {case.pool.size:,} candidates."
         return Verdict("passed", said, 0.0, 0.0, details)
     parts = [
-        *([f"{absent:,} of {total:,} targets are no candidates"] if absent else []),
+        *([f"{absent:,} of {total:,} targets are not candidates"] if absent else []),
         *([f"{unknown:,} of {total:,} queries are from documents that the index does not hold"] if unknown else []),
         *(f"the index of {name} does not find {share:.0%} of the targets by their own vectors"
           for name, share in lost.items()),

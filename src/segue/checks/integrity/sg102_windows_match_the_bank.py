@@ -48,9 +48,9 @@ def _problems(case: Case, windows: Windows) -> dict[str, Bool[np.ndarray, "windo
     elsewhere = bank.document_of[read] != bank.document_of[windows.target][:, None]
     return {
         "context passages that the bank does not hold": (contexts.mask & ~known).any(axis=1),
-        "context vectors unlike their rows": (known & _differ(contexts.vectors, expected)).any(axis=1),
-        "other context rows than the window names": (contexts.rows != windows.context).any(axis=1),
-        "a target vector unlike its row": _differ(case.truth(bank, windows), bank.gather(windows.target)),
+        "context vectors that differ from their rows": (known & _differ(contexts.vectors, expected)).any(axis=1),
+        "context rows that the window does not name": (contexts.rows != windows.context).any(axis=1),
+        "a target vector that differs from its row": _differ(case.truth(bank, windows), bank.gather(windows.target)),
         "rows out of order": (named & ((gap != steps) | (position_gap != steps))).any(axis=1),
         "a passage of another document": (named & elsewhere).any(axis=1),
     }

@@ -185,9 +185,9 @@ CHECK = Check(
     detection="On test windows the truth's cosine with the last passage, and with a linear map fitted on training "
     "windows, is compared with that of a random passage of another document: a sign test over groups of "
     f"near-duplicate documents, p < {LEVEL:g} halved for the two measures. Then each truth is exchanged for another "
-    "document's target: the 99.9 % lower limit of R@5 must not lie above 5 / targets of other documents, the most that "
-    "answers without knowledge of the truth can expect. Below chance is no fault: the first places go to the document "
-    "that was read.",
+    "document's target: the 99.9 % lower limit of R@5 must not lie above 5 / targets of other documents, the highest "
+    "score that answers without knowledge of the truth can expect. A score below chance is not a fault, since the "
+    "document that was read takes the first places.",
     why="Shuffled or placeholder keys make every model score chance, and a metric that does not depend on the truth "
     "makes every model look good.",
     healthy="p below the level, and chance for the shuffled truth",

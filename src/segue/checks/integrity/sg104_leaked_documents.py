@@ -167,7 +167,7 @@ def _directions(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "ro
 
 
 def _of_copies(leak: Leak) -> str:
-    return f"{percent(leak.copied_share)} of {leak.targets:,} targets stand word for word in training documents"
+    return f"{percent(leak.copied_share)} of {leak.targets:,} targets occur word for word in training documents"
 
 
 def _who(names: Sequence[str]) -> str:
@@ -192,7 +192,7 @@ def _notes(found: Sequence[Leak]) -> list[str]:
     notes = {
         f"{nearly} evaluation documents have a near-duplicate that was trained on.": nearly > 0,
         f"{shared} evaluation documents are validation documents too, on which models were selected.": shared > 0,
-        f"{copied} copied targets are too few to tell standing phrases from a leak.":
+        f"{copied} copied targets are too few to distinguish common phrases from a leak.":
             any(one.targets_word_for_word > ALLOWED * one.targets for one in found),
         f"{near} sampled targets are near-duplicates of training passages.":
             any(one.targets_nearly > ALLOWED * one.targets_sampled for one in found),
@@ -206,14 +206,14 @@ CHECK = Check(
     code="SG104",
     title="Leaked documents",
     question="Was anything that is evaluated trained on: documents, passages, or near-duplicates of them?",
-    detection="Each checkpoint lists the sha256 of its training documents' ids; for entries without a checkpoint their "
-    "fold's split is used. A single evaluation document in a list is an issue, and so are targets that stand word for "
-    f"word (same normalised text) in training documents, if they are over {100 * ALLOWED:g} % and at least {FEWEST}. "
-    "A tip: evaluation documents grouped with a training document (Jaccard similarity of word 5-grams, MinHash; Broder "
-    f"1997), over {100 * ALLOWED:g} % of up to 1,000 targets with a training passage of cosine ≥ {NEAR}, documents "
-    "that also selected the model, and a checkpoint that lists nothing.",
-    why="A model that was trained on the test documents looks good until it reads a new text: its numbers cannot be "
-    "told from memory.",
+    detection="Each checkpoint lists the sha256 of its training documents' ids; for entries without a checkpoint "
+    "their fold's split is used. A single evaluation document in a list is an issue, and so are targets that occur "
+    f"word for word (same normalised text) in training documents, if they are over {100 * ALLOWED:g} % and at least "
+    f"{FEWEST}. A tip: evaluation documents grouped with a training document (Jaccard similarity of word 5-grams, "
+    f"MinHash; Broder 1997), over {100 * ALLOWED:g} % of up to 1,000 targets with a training passage of cosine ≥ "
+    f"{NEAR}, documents that also selected the model, and a checkpoint that lists nothing.",
+    why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
+    "distinguished from memorising.",
     healthy="0 evaluation documents trained on, 0 % to 1 % of the targets word for word",
     fix="split by document with near-duplicates together, train again, and evaluate on documents that no checkpoint "
     "lists",

@@ -39,7 +39,7 @@ def examine(case: Case) -> Verdict:
     share = worst.shared / max(1, worst.windows)
     which = f" (fold {worst.fold}, the worst of {len(folds)})" if len(folds) > 1 else ""
     said = (f"{worst.shared:,} of {worst.windows:,} validation windows share a passage with training windows{which}; "
-            f"dealt at random over windows it would be {percent(worst.random_deal)}.")  # fmt: skip
+            f"if windows were split at random, it would be {percent(worst.random_deal)}.")  # fmt: skip
     if worst.shared:
         return Verdict("issue", said, share, 0.0, {"folds": folds})
     same = max(one.of_trained_documents for one in folds)
@@ -47,7 +47,7 @@ def examine(case: Case) -> Verdict:
     many = any(one.targets_word_for_word > ALLOWED * one.windows for one in folds) and copied >= FEWEST
     notes = [
         *([f"But {same:,} of them are from documents that training windows are from too."] if same else []),
-        *([f"But {copied:,} validation targets stand word for word in training windows."] if many else []),
+        *([f"But {copied:,} validation targets occur word for word in training windows."] if many else []),
     ]
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), share, 0.0, {"folds": folds})
 
@@ -100,8 +100,8 @@ CHECK = Check(
     title="Validation apart from training",
     question="Do train and validation windows share passages?",
     detection="Every row that is a context passage or target of a training window is marked; a validation window with "
-    "a marked row is an issue. The control deals the same windows at random. A tip: validation windows from documents "
-    f"of training windows, or over {100 * ALLOWED:g} % of the validation targets word for word in training.",
+    "a marked row is an issue. The control splits the same windows at random. A tip: validation windows from "
+    f"documents of training windows, or over {100 * ALLOWED:g} % of the validation targets word for word in training.",
     why="Windows overlap: one passage is the target of one window and the context of the next five. A random split "
     "over windows lets validation reward memory, so the checkpoint that has memorised most is selected.",
     healthy="no validation window shares a passage with training",

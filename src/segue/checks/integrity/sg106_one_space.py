@@ -187,7 +187,7 @@ def _encode_again(case: Case, *, lenient: bool) -> tuple[Reencoded | None, list[
     again, apart = _reencode(case, encoder), difference(case.bank.space, encoder.space)
     problems = [f"bank and encoder differ: {apart}"] if apart else []
     if again.apart:
-        problems.append(f"encoded again, {again.apart} of {again.texts} texts are not their rows (lowest cosine "
+        problems.append(f"encoded again, {again.apart} of {again.texts} texts do not match their rows (lowest cosine "
                         f"{again.lowest:.4f}, median {again.median:.4f}{again.control})")  # fmt: skip
     if again.longest_difference > LENGTH_TOLERANCE:
         problems.append(f"the encoder's vectors are not of length 1 (by {again.longest_difference:.3g})")
@@ -220,13 +220,14 @@ CHECK = Check(
     title="One embedding space",
     question="Are encoder, bank, checkpoints and index in one embedding space?",
     detection=f"Each live row must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. The fingerprints "
-    "(vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree (a bank that was "
-    "encoded again with those of its checkpoint's document tower, or of its queries' own encoder) within a cosine of "
-    f"{COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared. {ENCODED} texts "
-    f"spread over the bank are encoded again and must have cosine ≥ {1 - COSINE_TOLERANCE} with their rows, beside "
-    "the cosine with another passage's text.",
-    why="GTR-T5 exists with and without its dense layer under one name: mixed, everything runs and every model scores "
-    "chance. A norm that overflows in half precision turns a long passage into zeros that no query finds.",
+    "(vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree (a bank that "
+    "was encoded again with those of its checkpoint's document tower, or of its queries' own encoder) within a cosine "
+    f"of {COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared. {ENCODED} texts "
+    f"spread over the bank are encoded again and must have cosine ≥ {1 - COSINE_TOLERANCE} with their rows; the cosine "
+    "with another passage's text is shown for comparison.",
+    why="GTR-T5 exists with and without its dense layer under one name: if the two are mixed, everything runs and "
+    "every model scores chance. A norm that overflows in half precision turns a long passage into zeros that no query "
+    "finds.",
     healthy="every row of length 1, every text's cosine with its row ≥ 0.999",
     fix="build the bank again with the encoder that the checkpoint names, and the index from that bank",
     unit="cosine",

@@ -142,8 +142,8 @@ def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> 
                      f"({percent(worst.left_in / worst.windows)}) hold such a passage or its copy{only}")  # fmt: skip
     ignoring = next((found for found in broken if found.ranks_ignore), None)
     if ignoring is not None:
-        parts.append(f"the ranks of {ignoring.row} are those with the context left in (a read passage stands before "
-                     f"{ignoring.read_before} of {ignoring.windows} targets)")  # fmt: skip
+        parts.append(f"the ranks of {ignoring.row} are those with the context left in (a passage that was read is "
+                     f"ranked before {ignoring.read_before} of {ignoring.windows} targets)")  # fmt: skip
     entries = {found.row for found in broken}
     parts += [f"{len(entries)} entries break the rule"] * (len(entries) > 1)
     return f"{'; '.join(parts)}."
@@ -153,21 +153,22 @@ def _clean_statement(case: Case, stored: list[ExclusionResult], again: list[Excl
     total, moved = sum(found.windows for found in again), sum(found.moved_up for found in again)
     return (f"None of {sum(found.windows for found in stored):,} stored rankings of "
             f"{len({found.row for found in stored})} entries and none of {total:,} new answers holds a passage that "
-            f"was read ({case.exclude} excluded) or its duplicate; left in, one would stand before {moved:,} of these "
-            f"{total:,} targets.")  # fmt: skip
+            f"was read ({case.exclude} excluded) or its duplicate; if left in, one would be ranked before {moved:,} of "
+            f"these {total:,} targets.")  # fmt: skip
 
 
 CHECK = Check(
     code="SG108",
     title="Context out of the candidates",
     question="Are the context passages and their duplicates out of the candidates, as the entry declares?",
-    detection="In every stored ranking of every entry, and in the answers of each candidate to up to "
-    f"{QUERIED} windows queried again, no place may hold the text of an excluded passage (the context, or with "
-    "`prefix` all passages read so far). Ranks must improve when the context is left out, if left in it stands before "
-    f"the target in at least {FEWEST} of those windows; the control is how often it would. Entries that declare "
-    "themselves `context-left-in` are exempt.",
-    why="The passage most similar to what was just read is what was just read. Left in, it takes the first place: "
-    "copy-last falls to 0 % R@1 while R@5 looks fine, and entries that exclude it seem better than they are.",
+    detection=f"In every stored ranking of every entry, and in the answers of each candidate to up to {QUERIED} "
+    "windows queried again, no place may hold the text of an excluded passage (the context, or with `prefix` all "
+    "passages read so far). Ranks must improve when the context is left out, provided that, when left in, it is "
+    f"ranked before the target in at least {FEWEST} of those windows; the control is how often it would. Entries that "
+    "declare themselves `context-left-in` are exempt.",
+    why="The passage most similar to the last passage read is that passage itself. If it is left in, it takes the "
+    "first place: copy-last falls to 0 % R@1 while R@5 looks fine, and entries that exclude it seem better than they "
+    "are.",
     healthy="no ranking holds a passage that was read",
     fix="exclude the context and its duplicates before ranking, or declare the entry context-left-in",
     unit="share of rankings",

@@ -78,14 +78,15 @@ def examine(case: Case) -> Verdict:
                 f"of the rankings" for name, one in list(broken.items())[:3]]  # fmt: skip
         more = f" (and {len(broken) - 3} more entries)" if len(broken) > 3 else ""
         steady = len(found) - len(broken)
-        control = f"; for {steady} other entries nothing changes" if steady else ""
+        control = f"; {steady} other entries do not change" if steady else ""
         text = f"Another order of the passages, under other names, changes {'; '.join(said)}{more}{control}."
         worst = max(max(one.ranks, one.orders) for one in broken.values())
         return Verdict("issue", text, worst, 0.0, details)
     if error is not None:
         raise error
     text = (f"Another order of {passages:,} passages under other names changes no rank of {len(windows)} targets for "
-            f"{len(found)} entries; were ties decided by row number, {turned} ranks would have changed.")  # fmt: skip
+            f"{len(found)} entries; if ties were decided by row number, {turned} ranks would have "
+            "changed.")  # fmt: skip
     return Verdict("passed", text, 0.0, 0.0, details)
 
 
@@ -193,9 +194,9 @@ CHECK = Check(
     "random order, every passage a document of its own, with a meaningless name and position 0. Exact ranks of the "
     f"targets must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more "
     f"than {CLOSE:g}. The same passages are excluded in both orders.",
-    why="The next passage stands in the next row. A feature that sees row numbers, positions or document ids finds it "
-    "without reading a word (“last position + 1” scores 100 %), and a tie broken by row number rewards or punishes a "
-    "model for the order in which its bank was filled.",
+    why="The next passage is stored in the next row. A feature that sees row numbers, positions or document ids finds "
+    "it without reading the text (“last position + 1” scores 100 %), and a tie broken by row number rewards or "
+    "punishes a model for the order in which its bank was filled.",
     healthy="no rank changes",
     fix="remove ids, row numbers and positions from every feature, and let ties count against the target",
     unit="share of windows",

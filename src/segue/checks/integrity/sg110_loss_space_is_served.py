@@ -61,7 +61,7 @@ def examine(case: Case) -> Verdict:
     if apart:
         declared = [f"{name} (validation R@5 {both['raw']:.1%} raw, {both['projected']:.1%} projected)"
                     for name, both in list(apart.items())[:3]]  # fmt: skip
-        said += f"; not so, and declared: {', '.join(declared)}, where chance is {chance:.2%}"
+        said += f"; declared exceptions: {', '.join(declared)}, where chance is {chance:.2%}"
     return Verdict("passed", f"{said}.", 0.0, 0.0, details)
 
 

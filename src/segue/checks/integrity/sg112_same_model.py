@@ -55,7 +55,7 @@ def examine(case: Case) -> Verdict:
     if error is not None:
         raise error
     compared = [repeated.largest for repeated in found.values() if repeated.largest is not None]
-    said = (f"All {len(found)} checkpoints answer their golden input as when they were saved, to a distance of "
+    said = (f"All {len(found)} checkpoints answer their golden input as when they were saved, within a distance of "
             f"{GOLDEN_TOLERANCE:g}; ")  # fmt: skip
     said += (f"the cosines of {len(compared)} of them on test windows are those that were evaluated, to "
              f"{max(compared):.1g}." if compared else "no evaluated cosines could be compared.")  # fmt: skip
@@ -78,7 +78,7 @@ def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     queries = PredictorQuery(predictor)(gather_contexts(case.bank, windows))
     if entry.training.encoder is not None:
         others = _other_ranks(case, entry, windows, queries)
-        wrong = f"{others:.0%} of its ranks on record are not those that its two towers give."
+        wrong = f"{others:.0%} of its recorded ranks differ from those of its two towers."
         return Repeated(other_ranks=others, problem=wrong if others > MOST_OTHER_RANKS else None)
     if evaluation.cosine is None or not np.array_equal(evaluation.targets, case.fold_of(entry).test.target):
         return Repeated()  # other windows were evaluated (SG114)
@@ -87,11 +87,11 @@ def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     apart = np.abs(now - stored)
     share, largest = float((apart > CLOSE).mean()), float(apart.max())
     if share > MOST_OTHERS:
-        said = (f"the checkpoint's cosine with the truth is another than the evaluated one for {share:.0%} of "
-                f"{len(now)} test windows (mean {now.mean():.3f}, evaluated {stored.mean():.3f}).")  # fmt: skip
+        said = (f"the checkpoint's cosine with the truth differs from the evaluated one for {share:.0%} of {len(now)} "
+                f"test windows (mean {now.mean():.3f}, evaluated {stored.mean():.3f}).")  # fmt: skip
         return Repeated(largest, share, problem=said)
     others = _other_ranks(case, entry, windows, queries) if largest <= EQUAL else 0.0
-    problem = f"{others:.0%} of its ranks on record are not those of its own answers." if others else None
+    problem = f"{others:.0%} of its recorded ranks differ from those of its own answers." if others else None
     return Repeated(largest, share, others, problem)
 
 
@@ -131,9 +131,9 @@ CHECK = Check(
     f"answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to {MOST} "
     f"evaluated windows are computed again from the checkpoint: at most {MOST_OTHERS:.0%} may differ by more than "
     f"{CLOSE:g}; where they agree, the ranks of {RANKED} windows are counted again as well. An entry with a document "
-    f"tower has no cosine with the bank's vectors: at most {MOST_OTHER_RANKS:.0%} of its ranks may be others.",
-    why="Two nets may share the name and shape of every parameter and compute different things; weights of two options "
-    "may be swapped. Everything loads without an error, and the number belongs to no model that exists.",
+    f"tower has no cosine with the bank's vectors: at most {MOST_OTHER_RANKS:.0%} of its ranks may differ.",
+    why="Two nets may share the name and shape of every parameter and compute different things; weights of two "
+    "options may be swapped. Everything loads without an error, and the number does not belong to any existing model.",
     healthy="no difference beyond rounding",
     fix="load each checkpoint with the code and the files that it was saved with, and evaluate it again",
     unit="entries",

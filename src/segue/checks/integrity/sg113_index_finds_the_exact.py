@@ -99,7 +99,7 @@ CHECK = Check(
     f"exactly over the bank's vectors, the same passages excluded in both. Recall@{DEPTH} is the share of the {DEPTH} "
     "best exact candidates that the index found; equal scores at the end replace each other. It blocks where the "
     f"95 % interval over groups of documents lies below {LOWEST}. An exact index is searched once.",
-    why="What an index does not find no reranker can bring back, and a model's queries lie elsewhere than the passages "
+    why="A reranker cannot recover what an index does not find, and a model's queries differ from the passages that "
     "an index was tuned on. Too few probes look like a weak model.",
     healthy=f"{LOWEST:.0%} or more",
     fix="raise nprobe or efSearch, or build the index again over the present vectors",

@@ -74,7 +74,7 @@ def _pools(bank: Bank, found: Mapping[str, Evaluation]) -> Iterator[Problem]:
         sizes.setdefault(evaluation.pool_size, []).append(name)
     for size, names in sizes.items():
         if size != distinct:
-            why = "each duplicate counted for itself" if size == alive else f"of {alive:,} passages"
+            why = "each duplicate counted separately" if size == alive else f"of {alive:,} passages"
             yield f"{and_more(names)} ranked {size:,} candidates ({why}), the bank has {distinct:,} texts", names
     beyond = [name for name, evaluation in found.items() if evaluation.ranks.max(initial=0) > evaluation.pool_size]
     if beyond:
@@ -127,8 +127,8 @@ CHECK = Check(
     "live passages (so duplicates count once), no rank may exceed it, and each entry must have excluded what the case "
     "declares. Windows, their groups of documents and the size of the fresh pool must be those of most entries. All "
     "comparisons are exact.",
-    why="A recall of 75 % at 5 among 115 candidates and one among 584,545 do not compare. Each of these differences "
-    "moves a number more than any change to a model does.",
+    why="A recall of 75 % at 5 among 115 candidates and one among 584,545 are not comparable. Each of these "
+    "differences changes a number more than any change to a model does.",
     healthy="all entries measured in the same way",
     fix="evaluate all entries again with one recipe over one bank",
     unit="entries",

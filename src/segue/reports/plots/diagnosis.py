@@ -237,11 +237,11 @@ def hubs_figure(record: Record, finding: Finding) -> Figure | None:
         _names_in_the_free_corner(axes, record, lines, about)
 
     elsewhere = number(entries[about].get("share_of_hubs_of_other_documents"))
-    title = f"{name_of(about)}: the busiest 1 % of passages fill {_percent(tops[about])} of its answers"
+    title = f"{name_of(about)}: the 1 % most retrieved passages fill {_percent(tops[about])} of its answers"
     title += f", {_percent(elsewhere)} if picked on other documents" if elsewhere is not None else ""
     shown = [f"{code(name)} {_percent(top)}" for name, top in tops.items() if top is not None]
-    caption = "How the places of all top-10 lists are shared among the passages, busiest first; dashed: evenly."
-    caption += f" Share of the busiest 1 %: {', '.join(shown)}." if shown else ""
+    caption = "How the places of all top-10 lists are shared among the passages, most retrieved first; dashed: evenly."
+    caption += f" Share of the most retrieved 1 %: {', '.join(shown)}." if shown else ""
     return small_plot("hubs", title, caption, draw, grid="both")
 
 
@@ -277,7 +277,7 @@ def offsets_figure(record: Record, finding: Finding) -> Figure | None:
             axes.axvline(place, color=colour("soft"), linewidth=0.9, linestyle=DASHED, zorder=1)
             axes.annotate(text, (place, 1.0), xycoords=("data", "axes fraction"), ha=side, va="bottom",
                           fontsize=10, color=colour("soft"))  # fmt: skip
-        axes.set(xlabel="offset from the last passage read, passages", ylabel="nearest there, % of windows")
+        axes.set(xlabel="offset from the last passage read, passages", ylabel="nearest at this offset, % of windows")
         end_labels(axes, ends)
 
     title = f"{name_of(about)} is nearest to the next passage in {_percent(shares.get(1.0))} of windows, "
@@ -287,7 +287,7 @@ def offsets_figure(record: Record, finding: Finding) -> Figure | None:
         "Passage of the document that a prediction lies nearest to, by its offset from the last passage read: +1 is "
         "the truth, 0 means copying."
     )
-    caption += f" Not drawn, always at one place: {listing(left_out)}." if left_out else ""
+    caption += f" Not drawn, always at the same offset: {listing(left_out)}." if left_out else ""
     return small_plot("offsets", title, caption, draw)
 
 

@@ -183,7 +183,7 @@ def _documents(record: Record) -> str:
     half = (difference.high - difference.low) / 2
     needed = max(documents * (half / abs(difference.value)) ** 2, 1.2 * documents)
     return (
-        f"Measure on about {count(round(needed, -1))} test documents instead of {count(documents)}: so many establish "
-        f"a difference to {code('copy-last')} of the size measured, {contrast.sentence()}; intervals shrink with the "
-        "square root."
+        f"Measure on about {count(round(needed, -1))} test documents instead of {count(documents)}: that is enough to "
+        f"establish a difference to {code('copy-last')} of the size measured, {contrast.sentence()}; intervals shrink "
+        "with the square root."
     )

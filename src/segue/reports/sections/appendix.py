@@ -13,14 +13,14 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     (
         "Pool",
         "All candidates of the bank. Passages with the same normalised text are one candidate. The context’s own "
-        "passages leave the candidates unless stated otherwise. Ties count against the option.",
+        "passages are not candidates unless stated otherwise. Ties count against the option.",
     ),
     ("R@k", "Share of windows whose target is among the first k answers; one target per window, so it is Success@k."),
     ("Contain@50", "R@50 of the ranking as served: what a reranker of 50 could work with."),
     (
         "horizon R@k",
         "Share of windows with any of the next three passages of the document among the first k answers: for callers "
-        "that fetch ahead of a reader. Near a document’s end there are fewer than three.",
+        "that fetch ahead of a reader. Near the end of a document there are fewer than three.",
     ),
     ("Eff@5", "R@5 / Contain@50: of the targets contained, the share that is ranked among the first five."),
     ("MRR", "Mean of 1 / rank of the target, over the whole pool."),
@@ -29,14 +29,14 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("micro, macro", "Mean over windows, mean over documents’ means. Tables are micro unless stated otherwise."),
     ("in-document", "Candidates are only the passages of the window’s own document."),
     ("context left in", "Candidates include the passages already read."),
-    ("prefix excluded", "All passages of the document before the target leave the candidates."),
+    ("prefix excluded", "All passages of the document before the target are excluded from the candidates."),
     ("fresh pool", "Candidates are only passages of documents that were not trained on."),
     (
         "Confidence",
         "Probability that the next passage is among the first answers, from a logistic regression on the scores and "
         "cosines of one ranking. Abstaining is right for a query without an answer.",
     ),
-    ("AUROC", "How often a right answer has more confidence than a wrong one, ties by half; 0.5 is chance."),
+    ("AUROC", "How often a right answer has more confidence than a wrong one, ties count half; 0.5 is chance."),
     ("Brier score", "Mean squared difference of confidence and truth (1 right, 0 wrong); smaller is better."),
     ("Calibration error", "Mean difference of confidence and share right over ten bins of equal weight."),
     ("Interval", "95 % bootstrap over groups of near-duplicate documents."),
@@ -46,7 +46,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Control",
         "An entry that breaks a rule on purpose and cannot win: the oracle knows the answer, chance is random.",
     ),
-    ("Projected", "An entry whose loss works, by design, in another space than the one searched; it cannot win."),
+    ("Projected", "An entry whose loss works, by design, in a space that is not searched; it cannot win."),
 )
 OWN_FILES = {
     "report.html": "this report, one self-contained file",

@@ -176,8 +176,8 @@ def _causes(causes: Sequence[Cause], findings: Sequence[Finding]) -> list[Block]
         outcomes = {finding.code: finding.outcome for finding in findings}
         return [Cards(tuple(_card(place, cause, outcomes) for place, cause in enumerate(causes, 1)))]
     loud = len(having(findings, *LOUD))
-    noted = f"; {loud} of them noted something that is not a cause by itself" if loud else ""
-    text = f"No rule has the evidence it needs. {of_things(len(findings), 'check')} ran{noted}."
+    noted = f"; {loud} of them found something that is not a cause by itself" if loud else ""
+    text = f"No rule has enough evidence. {of_things(len(findings), 'check')} ran{noted}."
     return [Notice(f"{strong('No cause found.')} {text}", "muted")]
 
 
@@ -227,7 +227,7 @@ def blocked_section(record: Record) -> Section:
     steps = Bullets(
         (
             f"Fix the cause named above, then run the triage again into the same folder; {code('segue audit RUN')} "
-            "shows each check's measured value beside its threshold.",
+            "shows each check's measured value and threshold.",
             f"{code('--unsafe')} prints the numbers anyway, labelled as such.",
         )
     )

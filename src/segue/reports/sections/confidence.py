@@ -95,8 +95,8 @@ def _quality_table(judged: Judged) -> Table:
         )
     caption = (
         "All queries in the mix, with 95 % intervals. Constant’s: the Brier score of always stating the share right. "
-        "AUROC absent, ended: in so many pairs an answerable query has more confidence than one whose next passage is "
-        "absent, or than the end of a document; 50 % is chance."
+        "AUROC absent, ended: the share of pairs in which an answerable query has more confidence than one whose next "
+        "passage is absent, or than the end of a document; 50 % is chance."
     )
     return Table("confidence-worth", caption, columns, single(rows))
 

@@ -103,7 +103,7 @@ def _architecture(record: Record) -> Hypothesis | None:
         return None
     ranked = sorted(entries, key=lambda entry: -(entry.value("R@5") or 0.0))
     ends = [f"{code(entry.name)} {PERCENT.sentence(entry.metrics['R@5'])}" for entry in (ranked[0], ranked[-1])]
-    return _any_apart("The architecture decides.", f"Best and last of {len(entries)}: {', '.join(ends)}", [entries])
+    return _any_apart("The architecture matters.", f"Best and last of {len(entries)}: {', '.join(ends)}", [entries])
 
 
 def _any_apart(statement: str, evidence: str, groups: Sequence[Sequence[Entry]]) -> Hypothesis:

@@ -103,9 +103,9 @@ def metric_table(record: Record) -> Table | None:
     columns = [Column(HEADS.get(name, name), True, unit_of(name)) for name in HEADLINE]
     columns += [Column(f"ΔR@5 vs {code(reference.name)}", True, "points") for reference in references]
     caption = (
-        "Test documents, the whole bank searched. Beside each value its 95 % interval over groups of near-duplicate "
-        "documents. Bold: the best candidate of the column. Δ: ▲ better, ▼ worse, · undecided by a paired test over "
-        "documents."
+        "Test documents, the whole bank searched. Each value is shown with its 95 % interval over groups of "
+        "near-duplicate documents. Bold: the best candidate of the column. Δ: ▲ better, ▼ worse, · undecided by a "
+        "paired test over documents."
     )
     return _table("metrics", caption, record, columns, cells)
 
@@ -185,7 +185,7 @@ def drop_table(record: Record) -> Table | None:
         columns += [Column(f"Δ{name}", True, "points" if unit_of(name) else "")]
     caption = (
         "Δ is test minus validation. The weights were trained on neither. The checkpoint and the option were selected "
-        "on validation, so its numbers are too good; and they come from other documents and windows."
+        "on validation, so validation numbers are optimistic; the two also have different documents and windows."
     )
     return _table("drop", caption, record, columns, cells)
 
@@ -205,8 +205,8 @@ def compatibility_table(record: Record) -> Table | None:
     for space in ("raw", "projected"):
         columns += [Column(f"{space}: matched"), Column("random"), Column("gap"), Column("R@5", True, "%")]
     caption = (
-        "Cosine of prediction and target (matched) beside that of prediction and a random passage (random): only the "
-        "gap between the two tells something about a space. R@5 is that of searching in that space. All on validation "
+        "Cosine of prediction and target (matched) and of prediction and a random passage (random): only the gap "
+        "between the two says something about a space. R@5 is measured by searching in that space. All on validation "
         "documents."
     )
     return _table("compatibility", caption, record, columns, cells)
@@ -367,7 +367,7 @@ def gate_sentence(record: Record) -> str:
 TUNING_CAPTION = (
     "Settings were searched on training and validation documents alone, with the same number of trials and steps for "
     "every option. MRR is the best on validation with the recipe’s own settings (the first trial) and with those that "
-    "were kept; as the largest of several measurements it is too good. A trial was stopped when it fell below the "
+    "were kept; as the largest of several measurements it is optimistic. A trial was stopped when it fell below the "
     "median of the finished ones."
 )
 TUNING_WORDS = {"width": "width × {}"}

@@ -38,7 +38,7 @@ def headline(record: Record) -> str:
         return "No candidate was measured on validation documents, so nothing could be chosen."
     score = f"has the next passage among its first five answers in {PERCENT.sentence(chosen.metrics['R@5'])} of windows"
     if reference is None:
-        return f"{_naming(record, chosen)} It {score}; {code('copy-last')} was not measured beside it."
+        return f"{_naming(record, chosen)} It {score}; {code('copy-last')} was not measured."
     if reference.name == chosen.name:
         return f"{strong('No option does better on validation than copying the last passage,')} which {score}."
     contrast = choice_against(record, reference)
@@ -52,7 +52,7 @@ def _opening(record: Record, chosen: Entry, contrast: Contrast | None) -> str:
     others = [entry for entry in candidates(record) if reference and beats(entry, reference)]
     if chosen in others:  # by its own test, though the choice inside each fold is not
         start = strong("The choice on validation does not clearly beat copying the last passage.")
-        alone = f"{code(chosen.name)} alone does, but documents it is tested on took part in choosing it."
+        alone = f"{code(chosen.name)} alone does, but some of the documents it is tested on were used to choose it."
         return f"{start} {alone} Chosen: {_described(chosen)}."
     if not others:
         start = strong("No option clearly beats copying the last passage.")
@@ -60,7 +60,7 @@ def _opening(record: Record, chosen: Entry, contrast: Contrast | None) -> str:
     start = strong("The best option on validation does not clearly beat copying the last passage.")
     names = listing([code(entry.name) for entry in others])
     verb = "does" if len(others) == 1 else "do"
-    return f"{start} {names} {verb} on test, which may not choose. Chosen: {_described(chosen)}."
+    return f"{start} {names} {verb} on test documents, which are not used for choosing. Chosen: {_described(chosen)}."
 
 
 def _naming(record: Record, chosen: Entry) -> str:
@@ -112,8 +112,8 @@ def _procedure(record: Record) -> str:
     kinds = {name: found.chosen.count(name) for name in found.chosen}
     names = [f"{code(name)}{f' ({many} folds)' if many > 1 else ''}" for name, many in kinds.items()]
     return (
-        f"Choosing anew inside each fold takes {listing(names)} and has R@5 {PERCENT.sentence(found.metrics['R@5'])}. "
-        "Expect this number of the procedure: no document took part in choosing what it tests."
+        f"Choosing again in each fold selects {listing(names)} and has R@5 {PERCENT.sentence(found.metrics['R@5'])}. "
+        "This number is what to expect of the procedure: no document was used to choose the option it tests."
     )
 
 

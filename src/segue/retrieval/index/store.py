@@ -53,7 +53,7 @@ def index_settings(kind: str, **given: object) -> GraphSettings | InvertedListsS
     except ValidationError as error:
         first = error.errors()[0]
         got = f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
-        raise InputError("no such index", got=got, expected=f"a kind of {', '.join(KINDS)}") from error
+        raise InputError("unknown index settings", got=got, expected=f"a kind of {', '.join(KINDS)}") from error
 
 
 def build_index(
@@ -66,7 +66,7 @@ def build_index(
     """
     if len(pool.members) < FEWEST:
         raise InputError("too few passages for an approximate index", got=len(pool.members),
-                         expected=f"{FEWEST} or more", fix="search exactly, it is quicker")  # fmt: skip
+                         expected=f"{FEWEST} or more", fix="search exactly; it is faster")  # fmt: skip
     engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
     return ApproximateIndex(pool, engine, engine.efforts()[-1])
 
@@ -79,7 +79,7 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
         StorageError: the disk is full or the folder cannot be written.
     """
     if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is no index and not empty", fix="choose an empty or a new folder")
+        raise InputError(f"{folder} is not empty and not an index", fix="choose an empty or a new folder")
 
     def fill(new: Path) -> None:
         index.engine.save(new)
@@ -105,13 +105,13 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
         StorageError: a file is damaged.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is no index", got=f"no {MANIFEST} in it",
+        raise InputError(f"{folder} is not an index", got=f"no {MANIFEST} in it",
                          fix="name a folder that `segue index build` wrote")  # fmt: skip
     record = read_json(folder / MANIFEST)
     fix = "build the index again over the present bank"
     if record.get("format") != FORMAT:
         got = f"format {record.get('format')}"
-        raise InputError(f"{folder} is of another version", got=got, expected=FORMAT, fix=fix)
+        raise InputError(f"{folder} was built by another version", got=got, expected=FORMAT, fix=fix)
     here = pool_identity(pool)
     changed = [name for name, value in here.items() if record["pool"].get(name) != value]
     if changed:

@@ -173,7 +173,7 @@ def _unreached(curve: Sequence[EffortResult], target: float, k: int, *, confirme
     got = f"{best.recall:.4f} with {dict(best.effort)}"
     if confirmed is not None:
         got = f"{confirmed:.4f} on the queries that did not choose the effort"
-    fix = "build it with more neighbours or a greater build width, take another kind, or lower the target"
+    fix = "build it with more neighbours or a greater build width, use another kind, or lower the target"
     return InputError(f"no effort reaches recall@{k} of {target}", got=got, fix=fix)
 
 

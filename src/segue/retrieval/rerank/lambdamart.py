@@ -34,7 +34,7 @@ class LambdaMartSettings(Settings):
     rounds: int = Field(300, ge=1, le=100_000, description="most trees")
     leaves: int = Field(31, ge=2, le=4096, description="leaves of a tree")
     learning_rate: float = Field(0.08, gt=0, le=1, description="weight of each tree")
-    least_in_leaf: int = Field(100, ge=1, le=1_000_000, description="fewest candidates of a leaf")
+    least_in_leaf: int = Field(100, ge=1, le=1_000_000, description="minimum number of candidates in a leaf")
     seed: int = Field(1, ge=0, description="seed of the draws of candidates and features for each tree")
 
 

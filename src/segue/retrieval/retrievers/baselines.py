@@ -154,7 +154,7 @@ class Oracle:
         unknown = [row for row in last if row not in self._target_after]
         if unknown:
             raise InputError(
-                "the oracle does not know what follows",
+                "the oracle does not know the passage after",
                 got=f"a context that ends with row {unknown[0]}",
                 expected="one of the windows it was made with",
                 fix="make the oracle with the windows that are evaluated",

@@ -109,7 +109,7 @@ def require_texts(bank: Bank, name: str) -> None:
     if not bank.has_texts:
         raise InputError(
             f"{name} is not applicable: the bank has no texts",
-            fix=f"give the texts beside the vectors, or leave {name} out",
+            fix=f"give the texts along with the vectors, or leave {name} out",
         )
 
 

@@ -3,7 +3,7 @@
 import { el, plural, show, table } from "./dom.js";
 
 const SHOWN = ["R@1", "R@5", "Contain@50", "MRR", "total_p95_ms"];
-const EXCLUDED = { context: "what was read", prefix: "what was read and all before it", none: "nothing" };
+const EXCLUDED = { context: "the passages read", prefix: "the passages read and all before them", none: "nothing" };
 const HEADS = { total_p95_ms: "P95, ms" };
 const MARKS = { pass: "✓", fail: "✕", "not-enough-evidence": "?" };
 const TONES = { pass: "good", fail: "bad", "not-enough-evidence": "warn" };

@@ -62,7 +62,7 @@ class LossTerm(Settings):
     learn_temperature: bool = Field(False, description="let training move τ, between 0.01 and 1")
     margin: float = Field(0.0, ge=0, le=1, description="subtracted from the target's cosine before it is contrasted")
     symmetric: bool = Field(False, description="InfoNCE in both directions, as CLIP")
-    mask_context: bool = Field(True, description="passages of a window's context are no negatives of it")
+    mask_context: bool = Field(True, description="passages of a window's context are not negatives of it")
     space: Literal["raw", "projected"] = Field("raw", description="vectors as they are searched, or through a head")
     projection: tuple[int, int] = Field((512, 256), description="hidden and output components of the head")
     samples: int = Field(4096, ge=1, le=1_000_000, description="infonce-sampled: passages drawn in each step")
@@ -102,7 +102,7 @@ class LossSettings(Settings):
 
     terms: tuple[LossTerm, ...] = Field((LossTerm(kind="infonce"),), min_length=1, description="added up, weighted")
     negatives: tuple[HardNegatives, ...] = Field(
-        (), max_length=1, description="passages that `infonce` contrasts beside the targets of the batch"
+        (), max_length=1, description="passages that `infonce` contrasts in addition to the targets of the batch"
     )
 
     @model_validator(mode="after")
