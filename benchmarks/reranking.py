@@ -1,7 +1,7 @@
 """What each part of reranking is worth: kinds of reranker, groups of features, sources of candidates.
 
 Reads the run of a triage that held `rerank`: its lists of training documents (none of which their first stage
-has seen) and of validation windows. Trees are fitted anew for every variant, on the same lists and with the same
+has seen) and of validation windows. Trees are fitted again for every variant, on the same lists and with the same
 settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
 Differences are paired over validation windows. The test part is not used.
 

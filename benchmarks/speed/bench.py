@@ -28,7 +28,7 @@ def bench(
     Args:
         name: of the benchmark, or ``all``.
         settings: what ``BenchSettings`` takes: documents, cache, repeats, scale.
-        out: a file that is written anew after each benchmark.
+        out: a file that is written again after each benchmark.
         stages: shows progress.
 
     Returns:

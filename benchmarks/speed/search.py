@@ -199,6 +199,6 @@ def _index(pool: Pool, folder: Path, drawn: Float32[np.ndarray, "batch dim"], pr
             tuned = tune(load_index(path, pool), queries, exclude=nothing, target=RECALL, k=K, progress=progress)
         except InputError as error:
             raise InputError(explain("the measured index cannot be tuned", got=str(error))) from error
-        record_tuning(path, tuned, asked_of="normalised means of three consecutive rows")
+        record_tuning(path, tuned, source="normalised means of three consecutive rows")
     found: dict[str, Any] = read_json(path / MANIFEST)["tuned"]
     return found

@@ -86,7 +86,7 @@ def read_json(path: Path) -> JsonObject:
     if not isinstance(value, dict):
         fix = "delete it and run again"
         raise InputError(
-            f"{path} does not hold what is expected", got=type(value).__name__, expected="a JSON object", fix=fix
+            f"{path} does not hold a JSON object", got=type(value).__name__, expected="a JSON object", fix=fix
         )
     return value
 

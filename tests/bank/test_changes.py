@@ -85,7 +85,7 @@ def test_deleted_documents_keep_their_rows_but_are_not_alive(bank):
     fewer = delete(delete(bank, ["old1"]), ["old3"])
     assert len(fewer) == len(bank)
     assert fewer.alive.tolist() == [True, True, False, False, True, True, False, False, True, True]
-    with pytest.raises(InputError, match="no such documents: got nobody"):
+    with pytest.raises(InputError, match="does not have these documents: got nobody"):
         delete(bank, ["nobody", "old0"])
     assert PassageBank.open(bank.path).alive.sum() == 6
     with pytest.raises(InputError, match="old1"):
@@ -98,7 +98,7 @@ def test_a_copy_grows_without_touching_its_original(bank, tmp_path):
     assert (copy.path / "vectors-00000.npy").samefile(bank.path / "vectors-00000.npy")
     delete(append(copy, documents("new", 4), HashEncoder()), ["old0"])
     assert {path.name: path.read_bytes() for path in bank.path.iterdir()} == before
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         copy_bank(bank.path, tmp_path / "copy")
     with pytest.raises(InputError, match="is not a bank"):
         copy_bank(tmp_path / "nothing", tmp_path / "copy2")

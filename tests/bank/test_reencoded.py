@@ -67,9 +67,9 @@ def test_vectors_of_another_length_are_refused_except_deleted_ones():
     def half(vectors):
         return vectors * np.where(np.arange(len(vectors)) == 3, 0.5, 1.0)[:, None].astype(np.float32)
 
-    with pytest.raises(InputError, match="no unit vectors"):
+    with pytest.raises(InputError, match="are not unit vectors"):
         reencode(bank, half, name="half")
-    with pytest.raises(InputError, match="no unit vectors"):
+    with pytest.raises(InputError, match="are not unit vectors"):
         reencode(bank, lambda vectors: vectors * np.float32("nan"), name="nan")
     alive = bank.alive.copy()
     alive[3] = False

@@ -1,4 +1,4 @@
-"""Texts encoded anew: the encoder's own vectors, resumed after a kill, never mixed between encoders."""
+"""Texts encoded again: the encoder's own vectors, resumed after a kill, never mixed between encoders."""
 
 import dataclasses
 

@@ -83,7 +83,7 @@ def test_an_index_that_does_not_fit_is_not_released(run, index, tmp_path):
 
 @pytest.mark.parametrize("name", ["chance", "oracle"])
 def test_a_control_is_not_released(run, tmp_path, name):
-    with pytest.raises(InputError, match="a candidate, no control"):
+    with pytest.raises(InputError, match="a candidate, not a control"):
         run.bundle(name, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists(), "a bundle that failed leaves nothing behind"
 
@@ -208,7 +208,7 @@ def test_there_is_no_pickle_in_it(bundle):
 
 def test_a_folder_that_exists_is_not_written_into(run, tmp_path):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         run.bundle("copy-last", tmp_path / "mine")
 
 

@@ -72,7 +72,7 @@ def test_excluded_passages_and_other_documents_stay_out(released):
     assert len(only) == int(released.bundle.bank.num_rows[4:6].sum())
 
 
-def test_the_reasons_are_cosines_computed_anew(released):
+def test_the_reasons_are_cosines_computed_again(released):
     ids = ids_of(released, 3, range(CONTEXT))
     answer = released.next(ids=ids, k=5)
     bank = released.bundle.bank
@@ -161,8 +161,8 @@ def test_without_its_encoder_a_bundle_knows_the_texts_of_its_bank(bundle):
     [
         ({}, "one of passages, text, vectors, ids"),
         ({"passages": ["a"], "ids": ["b"]}, "passages and ids"),
-        ({"passages": []}, "nothing was read"),
-        ({"text": " \n "}, "nothing was read"),
+        ({"passages": []}, "the query has no passages"),
+        ({"text": " \n "}, "the query has no passages"),
         ({"passages": ["a", "  "]}, "passage 1 is empty"),
         ({"passages": ["half a pair: \ud83d"]}, "not valid Unicode"),
         ({"ids": ["nowhere#1"]}, "no such passage"),

@@ -53,12 +53,12 @@ def test_a_damaged_bundle_is_neither_promoted_nor_gone_back_to(three, tmp_path):
 @pytest.mark.parametrize("version", ["../elsewhere", "nothing", ".", ""])
 def test_a_version_is_a_name_in_the_folder(three, tmp_path, version):
     promote(three[0], tmp_path)
-    with pytest.raises(InputError, match="no such bundle"):
+    with pytest.raises(InputError, match="does not have this bundle"):
         rollback(tmp_path, version)
 
 
 def test_there_is_nothing_to_go_back_to_at_first(three, tmp_path):
-    with pytest.raises(InputError, match="no folder of bundles"):
+    with pytest.raises(InputError, match="is not a folder of bundles"):
         rollback(tmp_path)
     promote(three[0], tmp_path)
     with pytest.raises(InputError, match="no earlier bundle"):
@@ -123,7 +123,7 @@ def test_a_bundle_goes_to_a_repository_and_comes_back_the_same(three, tmp_path):
     assert verify(back).version == version
     assert hub.from_pretrained(repository, tmp_path / "back") == back
     hub.push_to_hub(three[1], repository)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         hub.from_pretrained(repository, tmp_path / "back")
     (tmp_path / "repository" / "README.md").write_text("another card")
     with pytest.raises(StorageError, match=r"README\.md"):

@@ -57,7 +57,7 @@ def test_passages_of_another_tower_are_another_space_and_not_what_was_trained(tm
                      "SG113": "not-applicable"}  # fmt: skip
 
 
-def test_a_bank_that_was_not_encoded_anew_is_found(tmp_path):
+def test_a_bank_that_was_not_encoded_again_is_found(tmp_path):
     own = towers(tmp_path)
     query = own.retriever.query
     plain = VectorRetriever("model", "candidate", query, Pool(BANK))
@@ -90,4 +90,4 @@ def test_ranks_on_record_that_the_two_towers_do_not_give_are_an_issue(tmp_path):
     shifted = dataclasses.replace(own.evaluation, ranks=own.evaluation.ranks + 9, metrics={})
     verdict = sg112.CHECK.examine(small_case(BANK, dataclasses.replace(own, evaluation=shifted)))
     assert verdict.outcome == "issue"
-    assert "are not those that its two towers give" in verdict.statement
+    assert "differ from those of its two towers" in verdict.statement

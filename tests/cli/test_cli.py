@@ -194,8 +194,8 @@ def test_a_damaged_result_names_the_file_to_delete_and_its_option_is_scored_agai
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("recipe.json", "[]", "recipe.json does not hold what is expected: got list"),
-        ("plan.json", "[]", "plan.json does not hold what is expected: got list"),
+        ("recipe.json", "[]", "recipe.json does not hold a JSON object: got list"),
+        ("plan.json", "[]", "plan.json does not hold a JSON object: got list"),
         ("plan.json", '{"format": 1, "steps": {"ar-cosine": "x"}}', "plan.json is not a plan"),
     ],
 )
@@ -279,7 +279,7 @@ def test_the_winner_becomes_a_bundle_that_predicts(triaged, tmp_path, capsys):
     assert answer["read"] == ["document-2#0"]
     assert len(answer["passages"]) == 3
     assert run("bundle", "build", run_folder, str(out)) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_a_blocked_run_is_released_only_with_a_label(triaged, tmp_path, capsys):

@@ -200,7 +200,7 @@ def test_a_run_never_goes_on_with_another_bank(tmp_path):
     bank = worlds.noise_world(1, 12)
     run_triage(job_on(bank, tmp_path / "run", choose_options([])))
     other = dataclasses.replace(bank, hash="other vectors")
-    with pytest.raises(InputError, match="another split or bank"):
+    with pytest.raises(InputError, match="a split or bank that differs"):
         run_triage(job_on(other, tmp_path / "run", choose_options([])))
 
 
@@ -310,7 +310,7 @@ def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
     assert np.allclose(retriever.pool.bank.gather(np.arange(len(encoded))), encoded, atol=1e-6)
 
 
-def test_the_plan_sets_time_aside_for_encoding_the_bank_anew(tmp_path):
+def test_the_plan_sets_time_aside_for_encoding_the_bank_again(tmp_path):
     job = job_on(worlds.drift_world(1, 24, 12, 16), tmp_path / "run", TOWERS, folds=2)
     towers = [option for option in TOWERS if option.trained]
     plain = _encoding_seconds(job, [option for option in OPTIONS if option.name == "ar-cosine"], Baselines(job))

@@ -314,7 +314,7 @@ class Spaceless:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (Unordered, "another fingerprint"),
+        (Unordered, "a fingerprint that differs"),
         (Unnormalised, "lengths 2.0000 to 2.0000"),
         (Doubles, "float64"),
         (Restless, "second time"),

@@ -63,7 +63,7 @@ def test_resampled_ratios_and_errors_equal_a_naive_loop() -> None:
             assert errors[draw, metric] == pytest.approx(error, abs=1e-6)
 
 
-def test_kept_draws_and_patterns_are_those_drawn_anew() -> None:
+def test_kept_draws_and_patterns_are_those_drawn_again() -> None:
     for seed in (4, 5, 4):
         kept = np.concatenate(list(group_draws(7, resamples=30, seed=seed)))
         assert np.array_equal(kept, np.concatenate(list(_draws(7, 30, seed))))

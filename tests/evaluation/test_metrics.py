@@ -209,4 +209,4 @@ def test_copying_ratio_by_hand() -> None:
     predictions = np.array([[0.0, 1.0], [0.8, 0.6], [1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
     ratios = copying_ratio(predictions, targets, contexts, mask)
     assert ratios[:2] == pytest.approx([1 / 0.8, 0.8 / 0.6])
-    assert np.isnan(ratios[2:]).all()  # nothing was read; the truth is unrelated to what was read
+    assert np.isnan(ratios[2:]).all()  # the query has no passages; the truth is unrelated to what was read

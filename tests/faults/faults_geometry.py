@@ -200,7 +200,8 @@ WORSE = {"SG201": "issue", "SG216": "issue"}
 """A broken model loses to the baselines, and holds too few targets for a reranker."""
 
 FAULTS = [
-    Fault("constant-predictions", "the model answers the same whatever it read", changed_weights(answer_constantly),
+    Fault("constant-predictions", "the model gives the same answer to every "
+        "context", changed_weights(answer_constantly),
           {"SG206": "issue", "SG208": "issue", **WORSE},
           "the same answer retrieves the same passages, seldom the target", cause="collapsed"),
     Fault("rank-two-predictions", "the model answers in a plane", changed_weights(answer_in_a_plane),
@@ -209,12 +210,13 @@ FAULTS = [
     Fault("anisotropic-bank", "the encoder adds a common vector to every passage", another_bank(NarrowEncoder),
           {"SG207": "tip", "SG201": "tip", "SG211": "issue"},
           "trained on such a bank the model wins by less, and cosine chooses another option"),
-    Fault("dominant-direction", "one component of the bank is large and says nothing", another_bank(DominatedEncoder),
+    Fault("dominant-direction", "one component of the bank is large and carries no "
+        "information", another_bank(DominatedEncoder),
           {"SG207": "issue", "SG209": "issue", "SG111": "tip", "SG203": "tip", "SG211": "tip", **WORSE},
-          "noise teaches nothing: models stay at their anchors and do no better than these", half="unseen"),
+          "models learn nothing from noise: they stay at their anchors and are no better than these", half="unseen"),
     Fault("hub-queries", "a common vector was added to every prediction", changed_weights(pull_to_one_point),
           {"SG208": "issue", **WORSE}, "hubs take the places of the targets", cause="hubs"),
-    Fault("hub-passage", "one passage stands on top of every ranking", hub_passage,
+    Fault("hub-passage", "one passage is first in every ranking", hub_passage,
           {"SG208": "issue", "SG201": "tip"}, "one of five places is lost", cause="hubs", half="unseen"),
     Fault("copies-the-last-passage", "a recurrent net answers with the last passage",
           changed_weights(copy_by_another_architecture),
@@ -228,7 +230,7 @@ FAULTS = [
           cause="slow-stage", half="unseen"),
     Fault("undeclared-word-counts", "words are counted over the test passages, undeclared",
           undeclared_word_counts, {"SG217": "issue"}, cause="test-statistics"),
-    Fault("hidden-density", "a correction by the density of the bank that calls itself free of statistics",
+    Fault("hidden-density", "a correction by the density of the bank that is declared free of statistics",
           hidden_density, {"SG217": "issue", "SG107": "issue"},
-          "what it hides about counting, it has read of later passages", cause="future-leaks", half="unseen"),
+          "the density that it does not declare also depends on later passages", cause="future-leaks", half="unseen"),
 ]  # fmt: skip

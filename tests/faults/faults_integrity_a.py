@@ -290,7 +290,7 @@ def different_exclusion(healthy, folder):
 
 
 def duplicates_counted_apart(healthy, folder):
-    """Every row was measured over a pool in which each copy of a text is a candidate of its own."""
+    """Every row was measured over a pool in which each copy of a text is a separate candidate."""
     bank = with_refrains()
     blind = dataclasses.replace(bank, duplicate_group=np.arange(len(bank)))
     case = untrained_run(healthy, folder, blind)
@@ -304,18 +304,19 @@ FAULTS = [
           {"SG104": "issue"}, cause="leaked-split", half="unseen"),
     Fault("copied-passages", "training and test documents share passages word for word", copied_passages,
           {"SG104": "issue"}, cause="leaked-split", half="unseen"),
-    Fault("retyped-passages", "training and test documents share passages but for capitals", retyped_passages,
+    Fault("retyped-passages", "training and test documents share passages that differ only in "
+        "capitals", retyped_passages,
           {"SG104": "tip"}),
     Fault("near-duplicate-documents", "test documents are training documents with other punctuation",
           near_duplicate_documents, {"SG104": "tip"}, half="unseen"),
-    Fault("random-split-over-windows", "training and validation windows were dealt one by one",
+    Fault("random-split-over-windows", "training and validation windows were split one by one",
           random_split_over_windows, {"SG105": "issue"}, cause="leaked-split"),
     Fault("validation-from-document-ends", "validation windows are the last ones of training documents",
           validation_from_document_ends, {"SG105": "issue", "SG213": "tip"},
-          "nothing follows the last passages, so reading order cannot be told on them", cause="leaked-split",
+          "nothing follows the last passages, so the order cannot be tested on them", cause="leaked-split",
           half="unseen"),
-    Fault("another-pooling", "the encoder pools otherwise than the bank's did", another_pooling, {"SG106": "issue"},
-          cause="spaces-differ"),
+    Fault("another-pooling", "the encoder uses another pooling than the bank's encoder", another_pooling,
+          {"SG106": "issue"}, cause="spaces-differ"),
     Fault("texts-out-of-step", "texts and vectors of the bank are one row apart", texts_out_of_step,
           {"SG106": "issue"}, cause="spaces-differ", half="unseen"),
     Fault("unnormalised-vectors", "the bank's vectors were not brought to length 1", unnormalised_vectors,
@@ -324,20 +325,21 @@ FAULTS = [
           {"SG106": "issue"}, cause="spaces-differ", half="unseen"),
     Fault("checkpoint-of-another-space", "a checkpoint was trained on another encoder's vectors",
           checkpoint_of_another_space, {"SG106": "issue"}, cause="spaces-differ", half="unseen"),
-    Fault("context-left-in", "a row leaves what was read among the candidates and does not say so", context_left_in,
+    Fault("context-left-in", "an entry leaves the passages read among the candidates without declaring "
+        "it", context_left_in,
           {"SG108": "issue"}, cause="unfair-candidates"),
     Fault("duplicate-left-in", "the context is excluded by row number, so duplicates of it stay", duplicate_left_in,
           {"SG108": "issue"}, cause="unfair-candidates", half="unseen"),
     Fault("prefix-only-declared", "all passages read so far are declared excluded, only the context is",
           prefix_only_declared, {"SG108": "issue", "SG112": "issue"},
-          "the ranks on record are not those among the declared candidates", cause="unfair-candidates", half="unseen"),
-    Fault("pools-of-different-size", "one row searches the test documents only", pools_of_different_size,
+          "the recorded ranks are not those among the declared candidates", cause="unfair-candidates", half="unseen"),
+    Fault("pools-of-different-size", "one entry searches the test documents only", pools_of_different_size,
           {"SG114": "issue"}, cause="not-comparable"),
-    Fault("other-windows", "one row was measured on half of the windows", other_windows, {"SG114": "issue"},
+    Fault("other-windows", "one entry was measured on half of the windows", other_windows, {"SG114": "issue"},
           cause="not-comparable", half="unseen"),
-    Fault("different-exclusion", "one row excludes more than the others", different_exclusion, {"SG114": "issue"},
+    Fault("different-exclusion", "one entry excludes more than the others", different_exclusion, {"SG114": "issue"},
           cause="not-comparable", half="unseen"),
-    Fault("duplicates-counted-apart", "each copy of a text is a candidate of its own", duplicates_counted_apart,
+    Fault("duplicates-counted-apart", "each copy of a text is a separate candidate", duplicates_counted_apart,
           {"SG114": "issue", "SG108": "issue"}, "the copies of what was read then stay among the candidates",
           cause="not-comparable"),
 ]  # fmt: skip

@@ -68,7 +68,7 @@ def stale_vectors(healthy, folder):
 
 
 FAULTS = [
-    Fault("index-without-test-documents", "the index was built without the documents that are asked about",
+    Fault("index-without-test-documents", "the index was built without the documents of the queries",
           index_without_test_documents, {"SG101": "issue"}, cause="target-not-searched"),
     Fault("placeholder-keys", "keys of the truth are (i // 16, i mod 16)", placeholder_keys,
           {"SG102": "issue", "SG103": "issue", "SG104": "issue"},

@@ -85,8 +85,8 @@ def undeclared_words(healthy, folder):
 
 
 FAULTS = [
-    Fault("honest-reranker", "nothing: a reranked row stands beside the others", honest),
-    Fault("reranker-reads-positions", "a reranker reads how far apart two passages stand in their documents",
+    Fault("honest-reranker", "nothing: a reranked entry was added to the others", honest),
+    Fault("reranker-reads-positions", "a reranker reads how far apart two passages are in their documents",
           reads(ReadsPositions), {"SG109": "issue"}, cause="metadata-oracle"),
     Fault("reranker-reads-documents", "a reranker prefers the document that is being read",
           reads(ReadsDocuments), {"SG109": "issue"}, cause="metadata-oracle", half="unseen"),

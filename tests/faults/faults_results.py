@@ -196,7 +196,7 @@ def finer_gate(healthy, folder):
 
 LOSES = "a model that does not beat its baselines leaves little for a reranker either"
 HUBS = f"{LOSES}, and with such weights everything is answered with the same few passages"
-FEW = "with so few groups no comparison can be told"
+FEW = "with so few groups no comparison is conclusive"
 
 FAULTS = [
     Fault("untrained-weights", "training ended after one step", untrained_weights,
@@ -211,9 +211,11 @@ FAULTS = [
           cause="loss-space-not-served"),
     Fault("context-left-in-declared", "what was read stays among the subject's candidates, as declared",
           context_left_in, {"SG210": "issue", "SG201": "tip"},
-          "passages read stand before the truth, so baselines that leave them out come level"),
-    Fault("second-editions", "test documents stand in the bank twice, their words in another order", second_editions,
-          {"SG210": "tip", "SG201": "tip"}, "the copies push every truth down, and the lead with it", half="unseen"),
+          "passages read are ranked before the truth, so baselines that exclude them are as good"),
+    Fault("second-editions", "test documents are in the bank twice, the second time with their words in another "
+        "order", second_editions,
+          {"SG210": "tip", "SG201": "tip"}, "the copies lower the rank of every truth, and with it the lead",
+          half="unseen"),
     Fault("cosine-is-highest-elsewhere", "the option with the highest cosine retrieves worse",
           cosine_is_highest_elsewhere, {"SG211": "issue", "SG202": "tip"},
           "trained twice as long, it also knows more of its training sequences", cause="cosine-misleads"),
@@ -226,7 +228,8 @@ FAULTS = [
           {"SG218": "issue"}, cause="weak-model", half="unseen"),
     Fault("three-documents", "three test documents were evaluated", three_documents,
           {"SG219": "issue", "SG201": "tip", "SG103": "tip"}, FEW, cause="too-few-documents"),
-    Fault("finer-gate", "a gate asks for two points, and the documents cannot tell them apart", finer_gate,
+    Fault("finer-gate", "a gate requires two points, and there are too few documents to show such a "
+        "difference", finer_gate,
           {"SG219": "issue", "SG201": "issue", "SG202": "issue", "SG216": "tip"},
           f"{LOSES}, and this one has no anchor and 33 training documents", cause="too-few-documents", half="unseen"),
 ]  # fmt: skip

@@ -69,18 +69,19 @@ def other_document_tower(healthy, folder):
     return _searching(with_two_towers(healthy, folder), other)
 
 
-def bank_not_encoded_anew(healthy, folder):
+def bank_not_encoded_again(healthy, folder):
     """The answers of the trained query tower were searched in the bank as it was before training."""
     return _searching(with_two_towers(healthy, folder), lambda predictor: None)
 
 
 FAULTS = [
-    Fault("two-towers", "nothing: a two-tower row stands beside the others", with_two_towers),
+    Fault("two-towers", "nothing: a two-tower entry was added to the others", with_two_towers),
     Fault("other-document-tower", "the passages were encoded by the document tower of another training",
           other_document_tower, {"SG106": "issue", "SG110": "issue", "SG112": "issue"},
-          "the space of the loss is not searched, and the ranks are those of no checkpoint", cause="spaces-differ"),
-    Fault("bank-not-encoded-anew", "the bank was not encoded anew after the document tower had learnt",
-          bank_not_encoded_anew, {"SG106": "issue", "SG110": "issue", "SG112": "issue"},
-          "the space of the loss is not searched, and the ranks are those of no checkpoint", cause="spaces-differ",
+          "the space of the loss is not searched, and the ranks do not belong to any checkpoint",
+          cause="spaces-differ"),
+    Fault("bank-not-encoded-again", "the bank was not encoded again after the document tower was trained",
+          bank_not_encoded_again, {"SG106": "issue", "SG110": "issue", "SG112": "issue"},
+          "the space of the loss is not searched, and the ranks do not belong to any checkpoint", cause="spaces-differ",
           half="unseen"),
 ]  # fmt: skip

@@ -27,7 +27,7 @@ VERSIONS = 4
 
 
 def retrained(healthy, folder, *, loss=None, fold=None, steps=STEPS, **training):
-    """Return the case after the subject was trained anew on another loss, windows or settings, and evaluated."""
+    """Return the case after the subject was trained again on another loss, windows or settings, and evaluated."""
     shutil.copytree(healthy.job.out, folder)
     experiment = healthy.job.experiment
     fold = fold or experiment.folds[0]
@@ -137,19 +137,19 @@ FAULTS = [
           accumulated_batch, {"SG205": "issue"}, cause="too-few-negatives"),
     Fault("batch-cut-to-fit", "training was cut to batches of 16, the record says 128", small_batch,
           {"SG201": "tip", "SG205": "issue", "SG209": "issue"},
-          "with an eighth of the windows and negatives the subject hardly leaves the passage it copies",
+          "with an eighth of the windows and negatives the subject hardly learns more than to copy the last passage",
           cause="too-few-negatives", half="unseen"),
     Fault("versions-as-negatives", "training documents in four versions contrast with each other",
           versions_of_documents,
           {"SG112": "issue", "SG201": "tip", "SG202": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
-          "four versions of a document are one: nine are left to learn from, learnt by heart, too few to beat shared "
-          "words; the rows that were not trained again were ranked among other texts"),
+          "four versions of a document count as one: only nine documents remain, which are memorised and too few to "
+          "beat shared words; the entries that were not trained again were ranked among other texts"),
     Fault("temperature-one", "the temperature is 1", at_temperature(1.0), {"SG212": "issue"}, cause="temperature"),
     Fault("temperature-hundredth", "the temperature is 0.01", at_temperature(0.01), {"SG212": "issue"},
           cause="temperature", half="unseen"),
     Fault("shuffled-documents", "passages were stored in random order", shuffled_documents,
           {"SG201": "issue", "SG202": "tip", "SG211": "tip", "SG213": "tip"},
-          "without an order shared words win, and what was learnt holds for the documents it was learnt from",
+          "without an order shared words win, and what was learnt does not carry over to other documents",
           cause="no-order-to-learn"),
     Fault("opposed-objectives", "the AR term has the wrong sign", opposed_objectives,
           {"SG201": "issue", "SG204": "issue", "SG208": "issue", "SG216": "tip"},
@@ -159,8 +159,8 @@ FAULTS = [
           {"SG204": "issue"}, half="unseen"),
     Fault("five-training-documents", "there are five training documents", few_training_documents(5),
           {"SG201": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
-          "five documents do not fill a batch, and teach too little to beat shared words", cause="too-little-data"),
+          "five documents do not fill a batch, and are too few to beat shared words", cause="too-little-data"),
     Fault("ten-training-documents", "there are ten training documents", few_training_documents(10),
-          {"SG202": "tip", "SG215": "tip"}, "so few documents are learnt by heart", cause="too-little-data",
+          {"SG202": "tip", "SG215": "tip"}, "so few documents are memorised", cause="too-little-data",
           half="unseen"),
 ]  # fmt: skip

@@ -107,7 +107,7 @@ def test_a_small_change_of_one_weight_is_refused(saved):
 def test_a_missing_file_is_named(saved, name):
     _, folder = saved
     (folder / name).unlink()
-    with pytest.raises(InputError, match=f"not a whole checkpoint: got no {name}"):
+    with pytest.raises(InputError, match=f"not a complete checkpoint: got no {name}"):
         load_predictor(folder)
 
 

@@ -107,9 +107,9 @@ def test_anchor_says_when_article_dropout_differs_too():
     assert "dropout" not in same[0].evidence
 
 
-def folded(own, anew, **more):
+def folded(own, again, **more):
     """A winner with its own paired test, and the procedure with one of its own, over three folds."""
-    value, half, p = anew
+    value, half, p = again
     delta = {"copy-last": {"R@5": {"value": value, "low": value - half, "high": value + half, "p": p}}}
     procedure = {"chosen": ["gru", "gru", "amn"], "metrics": {"R@5": {"value": 0.3}}, "delta": delta}
     chosen = entry("gru", 0.35, against={"copy-last": own})
@@ -134,7 +134,7 @@ def test_without_folds_or_without_its_own_test_the_procedure_gives_way_to_the_wi
         folded(BETTER, OPEN, procedure={"chosen": ["gru"] * 3, "metrics": {}, "delta": {}}),
     ):
         assert to_text(headline(found)).startswith("The winner is gru")
-        assert "choosing anew" not in headline(found)
+        assert "choosing again" not in headline(found)
 
 
 def test_with_folds_serving_follows_the_procedure():

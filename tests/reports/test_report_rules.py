@@ -52,7 +52,7 @@ def test_row_is_called_the_winner_only_where_it_clearly_beats_copying():
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
-        ((0.05, 0.02, 0.001), "the model adds to what reranking alone gives"),
+        ((0.05, 0.02, 0.001), "the model adds to what reranking alone achieves"),
         ((0.0, 0.006, 0.9), "may come from the reranker alone"),
         ((-0.05, 0.02, 0.001), "reranking without the model is better"),
     ],
@@ -95,7 +95,7 @@ def test_winner_is_served_only_when_clearly_above_the_best_baseline_and_past_the
     assert "the ship gate lacks evidence" in served(COPY, clear, ship="not-enough-evidence")
     assert served(COPY, open_, ship="pass").startswith("Serve `copy-last`")
     assert "is not established" in served(COPY, open_, ship="pass")
-    assert "show such answers as suggestions" in served(COPY, open_, ship="fail")
+    assert "show its answers as suggestions" in served(COPY, open_, ship="fail")
 
 
 def test_best_baseline_is_taken_from_validation():
@@ -155,7 +155,7 @@ def test_rank_correlation_of_cosine_and_recall_by_hand():
     found = verdicts(*rows)["A higher cosine to the target does not mean a higher recall."]
     assert found.verdict == "supported"
     assert "is −1.000" in found.evidence
-    assert "has place 5 in R@5 (10.0 %)" in found.evidence
+    assert "is number 5 in R@5 (10.0 %)" in found.evidence
 
 
 def test_anchor_pairs_the_same_architecture_under_the_same_loss():

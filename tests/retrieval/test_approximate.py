@@ -177,9 +177,9 @@ def test_tuning_takes_an_effort_that_reaches_the_target_and_records_it(index, tm
     assert tuned.chosen.sure >= 0.9
     assert tried.effort == tuned.chosen.effort
     assert all(point.processor_ms >= tuned.chosen.processor_ms for point in tuned.curve if point.sure >= 0.9)
-    record_tuning(tmp_path / "index", tuned, asked_of="a test")
+    record_tuning(tmp_path / "index", tuned, source="a test")
     assert load_index(tmp_path / "index", index.pool).effort == tuned.chosen.effort
-    assert json.loads((tmp_path / "index" / MANIFEST).read_text())["tuned"]["asked_of"] == "a test"
+    assert json.loads((tmp_path / "index" / MANIFEST).read_text())["tuned"]["source"] == "a test"
 
 
 def test_tuning_refuses_where_no_effort_reaches_the_target():

@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_trees(drawn):
 def test_lists_without_a_target_are_refused(drawn):
     bank, _, cascade, (train, validation) = drawn
     features = Features(bank, cascade.pool, context=3, groups=["context"])
-    with pytest.raises(SettingsError, match="no order to learn"):
+    with pytest.raises(SettingsError, match="nothing to learn from"):
         fit_lambdamart(*read_of(features, train.take(np.flatnonzero(~train.hits)), validation), features,
                        settings=SMALL)  # fmt: skip
 

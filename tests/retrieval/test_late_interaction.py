@@ -127,7 +127,7 @@ def test_without_sentences_features_are_missing(case):
     for texts in (None, blank):
         sent = replace(contexts, rows=np.full_like(contexts.rows, -1), texts=texts)
         found = columns(sentences, bank, sent, candidates)
-        alone = contexts.mask.sum(axis=1) == 1  # nothing was read but the blank
+        alone = contexts.mask.sum(axis=1) == 1  # the query has no passages but the blank
         for name, values in found.items():
             if not name.startswith("prediction"):
                 assert np.isnan(values[alone] if texts else values).all(), name

@@ -160,7 +160,7 @@ def test_a_net_without_vectors_is_given_none(drawn):
 def test_what_does_not_fit_is_refused(drawn, features, read, fitted, tmp_path):
     bank, _, cascade, (train, _) = drawn
     without = ListFeatures(train.take(np.flatnonzero(~train.hits)), read[0].values[~train.hits])
-    with pytest.raises(SettingsError, match="no order to learn"):
+    with pytest.raises(SettingsError, match="nothing to learn from"):
         fit_listwise(without, read[1], features, settings=SMALL, folder=tmp_path)
     fitted[0].save(tmp_path / "model")
     with pytest.raises(InputError, match="other features"):

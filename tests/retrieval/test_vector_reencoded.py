@@ -91,7 +91,7 @@ def test_pools_of_the_original_bank_are_asked_about_with_the_re_encoded_vectors(
     assert set(bank.document_of[top.rows[top.rows >= 0]]) <= set(documents)
 
 
-def test_another_bank_is_encoded_anew():
+def test_another_bank_is_encoded_again():
     bank, other = drift_world(documents=4), drift_world(seed=8, documents=5)
     moved = make(bank, encoded_copy_last).indexed().over(other)
     windows = all_windows(other)

@@ -81,7 +81,7 @@ def test_only_runs_of_the_list_are_read(world, name):
 
 @pytest.mark.parametrize("option", ["nothing", "../../first/options/bm25", ""])
 def test_only_rows_of_the_record_are_read(world, option):
-    with pytest.raises(InputError, match="no such entry"):
+    with pytest.raises(InputError, match="does not have this entry"):
         RunsFolder(world.runs).run("first").answers(option)
 
 

@@ -80,7 +80,7 @@ def test_a_recipe_a_bank_and_a_run_can_be_audited(finished, what):
 def test_what_is_neither_is_refused(tmp_path):
     with pytest.raises(InputError, match="a recipe, a bank folder or a run folder"):
         segue.audit(tmp_path)
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         segue.diagnose(tmp_path)
 
 

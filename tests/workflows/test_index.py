@@ -29,7 +29,7 @@ def test_it_is_tuned_on_the_runs_own_queries_and_says_so(folder, capsys):
     assert found["confirmed_recall"] >= 0.8
     record = json.loads((folder / "index" / "index.json").read_text())
     assert record["effort"] == found["chosen"]["effort"]
-    assert record["tuned"]["asked_of"].startswith("model, ")
+    assert record["tuned"]["source"].startswith("model, ")
 
 
 def test_a_file_of_queries_can_be_asked_instead(folder, capsys):

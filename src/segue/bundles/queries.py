@@ -207,7 +207,9 @@ def resolve(query: Query, bundle: Bundle, lookup: Lookup) -> PendingQuery:
         raise InputError("k is out of range", got=query.k, expected="1 or more")
     rows, texts, vectors = _read(query, bundle, lookup)
     if len(rows) == 0:
-        raise InputError("nothing was read", expected="one passage or more", fix="give the text so far")
+        raise InputError(
+            "the query has no passages", expected="one passage or more", fix="give the text of the document so far"
+        )
     last = slice(-bundle.context, None)
     known = [text for text in texts[last] if text is not None]
     more = [lookup.row(name) for name in query.exclude]

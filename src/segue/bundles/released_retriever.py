@@ -181,7 +181,7 @@ class ReleasedRetriever:
         answers: dict[int, Answer] = {}
         for (texts, documents), places in kinds.items():
             retriever = self.bundle.retriever if texts else self._without_texts
-            assert retriever is not None, "resolving refuses what nothing can answer"
+            assert retriever is not None, "queries that cannot be answered were refused before"
             size = retriever.batch_limit or len(places)
             for start in range(0, len(places), size):
                 part = places[start : start + size]

@@ -74,7 +74,7 @@ INTEGRITY: tuple[Rule, ...] = (
 DIAGNOSIS: tuple[Rule, ...] = (
     Rule("too-few-documents", "there are too few documents to tell", ("SG219",),
          "evaluate on more documents, or with folds, so that every document is a test document"),
-    Rule("no-order-to-learn", "the order of the passages says nothing about what comes next", ("SG213",),
+    Rule("no-order-to-learn", "the order of the passages does not predict what comes next", ("SG213",),
          "use a retriever of similar passages; no predictor of the next one can beat it",
          suspects=("SG213",), confirmed_by=("SG201",)),
     Rule("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),

@@ -126,10 +126,10 @@ ARCHITECTURES = (
 ARCHITECTURE_OPTIONS = tuple(option.name for option in ARCHITECTURES)
 TAUS = ("0.05", "0.10", "0.15")
 OPTIONS: tuple[Option, ...] = (
-    Option("chance", "control", "a random order", "What does knowing nothing score?", intent="control"),
-    Option("oracle", "control", "the true next vector as the query", "Can every target be found at all?",
+    Option("chance", "control", "a random order", "What does a random order score?", intent="control"),
+    Option("oracle", "control", "the true next vector as the query", "Can every target be found?",
            intent="control"),
-    Option("copy-last", "baseline", "the last passage as the query", "Is the next passage merely similar?"),
+    Option("copy-last", "baseline", "the last passage as the query", "Is the next passage the most similar one?"),
     Option("mean", "baseline", "the mean of the context", "Does the topic of the context suffice?"),
     Option("exp-mean", "baseline", "an exponentially weighted mean", "Do recent passages say more?"),
     Option("ridge", "baseline", "a regularised linear map", "How far does a linear model go?"),

@@ -121,7 +121,7 @@ def plan_trials(
         what = "the trials of [tuning] do not fit into their share of the budget"
         trials = trainings * len(steps_per_second)
         got = f"{max(0, steps)} steps for each of {trials} trials in {max(0.0, seconds):.0f} s"
-        fix = "raise [triage] budget_minutes or [tuning] share, or take fewer options, trials or folds"
+        fix = "raise [triage] budget_minutes or [tuning] share, or use fewer options, trials or folds"
         raise SettingsError(what, got=got, expected=f"at least {FEWEST_STEPS}", fix=fix)
     cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
     return steps, cost

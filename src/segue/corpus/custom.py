@@ -40,7 +40,7 @@ class CustomCorpus(TextCorpus):
             fix = "check its import path and [corpus.options]"
             raise InputError(f"cannot make the reader {self.reader}", got=str(error), fix=fix) from error
         if not callable(getattr(reader, "read", None)):
-            raise InputError(f"{self.reader} is not a corpus reader", got="no method read()", fix="give it a read()")
+            raise InputError(f"{self.reader} is not a corpus reader", got="no method read()", fix="add a method read()")
         return reader
 
     def _documents(self, reader: Any) -> Iterator[Document | Skipped]:

@@ -40,7 +40,7 @@ class PassageSettings(Settings):
     minimum_characters: int = Field(
         20,
         ge=1,
-        description="a shorter remainder joins the passage before it; a shorter document gives no passage; characters",
+        description="a shorter remainder joins the passage before it; a shorter document yields no passage; characters",
     )
     language: str = Field(
         "en", pattern=r"^[A-Za-z-]{2,12}$", description="language of the sentence rules, ISO 639 code"

@@ -112,7 +112,7 @@ def lock_split(experiment: Experiment, path: Path) -> None:
         write_json(path, record)
     elif read_json(path) != record:
         raise InputError(
-            f"{path} holds another split or bank than the recipe gives now",
+            f"{path} holds a split or bank that differs from the present recipe's",
             expected="the bank and the split this run began with, since its test documents are locked",
             fix="choose a new --out folder, or restore the recipe and bank the run began with",
         )

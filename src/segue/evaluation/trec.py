@@ -66,7 +66,7 @@ def write_run(
             if len(documents) > depth:
                 raise InputError(f"query {query} has too many answers", got=len(documents), expected=f"at most {depth}")
             if len(set(documents)) != len(documents):
-                raise InputError(f"query {query} has an answer twice", fix="name each duplicate group by one member")
+                raise InputError(f"query {query} has an answer twice", fix="use one id for each duplicate group")
             head = f"{encode(query)} Q0 "
             places = zip(documents, tails, strict=False)
             handle.write("".join([f"{head}{encode(document)}{tail}" for document, tail in places]))

@@ -156,7 +156,7 @@ def require_queries(queries: Float[np.ndarray, "batch dim"], bank: Bank) -> None
     if len(broken):
         raise InputError(
             f"query {broken[0]} has components that are not finite",
-            got=f"{len(broken)} such queries of {len(queries)}",
+            got=f"{len(broken)} of {len(queries)} queries",
             expected="finite numbers",
             fix="look for a diverged model (a lower learning rate) or a broken vector file",
         )
@@ -173,7 +173,7 @@ def require_targets(targets: Int[np.ndarray, "batch"], candidates: Bool[np.ndarr
     if len(outside):
         raise InputError(
             f"target {targets[outside[0]]} is not among the candidates",
-            got=f"{len(outside)} such targets of {len(targets)}",
+            got=f"{len(outside)} of {len(targets)} targets",
             expected="every target among the searched passages",
             fix="search a bank that holds the evaluated documents",
         )

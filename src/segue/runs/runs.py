@@ -122,7 +122,7 @@ class Run:
         """Return how an entry answered; the first time, this is logged as a test evaluation.
 
         Raises:
-            InputError: the run has no such entry, or its answers cannot be read.
+            InputError: the run does not have this entry, or its answers cannot be read.
             StorageError: the log cannot be written.
         """
         if option not in self._answers:
@@ -134,7 +134,7 @@ class Run:
 
     def _read(self, option: str) -> EntryAnswers:
         if self.record.entry(option) is None:
-            raise InputError(f"the run {self.name} has no such entry", got=repr(option[:80]))
+            raise InputError(f"the run {self.name} does not have this entry", got=repr(option[:80]))
         folders = sorted(
             option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:])
         )

@@ -182,7 +182,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     hashes = tuple(words[0] for words in lines if words and not words[0].startswith("#"))
     if not hashes or not all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes):
         raise InputError(
-            f"{path} is no file of keys",
+            f"{path} is not a file of keys",
             expected="a sha256 at the beginning of each line",
             fix="make one with `segue serve --new-key FILE`",
         )

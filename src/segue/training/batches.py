@@ -136,7 +136,7 @@ class Batches:
         if not (np.isfinite(vectors).all() and np.isfinite(target).all()):
             raise InputError(
                 "the bank holds vectors that are not finite",
-                got=f"such a vector in training step {step + 1}",
+                got=f"a vector that is not finite in training step {step + 1}",
                 fix="run `segue bank info` on it with verification, and build it again",
             )
         return Batch(

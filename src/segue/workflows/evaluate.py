@@ -171,7 +171,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
     """Copy the bank and append the corpus's documents, or open the copy where that was done."""
     if isinstance(corpus, VectorsCorpus):
         raise InputError("fresh documents have to be texts", got='kind = "vectors"',
-                         fix="give their texts; they are encoded as the bank's were")  # fmt: skip
+                         fix="give their texts; they are encoded like the bank's")  # fmt: skip
     grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
     if len(grown.document_ids) > len(bank.document_ids):
         return grown

@@ -97,7 +97,7 @@ def tune(
     chosen = _queries_of_file(Path(queries)) if queries is not None else _queries_of_run(run, option, pool, stages)
     with stages("Tuning") as progress:
         tuned = tune_index(opened, chosen.queries, exclude=chosen.exclude, target=target, k=k, progress=progress)
-    record_tuning(Path(index), tuned, asked_of=chosen.source)
+    record_tuning(Path(index), tuned, source=chosen.source)
     return tuned
 
 

@@ -111,7 +111,7 @@ def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:
     def load() -> Encoder:
         if bank.space.declared:
             raise InputError("the bank's vectors were made elsewhere, so there is no encoder",
-                             fix="leave options that encode text out")  # fmt: skip
+                             fix="leave out options that encode text")  # fmt: skip
         encoder = load_encoder(recipe.encoder)
         require_same(bank.space, encoder.space, "the bank and the recipe's encoder")
         return encoder

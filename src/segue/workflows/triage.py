@@ -74,7 +74,7 @@ class Comparison:
         entry = self.record.entry(option)
         if entry is None:
             names = ", ".join(entry.name for entry in self.record.entries)
-            raise InputError("the comparison has no such option", got=option, expected=names)
+            raise InputError("the comparison does not have this option", got=option, expected=names)
         return entry.value(name)
 
     def to_json(self) -> dict[str, Any]:

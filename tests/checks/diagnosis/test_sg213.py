@@ -29,7 +29,7 @@ def test_a_world_that_moves_one_way_has_an_order():
 def test_a_walk_at_random_has_nearness_and_no_direction():
     verdict = examined(drift_world(seed=2, documents=64, drift=0.7))
     assert verdict.outcome == "tip"
-    assert "nearness is what helps" in verdict.statement
+    assert "nearby passages help, but their direction does not" in verdict.statement
     assert verdict.details["probe"]["low"] < 0.5 < verdict.details["probe"]["high"]
 
 

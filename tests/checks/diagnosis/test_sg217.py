@@ -66,7 +66,7 @@ def test_a_retriever_that_counts_without_saying_so_is_found_by_its_behaviour():
     verdict = examined(bank, row("crowded", Crowded(bank, Pool(bank))), vectors_row("copy-last", copy_last, bank))
     assert verdict.outcome == "issue"
     assert verdict.details["undeclared"] == ["crowded"]
-    assert "by its behaviour alone" in verdict.statement
+    assert "not stated, but other documents change its order" in verdict.statement
 
 
 def test_rows_that_count_nothing_pass():

@@ -24,7 +24,7 @@ def indexed(index):
 
 def test_a_case_whose_targets_are_all_candidates_passes():
     verdict = CHECK.examine(indexed(ExactIndex(Pool(BANK))))
-    assert (verdict.outcome, verdict.measured, verdict.details["asked"]) == ("passed", 0.0, 12)
+    assert (verdict.outcome, verdict.measured, verdict.details["targets"]) == ("passed", 0.0, 12)
 
 
 def test_the_share_of_missing_targets_is_counted():

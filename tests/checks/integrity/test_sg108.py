@@ -35,7 +35,7 @@ def test_rankings_without_what_was_read_pass_beside_how_often_it_would_stand_the
     case = evaluated_case()
     verdict = CHECK.examine(case)
     assert (verdict.outcome, verdict.measured) == ("passed", 0.0)
-    (asked,) = verdict.details["asked_again"]
+    (asked,) = verdict.details["queried_again"]
     assert asked["moved_up"] > 0
     json.dumps(verdict.details, allow_nan=False)
 

@@ -49,7 +49,7 @@ def test_a_bonus_for_the_next_position_is_an_issue():
     assert verdict.outcome == "issue"
     assert verdict.details["rows"]["gap"]["ranks"] > 0.3
     assert verdict.details["rows"]["mean"] == {"ranks": 0.0, "orders": 0.0}
-    assert "for 1 other entries nothing changes" in verdict.statement
+    assert "1 other entries do not change" in verdict.statement
 
 
 def test_ties_by_row_number_change_exactly_the_ranks_that_the_control_counts():

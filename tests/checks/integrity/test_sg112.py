@@ -91,5 +91,5 @@ def test_ranks_on_record_that_its_answers_do_not_reach_are_an_issue(tmp_path):
     perfect = dataclasses.replace(found.evaluation, ranks=np.ones_like(found.evaluation.ranks), metrics={})
     verdict = examine(dataclasses.replace(found, evaluation=perfect))
     assert verdict.outcome == "issue"
-    assert "ranks on record" in verdict.statement
+    assert "recorded ranks differ" in verdict.statement
     assert verdict.details["rows"]["model"]["other_ranks"] > 0.5

@@ -25,7 +25,7 @@ def test_the_second_time_it_is_read_back(tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_another_key_and_a_broken_file_are_fitted_anew(tmp_path):
+def test_another_key_and_a_broken_file_are_fitted_again(tmp_path):
     fit = Counting()
     read_or_fit(tmp_path / "ridge.npz", key="bank a", fit=fit)
     read_or_fit(tmp_path / "ridge.npz", key="bank b", fit=fit)

@@ -81,7 +81,7 @@ def test_both_rows_are_checked_like_any_other(job, results):
 
 
 def test_a_row_whose_documents_learn_too_is_checked_on_its_own_vectors(job, tmp_path: Path):
-    """The checks ask it about copies of the bank, in other orders: each has to be encoded anew."""
+    """The checks ask it about copies of the bank, in other orders: each has to be encoded again."""
     learning = TEXT.dual_encoder.model_copy(update={"documents": "trained"})
     job = job.with_tables(text=TEXT.model_copy(update={"dual_encoder": learning}))
     own = dataclasses.replace(job, out=tmp_path / "run", options=choose_options(NAMES[:1]))

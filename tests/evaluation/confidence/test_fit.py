@@ -190,7 +190,7 @@ def test_folds_are_fitted_apart_and_judged_together():
     assert len(record["models"]) == 3
     assert len({model["intercepts"][0] for model in record["models"]}) == 3
     assert record["groups"] == 30
-    assert sum(record["asked"]["test"].values()) == 30 * 9 + 30
+    assert sum(record["queries"]["test"].values()) == 30 * 9 + 30
     assert all(Confidence.from_json(model).weights.shape == (2, 3 * len(FEATURES)) for model in record["models"])
 
 
@@ -203,7 +203,7 @@ def test_documents_of_one_window_and_vectors_alone_will_do():
     bank = make_bank(np.random.default_rng(0).standard_normal((80, 8)), [4] * 20)
     assert not bank.has_texts
     record = record_of(bank)
-    assert record["asked"]["test"]["ended"] == sum(list(record["asked"]["test"].values())[:2])
+    assert record["queries"]["test"]["ended"] == sum(list(record["queries"]["test"].values())[:2])
     json.dumps(record, allow_nan=False)
 
 

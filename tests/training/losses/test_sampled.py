@@ -70,7 +70,7 @@ def test_a_sample_with_nothing_but_the_target_and_the_context_costs_nothing():
     assert query.grad.abs().max() == 0
 
 
-def test_the_loss_draws_anew_in_each_step_and_the_same_for_the_same_step():
+def test_the_loss_draws_again_in_each_step_and_the_same_for_the_same_step():
     bank = noise_world(documents=4, length=30, dimension=8)
     windows = make_windows(bank, np.arange(4), WindowSettings(context=2)).take(slice(0, 10))
     loss = build_loss(LossSettings(terms=(LossTerm(kind="infonce-sampled", samples=16),)), 8)

@@ -235,7 +235,7 @@ def _of_front(entry: CaseEntry, front: list[FrontPoint], costs: bool) -> str:
     terms = entry.training.loss_settings.terms
     said = (f"After {own.steps} steps of {entry.name} R@5 on validation is {percent(own.recall.value)} with "
             f"{100 * own.share:.0f} % {terms[_varied(entry.training.loss_settings)].kind}, "
-            f"{percent(none.recall.value)} without it and {percent(alone.recall.value)} with nothing else")  # fmt: skip
+            f"{percent(none.recall.value)} without it and {percent(alone.recall.value)} with it alone")  # fmt: skip
     return f"{said}; {'the mixture costs recall' if costs else 'no single term is clearly better by over a point'}."
 
 

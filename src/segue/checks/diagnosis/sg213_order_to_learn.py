@@ -239,7 +239,7 @@ CHECK = Check(
     "same targets and exclude the same passages; differences are paired over groups of documents, and all tests share "
     "one level (Holm). In addition, a probe (a classifier that is linear in products of components) distinguishes the "
     "next passage from the previous one, which similarity cannot do. An issue: neither the true order nor the probe "
-    f"is better than shuffled, respectively chance, and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or "
+    f"beats its control (shuffled order, chance), and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or "
     "permuting hurts, since near passages are similar, but reversing does not and the probe is at chance: then "
     "sequence prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it telescopes to "
     "zero for any text.) Order that only a non-linear map could learn is not detected.",

@@ -100,7 +100,8 @@ CHECK = Check(
     detection="The timings of the evaluation, one query at a time on one thread: P50, P95 and share of encode, "
     "predict, search and rerank. An issue only against a gate: where the 95 % interval of the bounded percentile "
     "(order statistics over queries) lies wholly above it; a tip where only the estimate does.",
-    why="A faster index does not help a slow model: what is called search latency is often the encoder's.",
+    why="A faster index does not help a slow model: most of what is called search latency often comes from the "
+    "encoder.",
     healthy="below the gate, if there is one",
     fix="make the largest stage cheaper: a smaller model, an approximate index, fewer passages to rerank",
     unit="ms",

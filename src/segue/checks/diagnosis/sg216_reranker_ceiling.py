@@ -65,9 +65,9 @@ CHECK = Check(
     title="Reranker ceiling",
     question="What could a reranker gain at most?",
     detection=f"From exact ranks: the share of test windows whose target is in the first k places, k = {DEPTHS[0]} … "
-    f"{DEPTHS[-1]}, compared with chance (k / candidates). A reranker of k candidates cannot lift R@5 above it. Issue: "
-    f"the 95 % interval of Contain@{DEPTH} (over groups of documents) lies below the R@5 that the gates require. Tip: "
-    f"it lies below the gate for Contain@{DEPTH}.",
+    f"{DEPTHS[-1]}, compared with chance (k / candidates). A reranker of k candidates cannot raise R@5 above it. "
+    f"Issue: the 95 % interval of Contain@{DEPTH} (over groups of documents) lies below the R@5 that the gates "
+    f"require. Tip: it lies below the gate for Contain@{DEPTH}.",
     why="A reranker only reorders what it is given. Where the target is not among the first places, reranking gains "
     "nothing and the first stage has to improve; where it is, a reranker is the cheapest gain.",
     healthy="Contain@50 not below its gate, and well above R@5",

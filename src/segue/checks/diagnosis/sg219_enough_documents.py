@@ -22,11 +22,11 @@ def examine(case: Case) -> Verdict:
     required, ends = _required(case), test.difference
     half = None if ends.low is None or ends.high is None else (ends.high - ends.low) / 2
     details = {"difference": paired_json(test), "against": reference, "groups": test.num_groups,
-               "documents": ours.num_documents, "asked": required, "half_width": half}  # fmt: skip
+               "documents": ours.num_documents, "required": required, "half_width": half}  # fmt: skip
     said = (f"{ours.name} differs from {reference} by {points(ends)} over {test.num_groups} groups of documents; gates "
             f"require {100 * required:g} points")  # fmt: skip
     if half is None or ends.low is None or ends.high is None:
-        return Verdict("issue", f"{said}, and so few documents give no interval.", None, required, details)
+        return Verdict("issue", f"{said}, and there are too few documents for an interval.", None, required, details)
     said += f", half the interval's width is {100 * half:.1f}"
     if half <= required:
         return Verdict("passed", f"{said}.", half, required, details)

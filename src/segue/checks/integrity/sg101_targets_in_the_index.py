@@ -24,7 +24,7 @@ def examine(case: Case) -> Verdict:
     searched, error = each_entry(case.first_entries, lambda entry: _lost_by_index(case, entry))
     lost = {name: share for name, share in searched.items() if share > 0}
     worst = max([max(absent, unknown) / max(1, total), *lost.values()])
-    details = {"asked": total, "targets_absent": absent, "documents_absent": unknown, "lost_by_index": lost}
+    details = {"targets": total, "targets_absent": absent, "documents_absent": unknown, "lost_by_index": lost}
     if worst == 0:
         if error is not None:
             raise error

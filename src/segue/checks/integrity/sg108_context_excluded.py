@@ -54,7 +54,7 @@ def examine(case: Case) -> Verdict:
     if not stored and not any(found.windows for found in again):
         return not_applicable("no entry has rankings of the present windows")
     broken = [found for found in [*stored, *again] if found.left_in or found.ranks_ignore]
-    details = {"stored": stored, "asked_again": again}
+    details = {"stored": stored, "queried_again": again}
     if not broken:
         return Verdict("passed", _clean_statement(case, stored, again), 0.0, 0.0, details)
     worst = max(broken, key=lambda found: found.left_in)
@@ -139,7 +139,8 @@ def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> 
         what = "all passages read so far are" if worst.exclude == "prefix" else "the context is"
         only = f", {worst.only_duplicates:,} a copy only" if worst.only_duplicates else ""
         parts.append(f"{worst.row} declares that {what} excluded, but {worst.left_in:,} of {worst.windows:,} rankings "
-                     f"({percent(worst.left_in / worst.windows)}) hold such a passage or its copy{only}")  # fmt: skip
+                     f"({percent(worst.left_in / worst.windows)}) hold a passage that was read, or its "
+                     f"copy{only}")  # fmt: skip
     ignoring = next((found for found in broken if found.ranks_ignore), None)
     if ignoring is not None:
         parts.append(f"the ranks of {ignoring.row} are those with the context left in (a passage that was read is "

@@ -191,7 +191,7 @@ CHECK = Check(
     question="Does the ranking depend on ids, row numbers or positions?",
     detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied with "
     f"{HOSTS} others, exact copies of {TIED} targets' vectors are written into other rows, and the copy is put into "
-    "random order, every passage a document of its own, with a meaningless name and position 0. Exact ranks of the "
+    "random order, every passage as a separate document, with a meaningless name and position 0. Exact ranks of the "
     f"targets must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more "
     f"than {CLOSE:g}. The same passages are excluded in both orders.",
     why="The next passage is stored in the next row. A feature that sees row numbers, positions or document ids finds "

@@ -52,7 +52,7 @@ def examine(case: Case) -> Verdict:
     details = {"rows": found, "chance": chance}
     if wrong:
         said = "; ".join(f"{name} {problem}" for name, problem in list(wrong.items())[:3])
-        more = f"; {len(wrong) - 3} more entries likewise" if len(wrong) > 3 else ""
+        more = f"; {len(wrong) - 3} more entries have the same problem" if len(wrong) > 3 else ""
         return Verdict("issue", f"Of {len(found)} trained entries {said}{more}.", float(len(wrong)), 0.0, details)
     if error is not None:
         raise error
@@ -135,7 +135,7 @@ CHECK = Check(
     "searches; those of an entry with a document tower must be what that tower makes of the bank. Where they differ "
     "the entry must declare it (intent “projected”) and R@5 must have been measured in both spaces on validation "
     "documents.",
-    why="A projection head learns a space of its own. A model trained behind a head and searched without it can gain "
+    why="A projection head learns a separate space. A model trained behind a head and searched without it can gain "
     "cosine and lose R@5.",
     healthy="every entry searches the space of its loss, or declares that it does not and has both numbers",
     fix="compute the loss on the vectors that are searched, or index the projected ones, or declare the entry as "

@@ -134,8 +134,8 @@ CHECK = Check(
     f"{EQUAL} or more for over {MOST_EQUAL:.0%} of the windows blocks, controls aside. Windows whose truth is among "
     "the passages read do not count. A trained entry whose queries equal the last passage, the mean or its own anchor "
     f"(1 − cosine ≤ {COPY:g} for {MOST_COPIES:.0%} of the windows) is a tip.",
-    why="An evaluation script that searches with the stored true vector, or with no model at all, reports a perfect or "
-    "a plausible score, and nothing was predicted.",
+    why="An evaluation script that searches with the stored true vector, or without any model, reports a perfect or a "
+    "plausible score, and nothing was predicted.",
     healthy="no query equals the truth but the oracle's",
     fix="search with the model's answer to the context, and train an entry that only copies longer or with a higher "
     "learning rate",

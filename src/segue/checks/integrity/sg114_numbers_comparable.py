@@ -45,7 +45,7 @@ def examine(case: Case) -> Verdict:
             f"candidates (the distinct texts of {alive:,} passages), under one exclusion, {case.exclude}.")  # fmt: skip
     folds = Counter(entry.name for entry, _ in evaluated)
     partial = [name for name, count in folds.items() if count < len(case.folds)]
-    note = f" Not evaluated on every fold, hence not compared: {', '.join(partial)}." if partial else ""
+    note = f" Not evaluated on every fold, therefore not compared: {', '.join(partial)}." if partial else ""
     return Verdict("tip" if partial else "passed", said + note, 0.0, 0.0, details)
 
 

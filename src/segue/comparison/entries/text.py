@@ -30,7 +30,7 @@ MEASURED_SECONDS = 1.0
 """Seconds for which a training step is timed."""
 MEASURED_LISTS = 64
 """Lists of candidates that a cross-encoder's step is timed with."""
-CHEAPER = "take fewer [text] steps"
+CHEAPER = "use fewer [text] steps"
 READING = 1 / 3
 """Cost of reading a text relative to training on it: one of three passes."""
 POOLS = 3

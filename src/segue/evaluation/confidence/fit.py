@@ -161,7 +161,7 @@ def confidence_record(
         seed: seed of the draws.
 
     Returns:
-        ``mix``, ``asked`` (queries of each kind, by part), ``judged`` (by cutoff) and ``models`` (by fold).
+        ``mix``, ``queries`` (number of each kind, by part), ``judged`` (by cutoff) and ``models`` (by fold).
     """
     folds = [_fit_and_judge(experiment, *pair, exclude) for pair in zip(retrievers, experiment.folds, strict=True)]
     models, fitted_on, judged_on, chances = zip(*folds, strict=True)
@@ -169,7 +169,7 @@ def confidence_record(
     how = {"resamples": resamples, "seed": seed}
     return {
         "mix": dict(MIX),
-        "asked": {"validation": _joined(fitted_on).counts(), "test": queries.counts()},
+        "queries": {"validation": _joined(fitted_on).counts(), "test": queries.counts()},
         "groups": len(np.unique(queries.groups)),
         "judged": {
             f"R@{cutoff}": _judged(queries, confidence[:, place], queries.right[:, place], **how)

@@ -87,7 +87,7 @@ def _below_ship(record: Record, served: Entry) -> str:
     judged = "the choice made inside each fold" if record.folds > 1 else code(chosen.name) if chosen else "the winner"
     is_other = record.folds > 1 or chosen is None or chosen.name != served.name
     other = f"; {code(served.name)} itself was not judged" if is_other else ""
-    return f"The ship gate judged {judged}, which fails it{other}: show such answers as suggestions only."
+    return f"The ship gate judged {judged}, which fails it{other}: show its answers as suggestions only."
 
 
 def what_to_train(record: Record) -> list[str]:

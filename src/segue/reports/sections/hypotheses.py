@@ -144,7 +144,7 @@ def _anchor(record: Record) -> Hypothesis | None:
     pairs = [
         (one.name, other.name) for one in trained(record) for other in trained(record) if _differ_in_anchor(one, other)
     ]
-    statement = "The anchor helps: a model that starts from copying finds more than one that starts from nothing."
+    statement = "The anchor helps: a model that starts from copying finds more than one without an anchor."
     found = _for_all(statement, _contrasts(record, pairs))
     dropout = record.article_dropout
     if found is None or dropout.anchored == dropout.bare:
@@ -233,7 +233,7 @@ def hypothesis_table(record: Record, found: Sequence[Hypothesis]) -> Table:
         rows.append(TableRow((Cell(one.statement), verdict, Cell(one.evidence))))
     columns = (Column("Hypothesis", False), Column("Verdict", False), Column("Evidence (R@5 on test documents)", False))
     caption = (
-        "A verdict needs a paired test (interval without 0, adjusted p < 0.05) or, where no pairing is on record, two "
+        "A verdict needs a paired test (interval without 0, adjusted p < 0.05) or, where no pairing was recorded, two "
         f"intervals that do not touch. Cosine: supported at ρ ≤ {MISLEADS:.0f}, contradicted at ρ ≥ {AGREES}."
     )
     if any(one.late for one in found):

@@ -280,7 +280,7 @@ def option_table(record: Record) -> Table | None:
             Cell(status, plain(entry.reason or ""), STATUS_TONES.get(status, "")),
         ]
 
-    columns = [Column("What it does, what it answers", False), Column("Parameters"), Column("Steps"),
+    columns = [Column("Description, and the question it answers", False), Column("Parameters"), Column("Steps"),
                Column("Training"), Column("Risk", False)]  # fmt: skip
     columns += [Column(f"R@5 against {code(reference.name)}", False) for reference in references]
     caption = (

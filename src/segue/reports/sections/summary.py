@@ -94,7 +94,7 @@ def same_reranker(record: Record) -> str:
     if contrast is None:
         return ""
     meaning = {
-        "better": "the model adds to what reranking alone gives",
+        "better": "the model adds to what reranking alone achieves",
         "worse": "reranking without the model is better",
         "undecided": "the gain may come from the reranker alone, not from the model",
     }[contrast.outcome]

@@ -91,9 +91,9 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
     write_folder(folder, fill)
 
 
-def record_tuning(folder: Path, tuned: Tuned, *, asked_of: str) -> None:
-    """Write the chosen effort into an index's folder; ``asked_of`` names the queries that chose it."""
-    chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"asked_of": asked_of, **tuned.to_json()}}
+def record_tuning(folder: Path, tuned: Tuned, *, source: str) -> None:
+    """Write the chosen effort into an index's folder; ``source`` names the queries that chose it."""
+    chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"source": source, **tuned.to_json()}}
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
 
 

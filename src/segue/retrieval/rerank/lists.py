@@ -102,7 +102,7 @@ class ListFeatures:
             SettingsError: there are none.
         """
         if not self.lists.hits.any():
-            raise SettingsError("no list holds its target, so there is no order to learn",
+            raise SettingsError("no list contains its target, so there is nothing to learn from",
                                 got=f"{len(self)} lists", fix="draw more candidates")  # fmt: skip
         return ListFeatures(self.lists.take(np.flatnonzero(self.lists.hits)), self.values[self.lists.hits])
 

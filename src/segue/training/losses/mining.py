@@ -46,8 +46,8 @@ class HardNegatives(Settings):
         0.95,
         gt=0,
         le=1,
-        description="against false negatives: none whose cosine with the prediction exceeds this share of the "
-        "target's (null: take them too)",
+        description="protection against false negatives: none whose cosine with the prediction exceeds this share of "
+        "the target's (null: no limit)",
     )
 
     @model_validator(mode="before")
