@@ -243,7 +243,7 @@ def test_a_flipped_bit_in_any_column_is_found(tmp_path, capsys):
 
 def test_a_folder_that_is_no_bank_is_not_called_an_unfinished_one(tmp_path, capsys):
     assert run("bank", "info", str(tmp_path)) == 2
-    assert "goes on" not in capsys.readouterr().err
+    assert "resumes" not in capsys.readouterr().err
 
 
 def test_a_fresh_corpus_that_gave_nothing_may_be_fixed_under_its_name(triaged, tmp_path, capsys):

@@ -22,7 +22,8 @@ SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(enc
 CHECK_KEYS = ("audit", "diagnosis", "causes", "muted")
 BLOCKING = {
     "code": "SG101", "title": "Targets in the index", "question": "Is it there?", "outcome": "issue",
-    "statement": "Of 900 targets 810 are not candidates.", "measured": 0.9, "threshold": 0.0, "unit": "share of targets",
+    "statement": "Of 900 targets 810 are not candidates.", "measured": 0.9, "threshold": 0.0,
+    "unit": "share of targets",
     "healthy": "no target missing", "fix": "build the index again", "seconds": 0.1, "details": {},
 }  # fmt: skip
 

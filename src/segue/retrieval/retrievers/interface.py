@@ -239,7 +239,7 @@ def join_rankings(parts: Sequence[Rankings]) -> Rankings:
 
 def refuse_index(name: str) -> InputError:
     """Return the error of a retriever that an index cannot serve."""
-    return InputError(f"{name} does not search the bank's vectors, so an index is of no use to it",
+    return InputError(f"{name} does not search the bank's vectors, so it cannot use an index",
                       fix="build the bundle without an index")  # fmt: skip
 
 

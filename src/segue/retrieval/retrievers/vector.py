@@ -184,7 +184,7 @@ class VectorScores:
         assert isinstance(searched, ReencodedBank)
         if bank is not searched.source:
             raise InputError(
-                "these candidates are of another bank than the re-encoded one",
+                "the candidates do not belong to the bank that was re-encoded",
                 got=bank.space.encoder,
                 expected=f"{searched.source.space.encoder}, the bank of {len(searched)} rows that was encoded",
                 fix="make the retriever over that bank (retriever.over(bank))",
@@ -308,7 +308,7 @@ class VectorRetriever(SingleStage):
     def save_part(self, writer: PartWriter) -> Description:
         """Write the query function's files; they hold what encodes the bank, too."""
         about = {"kind": "vector", "name": self.name, "query": save_query(self.query, writer)}
-        return about if self.encode is None else {**about, "documents": "encoded anew"}
+        return about if self.encode is None else {**about, "documents": "encoded again"}
 
     @classmethod
     def load_part(cls, about: Description, reader: PartReader) -> VectorRetriever:
