@@ -149,12 +149,11 @@ CHECK = Check(
     code="SG210",
     title="Where the truth is",
     question="Where is the truth in the ranking, and what is ranked before it?",
-    detection="From the stored rankings of all test windows: the distribution of the truth's rank, and "
-    "what the impostor is where the truth is not first: a passage read already (or its copy), a later or an "
-    "earlier one of the same document, a near-duplicate (cosine with the target "
-    f"≥ {SAME:g}, or of a near-duplicate document), or of another document; beside the share of each kind among the "
-    f"candidates. Issue: the lower limit of the share read already is above {TOO_MANY:.0%}; tip: that of "
-    "near-duplicates is (intervals over groups of documents).",
+    detection="From the stored rankings of all test windows: the distribution of the truth's rank, and what the "
+    "impostor is where the truth is not first: a passage read already (or its copy), a later or an earlier one of the "
+    f"same document, a near-duplicate (cosine with the target ≥ {SAME:g}, or of a near-duplicate document), or of "
+    "another document; compared with the share of each kind among the candidates. Issue: the lower limit of the share "
+    f"read already is above {TOO_MANY:.0%}; tip: that of near-duplicates is (intervals over groups of documents).",
     why="If a passage that was just read is ranked before the truth, it has to be excluded. If a near-duplicate is, "
     "near-duplicates have to be judged as one. If another document is, the model has to improve. Recall alone cannot "
     "distinguish these cases.",

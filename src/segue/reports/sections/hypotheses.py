@@ -84,7 +84,7 @@ def _temperature(record: Record) -> Hypothesis | None:
         for label, sweep in sweeps.items()
     )
     groups = [[*sweep.values()] for sweep in sweeps.values()]
-    return _any_apart("The temperature decides.", evidence, groups) if sweeps else None
+    return _any_apart("The temperature matters.", evidence, groups) if sweeps else None
 
 
 def _sweep(record: Record, base: str) -> dict[str, Entry]:
@@ -132,8 +132,8 @@ def _cosine_misleads(record: Record) -> Hypothesis | None:
     place = 1 + sum((entry.value("R@5") or 0.0) > (top.value("R@5") or 0.0) for entry in entries)
     evidence = (
         f"Over {len(entries)} candidates Spearman’s ρ of cosine and R@5 is {SCORE.signed(rho)} ({p_value(p)}; options "
-        f"share windows, so this only describes them). The one with the highest cosine "
-        f"({SCORE.number(top.value('cosine'))}, {code(top.name)}) has place {place} in R@5 "
+        "share windows, so this only describes them). The one with the highest cosine "
+        f"({SCORE.number(top.value('cosine'))}, {code(top.name)}) is number {place} in R@5 "
         f"({PERCENT.number(top.value('R@5'))} %)."
     )
     return Hypothesis("A higher cosine to the target does not mean a higher recall.", evidence, verdict, _late(entries))
