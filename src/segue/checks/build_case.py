@@ -60,13 +60,15 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
         if (row := _row(job, option, fold, results, baselines)) is not None
     ]
     trained = [option for option in job.options if option.trained and option.name in results]
+    # without results the first trained candidate, or a trained entry that cannot win where there is no other
+    weights = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
     return case_of_experiment(
         job.experiment,
         encoder=None if job.experiment.bank.space.declared else job.load_encoder,
         exclude=job.recipe.evaluation.exclude,
         entries=tuple(rows),
         gates=job.recipe.gate_family(),
-        subject=subject or choose_winner(trained, results) or _any_trained(rows),
+        subject=subject or choose_winner(trained, results) or next((row.name for row in weights), None),
         seed=job.recipe.evaluation.seed,
     )
 
@@ -112,9 +114,3 @@ def _trained(job: Job, option: Option, fold: Fold) -> Trained:
     name = record["loss_name"]
     job = tuned(job, option, fold, loss=name)
     return Trained(folder, job.loss_settings(name), training_settings(job, fold, steps=record["planned_steps"]))
-
-
-def _any_trained(rows: list[CaseEntry]) -> str | None:
-    """Return the first trained candidate, or a trained entry that cannot win where there is no other."""
-    trained = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
-    return trained[0].name if trained else None

@@ -8,7 +8,7 @@ has no windows, a recipe no entries, a training no evaluations.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -284,7 +284,7 @@ class Case:
         retriever = entry.retriever.searcher()
         if retriever is None:
             return None
-        batches = batched(windows, entry.retriever.batch_limit or BATCH)
+        batches = windows.batches(entry.retriever.batch_limit or BATCH)
         parts = [retriever.score(self.contexts(entry, batch)).queries for batch in batches]
         return np.concatenate([part for part in parts if part is not None])
 
@@ -303,7 +303,7 @@ class Case:
             raise InputError("no window has its target among the candidates", fix="see SG101")
         retriever = entry.retriever
         parts = [retriever.target_ranks(self.contexts(entry, batch), batch.target)
-                 for batch in batched(windows, retriever.batch_limit or BATCH)]  # fmt: skip
+                 for batch in windows.batches(retriever.batch_limit or BATCH)]  # fmt: skip
         return np.concatenate(parts)
 
     def documents(self, windows: Windows) -> Int[np.ndarray, "window"]:
@@ -327,9 +327,3 @@ def spread(count: int, most: int) -> Int[np.ndarray, "chosen"]:
     ([0, 3, 6], [0, 1])
     """
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
-
-
-def batched(windows: Windows, size: int = BATCH) -> Iterator[Windows]:
-    """Yield the windows in order, at most ``size`` at a time."""
-    for start in range(0, len(windows), size):
-        yield windows.take(slice(start, start + size))

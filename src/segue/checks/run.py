@@ -13,13 +13,15 @@ from segue.comparison.record import CheckOutcome, Finding
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.types import Progress, no_progress
 
-MISSING: dict[Need, str] = {
-    "texts": "the bank holds vectors only",
-    "windows": "there are no windows yet: name a recipe or a run",
-    "entries": "nothing was compared yet: name a run",
-    "evaluations": "nothing was evaluated yet: run `segue evaluate` or `segue triage`",
-    "trained": "nothing was trained",
-}
+NEEDS: dict[Need, tuple[Callable[[Case], bool], str]] = {
+    "texts": (lambda case: case.bank.has_texts, "the bank holds vectors only"),
+    "windows": (lambda case: bool(case.folds), "there are no windows yet: name a recipe or a run"),
+    "entries": (lambda case: bool(case.entries), "nothing was compared yet: name a run"),
+    "evaluations": (lambda case: any(entry.evaluation is not None for entry in case.entries),
+                    "nothing was evaluated yet: run `segue evaluate` or `segue triage`"),
+    "trained": (lambda case: bool(case.trained_entries), "nothing was trained"),
+}  # fmt: skip
+"""Whether a case has what a check needs, and what is said where it has not."""
 
 BROKE = "the check itself failed"
 
@@ -69,9 +71,9 @@ def run_checks(
 def _examine(check: Check, case: Case, *, fast: bool, muted: bool) -> tuple[CheckOutcome, Verdict]:
     if muted:
         return "muted", not_applicable("muted by its code")
-    missing = [need for need in check.needs if not _has(case, need)]
-    if missing:
-        return "not-applicable", not_applicable(MISSING[missing[0]])
+    for has, reason in (NEEDS[need] for need in check.needs):
+        if not has(case):
+            return "not-applicable", not_applicable(reason)
     if fast and check.slow:
         return "skipped", not_applicable("too slow for --fast")
     try:
@@ -83,17 +85,6 @@ def _examine(check: Check, case: Case, *, fast: bool, muted: bool) -> tuple[Chec
     except Exception as error:  # a broken check must not stop the whole comparison
         return "skipped", not_applicable(f"{BROKE}, please report it: {type(error).__name__}: {error}")
     return verdict.outcome, verdict
-
-
-def _has(case: Case, need: Need) -> bool:
-    present: dict[Need, bool] = {
-        "texts": case.bank.has_texts,
-        "windows": bool(case.folds),
-        "entries": bool(case.entries),
-        "evaluations": any(entry.evaluation is not None for entry in case.entries),
-        "trained": bool(case.trained_entries),
-    }
-    return present[need]
 
 
 def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from segue.comparison.record import Entry, GateRecord, Record
 from segue.reports.contrasts import winner
-from segue.types import Interval
 
 PUBLIC_METRICS = ("R@1", "R@5", "R@10", "Contain@50", "Eff@5", "MRR", "cosine", "search_p95_ms", "total_p95_ms")
 NOTHING: dict[str, float | None] = {"value": None, "low": None, "high": None}
@@ -41,8 +40,6 @@ def _gate(gate: GateRecord, *, refused: bool) -> dict[str, object]:
 
 
 def _option(entry: Entry, *, refused: bool) -> dict[str, object]:
-    def metric(found: Interval | None) -> dict[str, float | None]:
-        return dict(NOTHING) if found is None or refused else asdict(found)
-
-    metrics = {name: metric(entry.metrics.get(name)) for name in PUBLIC_METRICS}
+    known = {} if refused else entry.metrics
+    metrics = {name: asdict(known[name]) if name in known else dict(NOTHING) for name in PUBLIC_METRICS}
     return {"name": entry.name, "status": entry.status, "intent": entry.intent, "metrics": metrics}

@@ -40,23 +40,23 @@ document.querySelectorAll("table").forEach(table => table.querySelectorAll("thea
 """Script that sorts each group of lines; the page is complete without it."""
 
 
+def _environment(*, autoescape: bool) -> Environment:
+    templates = PackageLoader("segue.reports", "templates")
+    return Environment(loader=templates, autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True,
+                       lstrip_blocks=True)  # fmt: skip
+
+
 def render_html(report: Report) -> str:
     """Return the page: style, plots and sorter inline, no request to anywhere."""
-    environment = Environment(
-        loader=PackageLoader("segue.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(autoescape=True)
     environment.filters["inline"] = lambda text: Markup(_UNBROKEN.sub("\u00a0", to_html(text)))
     environment.filters["plain"] = to_text
     style = resources.files("segue.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
-    style = style.replace("/* light plots */", theme_variables(False)).replace(
-        "/* dark plots */", theme_variables(True)
-    )
+    for theme, dark in (("light", False), ("dark", True)):
+        style = style.replace(f"/* {theme} plots */", theme_variables(dark))
+    digest = base64.b64encode(hashlib.sha256(SORTER.encode()).digest()).decode()  # the page's policy allows no other
     return environment.get_template("report.html.jinja").render(
-        report=report, style=Markup(style), script=Markup(SORTER), script_hash=_hash(SORTER), draw=_draw
+        report=report, style=Markup(style), script=Markup(SORTER), script_hash=digest, draw=_draw
     )
 
 
@@ -64,20 +64,9 @@ def _draw(figure: Figure) -> Markup:
     return Markup(inline_svg(figure.svg, label=html.escape(to_text(figure.alternative))))
 
 
-def _hash(script: str) -> str:
-    """Return the script's digest, so that the page's policy allows no other script."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
 def render_markdown(report: Report) -> str:
     """Return the same content as Markdown; plots are files in ``report_files/``."""
-    environment = Environment(
-        loader=PackageLoader("segue.reports", "templates"),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(autoescape=False)
     environment.filters["inline"] = to_markdown
     environment.filters["cell"] = _markdown_cell
     text = environment.get_template("report.md.jinja").render(report=report, folder=FILES_FOLDER)

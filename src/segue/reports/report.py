@@ -35,7 +35,10 @@ WITHOUT_NUMBERS = ("integrity", "files", "definitions", "machine")
 
 def report_content(record: Record) -> Report:
     """Return the report's content; a blocked comparison gives one without any measured number."""
-    sections = _blocked(record) if record.refused else _measured(record)
+    if record.refused:
+        sections = [blocked_section(record), integrity_section(record), files_section(record), machine_section(record)]
+    else:
+        sections = _measured(record)
     report = Report(
         plain(record.title),
         facts(record),
@@ -44,10 +47,6 @@ def report_content(record: Record) -> Report:
         footer(record),
     )
     return label_unsafe(report) if record.unsafe else report
-
-
-def _blocked(record: Record) -> list[Section]:
-    return [blocked_section(record), integrity_section(record), files_section(record), machine_section(record)]
 
 
 def _measured(record: Record) -> list[Section]:

@@ -10,7 +10,6 @@ from segue.checks.statistics import COPY_LAST, paired_test, percent, points
 from segue.evaluation.intervals import difference
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
-from segue.types import Interval
 
 UNSEEN: tuple[Part, ...] = ("validation", "test")
 PARTS: tuple[Part, ...] = ("train", *UNSEEN)
@@ -24,7 +23,10 @@ def examine(case: Case) -> Verdict:
     entry = next((entry for entry in case.subject_entries if entry.trained is not None), None)
     if entry is None:
         return not_applicable("nothing was trained")
-    control = _copy_last(case, entry)
+    # copy-last has no weights, so what it loses is due to the documents
+    retriever = VectorRetriever(COPY_LAST, "candidate", copy_last, case.pool)
+    made = CaseEntry(COPY_LAST, "candidate", entry.fold, "baseline", lambda: retriever)
+    control = next((other for other in case.entries_named(COPY_LAST) if other.fold == entry.fold), made)
     hits = {
         one.name: {part: (case.ranks(one, part) <= CUTOFF).astype(np.float64) for part in PARTS}
         for one in (entry, control)
@@ -40,26 +42,14 @@ def examine(case: Case) -> Verdict:
                        for name, parts in recall.items())  # fmt: skip
     said = (f"R@5 on training, validation and test documents, in one pool: {models}. The lead shrinks from seen to "
             f"test documents by {points(gaps['test'])}.")  # fmt: skip
-    if all(_most_is_lost(leads, part) for part in UNSEEN):
+    lost = [difference(leads["train"], leads[part], weight=KEPT).low for part in UNSEEN]
+    if (leads["train"].low or 0) > 0 and all((low or 0) > 0 for low in lost):
         text = (f"{said} Of its lead over copy-last, {percent(max(0.0, kept or 0.0))} remains on test documents: the "
                 "model has memorised sequences.")  # fmt: skip
         return Verdict("issue", text, kept, KEPT, details)
     if all((gap.low or 0) > 0 for gap in gaps.values()):
         return Verdict("tip", f"{said} Part of its lead does not carry over to unseen documents.", kept, KEPT, details)
     return Verdict("passed", said, kept, KEPT, details)
-
-
-def _copy_last(case: Case, entry: CaseEntry) -> CaseEntry:
-    """Return the fold's copy-last; it has no weights, so what it loses is due to the documents."""
-    retriever = VectorRetriever(COPY_LAST, "candidate", copy_last, case.pool)
-    made = CaseEntry(COPY_LAST, "candidate", entry.fold, "baseline", lambda: retriever)
-    return next((other for other in case.entries_named(COPY_LAST) if other.fold == entry.fold), made)
-
-
-def _most_is_lost(leads: dict[Part, Interval], part: Part) -> bool:
-    """Return whether clearly less than ``KEPT`` of a clear lead on seen documents is left."""
-    low = difference(leads["train"], leads[part], weight=KEPT).low
-    return low is not None and low > 0 and (leads["train"].low or 0) > 0
 
 
 CHECK = Check(

@@ -44,9 +44,8 @@ class GradientCourse:
     Attributes:
         steps: at which they were measured.
         early: how many of these steps are early.
-        cosine: by pair of terms: [moment, batch].
-        norm_ratio: shorter over longer gradient, likewise.
-        control: cosine of the whole loss on two halves of a batch: [moment, batch].
+        cosine, norm_ratio: by pair of terms; the ratio is that of the shorter to the longer gradient.
+        control: cosine of the whole loss on two halves of a batch.
     """
 
     steps: list[int]
@@ -91,7 +90,9 @@ class FrontPoint:
 
 def examine(case: Case) -> Verdict:
     """Train entries of several terms briefly, compare the terms' gradients, and vary the weights of the terms."""
-    entries = _entries(case)
+    several = {e.name: e for e in case.first_entries if e.trained and len(e.trained.loss_settings.terms) > 1}
+    wanted = [several[name] for name in dict.fromkeys([case.subject or "", *PREFERRED]) if name in several]
+    entries = wanted or list(several.values())[:1]
     if not entries:
         return not_applicable("no trained entry's loss has two terms")
     first = entries[0]
@@ -118,13 +119,6 @@ def examine(case: Case) -> Verdict:
     said = " ".join([*(_of_course(name, course) for name, course in courses.items()), _of_front(first, front, costs)])
     measured = own.of_early(own.cosine[own.worst]).value
     return Verdict("issue" if severe else "tip" if loud else "passed", said, measured, 0.0, details)
-
-
-def _entries(case: Case) -> list[CaseEntry]:
-    """Return the subject and the usual mixtures, as far as their losses have several terms."""
-    several = {e.name: e for e in case.first_entries if e.trained and len(e.trained.loss_settings.terms) > 1}
-    wanted = [several[name] for name in dict.fromkeys([case.subject or "", *PREFERRED]) if name in several]
-    return wanted or list(several.values())[:1]
 
 
 def _batches(case: Case, entry: CaseEntry) -> list[Batch]:

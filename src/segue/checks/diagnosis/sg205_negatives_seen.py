@@ -26,14 +26,10 @@ LARGEST = 2048
 
 @dataclass(frozen=True)
 class NegativesSeen:
-    """Negatives of an entry's training batches; counts are means per prediction.
+    """Negatives of an entry's training batches: counts as means per prediction, and shares (0 to 1).
 
-    Attributes:
-        claimed: negatives that the batch size promises, by the settings or the training record.
-        seen: negatives with a finite logit.
-        with_false_negative: share of predictions with at least one.
-        near_at_random: share of random pairs of two documents that are as near; None with a single document.
-        same_document_at_random: share of random pairs that are of one document.
+    ``claimed`` is what the batch size promises by settings or record; ``seen`` have a finite logit. Both ``at_random``
+    are shares of random pairs: as near as a false negative (None with a single document), and of one document.
     """
 
     claimed: int

@@ -27,10 +27,8 @@ FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
 class Spectra:
     """Effective ranks of an entry's predictions, of their targets, and of as many other passages.
 
-    Attributes:
-        ratio: rank of the predictions over that of the targets.
-        highest_of_halves: the highest ratio on random halves of the documents; None where there are too few.
-        spread: standard deviation of the predictions over the targets', in the median dimension.
+    ``ratio`` is predictions over targets, ``highest_of_halves`` the highest on random halves of the documents (None
+    with too few); ``spread`` is the standard deviation relative to the targets', in the median dimension.
     """
 
     rank_predictions: float

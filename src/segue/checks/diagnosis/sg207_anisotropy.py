@@ -52,7 +52,9 @@ class Gain:
 
 def examine(case: Case) -> Verdict:
     """Measure the anisotropy of the bank, before and after corrections, and what the corrections would gain."""
-    rows = _passages(case)
+    alive = np.flatnonzero(case.bank.alive)
+    most = max(case.effort.windows, PER_DIMENSION * case.bank.dimension)  # as many as a spectrum needs
+    rows = np.sort(alive[case.generator("SG207 passages").permutation(len(alive))[:most]])
     if len(np.unique(case.bank.document_of[rows])) < FEWEST:
         return not_applicable(f"the bank has fewer than {FEWEST} documents")
     vectors = case.bank.gather(rows)
@@ -78,13 +80,6 @@ def examine(case: Case) -> Verdict:
     if any(gain.difference >= GAIN and gain.p < LEVEL for gain in gains.values()):
         outcome = "issue"
     return Verdict(outcome, said, measured, NARROW, details)
-
-
-def _passages(case: Case) -> Int[np.ndarray, "drawn"]:
-    """Draw live passages, as many as a spectrum needs."""
-    rows = np.flatnonzero(case.bank.alive)
-    most = max(case.effort.windows, PER_DIMENSION * case.bank.dimension)
-    return np.sort(rows[case.generator("SG207 passages").permutation(len(rows))[:most]])
 
 
 def _anisotropy(case: Case, vectors: Float[np.ndarray, "vector dim"], rows: Int[np.ndarray, "vector"]) -> Anisotropy:

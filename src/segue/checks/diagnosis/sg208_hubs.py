@@ -25,14 +25,9 @@ OWN_VECTORS = "queries = bank vectors"
 
 @dataclass(frozen=True)
 class Hubness:
-    """Concentration of the first places on few passages.
+    """Concentration of the first places on few passages: skewness of N_10, shares of the slots, Lorenz curve.
 
-    Attributes:
-        skew: skewness of N_10.
-        share_of_top_1_percent: share of the slots that the most retrieved 1 % hold.
-        share_of_hubs_of_other_documents: the same for hubs chosen on other documents; None with too few documents.
-        low: its lower limit.
-        curve: Lorenz curve.
+    ``share_of_hubs_of_other_documents`` has ``low`` as its lower limit; both are None with too few documents.
     """
 
     skew: float
@@ -72,10 +67,7 @@ def _statement(found: Hubness, rows: Mapping[str, Hubness]) -> str:
     if share is None or found.low is None:
         return (f"The 1 % most retrieved passages hold {percent(found.share_of_top_1_percent)} of the first {SLOTS} "
                 "places; there are too few documents to distinguish hubs from a shared subject.")  # fmt: skip
-    controls = {
-        "copy-last's": rows.get(COPY_LAST),
-        "those of queries that are passages of the bank": rows[OWN_VECTORS],
-    }
+    controls = {"copy-last's": rows.get(COPY_LAST), "those of queries that are passages of the bank": rows[OWN_VECTORS]}
     said = [f"; {name} {percent(other.share_of_hubs_of_other_documents)} (skewness {other.skew:.2f})"
             for name, other in controls.items()
             if other is not None and other.share_of_hubs_of_other_documents is not None]  # fmt: skip

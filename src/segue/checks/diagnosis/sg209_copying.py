@@ -39,12 +39,9 @@ class Copying:
 
     Attributes:
         offsets: offsets of the passages around the last one read.
-        nearest: share of windows in which each of them is the nearest.
-        cosine: mean cosine with each of them; None where there is none.
-        copying_ratio: copying ratio of the evaluation (Barrault et al., 2024).
+        nearest, cosine: share of windows in which each of them is the nearest; mean cosine with each, None without any.
         random: mean cosine with a random passage of the same document, and of another one.
         copies: mean cosine with what copying would answer.
-        nearest_is_last: share of windows whose nearest passage is the last one read.
     """
 
     offsets: tuple[int, ...]

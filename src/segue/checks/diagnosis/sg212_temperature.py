@@ -34,9 +34,7 @@ class TemperatureContrast:
 
     Attributes:
         entropy: mean entropy of the softmax over log(1 + negatives).
-        negatives: mean number of negatives.
-        saturated: share of saturated predictions.
-        flat: share of flat predictions.
+        saturated, flat: shares of predictions.
         entropy_at: the entropy at other temperatures.
     """
 
@@ -117,9 +115,7 @@ def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[T
     return found
 
 
-def describe_logits(
-    logits: Float[Tensor, "batch batch"],
-) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+def describe_logits(logits: Float[Tensor, "batch batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
     """Return for each prediction the entropy over log(1 + negatives), and the largest probability.
 
     >>> [round(float(values[0]), 3) for values in describe_logits(torch.zeros(4, 4))]

@@ -37,12 +37,7 @@ ARMS = (TRUE, PERMUTED, REVERSED, SHUFFLED)
 
 @dataclass(frozen=True)
 class Arms:
-    """Windows of one part in every order.
-
-    Attributes:
-        windows: by arm; all with the same targets.
-        exclude: the rows that any arm reads.
-    """
+    """Windows of one part in every order, all with the same targets, and the rows that any arm reads."""
 
     windows: dict[str, Windows]
     exclude: Int[np.ndarray, "window excluded"]
@@ -55,11 +50,8 @@ class Arms:
 class OrderResults:
     """Measurements of the check.
 
-    Attributes:
-        arms: R@5 by arm.
-        tests: the true order against each other arm.
-        probe: accuracy of distinguishing the next passage from the previous one, less ½.
-        likeness: the same share by cosine alone.
+    ``arms`` holds R@5 by arm, ``tests`` the true order against each other arm, ``probe`` the accuracy of distinguishing
+    the next passage from the previous one, less ½; ``likeness`` is the same share by cosine alone.
     """
 
     arms: dict[str, Interval]
@@ -92,7 +84,11 @@ def examine(case: Case) -> Verdict:
         return Verdict("tip", f"Too few windows have as many passages after the target as before it: {len(learnt)} for "
                        f"training, {len(tested)} for validation.")  # fmt: skip
     groups = case.groups_of(tested.windows[TRUE])
-    hits = {name: _hits(case, learnt, tested, name) for name in ARMS}
+    hits = {}
+    for name in ARMS:
+        ridge = Ridge.fit(case.bank, learnt.windows[name], PENALTY)
+        ranks = ranks_of_query(case, ridge, tested.windows[name], exclude=tested.exclude)
+        hits[name] = (ranks <= CUTOFF).astype(np.float64)
     tests = {name: paired_test(case, hits[TRUE], hits[name], groups) for name in ARMS if name != TRUE}
     arms = {name: share_interval(case, values, groups) for name, values in hits.items()}
     found = OrderResults(arms, tests, *_probe(case))
@@ -129,12 +125,6 @@ def _statement(found: OrderResults) -> str:
     return (f"A linear map has R@5 {percent(found.arms[TRUE].value)} in the true order, {others}; next and "
             f"previous are distinguished in {percent(accuracy.value)}{ends} of the cases, by similarity alone in "
             f"{percent(found.likeness.value)}, by chance in 50 %")  # fmt: skip
-
-
-def _hits(case: Case, learnt: Arms, tested: Arms, name: str) -> Float[np.ndarray, "window"]:
-    ridge = Ridge.fit(case.bank, learnt.windows[name], PENALTY)
-    ranks = ranks_of_query(case, ridge, tested.windows[name], exclude=tested.exclude)
-    return (ranks <= CUTOFF).astype(np.float64)
 
 
 def make_arms(bank: Bank, windows: Windows, generator: np.random.Generator) -> Arms:

@@ -6,15 +6,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.statistics import (
-    evaluation_of,
-    paired_test,
-    percent,
-    points,
-    recall,
-    share_interval,
-    shown_evaluations,
-)
+from segue.checks.statistics import evaluation_of, paired_test, percent, points, share_interval, shown_evaluations
 from segue.evaluation.metrics import chance, recall_curve
 
 DEPTHS = (5, 10, 20, 50, 100, 200, 500)
@@ -42,7 +34,7 @@ def examine(case: Case) -> Verdict:
         "gates": wanted,
     }  # fmt: skip
     said = (f"The first {DEPTH} places of {ours.name} hold the target of {percent(contain.value)} of the windows "
-            f"(chance {percent(chance(ours.pool_size)['Contain@50'])}), the first 5 of {percent(recall(ours))}: a "
+            f"(chance {percent(chance(ours.pool_size)['Contain@50'])}), the first 5 of {percent(first.mean())}: a "
             f"reranker can add at most {points(gain)}")  # fmt: skip
     if contain.high is not None and contain.high < wanted["R@5"]:
         said += f", and not even a perfect one reaches R@5 {percent(wanted['R@5'])}."

@@ -8,16 +8,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
-from segue.checks.statistics import (
-    COPY_LAST,
-    compare,
-    evaluation_of,
-    paired_json,
-    paired_test,
-    points,
-    side,
-    values_in,
-)
+from segue.checks.statistics import COPY_LAST, compare, evaluation_of, paired_json, paired_test, points, side, values_in
 from segue.evaluation.intervals import PairedTest
 from segue.evaluation.result import Evaluation
 

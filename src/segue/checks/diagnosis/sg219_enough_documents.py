@@ -19,7 +19,9 @@ def examine(case: Case) -> Verdict:
     test = None if ours is None else compare(case, ours, theirs.get(reference))
     if ours is None or test is None:
         return not_applicable("no trained entry and baseline were evaluated on the same windows")
-    required, ends = _required(case), test.difference
+    conditions = [condition for gate in case.gates for condition in gate.any_of]
+    gated = [abs(c.threshold) for c in conditions if c.metric == METRIC and c.against is not None and c.threshold]
+    required, ends = min(gated, default=DIFFERENCE), test.difference
     half = None if ends.low is None or ends.high is None else (ends.high - ends.low) / 2
     details = {"difference": paired_json(test), "against": reference, "groups": test.num_groups,
                "documents": ours.num_documents, "required": required, "half_width": half}  # fmt: skip
@@ -34,13 +36,6 @@ def examine(case: Case) -> Verdict:
     if not ends.low <= required <= ends.high:
         return Verdict("passed", f"{said}, but the whole interval lies on one side.", half, required, details)
     return Verdict("issue", f"{said}: about {needed:,} groups would be needed.", half, required, details)
-
-
-def _required(case: Case) -> float:
-    """Return the smallest difference of R@5 that a gate requires."""
-    conditions = [condition for gate in case.gates for condition in gate.any_of]
-    found = [abs(c.threshold) for c in conditions if c.metric == METRIC and c.against is not None and c.threshold]
-    return min(found, default=DIFFERENCE)
 
 
 def groups_needed(groups: int, half: float, required: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import BATCH, Case, CaseEntry, batched
+from segue.checks.case import BATCH, Case, CaseEntry
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
@@ -75,7 +75,7 @@ def ranks_of_query(
     """Return the exact ranks of the targets over the case's pool or another, under its exclusion or another."""
     exclude = excluded_rows(case.bank, windows, case.exclude) if exclude is None else exclude
     found = [np.empty(0, dtype=np.int64)]
-    for number, batch in enumerate(batched(windows)):
+    for number, batch in enumerate(windows.batches(BATCH)):
         removed = exclude[number * BATCH : (number + 1) * BATCH]
         found.append(target_ranks(query(case.read(batch)), pool or case.pool, batch.target, exclude=removed))
     return np.concatenate(found)

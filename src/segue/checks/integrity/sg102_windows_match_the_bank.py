@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Bool, Float
 
-from segue.checks.case import Case, batched
+from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
 from segue.types import Windows
 
@@ -21,7 +21,7 @@ def examine(case: Case) -> Verdict:
     total = broken = 0
     for fold in case.folds:
         for part in (fold.train, fold.validation, fold.test):
-            for windows in batched(part, 2048):
+            for windows in part.batches(2048):
                 problems = _problems(case, windows)
                 wrong.update({name: int(mask.sum()) for name, mask in problems.items()})
                 broken += int(np.logical_or.reduce(list(problems.values())).sum())

@@ -158,7 +158,11 @@ def _shuffled(case: Case, entry: CaseEntry) -> ShuffledRecall:
     query, _ = case.pool.removed_pairs(excluded_rows(case.bank, windows, case.exclude))
     left = np.maximum(1, case.pool.size - np.bincount(query, minlength=len(windows)))
     chance = float(np.minimum(1, CUTOFF / left).mean())
-    return ShuffledRecall(float(hits.mean()), _lower_limit(hits, groups, case), chance, _best_blind(case, windows))
+    sums = group_sums(np.stack([hits, np.ones_like(hits)], axis=1), groups)
+    drawn = case.generator("SG103 bootstrap").integers(0, len(sums), (case.effort.resamples, len(sums)))
+    totals = sums[drawn].sum(axis=1)
+    low = float(np.quantile(totals[:, 0] / totals[:, 1], 0.001))  # percentile bootstrap
+    return ShuffledRecall(float(hits.mean()), low, chance, _best_blind(case, windows))
 
 
 def _best_blind(case: Case, windows: Windows) -> float:
@@ -168,14 +172,6 @@ def _best_blind(case: Case, windows: Windows) -> float:
     _, repeats = np.unique(case.pool.candidates_of(windows.target), return_counts=True)
     most = np.sort(repeats)[-CUTOFF:].sum()  # windows that the five most frequent answers are right for
     return float(np.minimum(1, most / np.maximum(1, others)).mean())
-
-
-def _lower_limit(hits: Float[np.ndarray, "window"], groups: Int[np.ndarray, "window"], case: Case) -> float:
-    """Return the 0.1 % quantile of the mean under resampling of groups (percentile bootstrap)."""
-    sums = group_sums(np.stack([hits, np.ones_like(hits)], axis=1), groups)
-    drawn = case.generator("SG103 bootstrap").integers(0, len(sums), (case.effort.resamples, len(sums)))
-    totals = sums[drawn].sum(axis=1)
-    return float(np.quantile(totals[:, 0] / totals[:, 1], 0.001))
 
 
 CHECK = Check(

@@ -67,11 +67,6 @@ class Leak:
         """Share of targets that occur word for word in training documents."""
         return self.targets_word_for_word / max(1, self.targets)
 
-    @property
-    def near_share(self) -> float:
-        """Share of sampled targets with a near-duplicate in training documents."""
-        return self.targets_nearly / max(1, self.targets_sampled)
-
 
 def examine(case: Case) -> Verdict:
     """Compare every list of training documents with what is evaluated on its fold."""
@@ -94,7 +89,7 @@ def examine(case: Case) -> Verdict:
     if error is not None:
         raise error
     texts = "" if case.bank.has_texts else " (no texts: by row only)"
-    near = percent(max(one.near_share for one in found))
+    near = percent(max(one.targets_nearly / max(1, one.targets_sampled) for one in found))
     said = (f"None of {leaked.documents:,} evaluation documents was trained on (found by the same hashes: "
             f"{leaked.listed_in_bank:,} of {leaked.listed:,} training documents); {_of_copies(copied)}{texts}, {near} "
             f"have a passage of cosine ≥ {NEAR} there.")  # fmt: skip

@@ -50,8 +50,7 @@ class Reencoded:
 
     Attributes:
         texts: how many; 0 where none could be.
-        lowest: lowest cosine of a text with its row.
-        median: median of these cosines.
+        lowest, median: cosines of a text with its row.
         apart: texts below the tolerance.
         random: median cosine of rows with another passage's text; None for a single text.
         longest_difference: largest difference of an encoded vector's length from 1.

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in, with_rows
-from segue.checks.case import Case, CaseEntry, batched, spread
+from segue.checks.case import Case, CaseEntry, spread
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.retrieval.retrievers import Retriever, Scores
@@ -60,7 +60,7 @@ def examine(case: Case) -> Verdict:
     if len(windows) == 0:
         return not_applicable("no test window has the passage after its context as target: see SG102")
     documents = _with_noise(case, windows)
-    gathers = {"evaluation": _evaluation_gather(case, documents), "training": _training_gather(case, documents)}
+    gathers = _gathers(case, documents)
     found, error = each_entry(case.non_controls, lambda entry: _influence(case, documents, entry))
     details = {"windows": len(windows), "gathers": gathers, "rows": found}
     moved = {name: one.changed for name, one in found.items() if one.changed > 0}
@@ -127,23 +127,16 @@ def _noise(copy: BankCopy, rows: Int[np.ndarray, "changed"], generator: np.rando
     return with_rows(copy, rows, vectors, texts)
 
 
-def _evaluation_gather(case: Case, documents: NoisyDocuments) -> float:
-    """Return the share of windows whose context, as evaluation reads it, depends on the future."""
-    before, after = (case.gather(bank, documents.windows, exclude=case.exclude, texts=True)
-                     for bank in (documents.copy, documents.noisy))  # fmt: skip
+def _gathers(case: Case, documents: NoisyDocuments) -> dict[str, float]:
+    """Return the shares of windows whose context, as evaluation and as training read it, depends on the future."""
+    windows, banks = documents.windows, (documents.copy, documents.noisy)
+    before, after = (case.gather(bank, windows, exclude=case.exclude, texts=True) for bank in banks)
     moved = _differ(before.vectors, after.vectors) | _differ(before.mask, after.mask)
     if before.texts is not None and after.texts is not None:
         moved |= np.array([one != other for one, other in zip(before.texts, after.texts, strict=True)])
-    return float(moved.mean())
-
-
-def _training_gather(case: Case, documents: NoisyDocuments) -> float:
-    """Return the share of windows whose context, as training reads it, depends on the future."""
-    windows = documents.windows
-    before, after = (case.batches(bank, windows, batch_size=len(windows), seed=case.seed).batch(0)
-                     for bank in (documents.copy, documents.noisy))  # fmt: skip
-    moved = _differ(before.context.numpy(), after.context.numpy()) | _differ(before.mask.numpy(), after.mask.numpy())
-    return float(moved.mean())
+    one, other = (case.batches(bank, windows, batch_size=len(windows), seed=case.seed).batch(0) for bank in banks)
+    trained = _differ(one.context.numpy(), other.context.numpy()) | _differ(one.mask.numpy(), other.mask.numpy())
+    return {"evaluation": float(moved.mean()), "training": float(trained.mean())}
 
 
 def _influence(case: Case, documents: NoisyDocuments, entry: CaseEntry) -> Influence:
@@ -164,7 +157,7 @@ def _answers(
 ) -> Float[np.ndarray, "window any"]:
     """Return a retriever's query vectors, or its scores of the kept candidates where it has none."""
     parts = []
-    for windows in batched(documents.windows, retriever.batch_limit or len(documents.windows)):
+    for windows in documents.windows.batches(retriever.batch_limit or len(documents.windows)):
         contexts = case.gather(bank, windows, exclude=case.exclude, texts=retriever.reads_text)
         scores = retriever.score(contexts)
         own = scores.queries

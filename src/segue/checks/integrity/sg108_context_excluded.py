@@ -29,8 +29,7 @@ class ExclusionResult:
     """Numbers of an entry's rankings that hold an excluded passage.
 
     Attributes:
-        left_in: rankings with an excluded passage or a duplicate of one.
-        only_duplicates: those of them with duplicates only.
+        left_in, only_duplicates: rankings with an excluded passage or a duplicate of one; with duplicates only.
         moved_up: targets whose rank improves when the exclusion is applied.
         read_before: targets with a read passage before them when it is left in, counted where none moved up.
         ranks_ignore: whether the ranks ignore the exclusion.
@@ -103,10 +102,7 @@ def _count(
 
 
 def _left_in(
-    bank: Bank,
-    windows: Windows,
-    rankings: Int[np.ndarray, "window depth"],
-    exclude: Int[np.ndarray, "window excluded"],
+    bank: Bank, windows: Windows, rankings: Int[np.ndarray, "window depth"], exclude: Int[np.ndarray, "window excluded"]
 ) -> Bool[np.ndarray, "window depth"]:
     """Mark the places with the text of an excluded passage; the target's own text may stay."""
     group = bank.duplicate_group

@@ -12,15 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.bank.copies import (
-    BankCopy,
-    copy_documents,
-    documents_of,
-    permuted,
-    renumbered,
-    windows_in,
-    with_rows,
-)
+from segue.bank.copies import BankCopy, copy_documents, documents_of, permuted, renumbered, windows_in, with_rows
 from segue.checks.case import Case, CaseEntry, spread
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
@@ -69,8 +61,12 @@ def examine(case: Case) -> Verdict:
         return not_applicable("no test window has a context and a target that the bank holds: see SG102")
     reordered = _reorder(case, windows)
     found, error = each_entry(case.non_controls, lambda entry: _changes(case, reordered, entry))
-    passages, turned = len(reordered.copy), _turned(reordered)
-    details = {"windows": len(windows), "passages": passages, "rows": found, "ties": int((reordered.ties >= 0).sum()),
+    ties, target, place = reordered.ties, reordered.windows.target, reordered.place
+    before = ((ties < target[:, None]) & (ties >= 0)).sum(axis=1)
+    after = ((place[ties] < place[target][:, None]) & (ties >= 0)).sum(axis=1)
+    # the control: ranks that would change if equal scores were ordered by row
+    passages, turned = len(reordered.copy), int((before != after).sum())
+    details = {"windows": len(windows), "passages": passages, "rows": found, "ties": int((ties >= 0).sum()),
                "ties_turned": turned}  # fmt: skip
     broken = {name: one for name, one in found.items() if max(one.ranks, one.orders) > 0}
     if broken:
@@ -121,14 +117,6 @@ def _choose_ties(copy: BankCopy, windows: Windows, generator: np.random.Generato
     which = generator.choice(len(windows), count, replace=False)
     ties[which] = generator.choice(free, count * COPIES, replace=False).reshape(count, COPIES)
     return ties
-
-
-def _turned(reordered: ReorderedDocuments) -> int:
-    """Count the ranks that would change if equal scores were ordered by row: the control."""
-    ties, target, place = reordered.ties, reordered.windows.target, reordered.place
-    before = ((ties < target[:, None]) & (ties >= 0)).sum(axis=1)
-    after = ((place[ties] < place[target][:, None]) & (ties >= 0)).sum(axis=1)
-    return int((before != after).sum())
 
 
 def _changes(case: Case, reordered: ReorderedDocuments, entry: CaseEntry) -> Changes:

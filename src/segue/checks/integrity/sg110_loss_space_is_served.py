@@ -28,10 +28,8 @@ class Spaces:
     """The spaces of an entry.
 
     Attributes:
-        loss: space that the loss was computed in, ``raw`` or ``projected``.
-        searched: space that is searched: ``raw``, ``projected`` or ``another``.
+        loss, searched: spaces of the loss and of the search: ``raw`` or ``projected``; the second may be ``another``.
         stated: space of the loss by each place that states it.
-        intent: what the entry declares to be.
         recall: validation R@5 in the raw and in the projected space; None where it was not measured.
         problem: what is wrong, as the rest of a sentence that begins with the entry's name; None where nothing is.
     """

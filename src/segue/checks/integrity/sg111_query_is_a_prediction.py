@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from segue.checks.case import BATCH, Case, CaseEntry, batched
+from segue.checks.case import BATCH, Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.run import each_entry
@@ -31,10 +31,8 @@ class Queries:
     """Queries of an entry, compared with the truth.
 
     Attributes:
-        intent: what the entry declares to be.
         equal: share of queries that equal the truth.
-        truth: mean cosine with the truth.
-        random: mean cosine with a random target.
+        truth, random: mean cosine with the truth, and with a random target.
         copies: what a trained entry copies (the last passage, the mean, its anchor); None where it does not.
         copied: share of queries that are that copy.
     """
@@ -81,7 +79,7 @@ def examine(case: Case) -> Verdict:
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
     """Mark the windows whose truth is among the passages read; copying it is allowed."""
     parts = [np.zeros(0, dtype=bool)]
-    for batch in batched(windows):
+    for batch in windows.batches(BATCH):
         cosine = np.einsum("bcd,bd->bc", case.read(batch).vectors, case.bank.gather(batch.target))
         parts.append((cosine >= EQUAL).any(axis=1))
     return np.concatenate(parts)
@@ -106,7 +104,7 @@ def _copies(
 ) -> tuple[str | None, float]:
     """Return what a trained entry merely copies, and the share of its queries that are that copy."""
     shares: dict[str, list[Bool[np.ndarray, "batch"]]] = {}
-    for number, batch in enumerate(batched(windows)):
+    for number, batch in enumerate(windows.batches(BATCH)):
         part = queries[number * BATCH : (number + 1) * BATCH]
         for name, copy in _untrained_answers(entry, case.read(batch)).items():
             shares.setdefault(name, []).append(np.einsum("bd,bd->b", part, normalise(copy)) >= 1 - COPY)

@@ -31,7 +31,7 @@ from segue.reports.plots.small import (
     subject_of,
 )
 from segue.reports.plots.svg import colour
-from segue.reports.text import PERCENT, RATIO, code, count, listing, of_things
+from segue.reports.text import PERCENT, RATIO, Scale, code, count, listing, of_things
 from segue.types import Interval
 
 ALWAYS = 0.999
@@ -40,6 +40,7 @@ others."""
 IMPOSTORS = ("read already", "same document later", "same document earlier", "near-duplicate", "other document")
 MOST_PANELS = 4
 ARMS = ("true order", "context permuted", "document reversed", "passages shuffled")
+RANK = Scale(places=0)
 Lines = Mapping[str, Points]
 
 
@@ -160,14 +161,8 @@ def weights_figure(record: Record, finding: Finding) -> Figure | None:
     best, highest = max(line, key=lambda point: point[1].value)
 
     def draw(panels: Sequence[Axes]) -> None:
-        axes, shade = panels[0], colour("loss")
-        axes.plot(*zip(*[(100 * weight, 100 * score.value) for weight, score in line], strict=True), color=shade)
-        for weight, score in line:
-            if score.low is not None and score.high is not None:
-                axes.vlines(100 * weight, 100 * score.low, 100 * score.high, color=shade, linewidth=1.4)
-            axes.plot(100 * weight, 100 * score.value, "o", color=shade, markersize=6)
-            axes.annotate(PERCENT.number(score.value), (100 * weight, 100 * score.value), xytext=(5, 4),
-                          textcoords="offset points", fontsize=10, color=colour("ink"))  # fmt: skip
+        axes = panels[0]
+        _draw_scores(axes, [(100 * weight, score) for weight, score in line], shift=5)
         axes.set(xlabel=f"share of {shortened(term)} in the loss, %", ylabel="validation R@5, %")
 
     details = finding.details
@@ -180,11 +175,22 @@ def weights_figure(record: Record, finding: Finding) -> Figure | None:
     return small_plot("weights", title, caption, draw, height=3.2)
 
 
+def _draw_scores(axes: Axes, line: Sequence[tuple[float, Interval]], *, shift: int) -> None:
+    """Draw scores in per cent with intervals, and their numbers ``shift`` points to the right (negative: left)."""
+    shade = colour("loss")
+    axes.plot([x for x, _ in line], [100 * score.value for _, score in line], "o-", color=shade, linewidth=2.2)
+    for x, score in line:
+        if score.low is not None and score.high is not None:
+            axes.vlines(x, 100 * score.low, 100 * score.high, color=shade, linewidth=1.4)
+        axes.annotate(PERCENT.number(score.value), (x, 100 * score.value), xytext=(shift, 4), fontsize=10,
+                      textcoords="offset points", ha="left" if shift > 0 else "right", color=colour("ink"))  # fmt: skip
+
+
 def spectrum_figure(record: Record, finding: Finding) -> Figure | None:
     """Draw how many directions predictions use, against the targets'."""
     entries = _by_entry(finding)
-    lines = {name: _spectrum(entry, "spectrum_predictions") for name, entry in entries.items()}
-    lines = {name: line for name, line in lines.items() if len(line) > 1}
+    lines = {name: line for name, entry in entries.items()
+             if len(line := _spectrum(entry, "spectrum_predictions")) > 1}  # fmt: skip
     if not lines:
         return None
     about = subject_of(record, list(lines))
@@ -203,16 +209,12 @@ def spectrum_figure(record: Record, finding: Finding) -> Figure | None:
         axes.set(xlabel="direction, strongest first", ylabel="share of variance, % (log.)")
         end_labels(axes, ends)
 
-    title = f"Predictions of {name_of(about)} use {_directions(ranks[about])} directions, targets "
-    title += _directions(rank_targets)
+    used, wanted = (RANK.number(rank) for rank in (ranks[about], rank_targets))
+    title = f"Predictions of {name_of(about)} use {used} directions, targets {wanted}"
     shown = [f"{code(name)} {rank:.0f}" for name, rank in ranks.items() if rank is not None]
     caption = "Variance along each direction, predictions against targets (dashed), at the same number of samples."
     caption += f" Effective rank: {', '.join(shown)}." if shown else ""
     return small_plot("spectrum", title, caption, draw)
-
-
-def _directions(rank: float | None) -> str:
-    return "an unknown number of" if rank is None else f"{rank:.0f}"
 
 
 def _spectrum(entry: Details, key: str) -> Points:
@@ -409,16 +411,11 @@ def data_figure(record: Record, finding: Finding) -> Figure | None:
     line = points(finding.details, "documents", "R@5")
     if len(line) < 2:
         return None
-    spans = _in_per_cent(points(finding.details, "documents", "low", "high"))
+    spans = {x: ends for x, *ends in points(finding.details, "documents", "low", "high")}
 
     def draw(panels: Sequence[Axes]) -> None:
-        axes, shade = panels[0], colour("loss")
-        axes.plot(*zip(*_in_per_cent(line), strict=True), "o-", color=shade, linewidth=2.2, markersize=6)
-        for x, low, high in spans:
-            axes.vlines(x, low, high, color=shade, linewidth=1.4)
-        for x, y in line:
-            axes.annotate(PERCENT.number(y), (x, 100 * y), xytext=(-6, 4), textcoords="offset points", ha="right",
-                          fontsize=10, color=colour("ink"))  # fmt: skip
+        axes = panels[0]
+        _draw_scores(axes, [(x, Interval(y, *spans.get(x, ()))) for x, y in line], shift=-6)
         axes.set_xticks([x for x, _ in line], [count(x) for x, _ in line])
         axes.set(xlabel="training documents", ylabel="R@5, % of windows", xlim=(0, 1.05 * line[-1][0]))
 

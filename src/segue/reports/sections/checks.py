@@ -221,8 +221,7 @@ def blocked_section(record: Record) -> Section:
     names = listing([code(name) for name in record.blocked])
     failed = f"{names} failed." if len(record.blocked) > 1 else f"The integrity check {names} failed."
     notice = Notice(
-        f"{strong('No headline number is printed.')} {failed} The numbers of this run would be misleading.",
-        "fail",
+        f"{strong('No headline number is printed.')} {failed} The numbers of this run would be misleading.", "fail"
     )
     steps = Bullets(
         (

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segue.comparison.record import ConfidenceRecord, CutoffQuality, Record, ThresholdPoint
-from segue.reports.document import (
-    Block,
-    Cell,
-    Column,
-    Group,
-    Notice,
-    Paragraph,
-    Section,
-    Table,
-    TableRow,
-    single,
-)
+from segue.reports.document import Block, Cell, Column, Group, Notice, Paragraph, Section, Table, TableRow, single
 from segue.reports.plots.confidence import CUTOFFS, DRAWN, confidence_gallery
 from segue.reports.text import DASH, PERCENT, SCORE, Scale, code, count, listing, strong
 from segue.types import Interval

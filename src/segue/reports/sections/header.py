@@ -114,7 +114,7 @@ def _fresh_notice(record: Record) -> Notice | None:
         return None
     return Notice(
         f"{strong('Fresh documents.')} Training and validation documents come from the run (its first fold); the test "
-        "windows come from fresh documents that were not in it. The pool holds old and new passages.",
+        "windows come from fresh documents that were not in it. The pool holds old and new passages."
     )
 
 

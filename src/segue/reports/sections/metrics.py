@@ -44,24 +44,16 @@ def unit_of(metric: str) -> str:
     return SCALES[metric].unit.strip()
 
 
-def name_cell(entry: Entry) -> Cell:
-    """Return the option's name as it is typed on the command line."""
-    return Cell(code(entry.name))
-
-
 def tags(record: Record, entry: Entry, *, status: bool = True) -> tuple[str, ...]:
     """Return the labels next to the name: the winner, a declared intent, a status other than done."""
-    found = [_winner_tag(record)] if won(record, entry) else []
+    found = []
+    if won(record, entry):  # *winner* if the choice clearly beats copying, *chosen* if it only did best on validation
+        reference = measured(record, "copy-last")
+        contrast = choice_against(record, reference) if reference else None
+        found = ["winner" if reference is None or (contrast and contrast.outcome == "better") else "chosen"]
     found += [INTENT_TAGS[entry.intent]] if entry.intent in INTENT_TAGS else []
     ended = "under-trained" if entry.under_trained else entry.status
     return (*found, ended) if status and ended != "done" else tuple(found)
-
-
-def _winner_tag(record: Record) -> str:
-    """Return *winner* if the choice clearly beats copying, *chosen* if it only did best on validation."""
-    reference = measured(record, "copy-last")
-    contrast = choice_against(record, reference) if reference else None
-    return "winner" if reference is None or (contrast and contrast.outcome == "better") else "chosen"
 
 
 def _table(
@@ -84,7 +76,7 @@ def _table(
             found = cells(entry) if entry.family == family else None
             if found is not None:
                 style = "winner" if won(record, entry) else "control" if entry.intent == "control" else ""
-                lines.append(TableRow((name_cell(entry), *found), style, tags(record, entry, status=status)))
+                lines.append(TableRow((Cell(code(entry.name)), *found), style, tags(record, entry, status=status)))
         groups += [Group(title, tuple(lines))] if lines else []
     return Table(name, caption, (OPTION, *columns), tuple(groups)) if groups else None
 
