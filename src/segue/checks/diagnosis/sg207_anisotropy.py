@@ -12,7 +12,7 @@ from segue.checks.case import Case
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import percent
 from segue.evaluation.geometry import directions, first_share, repaired
-from segue.evaluation.intervals import lower_limit, paired
+from segue.evaluation.intervals import PairedTest, lower_limit, paired
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.baselines import mean, normalise
@@ -41,13 +41,10 @@ class Anisotropy:
 
 @dataclass(frozen=True)
 class Gain:
-    """MRR of the mean of the context after a correction, and its paired difference to the MRR before."""
+    """MRR of the mean of the context after a correction, tested against the MRR before."""
 
     value: float
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
+    test: PairedTest
 
 
 def examine(case: Case) -> Verdict:
@@ -77,7 +74,7 @@ def examine(case: Case) -> Verdict:
         after = " and ".join(f"{gain.value:.3f} with {name}" for name, gain in gains.items())
         said += f" The mean of the context has an MRR of {before:.3f}, {after}."
     outcome: Judgement = "tip" if max(raw.low, raw.first_direction) >= NARROW else "passed"
-    if any(gain.difference >= GAIN and gain.p < LEVEL for gain in gains.values()):
+    if any(gain.test.difference.value >= GAIN and gain.test.p_greater < LEVEL for gain in gains.values()):
         outcome = "issue"
     return Verdict(outcome, said, measured, NARROW, details)
 
@@ -112,9 +109,7 @@ def _gains(
     gains = {}
     for name, vectors in corrected.items():
         after = _reciprocal_ranks(with_rows(copy, rows, vectors), inside)
-        test = paired(after, before, groups, resamples=case.effort.resamples)
-        ends = test.difference
-        gains[name] = Gain(float(after.mean()), ends.value, ends.low, ends.high, test.p_greater)
+        gains[name] = Gain(float(after.mean()), paired(after, before, groups, resamples=case.effort.resamples))
     return float(before.mean()), gains
 
 

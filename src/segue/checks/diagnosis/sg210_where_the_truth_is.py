@@ -30,7 +30,10 @@ def examine(case: Case) -> Verdict:
     if ours is None:
         return not_applicable("no trained entry was evaluated")
     rows = {name: _entry_details(case, evaluation) for name, evaluation in shown_evaluations(case).items()}
-    chance, shares = _chance(case, ours), _shares(case, ours)
+    found, lost = _lost(case, ours)
+    shares = {kind: share_interval(case, (found == place).astype(np.float64), ours.groups[lost])
+              for place, kind in enumerate(KINDS) if len(lost)}  # fmt: skip
+    chance = _chance(case, ours)
     details = {"rows": rows, "chance": chance, "cosine_of_near_duplicates": SAME}
     said = f"The truth of {ours.name} has median rank {np.median(ours.ranks):g} of {ours.pool_size:,}"
     kinds = [f"{kind} {percent(share.value)} (of all candidates {percent(chance[kind])})"
@@ -94,14 +97,6 @@ def _lost(case: Case, evaluation: Evaluation) -> tuple[Int[np.ndarray, "lost"], 
     rows = impostors(case.bank, evaluation)
     lost = np.flatnonzero((evaluation.ranks > 1) & (rows >= 0))
     return kinds_of(case, evaluation.targets[lost], rows[lost]), lost
-
-
-def _shares(case: Case, evaluation: Evaluation) -> dict[str, Interval]:
-    """Return the share of each kind among the impostors, over groups of documents; empty where nothing was lost."""
-    kinds, lost = _lost(case, evaluation)
-    groups = evaluation.groups[lost]
-    return {kind: share_interval(case, (kinds == place).astype(np.float64), groups)
-            for place, kind in enumerate(KINDS) if len(lost)}  # fmt: skip
 
 
 def _entry_details(case: Case, evaluation: Evaluation) -> dict[str, object]:

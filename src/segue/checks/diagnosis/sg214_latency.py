@@ -12,6 +12,7 @@ from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import COPY_LAST
 from segue.evaluation.latency import STAGES
 from segue.evaluation.result import Evaluation
+from segue.types import Interval
 
 DOMINANT = 0.5
 """Share of the time from which one stage is most of the latency."""
@@ -32,9 +33,7 @@ class BoundedLatency:
 
     metric: str
     at_most: float
-    value: float
-    low: float | None
-    high: float | None
+    measured: Interval
     fold: int
 
 
@@ -49,13 +48,14 @@ def examine(case: Case) -> Verdict:
     said = _statement(case.subject, rows)
     if not gated:
         return Verdict("passed", f"{said} No gate limits the latency.", details=details)
-    worst = max(gated, key=lambda bounded: bounded.value / bounded.at_most)
-    low, high = ("no limit" if end is None else f"{end:.2f}" for end in (worst.low, worst.high))
-    said += f" {worst.metric} is {worst.value:.2f} ms ({low} to {high}), the gate allows {worst.at_most:g} ms."
-    outcome: Judgement = "tip" if worst.value > worst.at_most else "passed"
-    if worst.low is not None and worst.low > worst.at_most:
+    worst = max(gated, key=lambda bounded: bounded.measured.value / bounded.at_most)
+    found = worst.measured
+    low, high = ("no limit" if end is None else f"{end:.2f}" for end in (found.low, found.high))
+    said += f" {worst.metric} is {found.value:.2f} ms ({low} to {high}), the gate allows {worst.at_most:g} ms."
+    outcome: Judgement = "tip" if found.value > worst.at_most else "passed"
+    if found.low is not None and found.low > worst.at_most:
         outcome = "issue"
-    return Verdict(outcome, said, worst.value, worst.at_most, details)
+    return Verdict(outcome, said, found.value, worst.at_most, details)
 
 
 def _bounded(case: Case, entry: CaseEntry) -> list[BoundedLatency]:
@@ -63,11 +63,10 @@ def _bounded(case: Case, entry: CaseEntry) -> list[BoundedLatency]:
     scalars = entry.evaluation.scalars if entry.evaluation is not None and entry.evaluation.timings else {}
     conditions = [condition for gate in case.gates for condition in gate.any_of]
     return [
-        BoundedLatency(c.metric, c.at_most, scalars[c.metric].value, scalars[c.metric].low, scalars[c.metric].high,
-                       entry.fold)
+        BoundedLatency(c.metric, c.at_most, scalars[c.metric], entry.fold)
         for c in conditions
         if c.metric.endswith("_ms") and c.at_most is not None and c.against is None and c.metric in scalars
-    ]  # fmt: skip
+    ]
 
 
 def _stages(evaluation: Evaluation) -> dict[str, StageTime]:

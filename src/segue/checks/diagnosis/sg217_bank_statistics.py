@@ -11,7 +11,7 @@ from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
 from segue.checks.statistics import percent
-from segue.evaluation.intervals import paired
+from segue.evaluation.intervals import PairedTest, paired
 from segue.evaluation.metrics import per_window
 from segue.ranking.pool import Pool
 from segue.types import Windows
@@ -28,21 +28,18 @@ PROBED_PASSAGES = 4000
 
 @dataclass(frozen=True)
 class Ablation:
-    """A metric with statistics of the whole bank, with those of training documents, and the paired difference."""
+    """A metric with statistics of the whole bank, with those of training documents, and the paired test of both."""
 
     bank: float
     training: float
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
+    test: PairedTest
 
     def __str__(self) -> str:
-        ends = (
-            "" if self.low is None or self.high is None else f", 95 % {100 * self.low:+.1f} to {100 * self.high:+.1f}"
-        )
+        change = self.test.difference
+        ends = "" if change.low is None or change.high is None else (
+            f", 95 % {100 * change.low:+.1f} to {100 * change.high:+.1f}")  # fmt: skip
         return (f"R@5 {percent(self.bank)} so, {percent(self.training)} with statistics of training and validation "
-                f"documents only (difference {100 * self.difference:+.1f} points{ends})")  # fmt: skip
+                f"documents only (difference {100 * change.value:+.1f} points{ends})")  # fmt: skip
 
 
 def examine(case: Case) -> Verdict:
@@ -63,7 +60,7 @@ def examine(case: Case) -> Verdict:
         how = f" ({', '.join(hidden)} not stated, but other documents change its order)" if hidden else ""
         text = f"{', '.join(undeclared)} uses statistics of the whole bank, test passages included, undeclared{how}."
         return Verdict("issue", f"{text}{said}", measured, 0.0, details)
-    helped = any(found[metric].p < LEVEL for found in ablated.values() for metric in METRICS)
+    helped = any(found[metric].test.p_greater < LEVEL for found in ablated.values() for metric in METRICS)
     text = f"{', '.join(names)}: statistics of the whole bank, as declared.{said}"
     return Verdict("tip" if helped else "passed", text, measured, 0.0, details)
 
@@ -109,9 +106,7 @@ def _ablate(case: Case, entry: CaseEntry) -> dict[str, Ablation] | None:
     found = {}
     for metric in METRICS:
         test = paired(whole[metric], part[metric], case.groups_of(windows), resamples=case.effort.resamples)
-        ends = test.difference
-        found[metric] = Ablation(float(whole[metric].mean()), float(part[metric].mean()), ends.value, ends.low,
-                                 ends.high, test.p_greater)  # fmt: skip
+        found[metric] = Ablation(float(whole[metric].mean()), float(part[metric].mean()), test)
     return found
 
 

@@ -29,11 +29,9 @@ CLOSE = 1e-5
 
 @dataclass(frozen=True)
 class ReorderedDocuments:
-    """Documents in two orders.
+    """Documents in the bank's order with ties (``copy``), and in random order without ids and positions (``other``).
 
     Attributes:
-        copy: the documents in the bank's order, with ties.
-        other: the documents in random order, without ids and positions.
         place: the row in ``other`` of each row of ``copy``.
         windows: windows in the rows of ``copy``.
         ties: rows that got the vector of a window's target, padded with -1.
