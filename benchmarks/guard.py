@@ -17,7 +17,7 @@ from benchmarks.speed.bench import bench
 from segue.files import read_json, write_json
 
 KEPT = Path(__file__).with_name("guard.json")
-MOST_LOST = 0.25
+MAXIMUM_LOSS = 0.25
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def losses(before: dict[str, Any], now: list[dict[str, Any]]) -> list[str]:
         higher = kept["better"] == "higher"
         if ratio is None:
             lost.append(f"{name}: not measured any more")
-        elif ratio < kept["ratio"] * (1 - MOST_LOST) if higher else ratio > kept["ratio"] * (1 + MOST_LOST):
+        elif ratio < kept["ratio"] * (1 - MAXIMUM_LOSS) if higher else ratio > kept["ratio"] * (1 + MAXIMUM_LOSS):
             lost.append(f"{name}: ratio {ratio:.3g}, was {kept['ratio']:.3g} ({kept['better']} is better)")
     return lost
 

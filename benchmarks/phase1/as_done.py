@@ -60,7 +60,7 @@ REPORTED = ("ar-cosine", "infonce-projected")
 AMN = "amn-baseline"
 SHARE_QUERIED = 500 / 8970
 """Share of the documents that is queried: 8471 to 8970 were queried, 1 to 8470 were indexed."""
-FEWEST_QUERIED = 16
+MINIMUM_QUERIED = 16
 """Least number of queried documents: a sign test needs twelve."""
 CUTOFF = "R@5"
 
@@ -122,7 +122,7 @@ def prepare(clean: Job, out: Path, recipe: Recipe, *, keys_per_document: int) ->
 
 def _last_documents(bank: Bank) -> Int[np.ndarray, "queried"]:
     total = len(bank.document_ids)
-    count = max(round(SHARE_QUERIED * total), min(FEWEST_QUERIED, total // 2))
+    count = max(round(SHARE_QUERIED * total), min(MINIMUM_QUERIED, total // 2))
     return np.arange(total - count, total, dtype=np.int64)
 
 

@@ -11,7 +11,7 @@ from segue.bank.build import build_bank
 from segue.recipe import load_recipe
 from segue.types import Progress, no_progress
 
-FEWEST_ROWS = 2000
+MINIMUM_ROWS = 2000
 """Least number of rows of a scaled-down bank; every measurement runs with it."""
 
 
@@ -34,4 +34,4 @@ def structured_bank(settings: BenchSettings, progress: Progress = no_progress) -
 
 def rows_wanted(scale: float) -> int:
     """Return the rows of the large bank at a scale."""
-    return max(FEWEST_ROWS, round(ROWS * scale))
+    return max(MINIMUM_ROWS, round(ROWS * scale))

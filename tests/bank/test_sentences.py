@@ -10,7 +10,7 @@ from worlds import make_bank, unit
 from segue.bank import sentences
 from segue.bank.build import build_bank
 from segue.bank.changes import append, copy_bank, delete
-from segue.bank.sentences import MOST, build_sentences, split_sentences
+from segue.bank.sentences import MAXIMUM_SENTENCES, build_sentences, split_sentences
 from segue.errors import InputError, SpaceError, StorageError
 from segue.types import Document
 
@@ -32,7 +32,10 @@ def small_blocks(monkeypatch):
 
 def naive(texts, encoder):
     """Return padded vectors and mask, text by text."""
-    vectors, mask = np.zeros((len(texts), MOST, 8), np.float32), np.zeros((len(texts), MOST), bool)
+    vectors, mask = (
+        np.zeros((len(texts), MAXIMUM_SENTENCES, 8), np.float32),
+        np.zeros((len(texts), MAXIMUM_SENTENCES), bool),
+    )
     for number, text in enumerate(texts):
         for place, sentence in enumerate(split_sentences(text)):
             vectors[number, place] = encoder.vectors([sentence])[0].astype(np.float16)
@@ -56,7 +59,7 @@ def test_short_pieces_join_a_neighbour_and_blank_texts_have_no_sentence():
 def test_a_long_sentence_is_divided_and_no_word_is_lost():
     text = ", ".join(f"clause number {n} of a sentence that never ends" for n in range(30))
     pieces = split_sentences(text)
-    assert 1 < len(pieces) <= MOST
+    assert 1 < len(pieces) <= MAXIMUM_SENTENCES
     assert " ".join(pieces).split() == text.split()
 
 

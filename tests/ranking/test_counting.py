@@ -12,7 +12,7 @@ from segue.ranking.pool import TIE, Pool
 @pytest.fixture
 def always_coarse(monkeypatch):
     """Products in bfloat16, whatever the processor and however few the queries."""
-    monkeypatch.setattr(counting, "FEWEST_FOR_COARSE", 0)
+    monkeypatch.setattr(counting, "MINIMUM_QUERIES_FOR_COARSE", 0)
     monkeypatch.setattr(counting, "has_fast_bfloat16", lambda device: True)
 
 

@@ -33,7 +33,7 @@ from segue.errors import InputError, StorageError
 from segue.files import JsonObject, read_json, write_json, write_npy
 from segue.types import Bank, Progress, no_progress
 
-MOST = 6
+MAXIMUM_SENTENCES = 6
 """Maximum number of sentences of a passage."""
 BEGINNING, END = 3, 2
 """Sentences kept from the beginning and the end of a longer passage; those in between become one."""
@@ -65,7 +65,7 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
                 pieces[-1] = f"{pieces[-1]} {piece}".rstrip()
             elif piece:
                 pieces.append(piece)
-    if len(pieces) > MOST:
+    if len(pieces) > MAXIMUM_SENTENCES:
         pieces[BEGINNING:-END] = [" ".join(pieces[BEGINNING:-END])]
     return pieces
 
@@ -114,7 +114,7 @@ class SentenceVectors:
         """
         rows = np.asarray(rows)
         counts = np.where(rows >= 0, self._counts[rows], 0).astype(np.uint8)
-        vectors = self._take((self._starts[rows][:, None] + np.arange(MOST))[sentence_mask(counts)])
+        vectors = self._take((self._starts[rows][:, None] + np.arange(MAXIMUM_SENTENCES))[sentence_mask(counts)])
         if not new_texts:
             return vectors, counts
         more, counts[list(new_texts)] = self._encode(list(new_texts.values()))
@@ -208,7 +208,7 @@ def sentence_mask(counts: UInt8[np.ndarray, "text"]) -> Bool[np.ndarray, "text s
     >>> sentence_mask(np.array([2], dtype=np.uint8)).tolist()
     [[True, True, False, False, False, False]]
     """
-    return np.arange(MOST) < counts[:, None]
+    return np.arange(MAXIMUM_SENTENCES) < counts[:, None]
 
 
 def widened(vectors: Float16[np.ndarray, "piece dim"], dtype: torch.dtype) -> np.ndarray:
@@ -268,7 +268,7 @@ def _recorded(bank: Bank, path: Path) -> list[str] | None:
 
 def _settings(bank: Bank) -> JsonObject:
     """Return everything but the encoder that decides the vectors."""
-    cut = {"most": MOST, "beginning": BEGINNING, "end": END, "shortest": SHORTEST, "longest": LONGEST}
+    cut = {"most": MAXIMUM_SENTENCES, "beginning": BEGINNING, "end": END, "shortest": SHORTEST, "longest": LONGEST}
     return {"format": FORMAT, "bank": bank.hash, "rows": len(bank), "language": bank.language} | cut
 
 

@@ -40,7 +40,7 @@ ENCODED = 2048
 """Passages that are encoded again to measure a document tower."""
 ENCODINGS = 2
 """Encodings of the bank in addition to those at evaluations: before the first step and for the test evaluation."""
-LEAST_SHARE = 0.5
+MINIMUM_SHARE = 0.5
 """Share of the budget that training always gets: a model without training steps would show nothing."""
 FIXED_SECONDS = 0.5
 """Seconds to build, save and load a model and to time its answers."""
@@ -87,7 +87,7 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=max(left - spent, LEAST_SHARE * 60 * minutes),
+        seconds=max(left - spent, MINIMUM_SHARE * 60 * minutes),
         score_seconds=score_seconds,
         scorings=job.recipe.training.evaluations + 2 + _test_cost(job, fold, score_seconds),
         budget_minutes=minutes,

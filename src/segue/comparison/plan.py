@@ -17,7 +17,7 @@ from segue.errors import InputError, SettingsError
 from segue.files import read_json, write_json
 from segue.old_names import current_name, option_folder
 
-FEWEST_STEPS = 20
+MINIMUM_STEPS = 20
 """Minimum number of steps of an option, at any budget."""
 CLOCK_SLACK = 2.0
 """Number of budgets after which options that have not begun are aborted."""
@@ -117,12 +117,12 @@ def plan_trials(
         steps_per_second, most_steps=most_steps, trainings=trainings, seconds=seconds, scoring=scoring
     )
     steps = min(most_steps, affordable)
-    if steps < min(FEWEST_STEPS, most_steps):
+    if steps < min(MINIMUM_STEPS, most_steps):
         what = "the trials of [tuning] do not fit into their share of the budget"
         trials = trainings * len(steps_per_second)
         got = f"{max(0, steps)} steps for each of {trials} trials in {max(0.0, seconds):.0f} s"
         fix = "raise [triage] budget_minutes or [tuning] share, or use fewer options, trials or folds"
-        raise SettingsError(what, got=got, expected=f"at least {FEWEST_STEPS}", fix=fix)
+        raise SettingsError(what, got=got, expected=f"at least {MINIMUM_STEPS}", fix=fix)
     cost = sum(trainings * (scoring + steps / rate) for rate in steps_per_second.values())
     return steps, cost
 
@@ -159,13 +159,13 @@ def make_plan(
     affordable = affordable_steps(
         paid, most_steps=most_steps, trainings=folds, seconds=seconds, scoring=scorings * score_seconds
     )
-    steps = min(most_steps, max(FEWEST_STEPS, affordable))
+    steps = min(most_steps, max(MINIMUM_STEPS, affordable))
     return Plan(
         dict.fromkeys(steps_per_second, steps),
         dict(steps_per_second),
         score_seconds,
         budget_minutes,
-        fits=affordable >= FEWEST_STEPS,
+        fits=affordable >= MINIMUM_STEPS,
     )
 
 

@@ -58,8 +58,8 @@ RANDOM_TRIALS = 4
 BEFORE_PRUNING = 2
 """Trials that must have finished before one may be stopped, and evaluations that every trial gets."""
 LEARNING_RATE_FACTOR = 5.0
-MOST_WEIGHT_DECAY = 0.2
-MOST_DROPOUT = 0.3
+MAXIMUM_WEIGHT_DECAY = 0.2
+MAXIMUM_DROPOUT = 0.3
 TEMPERATURES = (0.02, 0.2)
 WIDTHS = (0.5, 1.0, 2.0)
 SPAN_CORRUPTION = 0.1
@@ -370,8 +370,8 @@ def suggest(trial: Any, own: Choice) -> Choice:
     rate, factor, (low, high) = own.learning_rate, LEARNING_RATE_FACTOR, TEMPERATURES
     return Choice(
         learning_rate=trial.suggest_float("learning_rate", rate / factor, min(1.0, rate * factor), log=True),
-        weight_decay=trial.suggest_float("weight_decay", 0.0, max(MOST_WEIGHT_DECAY, own.weight_decay)),
-        dropout=None if own.dropout is None else trial.suggest_float("dropout", 0.0, max(MOST_DROPOUT, own.dropout)),
+        weight_decay=trial.suggest_float("weight_decay", 0.0, max(MAXIMUM_WEIGHT_DECAY, own.weight_decay)),
+        dropout=None if own.dropout is None else trial.suggest_float("dropout", 0.0, max(MAXIMUM_DROPOUT, own.dropout)),
         temperature=None
         if own.temperature is None
         else trial.suggest_float("temperature", min(low, own.temperature), max(high, own.temperature), log=True),

@@ -208,7 +208,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 TAIL = 0.025
 """Probability left out at each end of an interval."""
 
-FEWEST_GROUPS = 3
+MINIMUM_GROUPS = 3
 """Minimum number of groups for an interval."""
 
 CELLS = 2_000_000
@@ -249,7 +249,7 @@ def ratio_intervals(
     drawn, drawn_errors = _resample(scaled, sizes, resamples=resamples, seed=seed)
     values, errors = scaled.sum(axis=0) / sizes.sum(axis=0), _jackknife_errors(scaled, sizes)
     units = sizes.sum(axis=0) ** 2 / (sizes**2).sum(axis=0)  # groups of equal size that would weigh as much
-    enough = ((sizes > 0).sum(axis=0) >= FEWEST_GROUPS) & np.isfinite(errors)
+    enough = ((sizes > 0).sum(axis=0) >= MINIMUM_GROUPS) & np.isfinite(errors)
     intervals = []
     for m, value in enumerate(sums.sum(axis=0) / sizes.sum(axis=0)):
         estimate = _Estimate(float(values[m]), float(errors[m]), float(units[m]), bool(bounded[m]))
@@ -379,7 +379,7 @@ def _coin_tosses(estimate: _Estimate) -> tuple[float, float]:
     return float(low), float(high)
 
 
-FEWEST_FOR_LIMIT = 4
+MINIMUM_GROUPS_FOR_LIMIT = 4
 """Groups of documents below which there is no lower limit."""
 
 
@@ -395,7 +395,7 @@ def lower_limit(
     0.9
     """
     sums = group_sums(np.stack([values, np.ones_like(values)], axis=1), groups)
-    if len(sums) < FEWEST_FOR_LIMIT:
+    if len(sums) < MINIMUM_GROUPS_FOR_LIMIT:
         return None
     rounded = np.round(values, 6)  # rounding errors are no spread
     low = bootstrap({"value": rounded}, groups, ratios={}, resamples=resamples)["value"].low
@@ -456,7 +456,7 @@ def correlation(
     a, b = a - a.mean(), b - b.mean()
     sums = group_sums(np.stack([np.ones_like(a), a, b, a * a, b * b, a * b], axis=1), groups)
     value = float(_pearson(sums.sum(axis=0)[None])[0])
-    if len(sums) < FEWEST_GROUPS:
+    if len(sums) < MINIMUM_GROUPS:
         return Interval(value)
     drawn = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     low, high = np.quantile(_pearson(drawn @ sums), [0.025, 0.975])

@@ -18,7 +18,7 @@ from segue.ranking import bfloat16
 from segue.ranking.blocks import ScoreBlock, score_blocks
 from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
 
-FEWEST_FOR_COARSE = 64
+MINIMUM_QUERIES_FOR_COARSE = 64
 """Number of queries from which bfloat16 products save more time than rounding the bank takes."""
 
 
@@ -39,7 +39,7 @@ def count_candidates_above(
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Float32Products()
-    coarse = len(queries) >= FEWEST_FOR_COARSE and has_fast_bfloat16("cpu")
+    coarse = len(queries) >= MINIMUM_QUERIES_FOR_COARSE and has_fast_bfloat16("cpu")
     for block in score_blocks(rounded, pool, removed, rounded=coarse):
         here = block.queries
         for place, unsure in enumerate(near):

@@ -18,7 +18,7 @@ from segue.types import Bank
 
 WITHIN = 5
 """Places within which a passage counts as found."""
-MOST_POINTS = 1500
+MAXIMUM_POINTS = 1500
 """Points of the picture, evenly spread over the windows."""
 RESAMPLES = 2000
 Side = Literal["all", "only-first", "only-second", "both", "neither"]
@@ -61,7 +61,7 @@ class Difference:
         ``differences`` is None where the entries are not comparable, or a run is blocked.
         """
         refused = any(run.record.refused for run in self.runs)
-        points = np.unique(np.linspace(0, len(self.ranks[0]) - 1, MOST_POINTS).round().astype(np.int64))
+        points = np.unique(np.linspace(0, len(self.ranks[0]) - 1, MAXIMUM_POINTS).round().astype(np.int64))
         return {
             "windows": len(self.places[0]),
             "counts": {side: int(self.of_side(side).sum()) for side in SIDES[1:]},

@@ -16,7 +16,7 @@ from segue.bundles.queries import WAYS, Query
 from segue.bundles.released_retriever import ReleasedRetriever
 from segue.serving.settings import Limits
 
-MOST_PROBLEMS = 10
+MAXIMUM_PROBLEMS = 10
 Text = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -73,8 +73,8 @@ class ApiError(Exception):
 def invalid(problems: Sequence[Problem]) -> ApiError:
     """Return the error of a request whose fields are wrong."""
     first = f"{problems[0].where}: {problems[0].what}" if problems[0].where else problems[0].what
-    more = f" and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-    return ApiError(422, "invalid_request", f"the request cannot be used: {first}{more}", problems[:MOST_PROBLEMS])
+    more = f" and {len(problems) - MAXIMUM_PROBLEMS} more" if len(problems) > MAXIMUM_PROBLEMS else ""
+    return ApiError(422, "invalid_request", f"the request cannot be used: {first}{more}", problems[:MAXIMUM_PROBLEMS])
 
 
 class RequestBody(BaseModel):

@@ -31,7 +31,7 @@ from segue.version import __version__
 
 log = logging.getLogger("segue.serving")
 
-MOST_HEAD_BYTES = 32_768
+MAXIMUM_HEAD_BYTES = 32_768
 DESCRIPTION = """Given the last passages of a document: which passage comes next?
 
 Every error has the form `{"error": {"code", "message", "problems"}}`. Ids of passages are `document#position`; in a
@@ -124,7 +124,7 @@ async def _run(server: Server) -> None:
     config = uvicorn.Config(
         make_app(server), host=settings.host, port=settings.port, http="h11", ws="none", lifespan="on",
         log_level="warning", access_log=False, server_header=False, date_header=False, proxy_headers=False,
-        limit_concurrency=settings.limits.connections, h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        limit_concurrency=settings.limits.connections, h11_max_incomplete_event_size=MAXIMUM_HEAD_BYTES,
         timeout_keep_alive=30, timeout_graceful_shutdown=round(settings.limits.request_seconds) + 1,
     )  # fmt: skip
     process = uvicorn.Server(config)

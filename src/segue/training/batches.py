@@ -24,7 +24,7 @@ from segue.training.random_streams import CORRUPTION, ORDER, random_stream
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
-MOST_DROPPED = 3
+MAXIMUM_DROPPED = 3
 """Maximum number of vectors that article dropout zeroes."""
 TENSORS = ("context", "mask", "target", "groups", "context_groups")
 """Tensors of a batch that have a row for each window."""
@@ -186,7 +186,7 @@ def drop_last(
     """
     batch, places = mask.shape
     chosen = generator.random(size=(batch,)) < rate
-    drawn = generator.integers(1, MOST_DROPPED + 1, size=batch)
+    drawn = generator.integers(1, MAXIMUM_DROPPED + 1, size=batch)
     count = np.where(chosen, np.minimum(drawn, mask.sum(axis=1) - 1), 0)
     zeroed = np.arange(places) >= places - count[:, None]  # [batch, context]
     return np.where(zeroed[:, :, None], np.float32(0), vectors) if zeroed.any() else vectors

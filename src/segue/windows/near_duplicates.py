@@ -31,7 +31,7 @@ _SEED = 1
 _ESTIMATE_ERROR = 0.2  # over 4 standard deviations of the estimate from 128 permutations
 _ROWS_AT_ONCE = 4096
 _BOILERPLATE = 200  # a text in more documents than this connects none of them
-_FEWEST_SHARED = 3
+_MINIMUM_SHARED = 3
 
 
 def document_groups(bank: Bank, threshold: float, *, progress: Progress = no_progress) -> Int[np.ndarray, "document"]:
@@ -141,5 +141,5 @@ def _sharing_pairs(bank: Bank) -> Iterator[tuple[int, int]]:
     holds = sparse.csr_matrix((np.ones(kept.sum()), (document[kept], column[kept])), shape=(len(texts), len(spread)))
     shared = sparse.triu(holds @ holds.T, k=1).tocoo()
     shorter, longer = np.sort([texts[shared.row], texts[shared.col]], axis=0)
-    together = (2 * shared.data > longer) | ((2 * shared.data > shorter) & (shared.data >= _FEWEST_SHARED))
+    together = (2 * shared.data > longer) | ((2 * shared.data > shorter) & (shared.data >= _MINIMUM_SHARED))
     yield from zip(shared.row[together].tolist(), shared.col[together].tolist(), strict=True)

@@ -22,7 +22,7 @@ from segue.retrieval.index.tuning import Tuned
 from segue.retrieval.index.tuning import tune as tune_index
 from segue.workflows.audit import case_of
 
-MOST_QUERIES = 1000
+MAXIMUM_QUERIES = 1000
 """Queries used at most."""
 
 
@@ -109,7 +109,7 @@ def _queries_of_file(path: Path) -> TuningQueries:
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         got = f"{vectors.dtype} {vectors.shape}"
         raise InputError(f"{path} holds no queries", got=got, expected="float32 [queries, dimension]")
-    vectors = vectors[:MOST_QUERIES].astype(np.float32)
+    vectors = vectors[:MAXIMUM_QUERIES].astype(np.float32)
     return TuningQueries(vectors, np.empty((len(vectors), 0), dtype=np.int64), path.name)
 
 
@@ -130,7 +130,7 @@ def _queries_of_run(run: Path | str | None, option: str | None, pool: Pool, stag
 
 
 def _queries_of(case: Case, entry: CaseEntry) -> TuningQueries:
-    windows = case.sample(case.fold_of(entry), "validation", most=MOST_QUERIES)
+    windows = case.sample(case.fold_of(entry), "validation", most=MAXIMUM_QUERIES)
     contexts = case.contexts(entry, windows)
     scores = entry.retriever.score(contexts)
     if scores.queries is None:

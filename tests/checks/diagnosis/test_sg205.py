@@ -6,7 +6,7 @@ import numpy as np
 from check_cases import small_case, trained_row, with_rows
 from worlds import make_bank, noise_world
 
-from segue.checks.diagnosis.sg205_negatives_seen import CHECK, SAME
+from segue.checks.diagnosis.sg205_negatives_seen import CHECK, FALSE_NEGATIVE_COSINE
 from segue.training.batches import Batches
 from segue.training.losses.loss import LOSSES
 from segue.windows.windows import WindowSettings, make_windows
@@ -80,4 +80,4 @@ def test_one_training_document_has_a_control_of_its_own(tmp_path):
     bank = noise_world(documents=4)
     verdict = CHECK.examine(of_bank(tmp_path, bank, batch_size=8))
     assert verdict.details["rows"]["model"]["near_at_random"] is None
-    assert 0 < SAME < 1
+    assert 0 < FALSE_NEGATIVE_COSINE < 1

@@ -9,7 +9,7 @@ import worlds
 from check_cases import row, small_case, vectors_row
 from faults_integrity_b import BothWays, Centred, NextRow, ShiftedBatches
 
-from segue.checks.integrity.sg107_no_future import CHECK, MOST, _differ, _one_of_each_document, _with_noise
+from segue.checks.integrity.sg107_no_future import CHECK, MAXIMUM_WINDOWS, _differ, _one_of_each_document, _with_noise
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
@@ -136,8 +136,8 @@ def test_noise_stands_in_the_target_and_after_it_and_nowhere_else():
 
 
 def test_at_most_so_many_documents_are_asked():
-    case = case_of(bank=worlds.noise_world(documents=2 * MOST + 10, length=4), test=MOST + 5)
-    assert CHECK.examine(case).details["windows"] == MOST
+    case = case_of(bank=worlds.noise_world(documents=2 * MAXIMUM_WINDOWS + 10, length=4), test=MAXIMUM_WINDOWS + 5)
+    assert CHECK.examine(case).details["windows"] == MAXIMUM_WINDOWS
 
 
 def test_windows_that_ask_for_something_else_than_the_next_passage_are_left_to_sg102():

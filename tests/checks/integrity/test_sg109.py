@@ -13,7 +13,7 @@ from segue.checks.integrity.sg109_ranking_ignores_ids import (
     CHECK,
     COPIES,
     DOCUMENTS,
-    MOST,
+    MAXIMUM_WINDOWS,
     _disagree,
     _reorder,
     _windows_of_some_documents,
@@ -115,7 +115,7 @@ def test_only_some_documents_and_windows_are_asked():
     case = case_of(bank=worlds.noise_world(documents=2 * DOCUMENTS + 20, length=8), test=DOCUMENTS + 10)
     windows = _windows_of_some_documents(case)
     assert len(np.unique(case.documents(windows))) == DOCUMENTS
-    assert len(windows) == MOST
+    assert len(windows) == MAXIMUM_WINDOWS
 
 
 def test_vectors_alone_and_a_single_document_pass():

@@ -13,7 +13,7 @@ from segue.retrieval.retrievers.baselines import copy_last
 
 UNSEEN: tuple[Part, ...] = ("validation", "test")
 PARTS: tuple[Part, ...] = ("train", *UNSEEN)
-KEPT = 0.5
+REMAINING_SHARE = 0.5
 """Share of its lead over copy-last that a model has to keep on unseen documents."""
 CUTOFF = 5
 
@@ -46,10 +46,12 @@ def examine(case: Case) -> Verdict:
     if (leads["train"].low or 0) > 0 and all((low or 0) > 0 for low in lost):
         text = (f"{said} Of its lead over copy-last, {percent(max(0.0, kept or 0.0))} remains on test documents: the "
                 "model has memorised sequences.")  # fmt: skip
-        return Verdict("issue", text, kept, KEPT, details)
+        return Verdict("issue", text, kept, REMAINING_SHARE, details)
     if all((gap.low or 0) > 0 for gap in gaps.values()):
-        return Verdict("tip", f"{said} Part of its lead does not carry over to unseen documents.", kept, KEPT, details)
-    return Verdict("passed", said, kept, KEPT, details)
+        return Verdict(
+            "tip", f"{said} Part of its lead does not carry over to unseen documents.", kept, REMAINING_SHARE, details
+        )
+    return Verdict("passed", said, kept, REMAINING_SHARE, details)
 
 
 CHECK = Check(
@@ -59,8 +61,8 @@ CHECK = Check(
     detection="The subject and copy-last are queried with a sample of training, validation and test windows of the "
     "first fold, in one pool. The lead in R@5 over copy-last, paired, removes differences between documents; each "
     "lead has its interval over groups of documents, their difference the interval of Zou and Donner (2008). Issue: "
-    f"on validation and on test documents clearly less than {KEPT:.0%} of the seen lead remains. Tip: the lead is "
-    "clearly smaller on both. A loss on test documents alone is not memorising: see the integrity checks.",
+    f"on validation and on test documents clearly less than {REMAINING_SHARE:.0%} of the seen lead remains. Tip: the "
+    "lead is clearly smaller on both. A loss on test documents alone is not memorising: see the integrity checks.",
     why="A model that has memorised its training sequences looks strong wherever training documents are queried, and "
     "fails on the first new document.",
     healthy="most of the lead over copy-last remains on unseen documents",

@@ -22,7 +22,7 @@ from segue.windows.windows import excluded_rows
 SPACES = ("raw", "projected")
 METRICS = ("R@5", "MRR")
 CUTOFF = 5
-STRICT = 0.01
+STRICT_LEVEL = 0.01
 """Significance level for entries other than the subject: there may be many, and none explains its numbers."""
 
 
@@ -52,7 +52,7 @@ def examine(case: Case) -> Verdict:
     tests = {entry.name: _tests(case, entry, spaces[entry.name]) for entry in entries}
     chance = CUTOFF / case.pool.size
     details = {"rows": {name: _entry_details(spaces[name], tests[name]) for name in spaces}, "chance": chance}
-    wrong = {name: _is_wrong(found, LEVEL if name == case.subject else STRICT) for name, found in tests.items()}
+    wrong = {name: _is_wrong(found, LEVEL if name == case.subject else STRICT_LEVEL) for name, found in tests.items()}
     worst = max(tests, key=lambda name: (wrong[name], name == case.subject, tests[name]["R@5"].difference.value))
     raw, projected = (spaces[worst][space] for space in SPACES)
     change = tests[worst]["R@5"].difference
@@ -123,7 +123,7 @@ CHECK = Check(
     "that of prediction and the target of another group of documents (random), and R@5 of searching, in the raw space "
     "and behind the head, on test windows of the first fold; differences are paired over groups of documents. Issue: "
     "by R@5 or MRR (Holm) the projected space clearly retrieves better than the one that is searched. Tip: the same "
-    f"for an entry other than the subject, at p < {STRICT:g}.",
+    f"for an entry other than the subject, at p < {STRICT_LEVEL:g}.",
     why="A cosine behind a head means nothing by itself: a trained contrastive head gives unrelated pairs a low or "
     "negative cosine. Without the random pairs, a negative cosine is mistaken for a conflict of objectives.",
     healthy="matched above random in both spaces, and no better recall behind the head",

@@ -23,14 +23,14 @@ PREFERRED = ("infonce-projected", "infonce-ar")
 MOMENTS = 7
 EARLY = 0.5
 """Share of the steps that the verdict rests on."""
-CANNOT_ACT = 0.01
+NO_EFFECT_RATIO = 0.01
 """Share of the longer gradient's length below which a term moves nothing."""
-WORTH = 0.01
+RECALL_LOSS = 0.01
 """Loss of R@5 against a single term that counts."""
-SMALLEST_BATCH, FEWEST_BATCHES = 8, 3
+MINIMUM_BATCH_SIZE, MINIMUM_BATCHES = 8, 3
 SHARES = (0.0, 0.3, 0.7, 1.0)
 """Shares of the varied term in the sum of weights."""
-ALMOST_NOTHING = 1e-6
+ZERO_GRADIENT = 1e-6
 """Replaces weight 0: too little to move the predictor, but AdamW does not depend on scale, so a head still learns from
 it and the term's value stays comparable."""
 
@@ -71,7 +71,7 @@ class GradientCourse:
     @property
     def inert(self) -> bool:
         """Whether one term of some pair cannot act."""
-        return any(_below(self.of_early(values), CANNOT_ACT) for values in self.norm_ratio.values())
+        return any(_below(self.of_early(values), NO_EFFECT_RATIO) for values in self.norm_ratio.values())
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def examine(case: Case) -> Verdict:
     if len(answerable_validation(case, first)) == 0:
         return not_applicable("no validation window has its target among the candidates")
     batches = {entry.name: _batches(case, entry) for entry in entries}
-    if min(len(found) for found in batches.values()) < FEWEST_BATCHES:
-        return Verdict("tip", f"Too few validation windows to tell: fewer than {FEWEST_BATCHES} batches of "
-                       f"{SMALLEST_BATCH}.")  # fmt: skip
+    if min(len(found) for found in batches.values()) < MINIMUM_BATCHES:
+        return Verdict("tip", f"Too few validation windows to tell: fewer than {MINIMUM_BATCHES} batches of "
+                       f"{MINIMUM_BATCH_SIZE}.")  # fmt: skip
     courses = {entry.name: _course(case, entry, batches[entry.name]) for entry in entries}
     shares = sorted({*SHARES, own_share(first)})
     front = [_front_point(case, first, batches[first.name], share) for share in shares]
@@ -124,7 +124,7 @@ def examine(case: Case) -> Verdict:
 def _batches(case: Case, entry: CaseEntry) -> list[Batch]:
     """Return held-out batches as large as the entry's own, if there are enough validation windows."""
     windows = case.fold_of(entry).validation
-    size = max(SMALLEST_BATCH, min(entry.training.settings.batch_size, len(windows) // case.effort.batches))
+    size = max(MINIMUM_BATCH_SIZE, min(entry.training.settings.batch_size, len(windows) // case.effort.batches))
     return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed))
 
 
@@ -190,7 +190,7 @@ def with_share(settings: LossSettings, share: float) -> LossSettings:
     total, others = np.abs(weights).sum(), np.abs(np.delete(weights, place)).sum()
     factor = np.full(len(weights), (1 - share) * total / others)
     factor[place] = share * total / abs(weights[place])
-    wanted = np.where(factor == 0, np.sign(weights) * ALMOST_NOTHING, weights * factor).tolist()
+    wanted = np.where(factor == 0, np.sign(weights) * ZERO_GRADIENT, weights * factor).tolist()
     terms = [term.model_copy(update={"weight": w}) for term, w in zip(settings.terms, wanted, strict=True)]
     return LossSettings(terms=tuple(terms))
 
@@ -204,7 +204,7 @@ def _against_single_terms(case: Case, entry: CaseEntry, front: list[FrontPoint])
 
 
 def _costs(difference: Interval) -> bool:
-    return _below(difference, 0.0) and difference.value <= -WORTH
+    return _below(difference, 0.0) and difference.value <= -RECALL_LOSS
 
 
 def _below(interval: Interval, line: float) -> bool:
@@ -259,10 +259,11 @@ CHECK = Check(
     "is measured on held-out batches: the cosine of each pair (Yu et al. 2020, Gradient Surgery, definition 1) with a "
     "t-interval over batches, next to the cosine of the whole loss on two halves of a batch, and the ratio of the two "
     "lengths. Terms are opposed when the mean cosine of the first half of the steps lies below 0 with its interval; a "
-    f"term has no effect below {100 * CANNOT_ACT:.0f} % of the other's length. Then the share of one term is varied "
-    "from 0 to 1 at equal steps, and the mixture's R@5 on validation is compared with each single term's, paired over "
-    "groups of documents. An issue: the subject's terms are opposed and its mixture loses a point or more to one of "
-    "them, or one of them has no effect. There is one training each: the intervals do not include the seed's noise.",
+    f"term has no effect below {100 * NO_EFFECT_RATIO:.0f} % of the other's length. Then the share of one term is "
+    "varied from 0 to 1 at equal steps, and the mixture's R@5 on validation is compared with each single term's, "
+    "paired over groups of documents. An issue: the subject's terms are opposed and its mixture loses a point or more "
+    "to one of them, or one of them has no effect. There is one training each: the intervals do not include the "
+    "seed's noise.",
     why="Two objectives that need opposite weights cancel each other; a term that is a hundred times smaller has no "
     "effect. Near a stationary point of their sum, two gradients are opposed for any task, so only early cosines are "
     "evidence.",

@@ -13,14 +13,14 @@ from segue.checks.statistics import percent
 from segue.training.batches import Batches
 from segue.training.losses.in_batch import contrast_logits, num_negatives
 
-SEEN = 0.9
+MINIMUM_SEEN_SHARE = 0.9
 """Share of the claimed negatives that has to be seen."""
-SAME = 0.95
+FALSE_NEGATIVE_COSINE = 0.95
 """Cosine with the target from which a negative counts as a false one."""
-MANY, SOME = 0.25, 0.05
+ISSUE_SHARE, TIP_SHARE = 0.25, 0.05
 """Shares of predictions with a false negative: an issue, a tip."""
 BATCHES = 4
-LARGEST = 2048
+MAXIMUM_BATCH_SIZE = 2048
 """Windows of a batch whose pairs are compared; larger batches are cut, and counts scaled."""
 
 
@@ -59,8 +59,8 @@ def examine(case: Case) -> Verdict:
     few, few_seen = min(found.items(), key=lambda item: item[1].seen_share)
     false, most_false = max(found.items(), key=lambda item: item[1].with_false_negative)
     share, false_share = few_seen.seen_share, most_false.with_false_negative
-    severe = [(share < SEEN, few), (false_share > MANY, false)]
-    outcome: Judgement = "tip" if share < SEEN or false_share > SOME else "passed"
+    severe = [(share < MINIMUM_SEEN_SHARE, few), (false_share > ISSUE_SHARE, false)]
+    outcome: Judgement = "tip" if share < MINIMUM_SEEN_SHARE or false_share > TIP_SHARE else "passed"
     if any(wrong and case.subject in (name, None) for wrong, name in severe):
         outcome = "issue"
     near = most_false.near_at_random
@@ -68,12 +68,12 @@ def examine(case: Case) -> Verdict:
     expected = most_false.seen * most_false.same_document_at_random
     said = (f"In {few} a prediction is contrasted with {few_seen.seen:.1f} negatives where a batch of "
             f"{few_seen.claimed + 1:,} claims {few_seen.claimed:,}. In {false} {percent(false_share)} of the "
-            f"predictions have a negative of cosine ≥ {SAME:g} with their target{chance}; "
+            f"predictions have a negative of cosine ≥ {FALSE_NEGATIVE_COSINE:g} with their target{chance}; "
             f"{most_false.of_same_document:.2f} negatives each are of the target's document, chance would give "
             f"{expected:.2f}.")  # fmt: skip
-    if share >= SEEN and false_share > SOME:  # what decides is what is measured
-        return Verdict(outcome, said, 1 - false_share, 1 - SOME, {"rows": found})
-    return Verdict(outcome, said, share, SEEN, {"rows": found})
+    if share >= MINIMUM_SEEN_SHARE and false_share > TIP_SHARE:  # what decides is what is measured
+        return Verdict(outcome, said, 1 - false_share, 1 - TIP_SHARE, {"rows": found})
+    return Verdict(outcome, said, share, MINIMUM_SEEN_SHARE, {"rows": found})
 
 
 def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
@@ -96,11 +96,11 @@ def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> 
     # The targets replace the predictions: which logits are masked does not depend on them.
     logits = contrast_logits(batch.target, batch.target, temperature=1.0, groups=batch.groups,
                              context_groups=context_groups)  # fmt: skip
-    target = batches.windows.take(batches.chosen(step)).target[:LARGEST]
-    finite = torch.isfinite(logits[:LARGEST, :LARGEST]).numpy()
+    target = batches.windows.take(batches.chosen(step)).target[:MAXIMUM_BATCH_SIZE]
+    finite = torch.isfinite(logits[:MAXIMUM_BATCH_SIZE, :MAXIMUM_BATCH_SIZE]).numpy()
     np.fill_diagonal(finite, False)
-    vectors = batch.target[:LARGEST].numpy()
-    false = finite & (vectors @ vectors.T >= SAME)
+    vectors = batch.target[:MAXIMUM_BATCH_SIZE].numpy()
+    false = finite & (vectors @ vectors.T >= FALSE_NEGATIVE_COSINE)
     document = case.bank.document_of[target]
     own = (document[:, None] == document[None, :]) & finite
     cut = len(target) / len(batch.target)  # negatives per prediction grow with the batch
@@ -120,7 +120,7 @@ def _at_random(case: Case, entry: CaseEntry) -> tuple[float | None, float]:
     if not apart.any():
         return None, 1.0
     cosine = np.einsum("pd,pd->p", *(case.bank.gather(rows) for rows in drawn[:, apart]))
-    return float((cosine >= SAME).mean()), float(1 - apart.mean())
+    return float((cosine >= FALSE_NEGATIVE_COSINE).mean()), float(1 - apart.mean())
 
 
 CHECK = Check(
@@ -129,9 +129,9 @@ CHECK = Check(
     question="How many negatives does the loss really see, and how many of them are false?",
     detection=f"The first {BATCHES} training batches are made as training makes them; the finite logits other than the "
     "target's are counted, and compared with the batch size that the settings and the training record claim, minus "
-    f"one. An issue: fewer than {100 * SEEN:.0f} % are seen. A negative whose cosine with the target is at least "
-    f"{SAME:g} is false: an issue where more than {100 * MANY:.0f} % of the predictions have one, a tip above "
-    f"{100 * SOME:.0f} %. The control is random pairs of training targets.",
+    f"one. An issue: fewer than {100 * MINIMUM_SEEN_SHARE:.0f} % are seen. A negative whose cosine with the target is "
+    f"at least {FALSE_NEGATIVE_COSINE:g} is false: an issue where more than {100 * ISSUE_SHARE:.0f} % of the "
+    f"predictions have one, a tip above {100 * TIP_SHARE:.0f} %. The control is random pairs of training targets.",
     why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four batches of 256 "
     "has 255 negatives. A duplicate of the target among the negatives penalises the right answer, which limits what "
     "the model can learn.",

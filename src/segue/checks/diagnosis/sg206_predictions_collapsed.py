@@ -13,14 +13,14 @@ from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.evaluation.geometry import effective_rank, singular_values, spectrum
 from segue.types import Windows
 
-COLLAPSED, LOW = 0.25, 0.5
+ISSUE_RATIO, TIP_RATIO = 0.25, 0.5
 """Shares of the targets' effective rank below which predictions have collapsed, and below which it is a tip."""
 PER_DIMENSION = 8
 """Windows for each dimension, where there are as many: an effective rank is bounded by the number of vectors."""
 ENOUGH_PER_DIMENSION = 4
-HALVES = 12
+RANDOM_HALVES = 12
 """Random halves of the documents over which the ratio has to hold."""
-FEWEST_GROUPS, FEWEST_WINDOWS = 4, 24
+MINIMUM_GROUPS, MINIMUM_WINDOWS = 4, 24
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def examine(case: Case) -> Verdict:
     beside = {name: found for (name, fold), found in measured.items() if fold == first}
     highest = worst.highest_of_halves  # the least collapsed half decides
     outcome: Judgement = "passed"
-    if highest is not None and highest < LOW:
-        outcome = "issue" if highest < COLLAPSED else "tip"
-    return Verdict(outcome, _statement(worst, beside), worst.ratio, COLLAPSED, {"rows": beside})
+    if highest is not None and highest < TIP_RATIO:
+        outcome = "issue" if highest < ISSUE_RATIO else "tip"
+    return Verdict(outcome, _statement(worst, beside), worst.ratio, ISSUE_RATIO, {"rows": beside})
 
 
 def _statement(found: Spectra, beside: Mapping[str, Spectra]) -> str:
@@ -112,9 +112,9 @@ def _over_halves(
     """Return the ratio of the effective ranks on random halves of the documents; empty where there are too few."""
     groups, generator = case.groups_of(windows), case.generator("SG206 halves")
     names = np.unique(groups)
-    if len(names) < FEWEST_GROUPS or len(groups) < FEWEST_WINDOWS:
+    if len(names) < MINIMUM_GROUPS or len(groups) < MINIMUM_WINDOWS:
         return []
-    halves = [np.isin(groups, generator.permutation(names)[: len(names) // 2]) for _ in range(HALVES)]
+    halves = [np.isin(groups, generator.permutation(names)[: len(names) // 2]) for _ in range(RANDOM_HALVES)]
     return [effective_rank(singular_values(predictions[half])) / effective_rank(singular_values(targets[half]))
             for half in halves]  # fmt: skip
 
@@ -125,9 +125,9 @@ CHECK = Check(
     question="Have the predictions collapsed into few directions?",
     detection="RankMe, the exponential of the entropy of the normalised singular values (Garrido et al., 2023), of "
     f"the predictions and of their targets, the same windows, not centred; up to {PER_DIMENSION} windows for each "
-    f"dimension. An issue where the quotient stays below {COLLAPSED:g} on each of {HALVES} random halves of the "
-    f"documents, a tip below {LOW:g}. For comparison: as many other passages of the bank, copy-last, and the spread of "
-    "each dimension.",
+    f"dimension. An issue where the quotient stays below {ISSUE_RATIO:g} on each of {RANDOM_HALVES} random halves of "
+    f"the documents, a tip below {TIP_RATIO:g}. For comparison: as many other passages of the bank, copy-last, and the "
+    "spread of each dimension.",
     why="A model with nearly the same answer to every context can still have a high cosine: the mean of all passages "
     "is not far from any of them. It retrieves the same few passages for every query.",
     healthy="close to the targets' effective rank, and usually somewhat below it, since predictions are smoother than "

@@ -19,14 +19,14 @@ from segue.retrieval.retrievers.baselines import mean, normalise
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
 
-NARROW = 0.3
+TIP_COSINE = 0.3
 """Mean cosine of unrelated passages, or share of one direction, from which cosines are misleading."""
-GAIN, LEVEL = 0.02, 0.005
+MINIMUM_GAIN, LEVEL = 0.02, 0.005
 """Gain in MRR by a correction, and its p-value (two corrections are tried), for anisotropy to be an issue."""
 PER_DIMENSION = 8
-SEARCHED = 20_000
+MAXIMUM_PASSAGES = 20_000
 """Passages in which the corrections are tried."""
-FEWEST = 3
+MINIMUM_DOCUMENTS = 3
 AS_IT_IS, CENTRED, BOTH = "as it is", "mean removed", "mean and first direction removed"
 
 
@@ -76,7 +76,7 @@ def examine(case: Case) -> Verdict:
     outcome: Judgement = "tip" if max(raw.low, raw.first_direction) >= NARROW else "passed"
     if any(gain.test.difference.value >= GAIN and gain.test.p_greater < LEVEL for gain in gains.values()):
         outcome = "issue"
-    return Verdict(outcome, said, measured, NARROW, details)
+    return Verdict(outcome, said, measured, TIP_COSINE, details)
 
 
 def _anisotropy(case: Case, vectors: Float[np.ndarray, "vector dim"], rows: Int[np.ndarray, "vector"]) -> Anisotropy:
@@ -118,7 +118,7 @@ def _searched_documents(case: Case, wanted: Int[np.ndarray, "window"]) -> Int[np
     wanted = np.unique(wanted)
     others = np.setdiff1d(np.arange(len(case.bank.num_rows)), wanted)
     drawn = case.generator("SG207 documents").permutation(others)
-    room = SEARCHED - int(case.bank.num_rows[wanted].sum())
+    room = MAXIMUM_PASSAGES - int(case.bank.num_rows[wanted].sum())
     return np.sort(np.concatenate([wanted, drawn[np.cumsum(case.bank.num_rows[drawn]) <= room]]))
 
 
@@ -134,9 +134,9 @@ CHECK = Check(
     question="Do the bank's vectors use the whole space, or do they all point in one direction?",
     detection="The mean cosine of random pairs of passages of different documents (interval over documents), and the "
     "share of all squared length along one direction (Ethayarajh, 2019), before and after the mean is removed; a tip "
-    f"from {NARROW:g}. An issue only where it costs retrieval: removing the mean, or the mean and the first principal "
-    f"direction (Mu and Viswanath, 2018), raises the MRR of the mean of the context by {GAIN:g} or more (p < "
-    f"{LEVEL:g}, sign flips over groups of documents, in at most {SEARCHED:,} passages).",
+    f"from {TIP_COSINE:g}. An issue only where it costs retrieval: removing the mean, or the mean and the first "
+    f"principal direction (Mu and Viswanath, 2018), raises the MRR of the mean of the context by {MINIMUM_GAIN:g} or "
+    f"more (p < {LEVEL:g}, sign flips over groups of documents, in at most {MAXIMUM_PASSAGES:,} passages).",
     why="Where unrelated passages have a cosine of 0.7, a prediction with 0.75 has found nothing, and a loss of "
     "1 − cosine is small from the first step. One dominant direction outweighs all others in every score.",
     healthy="a mean cosine near 0, and no direction much above 1 / dimensions",

@@ -12,12 +12,12 @@ from segue.checks.case import Case, spread
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import COPY_LAST, percent
 from segue.evaluation.geometry import HUBS, lorenz, most_retrieved, num_hubs, occurrences, share_of_slots, skewness
-from segue.evaluation.intervals import FEWEST_FOR_LIMIT, lower_limit
+from segue.evaluation.intervals import MINIMUM_GROUPS_FOR_LIMIT, lower_limit
 from segue.evaluation.result import Evaluation
 from segue.ranking.exact import top_k
 
 SLOTS = 10
-CROWDED, NOTABLE = 0.08, 0.04
+ISSUE_SHARE, TIP_SHARE = 0.08, 0.04
 """Shares of the slots that hubs chosen on other documents may hold; evenly shared they would hold 0.01."""
 TIMES_COPY_LAST = 2.0
 OWN_VECTORS = "queries = bank vectors"
@@ -50,16 +50,16 @@ def examine(case: Case) -> Verdict:
     rows[OWN_VECTORS] = _of_own_vectors(case, next(found for _, found in evaluated if found is not None))
     measured_share = worst.share_of_hubs_of_other_documents
     details = {"rows": rows, "even_share": HUBS}
-    return Verdict(_outcome(worst, rows.get(COPY_LAST)), _statement(worst, rows), measured_share, CROWDED, details)
+    return Verdict(_outcome(worst, rows.get(COPY_LAST)), _statement(worst, rows), measured_share, ISSUE_SHARE, details)
 
 
 def _outcome(found: Hubness, copied: Hubness | None) -> Judgement:
     """Judge by the lower limit; hubs of copy-last are the bank's, not the model's."""
-    if found.low is None or found.low < NOTABLE:
+    if found.low is None or found.low < TIP_SHARE:
         return "passed"
     reference = 0.0 if copied is None else copied.share_of_hubs_of_other_documents or 0.0
     worse = (found.share_of_hubs_of_other_documents or 0.0) >= TIMES_COPY_LAST * reference
-    return "issue" if found.low >= CROWDED and worse else "tip"
+    return "issue" if found.low >= ISSUE_SHARE and worse else "tip"
 
 
 def _statement(found: Hubness, rows: Mapping[str, Hubness]) -> str:
@@ -112,7 +112,7 @@ def _held_for_others(
     passages of one subject like hubs. A hub is a passage that comes first for unrelated documents.
     """
     numbers = np.unique(groups)
-    if len(numbers) < FEWEST_FOR_LIMIT:
+    if len(numbers) < MINIMUM_GROUPS_FOR_LIMIT:
         return None
     first = np.isin(groups, case.generator("SG208 halves").permutation(numbers)[: len(numbers) // 2])
     held = np.empty(len(groups))
@@ -128,8 +128,9 @@ CHECK = Check(
     detection=f"How often each passage is among the first {SLOTS} of the test windows (N_{SLOTS}, Radovanović et al., "
     "2010): its skewness, the Lorenz curve, the share of the slots that the most retrieved 1 % hold. The outcome is "
     "cross-fitted: the most retrieved 1 % for half of the documents, counted on the other half. An issue where the "
-    f"lower limit of their share (bootstrap over groups of documents) is {CROWDED:.0%} or more and {TIMES_COPY_LAST:g} "
-    f"times copy-last's, a tip from {NOTABLE:.0%}. For comparison: copy-last, and the targets' own vectors as queries.",
+    f"lower limit of their share (bootstrap over groups of documents) is {ISSUE_SHARE:.0%} or more and "
+    f"{TIMES_COPY_LAST:g} times copy-last's, a tip from {TIP_SHARE:.0%}. For comparison: copy-last, and the targets' "
+    "own vectors as queries.",
     why="A passage that is near to every query takes a place from the right one in every ranking: boilerplate, a "
     "vector near the mean of the bank, a row that was not normalised.",
     healthy="about 1 %, and no more than copy-last",

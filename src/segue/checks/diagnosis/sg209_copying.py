@@ -18,10 +18,10 @@ from segue.types import Windows
 
 OFFSETS = tuple(range(-4, 5))
 """Offsets from the last passage read: 0 is that passage, 1 the target."""
-SAME = 0.95
+COPY_COSINE = 0.95
 """Cosine with a copy of the context from which the prediction is that copy."""
 COPIES = {"last passage": "copy-last's answer", "mean": "the mean of the context"}
-MOSTLY = 0.5
+TIP_SHARE = 0.5
 """Share of windows whose nearest passage is the last one read, from which it is a tip."""
 
 
@@ -66,12 +66,12 @@ def examine(case: Case) -> Verdict:
     worst = max(own, key=lambda found: found.copies[found.copied].value)
     rows = {entry.name: found for entry in case.shown if (found := _copying(case, entry)) is not None}
     outcome: Judgement = "passed"
-    if (worst.nearest_is_last.low or 0.0) >= MOSTLY:
+    if (worst.nearest_is_last.low or 0.0) >= TIP_SHARE:
         outcome = "tip"
-    if any((copy.low or 0.0) >= SAME for copy in worst.copies.values()):
+    if any((copy.low or 0.0) >= COPY_COSINE for copy in worst.copies.values()):
         outcome = "issue"
     details = {"rows": rows, "copied": worst.copied}
-    return Verdict(outcome, _statement(worst, rows), worst.copies[worst.copied].value, SAME, details)
+    return Verdict(outcome, _statement(worst, rows), worst.copies[worst.copied].value, COPY_COSINE, details)
 
 
 def _statement(found: Copying, rows: Mapping[str, Copying]) -> str:
@@ -165,9 +165,9 @@ CHECK = Check(
     detection="Offsets are counted from the last passage read: 0 is that passage, 1 the target. Each prediction is "
     f"compared with the passages at offsets {OFFSETS[0]} to {OFFSETS[-1]} of its document: which is nearest, and the "
     "mean cosine of each. An issue where the mean cosine with the last passage, or with the mean of the context, is "
-    f"{SAME:g} or more (lower limit, bootstrap over groups of documents); a tip where the last passage is nearest in "
-    f"{MOSTLY:.0%} of windows or more. For comparison: random passages, and the copying ratio of Large Concept Models "
-    "(Barrault et al., 2024).",
+    f"{COPY_COSINE:g} or more (lower limit, bootstrap over groups of documents); a tip where the last passage is "
+    f"nearest in {TIP_SHARE:.0%} of windows or more. For comparison: random passages, and the copying ratio of Large "
+    "Concept Models (Barrault et al., 2024).",
     why="The last passage is a good guess, and a model that learnt nothing else reaches the same score at a higher "
     "cost. If it is evaluated with the context left among the candidates, it even looks broken.",
     healthy="nearer to the target than copying is, and not a copy of the context",

@@ -16,9 +16,9 @@ from segue.evaluation.result import Evaluation
 from segue.types import Bank, Interval
 
 KINDS = ("read already", "same document later", "same document earlier", "near-duplicate", "other document")
-SAME = 0.995
+NEAR_DUPLICATE_COSINE = 0.995
 """Cosine with the target from which an impostor is a near-duplicate of it."""
-TOO_MANY = 0.10
+ALLOWED_SHARE = 0.10
 """Share of lost windows with a passage already read (issue) or a near-duplicate (tip) in first place."""
 COUNTED = 256
 """Windows whose near-duplicates are counted in the whole bank, for chance."""
@@ -40,16 +40,16 @@ def examine(case: Case) -> Verdict:
              for kind, share in sorted(shares.items(), key=lambda item: -item[1].value) if share.value > 0]  # fmt: skip
     said += f". Where it is not first, the first is: {', '.join(kinds)}." if kinds else "; it is first in every window."
     read, near = (shares.get(kind, Interval(0.0)) for kind in ("read already", "near-duplicate"))
-    if read.low is not None and read.low > TOO_MANY:
+    if read.low is not None and read.low > ALLOWED_SHARE:
         said += f" Passages that were read are among the candidates (exclusion: {ours.exclude})"
         other = ours.ranks_by_pool.get("prefix")
         without = None if other is None else percent(float((other <= 5).mean()))
         said += f": R@5 is {percent(recall(ours))}, and {without} without all that was read." if without else "."
-        return Verdict("issue", said, read.value, TOO_MANY, details)
-    if near.low is not None and near.low > TOO_MANY:
+        return Verdict("issue", said, read.value, ALLOWED_SHARE, details)
+    if near.low is not None and near.low > ALLOWED_SHARE:
         text = f"{said} Near-duplicates count as wrong answers, so the score is too low."
-        return Verdict("tip", text, near.value, TOO_MANY, details)
-    return Verdict("passed", said, read.value, TOO_MANY, details)
+        return Verdict("tip", text, near.value, ALLOWED_SHARE, details)
+    return Verdict("passed", said, read.value, ALLOWED_SHARE, details)
 
 
 def impostors(bank: Bank, evaluation: Evaluation) -> Int[np.ndarray, "window"]:
@@ -85,7 +85,7 @@ def _context(case: Case) -> int:
 
 def _is_near(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
     """Mark the rows with almost the target's vector, or of a near-duplicate of its document."""
-    near = np.einsum("bd,bd->b", case.bank.gather(targets), case.bank.gather(rows)) >= SAME
+    near = np.einsum("bd,bd->b", case.bank.gather(targets), case.bank.gather(rows)) >= NEAR_DUPLICATE_COSINE
     if case.groups is None:
         return near
     document = case.bank.document_of
@@ -135,7 +135,9 @@ def _near_in_bank(case: Case, targets: Int[np.ndarray, "some"]) -> float:
     for start, block in bank.blocks(8192):
         rows = np.arange(start, start + len(block))
         other = bank.document_of[rows][:, None] != document
-        near = (block @ wanted.T >= SAME) | (groups[bank.document_of[rows]][:, None] == groups[document])
+        near = (block @ wanted.T >= NEAR_DUPLICATE_COSINE) | (
+            groups[bank.document_of[rows]][:, None] == groups[document]
+        )
         total += int((near & other & bank.alive[rows][:, None]).sum())
     return total / max(1, len(targets))
 
@@ -146,9 +148,10 @@ CHECK = Check(
     question="Where is the truth in the ranking, and what is ranked before it?",
     detection="From the stored rankings of all test windows: the distribution of the truth's rank, and what the "
     "impostor is where the truth is not first: a passage read already (or its copy), a later or an earlier one of the "
-    f"same document, a near-duplicate (cosine with the target ≥ {SAME:g}, or of a near-duplicate document), or of "
-    "another document; compared with the share of each kind among the candidates. Issue: the lower limit of the share "
-    f"read already is above {TOO_MANY:.0%}; tip: that of near-duplicates is (intervals over groups of documents).",
+    f"same document, a near-duplicate (cosine with the target ≥ {NEAR_DUPLICATE_COSINE:g}, or of a near-duplicate "
+    "document), or of another document; compared with the share of each kind among the candidates. Issue: the lower "
+    f"limit of the share read already is above {ALLOWED_SHARE:.0%}; tip: that of near-duplicates is (intervals over "
+    "groups of documents).",
     why="If a passage that was just read is ranked before the truth, it has to be excluded. If a near-duplicate is, "
     "near-duplicates have to be judged as one. If another document is, the model has to improve. Recall alone cannot "
     "distinguish these cases.",

@@ -21,11 +21,11 @@ SATURATED = 0.99
 """Largest probability above which a prediction's logits teach nothing more."""
 FLAT = 0.95
 """Entropy over its maximum above which all negatives have the same effect."""
-MOST, SOME = 0.5, 0.2
+ISSUE_SHARE, TIP_SHARE = 0.5, 0.2
 """Shares of saturated or flat predictions: an issue, a tip."""
 BATCHES = 4
 CONTROLS = (0.05, 0.07, 0.1)
-SMALLEST = 8
+MINIMUM_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,17 @@ def examine(case: Case) -> Verdict:
             "no entry of the diagnosis was trained with InfoNCE, or there are too few validation windows"
         )
     worst = {name: max(terms.values(), key=lambda term: term.useless) for name, terms in found.items()}
-    name, term = max(worst.items(), key=lambda one: (one[1].useless > SOME, one[0] == case.subject, one[1].useless))
-    severe = term.useless > MOST and case.subject in (name, None)
-    outcome: Judgement = "passed" if term.useless <= SOME else "issue" if severe else "tip"
+    name, term = max(
+        worst.items(), key=lambda one: (one[1].useless > TIP_SHARE, one[0] == case.subject, one[1].useless)
+    )
+    severe = term.useless > ISSUE_SHARE and case.subject in (name, None)
+    outcome: Judgement = "passed" if term.useless <= TIP_SHARE else "issue" if severe else "tip"
     at = ", ".join(f"{100 * share:.0f} % at τ {tau}" for tau, share in term.entropy_at.items())
     said = (f"In {name} at τ {term.temperature:g} the entropy over {term.negatives:.0f} held-out negatives is "
             f"{100 * term.entropy:.0f} % of log(1 + negatives) = {math.log1p(term.negatives):.2f} nats (the same "
             f"predictions: {at}); {percent(term.saturated)} of the predictions are saturated (largest probability "
             f"above {SATURATED:g}), {percent(term.flat)} flat (entropy above {100 * FLAT:.0f} %).")  # fmt: skip
-    return Verdict(outcome, said, term.useless, MOST, {"rows": found})
+    return Verdict(outcome, said, term.useless, ISSUE_SHARE, {"rows": found})
 
 
 @torch.no_grad()
@@ -101,8 +103,8 @@ def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -
 def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[Tensor, "batch batch"]]:
     """Return the cosines of predictions and targets of held-out batches, where the term computes them."""
     trained, windows = entry.training, case.fold_of(entry).validation
-    size = min(trained.settings.batch_size, max(len(windows) // BATCHES, SMALLEST), len(windows))
-    if size < SMALLEST:
+    size = min(trained.settings.batch_size, max(len(windows) // BATCHES, MINIMUM_BATCH_SIZE), len(windows))
+    if size < MINIMUM_BATCH_SIZE:
         return []
     predictor = trained.predictor.eval()
     found = []
@@ -135,9 +137,9 @@ CHECK = Check(
     detection="The entry's predictions of held-out batches are contrasted at its own τ, in the space of its loss. For "
     f"each prediction: entropy over log(1 + negatives), and the largest probability. Above {SATURATED:g} it is "
     f"saturated, above {100 * FLAT:.0f} % of the entropy flat. An issue of the subject where more than "
-    f"{100 * MOST:.0f} % of the predictions are either, a tip above {100 * SOME:.0f} %. The same predictions at τ "
-    f"{', '.join(f'{tau:g}' for tau in CONTROLS)} are the control. (Temperature as a choice of which negatives count: "
-    "Wang and Liu 2021, Understanding the Behaviour of Contrastive Loss.)",
+    f"{100 * ISSUE_SHARE:.0f} % of the predictions are either, a tip above {100 * TIP_SHARE:.0f} %. The same "
+    f"predictions at τ {', '.join(f'{tau:g}' for tau in CONTROLS)} are the control. (Temperature as a choice of which "
+    "negatives count: Wang and Liu 2021, Understanding the Behaviour of Contrastive Loss.)",
     why="If the temperature is too high, all negatives have the same weight, and the near misses that decide R@1 "
     "count no more than random passages. If it is too low, only a few windows have a gradient, and the model learns "
     "noise.",

@@ -28,9 +28,9 @@ from segue.types import Bank, Interval, Windows
 PENALTY = 10.0
 TRAIN_PER_WINDOW = 20
 """Training windows for each evaluated window: a linear map of all context vectors needs many."""
-WORTH = 0.05
+EXCLUDED_GAIN = 0.05
 """A gain in R@5 that would be worth having; an issue has to exclude it."""
-FEWEST_WINDOWS = 20
+MINIMUM_WINDOWS = 20
 TRUE, PERMUTED, REVERSED, SHUFFLED = "true order", "context permuted", "document reversed", "passages shuffled"
 ARMS = (TRUE, PERMUTED, REVERSED, SHUFFLED)
 
@@ -80,7 +80,7 @@ def examine(case: Case) -> Verdict:
     train = case.sample(fold, "train", most=TRAIN_PER_WINDOW * case.effort.windows)
     learnt = make_arms(case.bank, train, generator)
     tested = make_arms(case.bank, case.answerable(case.sample(fold, "validation")), generator)
-    if min(len(learnt), len(tested)) < FEWEST_WINDOWS:
+    if min(len(learnt), len(tested)) < MINIMUM_WINDOWS:
         return Verdict("tip", f"Too few windows have as many passages after the target as before it: {len(learnt)} for "
                        f"training, {len(tested)} for validation.")  # fmt: skip
     groups = case.groups_of(tested.windows[TRUE])
@@ -93,7 +93,7 @@ def examine(case: Case) -> Verdict:
     arms = {name: share_interval(case, values, groups) for name, values in hits.items()}
     found = OrderResults(arms, tests, *_probe(case))
     gain = tests[SHUFFLED].difference
-    outcome, said = _outcome(found.sides, excluded=gain.high is not None and gain.high < WORTH)
+    outcome, said = _outcome(found.sides, excluded=gain.high is not None and gain.high < EXCLUDED_GAIN)
     details = {
         "arms": {name: {"R@5": arm.value, "low": arm.low, "high": arm.high} for name, arm in arms.items()},
         "gain_of_true_order": {name: paired_json(test) for name, test in tests.items()},
@@ -229,10 +229,10 @@ CHECK = Check(
     "same targets and exclude the same passages; differences are paired over groups of documents, and all tests share "
     "one level (Holm). In addition, a probe (a classifier that is linear in products of components) distinguishes the "
     "next passage from the previous one, which similarity cannot do. An issue: neither the true order nor the probe "
-    f"beats its control (shuffled order, chance), and a gain of {100 * WORTH:.0f} % is excluded. A tip: shuffling or "
-    "permuting hurts, since near passages are similar, but reversing does not and the probe is at chance: then "
-    "sequence prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it telescopes to "
-    "zero for any text.) Order that only a non-linear map could learn is not detected.",
+    f"beats its control (shuffled order, chance), and a gain of {100 * EXCLUDED_GAIN:.0f} % is excluded. A tip: "
+    "shuffling or permuting hurts, since near passages are similar, but reversing does not and the probe is at "
+    "chance: then sequence prediction is similarity. (A mean difference of neighbouring cosines cannot show this: it "
+    "telescopes to zero for any text.) Order that only a non-linear map could learn is not detected.",
     why="Where passages have no order, no model of sequences can beat copying: a larger model and another loss are "
     "wasted on it.",
     healthy="the true order beats the shuffled one, and next is distinguished from previous better than by chance",

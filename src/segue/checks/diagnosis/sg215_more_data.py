@@ -12,11 +12,11 @@ from segue.checks.statistics import paired_test, percent, share_interval
 from segue.types import Interval
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
-WORTH, LARGE = 0.01, 0.05
+TIP_GAIN, ISSUE_GAIN = 0.01, 0.05
 """Gain in R@5 of the last doubling that is worth a tip, and one that explains bad results."""
-FEWEST_DOCUMENTS = 16
+MINIMUM_DOCUMENTS = 16
 """Groups of training documents, so that an eighth of them is two."""
-LONGER = 4
+STEPS_FACTOR = 4
 """Factor on the effort's steps, so that each part of the documents is seen several times."""
 
 
@@ -28,14 +28,14 @@ def examine(case: Case) -> Verdict:
     train = case.fold_of(entry).train
     groups = case.groups_of(train)
     names = np.unique(groups)
-    if len(names) < FEWEST_DOCUMENTS:
+    if len(names) < MINIMUM_DOCUMENTS:
         return Verdict("tip", f"Only {len(names)} groups of training documents: too few for a learning curve, and for "
                        "most models.")  # fmt: skip
     tested = answerable_validation(case, entry)
     if len(tested) == 0:
         return not_applicable("no validation window has its target among the candidates")
     settings = entry.training.settings
-    steps = min(LONGER * case.effort.steps, settings.steps or LONGER * case.effort.steps)
+    steps = min(STEPS_FACTOR * case.effort.steps, settings.steps or STEPS_FACTOR * case.effort.steps)
     parts = [train.take(np.isin(groups, chosen)) for chosen in subsets(names, case)]
     hits = [hits_of_run(case, begin_like(case, entry, windows=part, steps=steps).advance(), tested) for part in parts]
     other_seed = begin_like(case, entry, steps=steps, seed=settings.seed + 1000).advance()
@@ -61,7 +61,7 @@ def examine(case: Case) -> Verdict:
     ends = "" if slope.low is None or slope.high is None else f" [{100 * slope.low:+.1f}, {100 * slope.high:+.1f}]"
     said = (f"After {steps} steps {entry.name} has R@5 on validation {values} documents; the last doubling gained "
             f"{100 * slope.value:+.1f} points{ends}, another seed changes it by {100 * noise:.1f}.")  # fmt: skip
-    return Verdict(_outcome(slope, noise), said, slope.value, max(WORTH, 2 * noise), details)
+    return Verdict(_outcome(slope, noise), said, slope.value, max(TIP_GAIN, 2 * noise), details)
 
 
 def subsets(names: Int[np.ndarray, "group"], case: Case) -> list[Int[np.ndarray, "chosen"]]:
@@ -72,10 +72,10 @@ def subsets(names: Int[np.ndarray, "group"], case: Case) -> list[Int[np.ndarray,
 
 def _outcome(slope: Interval, noise: float) -> Judgement:
     """Return whether the last doubling gained more than another seed would, and more than zero."""
-    rises = slope.low is not None and slope.low > 0 and slope.value > max(WORTH, 2 * noise)
+    rises = slope.low is not None and slope.low > 0 and slope.value > max(TIP_GAIN, 2 * noise)
     if not rises:
         return "passed"
-    return "issue" if slope.value >= LARGE else "tip"
+    return "issue" if slope.value >= ISSUE_GAIN else "tip"
 
 
 CHECK = Check(
@@ -85,9 +85,9 @@ CHECK = Check(
     detection="The subject's configuration is trained again on nested random parts of the training documents (an "
     "eighth, a quarter, a half, all), for the same number of steps, and scored on validation. The slope is the paired "
     "gain of the last doubling with its interval over groups of documents; a fifth training with another seed "
-    f"measures the noise of the last point. A tip: the interval lies above 0 and the gain above {100 * WORTH:.0f} % "
-    f"and above twice the seed's; an issue from {100 * LARGE:.0f} % on. These trainings are short; a longer training "
-    "may gain more from more data.",
+    f"measures the noise of the last point. A tip: the interval lies above 0 and the gain above {100 * TIP_GAIN:.0f} % "
+    f"and above twice the seed's; an issue from {100 * ISSUE_GAIN:.0f} % on. These trainings are short; a longer "
+    "training may gain more from more data.",
     why="More documents are the most expensive remedy: they help while the curve still rises, and not once it is flat.",
     healthy="a last doubling that gains less than a point",
     fix="add training documents; until then shorten the training and make the model smaller",

@@ -11,7 +11,7 @@ from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
 from segue.types import Windows
 
-SAME = 1e-3
+TOLERANCE = 1e-3
 """Largest Euclidean distance of a vector from its row; half-precision storage stays below."""
 
 
@@ -59,9 +59,9 @@ def _problems(case: Case, windows: Windows) -> dict[str, Bool[np.ndarray, "windo
 def _differ(
     vectors: Float[np.ndarray, "*shape dim"], rows: Float[np.ndarray, "*shape dim"]
 ) -> Bool[np.ndarray, "*shape"]:
-    """Mark the vectors that are not finite or not within ``SAME`` of their rows."""
+    """Mark the vectors that are not finite or not within ``TOLERANCE`` of their rows."""
     with np.errstate(invalid="ignore"):
-        return ~(np.linalg.norm(vectors - rows, axis=-1) <= SAME)
+        return ~(np.linalg.norm(vectors - rows, axis=-1) <= TOLERANCE)
 
 
 CHECK = Check(
@@ -70,7 +70,7 @@ CHECK = Check(
     question="Do the context and target vectors of a window equal the bank's rows, are the contexts consecutive, "
     "and is the target the next passage?",
     detection="Every window of every part is gathered as retrievers read it. Each vector must lie within "
-    f"{SAME:g} of its row's; rows and positions must rise by one up to the target; all must be of one document.",
+    f"{TOLERANCE:g} of its row's; rows and positions must rise by one up to the target; all must be of one document.",
     why="Placeholder keys, shifted targets and overwritten targets look like a model that has learnt nothing, or like "
     "one that has learnt everything.",
     healthy="no broken window",

@@ -20,7 +20,7 @@ from segue.windows.windows import excluded_rows
 
 LEVEL = 0.001
 """Significance level of the sign test; halved, since two measures of similarity are tried."""
-FEWEST_GROUPS = 12
+MINIMUM_GROUPS = 12
 """Groups of documents below which no sign test can reach the level: 2⁻¹¹ ≈ 0.0005."""
 FEW_GROUPS, SUGGESTIVE = 30, 0.05
 """With fewer groups one unlucky document can miss the level; a p-value below the second number is then a tip."""
@@ -30,7 +30,7 @@ SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
 CUTOFF = 5
 MEASURES = ("last passage", "linear map")
 """Vectors that the truth is compared with; the second only where there are training windows."""
-MOST_SHUFFLED = 250
+MAXIMUM_SHUFFLED = 250
 """Windows of a shuffled truth."""
 
 
@@ -79,7 +79,7 @@ def examine(case: Case) -> Verdict:
     suggestive = num_groups < FEW_GROUPS and best.p < SUGGESTIVE
     if not high and best.p < LEVEL / 2:
         return Verdict("passed", f"{said}.", best.p, LEVEL / 2, details)
-    if not high and (num_groups < FEWEST_GROUPS or suggestive):
+    if not high and (num_groups < MINIMUM_GROUPS or suggestive):
         return Verdict("tip", f"{said}: too few documents to tell.", best.p, LEVEL / 2, details)
     return Verdict("issue", f"{said}.", best.p, LEVEL / 2, details)
 
@@ -151,7 +151,7 @@ def _shuffled(case: Case, entry: CaseEntry) -> ShuffledRecall:
     But five places hold at most five of the other documents' targets, and each is equally likely to be drawn: answers
     that do not know the truth can expect at most 5 / targets of other documents (more where targets are duplicates).
     """
-    windows = case.answerable(case.sample(case.fold_of(entry), most=min(MOST_SHUFFLED, case.effort.windows)))
+    windows = case.answerable(case.sample(case.fold_of(entry), most=min(MAXIMUM_SHUFFLED, case.effort.windows)))
     groups = case.groups_of(windows)
     other = elsewhere(groups, case.generator("SG103 shuffled"))
     hits = (case.ranks_of(entry, Windows(windows.context, windows.target[other])) <= CUTOFF).astype(np.float64)

@@ -21,11 +21,11 @@ from segue.checks.statistics import and_more, percent
 from segue.evaluation.experiment import Fold
 from segue.models import hash_documents
 
-ALLOWED = 0.01
+ALLOWED_SHARE = 0.01
 """Share of the targets that may occur word for word in training: common phrases do."""
-FEWEST = 3
+MINIMUM_COPIES = 3
 """Copied targets below which there is no issue, at any share: one common phrase can repeat in a short test set."""
-NEAR = 0.995
+NEAR_DUPLICATE_COSINE = 0.995
 """Cosine from which two passages are near-duplicates."""
 SPLIT = "the split"
 
@@ -41,7 +41,7 @@ class Leak:
         rows: names of the entries with this list.
         listed_in_bank: listed documents that the bank holds.
         documents_nearly: evaluation documents not trained on, a near-duplicate of which was.
-        targets_nearly: sampled targets with a training passage of cosine ≥ ``NEAR``, but other words.
+        targets_nearly: sampled targets with a training passage of cosine ≥ ``NEAR_DUPLICATE_COSINE``, but other words.
     """
 
     rows: tuple[str, ...]
@@ -83,16 +83,16 @@ def examine(case: Case) -> Verdict:
         said = (f"{_who(leaked.rows)} {leaked.documents_trained_on:,} of {leaked.documents:,} evaluation documents "
                 f"({percent(leaked.trained_share)}); {_of_copies(leaked)}, where a clean split has 0.")  # fmt: skip
         return Verdict("issue", said, leaked.trained_share, 0.0, details)
-    if copied.copied_share > ALLOWED and copied.targets_word_for_word >= FEWEST:
-        said = f"No evaluation document was trained on, but {_of_copies(copied)}: {100 * ALLOWED:g} % is allowed."
-        return Verdict("issue", said, copied.copied_share, ALLOWED, details)
+    if copied.copied_share > ALLOWED_SHARE and copied.targets_word_for_word >= MINIMUM_COPIES:
+        said = f"No evaluation document was trained on, but {_of_copies(copied)}: {100 * ALLOWED_SHARE:g} % is allowed."
+        return Verdict("issue", said, copied.copied_share, ALLOWED_SHARE, details)
     if error is not None:
         raise error
     texts = "" if case.bank.has_texts else " (no texts: by row only)"
     near = percent(max(one.targets_nearly / max(1, one.targets_sampled) for one in found))
     said = (f"None of {leaked.documents:,} evaluation documents was trained on (found by the same hashes: "
             f"{leaked.listed_in_bank:,} of {leaked.listed:,} training documents); {_of_copies(copied)}{texts}, {near} "
-            f"have a passage of cosine ≥ {NEAR} there.")  # fmt: skip
+            f"have a passage of cosine ≥ {NEAR_DUPLICATE_COSINE} there.")  # fmt: skip
     notes = _notes(found)
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
 
@@ -149,7 +149,7 @@ def _near_targets(
     other_words = np.stack([~np.isin(bank.duplicate_group[targets], bank.duplicate_group[rows]) for rows in learnt])
     found = np.zeros_like(other_words)
     for start, block in bank.blocks(8192):
-        alike = vectors @ _directions(block).T >= NEAR  # [target, row]
+        alike = vectors @ _directions(block).T >= NEAR_DUPLICATE_COSINE  # [target, row]
         for number, rows in enumerate(learnt[:, start : start + len(block)]):
             found[number] |= alike[:, rows].any(axis=1)
     return len(targets), (other_words & found).sum(axis=1)
@@ -188,9 +188,9 @@ def _notes(found: Sequence[Leak]) -> list[str]:
         f"{nearly} evaluation documents have a near-duplicate that was trained on.": nearly > 0,
         f"{shared} evaluation documents are validation documents too, on which models were selected.": shared > 0,
         f"{copied} copied targets are too few to distinguish common phrases from a leak.":
-            any(one.targets_word_for_word > ALLOWED * one.targets for one in found),
+            any(one.targets_word_for_word > ALLOWED_SHARE * one.targets for one in found),
         f"{near} sampled targets are near-duplicates of training passages.":
-            any(one.targets_nearly > ALLOWED * one.targets_sampled for one in found),
+            any(one.targets_nearly > ALLOWED_SHARE * one.targets_sampled for one in found),
         f"{', '.join(silent)}: the checkpoint lists no training documents, so only the split proves it.": bool(silent),
         f"{', '.join(foreign)}: the bank holds none of the listed training documents.": bool(foreign),
     }  # fmt: skip
@@ -203,10 +203,10 @@ CHECK = Check(
     question="Was anything that is evaluated trained on: documents, passages, or near-duplicates of them?",
     detection="Each checkpoint lists the sha256 of its training documents' ids; for entries without a checkpoint "
     "their fold's split is used. A single evaluation document in a list is an issue, and so are targets that occur "
-    f"word for word (same normalised text) in training documents, if they are over {100 * ALLOWED:g} % and at least "
-    f"{FEWEST}. A tip: evaluation documents grouped with a training document (Jaccard similarity of word 5-grams, "
-    f"MinHash; Broder 1997), over {100 * ALLOWED:g} % of up to 1,000 targets with a training passage of cosine ≥ "
-    f"{NEAR}, documents that also selected the model, and a checkpoint that lists nothing.",
+    f"word for word (same normalised text) in training documents, if they are over {100 * ALLOWED_SHARE:g} % and at "
+    f"least {MINIMUM_COPIES}. A tip: evaluation documents grouped with a training document (Jaccard similarity of word "
+    f"5-grams, MinHash; Broder 1997), over {100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a training passage of "
+    f"cosine ≥ {NEAR_DUPLICATE_COSINE}, documents that also selected the model, and a checkpoint that lists nothing.",
     why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
     "distinguished from memorising.",
     healthy="0 evaluation documents trained on, 0 % to 1 % of the targets word for word",

@@ -13,7 +13,7 @@ from segue.checks.statistics import percent
 from segue.evaluation.experiment import Fold
 from segue.types import Windows
 
-ALLOWED, FEWEST = 0.01, 3
+ALLOWED_SHARE, MINIMUM_COPIES = 0.01, 3
 """Share and number of validation targets that may occur word for word in training windows without a tip."""
 
 
@@ -44,7 +44,7 @@ def examine(case: Case) -> Verdict:
         return Verdict("issue", said, share, 0.0, {"folds": folds})
     same = max(one.of_trained_documents for one in folds)
     copied = max(one.targets_word_for_word for one in folds)
-    many = any(one.targets_word_for_word > ALLOWED * one.windows for one in folds) and copied >= FEWEST
+    many = any(one.targets_word_for_word > ALLOWED_SHARE * one.windows for one in folds) and copied >= MINIMUM_COPIES
     notes = [
         *([f"But {same:,} of them are from documents that training windows are from too."] if same else []),
         *([f"But {copied:,} validation targets occur word for word in training windows."] if many else []),
@@ -101,7 +101,8 @@ CHECK = Check(
     question="Do train and validation windows share passages?",
     detection="Every row that is a context passage or target of a training window is marked; a validation window with "
     "a marked row is an issue. The control splits the same windows at random. A tip: validation windows from "
-    f"documents of training windows, or over {100 * ALLOWED:g} % of the validation targets word for word in training.",
+    f"documents of training windows, or over {100 * ALLOWED_SHARE:g} % of the validation targets word for word in "
+    "training.",
     why="Windows overlap: one passage is the target of one window and the context of the next five. A random split "
     "over windows lets validation reward memory, so the checkpoint that has memorised most is selected.",
     healthy="no validation window shares a passage with training",

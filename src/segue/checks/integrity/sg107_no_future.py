@@ -21,7 +21,7 @@ from segue.retrieval.retrievers import Retriever, Scores
 from segue.retrieval.retrievers.baselines import normalise
 from segue.types import Bank, Contexts, Windows
 
-MOST = 32
+MAXIMUM_WINDOWS = 32
 """Windows that are queried again, each of another document."""
 LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
 
@@ -92,11 +92,11 @@ def _control(found: Mapping[str, Influence]) -> str:
 
 
 def _one_of_each_document(case: Case) -> Windows:
-    """Choose one window of each test document at random, and of those at most ``MOST``, evenly spread."""
+    """Choose one window of each test document at random, and of those at most ``MAXIMUM_WINDOWS``, evenly spread."""
     windows = _well_formed(case.bank, case.folds[0].test)
     order = case.generator("SG107 windows").permutation(len(windows))
     _, first = np.unique(case.documents(windows)[order], return_index=True)
-    return windows.take(order[first][spread(len(first), MOST)])
+    return windows.take(order[first][spread(len(first), MAXIMUM_WINDOWS)])
 
 
 def _well_formed(bank: Bank, windows: Windows) -> Windows:
@@ -192,11 +192,12 @@ CHECK = Check(
     code="SG107",
     title="No future in the prediction",
     question="Can the future reach the prediction?",
-    detection=f"For up to {MOST} test windows of different documents of the first fold, the vectors and texts of the "
-    "target and of all later passages are replaced by noise in a copy of the documents, before anything is gathered. "
-    "What evaluation and training gather, and each entry's query vectors (without query vectors: its first-stage "
-    "scores of all other candidates), must be equal to the bit. Entries that read the bank are built again over the "
-    "changed copy; declared statistics of the whole bank are frozen first (SG217 is about them). Controls are exempt.",
+    detection=f"For up to {MAXIMUM_WINDOWS} test windows of different documents of the first fold, the vectors and "
+    "texts of the target and of all later passages are replaced by noise in a copy of the documents, before "
+    "anything is gathered. What evaluation and training gather, and each entry's query vectors (without query "
+    "vectors: its first-stage scores of all other candidates), must be equal to the bit. Entries that read the "
+    "bank are built again over the changed copy; declared statistics of the whole bank are frozen first (SG217 is "
+    "about them). Controls are exempt.",
     why="A context shifted by one, a normaliser fitted on test documents, a model that reads the document in both "
     "directions: each scores well in evaluation and fails in use, where the next passage does not exist yet.",
     healthy="no bit changes; noise in the last context passage changes nearly all answers",

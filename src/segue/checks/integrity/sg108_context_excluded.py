@@ -20,7 +20,7 @@ DECLARED = "context-left-in"
 """Intent of an entry that leaves the context in on purpose."""
 QUERIED, DEPTH = 16, 50
 """Windows that a retriever is queried with again, and hits compared."""
-FEWEST = 5
+MINIMUM_WINDOWS = 5
 """Windows with a read passage before the target from which ranks that ignore the exclusion are an issue."""
 
 
@@ -88,7 +88,7 @@ def _query_again(case: Case, entry: CaseEntry) -> ExclusionResult:
     hits = np.where(before, retriever.rank(left_in, DEPTH).rows, -1)
     exclude = excluded_rows(case.bank, windows, case.exclude)
     read_before = int(_left_in(case.bank, windows, hits, exclude).any(axis=1).sum())
-    return replace(found, read_before=read_before, ranks_ignore=read_before >= FEWEST)
+    return replace(found, read_before=read_before, ranks_ignore=read_before >= MINIMUM_WINDOWS)
 
 
 def _count(
@@ -161,8 +161,8 @@ CHECK = Check(
     detection=f"In every stored ranking of every entry, and in the answers of each candidate to up to {QUERIED} "
     "windows queried again, no place may hold the text of an excluded passage (the context, or with `prefix` all "
     "passages read so far). Ranks must improve when the context is left out, provided that, when left in, it is "
-    f"ranked before the target in at least {FEWEST} of those windows; the control is how often it would. Entries that "
-    "declare themselves `context-left-in` are exempt.",
+    f"ranked before the target in at least {MINIMUM_WINDOWS} of those windows; the control is how often it would. "
+    "Entries that declare themselves `context-left-in` are exempt.",
     why="The passage most similar to the last passage read is that passage itself. If it is left in, it takes the "
     "first place: copy-last falls to 0 % R@1 while R@5 looks fine, and entries that exclude it seem better than they "
     "are.",

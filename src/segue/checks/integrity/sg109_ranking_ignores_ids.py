@@ -19,11 +19,11 @@ from segue.checks.run import each_entry
 from segue.types import Rankings, Windows
 from segue.windows.windows import gather_contexts
 
-DOCUMENTS, HOSTS, MOST = 24, 12, 64
+DOCUMENTS, HOSTS, MAXIMUM_WINDOWS = 24, 12, 64
 """Documents of the windows, other documents copied to hold ties, and windows that are ranked again."""
 TIED, COPIES, PLACES = 32, 2, 20
 """Windows that get ties, ties of each, and places of a ranking that are compared."""
-CLOSE = 1e-5
+SCORE_TOLERANCE = 1e-5
 """Difference of scores below which two passages may change places."""
 
 
@@ -91,7 +91,7 @@ def _windows_of_some_documents(case: Case) -> Windows:
     documents = case.documents(windows)
     known = np.unique(documents)
     windows = windows.take(np.isin(documents, known[spread(len(known), DOCUMENTS)]))
-    return windows.take(spread(len(windows), MOST))
+    return windows.take(spread(len(windows), MAXIMUM_WINDOWS))
 
 
 def _reorder(case: Case, windows: Windows) -> ReorderedDocuments:
@@ -165,7 +165,7 @@ def _disagree(
     if not known.any():
         return False
     ours, scores, theirs, their_scores = ours[known], scores[known], theirs[known], their_scores[known]
-    slack = CLOSE * max(1.0, float(np.abs(scores).max()))
+    slack = SCORE_TOLERANCE * max(1.0, float(np.abs(scores).max()))
     score_of = dict(zip(theirs.tolist(), their_scores.tolist(), strict=True))
     expected = np.array([score_of.get(name, float(their_scores[-1])) for name in ours.tolist()])
     return bool((np.abs(expected - scores) > slack).any())
@@ -175,11 +175,11 @@ CHECK = Check(
     code="SG109",
     title="Ranking ignores ids",
     question="Does the ranking depend on ids, row numbers or positions?",
-    detection=f"The documents of up to {MOST} test windows of the first fold ({DOCUMENTS} documents) are copied with "
-    f"{HOSTS} others, exact copies of {TIED} targets' vectors are written into other rows, and the copy is put into "
-    "random order, every passage as a separate document, with a meaningless name and position 0. Exact ranks of the "
-    f"targets must be the same, and so must the first {PLACES} places of each ranking wherever scores differ by more "
-    f"than {CLOSE:g}. The same passages are excluded in both orders.",
+    detection=f"The documents of up to {MAXIMUM_WINDOWS} test windows of the first fold ({DOCUMENTS} documents) are "
+    f"copied with {HOSTS} others, exact copies of {TIED} targets' vectors are written into other rows, and the "
+    "copy is put into random order, every passage as a separate document, with a meaningless name and position 0. "
+    f"Exact ranks of the targets must be the same, and so must the first {PLACES} places of each ranking wherever "
+    f"scores differ by more than {SCORE_TOLERANCE:g}. The same passages are excluded in both orders.",
     why="The next passage is stored in the next row. A feature that sees row numbers, positions or document ids finds "
     "it without reading the text (“last position + 1” scores 100 %), and a tie broken by row number rewards or "
     "punishes a model for the order in which its bank was filled.",

@@ -17,7 +17,7 @@ from segue.evaluation.compatibility import project
 
 PROBED = 16
 """Rows of the bank whose vectors are compared with those that an entry searches."""
-SAME = 1e-3
+TOLERANCE = 1e-3
 """Largest Euclidean distance between equal vectors; half-precision storage stays below."""
 HEAD = "projection."
 """Prefix of a projection head's weights in the loss's file."""
@@ -121,7 +121,7 @@ def _searched_space(case: Case, entry: CaseEntry, loss: str) -> str:
 
 
 def _same(one: Float[np.ndarray, "rows _"], other: Float[np.ndarray, "rows _"]) -> bool:
-    return one.shape == other.shape and bool(np.linalg.norm(one - other, axis=1).max() <= SAME)
+    return one.shape == other.shape and bool(np.linalg.norm(one - other, axis=1).max() <= TOLERANCE)
 
 
 CHECK = Check(

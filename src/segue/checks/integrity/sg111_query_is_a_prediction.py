@@ -16,13 +16,13 @@ from segue.checks.run import each_entry
 from segue.retrieval.retrievers.baselines import copy_last, mean, normalise
 from segue.types import Contexts, Windows
 
-EQUAL = 0.999
+EQUAL_COSINE = 0.999
 """Cosine from which a query equals the truth."""
-MOST_EQUAL = 0.2
+MAXIMUM_EQUAL_SHARE = 0.2
 """Largest allowed share of an entry's queries that equal the truth."""
-COPY = 1e-6
+COPY_DISTANCE = 1e-6
 """Largest 1 − cosine of a query with what it copies."""
-MOST_COPIES = 0.99
+MINIMUM_COPY_SHARE = 0.99
 """Share of copies from which a trained entry has learnt nothing else."""
 
 
@@ -60,20 +60,22 @@ def examine(case: Case) -> Verdict:
     controls_said = [f"of {name}'s {one.equal:.0%}" for name, one in known.items() if one.intent == "control"]
     beside = f"; {', '.join(controls_said)} (control)" if controls_said else ""
     highest = max((queries.equal for queries in others.values()), default=0.0)
-    if highest > MOST_EQUAL:
-        said = [f"{queries.equal:.0%} of the queries of {name} have a cosine of {EQUAL} or more with the truth (mean "
-                f"{queries.truth:.3f}, a random target's {queries.random:.3f})"
-                for name, queries in others.items() if queries.equal > MOST_EQUAL]  # fmt: skip
-        return Verdict("issue", f"{'; '.join(said[:3])}{beside}.", highest, MOST_EQUAL, details)
+    if highest > MAXIMUM_EQUAL_SHARE:
+        said = [f"{queries.equal:.0%} of the queries of {name} have a cosine of {EQUAL_COSINE} or more with the truth "
+            f"(mean {queries.truth:.3f}, a random target's {queries.random:.3f})"
+                for name, queries in others.items() if queries.equal > MAXIMUM_EQUAL_SHARE]  # fmt: skip
+        return Verdict("issue", f"{'; '.join(said[:3])}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details)
     if error is not None:
         raise error
     copies = [f"{name} answers with {queries.copies} for {queries.copied:.0%} of its windows"
               for name, queries in known.items() if queries.copies]  # fmt: skip
     if copies:
         said_of_copies = f"{'; '.join(copies[:3])}: training has added nothing to it{beside}."
-        return Verdict("tip", said_of_copies, highest, MOST_EQUAL, details)
-    text = f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL} or more with the truth{beside}."
-    return Verdict("passed", text, highest, MOST_EQUAL, details)
+        return Verdict("tip", said_of_copies, highest, MAXIMUM_EQUAL_SHARE, details)
+    text = (
+        f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL_COSINE} or more with the truth{beside}."
+    )
+    return Verdict("passed", text, highest, MAXIMUM_EQUAL_SHARE, details)
 
 
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
@@ -81,7 +83,7 @@ def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
     parts = [np.zeros(0, dtype=bool)]
     for batch in windows.batches(BATCH):
         cosine = np.einsum("bcd,bd->bc", case.read(batch).vectors, case.bank.gather(batch.target))
-        parts.append((cosine >= EQUAL).any(axis=1))
+        parts.append((cosine >= EQUAL_COSINE).any(axis=1))
     return np.concatenate(parts)
 
 
@@ -95,7 +97,7 @@ def _queries(case: Case, windows: Windows, kept: Bool[np.ndarray, "window"], ent
     queries = normalise(queries)
     cosine, random = (np.einsum("bd,bd->b", queries, vectors)[kept] for vectors in (truth, other))
     copies, copied = _copies(case, windows, entry, queries) if entry.trained is not None else (None, 0.0)
-    equal = float((cosine >= EQUAL).mean())
+    equal = float((cosine >= EQUAL_COSINE).mean())
     return Queries(entry.intent, equal, float(cosine.mean()), float(random.mean()), copies, copied)
 
 
@@ -107,10 +109,10 @@ def _copies(
     for number, batch in enumerate(windows.batches(BATCH)):
         part = queries[number * BATCH : (number + 1) * BATCH]
         for name, copy in _untrained_answers(entry, case.read(batch)).items():
-            shares.setdefault(name, []).append(np.einsum("bd,bd->b", part, normalise(copy)) >= 1 - COPY)
+            shares.setdefault(name, []).append(np.einsum("bd,bd->b", part, normalise(copy)) >= 1 - COPY_DISTANCE)
     found = {name: float(np.concatenate(parts).mean()) for name, parts in shares.items()}
     best = max(found, key=lambda name: found[name])
-    return (best, found[best]) if found[best] >= MOST_COPIES else (None, found[best])
+    return (best, found[best]) if found[best] >= MINIMUM_COPY_SHARE else (None, found[best])
 
 
 def _untrained_answers(entry: CaseEntry, contexts: Contexts) -> dict[str, Float[np.ndarray, "batch dim"]]:
@@ -129,9 +131,9 @@ CHECK = Check(
     title="Query is a prediction",
     question="Is the query really a prediction?",
     detection="The queries of every entry of the first fold are compared with the true vectors: a cosine of "
-    f"{EQUAL} or more for over {MOST_EQUAL:.0%} of the windows blocks, controls aside. Windows whose truth is among "
-    "the passages read do not count. A trained entry whose queries equal the last passage, the mean or its own anchor "
-    f"(1 − cosine ≤ {COPY:g} for {MOST_COPIES:.0%} of the windows) is a tip.",
+    f"{EQUAL_COSINE} or more for over {MAXIMUM_EQUAL_SHARE:.0%} of the windows blocks, controls aside. Windows whose "
+    "truth is among the passages read do not count. A trained entry whose queries equal the last passage, the mean or "
+    f"its own anchor (1 − cosine ≤ {COPY_DISTANCE:g} for {MINIMUM_COPY_SHARE:.0%} of the windows) is a tip.",
     why="An evaluation script that searches with the stored true vector, or without any model, reports a perfect or a "
     "plausible score, and nothing was predicted.",
     healthy="no query equals the truth but the oracle's",

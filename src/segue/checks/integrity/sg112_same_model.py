@@ -18,13 +18,13 @@ from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.types import Windows
 from segue.windows.windows import excluded_rows, gather_contexts
 
-MOST = 256
+MAXIMUM_WINDOWS = 256
 """Test windows whose cosines are computed again."""
-CLOSE = 1e-3
+COSINE_TOLERANCE = 1e-3
 """Difference of cosines that another device may make."""
-MOST_OTHERS = 0.01
+MAXIMUM_CHANGED_COSINES = 0.01
 """Share of windows that may differ by more."""
-MOST_OTHER_RANKS = 0.05
+MAXIMUM_CHANGED_RANKS = 0.05
 """Share of ranks that may differ for an entry with a document tower, which has no cosine with the bank's vectors."""
 RANKED = 64
 """Test windows whose ranks are counted again, where the cosines are equal to the last digits."""
@@ -70,7 +70,7 @@ def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     except InputError as error:
         message = str(error).removeprefix("SG112: ").replace(str(entry.training.folder), entry.name)
         return Repeated(problem=message)
-    windows = case.sample(case.fold_of(entry), most=MOST)
+    windows = case.sample(case.fold_of(entry), most=MAXIMUM_WINDOWS)
     windows = windows.take(np.asarray((windows.context >= 0).any(axis=1)))  # stored queries name no rows to read
     evaluation = entry.evaluation
     if len(windows) == 0 or evaluation is None:
@@ -79,14 +79,14 @@ def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     if entry.training.encoder is not None:
         others = _other_ranks(case, entry, windows, queries)
         wrong = f"{others:.0%} of its recorded ranks differ from those of its two towers."
-        return Repeated(other_ranks=others, problem=wrong if others > MOST_OTHER_RANKS else None)
+        return Repeated(other_ranks=others, problem=wrong if others > MAXIMUM_CHANGED_RANKS else None)
     if evaluation.cosine is None or not np.array_equal(evaluation.targets, case.fold_of(entry).test.target):
         return Repeated()  # other windows were evaluated (SG114)
     stored = evaluation.cosine[_places(evaluation, windows)]
     now = target_cosines(queries, case.bank, windows.target)
     apart = np.abs(now - stored)
-    share, largest = float((apart > CLOSE).mean()), float(apart.max())
-    if share > MOST_OTHERS:
+    share, largest = float((apart > COSINE_TOLERANCE).mean()), float(apart.max())
+    if share > MAXIMUM_CHANGED_COSINES:
         said = (f"the checkpoint's cosine with the truth differs from the evaluated one for {share:.0%} of {len(now)} "
                 f"test windows (mean {now.mean():.3f}, evaluated {stored.mean():.3f}).")  # fmt: skip
         return Repeated(largest, share, problem=said)
@@ -128,10 +128,11 @@ CHECK = Check(
     title="Same model",
     question="Is this the model that was trained and evaluated?",
     detection="Every checkpoint of every fold holds an input and the trained net's answer to it; the loaded net must "
-    f"answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to {MOST} "
-    f"evaluated windows are computed again from the checkpoint: at most {MOST_OTHERS:.0%} may differ by more than "
-    f"{CLOSE:g}; where they agree, the ranks of {RANKED} windows are counted again as well. An entry with a document "
-    f"tower has no cosine with the bank's vectors: at most {MOST_OTHER_RANKS:.0%} of its ranks may differ.",
+    f"answer within a distance of {GOLDEN_TOLERANCE:g}, computed in float64. Then the cosines of up to "
+    f"{MAXIMUM_WINDOWS} evaluated windows are computed again from the checkpoint: at most "
+    f"{MAXIMUM_CHANGED_COSINES:.0%} may differ by more than {COSINE_TOLERANCE:g}; where they agree, the ranks of "
+    f"{RANKED} windows are counted again as well. An entry with a document tower has no cosine with the bank's "
+    f"vectors: at most {MAXIMUM_CHANGED_RANKS:.0%} of its ranks may differ.",
     why="Two nets may share the name and shape of every parameter and compute different things; weights of two "
     "options may be swapped. Everything loads without an error, and the number does not belong to any existing model.",
     healthy="no difference beyond rounding",

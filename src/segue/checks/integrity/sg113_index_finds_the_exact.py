@@ -16,9 +16,9 @@ from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.index.tuning import recall_of
 
 DEPTH = 50
-LOWEST = 0.98
+MINIMUM_RECALL = 0.98
 """Recall@50 below which an index makes the headline number too low."""
-MOST, MOST_EXACT = 256, 64
+MAXIMUM_WINDOWS, MAXIMUM_WINDOWS_EXACT = 256, 64
 """Windows that are searched, and those for an index that is exact by construction."""
 
 
@@ -45,17 +45,19 @@ def examine(case: Case) -> Verdict:
     details = {"depth": DEPTH, "rows": found}
     said = (f"Of the {DEPTH} best candidates of an exact search the index of {name} finds {worst.recall:.1%} "
             f"({worst.windows} windows")  # fmt: skip
-    if worst.recall >= LOWEST:
+    if worst.recall >= MINIMUM_RECALL:
         if error is not None:
             raise error
         text = f"{said}; {len(found)} {'index' if len(found) == 1 else 'indexes'} searched)."
-        return Verdict("passed", text, worst.recall, LOWEST, details)
-    if worst.high is None or worst.high >= LOWEST:
-        text = f"{said}): below {LOWEST:.0%}, but on too few documents to tell."
-        return Verdict("tip", text, worst.recall, LOWEST, details)
-    others = sum(one.recall >= LOWEST for one in found.values())
-    control = f"; those of {others} other entries find {LOWEST:.0%} or more" if others else ""
-    return Verdict("issue", f"{said}, 95 % interval up to {worst.high:.1%}){control}.", worst.recall, LOWEST, details)
+        return Verdict("passed", text, worst.recall, MINIMUM_RECALL, details)
+    if worst.high is None or worst.high >= MINIMUM_RECALL:
+        text = f"{said}): below {MINIMUM_RECALL:.0%}, but on too few documents to tell."
+        return Verdict("tip", text, worst.recall, MINIMUM_RECALL, details)
+    others = sum(one.recall >= MINIMUM_RECALL for one in found.values())
+    control = f"; those of {others} other entries find {MINIMUM_RECALL:.0%} or more" if others else ""
+    return Verdict(
+        "issue", f"{said}, 95 % interval up to {worst.high:.1%}){control}.", worst.recall, MINIMUM_RECALL, details
+    )
 
 
 def _to_search(case: Case) -> list[CaseEntry]:
@@ -79,7 +81,7 @@ def _recall(case: Case, entry: CaseEntry) -> IndexRecall:
     assert retriever is not None
     assert retriever.index is not None
     exact = _is_exact(retriever.index, retriever.pool)
-    windows = case.sample(case.fold_of(entry), most=MOST_EXACT if exact else MOST)
+    windows = case.sample(case.fold_of(entry), most=MAXIMUM_WINDOWS_EXACT if exact else MAXIMUM_WINDOWS)
     contexts = case.contexts(entry, windows)
     queries = retriever.score(contexts).queries
     assert queries is not None
@@ -95,13 +97,14 @@ CHECK = Check(
     code="SG113",
     title="Index finds the exact",
     question="Does the approximate index find what the exact one finds, on the entries' own queries?",
-    detection=f"Each entry's queries of up to {MOST} test windows of the first fold are searched in its index and "
-    f"exactly over the bank's vectors, the same passages excluded in both. Recall@{DEPTH} is the share of the {DEPTH} "
-    "best exact candidates that the index found; equal scores at the end replace each other. It blocks where the "
-    f"95 % interval over groups of documents lies below {LOWEST}. An exact index is searched once.",
+    detection=f"Each entry's queries of up to {MAXIMUM_WINDOWS} test windows of the first fold are searched in its "
+    f"index and exactly over the bank's vectors, the same passages excluded in both. Recall@{DEPTH} is the share "
+    f"of the {DEPTH} best exact candidates that the index found; equal scores at the end replace each other. It "
+    f"blocks where the 95 % interval over groups of documents lies below {MINIMUM_RECALL}. An exact index is "
+    "searched once.",
     why="A reranker cannot recover what an index does not find, and a model's queries differ from the passages that "
     "an index was tuned on. Too few probes look like a weak model.",
-    healthy=f"{LOWEST:.0%} or more",
+    healthy=f"{MINIMUM_RECALL:.0%} or more",
     fix="raise nprobe or efSearch, or build the index again over the present vectors",
     unit=f"recall@{DEPTH}",
     examine=examine,

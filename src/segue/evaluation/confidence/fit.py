@@ -32,7 +32,7 @@ KINDS = ("answerable", "absent", "ended")
 MIX: Mapping[str, float] = {"answerable": 2 / 3, "absent": 1 / 6, "ended": 1 / 6}
 """Share of each kind of query."""
 
-MOST = 1500
+MAXIMUM_QUERIES = 1500
 """Maximum number of windows of a part of a fold, evenly spread, in addition to the ends of their documents."""
 
 TIE = 1e-6
@@ -77,7 +77,7 @@ def sample_queries(
     *,
     groups: Int[np.ndarray, "document"],
     exclude: Exclusion = "context",
-    most: int = MOST,
+    most: int = MAXIMUM_QUERIES,
 ) -> QuerySample:
     """Rank all three kinds of query for some windows and the ends of their documents.
 

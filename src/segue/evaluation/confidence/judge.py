@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.evaluation.intervals import FEWEST_GROUPS, TAIL, group_draws, group_sums, ratio_intervals
+from segue.evaluation.intervals import MINIMUM_GROUPS, TAIL, group_draws, group_sums, ratio_intervals
 from segue.types import Interval
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
@@ -205,7 +205,7 @@ def calibration_error(
     by_bin = (bins[:, None] == np.unique(bins)) * gaps[:, None]  # [query, bin]
     sums = group_sums(np.column_stack([by_bin, answers.weights]), answers.groups)
     value = float(np.abs(sums[:, :-1].sum(axis=0)).sum() / sums[:, -1].sum())
-    if len(sums) < FEWEST_GROUPS:
+    if len(sums) < MINIMUM_GROUPS:
         return Interval(value)
     totals = np.concatenate([counts @ sums for counts in group_draws(len(sums), resamples=resamples, seed=seed)])
     drawn = np.abs(totals[:, :-1]).sum(axis=1) / totals[:, -1]

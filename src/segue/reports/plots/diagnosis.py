@@ -38,7 +38,7 @@ ALWAYS = 0.999
 """Share of windows from which predictions count as always copying; such an entry is named, since it would flatten the
 others."""
 IMPOSTORS = ("read already", "same document later", "same document earlier", "near-duplicate", "other document")
-MOST_PANELS = 4
+MAXIMUM_PANELS = 4
 ARMS = ("true order", "context permuted", "document reversed", "passages shuffled")
 RANK = Scale(places=0)
 Lines = Mapping[str, Points]
@@ -100,7 +100,7 @@ def gradients_figure(record: Record, finding: Finding) -> Figure | None:
     pulls = [pull for name, entry in _by_entry(finding).items() for pull in _pulls(name, entry)]
     if not pulls:
         return None
-    shown = sorted(pulls, key=lambda pull: pull.line[0][1])[:MOST_PANELS]  # the most opposed first
+    shown = sorted(pulls, key=lambda pull: pull.line[0][1])[:MAXIMUM_PANELS]  # the most opposed first
     values = [value for pull in shown for point in (*pull.line, *pull.control) for value in point[1:]]
     ends = min(-0.1, *values) - 0.08, max(0.1, *values) + 0.22
 

@@ -37,7 +37,7 @@ _ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
     "inverted-lists": InvertedListsEngine,
 }
 KINDS = tuple(_ENGINES)
-FEWEST = 64
+MINIMUM_MEMBERS = 64
 """Minimum number of members of an index."""
 _PROBES = 16  # stored vectors that are compared with the bank's
 
@@ -64,9 +64,9 @@ def build_index(
     Raises:
         InputError: the pool is too small, or its dimension does not fit the settings.
     """
-    if len(pool.members) < FEWEST:
+    if len(pool.members) < MINIMUM_MEMBERS:
         raise InputError("too few passages for an approximate index", got=len(pool.members),
-                         expected=f"{FEWEST} or more", fix="search exactly; it is faster")  # fmt: skip
+                         expected=f"{MINIMUM_MEMBERS} or more", fix="search exactly; it is faster")  # fmt: skip
     engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
     return ApproximateIndex(pool, engine, engine.efforts()[-1])
 

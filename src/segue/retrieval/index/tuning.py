@@ -22,7 +22,7 @@ from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.engine import Effort
 from segue.types import Progress, Rankings, no_progress
 
-FEWEST = 20
+MINIMUM_QUERIES = 20
 """Minimum number of queries that recall is measured on."""
 _TIMED = 100
 
@@ -115,9 +115,9 @@ def tune(
     Raises:
         InputError: too few queries, a target outside of (0, 1], or no effort reaches it.
     """
-    if len(queries) < FEWEST or not 0 < target <= 1:
+    if len(queries) < MINIMUM_QUERIES or not 0 < target <= 1:
         raise InputError("the index cannot be tuned", got=f"{len(queries)} queries, target {target}",
-                         expected=f"{FEWEST} or more queries, a target above 0 and up to 1")  # fmt: skip
+                         expected=f"{MINIMUM_QUERIES} or more queries, a target above 0 and up to 1")  # fmt: skip
     k = min(k, index.pool.size)
     sample = _TuningQueries(queries, exclude, top_k(queries, index.pool, k, exclude=exclude))
     curve = _curve(index, sample.half(0), k, target, progress)

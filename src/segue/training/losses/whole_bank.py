@@ -24,7 +24,7 @@ from segue.ranking.pool import Pool
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pairs, shift_of
 from segue.types import Bank, Windows
 
-MOST_BYTES = 2 << 30
+MAXIMUM_BYTES = 2 << 30
 """Maximum bytes of a training bank that is kept in memory; a larger one is read from disk in every step."""
 _UNIT_ROUNDOFF = 2.0**-8
 
@@ -52,7 +52,7 @@ class TrainingBank:
         *,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAXIMUM_BYTES,
     ) -> None:
         pool = Pool(bank, np.unique(bank.document_of[windows.target]).astype(np.int64))
         self.bank, self.dtype, self.device = bank, dtype, device
