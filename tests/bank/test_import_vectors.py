@@ -70,7 +70,7 @@ def changed(row, values) -> np.ndarray:
         ({"vectors": VECTORS[0]}, "not a matrix of vectors"),
         ({"vectors": VECTORS.astype(np.float64)}, "not a matrix of vectors.*float64"),
         ({"positions": [1, 0, 0, 3, 4, 1]}, "gap in document 'b': got position 1 is followed by 3"),
-        ({"positions": [1, 0, 0, 1, 4, 1]}, "position comes twice in document 'b'"),
+        ({"positions": [1, 0, 0, 1, 4, 1]}, "position is repeated in document 'b'"),
         ({"ids": ["b", None, "a", "b", "c", "a"]}, "empty cells: got in document_id"),
         ({"texts": ["a", "b", None, "c", "d", "e"]}, "empty cells: got in text"),
         ({"positions": ["x"] * 6}, "column position: wrong type.*expected int64"),

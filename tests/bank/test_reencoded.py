@@ -47,7 +47,7 @@ def test_a_space_of_its_own_by_name_where_there_is_no_fingerprint():
     one, other = (reencode(bank, rotated(1), name=f"tower {digest}").space for digest in ("a1", "b2"))
     assert difference(bank.space, one) is not None
     assert difference(one, other) is not None
-    with pytest.raises(SpaceError, match="one embedding space"):
+    with pytest.raises(SpaceError, match="are not in the same embedding space"):
         require_same(bank.space, one, "bank and tower")
 
 

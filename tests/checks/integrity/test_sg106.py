@@ -172,6 +172,6 @@ def test_an_encoder_that_is_refused_for_its_space_is_an_issue_though_a_row_needs
     needing = CaseEntry("encoder-context", "candidate", 0, "baseline", refused)
     found = run_checks([CHECK], dataclasses.replace(case, encoder=refused, entries=(needing,)))
     assert [finding.outcome for finding in found] == ["issue"]
-    assert "in one embedding space" in found[0].statement
+    assert "in the same embedding space" in found[0].statement
     found = run_checks([CHECK], dataclasses.replace(case, entries=(needing,)))
     assert [finding.outcome for finding in found] == ["skipped"], "a row that could not be asked vouches for nothing"
