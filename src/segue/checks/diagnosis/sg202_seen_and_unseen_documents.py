@@ -42,7 +42,7 @@ def examine(case: Case) -> Verdict:
                        for name, parts in recall.items())  # fmt: skip
     said = (f"R@5 on training, validation and test documents, in one pool: {models}. The lead shrinks from seen to "
             f"test documents by {points(gaps['test'])}.")  # fmt: skip
-    lost = [difference(leads["train"], leads[part], weight=KEPT).low for part in UNSEEN]
+    lost = [difference(leads["train"], leads[part], weight=REMAINING_SHARE).low for part in UNSEEN]
     if (leads["train"].low or 0) > 0 and all((low or 0) > 0 for low in lost):
         text = (f"{said} Of its lead over copy-last, {percent(max(0.0, kept or 0.0))} remains on test documents: the "
                 "model has memorised sequences.")  # fmt: skip

@@ -52,8 +52,8 @@ def examine(case: Case) -> Verdict:
     alive = np.flatnonzero(case.bank.alive)
     most = max(case.effort.windows, PER_DIMENSION * case.bank.dimension)  # as many as a spectrum needs
     rows = np.sort(alive[case.generator("SG207 passages").permutation(len(alive))[:most]])
-    if len(np.unique(case.bank.document_of[rows])) < FEWEST:
-        return not_applicable(f"the bank has fewer than {FEWEST} documents")
+    if len(np.unique(case.bank.document_of[rows])) < MINIMUM_DOCUMENTS:
+        return not_applicable(f"the bank has fewer than {MINIMUM_DOCUMENTS} documents")
     vectors = case.bank.gather(rows)
     centre, axis = directions(vectors)
     figures = {
@@ -73,8 +73,8 @@ def examine(case: Case) -> Verdict:
     if before is not None:
         after = " and ".join(f"{gain.value:.3f} with {name}" for name, gain in gains.items())
         said += f" The mean of the context has an MRR of {before:.3f}, {after}."
-    outcome: Judgement = "tip" if max(raw.low, raw.first_direction) >= NARROW else "passed"
-    if any(gain.test.difference.value >= GAIN and gain.test.p_greater < LEVEL for gain in gains.values()):
+    outcome: Judgement = "tip" if max(raw.low, raw.first_direction) >= TIP_COSINE else "passed"
+    if any(gain.test.difference.value >= MINIMUM_GAIN and gain.test.p_greater < LEVEL for gain in gains.values()):
         outcome = "issue"
     return Verdict(outcome, said, measured, TIP_COSINE, details)
 

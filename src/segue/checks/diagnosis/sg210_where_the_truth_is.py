@@ -34,7 +34,7 @@ def examine(case: Case) -> Verdict:
     shares = {kind: share_interval(case, (found == place).astype(np.float64), ours.groups[lost])
               for place, kind in enumerate(KINDS) if len(lost)}  # fmt: skip
     chance = _chance(case, ours)
-    details = {"rows": rows, "chance": chance, "cosine_of_near_duplicates": SAME}
+    details = {"rows": rows, "chance": chance, "cosine_of_near_duplicates": NEAR_DUPLICATE_COSINE}
     said = f"The truth of {ours.name} has median rank {np.median(ours.ranks):g} of {ours.pool_size:,}"
     kinds = [f"{kind} {percent(share.value)} (of all candidates {percent(chance[kind])})"
              for kind, share in sorted(shares.items(), key=lambda item: -item[1].value) if share.value > 0]  # fmt: skip
