@@ -17,11 +17,12 @@ import numpy as np
 
 from benchmarks.resumable import environment
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
 from segue.evaluation.intervals import bootstrap
 from segue.files import write_json
 from segue.hardware import limit_threads
-from segue.types import Windows, no_progress
+from segue.types import Windows
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
@@ -52,8 +53,8 @@ def main() -> None:
     job = make_job(recipe, open_bank(recipe), options_of_run(args.run), args.run)
     fold, baselines = job.experiment.folds[0], Baselines(job)
     option = next(option for option in job.options if option.name == OPTION)
-    making = CascadeBuilder(job, option, fold, baselines, option.loss, 0, no_progress)
-    retrievers = {"model": making.first_stage(fold, making.folder)[0]}
+    unit = OptionOnFold(job, option, fold, baselines, option.loss)
+    retrievers = {"model": CascadeBuilder(unit).first_stage(fold, unit.folder)[0]}
     retrievers |= {name: baselines.retriever(name, fold) for name in SOURCES[1:]}
     count = min(args.windows, len(fold.validation))
     windows = fold.validation.take(np.linspace(0, len(fold.validation) - 1, count).round().astype(np.int64))

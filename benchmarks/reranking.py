@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.resumable import Units, environment
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, load_fitted
 from segue.comparison.job import Job
 from segue.evaluation.intervals import bootstrap, paired
@@ -28,7 +29,6 @@ from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import standardised
 from segue.retrieval.rerank.lambdamart import fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
-from segue.types import no_progress
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
 
@@ -134,8 +134,8 @@ class Study:
         return np.where(lists.hits, inside, behind)
 
     def _first_ranks(self) -> np.ndarray:
-        making = CascadeBuilder(self.job, self.option, self.fold, self.baselines, self.option.loss, 0, no_progress)
-        first, _ = making.first_stage(self.fold, self.folder)
+        unit = OptionOnFold(self.job, self.option, self.fold, self.baselines, self.option.loss)
+        first, _ = CascadeBuilder(unit).first_stage(self.fold, self.folder)
         windows, bank = self.validation.lists.windows, self.job.experiment.bank
         return first.target_ranks(gather_contexts(bank, windows), windows.target)
 

@@ -33,6 +33,7 @@ from segue.checks import AUDIT, Case
 from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import Option, choose_options
@@ -186,7 +187,7 @@ def _results(
         training = None
         if option.trained:
             retriever, training = train_option(
-                what.job, option, what.fold, loss=option.loss, steps=steps, baselines=baselines, progress=progress
+                OptionOnFold(what.job, option, what.fold, baselines, option.loss, steps, progress)
             )
         evaluation = evaluate_stored_queries(retriever, what.index, what.reader, what.job.recipe.evaluation)
         validation = score_on_validation(retriever, what.job, what.fold)

@@ -15,6 +15,7 @@ from ir_measures import RR, Success, nDCG
 
 from segue.comparison.calibration import _encoding_seconds, timed_loss
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.options import OPTIONS, Option, choose_options
@@ -301,7 +302,7 @@ def test_a_tower_s_row_is_read_back_with_its_own_bank(tmp_path):
     fold = job.experiment.folds[0]
     option = next(option for option in TOWERS if option.name == "two-tower")
     predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
-    retriever = as_retriever(job, option, predictor, Baselines(job))
+    retriever = as_retriever(OptionOnFold(job, option, fold, Baselines(job)), predictor)
     contexts = gather_contexts(job.experiment.bank, fold.test)
     ranks = retriever.target_ranks(contexts, fold.test.target)
     assert np.array_equal(ranks, results[option.name][0].evaluation.ranks)

@@ -15,6 +15,7 @@ import worlds
 from segue.comparison import tuning
 from segue.comparison.calibration import calibrate
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, choose_options
@@ -22,7 +23,7 @@ from segue.comparison.plan import Plan, plan_trials
 from segue.comparison.run import run_triage
 from segue.comparison.settings import ComparisonSettings, TriageSettings, TuningSettings
 from segue.comparison.summary import compare
-from segue.comparison.tuning import Choice, Search, own_choice, suggest, tune, tuned, tuning_record, widest, with_choice
+from segue.comparison.tuning import Choice, own_choice, suggest, tune, tuned, tuning_record, widest, with_choice
 from segue.errors import InputError, MissingExtraError, SettingsError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
@@ -59,8 +60,8 @@ def no_encoder():
     raise InputError("there is no encoder in a synthetic world.")
 
 
-def search_in(job: Job, option=AR, *, steps: int = 12) -> Search:
-    return Search(job, option, job.experiment.folds[0], option.loss, steps, Baselines(job))
+def search_in(job: Job, option=AR, *, steps: int = 12) -> OptionOnFold:
+    return OptionOnFold(job, option, job.experiment.folds[0], Baselines(job), option.loss, steps)
 
 
 class FakeLoop(TrainingLoop):
@@ -68,7 +69,7 @@ class FakeLoop(TrainingLoop):
 
     advanced: list[int] = []  # noqa: RUF012  (each test sets its own)
 
-    def __init__(self, search: Search, choice: Choice, number: int) -> None:
+    def __init__(self, search: OptionOnFold, choice: Choice, number: int) -> None:
         self.state = TrainingState(seconds=1.0)
         self.best = 0.5 - abs(np.log10(choice.learning_rate) - np.log10(0.003))
         self.number, self.steps = number, EVALUATIONS
@@ -231,7 +232,7 @@ def test_what_is_asked_for_holds_the_recipes_own_and_reaches_the_training(tmp_pa
     training = training_settings(changed, fold, steps=7)
     assert (training.learning_rate, training.weight_decay, training.steps) == (0.01, 0.1, 7)
     assert (training.article_dropout, training.span_corruption) == (0.0, 0.1)
-    predictor, loss = build_predictor_and_loss(changed, option, fold, loss=option.loss, baselines=Baselines(changed))
+    predictor, loss = build_predictor_and_loss(OptionOnFold(changed, option, fold, Baselines(changed), option.loss))
     assert predictor.settings.dropout == 0.25
     assert predictor.settings.options == {"width": 64}  # the toy MLP has 32
     assert predictor.settings.anchor == option.anchor

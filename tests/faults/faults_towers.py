@@ -11,6 +11,7 @@ from healthy import STEPS, Healthy, calm_timings, with_row
 from segue.checks import Case
 from segue.checks.build_case import case_of_job
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
 from segue.comparison.options import OPTIONS
@@ -19,7 +20,6 @@ from segue.models import load_predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
-from segue.types import no_progress
 
 NAME = "two-tower"
 
@@ -29,9 +29,7 @@ def with_two_towers(healthy: Healthy, folder) -> Case:
     (option,) = (option for option in OPTIONS if option.name == NAME)
     job = dataclasses.replace(healthy.job, out=folder, options=(*healthy.job.options, option))
     (fold,), baselines = job.experiment.folds, Baselines(job)
-    retriever, training = train_option(
-        job, option, fold, loss=option.loss, steps=STEPS, baselines=baselines, progress=no_progress
-    )
+    retriever, training = train_option(OptionOnFold(job, option, fold, baselines, option.loss, STEPS))
     evaluation = calm_timings(evaluate_on_test(job, option, fold, retriever))
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), training, evaluation)
     alone = dataclasses.replace(job, options=(option,))

@@ -14,12 +14,12 @@ from story import StoryEncoder, story_texts
 
 from segue.checks.build_case import case_of_job
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
 from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LossSettings, LossTerm
-from segue.types import no_progress
 from segue.windows.near_duplicates import document_groups
 
 SUBJECT = "mlp"
@@ -38,8 +38,7 @@ def retrained(healthy, folder, *, loss=None, fold=None, steps=STEPS, **training)
     )  # fmt: skip
     option = next(option for option in job.options if option.name == SUBJECT)
     shutil.rmtree(job.folder(option, fold))
-    retriever, record = train_option(job, option, fold, loss="recipe", steps=steps, baselines=Baselines(job),
-                                      progress=no_progress)  # fmt: skip
+    retriever, record = train_option(OptionOnFold(job, option, fold, Baselines(job), "recipe", steps))
     evaluation = evaluate_on_test(job, option, fold, retriever)
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), record, evaluation)
     results = {**healthy.results, SUBJECT: [result]}

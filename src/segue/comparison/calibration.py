@@ -9,6 +9,7 @@ from time import monotonic
 import numpy as np
 
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
 from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job, spread
@@ -149,7 +150,8 @@ def timed_loss(job: Job, option: Option) -> str | None:
 
 def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds: float) -> float:
     loss = timed_loss(job, option) or option.loss
-    predictor, built = build_predictor_and_loss(_timed_job(job, option), option, fold, loss=loss, baselines=baselines)
+    unit = OptionOnFold(_timed_job(job, option), option, fold, baselines, loss)
+    predictor, built = build_predictor_and_loss(unit)
     settings = training_settings(job, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
 
@@ -160,7 +162,7 @@ def _encoding_seconds(job: Job, trained: Sequence[Option], baselines: Baselines)
     seconds = 0.0
     for option in trained:
         if model_settings(job, option).documents != "identity":
-            predictor, _ = build_predictor_and_loss(job, option, folds[0], loss=FALLBACK_LOSS, baselines=baselines)
+            predictor, _ = build_predictor_and_loss(OptionOnFold(job, option, folds[0], baselines, FALLBACK_LOSS))
             encoder = PredictorDocuments(predictor, choose_device(training.device))
             vectors = bank.gather(np.arange(min(len(bank), ENCODED)))
             encoder.encode(vectors[:1])  # the first call of a net pays for more than its work
@@ -214,7 +216,8 @@ def _crossfitted(option: Option) -> bool:
 def _seconds_per_list(job: Job, fold: Fold, baselines: Baselines) -> tuple[float, float]:
     """Return what it takes to draw the candidates of a window, and to compute their features."""
     option = Option("copy-last", "rerank", "", "", reranking=Reranking("copy-last", "fitted"))
-    cascade = CascadeBuilder(job, option, fold, baselines).cascade(baselines.retriever("copy-last", fold), Fusion())
+    builder = CascadeBuilder(OptionOnFold(job, option, fold, baselines))
+    cascade = builder.cascade(baselines.retriever("copy-last", fold), Fusion())
     texts = baselines.features.reads_text or cascade.reads_text
     windows = spread(job.validation_windows(fold), TIMED_LISTS)
     contexts = gather_contexts(job.experiment.bank, windows, exclude=job.recipe.evaluation.exclude, texts=texts)

@@ -14,6 +14,7 @@ from time import monotonic
 
 from segue.comparison.calibration import FALLBACK_LOSS, calibrate
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
 from segue.comparison.entries.text import train_text_option
 from segue.comparison.entries.trained import train_option
@@ -21,7 +22,7 @@ from segue.comparison.job import FoldResult, FoldTraining, Job, Results
 from segue.comparison.options import WINNING_LOSS, Option
 from segue.comparison.plan import CLOCK_SLACK, Plan, load_plan
 from segue.comparison.scoring import evaluate_on_test, score_on_validation
-from segue.comparison.tuning import Search, require_extra, tune
+from segue.comparison.tuning import require_extra, tune
 from segue.errors import InputError, SegueError, StorageError
 from segue.evaluation.experiment import Fold, lock_split
 from segue.retrieval.retrievers import Retriever
@@ -109,21 +110,17 @@ class _Run:
         steps = self.plan.steps[option.name] if self.plan is not None and option.trained else 0
         if option.reuses_model:
             record_model_used(self.job, option, fold, best=best_model(self.job, self.results, fold))
-        job = self._tuned(option, fold, loss, note)
+        unit = OptionOnFold(self.job, option, fold, self.baselines, loss, steps, note)
+        if option in self.job.searched:
+            assert self.plan is not None
+            unit = replace(unit, job=tune(replace(unit, steps=self.plan.trial_steps)))
         if option.text is not None:
-            return train_text_option(self.job, option, fold, self.baselines, note)
+            return train_text_option(unit)
         if option.reranking is not None:
-            return CascadeBuilder(job, option, fold, self.baselines, loss, steps, note).build()
+            return CascadeBuilder(unit).build()
         if option.trained:
-            return train_option(job, option, fold, loss=loss, steps=steps, baselines=self.baselines, progress=note)
+            return train_option(unit)
         return self.baselines.retriever(option.name, fold), None
-
-    def _tuned(self, option: Option, fold: Fold, loss: str | None, note: Progress) -> Job:
-        """Return the job under which an option is trained, with the settings found for it where it is tuned."""
-        if option not in self.job.searched:
-            return self.job
-        assert self.plan is not None
-        return tune(Search(self.job, option, fold, loss, self.plan.trial_steps, self.baselines, note))
 
     def _note(self, option: Option, fold: Fold) -> Progress:
         """Turn an option's own progress into a line under the run's bar."""

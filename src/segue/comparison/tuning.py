@@ -29,14 +29,13 @@ which then proposes what it would have proposed; the interrupted trial is resume
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever, build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job
 from segue.comparison.options import Option
@@ -51,7 +50,6 @@ from segue.training.loop import TrainingLoop
 from segue.training.settings import ORIGINAL_DROPOUT
 from segue.training.state import selection_score
 from segue.training.train import assemble
-from segue.types import Progress, no_progress
 
 RANDOM_TRIALS = 4
 """Trials, the first included, before the sampler learns from those that have finished."""
@@ -115,50 +113,20 @@ class TuningTrial:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Search:
-    """The search of one option's settings on one fold.
-
-    Attributes:
-        job: the comparison.
-        option: a trained option.
-        fold: one of the job's.
-        loss: the preset that the option is trained under; ``recipe`` is the recipe's own.
-        steps: optimiser steps of every trial, from the plan.
-        baselines: the job's.
-        progress: called at every step.
-    """
-
-    job: Job
-    option: Option
-    fold: Fold
-    loss: str | None
-    steps: int
-    baselines: Baselines
-    progress: Progress = no_progress
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the trials and the best settings."""
-        return _folder(self.job, self.option, self.fold)
-
-    @functools.cached_property
-    def own(self) -> Choice:
-        """The recipe's own settings."""
-        return own_choice(self.job, self.option, loss=self.loss)
-
-
-def tune(search: Search) -> Job:
+def tune(unit: OptionOnFold) -> Job:
     """Search an option's settings, or read them back; return the job that has the best ones.
+
+    Args:
+        unit: a trained option on a fold; ``steps`` are those of every trial, from the plan.
 
     Raises:
         InputError: no trial could be trained, or the folder holds trials of another search.
         MissingExtraError: Optuna is not installed.
         StorageError: the folder cannot be written.
     """
-    if _is_open(search.job, search.option, search.fold):
-        write_json(search.folder / "best.json", _summary(search, _trials(search)))
-    return tuned(search.job, search.option, search.fold, loss=search.loss)
+    if _is_open(unit.job, unit.option, unit.fold):
+        write_json(_folder(unit.job, unit.option, unit.fold) / "best.json", _summary(unit, _trials(unit)))
+    return tuned(unit.job, unit.option, unit.fold, loss=unit.loss)
 
 
 def tuned(job: Job, option: Option, fold: Fold, *, loss: str | None) -> Job:
@@ -210,41 +178,42 @@ def _is_open(job: Job, option: Option, fold: Fold) -> bool:
     return not (_folder(job, option, fold) / "best.json").exists() and not trained.exists()
 
 
-def _trials(search: Search) -> list[TuningTrial]:
+def _trials(unit: OptionOnFold) -> list[TuningTrial]:
     """Run the trials that are missing; return all, in order."""
-    path = search.folder / "trials.jsonl"
-    study = _study(search)
-    trials = [_replay(search, study, record, number) for number, record in enumerate(read_jsonl(path))]
-    for number in range(len(trials), search.job.recipe.tuning.trials):
-        trials.append(_run_trial(search, study, number))
+    folder = _folder(unit.job, unit.option, unit.fold)
+    path = folder / "trials.jsonl"
+    study = _study(unit)
+    trials = [_replay(unit, study, record, number) for number, record in enumerate(read_jsonl(path))]
+    for number in range(len(trials), unit.job.recipe.tuning.trials):
+        trials.append(_run_trial(unit, study, number))
         append_jsonl(path, asdict(trials[-1]))
-        shutil.rmtree(search.folder / "work", ignore_errors=True)
+        shutil.rmtree(folder / "work", ignore_errors=True)
     return trials
 
 
-def _study(search: Search) -> Any:
+def _study(unit: OptionOnFold) -> Any:
     """Return a new Optuna study, whose first proposal is the recipe's own settings."""
     optuna = require_optuna()
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=search.job.seed(search.fold), n_startup_trials=RANDOM_TRIALS),
+        sampler=optuna.samplers.TPESampler(seed=unit.job.seed(unit.fold), n_startup_trials=RANDOM_TRIALS),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=BEFORE_PRUNING),
     )
-    study.enqueue_trial({name: value for name, value in asdict(search.own).items() if value is not None})
+    study.enqueue_trial({name: value for name, value in asdict(_own(unit)).items() if value is not None})
     return study
 
 
-def _replay(search: Search, study: Any, record: Mapping[str, Any], number: int) -> TuningTrial:
+def _replay(unit: OptionOnFold, study: Any, record: Mapping[str, Any], number: int) -> TuningTrial:
     """Replay a finished trial into a new study.
 
     Raises:
         InputError: the study would not have proposed that trial.
     """
     proposal = study.ask()
-    expected = _identity(TuningTrial(number, search.loss, search.steps, suggest(proposal, search.own)))
+    expected = _identity(TuningTrial(number, unit.loss, unit.steps, suggest(proposal, _own(unit))))
     found = {name: record.get(name) for name in expected}
     if found != expected:
-        what = f"trial {number} in {search.folder} belongs to another search"
+        what = f"trial {number} in {_folder(unit.job, unit.option, unit.fold)} belongs to another search"
         raise InputError(what, got=found, expected=expected, fix="delete that folder and run again")
     settings = Choice(**record["settings"])
     trial = TuningTrial(**{**record, "settings": settings, "curve": tuple(record["curve"])})  # type: ignore[arg-type]
@@ -259,13 +228,13 @@ def _identity(trial: TuningTrial) -> dict[str, object]:
     return {name: asdict(trial)[name] for name in ("number", "loss", "steps", "settings")}
 
 
-def _run_trial(search: Search, study: Any, number: int) -> TuningTrial:
+def _run_trial(unit: OptionOnFold, study: Any, number: int) -> TuningTrial:
     """Run one trial, and report it to the study."""
     proposal = study.ask()
-    trial = TuningTrial(number, search.loss, search.steps, suggest(proposal, search.own))
+    trial = TuningTrial(number, unit.loss, unit.steps, suggest(proposal, _own(unit)))
     try:
-        loop = _loop(search, trial.settings, number)
-        state = _train(search, loop, proposal, number)
+        loop = _loop(unit, trial.settings, number)
+        state = _train(unit, loop, proposal, number)
         trial = replace(trial, state=state, curve=tuple(_curve(loop)), seconds=loop.state.seconds)
     except StorageError:
         raise  # a full disk is no fault of the settings
@@ -284,23 +253,24 @@ def _report(study: Any, proposal: Any, trial: TuningTrial) -> None:
         study.tell(proposal, state=states.PRUNED if trial.state == "pruned" else states.FAIL)
 
 
-def _loop(search: Search, choice: Choice, number: int) -> TrainingLoop:
+def _loop(unit: OptionOnFold, choice: Choice, number: int) -> TrainingLoop:
     """Build a trial's training, or resume the one that a kill interrupted."""
-    option, fold = search.option, search.fold
-    job = with_choice(search.job, option, choice, loss=search.loss)
-    predictor, loss = build_predictor_and_loss(job, option, fold, loss=search.loss, baselines=search.baselines)
-    settings = training_settings(job, fold, steps=search.steps)
+    fold = unit.fold
+    job = with_choice(unit.job, unit.option, choice, loss=unit.loss)
+    trial = replace(unit, job=job)
+    predictor, loss = build_predictor_and_loss(trial)
+    settings = training_settings(job, fold, steps=unit.steps)
     batches, optimisation = assemble(predictor, loss, job.experiment.bank, fold.train, settings)
     return TrainingLoop(
         batches,
         optimisation,
         settings,
-        score=lambda model: score_on_validation(as_retriever(job, option, model, search.baselines), job, fold),
-        folder=search.folder / "work" / f"trial-{number}",
+        score=lambda model: score_on_validation(as_retriever(trial, model), job, fold),
+        folder=_folder(job, unit.option, fold) / "work" / f"trial-{number}",
     )
 
 
-def _train(search: Search, loop: TrainingLoop, proposal: Any, number: int) -> str:
+def _train(unit: OptionOnFold, loop: TrainingLoop, proposal: Any, number: int) -> str:
     """Train until the end, or until the study prunes the trial; return the state."""
     reported = 0
     while True:
@@ -312,8 +282,8 @@ def _train(search: Search, loop: TrainingLoop, proposal: Any, number: int) -> st
                 return "pruned"
         if loop.state.finished:
             return "complete"
-        note = f"trial {number + 1} of {search.job.recipe.tuning.trials}, {loop.note()}"
-        search.progress(loop.state.step, loop.steps, note)
+        note = f"trial {number + 1} of {unit.job.recipe.tuning.trials}, {loop.note()}"
+        unit.progress(loop.state.step, loop.steps, note)
         loop.advance()
 
 
@@ -321,7 +291,7 @@ def _curve(loop: TrainingLoop) -> list[float]:
     return [selection_score(record) for record in loop.state.curve]
 
 
-def _summary(search: Search, trials: list[TuningTrial]) -> dict[str, object]:
+def _summary(unit: OptionOnFold, trials: list[TuningTrial]) -> dict[str, object]:
     """Return the content of ``best.json``.
 
     Raises:
@@ -329,24 +299,28 @@ def _summary(search: Search, trials: list[TuningTrial]) -> dict[str, object]:
     """
     scores = {trial.number: max(trial.curve) for trial in trials if trial.state == "complete"}
     if not scores:
-        raise InputError(f"no trial of {search.option.name} could be trained", got=trials[0].reason)
+        raise InputError(f"no trial of {unit.option.name} could be trained", got=trials[0].reason)
     best = max(scores, key=scores.__getitem__)  # the earliest of equals
     states = [trial.state for trial in trials]
     return {
         "format": 1,
-        "option": search.option.name,
-        "fold": search.fold.number,
-        "loss": search.loss,
-        "steps": search.steps,
+        "option": unit.option.name,
+        "fold": unit.fold.number,
+        "loss": unit.loss,
+        "steps": unit.steps,
         "trials": len(trials),
         "pruned": states.count("pruned"),
         "failed": states.count("failed"),
         "best_trial": best,
         "settings": asdict(trials[best].settings),
-        "own": asdict(search.own),
+        "own": asdict(_own(unit)),
         "validation_mrr": {"before": scores.get(0), "after": scores[best]},
         "seconds": sum(trial.seconds for trial in trials),
     }
+
+
+def _own(unit: OptionOnFold) -> Choice:
+    return own_choice(unit.job, unit.option, loss=unit.loss)
 
 
 def own_choice(job: Job, option: Option, *, loss: str | None) -> Choice:

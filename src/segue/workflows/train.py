@@ -9,6 +9,7 @@ from typing import Any
 
 from segue.comparison.calibration import most_steps
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.options import RECIPE_OPTION
 from segue.comparison.plan import Plan, load_plan
@@ -37,9 +38,7 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
     _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
     with stages(f"Training {recipe.model.name}") as progress:
-        _, record = train_option(
-            job, option, fold, loss="recipe", steps=steps, baselines=Baselines(job), progress=progress
-        )
+        _, record = train_option(OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress))
     return {**record, "checkpoint": str(job.folder(option, fold) / "checkpoint")}
 
 

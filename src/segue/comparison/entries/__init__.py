@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
 from segue.comparison.entries.text import load_text_option
 from segue.comparison.entries.trained import as_retriever
@@ -15,11 +16,12 @@ from segue.retrieval.retrievers import Retriever
 
 def load_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -> Retriever:
     """Read a finished option back as it was evaluated; nothing is trained, and models are copies of their own."""
+    unit = OptionOnFold(job, option, fold, baselines)
     if option.text is not None:
-        return load_text_option(job, option, fold, baselines)
+        return load_text_option(unit)
     if option.reranking is not None:
-        return CascadeBuilder(job, option, fold, baselines).build()[0]
+        return CascadeBuilder(unit).build()[0]
     if option.trained:
-        predictor, _ = load_predictor(job.folder(option, fold) / "checkpoint")
-        return as_retriever(job, option, predictor, baselines)
+        predictor, _ = load_predictor(unit.folder / "checkpoint")
+        return as_retriever(unit, predictor)
     return baselines.retriever(option.name, fold)

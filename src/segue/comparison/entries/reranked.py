@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever, train_option
 from segue.comparison.job import FoldTraining, Job, spread
 from segue.comparison.options import BEST_MODEL, OWN_MODEL, Option, Reranking
@@ -40,7 +40,7 @@ from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
-from segue.types import Bank, Progress, Windows, no_progress
+from segue.types import Bank, Windows
 
 LIST_BATCH = 256
 """Windows whose candidates are drawn together."""
@@ -52,95 +52,77 @@ FitRecord = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CascadeBuilder:
-    """Builds a reranking option on one fold, or reads it back.
+    """Builds an option with ``reranking`` on one fold, or reads it back; ``steps`` are those of each first stage."""
 
-    Attributes:
-        job: the comparison.
-        option: one with ``reranking``.
-        fold: one of the job's.
-        baselines: the job's.
-        loss: the preset that the first stage is trained under, where the option trains one.
-        steps: optimiser steps of each first stage, from the plan.
-        progress: called at every step.
-    """
-
-    job: Job
-    option: Option
-    fold: Fold
-    baselines: Baselines
-    loss: str | None = None
-    steps: int = 0
-    progress: Progress = no_progress
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the parts."""
-        return self.job.folder(self.option, self.fold)
+    unit: OptionOnFold
 
     @property
     def reranking(self) -> Reranking:
         """Reranking of the option."""
-        assert self.option.reranking is not None
-        return self.option.reranking
+        assert self.unit.option.reranking is not None
+        return self.unit.option.reranking
 
     def build(self) -> tuple[Cascade, FoldTraining | None]:
         """Return the option as it is evaluated, with the record of its training; parts in the folder are read back."""
-        first, training = self.first_stage(self.fold, self.folder)
+        first, training = self.first_stage(self.unit.fold, self.unit.folder)
         if self.reranking.order == "fitted":
             reranker, fit = self._fitted(first)
-            return self.cascade(first, reranker), training and _training_record(self.job, training, fit)
+            return self.cascade(first, reranker), training and _training_record(self.unit.job, training, fit)
         if self.reranking.order == "fusion":
             return self.cascade(first, Fusion()), training
         query = self._best_model().query
-        return self.cascade(first, ByCosine(query, self.job.experiment.bank, name="model")), training
+        return self.cascade(first, ByCosine(query, self.unit.job.experiment.bank, name="model")), training
 
     def first_stage(self, fold: Fold, folder: Path) -> tuple[Retriever, FoldTraining | None]:
         """Return the first stage on a fold or on half of it, trained where it is the option's own."""
         if self.reranking.first == OWN_MODEL:
-            return train_option(self.job, self.option, fold, loss=self.loss, steps=self.steps,
-                                baselines=self.baselines, progress=self.progress, folder=folder)  # fmt: skip
+            return train_option(replace(self.unit, fold=fold), folder=folder)
         if self.reranking.first == BEST_MODEL:
             return self._best_model(), None
-        return self.baselines.retriever(self.reranking.first, fold), None
+        return self.unit.baselines.retriever(self.reranking.first, fold), None
 
     def _best_model(self) -> VectorSearch:
         """Return the trained model of the option that ``record_model_used`` noted."""
-        name = model_used(self.folder)
-        option = next(option for option in self.job.options if option.name == name)
-        predictor, _ = load_predictor(self.job.folder(option, self.fold) / "checkpoint")
-        searcher = as_retriever(self.job, option, predictor, self.baselines).searcher()
+        name = model_used(self.unit.folder)
+        option = next(option for option in self.unit.job.options if option.name == name)
+        predictor, _ = load_predictor(self.unit.job.folder(option, self.unit.fold) / "checkpoint")
+        searcher = as_retriever(replace(self.unit, option=option), predictor).searcher()
         assert searcher is not None
         assert searcher.predicts, "models with a document tower are not used by other options"
         return searcher
 
     def cascade(self, first: Retriever, reranker: Reranker) -> Cascade:
         """Combine a first stage, the option's other sources and a reranker."""
-        settings, fitted = self.job.recipe.rerank, self.reranking.order == "fitted"
+        settings, fitted = self.unit.job.recipe.rerank, self.reranking.order == "fitted"
         if fitted and settings.mmr is not None:
-            reranker = Diversified(reranker, self.job.experiment.bank, settings.mmr)
+            reranker = Diversified(reranker, self.unit.job.experiment.bank, settings.mmr)
         depth = settings.first if fitted else settings.alone
-        return Cascade(self.option.name, self.option.intent, first, depth, reranker, tuple(self._sources()))
+        return Cascade(self.unit.option.name, self.unit.option.intent, first, depth, reranker, tuple(self._sources()))
 
     def _sources(self) -> Iterator[tuple[Retriever, int]]:
         """Yield the sources other than the first stage; a bank without texts has none that read words."""
-        settings = self.job.recipe.rerank
+        settings = self.unit.job.recipe.rerank
         fitted = self.reranking.order == "fitted"
         wanted = settings.words if fitted else dict.fromkeys(self.reranking.sources, settings.alone)
         for name, count in wanted.items():
-            if count and (self.job.experiment.bank.has_texts or not name.startswith("bm25")):
-                yield self.baselines.retriever(name, self.fold), count
+            if count and (self.unit.job.experiment.bank.has_texts or not name.startswith("bm25")):
+                yield self.unit.baselines.retriever(name, self.unit.fold), count
 
     def _fitted(self, first: Retriever) -> tuple[Reranker, FitRecord]:
         """Return the reranker and the record of its fitting; fit it on lists of training documents first, if needed."""
-        folder, features, kinds = self.folder / "reranker", self.baselines.features, self.job.recipe.rerank.kinds
+        folder, features, kinds = (
+            self.unit.folder / "reranker",
+            self.unit.baselines.features,
+            self.unit.job.recipe.rerank.kinds,
+        )
         if not (folder / "fit.json").exists():
             began = monotonic()
             train, trainings = self._training_lists()
-            validation = self._lists(first, self.job.validation_windows(self.fold), "validation")
-            exclude = self.job.recipe.evaluation.exclude
+            validation = self._lists(first, self.unit.job.validation_windows(self.unit.fold), "validation")
+            exclude = self.unit.job.recipe.evaluation.exclude
             lists = (
-                features_of(train, features, exclude=exclude, progress=self.progress),
-                features_of(validation, features, exclude=exclude, progress=self.progress),
+                features_of(train, features, exclude=exclude, progress=self.unit.progress),
+                features_of(validation, features, exclude=exclude, progress=self.unit.progress),
             )
             record: FitRecord = {
                 **{kind: self._fit(kind, lists, folder) for kind in kinds},
@@ -154,16 +136,16 @@ class CascadeBuilder:
 
     def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
         """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""
-        settings, features = self.job.recipe.rerank, self.baselines.features
-        seed = {"seed": self.job.seed(self.fold)}
+        settings, features = self.unit.job.recipe.rerank, self.unit.baselines.features
+        seed = {"seed": self.unit.job.seed(self.unit.fold)}
         model: LambdaMart | Listwise
         if kind == "lambdamart":
             trees = settings.lambdamart.model_copy(update=seed)
-            model, record = fit_lambdamart(*lists, features, settings=trees, progress=self.progress)
+            model, record = fit_lambdamart(*lists, features, settings=trees, progress=self.unit.progress)
         else:
             net = settings.listwise.model_copy(update=seed)
             model, record = fit_listwise(*lists, features, settings=net, folder=folder / "state",
-                                         progress=self.progress)  # fmt: skip
+                                         progress=self.unit.progress)  # fmt: skip
         model.save(folder)
         return record
 
@@ -172,15 +154,15 @@ class CascadeBuilder:
 
         A first stage without training was trained on none.
         """
-        fold, most = self.fold, self.job.recipe.rerank.lists
+        fold, most = self.unit.fold, self.unit.job.recipe.rerank.lists
         if self.reranking.first != OWN_MODEL:
-            first, _ = self.first_stage(fold, self.folder)
+            first, _ = self.first_stage(fold, self.unit.folder)
             return self._lists(first, spread(fold.train, most), "train"), []
-        experiment = self.job.experiment
-        parts = cross_fitting_folds(fold, experiment.bank, experiment.groups, seed=self.job.seed(fold))
+        experiment = self.unit.job.experiment
+        parts = cross_fitting_folds(fold, experiment.bank, experiment.groups, seed=self.unit.job.seed(fold))
         lists, trainings = [], []
         for number, (own, other) in enumerate(zip(parts, reversed(parts), strict=True)):
-            first, training = self.first_stage(own, self.folder / f"half-{number}")
+            first, training = self.first_stage(own, self.unit.folder / f"half-{number}")
             share = round(most * len(other.train) / len(fold.train))
             lists.append(self._lists(first, spread(other.train, share), f"of-half-{1 - number}"))
             trainings += [training] if training else []
@@ -188,19 +170,19 @@ class CascadeBuilder:
 
     def _lists(self, first: Retriever, windows: Windows, name: str) -> TrainingLists:
         """Draw the candidates of each window, or read them back."""
-        path = self.folder / f"lists-{name}.npz"
+        path = self.unit.folder / f"lists-{name}.npz"
         if path.exists():
             return TrainingLists.load(path)
         cascade = self.cascade(first, Fusion())  # the order within a list does not matter here
         lists = draw_lists(
             lambda contexts: cascade.candidates(contexts).candidates,
-            self.job.experiment.bank,
+            self.unit.job.experiment.bank,
             cascade.pool,
             windows,
-            exclude=self.job.recipe.evaluation.exclude,
+            exclude=self.unit.job.recipe.evaluation.exclude,
             texts=cascade.reads_text,
             batch_size=min(LIST_BATCH, cascade.batch_limit or LIST_BATCH),
-            progress=self.progress,
+            progress=self.unit.progress,
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         lists.save(path)

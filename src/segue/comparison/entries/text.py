@@ -6,14 +6,11 @@ those of the plan.
 
 from __future__ import annotations
 
-from typing import Any
-
-from segue.comparison.entries.baselines import Baselines
-from segue.comparison.job import FoldTraining, Job, spread
-from segue.comparison.options import Option
+from segue.comparison.entries.option_on_fold import OptionOnFold
+from segue.comparison.job import FoldTraining, spread
 from segue.comparison.plan import require_affordable
 from segue.comparison.scoring import score_on_validation
-from segue.evaluation.experiment import Fold
+from segue.encoders import Encoder
 from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.fusion import Fusion
@@ -24,7 +21,7 @@ from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models import cross_encoder, dual_encoder
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings
 from segue.training.train import TrainingResult
-from segue.types import Progress, Windows, no_progress
+from segue.types import Windows
 
 MEASURED_SECONDS = 1.0
 """Seconds for which a training step is timed."""
@@ -37,47 +34,40 @@ POOLS = 3
 """Cost of reranking the several, overlapping pools of an evaluation, in single pools."""
 
 
-def train_text_option(
-    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
-) -> tuple[Retriever, FoldTraining]:
+def train_text_option(unit: OptionOnFold) -> tuple[Retriever, FoldTraining]:
     """Fine-tune a text option on one fold, or read it back; return it with the record of its training.
 
     Raises:
         InputError: it would take more than its share of the budget, or the bank has no texts.
     """
-    dual_encoder.require_texts(job.experiment.bank)
-    job.load_encoder()  # refuses a bank whose vectors the recipe's encoder did not make
-    train = _train_dual_encoder if option.text == "dual-encoder" else _train_cross_encoder
-    record = train(job, option, fold, baselines, progress)
-    return load_text_option(job, option, fold, baselines, progress), record
+    dual_encoder.require_texts(unit.job.experiment.bank)
+    unit.job.load_encoder()  # refuses a bank whose vectors the recipe's encoder did not make
+    record = _train_dual_encoder(unit) if unit.option.text == "dual-encoder" else _train_cross_encoder(unit)
+    return load_text_option(unit), record
 
 
-def load_text_option(
-    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress = no_progress
-) -> Retriever:
+def load_text_option(unit: OptionOnFold) -> Retriever:
     """Return the retriever of a text option that was trained on a fold."""
-    training = job.folder(option, fold) / "training"
-    if option.text == "dual-encoder":
-        encoder = dual_encoder.load_dual_encoder(training, job.recipe.encoder)
-        return _dual_encoder(job, option, fold, encoder, progress)
-    return _cross_encoder(job, option, fold, cross_encoder.load_cross_encoder(training), baselines)
+    training = unit.folder / "training"
+    if unit.option.text == "dual-encoder":
+        return _dual_encoder(unit, dual_encoder.load_dual_encoder(training, unit.job.recipe.encoder))
+    return _cross_encoder(unit, cross_encoder.load_cross_encoder(training))
 
 
-def _dual_encoder(job: Job, option: Option, fold: Fold, encoder: Any, progress: Progress) -> Retriever:
-    return dual_encoder_retriever(encoder, job.experiment.pool, name=option.name,
-                                  documents=job.recipe.text.dual_encoder.documents,
-                                  folder=job.folder(option, fold) / "encoded", progress=progress)  # fmt: skip
+def _dual_encoder(unit: OptionOnFold, encoder: Encoder) -> Retriever:
+    return dual_encoder_retriever(encoder, unit.job.experiment.pool, name=unit.option.name,
+                                  documents=unit.job.recipe.text.dual_encoder.documents,
+                                  folder=unit.folder / "encoded", progress=unit.progress)  # fmt: skip
 
 
-def _cross_encoder(
-    job: Job, option: Option, fold: Fold, model: cross_encoder.CrossEncoder, baselines: Baselines
-) -> Retriever:
-    first = baselines.retriever("copy-last", fold)
-    reranker = CrossEncoderReranker(model, job.experiment.bank)
-    return Cascade(option.name, option.intent, first, job.recipe.text.candidates, reranker)
+def _cross_encoder(unit: OptionOnFold, model: cross_encoder.CrossEncoder) -> Retriever:
+    first = unit.baselines.retriever("copy-last", unit.fold)
+    reranker = CrossEncoderReranker(model, unit.job.experiment.bank)
+    return Cascade(unit.option.name, unit.option.intent, first, unit.job.recipe.text.candidates, reranker)
 
 
-def _train_dual_encoder(job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress) -> FoldTraining:
+def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
+    job, fold = unit.job, unit.fold
     bank, text, encoder = job.experiment.bank, job.recipe.text, job.recipe.encoder
     steps = text.dual_encoder_steps
     settings = text.dual_encoder.model_copy(update={"seed": job.seed(fold)})
@@ -91,30 +81,29 @@ def _train_dual_encoder(job: Job, option: Option, fold: Fold, baselines: Baselin
         encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
         return len(job.experiment.folds) * (steps * second + (windows + encoded) * read)
 
-    require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
+    require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
     result = dual_encoder.train_dual_encoder(
-        bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=job.folder(option, fold) / "training",
-        score=lambda tuned: score_on_validation(_dual_encoder(job, option, fold, tuned, progress), job, fold),
-        progress=progress,
+        bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training",
+        score=lambda tuned: score_on_validation(_dual_encoder(unit, tuned), job, fold),
+        progress=unit.progress,
     )  # fmt: skip
     documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
     return _record(result, settings, f"InfoNCE (τ {settings.temperature:g}), {documents}", steps)
 
 
-def _train_cross_encoder(
-    job: Job, option: Option, fold: Fold, baselines: Baselines, progress: Progress
-) -> FoldTraining:
+def _train_cross_encoder(unit: OptionOnFold) -> FoldTraining:
+    job, option, fold = unit.job, unit.option, unit.fold
     bank, text, encoder = job.experiment.bank, job.recipe.text, job.recipe.encoder
     steps = text.cross_encoder_steps
     settings = text.cross_encoder.model_copy(update={"seed": job.seed(fold)})
-    first = baselines.retriever("copy-last", fold)
+    first = unit.baselines.retriever("copy-last", fold)
     windows = spread(fold.train, 2 * steps * settings.batch_size)
     drawing = Cascade(option.name, option.intent, first, max(text.candidates, 2 * settings.negatives), Fusion())
 
     def candidates_of(windows: Windows) -> CandidateLists:
         return draw_lists(
             lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
-            exclude=job.recipe.evaluation.exclude, texts=False, batch_size=256, progress=progress,
+            exclude=job.recipe.evaluation.exclude, texts=False, batch_size=256, progress=unit.progress,
         ).candidates  # fmt: skip
 
     def cost() -> float:
@@ -129,9 +118,9 @@ def _train_cross_encoder(
     require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
     result = cross_encoder.train_cross_encoder(
         bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
-        folder=job.folder(option, fold) / "training",
-        score=lambda model: score_on_validation(_cross_encoder(job, option, fold, model, baselines), job, fold),
-        progress=progress,
+        folder=unit.folder / "training",
+        score=lambda model: score_on_validation(_cross_encoder(unit, model), job, fold),
+        progress=unit.progress,
     )  # fmt: skip
     return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
 

@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 import torch
 
-from segue.comparison.entries.baselines import Arrays, Baselines
+from segue.comparison.entries.baselines import Arrays
+from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, Job
 from segue.comparison.options import RECIPE_MODEL, Option
 from segue.comparison.scoring import score_on_validation
@@ -35,87 +36,84 @@ from segue.retrieval.retrievers.baselines import copy_last, mean, validation_mrr
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
-from segue.training.train import TrainingResult, TrainingSettings, train
-from segue.types import Progress
+from segue.training.train import TrainingSettings, train
 
 
-def train_option(
-    job: Job,
-    option: Option,
-    fold: Fold,
-    *,
-    loss: str | None,
-    steps: int,
-    baselines: Baselines,
-    progress: Progress,
-    folder: Path | None = None,
-) -> tuple[Retriever, FoldTraining]:
-    """Train one option on one fold, or read its checkpoint back; return it with the record of its training.
+def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Retriever, FoldTraining]:
+    """Train an option on a fold, or read its checkpoint back; return it with the record of its training.
 
     Args:
-        job: the comparison.
-        option: what to train.
-        fold: its training windows are trained on, its validation windows select.
-        loss: a preset of ``LOSSES``; ``recipe`` is the recipe's own.
-        steps: optimiser steps, from the plan.
-        baselines: for the anchor's start and the index.
-        progress: called at every step.
+        unit: option, fold, loss and steps.
         folder: where checkpoint and record are kept; None: the option's folder on that fold.
     """
-    folder = folder or job.folder(option, fold)
+    folder = folder or unit.folder
     if not (folder / "training.json").exists():
-        predictor, built = build_predictor_and_loss(job, option, fold, loss=loss, baselines=baselines)
-        settings = training_settings(job, fold, steps=steps)
-        result = train(
-            predictor,
-            built,
-            job.experiment.bank,
-            fold.train,
-            settings=settings,
-            score=lambda model: score_on_validation(as_retriever(job, option, model, baselines), job, fold),
-            folder=folder / "training",
-            progress=progress,
-        )
-        record = FoldTraining(
-            model=predictor.settings.name,
-            size=predictor.settings.size,
-            anchor=predictor.settings.anchor,
-            documents=predictor.settings.documents,
-            parameters=num_parameters(predictor),
-            loss_name=loss,
-            loss=describe_loss(built.settings),
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            planned_steps=steps,
-            steps=result.steps,
-            best_step=result.best_step,
-            seconds=result.seconds,
-            under_trained=result.under_trained,
-            curve=result.curve,
-            precision=resolve_precision(settings.precision, choose_device(settings.device)),
-        )
-        if built.projection is not None:
-            query = PredictorQuery(predictor, choose_device(job.recipe.training.device))
-            record["compatibility"] = compatibility(query, built, job.experiment.bank, job.validation_windows(fold))
-        save_predictor(predictor, folder / "checkpoint", card=_card(job, option, fold, built, result))
-        write_json(folder / "training.json", record)
+        _train(unit, folder)
     predictor, _ = load_predictor(folder / "checkpoint")
-    record = cast(FoldTraining, read_json(folder / "training.json"))
-    return as_retriever(job, option, predictor, baselines), record
+    return as_retriever(unit, predictor), cast(FoldTraining, read_json(folder / "training.json"))
 
 
-def build_predictor_and_loss(
-    job: Job, option: Option, fold: Fold, *, loss: str | None, baselines: Baselines
-) -> tuple[Predictor, Loss]:
+def _train(unit: OptionOnFold, folder: Path) -> None:
+    """Train an option, and write checkpoint and record."""
+    job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
+    predictor, loss = build_predictor_and_loss(unit)
+    settings = training_settings(job, fold, steps=unit.steps)
+    result = train(
+        predictor,
+        loss,
+        bank,
+        fold.train,
+        settings=settings,
+        score=lambda model: score_on_validation(as_retriever(unit, model), job, fold),
+        folder=folder / "training",
+        progress=unit.progress,
+    )
+    device = choose_device(settings.device)
+    record = FoldTraining(
+        model=predictor.settings.name,
+        size=predictor.settings.size,
+        anchor=predictor.settings.anchor,
+        documents=predictor.settings.documents,
+        parameters=num_parameters(predictor),
+        loss_name=unit.loss,
+        loss=describe_loss(loss.settings),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        planned_steps=unit.steps,
+        steps=result.steps,
+        best_step=result.best_step,
+        seconds=result.seconds,
+        under_trained=result.under_trained,
+        curve=result.curve,
+        precision=resolve_precision(settings.precision, device),
+    )
+    if loss.projection is not None:
+        query = PredictorQuery(predictor, device)
+        record["compatibility"] = compatibility(query, loss, bank, job.validation_windows(fold))
+    card = ModelCard(
+        name=unit.option.name,
+        space=bank.space.to_json(),
+        training_documents=hash_documents(bank.document_ids[number] for number in fold.split.train),
+        loss=record["loss"],
+        loss_space=loss.space,
+        metrics={f"validation {name}": value for name, value in result.best_score.items()},
+        training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
+        seed=settings.seed,
+    )
+    save_predictor(predictor, folder / "checkpoint", card=card)
+    write_json(folder / "training.json", record)
+
+
+def build_predictor_and_loss(unit: OptionOnFold) -> tuple[Predictor, Loss]:
     """Build an option's untrained predictor, its anchor at the best of the three simple means, and its loss."""
-    experiment = job.experiment
-    settings = model_settings(job, option)
+    experiment, seed = unit.job.experiment, unit.job.seed(unit.fold)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.seed(fold))
+        torch.manual_seed(seed)
+        settings = model_settings(unit.job, unit.option)
         predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
     if predictor.anchor is not None:
-        predictor.start_anchor(_best_anchor(job, fold, baselines))
-    return predictor, build_loss(job.loss_settings(loss), experiment.bank.dimension, seed=job.seed(fold))
+        predictor.start_anchor(_best_anchor(unit))
+    return predictor, build_loss(unit.job.loss_settings(unit.loss), experiment.bank.dimension, seed=seed)
 
 
 def model_settings(job: Job, option: Option) -> ModelSettings:
@@ -133,8 +131,9 @@ def training_settings(job: Job, fold: Fold, *, steps: int) -> TrainingSettings:
     return job.recipe.training.model_copy(update={"steps": steps, "seed": job.seed(fold)})
 
 
-def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
+def _best_anchor(unit: OptionOnFold) -> torch.Tensor:
     """Return the weights of the simple mean that did best on the fold's validation windows."""
+    job, fold, baselines = unit.job, unit.fold, unit.baselines
     experiment = job.experiment
     decay = baselines.decay(fold)
     context = experiment.context
@@ -152,23 +151,14 @@ def _best_anchor(job: Job, fold: Fold, baselines: Baselines) -> torch.Tensor:
     return starts[int(baselines.fitted("anchor", fold, (windows,), fit)["start"])][1]
 
 
-def as_retriever(job: Job, option: Option, predictor: Predictor, baselines: Baselines) -> Retriever:
+def as_retriever(unit: OptionOnFold, predictor: Predictor) -> Retriever:
     """Return a trained option as it is evaluated; a document tower encodes the bank again."""
-    device = choose_device(job.recipe.training.device)
+    job, option = unit.job, unit.option
     return predictor_retriever(
-        option.name, option.intent, predictor, pool=job.experiment.pool, index=baselines.index, device=device
-    )
-
-
-def _card(job: Job, option: Option, fold: Fold, loss: Loss, result: TrainingResult) -> ModelCard:
-    bank = job.experiment.bank
-    return ModelCard(
-        name=option.name,
-        space=bank.space.to_json(),
-        training_documents=hash_documents(bank.document_ids[number] for number in fold.split.train),
-        loss=describe_loss(loss.settings),
-        loss_space=loss.space,
-        metrics={f"validation {name}": value for name, value in result.best_score.items()},
-        training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
-        seed=job.seed(fold),
+        option.name,
+        option.intent,
+        predictor,
+        pool=job.experiment.pool,
+        index=unit.baselines.index,
+        device=choose_device(job.recipe.training.device),
     )
