@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -67,6 +68,26 @@ def write_npy(path: Path, values: np.ndarray) -> None:
     """Write an array as ``.npy``, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.ascontiguousarray(values))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as ``.npz``, atomically."""
+    named: Any = dict(arrays)  # any: the stubs of NumPy take the names for its own parameters
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **named)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays; pickled objects are refused.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+        raise InputError(f"{path} cannot be read", got=str(error), fix="delete it and run again") from error
 
 
 def read_json(path: Path) -> JsonObject:

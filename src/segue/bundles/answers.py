@@ -124,7 +124,11 @@ def answer_one(query: ResolvedQuery, found: Ranked, place: int, bundle: Bundle, 
     names = bundle.bank.passage_ids(np.maximum(query.rows, 0))
     read = tuple(name if row >= 0 else None for name, row in zip(names, query.rows, strict=True))
     texts: tuple[str | None, ...] = query.texts or (None,) * len(read)
-    confidence = None if found.confidence is None else _named(found.confidence[place])
+    confidence = None
+    if found.confidence is not None:
+        confidence = {
+            f"R@{cutoff}": float(value) for cutoff, value in zip(CUTOFFS, found.confidence[place], strict=True)
+        }
     passages = describe(bundle, lookup, rows, scores, why)
     return Answer(passages, read, texts, confidence, prediction, query.read_vectors, dict(found.milliseconds))
 
@@ -141,10 +145,6 @@ def _reasons(
     by_reranker = [False] * len(vectors) if reranked is None else reranked.tolist()
     values = zip(to_query, to_read, scores, by_reranker, strict=True)
     return [Why(cosine, cosines, score if yes else None) for cosine, cosines, score, yes in values]
-
-
-def _named(probabilities: Float[np.ndarray, "cutoff"]) -> dict[str, float]:
-    return {f"R@{cutoff}": float(value) for cutoff, value in zip(CUTOFFS, probabilities, strict=True)}
 
 
 def describe(

@@ -26,7 +26,7 @@ from segue.comparison.options import Option
 from segue.comparison.record import Record
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import read_json, write_folder, write_json, write_text
+from segue.files import read_json, read_npz, write_folder, write_json, write_text
 from segue.models import hash_documents
 from segue.old_names import option_folder
 from segue.reports import public_json
@@ -116,8 +116,7 @@ def _part_writer(winner: Winner, folder: Path) -> PartWriter:
     def density() -> np.ndarray:
         path = job.out / "cache" / "density.npz"
         if path.exists():
-            with np.load(path, allow_pickle=False) as kept:
-                return np.asarray(kept["density"])
+            return read_npz(path)["density"]
         return neighbour_cosines(job.experiment.bank, pool)
 
     text = own / "training" if winner.option.text == "dual-encoder" else None

@@ -60,7 +60,8 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
             record[key] = {current_name(name): value for name, value in record[key].items()}
     wrong = sorted({field.name for field in fields(Plan) if field.default is MISSING} - set(record))
     steps: Any = record.get("steps")
-    if wrong or not _are_counts(steps):
+    counts = isinstance(steps, dict) and all(isinstance(count, int) and count > 0 for count in steps.values())
+    if wrong or not counts:
         got = f"no {', '.join(wrong)}" if wrong else "steps that are not counts"
         fix = "name the plan.json of a run folder, or delete this one and run again"
         raise InputError(f"{path} is not a plan", got=got, fix=fix)
@@ -72,10 +73,6 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
             fix="leave [triage] plan out, or name only options that the plan has",
         )
     return Plan(**record)
-
-
-def _are_counts(steps: object) -> bool:
-    return isinstance(steps, dict) and all(isinstance(count, int) and count > 0 for count in steps.values())
 
 
 def affordable_steps(

@@ -7,7 +7,7 @@ sums up. Every option and fold is a unit of work that is either complete or abse
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -38,14 +38,16 @@ def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progre
         progress: called for every option and step.
 
     Raises:
-        InputError: the run folder belongs to another split.
+        InputError: the run folder belongs to another split, or the named plan does not fit the options or [tuning].
         MissingExtraError: something is to be tuned, and Optuna is not installed.
         SettingsError: trials of tuning do not fit into their share of the budget.
     """
     lock_split(job.experiment, job.out / "split.json")
     if job.recipe.triage.plan is not None:
         plan = load_plan(Path(job.recipe.triage.plan), options=_trained(job))  # fails before anything is trained
-        _require_trials(job, plan)
+        if job.searched and not plan.trial_steps:
+            raise InputError(f"{job.recipe.triage.plan} has no steps for the trials of [tuning]",
+                             fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
     require_extra(job)
     run = _Run(job, baselines or Baselines(job), progress)
     run.all(option for option in job.options if not option.trained and not option.reuses_model and not option.text)
@@ -137,21 +139,20 @@ class _Run:
 
 def winning_loss(job: Job, results: Results, fold: Fold) -> str:
     """Return the loss of the loss candidate with the best validation MRR on this fold."""
-    scores: dict[str, float] = {}
-    for option in job.options:
-        if option.loss_candidate and option.name in results:
-            validation = results[option.name][fold.number].validation
-            if validation and option.loss:
-                scores[option.loss] = validation["MRR"]
-    return max(scores, key=scores.__getitem__) if scores else FALLBACK_LOSS
+    best = _best([option for option in job.options if option.loss_candidate], results, fold)
+    return FALLBACK_LOSS if best is None else str(best.loss)
 
 
 def best_model(job: Job, results: Results, fold: Fold) -> str | None:
     """Return the reusable option with the best validation MRR on this fold, or None."""
-    scores: dict[str, float] = {}
-    for option in job.options:
-        if option.reusable and option.name in results and (validation := results[option.name][fold.number].validation):
-            scores[option.name] = validation["MRR"]
+    best = _best([option for option in job.options if option.reusable], results, fold)
+    return None if best is None else best.name
+
+
+def _best(options: Sequence[Option], results: Results, fold: Fold) -> Option | None:
+    """Return the option with the best validation MRR on a fold, the first of equals; None where none was scored."""
+    found = {option: results[option.name][fold.number].validation for option in options if option.name in results}
+    scores = {option: validation["MRR"] for option, validation in found.items() if validation}
     return max(scores, key=scores.__getitem__) if scores else None
 
 
@@ -177,14 +178,3 @@ def _settle_plan(run: _Run) -> Plan | None:
         plan = replace(plan, steps={**plan.steps, **known.steps}, trial_steps=known.trial_steps or plan.trial_steps)
     plan.save(path)
     return plan
-
-
-def _require_trials(job: Job, plan: Plan) -> None:
-    """Refuse another run's plan without steps for trials, where something is to be tuned.
-
-    Raises:
-        InputError: it has none.
-    """
-    if job.searched and not plan.trial_steps:
-        raise InputError(f"{job.recipe.triage.plan} has no steps for the trials of [tuning]",
-                         fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip

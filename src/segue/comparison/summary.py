@@ -41,6 +41,8 @@ REFERENCES = ("copy-last", "ar-cosine", "infonce-projected", "infonce", "copy-la
 """Options that others are compared with: the baseline to beat, the report's two models, pure InfoNCE without anchor."""
 COMPARED = ("R@5", "MRR")
 """Metrics of the paired comparisons."""
+WORST_FIRST = ("failed", "aborted", "skipped", "under-trained", "done")
+"""Statuses of a fold; an option has the worst of its folds."""
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
 """Cutoffs of the recall curve."""
 
@@ -110,11 +112,7 @@ def _procedure(results: Results, chosen: Sequence[str]) -> Evaluation | None:
         return None
     parts = [results[name][fold].evaluation for fold, name in enumerate(chosen)]
     assert all(part is not None for part in parts), "only finished options are chosen"
-    return merge([_renamed(part) for part in parts if part is not None])
-
-
-def _renamed(evaluation: Evaluation) -> Evaluation:
-    return replace(evaluation, name="procedure", intent="candidate")
+    return merge([replace(part, name="procedure", intent="candidate") for part in parts if part is not None])
 
 
 def _gates(
@@ -196,7 +194,7 @@ def _entry(option: Option, folds: Sequence[FoldResult], evaluation: Evaluation |
         "description": option.description,
         "question": option.question,
         "risk": option.risk,
-        "status": _status(folds),
+        "status": min((fold.status for fold in folds), key=WORST_FIRST.index),
         "reason": next((fold.reason for fold in folds if fold.reason), None),
         "validation": _mean_validation(folds),
         "training": _training(folds),
@@ -217,12 +215,6 @@ def _measured(evaluation: Evaluation) -> dict[str, Any]:
         "recall_curve": RecallCurve(k=CURVE, value=tuple(recall_curve(evaluation.ranks, CURVE))),
         "rank_histogram": RankHistogram(labels=tuple(histogram), share=tuple(histogram.values())),
     }
-
-
-def _status(folds: Sequence[FoldResult]) -> str:
-    """Return the worst status of an option's folds."""
-    order = ("failed", "aborted", "skipped", "under-trained", "done")
-    return min((fold.status for fold in folds), key=order.index)
 
 
 def _mean_validation(folds: Sequence[FoldResult]) -> dict[str, float] | None:

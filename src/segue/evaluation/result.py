@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,7 +19,7 @@ from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
 from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
-from segue.files import read_json, write_folder, write_json
+from segue.files import read_json, read_npz, write_folder, write_json
 from segue.types import Exclusion, Intent, Interval
 
 OPTIONAL = ("cosine", "contrastive", "copying", "horizon")
@@ -136,7 +135,7 @@ class Evaluation:
             InputError: a file is missing or broken.
         """
         record = read_json(folder / "evaluation.json")
-        arrays = _read_arrays(folder / "arrays.npz")
+        arrays: dict[str, Any] = {**read_npz(folder / "arrays.npz")}
         if record.pop("format", None) != 1:
             raise InputError(f"{folder} holds an evaluation in another format", expected="format 1",
                              fix="evaluate again")  # fmt: skip
@@ -147,14 +146,6 @@ class Evaluation:
             group, name = key.split("/", 1)
             nested[group][name] = arrays.pop(key)
         return cls(**record, **arrays, **nested)
-
-
-def _read_arrays(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise InputError(f"{path} cannot be read", got=str(error), fix="evaluate again") from error
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, Interval]:

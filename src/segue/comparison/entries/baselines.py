@@ -5,21 +5,21 @@ Expensive fits are kept in ``cache/`` of the run folder and read back by every l
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Float
 
 from segue.bank.sentences import SentenceVectors, build_sentences, sentences_folder
 from segue.comparison.job import Job, spread
 from segue.comparison.plan import require_affordable
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import atomic_path
+from segue.files import read_npz, write_npz
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank.features import Features, neighbour_cosines
 from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
@@ -109,10 +109,17 @@ class Baselines:
     def features(self) -> Features:
         """The features that a reranker reads of candidates, over the whole bank."""
         experiment, groups = self.job.experiment, self.job.recipe.rerank.features
-        words = self._words.words if experiment.bank.has_texts else None
-        density = self._density() if "density" in groups else None
+        bank, pool = experiment.bank, experiment.pool
+        words = self._words.words if bank.has_texts else None
+        density = None
+        if "density" in groups:
+            path, key = self.job.out / "cache" / "density.npz", str(experiment.bank.hash)
+            kept = read_or_fit(
+                path, key=key, fit=lambda: {"density": neighbour_cosines(experiment.bank, experiment.pool)}
+            )
+            density = kept["density"]
         sentences = self.sentences() if "sentences" in groups else None
-        return Features(experiment.bank, experiment.pool, context=experiment.context, groups=groups, words=words,
+        return Features(bank, pool, context=experiment.context, groups=groups, words=words,
                         density=density, sentences=sentences)  # fmt: skip
 
     def sentences(self, progress: Progress = no_progress) -> SentenceVectors:
@@ -120,11 +127,6 @@ class Baselines:
         bank = self.job.experiment.bank
         folder = sentences_folder(bank, self.job.out / "cache")
         return build_sentences(bank, self.job.load_encoder, folder, progress=progress)
-
-    def _density(self) -> Float[np.ndarray, "bank neighbour"]:
-        bank, pool = self.job.experiment.bank, self.job.experiment.pool
-        path, key = self.job.out / "cache" / "density.npz", str(bank.hash)
-        return read_or_fit(path, key=key, fit=lambda: {"density": neighbour_cosines(bank, pool)})["density"]
 
     @functools.cached_property
     def _words(self) -> Bm25:
@@ -168,15 +170,10 @@ def read_or_fit(path: Path, *, key: str, fit: Callable[[], Arrays]) -> Arrays:
         fit: computes the arrays.
     """
     if path.exists():
-        try:
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+        with contextlib.suppress(InputError):
+            arrays = read_npz(path)
             if str(arrays.pop("key", None)) == key:
                 return arrays
-        except (OSError, ValueError, KeyError, BadZipFile, EOFError):
-            pass
     arrays = fit()
-    named: Any = {"key": np.array(key), **arrays}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **named)
+    write_npz(path, {"key": np.array(key), **arrays})
     return arrays

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.errors import SettingsError, StorageError
-from segue.files import atomic_path
+from segue.errors import InputError, SettingsError, StorageError
+from segue.files import read_npz, write_npz
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import CandidateLists
@@ -63,10 +61,9 @@ class TrainingLists:
     def save(self, path: Path) -> None:
         """Write the lists as one ``.npz`` without pickle."""
         found = self.candidates
-        arrays: Any = {name: values for name in OPTIONAL if (values := getattr(found, name)) is not None}
+        arrays = {name: values for name in OPTIONAL if (values := getattr(found, name)) is not None}
         arrays |= {"context": self.windows.context, "target": self.windows.target, "label": self.label}
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, rows=found.rows, first=found.first, **arrays)
+        write_npz(path, {"rows": found.rows, "first": found.first, **arrays})
 
     @classmethod
     def load(cls, path: Path) -> TrainingLists:
@@ -76,11 +73,10 @@ class TrainingLists:
             StorageError: the file is missing or broken.
         """
         try:
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                more = {name: stored[name] for name in OPTIONAL if name in stored}
-                candidates = CandidateLists(stored["rows"], stored["first"], **more)
-                return cls(Windows(stored["context"], stored["target"]), candidates, stored["label"])
-        except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+            stored = read_npz(path)
+            windows, label = Windows(stored.pop("context"), stored.pop("target")), stored.pop("label")
+            return cls(windows, CandidateLists(**stored), label)
+        except (InputError, KeyError, TypeError) as error:
             raise StorageError(f"{path} cannot be read back", got=str(error),
                                fix="delete it and run again") from error  # fmt: skip
 

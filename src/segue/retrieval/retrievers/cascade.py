@@ -363,11 +363,6 @@ class CascadeScores:
         return Ordered(drawn, np.concatenate(parts) if parts else candidates.first)
 
 
-def _depth(ordered: Ordered) -> int:
-    """Return how many places the first stage's ranking has."""
-    return 0 if ordered.drawn.ranking is None else ordered.drawn.ranking.rows.shape[1]
-
-
 @dataclass(frozen=True)
 class Cascade(Ranks):
     """Retriever of a first stage, other sources of candidates, and a reranker.

@@ -7,10 +7,10 @@ the original bank; rows are the same in both banks, so each pool is ranked with 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from segue.bank.reencoded import ReencodedBank
 from segue.encoders.space import Space
 from segue.errors import InputError
-from segue.files import atomic_path
+from segue.files import read_npz, write_npz
 from segue.ranking.exact import ranks_of_several, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks
 from segue.ranking.pool import TIE, Pool, exact_candidate_scores, exact_scores
@@ -74,20 +74,18 @@ class QueryCache:
         self._known.update(fresh)
         if self._path is not None and fresh:
             rows = _pad([np.frombuffer(name, dtype=np.int64) for name in self._known])
-            with atomic_path(self._path) as temporary, temporary.open("wb") as handle:
-                np.savez(handle, rows=rows, vectors=np.stack(list(self._known.values())), key=np.array(self._key))
+            vectors = np.stack(list(self._known.values()))
+            write_npz(self._path, {"rows": rows, "vectors": vectors, "key": np.array(self._key)})
 
     def _read(self) -> None:
         """Read the file; a missing, foreign or broken one counts as empty."""
         if self._path is None or not self._path.exists():
             return
-        try:
-            with self._path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                if str(stored["key"]) == self._key:
-                    rows, vectors = stored["rows"], stored["vectors"]
-                    self._known = {_name(row): vector for row, vector in zip(rows, vectors, strict=True)}
-        except (ValueError, KeyError, BadZipFile, EOFError):
-            self._known = {}
+        with contextlib.suppress(InputError, ValueError, KeyError):
+            stored = read_npz(self._path)
+            if str(stored["key"]) == self._key:
+                pairs = zip(stored["rows"], stored["vectors"], strict=True)
+                self._known = {_name(row): vector for row, vector in pairs}
 
 
 def _name(rows: Int[np.ndarray, "context"]) -> bytes:
