@@ -75,7 +75,7 @@ def score_blocks(
             elif count is None:
                 scores = np.matmul(some, vectors.T, out=_in_buffer(len(some), len(vectors), buffer))
             else:
-                scores = _best_members(some, vectors, count)
+                scores = np.ascontiguousarray(best_of_runs(vectors @ some.T, count).T)
             inside = (gone_query >= begin) & (gone_query < begin + len(scores))
             scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
             yield ScoreBlock(begin, first, scores, error, None if error is None else vectors)
@@ -86,13 +86,6 @@ def _in_buffer(
 ) -> Float32[np.ndarray, "batch rows"]:
     """Return a view of the buffer, so that all blocks use the same memory."""
     return buffer.reshape(-1)[: queries * rows].reshape(queries, rows)
-
-
-def _best_members(
-    queries: Float32[np.ndarray, "batch dim"], vectors: Float[np.ndarray, "rows dim"], count: Int[np.ndarray, "c"]
-) -> Float32[np.ndarray, "batch c"]:
-    """Return the best score of each run of ``count`` rows."""
-    return np.ascontiguousarray(best_of_runs(vectors @ queries.T, count).T)
 
 
 def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:

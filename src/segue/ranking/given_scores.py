@@ -98,23 +98,17 @@ def _leaders(scores: Float[np.ndarray, "batch bank"], pool: Pool, removed: Pairs
     """Copy the scores, with -inf everywhere except at the best member (lowest row among equals) of each candidate."""
     leaders = np.full(scores.shape, -np.inf, dtype=scores.dtype)
     leaders[:, pool.single_rows] = scores[:, pool.single_rows]
-    _lead_shared(leaders, scores, pool)
+    if pool.num_single < pool.size:
+        shared, count = pool.shared_rows, pool.count[pool.num_single :]
+        by_member = scores[:, shared]
+        is_best = by_member == np.repeat(best_of_runs(by_member.T, count).T, count, axis=1)
+        start = np.cumsum(count) - count
+        first = np.minimum.reduceat(np.where(is_best, shared, scores.shape[1]), start, axis=1)
+        here = np.arange(len(scores))[:, None]
+        leaders[here, first] = scores[here, first]
     pair, rows = pool.expand(removed[1])
     leaders[removed[0][pair], rows] = -np.inf
     return leaders
-
-
-def _lead_shared(leaders: Float[np.ndarray, "batch bank"], scores: Float[np.ndarray, "batch bank"], pool: Pool) -> None:
-    """Write the best score of each candidate with several rows to the lowest row with that score."""
-    if pool.num_single == pool.size:
-        return
-    rows, count = pool.shared_rows, pool.count[pool.num_single :]
-    by_member = scores[:, rows]
-    best = best_of_runs(by_member.T, count).T
-    is_best = by_member == np.repeat(best, count, axis=1)
-    start = np.cumsum(count) - count
-    first = np.minimum.reduceat(np.where(is_best, rows, scores.shape[1]), start, axis=1)
-    leaders[np.arange(len(scores))[:, None], first] = best
 
 
 def _best_rows(scores: Float[np.ndarray, "bank"], k: int) -> Int[np.ndarray, "found"]:

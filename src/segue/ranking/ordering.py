@@ -38,7 +38,7 @@ def rank_exactly(queries: Float[np.ndarray, "batch dim"], pool: Pool, k: int, *,
     count = min(k + _MARGIN, pool.size)
     while len(open_queries):
         candidates, worst_fetched = fetch(open_queries, count)
-        found, last = order_candidates(queries, pool, k, which=open_queries, candidates=candidates)
+        found, last = _order(queries, pool, k, which=open_queries, candidates=candidates)
         rankings.rows[open_queries], rankings.scores[open_queries] = found.rows, found.scores
         settled = np.isneginf(worst_fetched) | (last - bound[open_queries] > worst_fetched)
         open_queries = open_queries[~settled & (count < pool.size)]
@@ -51,7 +51,7 @@ def empty_rankings(num_queries: int, k: int) -> Rankings:
     return Rankings(np.full((num_queries, k), -1, dtype=np.int64), np.full((num_queries, k), -np.inf, dtype=np.float32))
 
 
-def order_candidates(
+def _order(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
     k: int,
@@ -59,46 +59,24 @@ def order_candidates(
     which: Int[np.ndarray, "some"],
     candidates: Int[np.ndarray, "some fetched"],
 ) -> tuple[Rankings, Float[np.ndarray, "some"]]:
-    """Return the rankings of the candidates (-1 = none) by exact score, and the exact k-th score (-inf if fewer)."""
-    query, place = np.nonzero(candidates >= 0)
-    pair, rows = pool.expand(candidates[query, place])
-    scores = exact_scores(queries, pool.bank, query=which[query[pair]], rows=rows)
-    return cut(query[pair], rows, scores, group=pair, num_queries=len(which), k=k)
-
-
-def cut(
-    query: Int[np.ndarray, "pair"],
-    rows: Int[np.ndarray, "pair"],
-    scores: Float[np.ndarray, "pair"],
-    *,
-    group: Int[np.ndarray, "pair"],
-    num_queries: int,
-    k: int,
-) -> tuple[Rankings, Float[np.ndarray, "queries"]]:
-    """Order pairs within each query by falling score, then rising row; keep one per group, and k per query.
-
-    Args:
-        query: query of each pair, rising.
-        rows: row of each pair.
-        scores: score of each pair, float64.
-        group: equal for the members of one candidate of one query.
-        num_queries: number of queries, those without pairs included.
-        k: number of places.
+    """Order candidates (-1 = none) of some queries by falling exact score, then rising row.
 
     Returns:
-        The rankings, and the k-th score of each query, -inf where it has fewer.
+        The rankings, each candidate by its best member, and the k-th score of each query, -inf where it has fewer.
     """
+    query, place = np.nonzero(candidates >= 0)
+    pair, rows = pool.expand(candidates[query, place])
+    query = query[pair]
+    scores = exact_scores(queries, pool.bank, query=which[query], rows=rows)
     order = np.lexsort((rows, -scores, query))
-    first = np.sort(np.unique(group[order], return_index=True)[1])  # the best member of each candidate
-    order = order[first]
+    order = order[np.sort(np.unique(pair[order], return_index=True)[1])]  # the best member of each candidate
     query = query[order]
-    place = np.arange(len(order)) - np.searchsorted(query, np.arange(num_queries))[query]
+    place = np.arange(len(order)) - np.searchsorted(query, np.arange(len(which)))[query]
     kept = order[place < k]
     query, place = query[place < k], place[place < k]
-    rankings = empty_rankings(num_queries, k)
+    rankings, last = empty_rankings(len(which), k), np.full(len(which), -np.inf)
     rankings.rows[query, place] = rows[kept]
     rankings.scores[query, place] = scores[kept]
-    last = np.full(num_queries, -np.inf)
     full = place == k - 1
     last[query[full]] = scores[kept[full]]
     return rankings, last

@@ -5,6 +5,7 @@ They depend on scores and vectors only: candidates with equal scores get equal s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,8 +108,32 @@ class Fusion(UncountedReranker):
         return cls()
 
 
+class Combined(ABC):
+    """Answers of a reranker made of other rerankers; a base class."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Reranker, ...]:
+        """The other rerankers, at least one."""
+
+    @property
+    def reads_text(self) -> bool:
+        """True where a part reads text."""
+        return any(part.reads_text for part in self.parts)
+
+    @property
+    def counts_bank(self) -> bool:
+        """True where a part counts the bank."""
+        return any(part.counts_bank for part in self.parts)
+
+    @property
+    def requires_text(self) -> bool:
+        """True where a part requires text."""
+        return any(part.requires_text for part in self.parts)
+
+
 @dataclass(frozen=True)
-class Diversified:
+class Diversified(Combined):
     """Any reranker, with an order of more variety.
 
     Attributes:
@@ -127,19 +152,9 @@ class Diversified:
         return f"{self.reranker.name}, diversified"
 
     @property
-    def reads_text(self) -> bool:
-        """Whether the reranker does."""
-        return self.reranker.reads_text
-
-    @property
-    def counts_bank(self) -> bool:
-        """Whether the reranker does."""
-        return self.reranker.counts_bank
-
-    @property
-    def requires_text(self) -> bool:
-        """Whether the reranker does."""
-        return self.reranker.requires_text
+    def parts(self) -> tuple[Reranker, ...]:
+        """The reranker."""
+        return (self.reranker,)
 
     def over(self, bank: Bank) -> Diversified:
         """Return the same over another bank."""
@@ -179,7 +194,7 @@ SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(Combined):
     """The mean of standardised scores.
 
     Attributes:
@@ -191,19 +206,9 @@ class Mixture:
     name: str = "mixture"
 
     @property
-    def reads_text(self) -> bool:
-        """Whether a member does."""
-        return any(member.reads_text for member in self.members)
-
-    @property
-    def counts_bank(self) -> bool:
-        """Whether a member does."""
-        return any(member.counts_bank for member in self.members)
-
-    @property
-    def requires_text(self) -> bool:
-        """Whether a member does."""
-        return any(member.requires_text for member in self.members)
+    def parts(self) -> tuple[Reranker, ...]:
+        """The members."""
+        return self.members
 
     def over(self, bank: Bank) -> Mixture:
         """Return the same members over another bank."""
