@@ -210,7 +210,8 @@ def _replay(unit: OptionOnFold, study: Any, record: Mapping[str, Any], number: i
         InputError: the study would not have proposed that trial.
     """
     proposal = study.ask()
-    expected = _identity(TuningTrial(number, unit.loss, unit.steps, suggest(proposal, _own(unit))))
+    proposed = asdict(TuningTrial(number, unit.loss, unit.steps, suggest(proposal, _own(unit))))
+    expected = {name: proposed[name] for name in ("number", "loss", "steps", "settings")}
     found = {name: record.get(name) for name in expected}
     if found != expected:
         what = f"trial {number} in {_folder(unit.job, unit.option, unit.fold)} belongs to another search"
@@ -221,11 +222,6 @@ def _replay(unit: OptionOnFold, study: Any, record: Mapping[str, Any], number: i
         proposal.report(value, place)
     _report(study, proposal, trial)
     return trial
-
-
-def _identity(trial: TuningTrial) -> dict[str, object]:
-    """Return what distinguishes a trial from others, as in ``trials.jsonl``."""
-    return {name: asdict(trial)[name] for name in ("number", "loss", "steps", "settings")}
 
 
 def _run_trial(unit: OptionOnFold, study: Any, number: int) -> TuningTrial:

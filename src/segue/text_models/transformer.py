@@ -65,7 +65,9 @@ class TextTransformer(nn.Module):
         first, *others = self.model
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             hidden = first(dict(features))
-        hidden = {key: _as_float32(value) for key, value in hidden.items()}
+        for key, value in hidden.items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                hidden[key] = value.float()
         for module in others:
             hidden = module(hidden)
         return functional.normalize(hidden["sentence_embedding"], dim=1)
@@ -114,7 +116,3 @@ def _not_trainable(name: str) -> InputError:
         expected="a transformer of sentence-transformers",
         fix="name another one in [encoder], or leave the text options out",
     )
-
-
-def _as_float32(value: object) -> object:
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

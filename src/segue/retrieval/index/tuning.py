@@ -135,19 +135,15 @@ def tune(
 def _curve(
     index: ApproximateIndex, sample: _TuningQueries, k: int, target: float, progress: Progress
 ) -> list[EffortResult]:
-    efforts, curve = _distinct(index.engine.efforts(), len(index.pool.members)), []
+    efforts, curve = index.engine.efforts(), []
+    beyond = [number for number, effort in enumerate(efforts) if effort.get("width", 0) >= len(index.pool.members)]
+    efforts = efforts[: beyond[0] + 1] if beyond else efforts  # wider than the pool, but for the first, changes nothing
     for number, effort in enumerate(efforts):
         tried = ApproximateIndex(index.pool, index.engine, effort)
         recall, sure = _recall(tried, sample, k)
         curve.append(EffortResult(effort, recall, sure, *_latency(tried, sample, k)))
         progress(number + 1, len(efforts), f"recall {recall:.3f}")
     return curve
-
-
-def _distinct(efforts: Sequence[Effort], members: int) -> Sequence[Effort]:
-    """Leave out efforts beyond the size of the pool, except the first of them."""
-    beyond = [number for number, effort in enumerate(efforts) if effort.get("width", 0) >= members]
-    return efforts[: beyond[0] + 1] if beyond else efforts
 
 
 def _recall(index: ApproximateIndex, sample: _TuningQueries, k: int) -> tuple[float, float]:
