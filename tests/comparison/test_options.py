@@ -64,8 +64,8 @@ def test_old_names_in_a_recipe_are_read_with_one_line_each(capsys):
     assert recipe.triage.options == ("infonce", "gru")
     assert recipe.tuning.options == ("infonce",)
     assert capsys.readouterr().err.splitlines() == [
-        "segue: option 'option-3-pure' is called 'infonce' since version 0.2",
-        "segue: option 'model-gru' is called 'gru' since version 0.2",
+        "segue: option 'option-3-pure' was renamed to 'infonce' in version 0.2",
+        "segue: option 'model-gru' was renamed to 'gru' in version 0.2",
     ]
 
 
@@ -76,7 +76,7 @@ def test_old_names_in_a_plan_are_read_with_one_line_each(tmp_path, capsys):
     path.write_text(json.dumps({"format": 1, **record}))
     plan = load_plan(path, options=("infonce", "mlp"))
     assert (plan.steps, plan.steps_per_second) == ({"infonce": 40, "mlp": 40}, {"infonce": 10.0, "mlp": 9.0})
-    assert capsys.readouterr().err == "segue: option 'option-3-pure' is called 'infonce' since version 0.2\n"
+    assert capsys.readouterr().err == "segue: option 'option-3-pure' was renamed to 'infonce' in version 0.2\n"
 
 
 def test_a_plan_whose_steps_are_not_counts_is_refused(tmp_path):
