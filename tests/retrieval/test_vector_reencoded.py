@@ -107,9 +107,9 @@ def test_a_pool_of_a_third_bank_is_refused():
     bank, other = drift_world(documents=4), drift_world(documents=4)
     windows = all_windows(bank)
     scores = make(bank).score(gather_contexts(bank, windows))
-    with pytest.raises(InputError, match="another bank"):
+    with pytest.raises(InputError, match="do not belong to the bank that was re-encoded"):
         scores.ranks(Pool(other), windows.target, exclude=windows.context)
-    with pytest.raises(InputError, match="another bank"):
+    with pytest.raises(InputError, match="do not belong to the bank that was re-encoded"):
         scores.ranks_in_document(other, windows.target, exclude=windows.context)
 
 
