@@ -14,6 +14,7 @@ from segue.evaluation.confidence.fit import (
     confidence_record,
     fit_confidence,
     found_within,
+    sample_queries,
 )
 from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence
 from segue.evaluation.experiment import Experiment, Fold, build_experiment
