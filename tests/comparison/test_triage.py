@@ -173,7 +173,7 @@ def test_a_killed_comparison_resumes_to_the_same_numbers(tmp_path):
 def test_a_run_never_goes_on_with_another_split(tmp_path):
     options = choose_options([])
     run_triage(job_on(worlds.noise_world(1, 12), tmp_path / "run", options))
-    with pytest.raises(InputError, match="another split"):
+    with pytest.raises(InputError, match="holds a split or bank that differs"):
         run_triage(job_on(worlds.noise_world(1, 16), tmp_path / "run", options))
 
 
