@@ -10,10 +10,12 @@ from segue.windows.windows import (
     MISSING,
     NOT_QUERIED,
     REPEATED,
+    SHARED,
     TOO_SHORT,
     WindowSettings,
     every_nth,
     gather_contexts,
+    in_several_groups,
     make_windows,
 )
 
@@ -177,3 +179,13 @@ def test_an_empty_batch_can_be_gathered():
     contexts = gather_contexts(bank, windows, exclude="prefix", texts=True)
     assert contexts.vectors.shape == (0, 2, 4)
     assert contexts.texts == []
+
+
+def test_boilerplate_is_no_target_of_evaluation_and_is_counted():
+    # Documents 0 and 1 are copies (one group); all three hold passage "b".
+    bank = small_bank([4, 4, 4], [*"abcd", *"abcd", *"xbyz"])
+    windows = make_windows(bank, np.arange(3), WindowSettings(context=1), groups=np.array([0, 0, 2]))
+    assert windows.target.tolist() == [2, 3, 6, 7, 10, 11]
+    assert windows.dropped == {SHARED: 3}
+    assert len(make_windows(bank, np.arange(3), WindowSettings(context=1))) == 9
+    assert in_several_groups(bank, np.array([0, 0, 2])).tolist() == [text == "b" for text in "abcdabcdxbyz"]

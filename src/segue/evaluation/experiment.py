@@ -72,16 +72,16 @@ def build_experiment(bank: Bank, split: SplitSettings, windows: WindowSettings) 
         InputError: some part has no window (documents too short or too few).
     """
     groups = document_groups(bank, split.near_duplicates)
-    folds = tuple(_fold(bank, part, windows) for part in make_splits(bank, split, groups=groups))
+    folds = tuple(_fold(bank, part, windows, groups) for part in make_splits(bank, split, groups=groups))
     for fold in folds:
         _require_windows(fold, windows)
     return Experiment(bank, Pool(bank), folds, groups, windows.context)
 
 
-def _fold(bank: Bank, split: Split, windows: WindowSettings) -> Fold:
-    train, validation, test = (
-        make_windows(bank, documents, windows) for documents in (split.train, split.validation, split.test)
-    )
+def _fold(bank: Bank, split: Split, windows: WindowSettings, groups: Int[np.ndarray, "document"]) -> Fold:
+    """Make the windows of a fold; boilerplate is a target in training only."""
+    train = make_windows(bank, split.train, windows)
+    validation, test = (make_windows(bank, part, windows, groups=groups) for part in (split.validation, split.test))
     return Fold(split, train, validation, every_nth(bank, test, windows.test_every))
 
 

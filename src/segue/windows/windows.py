@@ -31,6 +31,7 @@ HORIZON = 3
 TOO_SHORT = "document shorter than the context"
 MISSING = "a passage of the window is deleted or missing"
 REPEATED = "target repeats a context passage"
+SHARED = "target's text is in other documents too"
 NOT_QUERIED = "not queried ([windows] test_every)"
 
 
@@ -59,12 +60,27 @@ class WindowSettings(Settings):
         return self
 
 
-def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: WindowSettings) -> Windows:
+def make_windows(
+    bank: Bank,
+    documents: Int[np.ndarray, "chosen"],
+    settings: WindowSettings,
+    *,
+    groups: Int[np.ndarray, "document"] | None = None,
+) -> Windows:
     """Return the windows of ``documents``, in the order of ``documents`` and of reading.
 
     Left out and counted in ``Windows.dropped``: documents without a window (``TOO_SHORT``, counted as documents),
-    windows with a deleted passage or a gap in the positions (``MISSING``), and windows whose target has the text of one
-    of its context passages (``REPEATED``), since the target is then excluded from the candidates with it.
+    windows with a deleted passage or a gap in the positions (``MISSING``), windows whose target has the text of one of
+    its context passages (``REPEATED``), since the target is then excluded from the candidates with it, and, where
+    ``groups`` are given, windows whose target is boilerplate (``SHARED``).
+
+    Args:
+        bank: the bank.
+        documents: document numbers.
+        settings: the [windows] table.
+        groups: near-duplicate group of each document of the bank. A target whose text is in documents of several groups
+            (a legal sentence, a footer, a refrain) is left out: it is no measure of what follows a context, and a model
+            may have seen it in training.
 
     Raises:
         InputError: a document number is not in the bank.
@@ -81,13 +97,30 @@ def make_windows(bank: Bank, documents: Int[np.ndarray, "chosen"], settings: Win
     missing = _has_missing(bank, context, target)
     same = bank.duplicate_group[context] == bank.duplicate_group[target][:, None]
     repeated = (same & (context >= 0)).any(axis=1) & ~missing
+    boilerplate = np.zeros(len(bank), dtype=bool) if groups is None else in_several_groups(bank, groups)
+    shared = boilerplate[target] & ~missing & ~repeated
     counts = {
         TOO_SHORT: int((length <= settings.fewest).sum()),
         MISSING: int(missing.sum()),
         REPEATED: int(repeated.sum()),
+        SHARED: int(shared.sum()),
     }
-    kept = ~(missing | repeated)
+    kept = ~(missing | repeated | shared)
     return Windows(context[kept], target[kept], {reason: count for reason, count in counts.items() if count})
+
+
+def in_several_groups(bank: Bank, groups: Int[np.ndarray, "document"]) -> Bool[np.ndarray, "bank"]:
+    """Mark the rows whose text is in live passages of several groups of documents.
+
+    Two copies of a document are one group, so their passages are not marked.
+
+    Args:
+        bank: the bank; without texts, rows with the same vector count as having the same text.
+        groups: group of each document.
+    """
+    rows = np.flatnonzero(bank.alive)
+    held = np.unique(np.stack([bank.duplicate_group[rows], groups[bank.document_of[rows]]]), axis=1)
+    return (np.bincount(held[0], minlength=len(bank)) > 1)[bank.duplicate_group]
 
 
 def every_nth(bank: Bank, windows: Windows, n: int) -> Windows:

@@ -9,7 +9,7 @@ from typing import Any
 
 from segue.bank.bank import PassageBank
 from segue.checks import AUDIT, CHECKS, Case, Finding
-from segue.checks.build_case import case_of_bank, case_of_experiment, case_of_job
+from segue.checks.build_case import case_of_bank, case_of_job
 from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.record import read_record, write_record
@@ -23,7 +23,7 @@ from segue.workflows.check_record import checked
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
     as_recipe,
-    encoder_of,
+    case_of_recipe,
     experiment_of,
     make_job,
     open_bank,
@@ -99,7 +99,7 @@ def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: 
     if isinstance(target, Recipe) or Path(target).suffix == ".toml":
         recipe = as_recipe(target)
         bank = open_bank(recipe, stages=stages)
-        return case_of_experiment(experiment_of(recipe, bank), encoder=_encoder(recipe, bank))
+        return case_of_recipe(recipe, experiment_of(recipe, bank))
     folder = Path(target)
     if (folder / "recipe.json").exists():
         job, results = job_of_run(folder, stages=stages)
@@ -112,10 +112,6 @@ def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: 
         expected="a recipe, a bank folder or a run folder",
         fix="name a folder that `segue bank build`, `segue train` or `segue triage` wrote",
     )
-
-
-def _encoder(recipe: Recipe, bank: PassageBank) -> Any:
-    return None if bank.space.declared else encoder_of(recipe, bank)
 
 
 def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:

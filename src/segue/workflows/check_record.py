@@ -1,4 +1,4 @@
-"""The checks at the end of a comparison: findings, causes, what is blocked, and whether numbers are labelled."""
+"""The checks before and after a comparison: findings, causes, what is blocked, and whether numbers are labelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Finding
 from segue.checks.causes import root_causes
 from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.record import Checked
+from segue.errors import BlockedError
 from segue.progress import Stages
+
+BEFORE_TRAINING = tuple(check for check in AUDIT if set(check.needs) <= {"texts", "windows"})
+"""Integrity checks of the data alone."""
 
 QUICK = Effort(windows=400)
 """Effort of the quick diagnosis at the end of a comparison."""
@@ -32,6 +36,29 @@ class CheckPolicy:
 
     def __post_init__(self) -> None:
         require_codes(self.mute, CHECKS)
+
+
+def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> None:
+    """Run the integrity checks that need no entry, before anything is trained.
+
+    Args:
+        case: bank and windows; entries are not read.
+        policy: with ``unsafe``, an issue ends nothing here and labels the numbers later.
+        stages: shows progress.
+
+    Raises:
+        BlockedError: a check raised an issue, which no training can repair.
+    """
+    with stages("Checking the data") as progress:
+        findings = run_checks(BEFORE_TRAINING, case, mute=policy.mute, progress=progress)
+    issues = [finding for finding in findings if finding.blocks]
+    if issues and not policy.unsafe:
+        causes = [f"{cause.title}: {cause.fix}" for cause in root_causes(findings)]
+        raise BlockedError(
+            f"nothing was trained, since no number on this data could be trusted ({', '.join(blocked(findings))})",
+            got=" ".join(f"{issue.code} {issue.title}: {issue.statement}" for issue in issues).rstrip("."),
+            fix="; ".join(causes or [issue.fix for issue in issues]),
+        )
 
 
 def check_record(case: Case, policy: CheckPolicy, *, stages: Stages) -> Checked:

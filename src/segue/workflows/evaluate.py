@@ -192,7 +192,7 @@ def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Exper
     fold = trained.folds[0]
     groups = document_groups(grown, recipe.split.near_duplicates)
     fresh = _not_near(groups, known=len(trained.bank.document_ids))
-    windows = make_windows(grown, fresh, recipe.windows)
+    windows = make_windows(grown, fresh, recipe.windows, groups=groups)
     if len(windows) == 0:
         raise InputError(
             "the fresh documents yield no windows",

@@ -10,6 +10,8 @@ from pathlib import Path
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
 from segue.bank.import_vectors import import_vectors
+from segue.checks.build_case import case_of_experiment
+from segue.checks.case import Case
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
 from segue.comparison.plan import load_plan
@@ -102,6 +104,13 @@ def make_job(
 def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
     """Build the recipe's folds of windows over a bank."""
     return build_experiment(bank, recipe.split, recipe.windows)
+
+
+def case_of_recipe(recipe: Recipe, experiment: Experiment) -> Case:
+    """Return what checks examine before anything is trained: the bank and the windows of an experiment."""
+    bank = experiment.bank
+    return case_of_experiment(experiment, encoder=None if bank.space.declared else encoder_of(recipe, bank),
+                              exclude=recipe.evaluation.exclude, seed=recipe.evaluation.seed)  # fmt: skip
 
 
 def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:

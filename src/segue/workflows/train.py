@@ -17,7 +17,8 @@ from segue.evaluation.experiment import lock_split
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
-from segue.workflows.prepare import as_recipe, make_job, open_bank, recipe_option
+from segue.workflows.check_record import CheckPolicy, check_data
+from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, recipe_option
 
 
 def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
@@ -27,12 +28,16 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
         The record of the training (``steps``, ``best_step``, ``seconds``, ...) with the ``checkpoint`` folder.
 
     Raises:
+        BlockedError: a check of the data failed, so nothing was trained.
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
     option = recipe_option(recipe)
-    job = make_job(recipe, open_bank(recipe, stages=stages), (option,), out)
+    bank = open_bank(recipe, stages=stages)
+    experiment = experiment_of(recipe, bank)
+    check_data(case_of_recipe(recipe, experiment), CheckPolicy(), stages=stages)
+    job = make_job(recipe, bank, (option,), out, experiment=experiment)
     lock_split(job.experiment, out / "split.json")
     steps = most_steps(job)
     _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)

@@ -35,9 +35,9 @@ from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import public_json, write_report
 from segue.version import __version__
-from segue.workflows.check_record import CheckPolicy, check_record
+from segue.workflows.check_record import CheckPolicy, check_data, check_record
 from segue.workflows.confidence import winner_confidence
-from segue.workflows.prepare import as_recipe, make_job, open_bank
+from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank
 
 DEFAULT_POLICY = CheckPolicy()
 """All checks run, and an issue of an integrity check blocks the headline."""
@@ -95,6 +95,7 @@ def triage(
     fails, the report holds no headline number (``comparison.record.blocked`` names the checks).
 
     Raises:
+        BlockedError: a check of the data failed, so nothing was trained.
         SegueError: states what is wrong, what was expected and what to do.
     """
     recipe = as_recipe(recipe)
@@ -126,6 +127,8 @@ def run_comparison(
     limit_threads()
     began = monotonic()
     bank = experiment.bank if experiment is not None else open_bank(recipe, stages=stages)
+    experiment = experiment or experiment_of(recipe, bank)
+    check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
     job = make_job(recipe, bank, options, out, experiment=experiment)
     baselines = Baselines(job)
     if job.encodes_sentences:

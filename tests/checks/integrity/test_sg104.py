@@ -77,7 +77,7 @@ def copied(count, change=str):
     return make_bank(vectors, [8] * 10, texts)
 
 
-def test_targets_that_stand_word_for_word_in_training_are_an_issue_above_one_per_cent():
+def test_a_run_of_passages_copied_from_training_is_an_issue_above_one_per_cent():
     verdict = CHECK.examine(small_case(copied(3)))
     assert verdict.outcome == "issue"
     assert verdict.measured == pytest.approx(3 / 30)  # five test documents of six targets
@@ -88,6 +88,17 @@ def test_a_copy_or_two_are_too_few_to_tell():
     verdict = CHECK.examine(small_case(copied(2)))
     assert verdict.outcome == "tip"
     assert "2 copied targets are too few" in verdict.statement
+
+
+def test_a_phrase_that_recurs_alone_is_no_leak():
+    world = noise_world(documents=10, length=8)
+    texts, vectors = list(world.passage_texts), world.vectors.copy()
+    for document in (5, 6, 7, 8, 9):
+        texts[8 * document + 4], vectors[8 * document + 4] = texts[3], vectors[3]  # after other passages each time
+    verdict = CHECK.examine(small_case(make_bank(vectors, [8] * 10, texts)))
+    assert verdict.outcome == "passed"
+    (listed,) = verdict.details["lists"]
+    assert (listed["targets_word_for_word"], listed["targets_copied"]) == (5, 0)
 
 
 def test_other_words_of_the_same_vector_are_a_tip():

@@ -22,9 +22,9 @@ from segue.evaluation.experiment import Fold
 from segue.models import hash_documents
 
 ALLOWED_SHARE = 0.01
-"""Share of the targets that may occur word for word in training: common phrases do."""
+"""Share of the targets that may be in a copied run of passages without an issue."""
 MINIMUM_COPIES = 3
-"""Copied targets below which there is no issue, at any share: one common phrase can repeat in a short test set."""
+"""Targets in copied runs below which there is no issue, at any share."""
 NEAR_DUPLICATE_COSINE = 0.995
 """Cosine from which two passages are near-duplicates."""
 SPLIT = "the split"
@@ -41,6 +41,8 @@ class Leak:
         rows: names of the entries with this list.
         listed_in_bank: listed documents that the bank holds.
         documents_nearly: evaluation documents not trained on, a near-duplicate of which was.
+        targets_word_for_word: targets whose text is in training documents: phrases that recur, and copies.
+        targets_copied: those of them that are part of a run: two passages or more that follow each other there too.
         targets_nearly: sampled targets with a training passage of cosine ≥ ``NEAR_DUPLICATE_COSINE``, but other words.
     """
 
@@ -54,6 +56,7 @@ class Leak:
     documents_in_validation: int
     targets: int
     targets_word_for_word: int
+    targets_copied: int
     targets_sampled: int
     targets_nearly: int
 
@@ -64,8 +67,8 @@ class Leak:
 
     @property
     def copied_share(self) -> float:
-        """Share of targets that occur word for word in training documents."""
-        return self.targets_word_for_word / max(1, self.targets)
+        """Share of targets in a run of passages that training documents hold too."""
+        return self.targets_copied / max(1, self.targets)
 
 
 def examine(case: Case) -> Verdict:
@@ -77,13 +80,13 @@ def examine(case: Case) -> Verdict:
     )
     found = [leak for fold in case.folds for leak in _of_fold(case, fold, hashes, carried.values())]
     leaked = max(found, key=lambda one: one.trained_share)
-    copied = max(found, key=lambda one: one.targets_word_for_word)
+    copied = max(found, key=lambda one: one.targets_copied)
     details = {"lists": found}
     if leaked.documents_trained_on:
         said = (f"{_who(leaked.rows)} {leaked.documents_trained_on:,} of {leaked.documents:,} evaluation documents "
                 f"({percent(leaked.trained_share)}); {_of_copies(leaked)}, where a clean split has 0.")  # fmt: skip
         return Verdict("issue", said, leaked.trained_share, 0.0, details)
-    if copied.copied_share > ALLOWED_SHARE and copied.targets_word_for_word >= MINIMUM_COPIES:
+    if copied.copied_share > ALLOWED_SHARE and copied.targets_copied >= MINIMUM_COPIES:
         said = f"No evaluation document was trained on, but {_of_copies(copied)}: {100 * ALLOWED_SHARE:g} % is allowed."
         return Verdict("issue", said, copied.copied_share, ALLOWED_SHARE, details)
     if error is not None:
@@ -124,11 +127,28 @@ def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[Tr
             documents_in_validation=int(np.isin(documents, fold.split.validation).sum()),
             targets=len(targets),
             targets_word_for_word=int(np.isin(words[targets], words[known[bank.document_of] & bank.alive]).sum()),
+            targets_copied=_copied(case, targets, known),
             targets_sampled=sampled,
             targets_nearly=int(nearly[number]),
         )
         for number, (listed, known) in enumerate(zip(entries, trained, strict=True))
     ]
+
+
+def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.ndarray, "document"]) -> int:
+    """Count the targets that are part of a run of passages which training documents hold in the same order.
+
+    A text alone may be a phrase that many documents use; two in a row are a copy.
+    """
+    bank = case.bank
+    follows = np.zeros(len(bank) + 1, dtype=bool)  # row r - 1 is the passage before row r
+    follows[1:-1] = (np.diff(bank.document_of) == 0) & bank.alive[1:] & bank.alive[:-1]
+    rows = np.flatnonzero(follows)
+    pair = bank.duplicate_group[rows - 1] * len(bank) + bank.duplicate_group[rows]
+    learnt = trained[bank.document_of[rows]]
+    copied = np.zeros(len(bank) + 1, dtype=bool)
+    copied[rows] = ~learnt & np.isin(pair, pair[learnt])
+    return int((copied[targets] | copied[targets + 1]).sum())
 
 
 def _near_documents(case: Case, documents: Int[np.ndarray, "tested"], trained: Bool[np.ndarray, "document"]) -> int:
@@ -162,7 +182,7 @@ def _directions(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "ro
 
 
 def _of_copies(leak: Leak) -> str:
-    return f"{percent(leak.copied_share)} of {leak.targets:,} targets occur word for word in training documents"
+    return f"{percent(leak.copied_share)} of {leak.targets:,} targets are in passages copied from training documents"
 
 
 def _who(names: Sequence[str]) -> str:
@@ -181,14 +201,14 @@ def _who(names: Sequence[str]) -> str:
 def _notes(found: Sequence[Leak]) -> list[str]:
     """Describe what blocks nothing but should be known."""
     nearly, shared = max(one.documents_nearly for one in found), max(one.documents_in_validation for one in found)
-    copied, near = max(one.targets_word_for_word for one in found), max(one.targets_nearly for one in found)
+    copied, near = max(one.targets_copied for one in found), max(one.targets_nearly for one in found)
     silent = [name for one in found if one.listed == 0 for name in one.rows]
     foreign = [name for one in found if one.listed and not one.listed_in_bank for name in one.rows]
     notes = {
         f"{nearly} evaluation documents have a near-duplicate that was trained on.": nearly > 0,
         f"{shared} evaluation documents are validation documents too, on which models were selected.": shared > 0,
-        f"{copied} copied targets are too few to distinguish common phrases from a leak.":
-            any(one.targets_word_for_word > ALLOWED_SHARE * one.targets for one in found),
+        f"{copied} copied targets are too few to be sure of a leak.":
+            any(one.targets_copied > ALLOWED_SHARE * one.targets for one in found),
         f"{near} sampled targets are near-duplicates of training passages.":
             any(one.targets_nearly > ALLOWED_SHARE * one.targets_sampled for one in found),
         f"{', '.join(silent)}: the checkpoint lists no training documents, so only the split proves it.": bool(silent),
@@ -202,14 +222,16 @@ CHECK = Check(
     title="Leaked documents",
     question="Was anything that is evaluated trained on: documents, passages, or near-duplicates of them?",
     detection="Each checkpoint lists the sha256 of its training documents' ids; for entries without a checkpoint "
-    "their fold's split is used. A single evaluation document in a list is an issue, and so are targets that occur "
-    f"word for word (same normalised text) in training documents, if they are over {100 * ALLOWED_SHARE:g} % and at "
-    f"least {MINIMUM_COPIES}. A tip: evaluation documents grouped with a training document (Jaccard similarity of word "
-    f"5-grams, MinHash; Broder 1997), over {100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a training passage of "
-    f"cosine ≥ {NEAR_DUPLICATE_COSINE}, documents that also selected the model, and a checkpoint that lists nothing.",
+    "their fold's split is used. A single evaluation document in a list is an issue, and so are copied runs: targets "
+    "that follow, or are followed by, the same passage (same normalised text) in a training document, if they are over "
+    f"{100 * ALLOWED_SHARE:g} % and at least {MINIMUM_COPIES}. A text alone that several documents share is boilerplate, which is "
+    "not a target of validation or test. A tip: evaluation documents grouped with a training document (Jaccard "
+    f"similarity of word 5-grams, MinHash; Broder 1997), over {100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a "
+    f"training passage of cosine ≥ {NEAR_DUPLICATE_COSINE}, documents that also selected the model, and a checkpoint that lists "
+    "nothing.",
     why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
     "distinguished from memorising.",
-    healthy="0 evaluation documents trained on, 0 % to 1 % of the targets word for word",
+    healthy="0 evaluation documents trained on, 0 % to 1 % of the targets in copied runs",
     fix="split by document with near-duplicates together, train again, and evaluate on documents that no checkpoint "
     "lists",
     unit="share of evaluation documents (or of targets, where those decide)",

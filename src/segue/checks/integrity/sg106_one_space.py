@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segue.checks.case import Case, CaseEntry, spread
-from segue.checks.check import Check, Verdict
+from segue.checks.check import Check, Judgement, Verdict
 from segue.checks.run import each_entry
 from segue.encoders import Encoder
 from segue.encoders.space import COSINE_TOLERANCE, LENGTH_TOLERANCE, Space, difference
@@ -92,7 +92,8 @@ def examine(case: Case) -> Verdict:
     unstated = dict.fromkeys(e.name for e in case.trained_entries if e.training.config.space is None)
     if unstated:
         said += f" The checkpoint of {', '.join(unstated)} does not state its space."
-    return Verdict("tip" if unstated else "passed", said, cosine, 1 - COSINE_TOLERANCE, details)
+    outcome: Judgement = "tip" if unstated else "passed" if again is not None else "not-applicable"
+    return Verdict(outcome, said, cosine, 1 - COSINE_TOLERANCE, details)
 
 
 def _of_spaces(case: Case, again: Reencoded | None) -> str:
@@ -221,9 +222,9 @@ CHECK = Check(
     detection=f"Each live row must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. The fingerprints "
     "(vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree (a bank that "
     "was encoded again with those of its checkpoint's document tower, or of its queries' own encoder) within a cosine "
-    f"of {COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared. {ENCODED} texts "
-    f"spread over the bank are encoded again and must have cosine ≥ {1 - COSINE_TOLERANCE} with their rows; the cosine "
-    "with another passage's text is shown for comparison.",
+    f"of {COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared, and without an "
+    f"issue there the check does not apply. {ENCODED} texts spread over the bank are encoded again and must have cosine "
+    f"≥ {1 - COSINE_TOLERANCE} with their rows; the cosine with another passage's text is shown for comparison.",
     why="GTR-T5 exists with and without its dense layer under one name: if the two are mixed, everything runs and "
     "every model scores chance. A norm that overflows in half precision turns a long passage into zeros that no query "
     "finds.",
