@@ -41,6 +41,9 @@ from segue.checks.integrity.sg111_query_is_a_prediction import CHECK as SG111
 from segue.checks.integrity.sg112_same_model import CHECK as SG112
 from segue.checks.integrity.sg113_index_finds_the_exact import CHECK as SG113
 from segue.checks.integrity.sg114_numbers_comparable import CHECK as SG114
+from segue.checks.integrity.sg115_target_unread import CHECK as SG115
+from segue.checks.integrity.sg116_vectors_of_their_texts import CHECK as SG116
+from segue.checks.integrity.sg117_documents_are_units import CHECK as SG117
 from segue.comparison.record import Finding
 
 __all__ = [
@@ -50,7 +53,7 @@ __all__ = [
 
 AUDIT: tuple[Check, ...] = (
     SG101, SG102, SG103, SG104, SG105, SG106, SG107, SG108, SG109, SG110,
-    SG111, SG112, SG113, SG114,
+    SG111, SG112, SG113, SG114, SG115, SG116, SG117,
 )  # fmt: skip
 """Integrity: may the number be printed?"""
 

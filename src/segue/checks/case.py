@@ -40,6 +40,9 @@ Part = Literal["train", "validation", "test"]
 SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
 """Entries shown with the subject in diagnosis tables: the baseline to beat and the usual losses."""
 
+SHORTEST_RUN = 6
+"""Passages in a row that a document needs for checks of neighbours."""
+
 BATCH = 1024
 """Windows gathered at a time."""
 
@@ -259,6 +262,35 @@ class Case:
         windows: Windows = getattr(fold, part)
         limit = self.effort.windows if most is None else most
         return windows if len(windows) <= limit else windows.take(spread(len(windows), limit))
+
+    def passage_runs(self, *, documents: int = 150, passages: int = 48) -> list[Int[np.ndarray, "row"]]:
+        """Return, of some documents spread over the bank, the first rows without a gap, at least six of each.
+
+        Args:
+            documents: maximum number of documents.
+            passages: maximum number of rows of each.
+        """
+
+        def find() -> list[Int[np.ndarray, "row"]]:
+            found = []
+            for document in np.flatnonzero(self.bank.num_rows >= SHORTEST_RUN):
+                first = int(self.bank.first_row[document])
+                rows = np.arange(first, first + min(passages, int(self.bank.num_rows[document])))
+                gap = ~self.bank.alive[rows] | (
+                    np.diff(self.bank.position[rows], prepend=self.bank.position[first] - 1) != 1
+                )
+                rows = rows[: int(np.argmax(gap))] if gap.any() else rows
+                if len(rows) >= SHORTEST_RUN:
+                    found.append(rows)
+            return [found[number] for number in spread(len(found), documents)]
+
+        return self.cached(("passage runs", documents, passages), find)
+
+    def directions(self, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row dim"]:
+        """Return the vectors of rows at length 1; those that are zero or not finite (SG106) become zero."""
+        vectors = self.bank.gather(rows).astype(np.float64)
+        vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def answerable(self, windows: Windows) -> Windows:
         """Return the windows whose target is among the candidates."""

@@ -19,6 +19,12 @@ from segue.encoders import Encoder
 from segue.encoders.space import COSINE_TOLERANCE, LENGTH_TOLERANCE, Space, difference
 from segue.errors import SegueError, SpaceError
 
+DOCUMENTS = 12
+"""Minimum number of documents that are compared with each other."""
+CENTRED = 0.5
+"""Length of a document's summed vectors, in multiples of √passages, below which they were centred; unrelated: 1."""
+UNRELATED = 1.5
+"""Mean squared cosine times dimension up to which two groups of documents may be in unrelated spaces; 1 if they are."""
 ENCODED = 48
 """Texts that are encoded again."""
 
@@ -79,6 +85,7 @@ def examine(case: Case) -> Verdict:
     if (stated := case.bank.space.dimension) != case.bank.dimension:
         problems.append(f"the bank states {stated} dimensions and holds {case.bank.dimension}")
     problems += _by_difference("index", searched)
+    problems += _of_documents(case)
     again, of_encoder = _encode_again(case, lenient=bool(problems))
     problems += of_encoder
     details = {"rows": lengths, "encoded_again": again, "problems": problems}
@@ -163,6 +170,37 @@ def _searched_elsewhere(case: Case, entry: CaseEntry) -> str | None:
     return next(filter(None, apart), None)
 
 
+def _of_documents(case: Case) -> list[str]:
+    """Describe what shows, from vectors alone, that documents are not in one space: centred, or from two encoders.
+
+    For each two documents the mean square of the cosines between their passages is taken, times the dimension. Two
+    spaces that have nothing to do with each other give 1, whatever the texts are about; one space gives more, since
+    embeddings fill few of their directions. The documents are divided by the sign of the leading eigenvector.
+    """
+    runs = case.passage_runs(passages=12)
+    if len(runs) < DOCUMENTS:
+        return []
+    lengths = [np.linalg.norm(vectors.mean(axis=0)) * np.sqrt(len(vectors)) for vectors in map(case.directions, runs)]
+    if np.median(lengths) < CENTRED:
+        return [f"the vectors of each document sum to nearly nothing (median {np.median(lengths):.2f}; unrelated "
+                "passages give 1): they were centred document by document"]  # fmt: skip
+    vectors = case.directions(np.concatenate(runs))
+    starts = np.cumsum([0, *map(len, runs)])[:-1]
+    squares = np.add.reduceat(np.add.reduceat((vectors @ vectors.T) ** 2, starts, axis=0), starts, axis=1)
+    size = np.array([len(run) for run in runs])
+    alike = squares / np.outer(size, size) * case.bank.dimension
+    np.fill_diagonal(alike, np.median(alike))
+    side = np.linalg.eigh(alike - alike.mean())[1][:, -1] > 0
+    if min(side.sum(), (~side).sum()) < 3:
+        return []
+    between, within = alike[side][:, ~side].mean(), min(alike[side][:, side].mean(), alike[~side][:, ~side].mean())
+    if between > UNRELATED or within < 2 * between:
+        return []
+    fewer = min(side.sum(), (~side).sum())
+    return [f"{fewer} of {len(runs)} documents have vectors unrelated to the others' (mean squared cosine × dimension "
+            f"{between:.2f} between them, at least {within:.2f} within): two encoders"]  # fmt: skip
+
+
 def _encode_again(case: Case, *, lenient: bool) -> tuple[Reencoded | None, list[str]]:
     """Load the encoder, compare fingerprints, and encode some texts again.
 
@@ -219,12 +257,14 @@ CHECK = Check(
     code="SG106",
     title="One embedding space",
     question="Are encoder, bank, checkpoints and index in one embedding space?",
-    detection=f"Each live row must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. The fingerprints "
+    detection=f"Each live row must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. The sums of "
+    f"documents' vectors must not vanish (below {CENTRED:g} of what unrelated passages give: centred per document), and "
+    "documents must not fall into two unrelated groups (mean squared cosine × dimension near 1). The fingerprints "
     "(vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree (a bank that "
     "was encoded again with those of its checkpoint's document tower, or of its queries' own encoder) within a cosine "
     f"of {COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared, and without an "
-    f"issue there the check does not apply. {ENCODED} texts spread over the bank are encoded again and must have cosine "
-    f"≥ {1 - COSINE_TOLERANCE} with their rows; the cosine with another passage's text is shown for comparison.",
+    f"issue there the check does not apply. {ENCODED} texts spread over the bank are encoded again and must have "
+    f"cosine ≥ {1 - COSINE_TOLERANCE} with their rows; the cosine with another passage's text is shown for comparison.",
     why="GTR-T5 exists with and without its dense layer under one name: if the two are mixed, everything runs and "
     "every model scores chance. A norm that overflows in half precision turns a long passage into zeros that no query "
     "finds.",

@@ -1,0 +1,133 @@
+"""SG117: are documents what the bank says, and their passages in reading order?
+
+Two accidents of an import leave every vector right: documents that are slices of a longer text, so that one article
+is in training and in test, and positions that were sorted as text (1, 10, 11, 2). Both change which passages are alike:
+in the first, the last passage of a document is like the first of the next; in the second, undoing the sort makes
+neighbours more alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from segue.checks.case import Case
+from segue.checks.check import Check, Verdict, not_applicable
+from segue.checks.integrity.words import FEWEST_DOCUMENTS, standard_score
+from segue.checks.statistics import percent
+
+CUT = 0.7
+"""Likeness across the ends of documents, as a share of that within, from which documents were cut out of a text."""
+ODD = 0.4
+"""Share from which that is a tip."""
+CLEAR = 4.0
+"""Standard errors over documents from which another order is better."""
+PAIRS = 20_000
+"""Pairs of passages of different documents that are drawn for comparison."""
+
+
+def examine(case: Case) -> Verdict:
+    """Compare likeness across the ends of documents with that within, and the order of passages with its unsorting."""
+    runs = case.passage_runs()
+    if len(runs) < FEWEST_DOCUMENTS:
+        return not_applicable(f"only {len(runs)} documents have enough passages in a row")
+    within = np.array([_neighbours(case, rows).mean() for rows in runs])
+    apart = _of_pairs(case, _drawn(case))
+    ends = _of_pairs(case, _ends(case))
+    clear = standard_score(within - apart.mean()) > CLEAR
+    gain, score = _unsorted(case, runs, within)
+    details = {"documents": len(runs), "within": float(within.mean()), "apart": float(apart.mean()),
+               "ends": float(ends.mean()) if len(ends) else None, "gain_unsorted": gain, "score": score}  # fmt: skip
+    if not clear:
+        return not_applicable("neighbouring passages are no more alike than passages of different documents")
+    if gain > 0 and score > CLEAR:
+        said = ("The passages of documents are in the order of numbers sorted as text (1, 10, 11, 2): undone, "
+                f"neighbours are more alike (cosine {gain:+.3f}, {score:.0f} standard errors).")  # fmt: skip
+        return Verdict("issue", said, gain, 0.0, details)
+    share, error = _share(ends, within=float(within.mean()), apart=float(apart.mean()))
+    said = (f"The last passage of a document and the first of the next are {percent(share)} as alike as neighbours "
+            f"within documents (cosines {ends.mean() if len(ends) else 0:.2f} and {within.mean():.2f}; different "
+            f"documents {apart.mean():.2f}).")  # fmt: skip
+    low = share - 2 * error
+    if low > CUT:
+        return Verdict("issue", f"{said} Documents were cut out of longer texts.", share, CUT, details)
+    return Verdict("tip" if low > ODD else "passed", said, share, CUT, details)
+
+
+def _neighbours(case: Case, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "pair"]:
+    """Return the cosines of passages that follow each other."""
+    vectors = case.directions(rows)
+    cosines: Float[np.ndarray, "pair"] = np.einsum("pd,pd->p", vectors[:-1], vectors[1:])
+    return cosines
+
+
+def _of_pairs(case: Case, pairs: Int[np.ndarray, "pair two"]) -> Float[np.ndarray, "pair"]:
+    """Return the cosine of each pair of rows."""
+    cosines: Float[np.ndarray, "pair"] = np.einsum(
+        "pd,pd->p", case.directions(pairs[:, 0]), case.directions(pairs[:, 1])
+    )
+    return cosines
+
+
+def _drawn(case: Case) -> Int[np.ndarray, "pair two"]:
+    """Draw pairs of live rows of different documents."""
+    alive = np.flatnonzero(case.bank.alive)
+    pairs = case.generator("SG117").choice(alive, size=(PAIRS, 2))
+    return pairs[case.bank.document_of[pairs[:, 0]] != case.bank.document_of[pairs[:, 1]]]
+
+
+def _ends(case: Case) -> Int[np.ndarray, "pair two"]:
+    """Return (last row of a document, first row of the next), where both are alive and of unlike texts."""
+    bank = case.bank
+    last = bank.first_row[:-1] + bank.num_rows[:-1] - 1
+    pairs = np.stack([last, bank.first_row[1:]], axis=1).astype(np.int64)
+    unlike = bank.duplicate_group[pairs[:, 0]] != bank.duplicate_group[pairs[:, 1]]
+    return pairs[bank.alive[pairs].all(axis=1) & unlike & (bank.num_rows[:-1] > 0) & (bank.num_rows[1:] > 0)]
+
+
+def _share(ends: Float[np.ndarray, "pair"], *, within: float, apart: float) -> tuple[float, float]:
+    """Return likeness across ends as a share of that within, 0 being different documents, with its standard error."""
+    if len(ends) < FEWEST_DOCUMENTS - 1:
+        return 0.0, 0.0
+    scale = within - apart
+    return float(ends.mean() - apart) / scale, float(ends.std(ddof=1)) / np.sqrt(len(ends)) / scale
+
+
+def _unsorted(
+    case: Case, runs: list[Int[np.ndarray, "row"]], within: Float[np.ndarray, "document"]
+) -> tuple[float, float]:
+    """Return how much more alike neighbours are when a sort of numbers as text is undone, and its standard score.
+
+    Numbers may have counted from 0 or from 1; the better of the two is taken. Only documents of over ten passages, and
+    from their first passage on, can tell.
+    """
+    best = (0.0, 0.0)
+    for first in (0, 1):
+        gains = []
+        for rows, likeness in zip(runs, within, strict=True):
+            whole = rows[0] == case.bank.first_row[case.bank.document_of[rows[0]]]
+            total = int(case.bank.num_rows[case.bank.document_of[rows[0]]])
+            if not whole or total != len(rows) or total <= 10:
+                continue
+            as_text = np.array(sorted(range(first, total + first), key=str)) - first  # numbers in the order they stand
+            gains.append(_neighbours(case, rows[np.argsort(as_text)]).mean() - likeness)
+        if len(gains) >= FEWEST_DOCUMENTS:
+            best = max(best, (float(np.mean(gains)), standard_score(np.array(gains))))
+    return best
+
+
+CHECK = Check(
+    code="SG117",
+    title="Documents are units",
+    question="Are documents whole texts of their own, and their passages in reading order?",
+    detection="Mean cosine of the last passage of a document with the first of the next one, between that of passages "
+    f"of different documents (0 %) and that of neighbours within documents (100 %): clearly over {100 * CUT:g} % is an "
+    f"issue, over {100 * ODD:g} % a tip. In documents of over ten passages: neighbours must not become more alike (over "
+    f"{CLEAR:g} standard errors over documents) when a sort of their numbers as text is undone.",
+    why="Ids of shards, pages or chunks put one article into training and test, and a sort of numbers as text takes "
+    "every tenth passage for the next one; both go unnoticed, since every vector is right.",
+    healthy="about 0 % across the ends of documents; chapters of one book 20 % to 40 %",
+    fix="give all passages of a text one document_id, and number them as integers",
+    unit="share (or cosine, where the order decides)",
+    examine=examine,
+)
