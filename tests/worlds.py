@@ -197,3 +197,31 @@ def reverse_documents(bank: MemoryBank, windows: Windows) -> tuple[MemoryBank, W
 def _texts(world: str, count: int) -> list[str]:
     """Texts that all differ, of the length of a short sentence."""
     return [f"Passage {number} of the {world} world says something about subject {number}." for number in range(count)]
+
+
+def essay_texts_and_vectors(
+    seed: int = 0, documents: int = 40, length: int = 16, dimension: int = 48, words: int = 40
+) -> tuple[list[list[str]], np.ndarray]:
+    """Return documents that keep to a subject and drift, as an encoder of words sees them.
+
+    A word has a vector; the words of a passage are drawn near its document's subject and the present topic, which walks
+    from passage to passage. A passage's vector is the mean of its words', at length 1: [document, passage, dimension].
+    As with real encoders, a few directions hold most of the variance.
+    """
+    generator = np.random.default_rng((seed, 23))
+    spectrum = 1 / np.sqrt(1 + np.arange(dimension) / 6)
+    vocabulary = generator.standard_normal((1500, dimension)) * spectrum
+    vocabulary /= np.linalg.norm(vocabulary, axis=1, keepdims=True)
+    texts, vectors = [], np.empty((documents, length, dimension), dtype=np.float32)
+    for document in range(documents):
+        subject, topic = generator.standard_normal((2, dimension)) * spectrum
+        passages = []
+        for place in range(length):
+            topic = 0.8 * topic + 0.6 * generator.standard_normal(dimension) * spectrum
+            odds = np.exp(4.0 * vocabulary @ (subject + topic))
+            drawn = generator.choice(len(vocabulary), size=words, p=odds / odds.sum())
+            mean = vocabulary[drawn].mean(axis=0)
+            vectors[document, place] = mean / np.linalg.norm(mean)
+            passages.append(" ".join(f"w{word}" for word in drawn))
+        texts.append(passages)
+    return texts, vectors

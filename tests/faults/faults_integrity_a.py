@@ -84,13 +84,14 @@ def untrained_run(healthy, folder, bank):
 
 
 def with_copies(change, *, every):
-    """Return the story with some passages of test documents replaced by changed ones of training documents."""
+    """Return the story with some passages of test documents replaced by changed ones of training documents, two in a row."""
     texts = story_texts()
     split = split_of(bank_of(texts))
     for place, document in enumerate(split.test):
         position = 4 + place % 8
         if place % every == 0:
-            texts[document][position] = change(texts[split.train[place]][position])
+            run = texts[split.train[place]][position : position + 2]
+            texts[document][position : position + 2] = [change(text) for text in run]
     return bank_of(texts)
 
 

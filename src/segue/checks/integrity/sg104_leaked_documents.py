@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import sparse
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict
@@ -42,7 +43,7 @@ class Leak:
         listed_in_bank: listed documents that the bank holds.
         documents_nearly: evaluation documents not trained on, a near-duplicate of which was.
         targets_word_for_word: targets whose text is in training documents: phrases that recur, and copies.
-        targets_copied: those of them that are part of a run: two passages or more that follow each other there too.
+        targets_copied: those of them that are copies: of a run of passages, or of much of a training document.
         targets_nearly: sampled targets with a training passage of cosine ≥ ``NEAR_DUPLICATE_COSINE``, but other words.
     """
 
@@ -136,9 +137,10 @@ def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[Tr
 
 
 def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.ndarray, "document"]) -> int:
-    """Count the targets that are part of a run of passages which training documents hold in the same order.
+    """Count the targets that are copies of passages in training documents.
 
-    A text alone may be a phrase that many documents use; two in a row are a copy.
+    A text alone may be a phrase that many documents use. It is a copy where the passage before or after it is the same
+    too, or where its document shares at least three passages, and a quarter of its own, with one training document.
     """
     bank = case.bank
     follows = np.zeros(len(bank) + 1, dtype=bool)  # row r - 1 is the passage before row r
@@ -148,7 +150,18 @@ def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.nda
     learnt = trained[bank.document_of[rows]]
     copied = np.zeros(len(bank) + 1, dtype=bool)
     copied[rows] = ~learnt & np.isin(pair, pair[learnt])
-    return int((copied[targets] | copied[targets + 1]).sum())
+    alive = np.flatnonzero(bank.alive)
+    document, text = np.unique(np.stack([bank.document_of[alive], bank.duplicate_group[alive]]), axis=1)
+    holds = sparse.csr_matrix((np.ones(len(text)), (document, text)), shape=(len(trained), len(bank)))
+    evaluated = np.unique(bank.document_of[targets])
+    shared = holds[evaluated] @ holds[np.flatnonzero(trained)].T
+    most = shared.max(axis=1).toarray().ravel() if shared.shape[1] else np.zeros(len(evaluated))
+    copies = evaluated[(most >= MINIMUM_COPIES) & (4 * most >= holds[evaluated].getnnz(axis=1))]
+    word_for_word = np.isin(
+        bank.duplicate_group[targets], bank.duplicate_group[alive][trained[bank.document_of[alive]]]
+    )
+    of_copies = word_for_word & np.isin(bank.document_of[targets], copies)
+    return int((copied[targets] | copied[targets + 1] | of_copies).sum())
 
 
 def _near_documents(case: Case, documents: Int[np.ndarray, "tested"], trained: Bool[np.ndarray, "document"]) -> int:
@@ -182,7 +195,7 @@ def _directions(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "ro
 
 
 def _of_copies(leak: Leak) -> str:
-    return f"{percent(leak.copied_share)} of {leak.targets:,} targets are in passages copied from training documents"
+    return f"{percent(leak.copied_share)} of {leak.targets:,} targets are copied from training documents"
 
 
 def _who(names: Sequence[str]) -> str:
@@ -222,16 +235,17 @@ CHECK = Check(
     title="Leaked documents",
     question="Was anything that is evaluated trained on: documents, passages, or near-duplicates of them?",
     detection="Each checkpoint lists the sha256 of its training documents' ids; for entries without a checkpoint "
-    "their fold's split is used. A single evaluation document in a list is an issue, and so are copied runs: targets "
-    "that follow, or are followed by, the same passage (same normalised text) in a training document, if they are over "
-    f"{100 * ALLOWED_SHARE:g} % and at least {MINIMUM_COPIES}. A text alone that several documents share is boilerplate, which is "
-    "not a target of validation or test. A tip: evaluation documents grouped with a training document (Jaccard "
-    f"similarity of word 5-grams, MinHash; Broder 1997), over {100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a "
-    f"training passage of cosine ≥ {NEAR_DUPLICATE_COSINE}, documents that also selected the model, and a checkpoint that lists "
-    "nothing.",
+    "their fold's split is used. A single evaluation document in a list is an issue, and so are copies: targets "
+    "(same normalised text) in a training document, where the passage before or after is the same there too, or where "
+    "both documents share three passages and a quarter of the evaluated one; over "
+    f"{100 * ALLOWED_SHARE:g} % and at least {MINIMUM_COPIES} of them. A text alone that several documents share is "
+    "boilerplate, which is not a target of validation or test. A tip: evaluation documents grouped with a training "
+    "document (Jaccard similarity of word 5-grams, MinHash; Broder 1997), over "
+    f"{100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a training passage of cosine ≥ {NEAR_DUPLICATE_COSINE}, "
+    "documents that also selected the model, and a checkpoint that lists nothing.",
     why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
     "distinguished from memorising.",
-    healthy="0 evaluation documents trained on, 0 % to 1 % of the targets in copied runs",
+    healthy="0 evaluation documents trained on, 0 % to 1 % of the targets copied",
     fix="split by document with near-duplicates together, train again, and evaluate on documents that no checkpoint "
     "lists",
     unit="share of evaluation documents (or of targets, where those decide)",

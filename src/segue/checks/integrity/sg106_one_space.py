@@ -21,7 +21,7 @@ from segue.errors import SegueError, SpaceError
 
 DOCUMENTS = 12
 """Minimum number of documents that are compared with each other."""
-CENTRED = 0.5
+CENTRED = 0.7
 """Length of a document's summed vectors, in multiples of √passages, below which they were centred; unrelated: 1."""
 UNRELATED = 1.5
 """Mean squared cosine times dimension up to which two groups of documents may be in unrelated spaces; 1 if they are."""
@@ -177,13 +177,15 @@ def _of_documents(case: Case) -> list[str]:
     spaces that have nothing to do with each other give 1, whatever the texts are about; one space gives more, since
     embeddings fill few of their directions. The documents are divided by the sign of the leading eigenvector.
     """
-    runs = case.passage_runs(passages=12)
+    rows_of = case.bank.num_rows
+    whole = [run for run in case.passage_runs(passages=512) if len(run) == rows_of[case.bank.document_of[run[0]]]]
+    sums = [np.linalg.norm(vectors.mean(axis=0)) * np.sqrt(len(vectors)) for vectors in map(case.directions, whole)]
+    if len(sums) >= DOCUMENTS and np.median(sums) < CENTRED:
+        return [f"the vectors of each document sum to nearly nothing (median {np.median(sums):.2f}; unrelated "
+                "passages give 1): they were centred document by document"]  # fmt: skip
+    runs = [run[:12] for run in case.passage_runs()]
     if len(runs) < DOCUMENTS:
         return []
-    lengths = [np.linalg.norm(vectors.mean(axis=0)) * np.sqrt(len(vectors)) for vectors in map(case.directions, runs)]
-    if np.median(lengths) < CENTRED:
-        return [f"the vectors of each document sum to nearly nothing (median {np.median(lengths):.2f}; unrelated "
-                "passages give 1): they were centred document by document"]  # fmt: skip
     vectors = case.directions(np.concatenate(runs))
     starts = np.cumsum([0, *map(len, runs)])[:-1]
     squares = np.add.reduceat(np.add.reduceat((vectors @ vectors.T) ** 2, starts, axis=0), starts, axis=1)
@@ -258,8 +260,8 @@ CHECK = Check(
     title="One embedding space",
     question="Are encoder, bank, checkpoints and index in one embedding space?",
     detection=f"Each live row must be finite, not zero and of length 1 within {LENGTH_TOLERANCE:g}. The sums of "
-    f"documents' vectors must not vanish (below {CENTRED:g} of what unrelated passages give: centred per document), and "
-    "documents must not fall into two unrelated groups (mean squared cosine × dimension near 1). The fingerprints "
+    f"documents' vectors must not vanish (below {CENTRED:g} of what unrelated passages give: centred per document), "
+    "and documents must not fall into two unrelated groups (mean squared cosine × dimension near 1). The fingerprints "
     "(vectors of eight fixed probe texts) of bank, encoder, checkpoints and searched banks must agree (a bank that "
     "was encoded again with those of its checkpoint's document tower, or of its queries' own encoder) within a cosine "
     f"of {COSINE_TOLERANCE:g}; where a space is declared, only names and dimensions can be compared, and without an "

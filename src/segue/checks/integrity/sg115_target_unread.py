@@ -14,7 +14,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import FEWEST_DOCUMENTS, WordFit, standard_score, word_fit
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS, WordFit, standard_score, word_fit
 from segue.checks.statistics import percent
 
 OVERLAP = 4
@@ -28,7 +28,7 @@ AHEAD, CLEAR = 0.01, 5.0
 def examine(case: Case) -> Verdict:
     """Compare the words of neighbouring passages, and the vectors with the words before and after them."""
     runs = case.passage_runs()
-    if len(runs) < FEWEST_DOCUMENTS:
+    if len(runs) < MINIMUM_DOCUMENTS:
         return not_applicable(f"only {len(runs)} documents have enough passages in a row")
     texts = [case.bank.texts(rows) for rows in runs]
     overlap = float(np.mean([overlapping(*pair) for passages in texts for pair in pairwise(passages)]))
@@ -39,9 +39,9 @@ def examine(case: Case) -> Verdict:
     if overlap > ALLOWED:
         return Verdict("issue", f"{said}: the beginning of the target was read.", overlap, ALLOWED, details)
     if ahead > AHEAD and score > CLEAR:
-        more = (f"The vectors are more like the words of the passage after their own than like those of the passage "
-                f"before it (cosine {ahead:+.3f}, {score:.0f} standard errors): they hold what comes next.")  # fmt: skip
-        return Verdict("issue", more, ahead, AHEAD, details)
+        said = ("The vectors are more like the words of the next passage than like those of the previous one (cosine "
+                f"{ahead:+.3f}, {score:.0f} standard errors): they hold what comes next.")  # fmt: skip
+        return Verdict("issue", said, ahead, AHEAD, details)
     if not fit.has_power:
         said += "; words say too little about the vectors to tell whether these look ahead"
     return Verdict("passed", f"{said}.", overlap, ALLOWED, details)

@@ -11,7 +11,7 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import FEWEST_DOCUMENTS, standard_score, word_fit
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score, word_fit
 from segue.checks.statistics import percent
 
 CLEAR = 3.0
@@ -22,7 +22,7 @@ ALLOWED = 0.05
 
 def examine(case: Case) -> Verdict:
     """Count the documents whose vectors fit the words of a neighbour, or of no passage of theirs."""
-    if len(case.passage_runs()) < FEWEST_DOCUMENTS:
+    if len(case.passage_runs()) < MINIMUM_DOCUMENTS:
         return not_applicable(f"only {len(case.passage_runs())} documents have enough passages in a row")
     fit = word_fit(case)
     if not fit.has_power:

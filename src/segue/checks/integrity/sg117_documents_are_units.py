@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import FEWEST_DOCUMENTS, standard_score
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score
 from segue.checks.statistics import percent
 
 CUT = 0.7
@@ -29,7 +29,7 @@ PAIRS = 20_000
 def examine(case: Case) -> Verdict:
     """Compare likeness across the ends of documents with that within, and the order of passages with its unsorting."""
     runs = case.passage_runs()
-    if len(runs) < FEWEST_DOCUMENTS:
+    if len(runs) < MINIMUM_DOCUMENTS:
         return not_applicable(f"only {len(runs)} documents have enough passages in a row")
     within = np.array([_neighbours(case, rows).mean() for rows in runs])
     apart = _of_pairs(case, _drawn(case))
@@ -87,7 +87,7 @@ def _ends(case: Case) -> Int[np.ndarray, "pair two"]:
 
 def _share(ends: Float[np.ndarray, "pair"], *, within: float, apart: float) -> tuple[float, float]:
     """Return likeness across ends as a share of that within, 0 being different documents, with its standard error."""
-    if len(ends) < FEWEST_DOCUMENTS - 1:
+    if len(ends) < MINIMUM_DOCUMENTS - 1:
         return 0.0, 0.0
     scale = within - apart
     return float(ends.mean() - apart) / scale, float(ends.std(ddof=1)) / np.sqrt(len(ends)) / scale
@@ -111,7 +111,7 @@ def _unsorted(
                 continue
             as_text = np.array(sorted(range(first, total + first), key=str)) - first  # numbers in the order they stand
             gains.append(_neighbours(case, rows[np.argsort(as_text)]).mean() - likeness)
-        if len(gains) >= FEWEST_DOCUMENTS:
+        if len(gains) >= MINIMUM_DOCUMENTS:
             best = max(best, (float(np.mean(gains)), standard_score(np.array(gains))))
     return best
 
@@ -122,8 +122,8 @@ CHECK = Check(
     question="Are documents whole texts of their own, and their passages in reading order?",
     detection="Mean cosine of the last passage of a document with the first of the next one, between that of passages "
     f"of different documents (0 %) and that of neighbours within documents (100 %): clearly over {100 * CUT:g} % is an "
-    f"issue, over {100 * ODD:g} % a tip. In documents of over ten passages: neighbours must not become more alike (over "
-    f"{CLEAR:g} standard errors over documents) when a sort of their numbers as text is undone.",
+    f"issue, over {100 * ODD:g} % a tip. In documents of over ten passages: neighbours must not become more alike "
+    f"(over {CLEAR:g} standard errors over documents) when a sort of their numbers as text is undone.",
     why="Ids of shards, pages or chunks put one article into training and test, and a sort of numbers as text takes "
     "every tenth passage for the next one; both go unnoticed, since every vector is right.",
     healthy="about 0 % across the ends of documents; chapters of one book 20 % to 40 %",

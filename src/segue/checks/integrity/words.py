@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from segue.checks.case import Case
 
-FEWEST_DOCUMENTS = 12
+MINIMUM_DOCUMENTS = 12
 """Minimum number of documents with enough passages in a row."""
 COMPONENTS = 256
 """Dimensions that the words are reduced to."""
