@@ -84,7 +84,7 @@ def untrained_run(healthy, folder, bank):
 
 
 def with_copies(change, *, every):
-    """Return the story with some passages of test documents replaced by changed ones of training documents, two in a row."""
+    """Return the story with passages of test documents replaced by changed ones of training documents, two in a row."""
     texts = story_texts()
     split = split_of(bank_of(texts))
     for place, document in enumerate(split.test):

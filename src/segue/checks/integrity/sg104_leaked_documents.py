@@ -157,9 +157,7 @@ def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.nda
     shared = holds[evaluated] @ holds[np.flatnonzero(trained)].T
     most = shared.max(axis=1).toarray().ravel() if shared.shape[1] else np.zeros(len(evaluated))
     copies = evaluated[(most >= MINIMUM_COPIES) & (4 * most >= holds[evaluated].getnnz(axis=1))]
-    word_for_word = np.isin(
-        bank.duplicate_group[targets], bank.duplicate_group[alive][trained[bank.document_of[alive]]]
-    )
+    word_for_word = np.isin(bank.duplicate_group[targets], text[trained[document]])
     of_copies = word_for_word & np.isin(bank.document_of[targets], copies)
     return int((copied[targets] | copied[targets + 1] | of_copies).sum())
 
