@@ -1,20 +1,37 @@
 """Groups of near-duplicate documents, which must stay in the same part of every split.
 
-Two documents belong together if their sets of word 5-grams have a Jaccard similarity of at least the threshold, or if
-they share most of their passages word for word: over half of those of the longer one, or over half of those of the
-shorter one and at least three (so that one boilerplate passage does not connect all documents that hold it). Groups are
-the connected components.
+Groups are the connected components of four rules. *Boilerplate* is what more documents hold than ``common_from``
+returns (20 documents or 5 % of them, but at most half): a licence, a footer, the text of a template. It says nothing
+about copying, and no rule counts it.
 
-MinHash with locality-sensitive hashing (datasketch; Broder 1997) proposes pairs, and each is confirmed on the full
-sets. So no wrong pair is added; at the default threshold fewer than 1 pair in 200 just at the threshold is missed.
-Words are hashed with BLAKE2, so nothing depends on Python's hash seed.
+1. **Words.** Two documents belong together if the Jaccard similarity of their word 5-grams, without boilerplate, is at
+   least the threshold. If the shorter one has at least three passages' worth of such 5-grams, two fifths of the
+   threshold are enough (0.2 by default; never below 0.2 unless the threshold is), or half of its 5-grams in the longer
+   one (an excerpt). With one word in ten changed, two copies keep a Jaccard similarity of 0.42; with one in six, 0.25.
+   Documents with hardly anything but boilerplate are compared on all their 5-grams, at the threshold.
+2. **Passages word for word.** They share over half of the passages of the longer one, or over half of those of the
+   shorter one and at least three. Without texts, equal vectors stand for equal words.
+3. **All passages.** They have the same set of passages, even if these are boilerplate.
+4. **Vectors.** Most passages match in the same order; see ``segue.windows.vector_copies``.
+
+Pairs that reach only the lower thresholds of rule 1, or rule 4, do not count where they would tie more documents
+together than ``common_from`` returns: those are fillings of a template, not copies.
+
+Not found: copies with more than about one word in five changed, translations, and paraphrases, unless their vectors
+match; excerpts of less than three passages; near-copies in more documents than the limit for boilerplate.
+
+Shared 5-grams are counted exactly for all pairs, with a sparse product. Only documents of boilerplate need MinHash with
+locality-sensitive hashing (datasketch), which proposes pairs that are confirmed on the full sets. Resemblance and
+containment: Broder, "On the resemblance and containment of documents", 1997. Words are hashed with BLAKE2, so nothing
+depends on Python's hash seed. Memory: about 25 bytes per word of the bank.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
@@ -23,6 +40,23 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from segue.types import Bank, Progress, no_progress
+from segue.windows.vector_copies import FEWEST_SHARED, common_from, vector_pairs
+
+LOWER = 0.3
+"""Part of the threshold from which documents of some length belong together."""
+LEAST = 0.15
+"""Jaccard similarity below which the lower threshold does not go, unless the threshold does."""
+PLAIN = 0.8
+"""Share of 5-grams that are not boilerplate from which the lower threshold holds: fillings of a template agree by chance."""
+CONTAINED = 0.5
+"""Share of the shorter document's 5-grams in the longer one from which it is an excerpt."""
+OWN = 0.05
+"""Share of 5-grams that are not boilerplate, below which a document is compared on all of them."""
+WHOLE = 0.95
+"""Jaccard similarity of all 5-grams from which documents of boilerplate belong together, unless the threshold is higher.
+
+Lower values would tie reports together that fill one template: of them, one word in 100 gives 0.9.
+"""
 
 _WORDS = re.compile(r"\w+")
 _GRAM = 5
@@ -30,48 +64,173 @@ _PERMUTATIONS = 128
 _SEED = 1
 _ESTIMATE_ERROR = 0.2  # over 4 standard deviations of the estimate from 128 permutations
 _ROWS_AT_ONCE = 4096
-_BOILERPLATE = 200  # a text in more documents than this connects none of them
-_MINIMUM_SHARED = 3
+_DOCUMENTS_AT_ONCE = 512
 
 
 def document_groups(bank: Bank, threshold: float, *, progress: Progress = no_progress) -> Int[np.ndarray, "document"]:
     """Return the group of each document, named by the smallest document number in it.
 
     Args:
-        bank: the documents; without texts, every document is its own group.
+        bank: the documents; without texts, they are compared by vectors only.
         threshold: Jaccard similarity of word 5-grams from which two documents belong together, above 0, at most 1.
         progress: called after every document.
     """
     total = len(bank.first_row)
-    if not bank.has_texts:
-        return np.arange(total, dtype=np.int64)
-    pairs = [*_similar_pairs(bank, threshold, progress), *_sharing_pairs(bank)]
-    left, right = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    most = common_from(total)
+    sure, likely = [*_equal_pairs(bank)], [*_sharing_pairs(bank, most)]
+    if bank.has_texts:
+        grams = _read_grams(bank, progress)
+        same, alike, bare = _similar_pairs(grams, threshold, most)
+        sure += [*same, *_boilerplate_pairs(grams, bare, max(threshold, WHOLE))]
+        likely += alike
+    pairs = sure + _not_a_template(likely, sure, total, most)
+    likely = vector_pairs(bank, _components(pairs, total), most)
+    return _components(pairs + _not_a_template(likely, [], total, most), total)
+
+
+def _components(pairs: Iterable[tuple[int, int]], total: int) -> Int[np.ndarray, "document"]:
+    """Return the smallest document that each document is connected with."""
+    left, right = np.array(list(pairs), dtype=np.int64).reshape(-1, 2).T
     graph = sparse.coo_matrix((np.ones(len(left)), (left, right)), shape=(total, total))
     _, component = connected_components(graph, directed=False)
     return np.unique(component, return_index=True)[1][component].astype(np.int64)
 
 
-def _similar_pairs(bank: Bank, threshold: float, progress: Progress) -> Iterator[tuple[int, int]]:
-    """Yield pairs of documents with similar 5-grams: enough to connect each group, not every pair."""
+def _not_a_template(
+    likely: list[tuple[int, int]], sure: list[tuple[int, int]], total: int, most: int
+) -> list[tuple[int, int]]:
+    """Return the likely pairs but for those that, with the sure ones, tie more than ``most`` documents together."""
+    group = _components([*likely, *sure], total)
+    size = np.bincount(group, minlength=total)
+    return [(one, other) for one, other in likely if size[group[one]] <= most]
+
+
+@dataclass(frozen=True)
+class _Grams:
+    """Distinct word 5-grams of all documents, and which of them several documents hold.
+
+    Attributes:
+        values: 5-grams as hashes, ascending in each document, one document after the other.
+        start: place in ``values`` where each document begins; the last entry is its length.
+        passage: mean number of words of a passage.
+    """
+
+    values: UInt64[np.ndarray, "gram"]
+    start: Int[np.ndarray, "document_plus_one"]
+    passage: float
+
+    def of(self, document: int) -> UInt64[np.ndarray, "gram"]:
+        """Return the 5-grams of one document."""
+        return self.values[self.start[document] : self.start[document + 1]]
+
+
+def _read_grams(bank: Bank, progress: Progress) -> _Grams:
+    total = len(bank.first_row)
+    grams: list[UInt64[np.ndarray, "gram"]] = []
+    words = 0
+    for document, own in enumerate(_document_words(bank)):
+        progress(document + 1, total, "near-duplicate documents")
+        grams.append(word_grams(own))
+        words += len(own)
+    start = np.cumsum([0, *map(len, grams)])
+    values = np.concatenate(grams) if grams else np.empty(0, dtype=np.uint64)
+    return _Grams(values, start, words / max(1, int(bank.alive.sum())))
+
+
+def _similar_pairs(
+    grams: _Grams, threshold: float, most: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]], Int[np.ndarray, "bare"]]:
+    """Return the pairs of documents at the threshold, those at the lower ones only, and the documents of boilerplate."""
+    holds, own = _rare_grams(grams, most)
+    share = own / np.maximum(1, np.diff(grams.start))
+    enough = FEWEST_SHARED * grams.passage - _GRAM + 1  # 5-grams of three passages
+    lower = min(threshold, max(LEAST, LOWER * threshold))
+    others = holds.T.tocsr()
+    sure: list[tuple[int, int]] = []
+    likely: list[tuple[int, int]] = []
+    for first in range(0, len(own), _DOCUMENTS_AT_ONCE):
+        shared = (holds[first : first + _DOCUMENTS_AT_ONCE] @ others).tocoo()
+        kept = (shared.row + first < shared.col) & (np.minimum(share[shared.row + first], share[shared.col]) >= OWN)
+        one, other, count = shared.row[kept] + first, shared.col[kept], shared.data[kept]
+        shorter = np.minimum(own[one], own[other])
+        jaccards = count / (own[one] + own[other] - count)
+        same = jaccards >= threshold
+        alike = (jaccards >= lower) & (np.minimum(share[one], share[other]) >= PLAIN)
+        alike = (alike | (count >= CONTAINED * shorter)) & (shorter >= enough) & ~same
+        sure += zip(one[same].tolist(), other[same].tolist(), strict=True)
+        likely += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
+    return sure, likely, np.flatnonzero(share < OWN)
+
+
+def _rare_grams(grams: _Grams, most: int) -> tuple[sparse.csr_matrix, Int[np.ndarray, "document"]]:
+    """Return which document holds which 5-gram of 2 to ``most`` documents, and each one's number without boilerplate.
+
+    The 5-grams are counted in parts by their highest bits, so that little beside them is in memory.
+    """
+    total = len(grams.start) - 1
+    owner = np.repeat(np.arange(total, dtype=np.int32), np.diff(grams.start))
+    own = np.zeros(total, dtype=np.int64)
+    documents, columns, used = [], [], 0
+    for part in range(16):
+        chosen = np.flatnonzero(grams.values >> np.uint64(60) == np.uint64(part))
+        _, column, count = np.unique(grams.values[chosen], return_inverse=True, return_counts=True)
+        holders = owner[chosen]
+        own += np.bincount(holders[count[column] <= most], minlength=total)
+        shared = (count > 1) & (count <= most)
+        name = np.cumsum(shared) - 1 + used
+        used += int(shared.sum())
+        documents.append(holders[shared[column]])
+        columns.append(name[column[shared[column]]].astype(np.int32))
+    document, gram = np.concatenate(documents), np.concatenate(columns)
+    ones = np.ones(len(document), dtype=np.int32)
+    return sparse.csr_matrix((ones, (document, gram)), shape=(total, max(1, used))), own
+
+
+def _boilerplate_pairs(
+    grams: _Grams, documents: Int[np.ndarray, "chosen"], threshold: float
+) -> Iterator[tuple[int, int]]:
+    """Yield a similar earlier document, if there is one, for each of ``documents``, on all their 5-grams."""
     # These weights propose too many pairs rather than miss one: at the threshold nearly all are proposed.
     index = MinHashLSH(threshold=0.7 * threshold, num_perm=_PERMUTATIONS, weights=(0.2, 0.8))
-    total = len(bank.first_row)
-    grams: dict[int, UInt64[np.ndarray, "gram"]] = {}
     signatures: dict[int, MinHash] = {}
-    for document, words in enumerate(_document_words(bank)):
-        progress(document + 1, total, "near-duplicate documents")
-        own = word_grams(words)
-        if len(own) == 0:
-            continue
-        signature = _signature(own)
-        grams[document], signatures[document] = own, signature
-        for other in sorted(index.query(signature)):
-            if signature.jaccard(signatures[other]) < threshold - _ESTIMATE_ERROR:
-                continue
-            if jaccard(own, grams[other]) >= threshold:
+    for document in documents.tolist():
+        signature = _signature(grams.of(document))
+        likely = (other for other in sorted(index.query(signature))
+                  if signature.jaccard(signatures[other]) >= threshold - _ESTIMATE_ERROR)  # fmt: skip
+        for other in likely:
+            if jaccard(grams.of(document), grams.of(other)) >= threshold:
                 yield other, document
-        index.insert(document, signature)
+                break
+        else:  # documents like an earlier one are not kept, so that thousands of copies take no quadratic time
+            index.insert(document, signature)
+            signatures[document] = signature
+
+
+def _equal_pairs(bank: Bank) -> Iterator[tuple[int, int]]:
+    """Yield pairs of documents with the same set of passages."""
+    first: dict[bytes, int] = {}
+    rows = np.flatnonzero(bank.alive)
+    ends = np.cumsum(np.bincount(bank.document_of[rows], minlength=len(bank.first_row)))
+    for document, texts in enumerate(np.split(bank.duplicate_group[rows], ends[:-1])):
+        if len(texts):
+            yield first.setdefault(np.unique(texts).tobytes(), document), document
+
+
+def _sharing_pairs(bank: Bank, most: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs of documents that share most of their passages, without those in more than ``most`` documents."""
+    rows = np.flatnonzero(bank.alive)
+    document, group = bank.document_of[rows].astype(np.int64), bank.duplicate_group[rows]
+    document, group = np.unique(np.stack([document, group]), axis=1)  # each text once per document
+    _, column, spread = np.unique(group, return_inverse=True, return_counts=True)
+    texts = np.bincount(document, minlength=len(bank.first_row))
+    rare = texts - np.bincount(document[spread[column] > most], minlength=len(texts))
+    kept = (spread[column] > 1) & (spread[column] <= most)
+    holds = sparse.csr_matrix((np.ones(kept.sum()), (document[kept], column[kept])), shape=(len(texts), len(spread)))
+    shared = sparse.triu(holds @ holds.T, k=1).tocoo()
+    longer = np.maximum(texts[shared.row], texts[shared.col])
+    shorter = np.minimum(rare[shared.row], rare[shared.col])
+    together = (2 * shared.data > longer) | ((2 * shared.data > shorter) & (shared.data >= FEWEST_SHARED))
+    yield from zip(shared.row[together].tolist(), shared.col[together].tolist(), strict=True)
 
 
 def _document_words(bank: Bank) -> Iterator[UInt64[np.ndarray, "word"]]:
@@ -128,18 +287,3 @@ def _signature(grams: UInt64[np.ndarray, "gram"]) -> MinHash:
     signature = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
     signature.update_batch((grams >> np.uint64(32)).tolist())
     return signature
-
-
-def _sharing_pairs(bank: Bank) -> Iterator[tuple[int, int]]:
-    """Yield pairs of documents that share most of their passages word for word."""
-    rows = np.flatnonzero(bank.alive)
-    document, group = bank.document_of[rows].astype(np.int64), bank.duplicate_group[rows]
-    document, group = np.unique(np.stack([document, group]), axis=1)  # each text once per document
-    texts = np.bincount(document, minlength=len(bank.first_row))
-    _, column, spread = np.unique(group, return_inverse=True, return_counts=True)
-    kept = (spread[column] > 1) & (spread[column] <= _BOILERPLATE)
-    holds = sparse.csr_matrix((np.ones(kept.sum()), (document[kept], column[kept])), shape=(len(texts), len(spread)))
-    shared = sparse.triu(holds @ holds.T, k=1).tocoo()
-    shorter, longer = np.sort([texts[shared.row], texts[shared.col]], axis=0)
-    together = (2 * shared.data > longer) | ((2 * shared.data > shorter) & (shared.data >= _MINIMUM_SHARED))
-    yield from zip(shared.row[together].tolist(), shared.col[together].tolist(), strict=True)
