@@ -1,4 +1,4 @@
-"""Near-duplicates: copies with changed words, twins without texts, excerpts; not templates, licences or other orders."""
+"""Near-duplicates: copies with changed words, twins without texts, excerpts; no templates, licences, other orders."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from worlds import make_bank, unit
 
 from segue.windows.near_duplicates import document_groups
-from segue.windows.vector_copies import common_from, vector_pairs
+from segue.windows.vector_copies import most_holders, vector_pairs
 
 VOCABULARY = np.array([f"word{number}" for number in range(3000)])
 DIMENSION = 64
@@ -248,4 +248,12 @@ def test_pairs_known_already_are_not_compared():
 
 
 def test_the_limit_of_boilerplate():
-    assert [common_from(documents) for documents in (1, 10, 40, 400, 1000, 4000, 10**6)] == [3, 5, 20, 20, 50, 200, 200]
+    assert [most_holders(documents) for documents in (1, 10, 40, 400, 1000, 4000, 10**6)] == [
+        3,
+        5,
+        20,
+        20,
+        50,
+        200,
+        200,
+    ]

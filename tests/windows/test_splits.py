@@ -179,7 +179,7 @@ def test_short_and_empty_documents_are_compared_whole():
     assert document_groups(bank, 0.5).tolist() == [0, 0, 2, 3]
 
 
-def test_without_texts_every_document_is_its_own_group():
+def test_without_texts_documents_of_other_vectors_are_apart():
     assert document_groups(bank_of_lengths([2, 3, 1]), 0.5).tolist() == [0, 1, 2]
 
 

@@ -1,29 +1,34 @@
 """Groups of near-duplicate documents, which must stay in the same part of every split.
 
-Groups are the connected components of four rules. *Boilerplate* is what more documents hold than ``common_from``
-returns (20 documents or 5 % of them, but at most half): a licence, a footer, the text of a template. It says nothing
-about copying, and no rule counts it.
+*Boilerplate* is what more documents hold than ``most_holders`` returns: 20 documents or 5 % of them, the greater, but
+at most half of them and at most 200. A licence, a footer and the text of a template say nothing about copying. Two
+documents belong together by any of these rules:
 
-1. **Words.** Two documents belong together if the Jaccard similarity of their word 5-grams, without boilerplate, is at
-   least the threshold. If the shorter one has at least three passages' worth of such 5-grams, two fifths of the
-   threshold are enough (0.2 by default; never below 0.2 unless the threshold is), or half of its 5-grams in the longer
-   one (an excerpt). With one word in ten changed, two copies keep a Jaccard similarity of 0.42; with one in six, 0.25.
-   Documents with hardly anything but boilerplate are compared on all their 5-grams, at the threshold.
-2. **Passages word for word.** They share over half of the passages of the longer one, or over half of those of the
-   shorter one and at least three. Without texts, equal vectors stand for equal words.
-3. **All passages.** They have the same set of passages, even if these are boilerplate.
+1. **Words.** The Jaccard similarity of their word 5-grams, boilerplate left out, is at least the threshold (0.5 by
+   default). If the shorter one has three passages' worth of such 5-grams, it is enough that
+
+   - the longer one holds half of them (an excerpt), or
+   - the similarity is at least 0.3 × the threshold (0.15 by default, and not below 0.15 unless the threshold is), and
+     at least 80 % of the 5-grams of both are not boilerplate. With one word in ten changed, copies have a similarity
+     of 0.42; with one in six, 0.25; unrelated articles of Wikipedia stay below 0.01.
+
+   Documents of which less than 5 % is not boilerplate are compared on all 5-grams, from a similarity of 0.95 on.
+2. **Passages word for word.** They share over half of the passages of the longer one; or, boilerplate left out, over
+   half of those of the shorter one and at least three. Without texts, equal vectors stand for equal words.
+3. **All passages.** They have the same set of passages, boilerplate or not.
 4. **Vectors.** Most passages match in the same order; see ``segue.windows.vector_copies``.
 
-Pairs that reach only the lower thresholds of rule 1, or rule 4, do not count where they would tie more documents
-together than ``common_from`` returns: those are fillings of a template, not copies.
+Groups are the connected components. Pairs by rule 2, rule 4 or the lower thresholds of rule 1 do not count where they
+connect more documents than ``most_holders``: these fill one template.
 
-Not found: copies with more than about one word in five changed, translations, and paraphrases, unless their vectors
-match; excerpts of less than three passages; near-copies in more documents than the limit for boilerplate.
+Not found: copies with more than about one word in six changed, translations and paraphrases, unless their vectors
+match; excerpts with more than one word in eight changed, or of fewer than three passages; near-copies in more documents
+than ``most_holders``. Wrongly found: reports that fill a template with so few values that they agree in half of them.
 
-Shared 5-grams are counted exactly for all pairs, with a sparse product. Only documents of boilerplate need MinHash with
-locality-sensitive hashing (datasketch), which proposes pairs that are confirmed on the full sets. Resemblance and
-containment: Broder, "On the resemblance and containment of documents", 1997. Words are hashed with BLAKE2, so nothing
-depends on Python's hash seed. Memory: about 25 bytes per word of the bank.
+Shared 5-grams are counted exactly, with a sparse product. Only documents of boilerplate need MinHash with
+locality-sensitive hashing (datasketch), which proposes pairs to confirm on the full sets. Resemblance and containment
+of shingles: Broder, "On the resemblance and containment of documents", Compression and Complexity of Sequences, 1997.
+Words are hashed with BLAKE2, so nothing depends on Python's hash seed.
 """
 
 from __future__ import annotations
@@ -40,22 +45,22 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from segue.types import Bank, Progress, no_progress
-from segue.windows.vector_copies import FEWEST_SHARED, common_from, vector_pairs
+from segue.windows.vector_copies import FEWEST_SHARED, most_holders, vector_pairs
 
 LOWER = 0.3
 """Part of the threshold from which documents of some length belong together."""
 LEAST = 0.15
 """Jaccard similarity below which the lower threshold does not go, unless the threshold does."""
 PLAIN = 0.8
-"""Share of 5-grams that are not boilerplate from which the lower threshold holds: fillings of a template agree by chance."""
+"""Share of 5-grams that are not boilerplate from which the lower threshold holds; fillings of a template may agree."""
 CONTAINED = 0.5
 """Share of the shorter document's 5-grams in the longer one from which it is an excerpt."""
 OWN = 0.05
 """Share of 5-grams that are not boilerplate, below which a document is compared on all of them."""
 WHOLE = 0.95
-"""Jaccard similarity of all 5-grams from which documents of boilerplate belong together, unless the threshold is higher.
+"""Jaccard similarity of all 5-grams from which documents of boilerplate belong together.
 
-Lower values would tie reports together that fill one template: of them, one word in 100 gives 0.9.
+At lower values, reports that fill one template would: 0.9 if they differ in one word in 100.
 """
 
 _WORDS = re.compile(r"\w+")
@@ -76,7 +81,7 @@ def document_groups(bank: Bank, threshold: float, *, progress: Progress = no_pro
         progress: called after every document.
     """
     total = len(bank.first_row)
-    most = common_from(total)
+    most = most_holders(total)
     sure, likely = [*_equal_pairs(bank)], [*_sharing_pairs(bank, most)]
     if bank.has_texts:
         grams = _read_grams(bank, progress)
@@ -107,7 +112,7 @@ def _not_a_template(
 
 @dataclass(frozen=True)
 class _Grams:
-    """Distinct word 5-grams of all documents, and which of them several documents hold.
+    """Distinct word 5-grams of all documents.
 
     Attributes:
         values: 5-grams as hashes, ascending in each document, one document after the other.
@@ -125,6 +130,7 @@ class _Grams:
 
 
 def _read_grams(bank: Bank, progress: Progress) -> _Grams:
+    """Read the word 5-grams of all documents."""
     total = len(bank.first_row)
     grams: list[UInt64[np.ndarray, "gram"]] = []
     words = 0
@@ -140,7 +146,7 @@ def _read_grams(bank: Bank, progress: Progress) -> _Grams:
 def _similar_pairs(
     grams: _Grams, threshold: float, most: int
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]], Int[np.ndarray, "bare"]]:
-    """Return the pairs of documents at the threshold, those at the lower ones only, and the documents of boilerplate."""
+    """Return the pairs at the threshold, those at the lower ones only, and the documents of boilerplate."""
     holds, own = _rare_grams(grams, most)
     share = own / np.maximum(1, np.diff(grams.start))
     enough = FEWEST_SHARED * grams.passage - _GRAM + 1  # 5-grams of three passages

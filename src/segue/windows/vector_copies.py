@@ -3,20 +3,19 @@
 Two documents are copies if over half of the passages of the shorter one, and at least three, *match* passages of the
 other in the same order. Two passages match if
 
-- their cosine, after the mean of the bank is subtracted, is at least 0.75, and at least halfway between 1 and the cosine
-  that a tenth of the passages reach in a typical other document (this matters for vectors of few dimensions, and where
-  all documents are alike);
+- their cosine, after the mean of the bank is subtracted, is at least 0.75, and at least halfway between 1 and the
+  cosine that a tenth of the passages reach in a typical other document (this matters for vectors of few dimensions);
 - each is the other's nearest passage in the two documents;
 - neither has a passage of its own document, with another text, as near as its match.
 
-A passage that has a cosine of 0.75 with passages of more than ``common_from`` documents is boilerplate, and counts
+A passage that has a cosine of 0.75 with passages of more than ``most_holders`` documents is boilerplate, and counts
 neither as a match nor as a passage.
 
-Documents are compared with those of the nearest means of passages (exact search, faiss). The time of this search grows
-with the square of the number of documents, all other time with the number of passages.
+Each document is compared with the ``NEAREST`` documents of the nearest means of passages (exact search, faiss). The
+time of this search grows with the square of the number of documents, all other time with the number of passages.
 
-Not found: copies that are cut into passages at other places; documents with ``NEAREST`` or more nearer ones; copies in
-corpora in which most passages have a cosine of 0.75 with many documents.
+Not found: copies that are cut into passages at other places, or in another order; copies of documents of which 20
+others are nearer by their means; copies in corpora in which most passages have a cosine of 0.75 with many documents.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ _ROWS_AT_ONCE = 4096
 _TINY = 1e-12
 
 
-def common_from(documents: int) -> int:
+def most_holders(documents: int) -> int:
     """Return the largest number of documents that copied text may be in; what more of them hold is boilerplate.
 
-    >>> [common_from(documents) for documents in (4, 30, 100, 1000, 100_000)]
+    >>> [most_holders(documents) for documents in (4, 30, 100, 1000, 100_000)]
     [3, 15, 20, 50, 200]
     """
     return max(3, min(max(20, documents // 20), documents // 2, 200))
@@ -151,8 +150,13 @@ class _Documents:
         """
         drawn = np.random.default_rng(0).integers(len(self.long), size=(_TYPICAL_PAIRS, 2))
         pairs = self.long[drawn[drawn[:, 0] != drawn[:, 1]]]
-        common = {one: self.are_common(self.rows[one], most) for one in np.unique(pairs[:, 0]).tolist()}
-        reached = [(self.vectors(one) @ self.vectors(other).T).max(axis=1)[~common[one]] for one, other in pairs.tolist()]
+        drawn_rows = np.concatenate([self.rows[one] for one in np.unique(pairs[:, 0])])
+        own = np.zeros(len(self._bank), dtype=bool)
+        own[drawn_rows] = ~self.are_common(drawn_rows, most)
+        reached = [
+            (self.vectors(one)[own[self.rows[one]]] @ self.vectors(other).T).max(axis=1)
+            for one, other in pairs.tolist()
+        ]
         return float(np.median([np.quantile(one, _TYPICAL_SHARE) for one in reached if len(one)] or [1.0]))
 
     def nearest_pairs(self) -> list[tuple[int, int]]:

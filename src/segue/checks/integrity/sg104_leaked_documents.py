@@ -238,7 +238,7 @@ CHECK = Check(
     "both documents share three passages and a quarter of the evaluated one; over "
     f"{100 * ALLOWED_SHARE:g} % and at least {MINIMUM_COPIES} of them. A text alone that several documents share is "
     "boilerplate, which is not a target of validation or test. A tip: evaluation documents grouped with a training "
-    "document (Jaccard similarity of word 5-grams, MinHash; Broder 1997), over "
+    "document (near-duplicates by words, Broder 1997, or by vectors), over "
     f"{100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a training passage of cosine ≥ {NEAR_DUPLICATE_COSINE}, "
     "documents that also selected the model, and a checkpoint that lists nothing.",
     why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
