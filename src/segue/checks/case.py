@@ -25,7 +25,7 @@ from segue.evaluation.result import Evaluation
 from segue.files import read_json
 from segue.models import CheckpointConfig, Predictor, load_predictor, read_config
 from segue.ranking.pool import Pool
-from segue.retrieval.retrievers import Retriever
+from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.training.batches import Batches
 from segue.training.losses.loss import Loss, LossSettings, build_loss
@@ -163,6 +163,14 @@ class CaseEntry:
     def retriever(self) -> Retriever:
         """The retriever as it was evaluated."""
         return self.load()
+
+    @property
+    def vector_search(self) -> VectorSearch | None:
+        """The search whose queries are made of context vectors alone; None for words, texts and reranked lists."""
+        retriever = self.retriever
+        if retriever.reads_text or retriever.first_stage() is not retriever:
+            return None
+        return retriever.searcher()
 
     @property
     def training(self) -> Trained:

@@ -17,6 +17,7 @@ from segue.comparison.options import OWN_MODEL, WINNING_LOSS, Option, Reranking
 from segue.comparison.plan import Plan, make_plan, plan_trials
 from segue.comparison.scoring import score_on_validation
 from segue.comparison.tuning import widest
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device
 from segue.retrieval.rerank.fusion import Fusion
@@ -41,6 +42,8 @@ ENCODED = 2048
 """Passages that are encoded again to measure a document tower."""
 ENCODINGS = 2
 """Encodings of the bank in addition to those at evaluations: before the first step and for the test evaluation."""
+FAILED_RATE = 1e6
+"""Steps per second planned for an option that cannot be trained: it takes no time, and fails in its own turn."""
 MINIMUM_SHARE = 0.5
 """Share of the budget that training always gets: a model without training steps would show nothing."""
 FIXED_SECONDS = 0.5
@@ -74,7 +77,10 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
     fastest: dict[Work, float] = {}
     for number, (work, options) in enumerate(list(alike.items()) * ROUNDS):
         progress(number, ROUNDS * len(alike), f"calibrating {options[0].name}")
-        rate = _rate(job, options[0], fold, baselines, seconds=seconds)
+        try:
+            rate = _rate(job, options[0], fold, baselines, seconds=seconds)
+        except InputError:
+            rate = FAILED_RATE
         fastest[work] = max(rate, fastest.get(work, 0.0))
     rates = {option.name: fastest[_work(job, option)] for option in trained}
     began_scoring = monotonic()

@@ -7,11 +7,12 @@ import inspect
 
 from torch import nn
 
-from segue.errors import SettingsError
+from segue.errors import InputError, SettingsError
 from segue.models import amn, mamba, mlp, recurrent, transformer
 from segue.models.architecture import Sizes
 from segue.models.document_tower import build_document_tower
 from segue.models.predictor import Predictor
+from segue.models.rules import require_rules
 from segue.models.settings import ModelSettings
 
 ARCHITECTURES: dict[str, tuple[type[nn.Module], Sizes]] = {
@@ -24,13 +25,17 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], Sizes]] = {
     "mlp": (mlp.Mlp, mlp.SIZES),
 }
 
+_KEEP_RULES: set[tuple[object, str, int, int]] = set()
+"""Own classes that keep the rules, with settings, dimension and context."""
+
 
 def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Predictor:
     """Build an untrained predictor.
 
     First weights come from torch's global generator; call ``torch.manual_seed(...)`` before to repeat them. An anchor
     starts at copy-last; ``predictor.start_anchor(...)`` changes that. A document tower starts at the identity. A class
-    of your own has no sizes: it is called with ``settings.options``, and with ``dropout`` where that is not 0.
+    of your own has no sizes: it is called with ``settings.options``, and with ``dropout`` where that is not 0. It
+    has to keep the rules of ``rules.py``; they are checked once for each class, settings and shape.
 
     Args:
         settings: architecture and size.
@@ -39,6 +44,7 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
 
     Raises:
         SettingsError: the class cannot be imported, does not take the options, or cannot be shared with documents.
+        InputError: a class of your own breaks a rule.
     """
     if settings.name in ARCHITECTURES:
         architecture, sizes = ARCHITECTURES[settings.name]
@@ -50,7 +56,16 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
         options = ({"dropout": settings.dropout} if settings.dropout else {}) | settings.options
     correction = _construct(architecture, dimension, context, options, name=settings.name)
     tower = build_document_tower(settings.documents, correction, dimension=dimension, size=settings.size)
-    return Predictor(correction, settings, dimension=dimension, context=context, documents=tower)
+    predictor = Predictor(correction, settings, dimension=dimension, context=context, documents=tower)
+    key = (architecture, settings.model_dump_json(), dimension, context)
+    if settings.name not in ARCHITECTURES and key not in _KEEP_RULES:
+        _KEEP_RULES.add(key)
+        try:
+            require_rules(predictor, lambda: build_model(settings, dimension=dimension, context=context))
+        except InputError:
+            _KEEP_RULES.remove(key)
+            raise
+    return predictor
 
 
 def _import_class(path: str) -> type[nn.Module]:
@@ -58,7 +73,7 @@ def _import_class(path: str) -> type[nn.Module]:
     module_name, _, class_name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # importing runs the user's code
         raise SettingsError(
             f"model {path!r} cannot be imported",
             got=str(error),
@@ -80,10 +95,12 @@ def _construct(
     try:
         inspect.signature(architecture).bind(dimension, context, **options)
         correction = architecture(dimension, context, **options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:
+        if name in ARCHITECTURES and not isinstance(error, TypeError | ValueError):
+            raise  # a class of the user's may fail in any way
         raise SettingsError(
             f"model {name!r} cannot be built",
-            got=f"options {options} ({error})",
+            got=f"options {options} ({type(error).__name__}: {error})",
             expected=f"{architecture.__name__}{inspect.signature(architecture)}",
             fix="correct [model.options]",
         ) from error

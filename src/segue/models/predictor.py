@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.errors import InputError, SegueError
 from segue.models.anchor import Anchor
 from segue.models.architecture import Context, Correction, Encoding, Features, Mask, Vectors, pad_at_front
 from segue.models.document_tower import DocumentTower
@@ -67,6 +68,9 @@ class Predictor(nn.Module):
 
         Returns:
             Unit vectors.
+
+        Raises:
+            InputError: an architecture of your own fails.
         """
         assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
         assert bool(mask.any(1).all()), "a context without any passage has no continuation"
@@ -74,10 +78,26 @@ class Predictor(nn.Module):
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of
         # ordinary size about as long as the anchor, so a first step of the optimiser cannot drown it.
         scale = math.sqrt(self.dimension)
-        total = self.correction(context * scale, mask).to(context.dtype)
+        total = self._correct(context * scale, mask).to(context.dtype)
         if self.anchor is not None:
             total = total + self.anchor(context, mask) * scale
         return functional.normalize(total, dim=-1)
+
+    def _correct(self, context: Context, mask: Mask) -> Vectors:
+        """Call the architecture; an error of one of your own becomes one that names it."""
+        try:
+            return cast(Vectors, self.correction(context, mask))
+        except SegueError:
+            raise
+        except Exception as error:
+            if ":" not in self.settings.name:
+                raise
+            where = f"contexts of shape {tuple(context.shape)} in {str(context.dtype).removeprefix('torch.')}"
+            fix = "correct its forward()"
+            if isinstance(error, RuntimeError) and "dtype" in str(error):
+                fix = "keep constants as buffers (self.register_buffer), or convert them with .to(context.dtype)"
+            got = f"{type(error).__name__}: {error}"
+            raise InputError(f"model {self.settings.name!r} fails on {where}", got=got, fix=fix) from error
 
     def encode_documents(self, vectors: Vectors) -> Vectors:
         """Return unit vectors of passages in the space of the predictions; without a document tower, ``vectors``.

@@ -1,0 +1,122 @@
+"""Models of a user's, named in a recipe: what breaks a rule is refused or found, and its healthy neighbour is not."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import worlds
+
+import segue
+
+# With 21 windows a document: 189 and 378 test windows.
+LENGTH = 24
+
+
+def write_recipe(folder, model, *, documents=30, anchor=False, steps=30, **options):
+    """Write a world of documents that wander, a plan and a recipe with a model of a user's."""
+    bank = worlds.drift_world(5, documents, LENGTH, 24)
+    np.save(folder / "vectors.npy", bank.vectors)
+    names = [bank.document_ids[number] for number in bank.document_of]
+    pq.write_table(pa.table({"document_id": names, "position": bank.position}), folder / "table.parquet")
+    follows = np.minimum(np.arange(len(bank)) + 1, bank.first_row[bank.document_of] + LENGTH - 1)
+    np.savez(folder / "passages.npz", vectors=bank.vectors, follows=follows)
+    given = "\n".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
+    recipe = folder / "recipe.toml"
+    recipe.write_text(
+        f"""
+        [corpus]
+        kind = "vectors"
+        vectors = "{folder}/vectors.npy"
+        table = "{folder}/table.parquet"
+        [bank]
+        path = "{folder}/bank"
+        [windows]
+        context = 3
+        [split]
+        test = 0.3
+        validation = 0.2
+        [model]
+        name = "own_models:{model}"
+        anchor = {str(anchor).lower()}
+        [model.options]
+        {given}
+        [training]
+        batch_size = 32
+        steps = {steps}
+        evaluations = 2
+        [triage]
+        options = ["infonce"]
+        budget_minutes = 0.2
+        [evaluation]
+        resamples = 200
+        latency_queries = 5
+        run_depth = 10
+        """
+    )
+    return recipe
+
+
+def compared(folder, model, **how):
+    return segue.triage(write_recipe(folder, model, **how), folder / "run").record
+
+
+def entry_of(record):
+    (entry,) = [entry for entry in record.entries if entry.name == "infonce"]
+    return entry
+
+
+def outcomes(record):
+    return {finding.code: finding.outcome for finding in record.audit if finding.code in ("SG118", "SG119")}
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("NextWindow", "'rows_are_independent': got answers depend on the rest of the batch"),
+        ("AttendsOverTheBatch", "'rows_are_independent': got answers depend on the rest of the batch"),
+        ("Counts", "'repeatable': got the same contexts get other answers the second time"),
+        ("HiddenWeights", "'weights_are_all': got another net with the same weights answers otherwise"),
+        ("SinglePrecision", r"fails on contexts of shape \(6, 3, 24\) in float64: got RuntimeError.*register_buffer"),
+    ],
+)
+def test_a_model_that_breaks_a_rule_is_a_failed_entry_with_the_reason(model, reason, tmp_path):
+    record = compared(tmp_path, model)
+    entry = entry_of(record)
+    assert entry.status == "failed"
+    assert re.search(reason, entry.reason), entry.reason
+    assert record.winner == "copy-last"
+    assert record.blocked == ()
+
+
+@pytest.mark.parametrize("documents", [30, 60])
+@pytest.mark.parametrize("model", ["NextWindow", "AttendsOverTheBatch"])
+def test_a_model_that_reads_its_batch_where_it_is_large_is_found(model, documents, tmp_path):
+    record = compared(tmp_path, model, documents=documents, smallest=20)
+    assert outcomes(record) == {"SG118": "issue", "SG119": "passed"}
+    assert record.causes[0].name == "batch-dependence"
+    assert "wrong-model" not in {cause.name for cause in record.causes}
+
+
+@pytest.mark.parametrize("anchor", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
+def test_a_model_that_holds_the_bank_is_found(share, anchor, tmp_path):
+    record = compared(tmp_path, "Memory", anchor=anchor, share=share, bank=str(tmp_path / "passages.npz"))
+    assert outcomes(record) == {"SG118": "passed", "SG119": "issue"}
+    assert record.causes[0].name == "private-copy"
+
+
+@pytest.mark.parametrize("model", ["Honest", "AttendsOverTheContext"])
+def test_an_honest_model_raises_nothing(model, tmp_path):
+    record = compared(tmp_path, model)
+    assert entry_of(record).status in ("done", "under-trained")
+    assert outcomes(record) == {"SG118": "passed", "SG119": "passed"}
+    assert record.blocked == ()
+
+
+def test_a_memory_of_training_documents_is_allowed(tmp_path):
+    compared(tmp_path, "Honest", steps=2)
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    print(str(split)[:500])
