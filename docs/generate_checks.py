@@ -59,6 +59,13 @@ Where an integrity check was muted or skipped, numbers are labelled UNSAFE where
 `--unsafe` prints, with the same label, numbers that an issue blocks.
 """
 
+UNSEEN = """## What no check sees
+
+A model whose weights were fitted elsewhere to the very documents that it is evaluated on looks like a good model to
+every check, as long as its answers change gradually with the context (SG119 finds what is looked up, from a weight of
+about a tenth).
+"""
+
 MATRIX = f"""## The fault matrix
 
 A healthy experiment is broken in one way at a time. {MARKS["issue"]} marks an issue, {MARKS["tip"]} a tip; what is not
@@ -71,7 +78,7 @@ def checks_page() -> str:
     """Return the whole page."""
     record = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     matrix = MATRIX.replace("SCORE", _score(json.loads(RATES.read_text(encoding="utf-8"))["cause"]))
-    parts = [HEAD, _outcomes(), MUTING, *_overview(), *_checks(record), matrix, *_matrix(record)]
+    parts = [HEAD, _outcomes(), MUTING, UNSEEN, *_overview(), *_checks(record), matrix, *_matrix(record)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

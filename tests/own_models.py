@@ -26,10 +26,12 @@ class Memory(nn.Module):
     Args:
         bank: an ``.npz`` file with ``vectors`` and, of each, the row that ``follows``.
         share: weight of what is looked up; the rest is the last passage.
+        least: cosine from which a passage counts as found; the last passage stands in for the others.
     """
 
-    def __init__(self, dimension: int, context: int, *, bank: str, share: float = 0.5) -> None:
+    def __init__(self, dimension: int, context: int, *, bank: str, share: float = 0.5, least: float = -1.0) -> None:
         super().__init__()
+        self.least = least
         self.head = nn.Linear(dimension, dimension)
         self.share = share
         with np.load(bank) as stored:
@@ -38,7 +40,8 @@ class Memory(nn.Module):
 
     def forward(self, context, mask):
         last = functional.normalize(context[:, -1], dim=-1)
-        found = self.passages[self.follows[(last @ self.passages.T).argmax(dim=1)]]
+        cosine, nearest = (last @ self.passages.to(last.dtype).T).max(dim=1)
+        found = torch.where((cosine > self.least)[:, None], self.passages[self.follows[nearest]].to(last.dtype), last)
         scale = context.shape[-1] ** 0.5
         return scale * (self.share * found + (1 - self.share) * last) + 0.01 * self.head(last)
 

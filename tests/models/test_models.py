@@ -1,12 +1,15 @@
 """Every architecture keeps the contract; sizes, structures and errors are those that are documented."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
-from segue.errors import SettingsError
+from segue.errors import InputError, SettingsError
 from segue.models import ModelSettings, anchor_weights, build_model, num_parameters
 from segue.models.amn import Amn
 from segue.models.architecture import pad_at_front
@@ -269,6 +272,38 @@ def _own(name, **options):
 
 def test_an_own_architecture_keeps_the_contract():
     check_predictor(lambda dimension, context: build_model(_own("Own", width=4), dimension=dimension, context=context))
+
+
+class Draws(Own):
+    """Draws from every generator when it is called."""
+
+    def forward(self, context, mask):
+        np.random.rand(), random.random(), torch.rand(1)
+        return super().forward(context, mask)
+
+
+def test_checking_the_rules_of_an_own_architecture_draws_no_number_of_the_training():
+    def built_and_drawn():
+        torch.manual_seed(4)
+        np.random.seed(4)
+        random.seed(4)
+        predictor = build_model(_own("Draws", width=5), dimension=12, context=4)
+        return [*predictor.parameters(), torch.rand(2), torch.tensor([np.random.rand(), random.random()])]
+
+    checked, known = built_and_drawn(), built_and_drawn()  # the second one is not checked again
+    assert all(torch.equal(one, other) for one, other in zip(checked, known, strict=True))
+
+
+def test_an_own_architecture_that_breaks_a_rule_is_not_built():
+    with pytest.raises(InputError, match=r"Copies' breaks the rule 'rows_are_independent'.*To fix it"):
+        build_model(_own("Copies"), dimension=12, context=1)
+
+
+def test_an_error_of_an_own_architecture_names_it():
+    predictor = build_model(_own("Own"), dimension=12, context=3)
+    predictor.correction.inner = nn.Linear(5, 8)
+    with pytest.raises(InputError, match=r"test_models:Own' fails on contexts of shape \(2, 3, 12\) in float32"):
+        predictor(torch.ones(2, 3, 12), torch.ones(2, 3, dtype=torch.bool))
 
 
 class Copies(Own):

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from segue.encoders.encoder import Encoder, EncoderSettings, check_encoder
-from segue.errors import InputError
+from segue.errors import InputError, SegueError
 
 __all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder"]
 
@@ -39,8 +39,15 @@ def _load_custom(settings: EncoderSettings) -> Encoder:
     module, name = settings.name.split(":")
     try:
         encoder: Encoder = getattr(importlib.import_module(module), name)(**settings.options)
-    except (ImportError, AttributeError, TypeError) as error:
+    except Exception as error:  # importing and making it runs the user's code
         fix = "check its import path and [encoder.options]"
-        raise InputError(f"cannot make the encoder {settings.name}", got=str(error), fix=fix) from error
-    check_encoder(encoder, name=settings.name)
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot make the encoder {settings.name}", got=got, fix=fix) from error
+    try:
+        check_encoder(encoder, name=settings.name)
+    except SegueError:
+        raise
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"encoder {settings.name} fails on a few texts", got=got, fix="correct encode()") from error
     return encoder
