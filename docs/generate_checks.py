@@ -63,7 +63,8 @@ UNSEEN = """## What no check sees
 
 A model whose weights were fitted elsewhere to the very documents that it is evaluated on looks like a good model to
 every check, as long as its answers change gradually with the context (SG119 finds what is looked up, from a weight of
-about a tenth).
+about a tenth). The reverse: a memory of training passages is taken for a copy of the bank where the next passage is
+nearly certain and few different ones exist (4 of 5 synthetic worlds of five topics; none of 21 others).
 """
 
 MATRIX = f"""## The fault matrix
