@@ -16,6 +16,8 @@ from segue.checks.statistics import percent
 
 CLEAR = 3.0
 """Standard errors within a document from which one vector fits the words better than another."""
+UNRELATED = 1.0
+"""Standard errors up to which a document's own words fit its vectors no better than another document's do."""
 ALLOWED = 0.05
 """Share of the documents whose vectors may fit other words better without an issue."""
 
@@ -31,7 +33,7 @@ def examine(case: Case) -> Verdict:
         max(standard_score(after - own[:-1]), standard_score(before - own[1:])) > CLEAR
         for own, after, before in zip(fit.own, fit.after, fit.before, strict=True)
     ]
-    foreign = [standard_score(own - other) < CLEAR for own, other in zip(fit.own, fit.elsewhere, strict=True)]
+    foreign = [standard_score(own - other) < UNRELATED for own, other in zip(fit.own, fit.elsewhere, strict=True)]
     off, other = float(np.mean(shifted)), float(np.mean(foreign))
     details = {"documents": len(shifted), "shifted": off, "of_other_documents": other,
                "cosine": fit.median_own, "cosine_elsewhere": fit.median_elsewhere}  # fmt: skip
@@ -48,7 +50,7 @@ CHECK = Check(
     detection="In up to 150 documents, a linear map from words (tf-idf) to vectors is fitted on four fifths of the "
     "documents and applied to the others. A document is shifted where the vectors fit the words of the passage before "
     f"or after better than their own, by over {CLEAR:g} standard errors; it has other vectors where they do not fit "
-    f"its words better than other documents' do, by {CLEAR:g}. Over {100 * ALLOWED:g} % of either is an issue.",
+    f"its words better than other documents' do, by {UNRELATED:g}. Over {100 * ALLOWED:g} % of either is an issue.",
     why="A join that is off by a row, or that takes another document's vectors, leaves lengths and spaces right. "
     "Retrievers that read texts and those that read vectors are then asked different questions.",
     healthy="0 % to 5 % of the documents",
