@@ -28,7 +28,8 @@ than ``most_holders``. Wrongly found: reports that fill a template with so few v
 Shared 5-grams are counted exactly, with a sparse product. Only documents of boilerplate need MinHash with
 locality-sensitive hashing (datasketch), which proposes pairs to confirm on the full sets. Resemblance and containment
 of shingles: Broder, "On the resemblance and containment of documents", Compression and Complexity of Sequences, 1997.
-Words are hashed with BLAKE2, so nothing depends on Python's hash seed.
+Words are hashed with BLAKE2, so nothing depends on Python's hash seed. Memory: about 24 bytes per word, 0.6 GB for
+400,000 passages of 60 words; the time grows with the number of words.
 """
 
 from __future__ import annotations
