@@ -12,6 +12,7 @@ import pytest
 import torch
 import worlds
 from ir_measures import RR, Success, nDCG
+from safetensors.torch import load_file
 
 from segue.comparison.calibration import _encoding_seconds, timed_loss
 from segue.comparison.entries.baselines import Baselines
@@ -26,6 +27,7 @@ from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.gates import REPORT_GATES, Condition, GateSettings
+from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import summarise
 from segue.models import ModelSettings, load_predictor
 from segue.training.train import TrainingSettings
@@ -316,3 +318,40 @@ def test_the_plan_sets_time_aside_for_encoding_the_bank_again(tmp_path):
     towers = [option for option in TOWERS if option.trained]
     plain = _encoding_seconds(job, [option for option in OPTIONS if option.name == "ar-cosine"], Baselines(job))
     assert _encoding_seconds(job, towers, Baselines(job)) > plain == 0.0
+
+
+def test_p_values_are_adjusted_by_hand_over_all_options_of_a_reference(tmp_path):
+    job = job_on(worlds.drift_world(4, 12, 10, 16), tmp_path / "run", choose_options([]))
+    evaluations = merged(run_triage(job))
+    found = paired_differences(evaluations)
+    reference, kind = "copy-last", "R@5"
+    names = [name for name in evaluations if reference in found[name]]
+    raw = {}
+    for name in names:
+        ours, theirs = ((evaluations[one].ranks <= 5).astype(float) for one in (name, reference))
+        raw[name] = paired(ours, theirs, evaluations[name].groups, resamples=200, seed=evaluations[name].seed).p_value
+    largest, adjusted = 0.0, {}
+    for place, name in enumerate(sorted(names, key=raw.get)):
+        largest = max(largest, (len(names) - place) * raw[name])
+        adjusted[name] = min(1.0, largest)
+    assert {name: found[name][reference][kind].p for name in names} == pytest.approx(adjusted)
+    assert any(adjusted[name] > raw[name] for name in names)
+
+
+def test_no_test_passage_reaches_a_training(tmp_path):
+    """Two banks that differ in the vectors of test documents alone give the same weights and the same list."""
+    options = choose_options(["infonce"])
+    bank = worlds.drift_world(1, 16, 12, 16)
+    tested = job_on(bank, tmp_path / "first", options).experiment.test_documents
+    noise = np.random.default_rng(5).standard_normal(bank.vectors.shape).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    other = dataclasses.replace(bank, vectors=np.where(np.isin(bank.document_of, tested)[:, None], noise, bank.vectors))
+    weights = []
+    for name, one in (("first", bank), ("second", other)):
+        job = job_on(one, tmp_path / name, options)
+        assert np.array_equal(job.experiment.test_documents, tested)
+        run_triage(job)
+        folder = job.folder(next(option for option in job.options if option.name == "infonce"), job.experiment.folds[0])
+        weights.append(load_file(folder / "checkpoint" / "model.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())

@@ -11,7 +11,14 @@ from worlds import cycle_world, drift_world, make_bank, noise_world, transition_
 from segue.errors import InputError
 from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings, evaluate, merge
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
-from segue.evaluation.latency import Stopwatch, latency_metrics, measure_latency, quantile_interval, single_thread
+from segue.evaluation.latency import (
+    WARM_UP,
+    Stopwatch,
+    latency_metrics,
+    measure_latency,
+    quantile_interval,
+    single_thread,
+)
 from segue.evaluation.metrics import chance as expected_by_chance
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
@@ -348,6 +355,22 @@ def test_latency_has_the_stages_of_the_retriever_and_restores_threads():
     assert measure_latency(Bm25(bank, Pool(bank)), bank, windows, queries=0) == {}
     names = {f"{stage}_p{percent}_ms" for stage in timings for percent in (50, 95, 99)}
     assert latency_metrics(timings).keys() == names
+
+
+def test_queries_are_timed_on_one_thread_and_warm_up_queries_are_not_counted(monkeypatch):
+    bank = drift_world(documents=8, length=10)
+    threads = []
+
+    def query(contexts):
+        threads.append((torch.get_num_threads(), faiss.omp_get_max_threads(), len(contexts)))
+        return copy_last(contexts)
+
+    clock = iter(np.cumsum([1.0] * 10_000))  # every reading is a second later, whatever the machine does
+    monkeypatch.setattr("segue.evaluation.latency.perf_counter", lambda: float(next(clock)))
+    timings = measure_latency(vector("counted", query, bank), bank, windows_of(bank), queries=7)
+    assert set(threads) == {(1, 1, 1)}
+    assert len(threads) == WARM_UP + 7
+    assert timings["predict"].tolist() == [1000.0] * 7
 
 
 def test_threads_are_restored_after_an_error():

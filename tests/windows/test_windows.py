@@ -14,6 +14,7 @@ from segue.windows.windows import (
     TOO_SHORT,
     WindowSettings,
     every_nth,
+    following_rows,
     gather_contexts,
     in_several_groups,
     make_windows,
@@ -189,3 +190,18 @@ def test_boilerplate_is_no_target_of_evaluation_and_is_counted():
     assert windows.dropped == {SHARED: 3}
     assert len(make_windows(bank, np.arange(3), WindowSettings(context=1))) == 9
     assert in_several_groups(bank, np.array([0, 0, 2])).tolist() == [text == "b" for text in "abcdabcdxbyz"]
+
+
+def test_a_gap_ends_what_follows():
+    bank = small_bank([6])
+    bank.position[3:] += 1  # position 3 is missing
+    windows = make_windows(bank, np.arange(1), WindowSettings(context=1))
+    assert windows.target.tolist() == [1, 2, 4, 5]
+    assert following_rows(bank, windows).tolist() == [[1, 2, -1], [2, -1, -1], [4, 5, -1], [5, -1, -1]]
+
+
+def test_a_horizon_target_that_was_read_before_does_not_follow():
+    bank = small_bank([5], texts=["a", "b", "c", "a", "d"])
+    windows = make_windows(bank, np.arange(1), WindowSettings(context=1))
+    first = windows.take(slice(0, 1))  # read "a"; then follow "b", "c" and "a" again
+    assert following_rows(bank, first).tolist() == [[1, 2, -1]]
