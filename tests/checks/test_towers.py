@@ -39,14 +39,18 @@ def outcomes(*rows, bank=BANK):
     return {code: module.CHECK.examine(case).outcome for code, module in CHECKS.items()}
 
 
+SOUND = dict.fromkeys(CHECKS, "passed") | {"SG106": "not-applicable"}
+"""Without an encoder, nothing says whether the bank's vectors are in its space; checkpoints and indexes are."""
+
+
 @pytest.mark.parametrize("documents", ["linear", "mlp", "shared"])
 def test_two_towers_of_one_model_pass(tmp_path, documents):
-    assert set(outcomes(towers(tmp_path, documents)).values()) == {"passed"}
+    assert outcomes(towers(tmp_path, documents)) == SOUND
 
 
 def test_they_pass_where_the_space_has_a_fingerprint_too(tmp_path):
     bank = dataclasses.replace(BANK, space=with_fingerprint(BANK.space, BANK.vectors[:8]))
-    assert set(outcomes(towers(tmp_path, bank=bank), bank=bank).values()) == {"passed"}
+    assert outcomes(towers(tmp_path, bank=bank), bank=bank) == SOUND
 
 
 def test_passages_of_another_tower_are_another_space_and_not_what_was_trained(tmp_path):
