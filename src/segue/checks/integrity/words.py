@@ -90,8 +90,10 @@ def _words(texts: list[str]) -> Float[np.ndarray, "passage component"]:
         counted = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=20_000).fit_transform(texts)
     except ValueError:  # no word occurs twice
         return np.zeros((len(texts), 1))
-    size = min(COMPONENTS, *counted.shape)
-    reduced: Float[np.ndarray, "passage component"] = TruncatedSVD(size, random_state=0).fit_transform(counted)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where all texts are alike, its share of variance is 0 / 0
+        reduced: Float[np.ndarray, "passage component"] = TruncatedSVD(
+            min(COMPONENTS, *counted.shape), random_state=0
+        ).fit_transform(counted)
     return reduced
 
 
