@@ -122,4 +122,4 @@ def standard_score(values: Float[np.ndarray, "value"]) -> float:
     if len(values) < 2:
         return 0.0
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
-    return float(values.mean()) / error if error > 0 else 0.0
+    return float(values.mean() / error) if error > 0 else 0.0
