@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from worlds import make_bank
 
 from segue.checks import Case, CaseEntry, Effort, Trained
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
@@ -110,3 +111,10 @@ def trained_row(
     save_tensors(folder / "training" / LOSS_FILE, build_loss(loss, bank.dimension).state_dict())
     retriever = predictor_retriever(name, "candidate", predictor, pool=Pool(bank))
     return row(name, retriever, family="loss", trained=Trained(folder, loss, settings))
+
+
+def bank_case(vectors, texts) -> Case:
+    """Return the case of a bank alone: vectors [document, passage, dim] and the texts of each document."""
+    flat = vectors.reshape(-1, vectors.shape[-1]).astype(np.float32)
+    bank = make_bank(flat, [len(passages) for passages in texts], [text for passages in texts for text in passages])
+    return Case(bank, Pool(bank))

@@ -1,0 +1,44 @@
+"""SG117: documents that are slices of a text, and passages in the order of numbers as text."""
+
+import numpy as np
+import pytest
+from check_cases import bank_case
+from worlds import essay_texts_and_vectors, make_bank, noise_world
+
+from segue.checks import Case
+from segue.checks.integrity.sg117_documents_are_units import CHECK
+from segue.ranking.pool import Pool
+
+TEXTS, VECTORS = essay_texts_and_vectors()
+
+
+def case_of(vectors=VECTORS, texts=TEXTS):
+    return bank_case(vectors, texts)
+
+
+def test_whole_documents_in_order_pass():
+    verdict = CHECK.examine(case_of())
+    assert verdict.outcome == "passed"
+    assert abs(verdict.measured) < 0.4
+
+
+def test_slices_of_longer_texts_are_an_issue():
+    flat = VECTORS.reshape(-1, VECTORS.shape[-1])
+    bank = make_bank(flat[: 37 * 17], [37] * 17)  # essays of 16 passages: most slices end inside one
+    verdict = CHECK.examine(Case(bank, Pool(bank)))
+    assert verdict.outcome == "issue"
+    assert verdict.measured > 0.7
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_order_of_numbers_as_text_is_an_issue(first):
+    length = VECTORS.shape[1]
+    order = np.array(sorted(range(first, length + first), key=str)) - first
+    verdict = CHECK.examine(case_of(VECTORS[:, order], [[part[place] for place in order] for part in TEXTS]))
+    assert (verdict.outcome, verdict.measured > 0) == ("issue", True)
+    assert "sorted as text" in verdict.statement
+
+
+def test_noise_and_few_documents_are_not_judged():
+    for bank in (noise_world(documents=20, length=8), noise_world(documents=5, length=8)):
+        assert CHECK.examine(Case(bank, Pool(bank))).outcome == "not-applicable"
