@@ -296,9 +296,7 @@ class Case:
 
     def directions(self, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row dim"]:
         """Return the vectors of rows at length 1; those that are zero or not finite (SG106) become zero."""
-        vectors = self.bank.gather(rows).astype(np.float64)
-        vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return directions(self.bank.gather(rows))
 
     def answerable(self, windows: Windows) -> Windows:
         """Return the windows whose target is among the candidates."""
@@ -358,6 +356,12 @@ class Case:
     def generator(self, purpose: str) -> np.random.Generator:
         """Return a generator for one purpose, the same in every run."""
         return np.random.default_rng([self.seed, *purpose.encode()])
+
+
+def directions(vectors: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row dim"]:
+    """Return vectors at length 1, in float64; those that are zero or not finite become zero."""
+    finite = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0).astype(np.float64)
+    return finite / np.maximum(np.linalg.norm(finite, axis=1, keepdims=True), 1e-12)
 
 
 def spread(count: int, most: int) -> Int[np.ndarray, "chosen"]:

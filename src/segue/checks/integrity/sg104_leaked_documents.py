@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from scipy import sparse
 
-from segue.checks.case import Case
+from segue.checks.case import Case, directions
 from segue.checks.check import Check, Verdict
 from segue.checks.run import each_entry
 from segue.checks.statistics import and_more, percent
@@ -175,21 +175,15 @@ def _near_targets(
     """Count sampled targets, and for each list those with a near vector but other words in its documents."""
     bank = case.bank
     targets = case.sample(fold, most=max(1, case.effort.windows // len(case.folds))).target
-    vectors = _directions(bank.gather(targets))
+    vectors = case.directions(targets).astype(np.float32)
     learnt = trained[:, bank.document_of] & bank.alive  # [list, bank]
     other_words = np.stack([~np.isin(bank.duplicate_group[targets], bank.duplicate_group[rows]) for rows in learnt])
     found = np.zeros_like(other_words)
     for start, block in bank.blocks(8192):
-        alike = vectors @ _directions(block).T >= NEAR_DUPLICATE_COSINE  # [target, row]
+        alike = vectors @ directions(block).astype(np.float32).T >= NEAR_DUPLICATE_COSINE  # [target, row]
         for number, rows in enumerate(learnt[:, start : start + len(block)]):
             found[number] |= alike[:, rows].any(axis=1)
     return len(targets), (other_words & found).sum(axis=1)
-
-
-def _directions(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-    """Return the vectors at length 1; rows that are zero or not finite (SG106) become zero."""
-    finite = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
-    return (finite / np.maximum(np.linalg.norm(finite, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def _of_copies(leak: Leak) -> str:
