@@ -271,7 +271,7 @@ class Case:
         limit = self.effort.windows if most is None else most
         return windows if len(windows) <= limit else windows.take(spread(len(windows), limit))
 
-    def passage_runs(self, *, documents: int = 150, passages: int = 48) -> list[Int[np.ndarray, "row"]]:
+    def passage_runs(self, *, documents: int = 150, passages: int = 48) -> list[Int[np.ndarray, "_"]]:
         """Return, of some documents spread over the bank, the first rows without a gap, at least six of each.
 
         Args:
@@ -279,7 +279,7 @@ class Case:
             passages: maximum number of rows of each.
         """
 
-        def find() -> list[Int[np.ndarray, "row"]]:
+        def find() -> list[Int[np.ndarray, "_"]]:
             found = []
             for document in np.flatnonzero(self.bank.num_rows >= SHORTEST_RUN):
                 first = int(self.bank.first_row[document])

@@ -131,7 +131,7 @@ def _fold(units: _Units, test: np.ndarray, settings: SplitSettings, fold: int) -
 
 def _deal(
     units: _Units, shares: tuple[float, ...], generator: np.random.Generator, *, at_least: int = 1
-) -> list[Int[np.ndarray, "dealt"]]:
+) -> list[Int[np.ndarray, "_"]]:
     """Return the numbers of the units of each part, at least ``at_least``; the shares add up to 1."""
     quota = np.outer(shares, [units.documents.sum(), units.passages.sum()])  # [part, measure]
     size = np.stack([units.documents, units.passages], axis=1)  # [unit, measure]

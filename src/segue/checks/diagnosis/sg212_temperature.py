@@ -84,8 +84,8 @@ def _contrasts(case: Case, entry: CaseEntry) -> dict[str, TemperatureContrast]:
     return found
 
 
-def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -> TemperatureContrast:
-    def described(tau: float) -> list[Float[np.ndarray, "prediction"]]:
+def _contrast(cosines: list[Float[Tensor, "_ _"]], temperature: float) -> TemperatureContrast:
+    def described(tau: float) -> list[Float[np.ndarray, "_"]]:
         parts = zip(*(describe_logits(logits / tau) for logits in cosines), strict=True)
         return [torch.cat(part).numpy() for part in parts]
 
@@ -100,7 +100,7 @@ def _contrast(cosines: list[Float[Tensor, "batch batch"]], temperature: float) -
     )
 
 
-def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[Tensor, "batch batch"]]:
+def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[Tensor, "_ _"]]:
     """Return the cosines of predictions and targets of held-out batches, where the term computes them."""
     trained, windows = entry.training, case.fold_of(entry).validation
     size = min(trained.settings.batch_size, max(len(windows) // BATCHES, MINIMUM_BATCH_SIZE), len(windows))

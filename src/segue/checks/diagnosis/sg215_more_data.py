@@ -64,7 +64,7 @@ def examine(case: Case) -> Verdict:
     return Verdict(_outcome(slope, noise), said, slope.value, max(TIP_GAIN, 2 * noise), details)
 
 
-def subsets(names: Int[np.ndarray, "group"], case: Case) -> list[Int[np.ndarray, "chosen"]]:
+def subsets(names: Int[np.ndarray, "group"], case: Case) -> list[Int[np.ndarray, "_"]]:
     """Return nested random parts of the groups of documents: an eighth, a quarter, a half, all."""
     order = case.generator("SG215").permutation(names)
     return [order[: max(1, round(share * len(order)))] for share in SHARES]

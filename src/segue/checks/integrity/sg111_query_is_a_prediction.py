@@ -105,7 +105,7 @@ def _copies(
     case: Case, windows: Windows, entry: CaseEntry, queries: Float[np.ndarray, "window dim"]
 ) -> tuple[str | None, float]:
     """Return what a trained entry merely copies, and the share of its queries that are that copy."""
-    shares: dict[str, list[Bool[np.ndarray, "batch"]]] = {}
+    shares: dict[str, list[Bool[np.ndarray, "_"]]] = {}
     for number, batch in enumerate(windows.batches(BATCH)):
         part = queries[number * BATCH : (number + 1) * BATCH]
         for name, copy in _untrained_answers(entry, case.read(batch)).items():

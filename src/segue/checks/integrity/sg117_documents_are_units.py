@@ -94,7 +94,7 @@ def _share(ends: Float[np.ndarray, "pair"], *, within: float, apart: float) -> t
 
 
 def _unsorted(
-    case: Case, runs: list[Int[np.ndarray, "row"]], within: Float[np.ndarray, "document"]
+    case: Case, runs: list[Int[np.ndarray, "_"]], within: Float[np.ndarray, "document"]
 ) -> tuple[float, float]:
     """Return how much more alike neighbours are when a sort of numbers as text is undone, and its standard score.
 

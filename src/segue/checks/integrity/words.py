@@ -33,10 +33,10 @@ class WordFit:
         elsewhere: words of each passage with the vectors of other documents, in the mean.
     """
 
-    own: list[Float[np.ndarray, "passage"]]
-    after: list[Float[np.ndarray, "pair"]]
-    before: list[Float[np.ndarray, "pair"]]
-    elsewhere: list[Float[np.ndarray, "passage"]]
+    own: list[Float[np.ndarray, "_"]]
+    after: list[Float[np.ndarray, "_"]]
+    before: list[Float[np.ndarray, "_"]]
+    elsewhere: list[Float[np.ndarray, "_"]]
 
     @property
     def has_power(self) -> bool:
