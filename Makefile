@@ -31,7 +31,7 @@ bench: $(VENV)/.dev ## speed and memory beside other libraries (docs/performance
 	$(BIN)/python -m benchmarks.speed all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
 
 phase1: $(VENV)/.dev ## the original experiment repeated, with its faults and without (docs/phase1.md)
-	$(BIN)/python -m benchmarks.phase1 --out runs/phase1
+	$(BIN)/python -m benchmarks.phase1 --out runs/phase1 --json benchmarks/results/phase1.json
 
 bench-guard: $(VENV)/.dev ## fail if a recorded speed ratio has lost more than a quarter
 	$(BIN)/python -m benchmarks.guard $(if $(DOCUMENTS),--documents $(DOCUMENTS))

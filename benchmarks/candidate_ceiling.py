@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
@@ -62,7 +62,7 @@ def main() -> None:
     target = job.experiment.pool.candidates_of(windows.target)
     groups = job.experiment.groups[job.experiment.bank.document_of[windows.target]]
     rows = [ceiling(draw, drawn, target, groups) for draw in DRAWS]
-    write_json(args.json, {"environment": environment(), "windows": count, "candidates": job.experiment.pool.size,
+    write_json(args.json, {"environment": surroundings(), "windows": count, "candidates": job.experiment.pool.size,
                             "table": rows})  # fmt: skip
     for row in rows:
         print(f"{row['draw']}: {row['candidates']:.0f} candidates, {100 * row['holds']['value']:.1f} %")

@@ -22,15 +22,12 @@ import itertools
 import json
 import multiprocessing
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +44,10 @@ from healthy import Healthy, run_healthy  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 from story import StoryEncoder, story_world  # noqa: E402
 
+from benchmarks.surroundings import commit, surroundings  # noqa: E402
 from segue.checks import AUDIT, CHECKS  # noqa: E402
 from segue.checks.run import run_checks  # noqa: E402
 from segue.files import write_json  # noqa: E402
-from segue.hardware import describe_machine  # noqa: E402
 
 STATISTICAL = (
     "SG103", "SG104", "SG113", "SG201", "SG202", "SG203", "SG204", "SG206", "SG207", "SG208", "SG209", "SG211", "SG213",
@@ -59,7 +56,6 @@ STATISTICAL = (
 """Checks whose verdict depends on which documents were drawn."""
 SMALL = ("infonce-projected", "mlp")
 STEPS = 40
-PACKAGES = ("bm25s", "faiss-cpu", "numpy", "scipy", "torch")
 
 Line = dict[str, Any]
 
@@ -250,22 +246,6 @@ def failures(lines: Iterable[Line]) -> list[Line]:
     return [{key: line[key] for key in ("seed", "fault", "failed")} for line in lines if "failed" in line]
 
 
-def commit() -> str | None:
-    """Return the commit that is measured, marked where files of the package or the faults differ from it."""
-    git = ["git", "-C", str(REPOSITORY)]
-    found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    dirty = subprocess.run([*git, "status", "--porcelain", "--", "src", "tests"], capture_output=True, text=True,
-                           check=False)  # fmt: skip
-    head = found.stdout.strip()
-    return (head + ("+changes" if dirty.stdout.strip() else "")) or None
-
-
-def environment() -> Line:
-    """What the numbers depend on besides the seeds."""
-    return {"python": platform.python_version(), "machine": describe_machine(),
-            "versions": {name: version(name) for name in PACKAGES}}  # fmt: skip
-
-
 def read_lines(path: Path) -> list[Line]:
     """Read what is done; a last line that was cut off is dropped."""
     if not path.exists():
@@ -281,7 +261,7 @@ def summarise(lines: list[Line], counts: dict[str, int]) -> Line:
                for part, count in counts.items()}  # fmt: skip
     return {
         "commits": sorted({line["commit"] for line in lines}),
-        "environment": environment(),
+        "environment": surroundings(),
         "seeds": counts,
         "error": summarise_errors(by_part["error"]),
         "power": summarise_power(by_part["power"]),

@@ -11,7 +11,6 @@ gates whose true value is the threshold.
 from __future__ import annotations
 
 import argparse
-import subprocess
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
@@ -20,10 +19,10 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from benchmarks.surroundings import surroundings
 from segue.evaluation.gates import Condition, GateSettings, Judged, judge
 from segue.evaluation.intervals import _jackknife_errors, _resample, median_rank, paired, ratio_intervals
 from segue.files import write_json
-from segue.hardware import describe_machine
 
 GROUPS = (5, 10, 30, 100)
 RATES = (0.02, 0.1, 0.4)
@@ -156,12 +155,6 @@ def decided_at_the_threshold(num_groups: int, rate: float, *, simulations: int, 
     return {outcome: ended.count(outcome) / simulations for outcome in ("pass", "fail")}
 
 
-def environment() -> dict[str, object]:
-    """What the numbers depend on besides the seeds."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return {"commit": found.stdout.strip() or None, **describe_machine()}
-
-
 def compare_intervals(**sizes: float) -> list[dict]:
     """Print and return coverage and mean width of each interval, in per cent."""
     print("| rate | documents | " + " | ".join([*METHODS, "segue"]) + " |\n" + "|---" * (len(METHODS) + 3) + "|")
@@ -201,7 +194,7 @@ def main() -> None:
         print(f"\nintra-document correlation {correlation}")
         tables[f"intervals, correlation {correlation}"] = compare_intervals(**sizes, correlation=correlation)
     if chosen.json:
-        write_json(chosen.json, {"environment": environment(), **sizes, **tables})
+        write_json(chosen.json, {"environment": surroundings(), **sizes, **tables})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.evaluation.intervals import bootstrap, paired
 from segue.evaluation.result import Evaluation
 from segue.files import read_json, write_json
@@ -33,7 +33,7 @@ def main() -> None:
     subject, first = found[args.subject], found[args.subject][0]
     rows = [row(name, several, subject) for name, several in found.items()]
     seeds = [read_json(run / "recipe.json")["training"]["seed"] for run in args.runs]
-    write_json(args.json, {"environment": environment(), "subject": args.subject, "seeds": seeds,
+    write_json(args.json, {"environment": surroundings(), "subject": args.subject, "seeds": seeds,
                             "windows": len(first), "documents": first.num_documents, "pool": first.pool_size,
                             "table": rows})  # fmt: skip
     for one in rows:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.reranked import load_fitted
 from segue.evaluation.latency import single_thread
@@ -53,7 +53,7 @@ def main() -> None:
             for name in np.roll(list(rerankers), place):  # who comes first reads vectors that are not in the cache
                 taken[name].append(timed(rerankers[name], one, exclude))
     rows = {name: summary(np.array(values[WARM_UP:])) for name, values in taken.items()}
-    result = {"environment": environment(), "candidates": args.candidates, "threads": 1, "kinds": rows}
+    result = {"environment": surroundings(), "candidates": args.candidates, "threads": 1, "kinds": rows}
     for name, row in rows.items():
         print(name, row)
     if args.json:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.resumable import Units, environment
+from benchmarks.resumable import Units
+from benchmarks.surroundings import surroundings
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, load_fitted
@@ -51,7 +52,7 @@ def main() -> None:
     units = Units(args.out, total=len(variants))
     for name, work in variants.items():
         units.one({"variant": name, "lists": args.lists}, lambda work=work: {"ranks": work().tolist()})
-    summary = {"environment": environment(), "lists": args.lists, "windows": len(study.validation),
+    summary = {"environment": surroundings(), "lists": args.lists, "windows": len(study.validation),
                "reference": REFERENCE, "table": study.table(units)}  # fmt: skip
     write_json(args.json or args.out.with_suffix(".json"), summary)
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.surroundings import surroundings
 from segue.bank.bank import PassageBank
 from segue.checks import Case
 from segue.checks.build_case import case_of_experiment
 from segue.evaluation.experiment import build_experiment
 from segue.files import write_json
-from segue.hardware import describe_machine, limit_threads
+from segue.hardware import limit_threads
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
@@ -100,14 +100,8 @@ def write_summary(args: argparse.Namespace, case: Case, summary: dict[str, Any])
     parts = {part: len(getattr(case.folds[0], part)) for part in ("train", "validation")}
     bank = {"name": "demo" if args.demo else args.bank.name, "hash": case.bank.hash,
             "passages": len(case.bank), "documents": len(case.bank.first_row), "windows": parts}  # fmt: skip
-    record = {"environment": environment(), "settings": said, "bank": bank, **summary}
+    record = {"environment": surroundings(), "settings": said, "bank": bank, **summary}
     if args.json:
         write_json(args.json, record)
     else:
         print(json.dumps(record, indent=1))
-
-
-def environment() -> dict[str, Any]:
-    """What the numbers depend on besides the seeds."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return {"commit": found.stdout.strip() or None, **describe_machine()}

@@ -32,7 +32,7 @@ import numpy as np
 import psutil
 
 import segue
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.bundles.queries import Query
 from segue.files import write_json
 from segue.hardware import limit_threads
@@ -56,7 +56,7 @@ def main() -> None:
         load = asyncio.run(open_loop(port, requests, 0.9 * capacity, args))
         after = used()
     record = {
-        "environment": environment(),
+        "environment": surroundings(),
         "settings": {name: value for name, value in vars(args).items() if name not in ("bundle", "json")},
         "bundle": about(released),
         **{name: over_rounds([one[name] for one in rounds]) for name in rounds[0]},

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.bank.bank import PassageBank
 from segue.checks import AUDIT, Case
 from segue.checks.run import run_checks
@@ -50,7 +50,7 @@ def main() -> None:
                                                           for name, spoil in SPOILT.items()}}  # fmt: skip
         for name, codes in found[str(path)].items():
             print(f"{path}  {name:<28} {codes}", flush=True)
-    write_json(args.json, {"environment": environment(), "length": LENGTH, "found": found})
+    write_json(args.json, {"environment": surroundings(), "length": LENGTH, "found": found})
 
 
 def take(bank: PassageBank) -> tuple[Vectors, list[list[str]]]:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed.memory import PeakMemory
-from segue.hardware import describe_machine
+from benchmarks.surroundings import surroundings
 from segue.models import ModelSettings, build_model
 from segue.training.losses.loss import LOSSES, build_loss
 from segue.training.train import TrainingSettings, train
@@ -161,16 +161,8 @@ def report(counts: list[int], repeats: int) -> dict[str, Any]:
         "bytes_per_window": {
             kind: round((values[-1] - values[0]) / (counts[-1] - counts[0]), 1) for kind, values in peaks.items()
         },
-        "commit": commit(),
-        "machine": describe_machine(),
+        "environment": surroundings(),
     }
-
-
-def commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    ).stdout.strip()
 
 
 def in_child(path: Path, windows: int, kind: str) -> int:

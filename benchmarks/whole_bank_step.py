@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.resumable import environment
+from benchmarks.surroundings import surroundings
 from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce, bfloat16_bound
@@ -81,7 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = {**vars(args), "json": None, "temperature": TEMPERATURE, "threads": limit_threads()}
     problem = make_problem(args.batch_size, args.bank, args.dimension)
-    record: dict[str, Any] = {"environment": environment(), "settings": settings}
+    record: dict[str, Any] = {"environment": surroundings(), "settings": settings}
     record |= times(problem, args.rounds)  # "clock" and "processor"
     record["errors"] = errors(problem)
     record["added_memory_mb"] = {name: {str(size): added_memory(args, size, name) for size in SIZES} for name in DTYPES}

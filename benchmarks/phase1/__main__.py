@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.phase1.replay import replay_phase1
 from segue.errors import BlockedError
+from segue.files import write_json
 from segue.progress import stages
 
 
@@ -16,8 +17,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.phase1", description="The original report, repeated.")
     parser.add_argument("--out", type=Path, default=Path("runs/phase1"), help="folder of the three reports")
     parser.add_argument("--bank", type=Path, help="the demo's bank; default: built in OUT")
+    parser.add_argument("--json", type=Path, help="where all numbers go, beside OUT/replay.json")
     options = parser.parse_args()
     found = replay_phase1(options.out, bank=options.bank, stages=stages)
+    if options.json:
+        write_json(options.json, found.record)
     print("\n".join(found.lines))
     if not found.as_expected:
         sys.exit(BlockedError.exit_code)

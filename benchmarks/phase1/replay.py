@@ -16,13 +16,14 @@ import segue
 from benchmarks.phase1.as_done import AMN, CUTOFF, REPORTED, prepare, run_as_done
 from benchmarks.phase1.clean_and_leaked import FIXED, measure_conflict, options_of, run_clean, run_leaked
 from benchmarks.phase1.page import forms_lines, page
+from benchmarks.surroundings import surroundings
 from segue.bank.bank import PassageBank
 from segue.checks import Effort
 from segue.comparison.job import Job
 from segue.comparison.plan import Plan, load_plan
 from segue.errors import InputError, explain
 from segue.files import write_json, write_text
-from segue.hardware import Device, describe_machine, limit_threads
+from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.workflows.demo import demo_recipe
@@ -119,7 +120,7 @@ def replay_phase1(
         "model": recipe.model.name,
         "size": recipe.model.size,
         "bank": {"documents": len(opened.document_ids), "passages": len(opened), "hash": opened.hash},
-        "machine": describe_machine(),
+        "environment": surroundings(),
         "forms": forms,
         "seconds": {"reading and encoding": encoded - began, "replaying": monotonic() - encoded},
         "unexpected": unexpected(forms),

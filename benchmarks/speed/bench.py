@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmarks.speed import BENCHMARKS, benchmark
-from benchmarks.speed.machine import surroundings
 from benchmarks.speed.measurement import BenchSettings
+from benchmarks.surroundings import surroundings
 from segue.errors import InputError, explain
 from segue.files import write_json
 from segue.progress import Stages, quiet

@@ -4,8 +4,8 @@ Input: one rank per window (1 = best), counted over the whole pool by the rankin
 cent; None (or NaN inside an array of windows) where nothing can be computed, never 0.
 
 Each window has exactly one relevant candidate, so ``R@k`` is ``Success@k`` of ir_measures (which equals its ``R@k``
-here), ``MRR`` the mean of its ``RR``, ``nDCG@10`` its ``nDCG@10``. ``Contain@50`` is ``Success@50`` of the ranking as
-served. ``docs/metrics.md`` holds the definitions in one table.
+here), ``MRR`` the mean of its ``RR``, ``nDCG@10`` its ``nDCG@10``. ``Contain@50`` is ``Success@50``
+of the same exact ranks. ``docs/metrics.md`` holds the definitions in one table.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""What a measured number depends on besides its seeds: machine, versions, commit, and other work on the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from segue.hardware import describe_machine
+
+
+def surroundings() -> dict[str, Any]:
+    """Return machine, versions, commit, and the load over one and five minutes (running processes, ours too)."""
+    one, five, _ = os.getloadavg()
+    return {**describe_machine(), "commit": commit(), "load": round(one, 2), "load_5_minutes": round(five, 2)}
+
+
+def commit() -> str | None:
+    """Return the commit of the repository, with ``+`` where files were changed; None outside of one."""
+    name = _git("rev-parse", "--short=10", "HEAD")
+    return name and name + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*words: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
