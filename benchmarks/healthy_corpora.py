@@ -36,7 +36,7 @@ from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.recipe import parse_recipe
 
-DOCUMENTS, PASSAGES = 120, 40
+DOCUMENTS, PASSAGES = 64, 20
 """Documents of a corpus, and passages of a document, that are used: the first ones."""
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
 
@@ -103,7 +103,7 @@ def measure(corpus: Corpus, folder: Path | None, out: Path) -> dict[str, Any]:
             "windows": {"context": 3},
             "split": {"test": 0.2, "validation": 0.1},
             "training": {"batch_size": 256},
-            "triage": {"options": ["infonce"], "budget_minutes": 0.3},
+            "triage": {"options": ["infonce"], "budget_minutes": 0.3, "encoder_share": 0.01},
             "evaluation": {"latency_queries": 20},
         }
     )

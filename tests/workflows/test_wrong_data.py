@@ -1,5 +1,6 @@
 """Data that was spoilt before it reached Segue ends a triage before training, with the right cause named first."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -151,6 +152,30 @@ def test_the_same_data_as_they_were_are_not_refused(tmp_path):
 def test_what_shows_in_vectors_alone_is_found_without_texts(spoil, tmp_path):
     with pytest.raises(BlockedError):
         segue.triage(write(tmp_path, **{**spoil(), "texts": None}), tmp_path / "run")
+
+
+def changed(text, generator):
+    """Return a text with one word in ten replaced."""
+    return " ".join(f"x{generator.integers(5000)}" if generator.random() < 0.1 else word for word in text.split())
+
+
+@pytest.mark.parametrize("with_texts", [True, False], ids=["one word in ten changed", "exact, without texts"])
+def test_documents_twice_under_other_ids_stay_in_one_part_and_are_reported(with_texts, tmp_path):
+    generator = np.random.default_rng(3)
+    texts = [*TEXTS, *([changed(text, generator) for text in passages] for passages in TEXTS[:30])]
+    noise = unit(generator.standard_normal(VECTORS[:30].shape))
+    copies = unit(VECTORS[:30] + 0.3 * noise) if with_texts else VECTORS[:30]  # a cosine of about 0.96
+    documents = [f"d{number:03d}" for number in range(DOCUMENTS + 30) for _ in range(LENGTH)]
+    recipe = write(tmp_path, np.concatenate([VECTORS, copies]), texts if with_texts else None, documents)
+    comparison = segue.triage(recipe, tmp_path / "run")
+    (fold,) = json.loads((tmp_path / "run" / "split.json").read_text(encoding="utf-8"))["folds"]
+    part_of = {name: part for part, names in fold.items() for name in names}
+    for number in range(30):
+        assert part_of[f"d{number:03d}"] == part_of[f"d{DOCUMENTS + number:03d}"]
+    assert comparison.record.blocked == ()
+    finding = next(finding for finding in comparison.record.audit if finding.code == "SG104")
+    assert finding.outcome == "tip"
+    assert "30 of 90 documents are near-copies of others" in finding.statement
 
 
 BOILERPLATE = {

@@ -28,6 +28,8 @@ MINIMUM_COPIES = 3
 """Targets in copied runs below which there is no issue, at any share."""
 NEAR_DUPLICATE_COSINE = 0.995
 """Cosine from which two passages are near-duplicates."""
+MANY_COPIES = 0.1
+"""Share of documents that are near-copies of others from which the corpus should be cleaned."""
 SPLIT = "the split"
 
 TrainingDocuments = tuple[int, str, frozenset[str]]
@@ -97,7 +99,7 @@ def examine(case: Case) -> Verdict:
     said = (f"None of {leaked.documents:,} evaluation documents was trained on (found by the same hashes: "
             f"{leaked.listed_in_bank:,} of {leaked.listed:,} training documents); {_of_copies(copied)}{texts}, {near} "
             f"have a passage of cosine ≥ {NEAR_DUPLICATE_COSINE} there.")  # fmt: skip
-    notes = _notes(found)
+    notes = [*_notes(found), *_copies_in_corpus(case)]
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
 
 
@@ -222,6 +224,17 @@ def _notes(found: Sequence[Leak]) -> list[str]:
     return [note for note, applies in notes.items() if applies]
 
 
+def _copies_in_corpus(case: Case) -> list[str]:
+    """Describe near-copies among the documents: they stay in one part, so nothing leaks, but they weigh more."""
+    if case.groups is None:
+        return []
+    groups = case.groups[np.unique(case.bank.document_of[case.bank.alive])]
+    copies = len(groups) - len(np.unique(groups))
+    if copies <= MANY_COPIES * len(groups):
+        return []
+    return [f"{copies:,} of {len(groups):,} documents are near-copies of others; they stay in one part of the split."]
+
+
 CHECK = Check(
     code="SG104",
     title="Leaked documents",
@@ -234,7 +247,8 @@ CHECK = Check(
     "boilerplate, which is not a target of validation or test. A tip: evaluation documents grouped with a training "
     "document (near-duplicates by words, Broder 1997, or by vectors), over "
     f"{100 * ALLOWED_SHARE:g} % of up to 1,000 targets with a training passage of cosine ≥ {NEAR_DUPLICATE_COSINE}, "
-    "documents that also selected the model, and a checkpoint that lists nothing.",
+    "documents that also selected the model, a checkpoint that lists nothing, and over "
+    f"{100 * MANY_COPIES:g} % of the documents near-copies of others.",
     why="A model that was trained on the test documents looks good until it reads a new text: its score cannot be "
     "distinguished from memorising.",
     healthy="0 evaluation documents trained on, 0 % to 1 % of the targets copied",
