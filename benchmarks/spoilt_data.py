@@ -1,7 +1,8 @@
 """Are spoilt data found, and sound data left alone, on real vectors? The checks of the data alone, on banks of yours.
 
 Of each bank (`segue bank build`), documents of at least 24 passages are taken, their first 24 each, as they are and
-spoilt in the ways below. A line says which checks raise an issue.
+spoilt in the ways below. A line says which checks raise an issue. Then the same with made-up essays
+(`tests/worlds.py`), over seeds: how often each check raises an issue.
 
     python -m benchmarks.spoilt_data runs/demo/bank bank/ --json benchmarks/results/spoilt_data.json
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +42,7 @@ Data = tuple[Vectors, list[list[str]], int]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("banks", type=Path, nargs="+")
+    parser.add_argument("--seeds", type=int, default=40, help="made-up corpora of 60 documents of 24 passages")
     parser.add_argument("--json", type=Path, required=True, help="where the table goes")
     args = parser.parse_args()
     limit_threads()
@@ -50,7 +53,24 @@ def main() -> None:
                                                           for name, spoil in SPOILT.items()}}  # fmt: skip
         for name, codes in found[str(path)].items():
             print(f"{path}  {name:<28} {codes}", flush=True)
-    write_json(args.json, {"environment": surroundings(), "length": LENGTH, "found": found})
+    essays = over_seeds(args.seeds)
+    write_json(args.json, {"environment": surroundings(), "length": LENGTH, "found": found, "essays": essays})
+
+
+def over_seeds(seeds: int) -> Mapping[str, Any]:
+    """Return for each way of spoiling essays in how many seeds each check raised an issue or a tip."""
+    raised: dict[str, Counter[str]] = {name: Counter() for name in SPOILT}
+    for seed in range(seeds):
+        texts, vectors = worlds.essay_texts_and_vectors(seed + 1000, documents=60, length=LENGTH)
+        for name, spoil in SPOILT.items():
+            raised[name].update(f"{code} {outcome}" for code, outcome in outcomes(spoil(vectors, texts)).items())
+    for name, counts in raised.items():
+        print(f"essays  {name:<28} {dict(counts)}", flush=True)
+    return {
+        "seeds": seeds,
+        "documents": 60,
+        "raised": {name: dict(sorted(counts.items())) for name, counts in raised.items()},
+    }
 
 
 def take(bank: PassageBank) -> tuple[Vectors, list[list[str]]]:

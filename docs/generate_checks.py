@@ -19,9 +19,11 @@ from typing import Any
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Check
 from segue.reports.sections.checks import LOUD, OUTCOMES
 from segue.reports.text import plain, to_markdown
+from segue.windows.windows import SHARED
 
 PAGE = Path(__file__).with_name("checks.md")
-RATES = Path(__file__).parents[1] / "benchmarks" / "results" / "check_error_rates.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RATES, SPOILT, REAL = (RESULTS / f"{name}.json" for name in ("check_error_rates", "spoilt_data", "healthy_corpora"))
 EXAMPLES = Path(__file__).with_name("checks_examples.json")
 TESTS = Path(__file__).parents[1] / "tests"
 MARKS = {outcome: OUTCOMES[outcome].mark for outcome in LOUD}
@@ -40,7 +42,9 @@ Every check has a fault that it must catch: `tests/faults/` injects each fault i
 whole [fault matrix](#the-fault-matrix) is tested. The examples below are findings of real runs with those faults.
 *False blocks* are counted over synthetic healthy experiments of 15 to 60 documents, *power* is the number of seeds in
 which a fault of the size stated in the matrix was raised (60 documents, 18 of them for test):
-`benchmarks/check_error_rates.py`, `benchmarks/results/check_error_rates.json`.
+`benchmarks/check_error_rates.py`, `benchmarks/results/check_error_rates.json`. Data that was spoilt before it reached
+Segue is counted on synthetic essays (60 documents of 24 passages): `benchmarks/spoilt_data.py`. What the checks say of
+real corpora stands [below](#real-corpora).
 """
 
 OUTCOME_WORDS = {
@@ -67,6 +71,13 @@ about a tenth). The reverse: a memory of training passages is taken for a copy o
 nearly certain and few different ones exist (4 of 5 synthetic worlds of five topics; none of 21 others).
 """
 
+REAL_CORPORA = """## Real corpora
+
+Is a healthy corpus refused? `segue triage` on COUNT real corpora (the first documents of each, at most MOST, of at
+most LONGEST passages; context 3; baselines and one trained option): **BLOCKED blocked**. *Left out* are windows of
+validation and test whose target's text several documents share. `benchmarks/healthy_corpora.py`, commit `COMMIT`.
+"""
+
 MATRIX = f"""## The fault matrix
 
 A healthy experiment is broken in one way at a time. {MARKS["issue"]} marks an issue, {MARKS["tip"]} a tip; what is not
@@ -79,7 +90,8 @@ def checks_page() -> str:
     """Return the whole page."""
     record = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     matrix = MATRIX.replace("SCORE", _score(json.loads(RATES.read_text(encoding="utf-8"))["cause"]))
-    parts = [HEAD, _outcomes(), MUTING, UNSEEN, *_overview(), *_checks(record), matrix, *_matrix(record)]
+    parts = [HEAD, _outcomes(), MUTING, UNSEEN, *_overview(), *_checks(record), matrix, *_matrix(record),
+             *_real_corpora(json.loads(REAL.read_text(encoding="utf-8")))]  # fmt: skip
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -88,6 +100,21 @@ def _score(causes: Mapping[str, Any]) -> str:
     named, first, quiet = (causes[key] for key in ("named", "named_first", "silent_where_nothing_is_to_name"))
     return (f"the cause was named for {named['hits']} of {named['total']}, as the first for {first['hits']}; where "
             f"there was nothing to name, nothing was named for {quiet['hits']} of {quiet['total']}.")  # fmt: skip
+
+
+def _real_corpora(record: Mapping[str, Any]) -> Iterator[str]:
+    corpora = {name: found for name, found in record["corpora"].items() if found["outcome"] != "missing"}
+    blocked = sum(found["outcome"] != "passed" for found in corpora.values())
+    facts = {"COUNT": len(corpora), "MOST": record["documents"], "LONGEST": record["passages"], "BLOCKED": blocked,
+             "COMMIT": ", ".join(sorted({found["environment"]["commit"] for found in corpora.values()}))}  # fmt: skip
+    words = REAL_CORPORA
+    for name, value in facts.items():
+        words = words.replace(name, str(value))
+    yield words
+    rows = [(name, found["kind"], _text(found["source"]), found["licence"], f"{found['documents']:,}",
+             f"{found['passages']:,}", str(found["left_out"].get(SHARED, 0)), ", ".join(found["tips"]) or "–")
+            for name, found in corpora.items()]  # fmt: skip
+    yield _table(("corpus", "what it is", "source", "licence", "documents", "candidates", "left out", "tips"), rows)
 
 
 def _text(value: object) -> str:
@@ -123,11 +150,12 @@ def _heading(check: Check) -> str:
 
 def _checks(record: Mapping[str, Any]) -> Iterator[str]:
     rates = json.loads(RATES.read_text(encoding="utf-8"))
+    spoilt = json.loads(SPOILT.read_text(encoding="utf-8"))["essays"]
     for title, checks in (("Integrity", AUDIT), ("Diagnosis", DIAGNOSIS)):
         yield f"## {title}"
         for check in checks:
             yield f"### {_heading(check)}\n\n**{_text(check.question)}**"
-            facts = [*_facts(check), *_measured(check, rates)]
+            facts = [*_facts(check), *_measured(check, rates, spoilt)]
             yield "\n".join(f"- *{name}:* {words}" for name, words in facts if words)
             yield _example(record["examples"].get(check.code))
 
@@ -142,14 +170,17 @@ def _facts(check: Check) -> Iterator[tuple[str, str]]:
     yield "With `--fast`", "left out" if check.slow else "carried out"
 
 
-def _measured(check: Check, rates: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _measured(check: Check, rates: Mapping[str, Any], spoilt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Describe how often a check raised a false alarm, and how often it found a fault, over seeds."""
     error = rates["error"]["issues"].get(check.code)
     if error is not None:
         yield "False blocks", (f"{error['hits']} of {error['total']} healthy experiments "
                                f"(95 %: at most {100 * error['high']:.1f} %)")  # fmt: skip
-    power = rates["power"]["checks"].get(check.code, {})
-    yield "Power", ", ".join(f"`{fault}` {found['hits']} of {found['total']}" for fault, found in power.items())
+    power = [f"`{fault}` {found['hits']} of {found['total']}"
+             for fault, found in rates["power"]["checks"].get(check.code, {}).items()]  # fmt: skip
+    power += [f"{way} {counts[f'{check.code} issue']} of {spoilt['seeds']}"
+              for way, counts in spoilt["raised"].items() if f"{check.code} issue" in counts]  # fmt: skip
+    yield "Power", ", ".join(power)
 
 
 def _example(example: Mapping[str, Any] | None) -> str:
