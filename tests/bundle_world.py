@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from processes import environment
 from records import SETUP
 
 from segue.bank.build import build_bank
@@ -36,7 +36,6 @@ from segue.training.train import TrainingSettings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
-TESTS = Path(__file__).parent
 DIMENSION, CONTEXT = 12, 3
 SUBJECTS = ("glaciers", "violins", "harbours", "enzymes", "castles", "comets", "orchards", "bridges")
 
@@ -120,14 +119,9 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
 @contextmanager
 def serving(bundle: Path, *words: str):
     """Run ``segue serve`` as a process of its own; yield its address and the process."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
     command = [sys.executable, "-m", "segue", "serve", str(bundle), "--port", "0", *words]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
     try:
         yield address_of(process), process
     finally:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle_world import DIMENSION, TESTS, sentence
+from bundle_world import DIMENSION, sentence
+from processes import environment
 
 DOCUMENTS, LENGTH = 14, 10
 
@@ -65,12 +65,7 @@ def make_world(folder: Path) -> World:
     """Compare a few rows and build a bundle in a process of its own; the second run is a copy of the first."""
     write_documents(folder / "corpus.jsonl")
     (folder / "recipe.toml").write_text(RECIPE.format(folder=folder, dimension=DIMENSION))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run([sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, __file__, str(folder)], env=environment(), capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     shutil.copytree(folder / "runs" / "first", folder / "runs" / "second")

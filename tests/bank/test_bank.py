@@ -10,6 +10,7 @@ import pytest
 from fake_encoder import HashEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import environment
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import DuplicateGroups, build_bank
@@ -187,7 +188,7 @@ def test_memory_of_a_build_does_not_grow_with_the_corpus(tmp_path):
     peaks = []
     for documents in (150, 1200):
         command = [sys.executable, "-c", MEMORY, str(tmp_path / str(documents)), str(documents)]
-        environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, env=environment(MALLOC_ARENA_MAX="1"), capture_output=True, text=True,
+                              check=True)  # fmt: skip
         peaks.append(int(done.stdout.split()[1]))
     assert peaks[1] - peaks[0] < 4e6

@@ -1,7 +1,6 @@
 """Building a bank: resumable at any point, refused where anything differs, never half."""
 
 import contextlib
-import os
 import resource
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_encoder import HashEncoder
+from processes import environment
 
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
@@ -281,33 +281,26 @@ def test_a_full_disk_is_one_clear_error_and_the_build_goes_on_when_there_is_room
 
 
 KILLER = """
-import os, random, signal, sys, time
+import itertools, os, sys
 from pathlib import Path
-from fake_encoder import HashEncoder
+from processes import CallCounter
 from test_build import build
 
-class Slow(HashEncoder):
-    def encode(self, texts, **options):
-        time.sleep(0.003)
-        return super().encode(texts, **options)
-
-encoder, generator = Slow(), random.Random(7)
-
-def start(folder):
+folder, undisturbed = Path(sys.argv[1]) / "killed", Path(sys.argv[1]) / "undisturbed"
+build(folder.with_name("first"))  # what is imported at first use is imported here
+counted = CallCounter().start()
+build(undisturbed)
+sys.setprofile(None)
+kills, shards = 0, []
+for part in itertools.count(1):
+    if (folder / "manifest.json").exists():
+        break
+    calls = int(part * counted.calls / 9)  # a little later each time, so that one gets through
     child = os.fork()
     if child == 0:
-        build(folder, encoder=encoder)
+        CallCounter(calls).start()
+        build(folder)
         os._exit(0)
-    return child
-
-began = time.monotonic()
-os.waitpid(start(Path(sys.argv[1]) / "undisturbed"), 0)
-whole = time.monotonic() - began
-folder, kills, shards = Path(sys.argv[1]) / "killed", 0, []
-while not (folder / "manifest.json").exists():
-    child = start(folder)
-    time.sleep(generator.uniform(0.1, 0.45) * whole)
-    os.kill(child, signal.SIGKILL)
     kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
     shards.append(len(list(folder.glob("shard-*.json"))))
 print(kills, len(set(shards)))
@@ -316,10 +309,9 @@ print(kills, len(set(shards)))
 
 def test_killed_at_random_moments_and_resumed_the_hashes_are_those_of_an_undisturbed_build(tmp_path):
     """Real processes, real SIGKILL, until one gets through; forked, so that none has to import everything again."""
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}:{os.environ.get('PYTHONPATH', '')}"}
-    command = [sys.executable, "-c", KILLER, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{KILLER}",
+               str(tmp_path)]  # fmt: skip
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     kills, moments = map(int, done.stdout.split())
     assert kills >= 3
     assert moments >= 3, "the kills should fall between different shards"

@@ -1,15 +1,14 @@
 """A folder of bundles: promoting, going back, and being killed in between; bundles on a hub."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
+import numpy as np
 import pytest
-from bundle_world import TESTS
+from processes import environment
 
 from segue.bundles import hub
 from segue.bundles.files import verify
@@ -67,12 +66,12 @@ def test_there_is_nothing_to_go_back_to_at_first(three, tmp_path):
 
 PROMOTE = """
 import sys
-sys.path.insert(0, {tests!r})
+from processes import CallCounter
 from segue.bundles.store import promote
-print("ready", flush=True)
+CallCounter(int(sys.argv[1])).start()
 while True:
-    for bundle in sys.argv[2:]:
-        promote(bundle, sys.argv[1])
+    for bundle in sys.argv[3:]:
+        promote(bundle, sys.argv[2])
 """
 
 
@@ -80,21 +79,14 @@ def test_promoting_killed_at_any_moment_leaves_one_whole_current_bundle(three, t
     """A process that promotes without end is killed again and again, and whatever it leaves is looked at."""
     promote(three[0], tmp_path)
     known = {verify(path).version for path in three}
-    seen = set()
-    for number in range(8):
+    for calls in np.geomspace(20, 20_000, 8).round().astype(int):
         for version in known - {current_bundle(tmp_path).name}:
             shutil.rmtree(tmp_path / version, ignore_errors=True)  # so that there is something to copy
-        words = [sys.executable, "-c", PROMOTE.format(tests=str(TESTS)), str(tmp_path), *map(str, three)]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.003 * 2**number % 0.2)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        words = [sys.executable, "-c", PROMOTE, str(calls), str(tmp_path), *map(str, three)]
+        assert subprocess.run(words, env=environment(), check=False).returncode == -signal.SIGKILL
         current = verify(current_bundle(tmp_path))
         assert current.version in known
         json.loads((tmp_path / CURRENT).read_text())
-        seen.add(current.version)
     for bundle in three:  # what was killed stands in nobody's way
         assert promote(bundle, tmp_path) in known
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]

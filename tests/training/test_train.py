@@ -1,14 +1,13 @@
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import environment
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from worlds import make_bank, transition_world
@@ -160,46 +159,32 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(tmp_path, monkeypatch, na
 
 CHILD = """
 import sys
-sys.path[:0] = sys.argv[2:]
+sys.path.insert(0, sys.argv[2])
 import torch; torch.set_num_threads(1)
 from pathlib import Path
+from processes import CallCounter
 import test_train as t
 from segue.training import loop
-from segue.training import state
 loop.STATE_SECONDS, loop.EVALUATION_SECONDS, loop.STATE_SHARE = 0.0, 0.0, 1e9
-slow = t.FAST.model_copy(update={"steps": 400, "evaluations": 8})
-print("ready", flush=True)
-t.run(Path(sys.argv[1]), settings=slow)
+CallCounter(int(sys.argv[3])).start()
+t.run(Path(sys.argv[1]), settings=t.SLOW)
 """
-
-
-def start_child(folder):
-    here = Path(__file__).parent
-    command = [sys.executable, "-c", CHILD, str(folder), str(here), str(here.parent)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert child.stdout is not None
-    child.stdout.readline()  # imported: what follows is training
-    return child
+SLOW = FAST.model_copy(update={"steps": 400, "evaluations": 8})
+CALLS = 200_000
+"""Latest call at which a training is killed; 400 steps, the state saved after each, take 3.4 million."""
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        slow = FAST.model_copy(update={"steps": 400, "evaluations": 8})
-        whole, head, result = run(tmp_path / "whole", settings=slow)
-        generator = np.random.default_rng()
-        killed = 0
-        for _ in range(2):
-            child = start_child(tmp_path / "cut")
-            time.sleep(generator.uniform(0.1, 0.6))
-            child.send_signal(signal.SIGKILL)
-            killed += child.wait() == -signal.SIGKILL
-            child.stdout.close()
-        model, other_head, resumed = run(tmp_path / "cut", settings=slow)
+        whole, head, result = run(tmp_path / "whole", settings=SLOW)
+        for calls in np.random.default_rng().integers(1, CALLS, 2).tolist():
+            command = [sys.executable, "-c", CHILD, str(tmp_path / "cut"), str(Path(__file__).parent), str(calls)]
+            assert subprocess.run(command, env=environment(), check=False).returncode == -signal.SIGKILL, calls
+        model, other_head, resumed = run(tmp_path / "cut", settings=SLOW)
     finally:
         torch.set_num_threads(threads)
-    assert killed > 0
     assert same_weights(whole, model)
     assert same_weights(head, other_head)
     assert timeless(resumed.curve) == timeless(result.curve)
