@@ -367,7 +367,15 @@ def test_queries_are_timed_on_one_thread_and_warm_up_queries_are_not_counted(mon
 
     clock = iter(np.cumsum([1.0] * 10_000))  # every reading is a second later, whatever the machine does
     monkeypatch.setattr("segue.evaluation.latency.perf_counter", lambda: float(next(clock)))
-    timings = measure_latency(vector("counted", query, bank), bank, windows_of(bank), queries=7)
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    torch.set_num_threads(2)
+    faiss.omp_set_num_threads(2)
+    try:
+        timings = measure_latency(vector("counted", query, bank), bank, windows_of(bank), queries=7)
+        assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(before[0])
+        faiss.omp_set_num_threads(before[1])
     assert set(threads) == {(1, 1, 1)}
     assert len(threads) == WARM_UP + 7
     assert timings["predict"].tolist() == [1000.0] * 7

@@ -204,3 +204,11 @@ def test_the_worked_example_of_the_documentation() -> None:
     adjusted = [gate.conditions[0].p_adjusted for gate in ended]
     assert adjusted == pytest.approx([8 / 1024, 3 * 8 / 1024, 288 / 1024, 3 * 8 / 1024])
     assert (ended[0].low, ended[0].high) == pytest.approx((0.67, 0.83), abs=0.005)
+
+
+@pytest.mark.parametrize("targets", [None, np.arange(len(GROUPS))])
+def test_as_many_windows_of_other_groups_are_other_windows(targets: np.ndarray | None) -> None:
+    judged = {"x": option(0.5, targets=targets), "ar-cosine": option(0.2, groups=GROUPS[::-1].copy(), targets=targets)}
+    ended = judge([PHASE_1], judged, "x")[0]
+    assert ended.outcome == "not-enough-evidence"
+    assert "ar-cosine was evaluated on other windows" in ended.reason

@@ -77,4 +77,26 @@ def test_a_learnt_document_tower_needs_the_vectors_of_the_batch_as_they_are_sear
 
 
 def test_a_tower_may_learn_beside_a_cosine_term():
-    optimise(towers("mlp"), build_loss(LOSSES["infonce-ar"], 8))
+    predictor, batch = as_if_trained(towers("mlp")), one_batch()
+    encoded, predicted = predictor.encode_documents(batch.target), predictor(batch.context, batch.mask)
+    cosines = functional.normalize(predicted, dim=1) @ functional.normalize(encoded, dim=1).T
+    contrast = functional.cross_entropy(cosines / 0.07, torch.arange(6)).item()
+    by_hand = 0.85 * contrast + 0.15 * (1 - cosines.diag().mean().item())
+    before = predictor.documents.head.weight.clone()
+    values = optimise(predictor, build_loss(LOSSES["infonce-ar"], 8)).step(0, batch, 1e-2)
+    assert values["loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert not torch.equal(predictor.documents.head.weight, before)
+
+
+def test_dropout_depends_on_the_seed_and_on_the_step_and_on_nothing_else():
+    def loss(seed, step, *, drawn):
+        torch.manual_seed(1)
+        settings = ModelSettings(name="mlp", size="toy", dropout=0.5, anchor=False)
+        predictor = build_model(settings, dimension=8, context=3)
+        torch.manual_seed(drawn)  # what else the process has drawn
+        how = TrainingSettings(seed=seed, weight_decay=0.0, clip=1e9)
+        step_of = Optimisation(predictor, build_loss(LOSSES["infonce"], 8), how, precision="float32", device="cpu")
+        return step_of.step(step, one_batch(), 1e-2)["loss"]
+
+    assert loss(1, 5, drawn=10) == loss(1, 5, drawn=11)
+    assert len({loss(1, 5, drawn=10), loss(2, 5, drawn=10), loss(1, 6, drawn=10)}) == 3

@@ -1,6 +1,7 @@
 """SG103 raises when the truth says nothing about what was read, or a metric does not look at it; never by bad luck."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -111,3 +112,16 @@ def test_without_training_windows_the_last_passage_alone_is_compared_and_without
 def test_vectors_alone_are_enough():
     bank = dataclasses.replace(worlds.drift_world(documents=32), passage_texts=None)
     assert CHECK.examine(case_of(bank)).outcome == "passed"
+
+
+@pytest.mark.parametrize(("near", "outcome"), [(26, "passed"), (25, "issue"), (22, "issue")])
+def test_the_level_is_one_in_two_thousand(near, outcome):
+    """Of 32 documents, each on an axis of its own, some repeat one vector, and the others turn it round each time.
+
+    The truth's cosine is 1 or -1, a random passage's is 0. P(26 or more heads of 32) = 0.00027; of 25, 0.0011.
+    """
+    signs = np.where(np.arange(32)[:, None] < near, 1.0, (-1.0) ** np.arange(8))
+    bank = worlds.make_bank((signs[:, :, None] * np.eye(32)[:, None]).reshape(-1, 32), [8] * 32)
+    verdict = CHECK.examine(small_case(bank, test=32))
+    assert verdict.measured == pytest.approx(sum(math.comb(32, heads) for heads in range(near, 33)) / 2**32)
+    assert (verdict.outcome, verdict.threshold) == (outcome, 0.0005)

@@ -152,3 +152,25 @@ def test_rankings_differ_only_beyond_ties(theirs, their_scores, expected):
 def test_two_empty_rankings_agree():
     empty = np.array([-1]), np.array([-np.inf])
     assert _disagree(*empty, *empty) is False
+
+
+@dataclass
+class OrderByRow(TiesByRow):
+    """Knows the exact ranks, and answers with the right passages in the order of their rows."""
+
+    def over(self, bank):
+        return OrderByRow(self.inner.over(bank))
+
+    def rank(self, contexts, k, **how):
+        found = self.inner.rank(contexts, k, **how)
+        return dataclasses.replace(found, rows=np.sort(found.rows, axis=1))
+
+    def target_ranks(self, contexts, targets, **how):
+        return self.inner.target_ranks(contexts, targets, **how)
+
+
+def test_an_order_by_row_number_is_an_issue_though_every_rank_is_right():
+    retriever = OrderByRow(VectorRetriever("order", "candidate", mean, Pool(BANK)))
+    verdict = CHECK.examine(case_of(row("order", retriever)))
+    assert verdict.details["rows"]["order"] == {"ranks": 0.0, "orders": 1.0}
+    assert (verdict.outcome, verdict.measured) == ("issue", 1.0)

@@ -140,3 +140,24 @@ def test_a_baseline_that_encodes_is_skipped_with_its_cost_where_a_share_is_set(j
         dataclasses.replace(small.with_tables(triage=TriageSettings(budget_minutes=1e-6)), out=tmp_path / "b")
     )["encoder-context"]
     assert (without.evaluation.ranks == again.evaluation.ranks).all()
+
+
+class Reached(Exception):
+    """Training would begin now."""
+
+
+@pytest.mark.parametrize(("name", "module"), zip(NAMES, ("dual_encoder", "cross_encoder"), strict=True))
+def test_text_options_train_on_windows_of_training_documents_alone(job, tmp_path: Path, monkeypatch, name, module):
+    trained = []
+
+    def spy(bank, windows, *others, **options):
+        trained.extend(bank.document_of[windows.target].tolist())
+        raise Reached
+
+    monkeypatch.setattr(f"segue.comparison.entries.text.{module}.train_{module}", spy)
+    own = dataclasses.replace(job, out=tmp_path / "run", options=choose_options((name,)))
+    (fold,) = own.experiment.folds
+    with pytest.raises(Reached):
+        run_triage(own)
+    assert trained
+    assert set(trained) <= set(fold.split.train.tolist())

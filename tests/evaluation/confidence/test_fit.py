@@ -224,3 +224,18 @@ def test_contexts_shorter_than_the_window_and_fewer_candidates_than_places_will_
     asked = asked_of(bank, windows_of(bank, context=2, minimum=1))
     assert np.isfinite(asked.features).all()
     assert np.isfinite(fit_confidence(asked).of_features(asked.features)).all()
+
+
+def test_a_confidence_depends_on_validation_windows_and_not_on_test_windows():
+    bank = confident_world(30)
+    windows, parts = windows_of(bank), np.arange(30) % 3
+    train, one, other = (windows.take(parts[bank.document_of[windows.target]] == part) for part in range(3))
+    documents = [np.flatnonzero(parts == part) for part in range(3)]
+
+    def models(validation, test):
+        split = Split(*documents)
+        experiment = Experiment(bank, Pool(bank), (Fold(split, train, validation, test),), np.arange(30), 3)
+        return confidence_record(experiment, [copying(bank)], resamples=100)["models"]
+
+    assert models(one, other) == models(one, train)
+    assert models(one, other) != models(other, one)

@@ -47,8 +47,11 @@ def naive_info_nce(prediction, target, temperature, groups=None, context_groups=
 
 
 def test_mse_and_ar_cosine_are_the_same_number_on_unit_vectors():
-    prediction, target = unit_batch(1), unit_batch(2)
-    torch.testing.assert_close(mse(prediction, target), ar_cosine(prediction, target))
+    """The axes are at right angles, 0.6 and 0.8: cosines 0, 0.6 and -1, so 1 - cosine is 1, 0.4 and 2."""
+    prediction = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    target = torch.tensor([[0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]])
+    assert ar_cosine(prediction, target).item() == pytest.approx(3.4 / 3)
+    assert mse(prediction, target).item() == pytest.approx(3.4 / 3)
 
 
 def test_ar_cosine_ignores_lengths_and_mse_does_not():
@@ -155,9 +158,8 @@ def test_equal_vectors_score_chance_whatever_the_temperature():
 def test_symmetric_is_the_mean_of_both_directions():
     prediction, target = unit_batch(3), unit_batch(4)
     both = info_nce(prediction, target, temperature=0.1, symmetric=True)
-    forth = info_nce(prediction, target, temperature=0.1)
-    back = info_nce(target, prediction, temperature=0.1)
-    torch.testing.assert_close(both, (forth + back) / 2)
+    forth, back = naive_info_nce(prediction, target, 0.1), naive_info_nce(target, prediction, 0.1)
+    assert both.item() == pytest.approx((forth + back) / 2, rel=1e-5)
 
 
 def test_duplicates_and_read_passages_are_no_negatives_and_get_no_gradient():
@@ -175,23 +177,28 @@ def test_padding_matches_no_passage():
 
 
 def test_a_duplicate_of_the_target_in_the_batch_changes_nothing():
-    prediction, target = unit_batch(7, batch=3), unit_batch(8, batch=3)
-    twice = torch.cat([target, target[:1]]), torch.cat([prediction, prediction[:1]])
-    alone = info_nce(prediction, target, temperature=0.2, groups=torch.tensor([0, 1, 2]))
-    rows = contrast_logits(twice[1], twice[0], temperature=0.2, groups=torch.tensor([0, 1, 2, 0]))
-    first = torch.nn.functional.cross_entropy(rows[:1], torch.tensor([0]))
-    own = contrast_logits(prediction, target, temperature=0.2)[:1]
-    torch.testing.assert_close(first, torch.nn.functional.cross_entropy(own, torch.tensor([0])))
-    assert torch.isfinite(alone)
+    """Logits are the cosines 0.6, 0 and 0.8 over τ = 0.2: 3, 0 and 4. A fourth window has the target of the first."""
+    prediction = torch.tensor([[0.6, 0.0, 0.8]] * 4)
+    target = torch.eye(3)[[0, 1, 2, 0]]
+    groups = torch.tensor([0, 1, 2, 0])
+    weights = [math.exp(3), math.exp(0), math.exp(4)]
+    own = [-math.log(weight / sum(weights)) for weight in weights]  # of one window of each target, nothing repeated
+    # The second and the third window have the repeated target as two negatives.
+    both = [-math.log(weight / (sum(weights) + weights[0])) for weight in weights[1:]]
+    logits = contrast_logits(prediction, target, temperature=0.2, groups=groups)
+    found = torch.nn.functional.cross_entropy(logits, torch.arange(4), reduction="none")
+    assert found.tolist() == pytest.approx([own[0], *both, own[0]], rel=1e-5)
+    assert float(info_nce(prediction, target, temperature=0.2, groups=groups)) == pytest.approx(found.mean().item())
 
 
 def test_the_sum_is_weighted_and_the_parts_are_not():
     prediction, target = unit_batch(1), unit_batch(2)
     total, parts = build_loss(LOSSES["infonce-ar"], 4)(prediction, target)
     assert list(parts) == ["infonce", "ar-cosine"]
-    torch.testing.assert_close(parts["ar-cosine"], ar_cosine(prediction, target))
-    torch.testing.assert_close(parts["infonce"], info_nce(prediction, target, temperature=0.07))
-    torch.testing.assert_close(total, 0.85 * parts["infonce"] + 0.15 * parts["ar-cosine"])
+    cosine, contrast = 1 - (prediction * target).sum(dim=1).mean().item(), naive_info_nce(prediction, target, 0.07)
+    assert parts["ar-cosine"].item() == pytest.approx(cosine, rel=1e-5)
+    assert parts["infonce"].item() == pytest.approx(contrast, rel=1e-5)
+    assert total.item() == pytest.approx(0.85 * contrast + 0.15 * cosine, rel=1e-5)
 
 
 def ready(settings: LossSettings):
@@ -231,10 +238,16 @@ def test_a_loss_without_the_bank_it_needs_says_so(name, missing):
 
 
 def test_a_margin_is_taken_off_the_cosine_with_the_target():
+    """Both ways to compute it: with fixed targets, and with all logits at once, which targets that learn need."""
     prediction, target = unit_batch(1), unit_batch(2)
     logits = (prediction @ target.T - 0.2 * torch.eye(6)) / 0.1
     expected = torch.nn.functional.cross_entropy(logits, torch.arange(6))
-    torch.testing.assert_close(info_nce(prediction, target, temperature=0.1, margin=0.2), expected)
+    back = torch.nn.functional.cross_entropy(logits.T, torch.arange(6))
+    how = {"temperature": 0.1, "margin": 0.2}
+    torch.testing.assert_close(info_nce(prediction, target, **how), expected)
+    learning = target.clone().requires_grad_()
+    torch.testing.assert_close(info_nce(prediction, learning, **how), expected)
+    torch.testing.assert_close(info_nce(prediction, target, symmetric=True, **how), (expected + back) / 2)
 
 
 def test_the_head_learns_from_predictions_only():
@@ -284,7 +297,7 @@ def test_mask_context_false_is_the_textbook_loss():
     prediction, target = unit_batch(1), unit_batch(2)
     groups = torch.arange(6)
     total, _ = loss(prediction, target, groups, groups.roll(1)[:, None])
-    torch.testing.assert_close(total, info_nce(prediction, target, temperature=0.07, groups=groups))
+    assert total.item() == pytest.approx(naive_info_nce(prediction, target, 0.07), rel=1e-5)
     masked, _ = build_loss(LOSSES["infonce"], 4)(prediction, target, groups, groups.roll(1)[:, None])
     assert masked < total
 
