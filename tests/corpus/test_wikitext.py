@@ -1,7 +1,5 @@
 """Each construct of wikitext that must go, and each that must stay."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,7 +133,6 @@ def test_no_text_whatever_makes_the_parser_fail(source):
         "{{a|" * 300 + "}}" * 300,
     ],
 )
-def test_hostile_nesting_takes_no_more_than_seconds(hostile):
-    start = time.perf_counter()
-    paragraphs(hostile + "\n" + SENTENCE)
-    assert time.perf_counter() - start < 5
+def test_hostile_nesting_ends_and_the_sentence_after_it_is_kept(hostile):
+    """Work that grows with a power of the nesting would run into the time limit of every test."""
+    assert paragraphs(hostile + "\n" + SENTENCE)[-1] == SENTENCE

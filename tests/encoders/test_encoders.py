@@ -1,6 +1,7 @@
 """Encoders: one contract for all, fingerprints that tell spaces apart, and errors that name the fix."""
 
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -156,12 +157,32 @@ def test_a_prompt_and_another_length_limit_are_other_spaces(t5, t5_whole, option
     assert named in found
 
 
-@pytest.mark.parametrize("change", [{"pooling": "cls"}, {"pooling": "max"}, {"dense": False}])
-def test_the_same_weights_with_other_pooling_or_without_dense_are_other_spaces(t5_whole, tmp_path, change):
-    other = load(t5_folder(tmp_path, **change), precision="float32")
-    found = difference(other.space, t5_whole.space)
-    assert found
-    assert "cosine" in found or "dimensions" in found
+@pytest.mark.parametrize(("pooling", "pool"), [("cls", lambda hidden: hidden[0]),
+                                               ("max", lambda hidden: hidden.max(dim=0).values)])  # fmt: skip
+def test_the_same_weights_with_other_pooling_are_another_space_by_the_cosine_of_the_worst_probe(
+    t5, t5_whole, tmp_path, pooling, pool
+):
+    from sentence_transformers import SentenceTransformer
+
+    parts, cosines = SentenceTransformer(str(t5), device="cpu"), []
+    for probe in PROBES:
+        with torch.inference_mode():
+            hidden = parts[0].auto_model(**parts.tokenizer([probe], return_tensors="pt", truncation=True))
+            hidden = hidden.last_hidden_state[0]  # [token, dim]
+            ours, theirs = parts[2].linear(pool(hidden)), parts[2].linear(hidden.mean(dim=0))
+            cosines.append(torch.cosine_similarity(ours, theirs, dim=0).item())
+    other = load(t5_folder(tmp_path, pooling=pooling), precision="float32")
+    found = re.fullmatch(r"the vectors of probe (\d) have cosine (-?[\d.]+); different (.*)",
+                         difference(other.space, t5_whole.space))  # fmt: skip
+    assert int(found[1]) == int(np.argmin(cosines))
+    assert float(found[2]) == pytest.approx(min(cosines), abs=2e-4)
+    assert f"pooling ('{pooling}+dense' against 'mean+dense')" in found[3]
+
+
+def test_the_same_weights_without_dense_are_another_space_by_its_dimension(t5_whole, tmp_path):
+    other = load(t5_folder(tmp_path, dense=False), precision="float32")
+    expected = f"32 dimensions ({other.space.encoder}) against 24 ({t5_whole.space.encoder})"
+    assert difference(other.space, t5_whole.space) == expected
 
 
 def test_unnormalised_vectors_are_another_space(minilm):

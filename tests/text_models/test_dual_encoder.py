@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from clocks import clock_of
 from text_world import bert_folder, encoder_settings, topic_bank
 from worlds import make_bank
 
@@ -247,8 +248,10 @@ def test_fewer_steps_than_a_pass_over_the_windows_are_under_trained(encoder, ban
         assert run(tmp_path / str(steps), encoder, bank, steps=steps)[0].under_trained is under_trained
 
 
-def test_a_step_can_be_timed_beforehand(encoder, bank):
-    assert 0 < seconds_per_step(bank, windows(bank, 0, 9), encoder=encoder, settings=FAST, seconds=0.01) < 5
+def test_a_step_can_be_timed_beforehand(encoder, bank, monkeypatch):
+    """The first step does not count, and the others end once they have taken 2.5 s together."""
+    monkeypatch.setattr(fine_tuning, "time", clock_of(9.0, 1.0, 0.5, 1.5))
+    assert seconds_per_step(bank, windows(bank, 0, 9), encoder=encoder, settings=FAST, seconds=2.5) == 1.0
 
 
 def test_what_cannot_be_trained_is_refused(encoder, bank):

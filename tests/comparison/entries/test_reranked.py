@@ -207,12 +207,23 @@ def test_the_plan_pays_for_the_halves_and_gives_everyone_the_same_steps(ran):
     assert make_plan(rates, seconds=60.0, more=more, **how).steps == {"mlp": 100, "rerank": 100}
 
 
-def test_time_is_set_aside_where_something_is_reranked_after_the_plan(ran):
+def test_time_is_set_aside_where_something_is_reranked_after_the_plan(ran, monkeypatch):
+    """Each reading of the clock is a second later: drawing the candidates of the timed windows takes 1 s, features 1 s.
+
+    A test window is read under the declared condition, for timing, and under each condition; a watched one once.
+    """
     job, _ = ran
-    baselines = Baselines(job)
-    seconds = reranking_seconds(job, baselines)
-    fewer = [option for option in job.options if option.name != "fusion"]
-    assert reranking_seconds(dataclasses.replace(job, options=tuple(fewer)), baselines) > 0
-    assert 0 < seconds < 60
+    baselines, (fold,) = Baselines(job), job.experiment.folds
+    ticks = iter(range(1000))
+    monkeypatch.setattr("segue.comparison.calibration.monotonic", lambda: float(next(ticks)))
+    watched, fitted = len(fold.validation), len(fold.train)  # fewer than the 100 lists of the recipe
+    scored = (2 + len(job.recipe.evaluation.conditions)) * len(fold.test) + watched
+    borrowed = scored / min(64, watched)  # draws for every option that reranks with a trained model
+    own = (scored + 2.5 * 2 * (fitted + watched)) / min(64, watched)  # reads features too, and fits
+    without_fusion = tuple(option for option in job.options if option.name != "fusion")
+    assert reranking_seconds(job, baselines) == pytest.approx(4 * borrowed + own)
+    assert reranking_seconds(dataclasses.replace(job, options=without_fusion), baselines) == pytest.approx(
+        3 * borrowed + own
+    )
     without = [option for option in job.options if option.reranking is None or option.name == "copy-last-rerank"]
     assert reranking_seconds(dataclasses.replace(job, options=tuple(without)), baselines) == 0.0
