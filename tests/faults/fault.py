@@ -24,6 +24,8 @@ class Fault:
             (``issue`` or ``tip``). All others must answer as on the healthy one, pass, or be impossible to carry out.
         why_more: where a second check is rightly raised: why.
         cause: the root cause that must be named, or None where there is nothing to name.
+        enters: how it gets in: the experiment is run from the start with another recipe or corpus, or with a class of a
+            user's; or a finished case, or part of one, is changed.
         half: rules for causes were written looking at the ``written`` faults and are scored on the ``unseen`` ones.
     """
 
@@ -34,6 +36,7 @@ class Fault:
     why_more: str = ""
     cause: str | None = None
     half: Literal["written", "unseen"] = "written"
+    enters: Literal["case", "recipe", "corpus", "class"] = "case"
 
 
 LOUD = ("issue", "tip")

@@ -51,8 +51,14 @@ def run_healthy(
     documents: int = 60,
     bank=None,
     encoder=StoryEncoder,
+    split=None,
+    as_measured=False,
+    **tables,
 ) -> Healthy:
-    """Build the world (or take another bank with its encoder), run the comparison in ``out``, and return it all."""
+    """Build the world (or take another bank with its encoder), run the comparison in ``out``, and return it all.
+
+    ``split`` and ``tables`` stand for other tables of the recipe; ``as_measured`` keeps latencies as they were.
+    """
     bank = story_world(seed, documents=documents) if bank is None else bank
     options = choose_options(list(trained))
     plan = out.parent / f"{out.name}-plan.json"
@@ -65,10 +71,11 @@ def run_healthy(
         evaluation=EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
         triage=TriageSettings(budget_minutes=5, plan=str(plan)),
         gates="report",
-    )
-    split = SplitSettings(test=0.3, validation=0.15, seed=seed + 1)
+    ).model_copy(update=tables)
+    split = split or SplitSettings(test=0.3, validation=0.15, seed=seed + 1)
     job = Job(recipe, build_experiment(bank, split, WindowSettings(context=3)), options, encoder, out)
-    results = calm(run_triage(job))
+    results = run_triage(job)
+    results = results if as_measured else calm(results)
     case = dataclasses.replace(case_of_job(job, results, subject=trained[-1] if trained else None), effort=EFFORT)
     return Healthy(job, results, case)
 

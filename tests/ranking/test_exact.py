@@ -6,7 +6,7 @@ from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_m
 
 from segue.errors import InputError
 from segue.ranking import blocks
-from segue.ranking.exact import target_cosines, target_ranks, top_k
+from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, top_k_of_scores
 from segue.ranking.pool import TIE, Pool
 
@@ -293,3 +293,12 @@ def test_cosines_do_not_depend_on_the_length_of_the_query():
     bank = make_bank([[1.0, 0.0], [0.6, 0.8]], [2])
     queries = np.array([[3.0, 0.0], [0.0, 0.0]], dtype=np.float32)
     assert target_cosines(queries, bank, np.array([1, 1])) == pytest.approx([0.6, 0.0])
+
+
+def test_a_target_that_is_excluded_does_not_count_before_the_others():
+    """Scores 0.96, 0.8, 0.6 and 0.28; the second target is excluded, but for its own rank."""
+    pool = Pool(make_bank(np.array([[0.96, 0.28], [0.8, 0.6], [0.6, 0.8], [0.28, 0.96]]), [4]))
+    query, targets = np.array([[1.0, 0.0]]), np.array([[2, 0, 3]])
+    nothing, best = np.empty((1, 0), dtype=np.int64), np.array([[0]])
+    assert ranks_of_several(query, pool, targets, exclude=nothing).tolist() == [[3, 1, 4]]
+    assert ranks_of_several(query, pool, targets, exclude=best).tolist() == [[2, 1, 3]]
