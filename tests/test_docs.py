@@ -102,7 +102,8 @@ def test_the_choosing_page_names_options_and_losses_that_exist():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name_of)
 def test_toml_of_pages_is_valid(page):
     for block in blocks(page, "toml"):
-        parse_recipe({"corpus": {"kind": "wikipedia-dump"}, **tomllib.loads(block)})
+        tables = {"corpus": {"kind": "wikipedia-dump"}, **tomllib.loads(block)}
+        assert parse_recipe(tables).model_fields_set == set(tables)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)

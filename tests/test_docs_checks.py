@@ -18,6 +18,26 @@ def test_the_page_is_what_the_checks_and_the_committed_examples_say():
     assert generator("generate_checks").checks_page() == PAGE, "run `make docs`"
 
 
+def words_of(text):
+    """Return the words and numbers of a text, without marks and markup."""
+    return re.findall(r"[^\W_]+", text)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_the_section_of_a_check_tells_its_question_its_fix_and_a_fault_that_raises_it(check):
+    """Read from the page itself, and compared with the check and the fault, whatever makes the page."""
+    section = PAGE[PAGE.index(f"### {check.code}: ") :].split("\n### ")[0].split("\n## ")[0]
+    example = RECORD["examples"][check.code]
+    fault = next((fault for fault in FAULTS if fault.name == example["fault"]), None)
+    told = " ".join(words_of(section))
+    about = [fault.name, fault.what] if fault else ["on the healthy experiment"]
+    for text in (check.title, check.question, check.detection, check.why, check.healthy, check.fix, check.unit, *about,
+                 example["statement"]):  # fmt: skip
+        assert " ".join(words_of(text)) in told, text
+    blocks = "yes" if check.code.startswith("SG1") else "no"
+    assert f"*Blocks the headline number:* {blocks}" in section
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
 def test_every_check_has_an_example_that_a_fault_raised(check):
     assert check.code in RECORD["examples"], AGAIN
