@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint type bench phase1 bench-guard docs clean
+.PHONY: help demo test mutants lint type bench phase1 bench-guard docs clean
 
 help: ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo ## install, then run the main job on real Wikipedia text
 test: $(VENV)/.dev ## install, then run the tests
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -rs
+
+mutants: $(VENV)/.dev ## put small faults into the code and see whether tests fail (docs/mutants.md); an hour
+	$(BIN)/python -m benchmarks.mutants --out runs/mutants.jsonl --json benchmarks/results/mutants.json
 
 lint: $(VENV)/.dev ## style, and the order of the rooms
 	$(BIN)/ruff check .

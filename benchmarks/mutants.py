@@ -48,10 +48,11 @@ COMPARISONS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.G
                ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}  # fmt: skip
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
              ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}  # fmt: skip
-PAIRS = [("argmax", "argmin"), ("max", "min"), ("maximum", "minimum"), ("any", "all"), ("sum", "mean"), ("zeros", "ones"),
-         ("floor", "ceil"), ("argsort", "sort"), ("log", "exp"), ("mean", "median"), ("train", "validation"),
-         ("context", "target"), ("low", "high")]  # fmt: skip
-NAMES = {two: one for one, two in PAIRS} | dict(PAIRS)
+SYMMETRIC = {"max": "min", "maximum": "minimum"}
+PAIRS = {"argmax": "argmin", "any": "all", "sum": "mean", "zeros": "ones", "floor": "ceil", "argsort": "sort",
+         "log": "exp", "mean": "median", "train": "validation", "context": "target", "low": "high",
+         **SYMMETRIC}  # fmt: skip
+NAMES = {two: one for one, two in PAIRS.items()} | PAIRS
 WORDS = {"InputError", "SettingsError", "StorageError", "BlockedError", "Field", "field", "round", "cast", "print"}
 """Calls whose arguments are words, the limits of a setting, or digits that are shown."""
 GUARDS = {"strict", "encoding", "check", "text"}
@@ -115,7 +116,8 @@ def faults(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
                 yield changed(func=ast.Name(NAMES[func.id]))
             for dropped in (one for one in keywords if one.arg not in GUARDS):
                 yield changed(keywords=[one for one in keywords if one is not dropped])
-            if len(args) > 1 and not any(isinstance(one, ast.Starred) for one in args[:2]):
+            symmetric = getattr(func, "attr", getattr(func, "id", "")) in {*SYMMETRIC, *SYMMETRIC.values()}
+            if len(args) > 1 and not symmetric and not any(isinstance(one, ast.Starred) for one in args[:2]):
                 yield changed(args=[args[1], args[0], *args[2:]])
 
 
@@ -312,7 +314,12 @@ def main() -> None:
     for mutant in drawn:
         units.one(mutant.key, functools.partial(run_mutant, mutant, tests[mutant.file]))
     found = summarise(drawn, units.done, listed["reasons"])
-    found = {"environment": environment(), "load": os.getloadavg()[1], "minutes": round((time.perf_counter() - began) / 60, 1), **found}
+    found = {
+        "environment": environment(),
+        "load": os.getloadavg()[1],
+        "minutes": round((time.perf_counter() - began) / 60, 1),
+        **found,
+    }
     print(json.dumps(found, indent=1))
     if args.json:
         write_json(args.json, found)

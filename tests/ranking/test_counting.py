@@ -24,11 +24,16 @@ def exact_ranks(bank, queries, targets):
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=st.integers(0, 10_000), dimension=st.integers(1, 90), scale=st.sampled_from([1e-3, 1.0, 7.0]))
-def test_rounded_products_are_within_their_bound(seed, dimension, scale):
+@given(
+    seed=st.integers(0, 10_000),
+    dimension=st.integers(1, 90),
+    scale=st.sampled_from([1e-3, 1.0, 7.0]),
+    length=st.sampled_from([1.0, 5.0]),
+)
+def test_rounded_products_are_within_their_bound(seed, dimension, scale, length):
     generator = np.random.default_rng(seed)
     queries = (scale * generator.standard_normal((5, dimension))).astype(np.float32)
-    rows = unit(generator.standard_normal((9, dimension)))
+    rows = np.float32(length) * unit(generator.standard_normal((9, dimension)))
     found = np.empty((5, 9), dtype=np.float32)
     error = bfloat16.product(bfloat16.Rounded.of(queries), bfloat16.Rounded.of(rows), out=found)
     exact = queries.astype(np.float64) @ rows.astype(np.float64).T
@@ -88,3 +93,24 @@ def test_scores_apart_by_two_ties_are_told_in_bfloat16(always_coarse):
         np.array([[1.0, 0.0]] * 3, dtype=np.float32), Pool(bank), np.array([0, 1, 2]), exclude=np.full((3, 1), -1)
     )
     assert ranks.tolist() == [2, 1, 3]
+
+
+def test_the_bound_of_rounded_products_grows_with_long_queries():
+    """Four is a power of two: every rounding is the same, four times as large."""
+    generator = np.random.default_rng(1)
+    queries, rows = unit(generator.standard_normal((5, 12))), unit(generator.standard_normal((9, 12)))
+    one, four = (
+        bfloat16.product(
+            bfloat16.Rounded.of(scale * queries), bfloat16.Rounded.of(rows), out=np.empty((5, 9), dtype=np.float32)
+        )
+        for scale in (np.float32(1), np.float32(4))
+    )
+    assert four == pytest.approx(4 * one, rel=1e-4)
+
+
+def test_the_lines_of_a_negative_score_leave_room_for_its_rounding():
+    """A product is rounded by at most 2^-8 of the result: the room on both sides of -0.5 is that, and little more."""
+    low, high = bfloat16.lines(np.array([-0.5]), np.array([0.0]))
+    assert low[0] <= -0.5 / (1 - 2**-8)
+    assert high[0] >= -0.5 / (1 + 2**-8)
+    assert high[0] - low[0] == pytest.approx(0.0039, abs=1e-4)

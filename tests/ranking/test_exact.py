@@ -7,8 +7,8 @@ from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_m
 from segue.errors import InputError
 from segue.ranking import blocks
 from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k
-from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, top_k_of_scores
-from segue.ranking.pool import TIE, Pool
+from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
+from segue.ranking.pool import TIE, Pool, rounding_bound
 
 NOTHING = np.empty((1, 0), dtype=np.int64)
 
@@ -302,3 +302,44 @@ def test_a_target_that_is_excluded_does_not_count_before_the_others():
     nothing, best = np.empty((1, 0), dtype=np.int64), np.array([[0]])
     assert ranks_of_several(query, pool, targets, exclude=nothing).tolist() == [[3, 1, 4]]
     assert ranks_of_several(query, pool, targets, exclude=best).tolist() == [[2, 1, 3]]
+
+
+def test_targets_of_one_candidate_count_once_among_several():
+    # Cosines 0.9, 0.8 and 0.7; rows 0 and 3 have the same text, and the rival of row 2 is named twice.
+    cosines = np.array([0.9, 0.8, 0.7, 0.9])
+    bank = make_bank(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1), [4], ["same", "b", "c", "same"])
+    targets = np.array([[0, 3, 1, 2, 0, -1]])
+    ranks = ranks_of_several(np.array([[1.0, 0.0]], dtype=np.float32), Pool(bank), targets, exclude=NOTHING)
+    assert ranks.tolist() == [[1, 1, 2, 3, 1, -1]]
+
+
+def test_blocks_of_duplicates_read_no_more_rows_than_their_limit(monkeypatch):
+    """30 groups of two: in blocks of 8 rows there are four groups a block."""
+    texts = [f"text {row // 2}" for row in range(60)]
+    bank = make_bank(np.random.default_rng(0).standard_normal((60, 4)), [60], texts)
+    pool, gathered = Pool(bank), []
+    gather = MemoryBank.gather
+
+    def counted(self, rows):
+        gathered.append(len(rows))
+        return gather(self, rows)
+
+    monkeypatch.setattr(blocks, "ROWS_PER_BLOCK", 8)
+    monkeypatch.setattr(MemoryBank, "gather", counted)
+    none = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    widths = [block.scores.shape[1] for block in blocks.score_blocks(bank.vectors[:3], pool, none)]
+    assert gathered == [8] * 7 + [4]
+    assert widths == [4] * 7 + [2]
+
+
+def test_the_bound_of_rounding_is_that_of_the_formula():
+    # Dimension 8: 16 steps of 2^-24; rows are taken to be at most 1.01 long, queries at least 1.
+    queries = np.array([[1.0] + [0.0] * 7, [4.0] + [0.0] * 7, [0.25] + [0.0] * 7], dtype=np.float32)
+    unit_bound = 1.01 * 2.0**-20 / (1 - 2.0**-20)
+    assert rounding_bound(queries) == pytest.approx([unit_bound, 4 * unit_bound, unit_bound], rel=1e-12)
+
+
+def test_a_deleted_first_row_is_refused_as_a_target_of_given_scores():
+    bank = make_bank(np.eye(3), [3], dead=[0])
+    with pytest.raises(InputError, match="target 0 is not among the candidates"):
+        ranks_of_several_scores(np.zeros((1, 3)), Pool(bank), np.array([[1, 0]]), exclude=NOTHING)
