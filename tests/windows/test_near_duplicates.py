@@ -7,7 +7,7 @@ import pytest
 from worlds import make_bank, unit
 
 from segue.windows.near_duplicates import document_groups
-from segue.windows.vector_copies import most_holders, vector_pairs
+from segue.windows.vector_copies import _match, most_holders, vector_pairs
 
 VOCABULARY = np.array([f"word{number}" for number in range(3000)])
 DIMENSION = 64
@@ -257,3 +257,10 @@ def test_the_limit_of_boilerplate():
         200,
         200,
     ]
+
+
+def test_a_passage_as_near_in_its_own_document_as_its_match_is_no_match():
+    once, twice = np.eye(4)[:3], np.eye(4)[[0, 0, 1, 1, 2, 2]]
+    assert _match(once, once, 0.75).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert _match(once, twice, 0.75).tolist() == []
+    assert _match(twice, once, 0.75).tolist() == []

@@ -230,3 +230,13 @@ def test_nothing_depends_on_pythons_hash_seed():
     }
     assert len(answers) == 1
     assert "[0, 0, 2, 2" in answers.pop()
+
+
+def test_a_group_counts_the_passages_of_all_its_documents():
+    """Six groups of ten long documents hold half of the passages: no part of a tenth has room for two of them."""
+    lengths = np.array([60] * 60 + [18] * 200)
+    groups = np.concatenate([np.repeat(np.arange(6), 10), np.arange(6, 206)])
+    for seed in range(10):
+        split = make_splits(bank_of_lengths(lengths.tolist()), SplitSettings(seed=seed), groups=groups)[0]
+        for documents in (split.validation, split.test):
+            assert lengths[documents].sum() <= 1.25 * 0.1 * lengths.sum()

@@ -18,6 +18,7 @@ from segue.windows.windows import (
     gather_contexts,
     in_several_groups,
     make_windows,
+    target_vectors,
 )
 
 
@@ -205,3 +206,11 @@ def test_a_horizon_target_that_was_read_before_does_not_follow():
     windows = make_windows(bank, np.arange(1), WindowSettings(context=1))
     first = windows.take(slice(0, 1))  # read "a"; then follow "b", "c" and "a" again
     assert following_rows(bank, first).tolist() == [[1, 2, -1]]
+
+
+def test_the_vectors_of_targets_are_those_of_their_rows():
+    bank = noise_world(documents=3, length=5)
+    windows = make_windows(bank, all_documents(bank), WindowSettings(context=3))
+    rows = [int(row) for row in windows.target]
+    assert target_vectors(bank, windows).tolist() == [bank.vectors[row].tolist() for row in rows]
+    assert rows == [3, 4, 8, 9, 13, 14]

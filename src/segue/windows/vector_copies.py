@@ -94,7 +94,7 @@ def _match(
     place, partner = np.arange(len(one)), alike.argmax(axis=1)
     best = alike[place, partner]
     kept = (best >= cosine) & (alike.argmax(axis=0)[partner] == place)
-    if 2 * kept.sum() > min(len(one), len(other)) or kept.sum() >= FEWEST_SHARED:
+    if kept.sum() >= FEWEST_SHARED:
         kept &= (best > _nearest_in(one)) & (best > _nearest_in(other)[partner])
     return np.stack([place[kept], partner[kept]], axis=1)
 

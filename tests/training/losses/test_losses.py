@@ -347,3 +347,12 @@ def test_negatives_recorded_by_version_0_1_are_read():
     assert LossSettings.model_validate({"negatives": [recorded]}) == LOSSES["infonce-mined"].model_copy(
         update={"terms": LossSettings().terms}
     )
+
+
+def test_a_margin_is_taken_off_where_both_sides_are_queries_and_where_targets_learn():
+    prediction, target = unit_batch(1), unit_batch(2).requires_grad_()
+    logits = (prediction @ target.T - 0.2 * torch.eye(6)) / 0.1
+    there, back = (torch.nn.functional.cross_entropy(one, torch.arange(6)) for one in (logits, logits.T))
+    torch.testing.assert_close(info_nce(prediction, target, temperature=0.1, margin=0.2), there)
+    both = info_nce(prediction, target, temperature=0.1, margin=0.2, symmetric=True)
+    torch.testing.assert_close(both, (there + back) / 2)
