@@ -51,7 +51,9 @@ def noise_corpus(healthy, folder):
 def two_editions(healthy, folder):
     """Every document is in the corpus twice, the second time with the words of each passage in another order."""
     texts = story_texts(0, 40)
-    return again(folder, texts=[*texts, *([" ".join(text.split()[::-1]) for text in passages] for passages in texts)]).case
+    return again(
+        folder, texts=[*texts, *([" ".join(text.split()[::-1]) for text in passages] for passages in texts)]
+    ).case
 
 
 # Model classes

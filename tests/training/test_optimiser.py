@@ -100,3 +100,17 @@ def test_dropout_depends_on_the_seed_and_on_the_step_and_on_nothing_else():
 
     assert loss(1, 5, drawn=10) == loss(1, 5, drawn=11)
     assert len({loss(1, 5, drawn=10), loss(2, 5, drawn=10), loss(1, 6, drawn=10)}) == 3
+
+
+def test_a_step_forgets_the_gradient_of_the_step_before():
+    taken = optimise(as_if_trained(towers("identity")), build_loss(LOSSES["infonce"], 8))
+    norms = [taken.step(0, one_batch(), 0.0)["grad_norm"] for _ in range(3)]  # at a rate of 0 nothing is learnt
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-6)
+    assert norms[0] > 0
+
+
+def test_a_step_after_an_evaluation_trains_with_dropout_again():
+    predictor = towers("identity")
+    predictor.eval()
+    optimise(predictor, build_loss(LOSSES["infonce"], 8)).step(0, one_batch(), 1e-3)
+    assert predictor.training

@@ -108,13 +108,14 @@ def test_mining_asks_the_model_once_per_refresh_for_the_windows_it_will_see():
     assert max(calls) <= 4 * 16
 
 
-def test_mined_rows_are_part_of_the_state():
+@pytest.mark.parametrize("steps", [2, 6])  # within the first refresh, within the second
+def test_mined_rows_are_part_of_the_state(steps):
     one, other = mined([]), mined([])
     assert one.state() == {}
-    for step in range(6):
+    for step in range(steps):
         one.batch(step)
     other.restore({name: tensor.clone() for name, tensor in one.state().items()})
-    assert torch.equal(one.batch(6).negatives.vectors, other.batch(6).negatives.vectors)
+    assert torch.equal(one.batch(steps).negatives.vectors, other.batch(steps).negatives.vectors)
 
 
 def test_a_batch_is_cut_with_its_negatives():
