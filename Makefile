@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## install, then run the tests
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -rs
 
-mutants: $(VENV)/.dev ## put small faults into the code and see whether tests fail (docs/mutants.md); an hour
+mutants: $(VENV)/.dev ## put small faults into the code and see whether tests fail (benchmarks/mutants.toml); an hour
 	$(BIN)/python -m benchmarks.mutants --out runs/mutants.jsonl --json benchmarks/results/mutants.json
 
 lint: $(VENV)/.dev ## style, and the order of the rooms

@@ -5,7 +5,8 @@
 ``mutants.toml`` names the files, the tests of each, and the reason for every survivor that is allowed. No file is
 changed: everything is imported once; each mutant is a fork in which the code of one function, or one constant of a
 module, is replaced before its tests run. Which mutants are drawn follows from a hash of their text alone, so a change
-elsewhere leaves them as they are. Mutants that were killed are not run again while ``--out`` knows them; survivors are.
+elsewhere leaves them as they are. A mutant in ``--out`` that was killed, or that may
+survive, is not run again.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class Mutant:
     def key(self) -> dict[str, str]:
         """What it is known by, whatever else the file holds."""
         return {"file": self.file, "place": self.place, "was": self.was, "now": self.now}
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        return self.file, self.was, self.now
 
     @property
     def draw(self) -> str:
@@ -271,12 +276,13 @@ def import_everything(tests: Iterable[str]) -> None:
         sys.exit("the tests cannot be collected")
 
 
-def summarise(drawn: list[Mutant], records: list[dict[str, Any]], reasons: list[dict[str, str]]) -> dict[str, Any]:
+def summarise(
+    drawn: list[Mutant], records: list[dict[str, Any]], why: dict[tuple[str, str, str], str]
+) -> dict[str, Any]:
     """Count the outcomes, and list the survivors with their reasons."""
-    why = {(one["file"], one["was"], one["now"]): one["reason"] for one in reasons}
     both = list(zip(drawn, records, strict=True))
     alive = [mutant for mutant, record in both if record["outcome"] == "survived"]
-    survivors = [{**one.key, "line": one.line, "reason": why.get((one.file, one.was, one.now))} for one in alive]
+    survivors = [{**one.key, "line": one.line, "reason": why.get(one.name)} for one in alive]
     unexplained = sum(one["reason"] is None for one in survivors)
     rooms: dict[str, Counter[str]] = {}
     for mutant, record in both:
@@ -297,11 +303,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each mutant; gone on with")
     parser.add_argument("--json", type=Path, help="where the summary goes")
     parser.add_argument("--files", default="*", help="which files of the list, as a pattern")
-    parser.add_argument("--each", type=int, default=7, help="most mutants drawn from a file")
+    parser.add_argument("--each", type=int, default=5, help="most mutants drawn from a file")
     args = parser.parse_args()
     began = time.perf_counter()
     listed = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    tests = {file: tuple(of) for file, of in listed["tests"].items() if Path(file).match(args.files)}
+    tests = {
+        file: (str(SOURCE / file), *of) for file, of in listed["tests"].items() if Path(file).match(args.files)
+    }  # the examples of its docstrings are the first tests
     drawn = [mutant for file in tests for mutant in mutants_of(file)[: args.each]]
     OPTIONS.extend(f"--deselect={test}" for test in listed["without"])
     import_everything(test for of in tests.values() for test in of)
@@ -310,10 +318,14 @@ def main() -> None:
     from segue.files import write_json
 
     units = Units(args.out, total=len(drawn))
-    units.known = {key: record for key, record in units.known.items() if record["outcome"] != "survived"}
+    why = {(one["file"], one["was"], one["now"]): one["reason"] for one in listed["reasons"]}
+    for mutant in drawn:
+        record = units.known.get(json.dumps(mutant.key, sort_keys=True))
+        if record and record["outcome"] == "survived" and mutant.name not in why:
+            del units.known[json.dumps(mutant.key, sort_keys=True)]
     for mutant in drawn:
         units.one(mutant.key, functools.partial(run_mutant, mutant, tests[mutant.file]))
-    found = summarise(drawn, units.done, listed["reasons"])
+    found = summarise(drawn, units.done, why)
     found = {
         "environment": environment(),
         "load": os.getloadavg()[1],

@@ -64,8 +64,7 @@ def test_a_survivor_without_a_reason_is_counted():
 
     drawn = [made("a <= b"), made("a > b"), made("a == b")]
     records = [{"outcome": outcome, "cpu_seconds": 60.0} for outcome in ("survived", "survived", "killed")]
-    reasons = [{"file": "room/file.py", "was": "a < b", "now": "a <= b", "reason": "a is never b"}]
-    found = mutants.summarise(drawn, records, reasons)
+    found = mutants.summarise(drawn, records, {("room/file.py", "a < b", "a <= b"): "a is never b"})
     assert (found["mutants"], found["survived"], found["killed"], found["without_reason"]) == (3, 2, 1, 1)
     assert found["share_without_reason"] == 0.3333
     assert [one["reason"] for one in found["survivors"]] == ["a is never b", None]

@@ -29,6 +29,7 @@ def test_only_matrices_decay():
     assert (decaying["weight_decay"], other["weight_decay"]) == (0.5, 0.0)
     assert all(weight.ndim >= 2 for weight in decaying["params"])
     assert any(weight is predictor.anchor.weights for weight in other["params"])
+    assert all(weight.ndim < 2 or weight is predictor.anchor.weights for weight in other["params"])
 
 
 def towers(documents):
