@@ -1,4 +1,4 @@
-"""Faults that enter as users' faults do: through a recipe, a corpus, an encoder or a model class, run from the start."""
+"""Faults that enter as those of users do: through a recipe, a corpus, an encoder or a model class."""
 
 from __future__ import annotations
 
