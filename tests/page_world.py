@@ -12,40 +12,16 @@ from pathlib import Path
 from bundle_world import DIMENSION, sentence
 from processes import environment
 
+from recipes import write_recipe
+
 DOCUMENTS, LENGTH = 14, 10
 
-RECIPE = """
-title = "Volumes"
-[corpus]
-kind = "jsonl"
-path = "{folder}/corpus.jsonl"
-[passages]
-target_characters = 70
-[encoder]
-name = "fake_encoder:HashEncoder"
-options = {{ dimension = {dimension} }}
-[bank]
-path = "{folder}/bank"
-[windows]
-context = 3
-[split]
-test = 0.3
-validation = 0.2
-[model]
-name = "mlp"
-size = "toy"
-[training]
-batch_size = 32
-steps = 6
-evaluations = 1
-[triage]
-options = ["infonce"]
-budget_minutes = 5
-[evaluation]
-resamples = 100
-latency_queries = 3
-run_depth = 12
-"""
+TABLES = {
+    "passages": {"target_characters": 70},
+    "encoder": {"name": "fake_encoder:HashEncoder", "options": {"dimension": DIMENSION}},
+    "training": {"steps": 6, "evaluations": 1},
+    "evaluation": {"resamples": 100, "latency_queries": 3, "run_depth": 12},
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +40,7 @@ class World:
 def make_world(folder: Path) -> World:
     """Compare a few rows and build a bundle in a process of its own; the second run is a copy of the first."""
     write_documents(folder / "corpus.jsonl")
-    (folder / "recipe.toml").write_text(RECIPE.format(folder=folder, dimension=DIMENSION))
+    write_recipe(folder, title="Volumes", corpus={"kind": "jsonl", "path": str(folder / "corpus.jsonl")}, **TABLES)
     done = subprocess.run([sys.executable, __file__, str(folder)], env=environment(), capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -70,7 +71,7 @@ def sorted_as_text(first):
 
 
 READ, OTHER, LOST, SPACE = ("target-was-read", "vectors-of-other-texts", "documents-are-not-units", "spaces-differ")
-FAULTS = [
+_FAULTS = [
     Fault("honest-essays", "nothing: texts, and vectors of their own made elsewhere", essays()),
     Fault("earlier-passages-in-vectors", "nothing: vectors hold a little of the passage before, which was read",
           essays(lambda: mixed(0.25, -1))),
@@ -98,3 +99,4 @@ FAULTS = [
     Fault("two-encoders-in-a-bank", "every other document is from another encoder under one declared name",
           essays(rotated), {"SG106": "issue"}, cause=SPACE, half="unseen"),
 ]  # fmt: skip
+FAULTS = [dataclasses.replace(fault, enters="corpus") for fault in _FAULTS]

@@ -48,7 +48,7 @@ def a_fifth_of_a_copy(healthy, folder):
     return _with_query(healthy, Memory(np.array(healthy.case.bank.vectors), 0.2))
 
 
-FAULTS = [
+_FAULTS = [
     Fault("next-window-of-the-batch", "the model reads the next window of its batch", next_window_of_the_batch,
           {"SG118": "issue"}, cause="batch-dependence"),
     Fault("centred-by-the-batch", "the mean of the batch is subtracted from each answer", centred_by_the_batch,
@@ -58,3 +58,4 @@ FAULTS = [
     Fault("a-fifth-of-a-copy", "a fifth of the answer is looked up in a copy of the bank", a_fifth_of_a_copy,
           {"SG119": "issue"}, cause="private-copy", half="unseen"),
 ]  # fmt: skip
+FAULTS = [dataclasses.replace(fault, enters="class") for fault in _FAULTS]

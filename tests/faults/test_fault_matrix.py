@@ -55,3 +55,25 @@ def test_every_check_has_a_fault_that_raises_it(of_healthy):
 def test_there_are_enough_faults_and_each_name_is_used_once():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 30
     assert {fault.half for fault in FAULTS} == {"written", "unseen"}
+
+
+MADE_BY_NO_USER = {
+    "SG101": "the pool of a comparison is made of the whole bank; the index of a bundle is built from that pool",
+    "SG102": "windows are made of the bank's rows",
+    "SG105": "documents are split by one function, before windows are made",
+    "SG107": "models are given passages before the target alone; a vector that holds the next passage is SG115's",
+    "SG108": "what was read is excluded by the ranking, not by models",
+    "SG109": "models and encoders are given no ids, row numbers or positions",
+    "SG110": "whether a loss has a projection head is recorded by its training",
+    "SG113": "a comparison searches exactly",
+    "SG114": "all options of a run have one pool, one exclusion and the same windows",
+    "SG217": "what an option counts over the bank is declared by its retriever",
+    "SG218": "the pools and the rerankers that it compares are the package's",
+}
+"""Checks that only a fault in the package's own code can raise, and why."""
+
+
+def test_every_check_that_a_user_can_raise_has_a_fault_that_enters_as_a_user_s_does():
+    by_users = {code for fault in FAULTS if fault.enters != "case" for code in fault.raises}
+    assert by_users.isdisjoint(MADE_BY_NO_USER)
+    assert by_users | set(MADE_BY_NO_USER) == {check.code for check in CHECKS}

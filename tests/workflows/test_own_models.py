@@ -4,63 +4,30 @@ import json
 import re
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import worlds
 
 import segue
+from recipes import write_import
 
 # With 21 windows a document: 189 and 378 test windows.
 LENGTH = 24
 
 
-def write_recipe(folder, model, *, documents=30, anchor=False, steps=30, **options):
-    """Write a world of documents that wander, a plan and a recipe with a model of a user's."""
+def write(folder, model, *, documents=30, anchor=False, steps=30, **options):
+    """Write a world of documents that wander, and a recipe with a model of a user's."""
     bank = worlds.drift_world(5, documents, LENGTH, 24)
-    np.save(folder / "vectors.npy", bank.vectors)
     names = [bank.document_ids[number] for number in bank.document_of]
-    pq.write_table(pa.table({"document_id": names, "position": bank.position}), folder / "table.parquet")
     follows = np.minimum(np.arange(len(bank)) + 1, bank.first_row[bank.document_of] + LENGTH - 1)
     np.savez(folder / "passages.npz", vectors=bank.vectors, follows=follows)
-    given = "\n".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
-    recipe = folder / "recipe.toml"
-    recipe.write_text(
-        f"""
-        [corpus]
-        kind = "vectors"
-        vectors = "{folder}/vectors.npy"
-        table = "{folder}/table.parquet"
-        [bank]
-        path = "{folder}/bank"
-        [windows]
-        context = 3
-        [split]
-        test = 0.3
-        validation = 0.2
-        [model]
-        name = "own_models:{model}"
-        anchor = {str(anchor).lower()}
-        [model.options]
-        {given}
-        [training]
-        batch_size = 32
-        steps = {steps}
-        evaluations = 2
-        [triage]
-        options = ["infonce"]
-        budget_minutes = 0.2
-        [evaluation]
-        resamples = 200
-        latency_queries = 5
-        run_depth = 10
-        """
-    )
-    return recipe
+    return write_import(
+        folder, bank.vectors, {"document_id": names, "position": bank.position},
+        model={"name": f"own_models:{model}", "anchor": anchor, "options": options}, training={"steps": steps},
+    )  # fmt: skip
 
 
 def compared(folder, model, **how):
-    return segue.triage(write_recipe(folder, model, **how), folder / "run").record
+    return segue.triage(write(folder, model, **how), folder / "run").record
 
 
 def entry_of(record):
@@ -119,7 +86,7 @@ def test_a_memory_of_training_documents_is_allowed(tmp_path):
     compared(tmp_path, "Honest", steps=2)
     (fold,) = json.loads((tmp_path / "run" / "split.json").read_text())["folds"]
     (tmp_path / "other").mkdir()
-    recipe = write_recipe(tmp_path / "other", "Memory", share=1.0, bank=str(tmp_path / "passages.npz"))
+    recipe = write(tmp_path / "other", "Memory", share=1.0, bank=str(tmp_path / "passages.npz"))
     with np.load(tmp_path / "passages.npz") as stored:
         vectors, rows = stored["vectors"], np.arange(len(stored["vectors"])).reshape(-1, LENGTH)
     train = rows[[int(name.removeprefix("document-")) for name in fold["train"]]].ravel()

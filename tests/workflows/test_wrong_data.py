@@ -4,12 +4,11 @@ import json
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from worlds import essay_texts_and_vectors
 
 import segue
+from recipes import write_import
 from segue.errors import BlockedError
 
 TEXTS, VECTORS = essay_texts_and_vectors(documents=60)
@@ -27,7 +26,6 @@ def ids(length=LENGTH):
 
 def write(folder, vectors=VECTORS, texts=TEXTS, documents=None, positions=None):
     """Write vectors and their table, and return the recipe that imports them; without texts where these are None."""
-    np.save(folder / "vectors.npy", vectors.reshape(-1, vectors.shape[-1]).astype(np.float32))
     documents = documents or ids()
     first = {name: documents.index(name) for name in documents}
     if positions is None:
@@ -35,36 +33,9 @@ def write(folder, vectors=VECTORS, texts=TEXTS, documents=None, positions=None):
     table = {"document_id": documents, "position": np.asarray(positions).ravel()}
     if texts is not None:
         table["text"] = [text for passages in texts for text in passages]
-    pq.write_table(pa.table(table), folder / "table.parquet")
-    (folder / "recipe.toml").write_text(
-        f"""
-        [corpus]
-        kind = "vectors"
-        vectors = "{folder}/vectors.npy"
-        table = "{folder}/table.parquet"
-        [bank]
-        path = "{folder}/bank"
-        [windows]
-        context = 3
-        [split]
-        test = 0.3
-        validation = 0.15
-        [model]
-        size = "toy"
-        [training]
-        batch_size = 64
-        steps = 5
-        evaluations = 1
-        [triage]
-        options = ["infonce"]
-        budget_minutes = 0.2
-        [evaluation]
-        resamples = 200
-        latency_queries = 5
-        run_depth = 10
-        """
-    )
-    return folder / "recipe.toml"
+    flat = vectors.reshape(-1, vectors.shape[-1]).astype(np.float32)
+    return write_import(folder, flat, table, split={"validation": 0.15}, model={"name": "gru"},
+                        training={"batch_size": 64, "steps": 5, "evaluations": 1})  # fmt: skip
 
 
 def looking_ahead():

@@ -227,3 +227,11 @@ def test_time_is_set_aside_where_something_is_reranked_after_the_plan(ran, monke
     )
     without = [option for option in job.options if option.reranking is None or option.name == "copy-last-rerank"]
     assert reranking_seconds(dataclasses.replace(job, options=tuple(without)), baselines) == 0.0
+
+
+def test_the_lists_that_a_reranker_is_fitted_on_are_of_training_documents(ran):
+    job, _ = ran
+    (fold,), bank = job.experiment.folds, job.experiment.bank
+    path = job.folder(option_of(job, "copy-last-rerank"), fold) / "lists-train.npz"
+    documents = bank.document_of[TrainingLists.load(path).windows.target]
+    assert set(documents.tolist()) == set(fold.split.train.tolist())
