@@ -12,7 +12,7 @@ from healthy import Healthy, run_healthy
 from segue.checks import AUDIT, CHECKS
 from segue.checks.run import BROKE, run_checks
 
-pytestmark = pytest.mark.timeout(1200)  # the matrix examines some 90 faults in one fixture
+pytestmark = pytest.mark.timeout(1200)  # the matrix examines more than 100 faults in one fixture
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("faults_*.py"))
 FAULTS: list[Fault] = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]
 

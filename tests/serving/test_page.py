@@ -7,7 +7,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from bundle_world import serving
+from bundle_world import PATIENCE, serving
 from page_world import DOCUMENTS, LENGTH, text_of
 
 import segue
@@ -37,7 +37,8 @@ def chromium():
     """One browser with a profile of its own."""
     with playwright.sync_playwright() as driver, tempfile.TemporaryDirectory() as profile:
         context = driver.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=FLAGS)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
         yield context
         context.close()
 

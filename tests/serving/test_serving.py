@@ -6,15 +6,18 @@ import shlex
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-from bundle_world import CONTEXT, sentence, serving, some_vectors
+from bundle_world import CONTEXT, PATIENCE, sentence, serving, some_vectors
 
 import segue
 from segue.bundles.store import promote
 from segue.serving.limits import new_key
+
+get = partial(httpx.get, timeout=PATIENCE)
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +29,7 @@ def released(bundle):
 
 @pytest.fixture(scope="module")
 def client(bundle):
-    with serving(bundle) as (address, _), httpx.Client(base_url=address, timeout=30) as one:
+    with serving(bundle) as (address, _), httpx.Client(base_url=address, timeout=PATIENCE) as one:
         yield one
 
 
@@ -150,7 +153,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         headers = {"authorization": f"Bearer {self.key}"}
-        with httpx.Client(base_url=self.address, headers=headers, timeout=60) as client:
+        with httpx.Client(base_url=self.address, headers=headers, timeout=PATIENCE) as client:
             while not self.stopping.is_set():
                 try:
                     answer = client.post("/v1/next", json={"vectors": some_vectors(self.seed), "k": 3})
@@ -175,7 +178,7 @@ def test_keys_hot_swap_and_sigterm_under_load_lose_no_request(run, bundle, tmp_p
             second = promote(other, folder)
             _until(lambda: all(one.answers[-1][1] == second for one in load))
             process.send_signal(signal.SIGTERM)
-            _until(lambda: httpx.get(f"{address}/readyz").status_code == 503)
+            _until(lambda: get(f"{address}/readyz").status_code == 503)
         finally:
             for one in load:
                 one.stopping.set()
@@ -196,17 +199,16 @@ def _check_keys(address: str, key: str) -> None:
         {"authorization": f"Basic {key}"},
         {"x-api-key": key[:-1]},
     ):
-        answer = httpx.get(f"{address}/v1/info", headers=headers)
+        answer = get(f"{address}/v1/info", headers=headers)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "unauthorized"
-    assert httpx.get(f"{address}/v1/info", headers=good).status_code == 200
-    assert httpx.get(f"{address}/v1/info", headers={"x-api-key": key}).status_code == 200
-    assert httpx.get(f"{address}/metrics").status_code == 401
-    assert httpx.get(f"{address}/healthz").status_code == 200
+    assert get(f"{address}/v1/info", headers=good).status_code == 200
+    assert get(f"{address}/v1/info", headers={"x-api-key": key}).status_code == 200
+    assert get(f"{address}/metrics").status_code == 401
+    assert get(f"{address}/healthz").status_code == 200
 
 
-def _until(true, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def _until(true) -> None:
+    """Wait, however slow the machine is; the time limit of every test ends what does not come to pass."""
     while not true():
-        assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.02)
