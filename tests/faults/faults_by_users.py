@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Faults that enter as those of users do: through a recipe, a corpus, an encoder or a model class."""
-=======
 """Faults that enter as a user's do: through a recipe, a corpus or a model class, and a run from the start."""
->>>>>>> fd9ba3a (Fault matrix: at least one fault of every check that a user can raise enters through a recipe, a corpus or a class)
 
 from __future__ import annotations
 
@@ -54,16 +50,9 @@ def noise_corpus(healthy, folder):
 
 def two_editions(healthy, folder):
     """Every document is in the corpus twice, the second time with the words of each passage in another order."""
-<<<<<<< HEAD
-    texts = story_texts(0, 40)
-    return again(
-        folder, texts=[*texts, *([" ".join(text.split()[::-1]) for text in passages] for passages in texts)]
-    ).case
-=======
     first = story_texts()
     second = [[" ".join(reversed(text.split())) for text in passages] for passages in first]
     return again(folder, texts=[*first, *second], trained=("mlp",)).case
->>>>>>> fd9ba3a (Fault matrix: at least one fault of every check that a user can raise enters through a recipe, a corpus or a class)
 
 
 # Model classes

@@ -30,6 +30,18 @@ def test_slices_of_longer_texts_are_an_issue():
     assert verdict.measured > 0.7
 
 
+def test_whole_documents_in_the_order_of_their_names_are_no_issue_though_neighbours_share_a_subject():
+    """Four subjects of ten documents each: the ends of two documents are alike, and so are all their passages."""
+    generator = np.random.default_rng(5)
+    subjects = np.repeat(generator.standard_normal((4, 48)), 10, axis=0)
+    vectors = subjects[:, None] + 0.5 * generator.standard_normal((40, 16, 48))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    ends = np.einsum("dk,dk->d", vectors[:-1, -1], vectors[1:, 0]).mean()
+    within = np.einsum("dpk,dpk->dp", vectors[:, :-1], vectors[:, 1:]).mean()
+    assert ends > 0.7 * within
+    assert CHECK.examine(case_of(vectors.astype(np.float32), TEXTS)).outcome == "tip"
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_an_order_of_numbers_as_text_is_an_issue(first):
     length = VECTORS.shape[1]

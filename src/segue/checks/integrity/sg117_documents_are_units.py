@@ -17,11 +17,16 @@ from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score
 from segue.checks.statistics import percent
 
 CUT = 0.7
-"""Likeness across the ends of documents, as a share of that within, from which documents were cut out of a text."""
+"""Likeness across the ends of documents, as a share of that within, from which documents were cut out of a text ..."""
+NEARER = 0.4
+"""... where the ends are also nearer to each other than other passages of the two documents, as a share of how much
+nearer neighbours within a document are than distant passages of it. Files in the order of their names are not."""
 ODD = 0.4
 """Share from which that is a tip."""
 CLEAR = 4.0
 """Standard errors over documents from which another order is better."""
+PASSAGES = 24
+"""Passages of each document that ends are compared with."""
 PAIRS = 20_000
 """Pairs of passages of different documents that are drawn for comparison."""
 
@@ -33,7 +38,8 @@ def examine(case: Case) -> Verdict:
         return not_applicable(f"only {len(runs)} documents have enough passages in a row")
     within = np.array([_neighbours(case, rows).mean() for rows in runs])
     apart = _of_pairs(case, _drawn(case))
-    ends = _of_pairs(case, _ends(case))
+    pairs = _ends(case)
+    ends = _of_pairs(case, pairs)
     clear = standard_score(within - apart.mean()) > CLEAR
     gain, score = _unsorted(case, runs, within)
     details = {"documents": len(runs), "within": float(within.mean()), "apart": float(apart.mean()),
@@ -49,7 +55,7 @@ def examine(case: Case) -> Verdict:
             f"within documents (cosines {ends.mean() if len(ends) else 0:.2f} and {within.mean():.2f}; different "
             f"documents {apart.mean():.2f}).")  # fmt: skip
     low = share - 2 * error
-    if low > CUT:
+    if low > CUT and _nearer(case, pairs, ends, runs, within=float(within.mean())) > NEARER:
         return Verdict("issue", f"{said} Documents were cut out of longer texts.", share, CUT, details)
     return Verdict("tip" if low > ODD else "passed", said, share, CUT, details)
 
@@ -93,6 +99,44 @@ def _share(ends: Float[np.ndarray, "pair"], *, within: float, apart: float) -> t
     return float(ends.mean() - apart) / scale, float(ends.std(ddof=1)) / np.sqrt(len(ends)) / scale
 
 
+def _nearer(
+    case: Case,
+    pairs: Int[np.ndarray, "pair two"],
+    ends: Float[np.ndarray, "pair"],
+    runs: list[Int[np.ndarray, "_"]],
+    *,
+    within: float,
+) -> float:
+    """Return how much nearer ends are than other passages of the two documents, two standard errors below the mean.
+
+    The unit is how much nearer neighbours within a document are than passages at least half its length apart.
+    """
+    gains = np.array(
+        [end - _across(case, last, first) for (last, first), end in zip(pairs.tolist(), ends, strict=True)]
+    )
+    scale = within - float(np.mean([_far(case.directions(rows)) for rows in runs]))
+    if len(gains) < 2 or scale <= 0:
+        return 0.0
+    return float(gains.mean() - 2 * gains.std(ddof=1) / np.sqrt(len(gains))) / scale
+
+
+def _across(case: Case, last: int, first: int) -> float:
+    """Return the mean cosine of a last passage with the next document's passages but the first, and reversed."""
+    bank = case.bank
+    begin, end = int(bank.first_row[bank.document_of[last]]), first + int(bank.num_rows[bank.document_of[first]])
+    before, after = np.arange(max(begin, last - PASSAGES), last), np.arange(first + 1, min(end, first + 1 + PASSAGES))
+    others = [case.directions(rows[bank.alive[rows]]) for rows in (before, after)]
+    queries = case.directions(np.array([first, last]))
+    found = [float((vectors @ query).mean()) for vectors, query in zip(others, queries, strict=True) if len(vectors)]
+    return float(np.mean(found)) if found else 0.0
+
+
+def _far(vectors: Float[np.ndarray, "passage dim"]) -> float:
+    """Return the mean cosine of a document's passages that are at least half its length apart."""
+    place = np.arange(len(vectors))
+    return float((vectors @ vectors.T)[np.abs(place[:, None] - place) >= len(vectors) / 2].mean())
+
+
 def _unsorted(
     case: Case, runs: list[Int[np.ndarray, "_"]], within: Float[np.ndarray, "document"]
 ) -> tuple[float, float]:
@@ -122,11 +166,14 @@ CHECK = Check(
     question="Are documents whole texts of their own, and their passages in reading order?",
     detection="Mean cosine of the last passage of a document with the first of the next one, between that of passages "
     f"of different documents (0 %) and that of neighbours within documents (100 %): clearly over {100 * CUT:g} % is an "
-    f"issue, over {100 * ODD:g} % a tip. In documents of over ten passages: neighbours must not become more alike "
+    f"issue where these ends are also clearly nearer to each other than other passages of the two documents (over "
+    f"{100 * NEARER:g} % of how much nearer neighbours are than distant passages of one document), else over "
+    f"{100 * ODD:g} % a tip. In documents of over ten passages: neighbours must not become more alike "
     f"(over {CLEAR:g} standard errors over documents) when a sort of their numbers as text is undone.",
     why="Ids of shards, pages or chunks put one article into training and test, and a sort of numbers as text takes "
     "every tenth passage for the next one; both go unnoticed, since every vector is right.",
-    healthy="about 0 % across the ends of documents; chapters of one book 20 % to 40 %",
+    healthy="about 0 % across the ends of documents; chapters of one book 20 % to 40 %; manual pages in the order of "
+    "their names up to 100 %, but no nearer at their ends",
     fix="give all passages of a text one document_id, and number them as integers",
     unit="share (or cosine, where the order decides)",
     examine=examine,
