@@ -51,7 +51,7 @@ def test_the_table_is_printed_and_fits(triaged, capsys):
 
 def test_a_missed_gate_is_exit_code_1_only_when_asked(triaged):
     record = json.loads((triaged / "run" / "triage.json").read_text())
-    assert any(gate["outcome"] != "pass" for gate in record["gates"]), "the tiny run passes no latency gate"
+    assert any(gate["outcome"] != "pass" for gate in record["gates"] if gate["name"] != "latency")
     recipe = str(triaged / "recipe.toml")
     assert run("triage", recipe, "--out", str(triaged / "run"), "--json") == 0
     assert run("triage", recipe, "--out", str(triaged / "run"), "--gate") == 1

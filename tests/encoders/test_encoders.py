@@ -192,8 +192,8 @@ def test_unnormalised_vectors_are_another_space(minilm):
 
 def test_a_fingerprint_of_nan_is_never_the_same(minilm):
     broken = with_fingerprint(minilm.space, minilm.space.fingerprint * np.float32(np.nan))
-    assert difference(broken, minilm.space)
-    assert difference(minilm.space, broken)
+    assert difference(broken, minilm.space).startswith("probe vectors have length nan against 1.000")
+    assert difference(minilm.space, broken).startswith("probe vectors have length 1.000 against nan")
 
 
 @settings(deadline=None, max_examples=25)

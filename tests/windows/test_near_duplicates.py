@@ -1,6 +1,7 @@
 """Near-duplicates: copies with changed words, twins without texts, excerpts; no templates, licences, other orders."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -264,3 +265,14 @@ def test_a_passage_as_near_in_its_own_document_as_its_match_is_no_match():
     assert _match(once, once, 0.75).tolist() == [[0, 0], [1, 1], [2, 2]]
     assert _match(once, twice, 0.75).tolist() == []
     assert _match(twice, once, 0.75).tolist() == []
+
+
+def test_documents_of_boilerplate_that_are_only_similar_are_apart():
+    """Each leaves out two of twenty common passages: signatures propose such pairs, the whole sets refuse them."""
+    common = article(0, passages=20)
+    left_out = [pair for pair in combinations(range(20), 2) if sum(pair) % 6 == 0][:30]
+    documents = [[text for place, text in enumerate(common) if place not in pair] for pair in left_out]
+    grams = [fives(passages) for passages in documents]
+    similarity = [len(one & other) / len(one | other) for one, other in combinations(grams, 2)]
+    assert 0.75 < min(similarity) < max(similarity) < 0.95
+    assert groups_of_texts(documents) == apart(30)

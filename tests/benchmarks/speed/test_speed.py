@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from clocks import clock_of
 from worlds import drift_world
 
 from benchmarks.speed import BENCHMARKS, benchmark, parsing, ranks, resampling, search, training, whole_bank
@@ -32,13 +33,15 @@ def test_an_unknown_name_or_setting_is_refused():
         bench("starting", {"scale": 0.0})
 
 
-def test_starting_is_measured_and_written(tmp_path):
+def test_starting_is_measured_and_written(tmp_path, monkeypatch):
+    """The first run of each does not count: 0.4 s of at most 0.5 s, and 2 s of at most 1 s."""
+    monkeypatch.setattr("benchmarks.speed.starting.time", clock_of(9.0, 9.0, 0.4, 0.25, 9.0, 9.0, 2.0, 0.25))
     found = bench("starting", {"repeats": 1, "cache": tmp_path}, out=tmp_path / "found.json")
     assert json.loads((tmp_path / "found.json").read_text()) == found
     assert [row["name"] for row in found["rows"]] == ["import-segue", "segue-help"]
-    for row in found["rows"]:
-        assert row["ratio"] > row["theirs"]["seconds"]["low"] / 2
-        assert row["met"] == (row["ratio"] <= row["target"])
+    assert [row["ratio"] for row in found["rows"]] == pytest.approx([0.4, 2.0])
+    assert [row["theirs"]["seconds"]["low"] for row in found["rows"]] == pytest.approx([0.25, 0.25])
+    assert [row["met"] for row in found["rows"]] == [True, False]
 
 
 def test_search_finds_what_was_asked_for_on_both_sides(bank, tmp_path):
@@ -51,7 +54,8 @@ def test_search_finds_what_was_asked_for_on_both_sides(bank, tmp_path):
     assert tuned["chosen"]["sure"] >= 0.99
     assert ours.facts["recall"] > 0.98
     assert theirs.facts["recall"] == pytest.approx(1.0, abs=1e-3)  # all lists
-    assert 0 < ours.turn()["p50_ms"] <= ours.turn()["p95_ms"] * 100
+    one = ours.turn()
+    assert 0 < one["p50_ms"] <= one["p95_ms"]
     assert theirs.turn()["queries_per_second"] > 0
 
 
