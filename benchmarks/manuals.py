@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import segue
-from segue.progress import stages
+from segue.progress import visible
 from segue.recipe import Recipe, parse_recipe
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    comparison = segue.triage(recipe(args.documents, args.model, args.minutes, args.out), args.out, stages=stages)
+    comparison = segue.triage(recipe(args.documents, args.model, args.minutes, args.out), args.out, stages=visible())
     path = RESULTS / f"manuals_{args.model}.json"
     path.write_text(json.dumps(summary(comparison.record.to_json()), indent=1) + "\n", encoding="utf-8")
     print(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.phase1.replay import replay_phase1
 from segue.errors import BlockedError
 from segue.files import write_json
-from segue.progress import stages
+from segue.progress import visible
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, help="the demo's bank; default: built in OUT")
     parser.add_argument("--json", type=Path, help="where all numbers go, beside OUT/replay.json")
     options = parser.parse_args()
-    found = replay_phase1(options.out, bank=options.bank, stages=stages)
+    found = replay_phase1(options.out, bank=options.bank, stages=visible())
     if options.json:
         write_json(options.json, found.record)
     print("\n".join(found.lines))

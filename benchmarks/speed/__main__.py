@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.speed.bench import bench
 from segue.cli.output import print_rows
-from segue.progress import stages
+from segue.progress import visible
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file")
     options = vars(parser.parse_args())
     name, out = options.pop("name"), options.pop("out")
-    found = bench(name, options, out=out, stages=stages)
+    found = bench(name, options, out=out, stages=visible())
     print_rows([{key: row[key] for key in ("name", "ratio", "target", "met")} for row in found["rows"]])
 
 

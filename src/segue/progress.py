@@ -1,42 +1,149 @@
-"""Progress bars of the command line; nothing is drawn where stderr is not a terminal."""
+"""What a command shows while it works: bars on a terminal and in a notebook, elsewhere plain lines on stderr.
+
+A stage is opened with its title and yields a callback: ``with stages("Encoding") as progress: progress(done, total,
+note)``. Results go to stdout, all of this to stderr.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from segue.types import Progress, no_progress
 
-messages = Console(stderr=True)
-"""Console for messages, on stderr; results go to stdout."""
+SECONDS_BETWEEN_LINES = 10.0
+"""Time between two lines of one stage, seconds."""
 
 
-@contextmanager
-def stages(title: str) -> Iterator[Progress]:
-    """Draw a progress bar while a stage runs."""
-    if not sys.stderr.isatty():
+class Stages(Protocol):
+    """Shows the stages of a job and what they found out on the way."""
+
+    def __call__(self, title: str) -> AbstractContextManager[Progress]:
+        """Open a stage; it ends with the block."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Progress]:
+        """Open a stage."""
         yield no_progress
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, TextColumn("[dim]{task.fields[note]}"), console=messages, transient=True) as bars:
-        task = bars.add_task(title, total=None, note="")
 
-        def progress(done: int, total: int | None, note: str) -> None:
-            bars.update(task, completed=done, total=total, note=note)
-
-        yield progress
+    def say(self, text: str) -> None:
+        """Ignore the line."""
 
 
-Stages = Callable[[str], AbstractContextManager[Progress]]
-"""Function that opens the progress bar of a stage: ``with stages("Encoding") as progress: ...``."""
+class Bars:
+    """A progress bar for the stage that runs; it goes when the stage ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Progress]:
+        """Open a stage."""
+        numbers = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), *numbers,
+                 TextColumn("[dim]{task.fields[note]}"), console=self.console, transient=True) as bar:  # fmt: skip
+            task = bar.add_task(title, total=None, note="")
+
+            def progress(done: int, total: int | None, note: str) -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield progress
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-@contextmanager
-def quiet(title: str) -> Iterator[Progress]:
-    """Draw no progress bar."""
-    yield no_progress
+class Lines:
+    """A line when a stage begins and when it has ended, and one every ten seconds between, also where nothing moves."""
+
+    def __init__(self, every: float = SECONDS_BETWEEN_LINES) -> None:
+        self.every = every
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Progress]:
+        """Open a stage."""
+        stage, ended = _Stage(title), threading.Event()
+
+        def repeat() -> None:
+            while not ended.wait(self.every):
+                self.say(stage.line())
+
+        self.say(title)
+        thread = threading.Thread(target=repeat, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield stage.progress
+        finally:
+            ended.set()
+            thread.join()
+        self.say(f"{title}: done in {duration(stage.elapsed())}")
+
+    def say(self, text: str) -> None:
+        """Print the line at once."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Stage:
+    """State of a running stage, and the line that describes it."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.began = title, monotonic()
+        self.first: tuple[float, int] | None = None  # when work was first reported, and how much was done by then
+        self.done, self.total, self.note = 0, None, ""  # type: tuple[int, int | None, str]
+
+    def elapsed(self) -> float:
+        return monotonic() - self.began
+
+    def progress(self, done: int, total: int | None, note: str) -> None:
+        self.first = self.first or (self.elapsed(), done)
+        self.done, self.total, self.note = done, total, note
+
+    def line(self) -> str:
+        """Return the title, done of total, the rate, the note, the time so far and the time left, what is known."""
+        spent = self.elapsed()
+        since, before = self.first or (spent, 0)
+        rate = (self.done - before) / (spent - since) if spent > since else 0.0
+        left = (self.total - self.done) / rate if self.total and rate > 0 else None
+        parts = [f"{self.done:,}" + (f" of {self.total:,}" if self.total else "") if self.done or self.total else "",
+                 f"{rate:,.0f} a second" if rate >= 1 else "", self.note, f"{duration(spent)} so far",
+                 f"about {duration(left)} left" if left else ""]  # fmt: skip
+        return f"{self.title}: {', '.join(part for part in parts if part)}"
+
+
+quiet: Stages = Quiet()
+
+
+def visible() -> Stages:
+    """Return bars where stderr is a terminal or a notebook, else lines."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal or console.is_jupyter else Lines()
+
+
+def duration(seconds: int | float) -> str:
+    """Return a time span in the two units that matter.
+
+    >>> duration(4.21), duration(80.1), duration(3780)
+    ('4.2 s', '1 min 20 s', '1 h 03 min')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from segue.cli.output import AsJson, Device, Run, Unsafe, print_info, print_json, stages
+from segue.cli.output import AsJson, Device, Quiet, Run, Unsafe, print_info, print_json, stages
 from segue.cli.release import bundle_app, index_app, predict, serve
 from segue.errors import BlockedError, SegueError
 from segue.version import __version__
@@ -111,7 +111,7 @@ def _root(
 
 @app.command()
 def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
-         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False,
          gate: Gate = False) -> None:  # fmt: skip
     """Compare options on real Wikipedia text that needs no download.
 
@@ -119,19 +119,19 @@ def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Pa
     """
     from segue.workflows.demo import demo as verb
 
-    _show(verb(out, device=device, policy=_policy(mute, unsafe), stages=stages()), as_json=as_json, gate=gate)
+    _show(verb(out, device=device, policy=_policy(mute, unsafe), stages=stages(quiet)), as_json=as_json, gate=gate)
 
 
 @bank_app.command("build")
 def bank_build(recipe: RecipeFile, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
-               device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+               device: Device = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Read, cut and encode a corpus; an interrupted build is resumed.
 
     Example: `segue bank build recipe.toml --out bank/`
     """
     from segue.workflows.bank import build, info
 
-    bank = build(_load(recipe, device), out, stages=stages())
+    bank = build(_load(recipe, device), out, stages=stages(quiet))
     print_info(info(bank.path), as_json=as_json)
 
 
@@ -150,14 +150,14 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
 
 @app.command()
 def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")],
-          fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+          fast: Fast = False, mute: Mute = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Check whether numbers can be trusted; exit code 3 if an integrity check blocks them.
 
     Example: `segue audit runs/mine`
     """
     from segue.workflows.audit import audit as verb
 
-    found = verb(target, fast=fast, mute=mute or (), stages=stages())
+    found = verb(target, fast=fast, mute=mute or (), stages=stages(quiet))
     if as_json:
         print_json(found.to_json())
     else:
@@ -170,14 +170,16 @@ def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recip
 
 
 @app.command()
-def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: AsJson = False) -> None:
+def train(
+    recipe: RecipeFile, out: Out = None, device: Device = None, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
     """Train the recipe's model with the recipe's loss; test documents are not read.
 
     Example: `segue train recipe.toml --out runs/first`
     """
     from segue.workflows.train import train as verb
 
-    record = verb(_load(recipe, device), _out(out, recipe), stages=stages())
+    record = verb(_load(recipe, device), _out(out, recipe), stages=stages(quiet))
     if as_json:
         print_json({name: value for name, value in record.items() if name != "curve"})
     else:
@@ -189,7 +191,7 @@ def train(recipe: RecipeFile, out: Out = None, device: Device = None, as_json: A
 
 @app.command()
 def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
-             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, as_json: AsJson = False,
+             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False,
              gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on fresh documents.
 
@@ -197,20 +199,20 @@ def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Reci
     """
     from segue.workflows.evaluate import evaluate as verb
 
-    comparison = verb(run, corpus=corpus, device=device, policy=_policy(mute, unsafe), stages=stages())
+    comparison = verb(run, corpus=corpus, device=device, policy=_policy(mute, unsafe), stages=stages(quiet))
     _show(comparison, as_json=as_json, gate=gate)
 
 
 @app.command()
 def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Option to explain.")] = None,
-             fast: Fast = False, mute: Mute = None, as_json: AsJson = False) -> None:  # fmt: skip
+             fast: Fast = False, mute: Mute = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Explain why a run is not better; default: its best trained option. Exit code 3 if a check blocks its numbers.
 
     Example: `segue diagnose runs/mine --option ar-cosine`
     """
     from segue.workflows.diagnose import diagnose as verb
 
-    found = verb(run, option=option, fast=fast, mute=mute or (), stages=stages())
+    found = verb(run, option=option, fast=fast, mute=mute or (), stages=stages(quiet))
     if as_json:
         print_json(found.to_json())
     else:
@@ -223,14 +225,14 @@ def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Option t
 
 @app.command()
 def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
-           as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+           quiet: Quiet = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options under one plan, and write a report with a recommendation.
 
     Example: `segue triage recipe.toml --out runs/mine`
     """
     from segue.workflows.triage import triage as verb
 
-    comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=stages())
+    comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=stages(quiet))
     _show(comparison, as_json=as_json, gate=gate)
 
 

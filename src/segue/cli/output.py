@@ -14,14 +14,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a check blocks, labelled.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
 
 
-def stages() -> Any:
-    """Return the progress bars; imported here, so that ``--help`` is fast."""
-    from segue.progress import stages
+def stages(silent: bool) -> Any:
+    """Return what shows progress; imported here, so that ``--help`` is fast."""
+    from segue.progress import quiet, visible
 
-    return stages
+    return quiet if silent else visible()
 
 
 def print_json(value: object) -> None:

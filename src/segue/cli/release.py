@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from segue.cli.output import AsJson, BankFolder, Device, Run, Unsafe, print_info, print_json, print_rows, stages
+from segue.cli.output import AsJson, BankFolder, Device, Quiet, Run, Unsafe, print_info, print_json, print_rows, stages
 from segue.errors import SettingsError
 
 index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
@@ -19,14 +19,14 @@ bundle_app = typer.Typer(
 @index_app.command("build")
 def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", help="Index folder.")],
                 kind: Annotated[Literal["graph", "inverted-lists"], typer.Option(help="Engine.")] = "graph",
-                as_json: AsJson = False) -> None:  # fmt: skip
+                quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Build an approximate index over all live passages of a bank.
 
     Example: `segue index build bank/ --out runs/index`
     """
     from segue.workflows.index import build
 
-    index = build(bank, out, kind=kind, stages=stages())
+    index = build(bank, out, kind=kind, stages=stages(quiet))
     print_info({**index.facts(), "path": str(out)}, as_json=as_json)
 
 
@@ -37,14 +37,16 @@ def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An i
                queries: Annotated[Path | None, typer.Option(help="Instead of a run: a .npy of query vectors.")] = None,
                recall: Annotated[float, typer.Option(help="Target recall of exact results, 0 to 1.")] = 0.99,
                k: Annotated[int, typer.Option("-k", help="Number of results compared.")] = 50,
-               as_json: AsJson = False) -> None:  # fmt: skip
+               quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Choose the least effort that reaches a recall of the exact search, on the model's own queries.
 
     Example: `segue index tune runs/index bank/ --run runs/first`
     """
     from segue.workflows.index import tune
 
-    found = tune(index, bank, run=run, option=option, queries=queries, target=recall, k=k, stages=stages()).to_json()
+    found = tune(
+        index, bank, run=run, option=option, queries=queries, target=recall, k=k, stages=stages(quiet)
+    ).to_json()
     if as_json:
         print_json(found)
     else:
@@ -58,7 +60,7 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
                  fold: Annotated[int, typer.Option(help="Fold whose training is released, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
                  index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
-                 unsafe: Unsafe = False, as_json: AsJson = False) -> None:  # fmt: skip
+                 unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Put a run's winner and all it needs into one folder, every file hashed.
 
     Example: `segue bundle build runs/mine bundle/`
@@ -66,7 +68,7 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
     from segue.workflows.bundle import bundle
 
     built = bundle(run, out, option=option, fold=fold, name=name, index=index, unsafe=unsafe,
-                   stages=stages()).to_json()  # fmt: skip
+                   stages=stages(quiet)).to_json()  # fmt: skip
     if as_json:
         print_json(built)
     else:
@@ -103,7 +105,7 @@ def bundle_rollback(folder: Bundles,
 
 
 @bundle_app.command("list")
-def bundle_list(folder: Bundles, as_json: AsJson = False) -> None:
+def bundle_list(folder: Bundles, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """List the bundles of a folder.
 
     Example: `segue bundle list bundles/`
@@ -172,6 +174,6 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     if bundle is None:
         raise SettingsError("there is no bundle to serve", fix="segue serve BUNDLE")
     limits = dict(one.partition("=")[::2] for one in limit or ())
-    verb(bundle, device=device, stages=stages(), host=host, port=port, keys=None if keys is None else str(keys),
+    verb(bundle, device=device, stages=stages(quiet), host=host, port=port, keys=None if keys is None else str(keys),
          runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),
          hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip

@@ -7,7 +7,7 @@ sums up. Every option and fold is a unit of work that is either complete or abse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -25,17 +25,25 @@ from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.comparison.tuning import require_extra, tune
 from segue.errors import InputError, SegueError, StorageError
 from segue.evaluation.experiment import Fold, lock_split
+from segue.progress import duration, quiet
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress, no_progress
 
 
-def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progress = no_progress) -> Results:
+def run_triage(
+    job: Job,
+    *,
+    baselines: Baselines | None = None,
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = quiet.say,
+) -> Results:
     """Run every option on every fold; what an earlier run finished is read back.
 
     Args:
         job: the comparison.
         baselines: the job's, where the caller uses them afterwards.
         progress: called for every option and step.
+        say: called with a line on each option that is finished.
 
     Raises:
         InputError: the run folder belongs to another split, or the named plan does not fit the options or [tuning].
@@ -49,7 +57,7 @@ def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progre
             raise InputError(f"{job.recipe.triage.plan} has no steps for the trials of [tuning]",
                              fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
     require_extra(job)
-    run = _Run(job, baselines or Baselines(job), progress)
+    run = _Run(job, baselines or Baselines(job), progress, say)
     run.all(option for option in job.options if not option.trained and not option.reuses_model and not option.text)
     run.plan = _settle_plan(run)
     run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
@@ -61,8 +69,8 @@ def run_triage(job: Job, *, baselines: Baselines | None = None, progress: Progre
 class _Run:
     """One pass over the options: results so far, the clock, the shared baselines."""
 
-    def __init__(self, job: Job, baselines: Baselines, progress: Progress) -> None:
-        self.job, self.progress = job, progress
+    def __init__(self, job: Job, baselines: Baselines, progress: Progress, say: Callable[[str], None]) -> None:
+        self.job, self.progress, self.say = job, progress, say
         self.results: Results = {}
         self.plan: Plan | None = None
         self.began = monotonic()
@@ -74,6 +82,7 @@ class _Run:
     def all(self, options: Iterable[Option]) -> None:
         for option in options:
             self.results[option.name] = [self.one(option, fold) for fold in self.job.experiment.folds]
+            self.say(outcome_line(option.name, self.results[option.name]))
 
     def one(self, option: Option, fold: Fold) -> FoldResult:
         """Run one option on one fold, or read it back."""
@@ -135,6 +144,21 @@ class _Run:
             self.progress(done, folds * len(self.job.options), f"{name}{steps} {text}".strip())
 
         return note
+
+
+def outcome_line(name: str, folds: Sequence[FoldResult]) -> str:
+    """Return an option's R@5 on validation documents, in the mean of its folds, or why it has none.
+
+    >>> outcome_line("mean", [FoldResult("done", None, {"R@5": 0.25}), FoldResult("done", None, {"R@5": 0.5})])
+    'mean: R@5 37.5 on validation documents'
+    """
+    found = [fold.validation["R@5"] for fold in folds if fold.validation]
+    if not found:
+        return f"{name}: {folds[0].status}: {folds[0].reason}"
+    trained = [fold.training for fold in folds if fold.training]
+    seconds = sum(training["seconds"] for training in trained)
+    cost = f", {trained[0]['steps']:,} steps in {duration(seconds)}" if trained else ""
+    return f"{name}: R@5 {100 * sum(found) / len(found):.1f} on validation documents{cost}"
 
 
 def winning_loss(job: Job, results: Results, fold: Fold) -> str:

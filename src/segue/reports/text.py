@@ -212,22 +212,6 @@ def magnitude(value: int | float | None) -> str:
     return f"{value / 1e3:.0f} k" if value >= 1e4 else count(value)
 
 
-def duration(seconds: int | float | None) -> str:
-    """Print a time span in the two units that matter.
-
-    >>> duration(4.21), duration(80.1), duration(3780)
-    ('4.2 s', '1 min 20 s', '1 h 03 min')
-    """
-    if seconds is None:
-        return DASH
-    if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def p_value(p: float | None) -> str:
     """Print a p-value, nothing where there is none.
 

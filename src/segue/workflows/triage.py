@@ -136,7 +136,7 @@ def run_comparison(
             baselines.sentences(progress)
     encoded = monotonic()
     with stages("Comparing options") as progress:
-        results = run_triage(job, baselines=baselines, progress=progress)
+        results = run_triage(job, baselines=baselines, progress=progress, say=stages.say)
     compared = monotonic()
     case = case_of_job(job, results, baselines=baselines)
     confidence = winner_confidence(job, case, choose_winner(job.options, results), stages=stages)

@@ -21,7 +21,8 @@ from segue.reports.contrasts import (
 )
 from segue.reports.document import Cards, Paragraph, Section
 from segue.reports.sections.hypotheses import AT_THESE_STEPS
-from segue.reports.text import MILLISECONDS, PERCENT, SCORE, code, count, duration, listing, of_things
+from segue.progress import duration
+from segue.reports.text import MILLISECONDS, PERCENT, SCORE, code, count, listing, of_things
 
 RESOLUTION = 0.005
 """Differences in R@5 below this are not worth more documents."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from segue.comparison.record import Record
 from segue.reports.document import Cell, Column, Section, Table, TableRow, Terms, single
-from segue.reports.text import DASH, code, duration, listing, of_things, plain
+from segue.progress import duration
+from segue.reports.text import DASH, code, listing, of_things, plain
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("Window", "Some consecutive passages of one document (the context) and the passage that followed (the target)."),

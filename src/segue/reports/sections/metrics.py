@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from segue.comparison.record import Entry, GateRecord, Record, SpaceTest, TuningRecord
+from segue.progress import duration
 from segue.reports.contrasts import FAMILIES, Contrast, against, candidates, choice_against, measured, won
 from segue.reports.document import Cell, Column, Group, Table, TableRow, Tone, single
 from segue.reports.text import (
@@ -17,7 +18,6 @@ from segue.reports.text import (
     Scale,
     code,
     count,
-    duration,
     listing,
     magnitude,
     p_value,
@@ -266,7 +266,7 @@ def option_table(record: Record) -> Table | None:
             Cell(plain(entry.description), plain(entry.question)),
             Cell(magnitude(size), sort=size),
             Cell(count(steps), sort=steps),
-            Cell(duration(seconds), sort=seconds),
+            Cell(DASH if seconds is None else duration(seconds), sort=seconds),
             Cell(entry.risk),
             *(_outcome_cell(_contrast(entry, reference, "R@5")) for reference in references),
             Cell(status, plain(entry.reason or ""), STATUS_TONES.get(status, "")),
