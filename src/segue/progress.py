@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,6 +23,7 @@ SECONDS_BETWEEN_LINES = 10.0
 """Time between two lines of one stage, seconds."""
 
 
+@runtime_checkable
 class Stages(Protocol):
     """Shows the stages of a job and what they found out on the way."""
 

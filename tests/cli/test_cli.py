@@ -300,3 +300,20 @@ def test_there_is_no_bundle_of_a_row_that_is_not_there(triaged, tmp_path, capsys
     assert run("serve") == 2
     assert run("serve", str(tmp_path), "--port", "99999") == 2
     assert "port" in capsys.readouterr().err
+
+
+def test_options_are_reported_as_they_finish_baselines_before_the_first_model(tmp_path, capsys):
+    recipe = write_corpus(tmp_path)
+    assert run("triage", str(recipe), "--out", str(tmp_path / "run"), "--json") == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    said = [line.partition(":")[0] for line in captured.err.splitlines() if " on validation documents" in line]
+    assert said.index("copy-last") < said.index("bm25") < said.index("ar-cosine") < said.index("infonce")
+    assert captured.err.splitlines()[0] == "Importing vectors"
+
+
+def test_quiet_prints_the_result_alone(tmp_path, capsys):
+    assert run("triage", str(write_corpus(tmp_path)), "--out", str(tmp_path / "run"), "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "copy-last" in captured.out

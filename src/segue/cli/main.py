@@ -111,8 +111,8 @@ def _root(
 
 @app.command()
 def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
-         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False,
-         gate: Gate = False) -> None:  # fmt: skip
+         device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
+         as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options on real Wikipedia text that needs no download.
 
     Example: `segue demo`
@@ -191,8 +191,8 @@ def train(
 
 @app.command()
 def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
-             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False,
-             gate: Gate = False) -> None:  # fmt: skip
+             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
+             as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on fresh documents.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
@@ -204,7 +204,7 @@ def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Reci
 
 
 @app.command()
-def diagnose(run: Run, option: Annotated[str | None, typer.Option(help="Option to explain.")] = None,
+def diagnose(run: Run, *, option: Annotated[str | None, typer.Option(help="Option to explain.")] = None,
              fast: Fast = False, mute: Mute = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Explain why a run is not better; default: its best trained option. Exit code 3 if a check blocks its numbers.
 

@@ -105,7 +105,7 @@ def bundle_rollback(folder: Bundles,
 
 
 @bundle_app.command("list")
-def bundle_list(folder: Bundles, quiet: Quiet = False, as_json: AsJson = False) -> None:
+def bundle_list(folder: Bundles, as_json: AsJson = False) -> None:
     """List the bundles of a folder.
 
     Example: `segue bundle list bundles/`
@@ -159,7 +159,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
-          device: Device = None) -> None:  # fmt: skip
+          device: Device = None, quiet: Quiet = False) -> None:  # fmt: skip
     """Answer over HTTP from a bundle; SIGTERM stops it gracefully, SIGHUP reloads the bundle.
 
     Example: `segue serve bundle/ --port 8080`

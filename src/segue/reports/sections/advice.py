@@ -6,6 +6,7 @@ Each rule names the entry it rests on, and speaks of a lead only where the paire
 from __future__ import annotations
 
 from segue.comparison.record import Entry, Record
+from segue.progress import duration
 from segue.reports.contrasts import (
     Contrast,
     against,
@@ -21,7 +22,6 @@ from segue.reports.contrasts import (
 )
 from segue.reports.document import Cards, Paragraph, Section
 from segue.reports.sections.hypotheses import AT_THESE_STEPS
-from segue.progress import duration
 from segue.reports.text import MILLISECONDS, PERCENT, SCORE, code, count, listing, of_things
 
 RESOLUTION = 0.005

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segue.comparison.record import Record
-from segue.reports.document import Cell, Column, Section, Table, TableRow, Terms, single
 from segue.progress import duration
+from segue.reports.document import Cell, Column, Section, Table, TableRow, Terms, single
 from segue.reports.text import DASH, code, listing, of_things, plain
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
