@@ -21,6 +21,7 @@ from segue.comparison.entries.trained import as_retriever
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.options import OPTIONS, Option, choose_options
 from segue.comparison.run import run_triage
+from segue.comparison.scoring import evaluate_on_test
 from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.errors import InputError, StorageError
@@ -355,3 +356,12 @@ def test_no_test_passage_reaches_a_training(tmp_path):
         weights.append(load_file(folder / "checkpoint" / "model.safetensors"))
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_a_test_evaluation_resamples_the_groups_of_the_experiment(tmp_path):
+    job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", choose_options([]))
+    experiment = dataclasses.replace(job.experiment, groups=np.arange(12) // 4)
+    job, option = dataclasses.replace(job, experiment=experiment), choose_options(["copy-last"])[0]
+    (fold,) = experiment.folds
+    evaluation = evaluate_on_test(job, option, fold, Baselines(job).retriever("copy-last", fold))
+    assert evaluation.groups.tolist() == (experiment.bank.document_of[fold.test.target] // 4).tolist()
