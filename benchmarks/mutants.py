@@ -236,7 +236,8 @@ def run_tests(tests: tuple[str, ...], cpu_seconds: int, mutant: Mutant | None = 
             gc.freeze()  # what is shared with the parent stays shared
             first = FirstFailure()
             code = pytest.main([*OPTIONS, *tests], plugins=[first])
-            os.write(writing, json.dumps([int(code), first.name]).encode())
+            with os.fdopen(writing, "w") as pipe:
+                json.dump([int(code), first.name, [] if mutant else sorted(sys.modules)], pipe)
         finally:
             os._exit(0)
     os.close(writing)
@@ -249,7 +250,10 @@ def run_tests(tests: tuple[str, ...], cpu_seconds: int, mutant: Mutant | None = 
         ended = signal.Signals(os.WTERMSIG(status))
         outcome = "timeout" if ended in (signal.SIGXCPU, signal.SIGKILL) else "killed"
         return {"outcome": outcome, "by": ended.name, "cpu_seconds": spent}
-    code, by = json.loads(said)
+    code, by, modules = json.loads(said)
+    for name in modules:  # those that the tests import late; every later fork finds them
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
     return {"outcome": "killed" if code else "survived", "by": by or f"exit code {code}", "cpu_seconds": spent}
 
 

@@ -14,11 +14,12 @@ import worlds
 from ir_measures import RR, Success, nDCG
 from safetensors.torch import load_file
 
+from segue.comparison import scoring
 from segue.comparison.calibration import _encoding_seconds, timed_loss
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever
-from segue.comparison.job import FoldResult, Job
+from segue.comparison.job import FoldResult, Job, spread
 from segue.comparison.options import OPTIONS, Option, choose_options
 from segue.comparison.run import run_triage
 from segue.comparison.scoring import evaluate_on_test
@@ -31,7 +32,11 @@ from segue.evaluation.gates import REPORT_GATES, Condition, GateSettings
 from segue.evaluation.intervals import paired
 from segue.evaluation.metrics import summarise
 from segue.models import ModelSettings, load_predictor
+from segue.ranking.pool import Pool
+from segue.retrieval.retrievers import VectorRetriever
+from segue.retrieval.retrievers.baselines import copy_last
 from segue.training.train import TrainingSettings
+from segue.types import Windows
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings, gather_contexts
 from segue.workflows.triage import write_runs
@@ -365,3 +370,27 @@ def test_a_test_evaluation_resamples_the_groups_of_the_experiment(tmp_path):
     (fold,) = experiment.folds
     evaluation = evaluate_on_test(job, option, fold, Baselines(job).retriever("copy-last", fold))
     assert evaluation.groups.tolist() == (experiment.bank.document_of[fold.test.target] // 4).tolist()
+
+
+def test_windows_are_spread_from_the_first_to_the_last_in_their_order():
+    windows = Windows(np.arange(20).reshape(10, 2), np.arange(10))
+    assert spread(windows, 4).target.tolist() == [0, 3, 6, 9]
+    assert spread(windows, 4).context.tolist() == [[0, 1], [6, 7], [12, 13], [18, 19]]
+    assert len(spread(windows, 10)) == len(spread(windows, 11)) == 10
+
+
+def test_timed_queries_are_divided_among_folds_and_are_twenty_at_least(tmp_path, monkeypatch):
+    asked = []
+
+    def stop(*given, settings, **more):
+        asked.append(settings.latency_queries)
+        raise InterruptedError
+
+    monkeypatch.setattr(scoring, "evaluate", stop)
+    for queries in (99, 5):
+        job = job_on(worlds.noise_world(documents=12, length=8), tmp_path / str(queries), SMALL, folds=3)
+        settings = job.recipe.evaluation.model_copy(update={"latency_queries": queries})
+        retriever = VectorRetriever("copy-last", "candidate", copy_last, Pool(job.experiment.bank))
+        with pytest.raises(InterruptedError):
+            scoring.evaluate_on_test(job.with_tables(evaluation=settings), SMALL[0], job.experiment.folds[1], retriever)
+    assert asked == [33, 20]

@@ -435,3 +435,21 @@ def test_progress_is_told_and_texts_are_gathered_only_for_readers(monkeypatch):
     run(vector("copy-last", copy_last, bank), bank, windows_of(bank), settings, progress=lambda *a: told.append(a))
     assert told == [(30, 56, "copy-last"), (56, 56, "copy-last")]
     assert gathered == [False, False]
+
+
+def test_contrastive_accuracy_leaves_out_what_was_read_and_the_passage_after_the_target():
+    """Three documents of three orthogonal passages, one of them read: the targets are 1, 2, 4, 5, 7 and 8.
+
+    Each query points to the passage after its target, or, for the last one of a document, to passage 1. Only targets 5
+    and 8 are beaten: by passage 1, one of four others that are compared.
+    """
+    bank = make_bank(np.eye(9), [3, 3, 3])
+    nearer = {1: 2, 2: 1, 4: 5, 5: 1, 7: 8, 8: 1}
+
+    def query(contexts):
+        targets = contexts.rows[:, -1] + 1
+        vectors = bank.vectors[[nearer[target] for target in targets.tolist()]] + 0.5 * bank.vectors[targets]
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    evaluation = run(vector("next", query, bank), bank, windows_of(bank, context=1))
+    assert evaluation.contrastive.tolist() == [1.0, 1.0, 1.0, 0.75, 1.0, 0.75]

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from segue.errors import InputError
+from segue.evaluation import gates
 from segue.evaluation.gates import (
     EFFICIENCY,
     LATENCY,
@@ -22,6 +23,7 @@ from segue.evaluation.gates import (
     Judged,
     judge,
 )
+from segue.evaluation.intervals import PairedTest, paired
 from segue.types import Interval
 
 GROUPS = np.repeat(np.arange(40), 25)
@@ -212,3 +214,15 @@ def test_as_many_windows_of_other_groups_are_other_windows(targets: np.ndarray |
     ended = judge([PHASE_1], judged, "x")[0]
     assert ended.outcome == "not-enough-evidence"
     assert "ar-cosine was evaluated on other windows" in ended.reason
+
+
+def test_a_comparison_is_resampled_as_often_as_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(*given: object, resamples: int, seed: int) -> PairedTest:
+        asked.append((resamples, seed))
+        return paired(*given, resamples=resamples, seed=seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gates, "paired", counted)
+    judge([PHASE_1], {"x": option(0.5), "ar-cosine": option(0.2, seed=1)}, "x", resamples=333, seed=5)
+    assert set(asked) == {(333, 5)}

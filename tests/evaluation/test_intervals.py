@@ -25,6 +25,7 @@ from segue.evaluation.intervals import (
     paired,
     ratio_intervals,
     sign_flip,
+    t_interval,
 )
 from segue.evaluation.metrics import chance, per_window
 from segue.types import Interval
@@ -300,3 +301,10 @@ def test_groups_of_unequal_size_weigh_as_much_as_fewer_equal_ones() -> None:
     never, always = (bootstrap({"R@1": np.full(8, value)}, groups)["R@1"] for value in (0.0, 1.0))
     assert (never.low, never.high) == (0.0, pytest.approx(1 - 0.025 ** (22 / 64)))
     assert (always.low, always.high) == (pytest.approx(0.025 ** (22 / 64)), 1.0)
+
+
+def test_the_t_interval_of_cosines_ends_at_one_and_others_do_not() -> None:
+    """t(0.975, 1) = 12.706; mean 0.5, standard error 0.5."""
+    free, bounded = t_interval([0.0, 1.0]), t_interval([0.0, 1.0], bounded=True)
+    assert (free.low, free.high) == (pytest.approx(-5.853, abs=1e-3), pytest.approx(6.853, abs=1e-3))
+    assert (bounded.low, bounded.high) == (-1.0, 1.0)

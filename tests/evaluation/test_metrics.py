@@ -92,6 +92,8 @@ def test_eff_is_none_when_nothing_is_contained() -> None:
 def test_ranks_below_one_are_refused() -> None:
     with pytest.raises(InputError, match="got 0, expected 1 or more"):
         per_window(np.array([1, 0]))
+    with pytest.raises(InputError, match="got 0, expected 1 or more"):
+        rank_histogram(np.array([1, 0]))
 
 
 def test_macro_weighs_documents_alike() -> None:
@@ -210,3 +212,10 @@ def test_copying_ratio_by_hand() -> None:
     ratios = copying_ratio(predictions, targets, contexts, mask)
     assert ratios[:2] == pytest.approx([1 / 0.8, 0.8 / 0.6])
     assert np.isnan(ratios[2:]).all()  # the query has no passages; the truth is unrelated to what was read
+
+
+def test_a_copying_ratio_exists_from_the_smallest_cosine_on() -> None:
+    contexts, mask = np.array([[[1.0, 0.0]]], dtype=np.float32), np.array([[True]])
+    target, prediction = np.array([[0.5, 0.75**0.5]], dtype=np.float32), np.array([[1.0, 0.0]], dtype=np.float32)
+    assert copying_ratio(prediction, target, contexts, mask, smallest=0.5).tolist() == [2.0]
+    assert np.isnan(copying_ratio(prediction, target, contexts, mask, smallest=0.51)).all()

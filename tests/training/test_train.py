@@ -1,8 +1,10 @@
+import itertools
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from segue.models import ModelSettings, build_model, tensors
 from segue.training import loop
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.losses.mining import HardNegatives
+from segue.training.state import save_state
 from segue.training.train import TrainingSettings, steps_per_second, train
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
@@ -344,3 +347,25 @@ def test_article_dropout_is_the_originals_without_an_anchor_and_off_with_one():
     assert TrainingSettings().dropout(anchored=False) == 0.2
     assert TrainingSettings().dropout(anchored=True) == 0.0
     assert TrainingSettings(article_dropout=0.3).dropout(anchored=True) == 0.3
+
+
+def test_seconds_add_up_and_states_are_as_far_apart_as_writing_them_takes_time(tmp_path, monkeypatch):
+    """The clock moves one second a look: a state takes one to write, and a twentieth of the time is for writing."""
+    looks, written = itertools.count(100.0), []
+
+    def save(folder, state, tensors, *, identity):
+        written.append(state.step)
+        save_state(folder, state, tensors, identity=identity)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(looks)))
+    monkeypatch.setattr(loop, "save_state", save)
+    monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "EVALUATION_SECONDS", 0.0)
+    _, _, result = run(tmp_path)
+    seconds = [record["seconds"] for record in result.curve]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    # A step takes two looks, or three where it is scored: 20 seconds are 8 to 10 steps.
+    pauses = np.diff(written[:-1])
+    assert len(pauses) >= 2
+    assert ((pauses >= 8) & (pauses <= 10)).all()
