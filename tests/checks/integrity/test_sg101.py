@@ -69,3 +69,9 @@ def test_a_row_that_cannot_be_asked_hides_no_missing_target():
     with pytest.raises(InputError, match="no such encoder"):
         CHECK.examine(case)
     assert CHECK.examine(dataclasses.replace(case, pool=Pool(BANK, np.arange(5)))).outcome == "issue"
+
+
+def test_an_index_is_not_blamed_where_no_target_is_a_candidate():
+    case = dataclasses.replace(indexed(ExactIndex(Pool(BANK))), pool=Pool(BANK, np.arange(3)))
+    verdict = CHECK.examine(case)
+    assert (verdict.outcome, verdict.measured, verdict.details["lost_by_index"]) == ("issue", 1.0, {})

@@ -47,6 +47,7 @@ def test_wrong_rows_are_named_and_counted(windows, problem, count):
     assert verdict.outcome == "issue"
     assert verdict.details["by_problem"][problem] == count
     assert verdict.measured == pytest.approx(count / (12 + len(windows)))
+    assert verdict.threshold == 0.0
 
 
 def test_a_shuffled_truth_is_counted_where_it_moved():

@@ -125,3 +125,11 @@ def test_the_level_is_one_in_two_thousand(near, outcome):
     verdict = CHECK.examine(small_case(bank, test=32))
     assert verdict.measured == pytest.approx(sum(math.comb(32, heads) for heads in range(near, 33)) / 2**32)
     assert (verdict.outcome, verdict.threshold) == (outcome, 0.0005)
+
+
+def test_queries_that_name_their_documents_are_grouped_by_those_names():
+    """Names of two documents each: 8 groups instead of 16, which all agree."""
+    case = case_of(worlds.drift_world(documents=32))
+    names = [f"volume {case.bank.document_of[target] // 2}" for target in case.folds[0].test.target]
+    verdict = CHECK.examine(dataclasses.replace(case, query_documents={0: names}))
+    assert verdict.details["pairs"]["last passage"]["p"] == pytest.approx(2.0**-8)

@@ -79,3 +79,16 @@ def test_no_validation_window_is_nothing_shared():
     (fold,) = case.folds
     empty = dataclasses.replace(fold, validation=fold.validation.take(slice(0, 0)))
     assert CHECK.examine(dataclasses.replace(case, folds=(empty,))).outcome == "passed"
+
+
+@pytest.mark.parametrize("worst", [0, 1])
+def test_of_several_folds_the_worst_decides(worst):
+    case = small_case(noise_world(documents=2, length=8))
+    pairs = [[([0, 1], 2)], [([8, 9], 10)]]  # training and validation windows of a fold that shares nothing
+    folds = []
+    for number in (0, 1):
+        (fold,) = with_windows(case, pairs[0], pairs[0] if number == worst else pairs[1]).folds
+        folds.append(dataclasses.replace(fold, split=dataclasses.replace(fold.split, fold=number)))
+    verdict = CHECK.examine(dataclasses.replace(case, folds=tuple(folds)))
+    assert (verdict.outcome, verdict.measured) == ("issue", 1.0)
+    assert f"(fold {worst}, the worst of 2)" in verdict.statement

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from check_cases import row, small_case, toy_checkpoint
 from story import StoryEncoder, story_world
-from worlds import noise_world
+from worlds import make_bank, noise_world
 
 from segue.checks import Case, CaseEntry
 from segue.checks.integrity.sg106_one_space import CHECK
@@ -175,3 +175,26 @@ def test_an_encoder_that_is_refused_for_its_space_is_an_issue_though_a_row_needs
     assert "in the same embedding space" in found[0].statement
     found = run_checks([CHECK], dataclasses.replace(case, entries=(needing,)))
     assert [finding.outcome for finding in found] == ["skipped"], "a row that could not be asked vouches for nothing"
+
+
+def test_the_shortest_and_the_longest_row_are_stated():
+    bank = noise_world(documents=6, length=10)
+    vectors = bank.vectors.copy()
+    vectors[17], vectors[40] = 8 * vectors[17], vectors[40] / 4
+    verdict = CHECK.examine(Case(dataclasses.replace(bank, vectors=vectors), Pool(bank)))
+    assert verdict.details["rows"]["longest"] == pytest.approx(8.0, rel=1e-5)
+    assert verdict.details["rows"]["shortest"] == pytest.approx(0.25, rel=1e-5)
+    assert "(0.25 to 8)" in verdict.statement
+
+
+def test_documents_whose_vectors_share_no_direction_are_from_two_encoders():
+    """Every other document uses the first 6 of 24 dimensions, the rest the next 6: all cosines between them are 0."""
+    vectors = np.zeros((16, 8, 24))
+    generator = np.random.default_rng(0)
+    vectors[::2, :, :6] = generator.standard_normal((8, 8, 6))
+    vectors[1::2, :, 6:12] = generator.standard_normal((8, 8, 6))
+    bank = make_bank(vectors.reshape(-1, 24), [8] * 16)
+    verdict = CHECK.examine(Case(bank, Pool(bank)))
+    assert verdict.outcome == "issue"
+    assert "8 of 16 documents have vectors unrelated to the others'" in verdict.statement
+    assert "0.00 between them" in verdict.statement

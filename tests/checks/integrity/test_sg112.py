@@ -36,7 +36,7 @@ def test_a_changed_weight_is_an_issue_that_names_the_distance(tmp_path):
     weights["correction.head.bias"][0] += 0.5
     save_file(weights, path)
     verdict = examine(found)
-    assert (verdict.outcome, verdict.measured) == ("issue", 1.0)
+    assert (verdict.outcome, verdict.measured, verdict.threshold) == ("issue", 1.0, 0.0)
     assert "got a distance of" in verdict.statement
 
 

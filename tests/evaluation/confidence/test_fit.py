@@ -239,3 +239,15 @@ def test_a_confidence_depends_on_validation_windows_and_not_on_test_windows():
 
     assert models(one, other) == models(one, train)
     assert models(one, other) != models(other, one)
+
+
+def test_features_are_standardised_by_the_mix_not_by_the_queries_at_hand():
+    """Nine queries of one kind hold 0, one of another holds 1: the mean is the other kind's share of the two."""
+    features = np.zeros((10, len(FEATURES)))
+    features[9, 0] = 1.0
+    kinds = np.array([0] * 9 + [1])
+    right = np.tile(np.arange(10)[:, None] % 2 == 0, (1, len(CUTOFFS)))
+    model = fit_confidence(QuerySample(features, right, kinds, np.arange(10)))
+    share = MIX[KINDS[1]] / (MIX[KINDS[0]] + MIX[KINDS[1]])
+    assert model.centre[0] == pytest.approx(share)
+    assert model.deviation[0] == pytest.approx((share * (1 - share)) ** 0.5)

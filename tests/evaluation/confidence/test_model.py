@@ -7,7 +7,7 @@ import pytest
 from worlds import all_windows, make_bank, messy_world, reverse_documents
 
 from segue.errors import InputError
-from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence, ranking_features
+from segue.evaluation.confidence.model import CUTOFFS, FEATURES, PLACES, Confidence, _entropy, ranking_features
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import mean
@@ -96,3 +96,11 @@ def test_saved_and_read_back_it_answers_the_same():
     assert np.array_equal(again(rankings, contexts, bank), model(rankings, contexts, bank))
     with pytest.raises(InputError, match="another version"):
         Confidence.from_json(model.to_json() | {"features": ["best score"]})
+
+
+def test_how_even_scores_are_does_not_depend_on_their_level_or_scale():
+    scores = np.array([[0.9, 0.5, 0.4, 0.1]])
+    even = _entropy(scores)
+    assert _entropy(scores * 1e6) == pytest.approx(even)
+    assert _entropy(scores + 1e4) == pytest.approx(even)
+    assert _entropy(-scores[:, ::-1]) < 1.0
