@@ -8,6 +8,7 @@ from check_cases import bank_case
 from worlds import essay_texts_and_vectors, noise_world
 
 from segue.checks import Case
+from segue.checks.integrity import sg115_target_unread as sg115
 from segue.checks.integrity.sg115_target_unread import CHECK, overlapping
 from segue.ranking.pool import Pool
 
@@ -61,3 +62,15 @@ def test_looking_back_is_no_issue_and_looking_ahead_is():
 def test_too_few_documents_are_not_judged():
     bank = noise_world(documents=5, length=8)
     assert CHECK.examine(Case(bank, Pool(bank))).outcome == "not-applicable"
+
+
+def test_exactly_the_allowed_share_of_overlaps_passes(monkeypatch):
+    case = case_of(texts=overlapped(5))
+    monkeypatch.setattr(sg115, "ALLOWED", CHECK.examine(case).measured)
+    assert CHECK.examine(case).outcome == "passed"
+
+
+def test_words_that_say_nothing_find_no_look_ahead():
+    bank = noise_world(documents=20, length=8)
+    verdict = CHECK.examine(Case(bank, Pool(bank)))
+    assert (verdict.outcome, verdict.details["look_ahead"], verdict.details["look_ahead_score"]) == ("passed", 0.0, 0.0)

@@ -6,7 +6,7 @@ from check_cases import bank_case
 from worlds import essay_texts_and_vectors, make_bank, noise_world
 
 from segue.checks import Case
-from segue.checks.integrity.sg117_documents_are_units import CHECK
+from segue.checks.integrity.sg117_documents_are_units import CHECK, _share
 from segue.ranking.pool import Pool
 
 TEXTS, VECTORS = essay_texts_and_vectors()
@@ -47,10 +47,17 @@ def test_an_order_of_numbers_as_text_is_an_issue(first):
     length = VECTORS.shape[1]
     order = np.array(sorted(range(first, length + first), key=str)) - first
     verdict = CHECK.examine(case_of(VECTORS[:, order], [[part[place] for place in order] for part in TEXTS]))
-    assert (verdict.outcome, verdict.measured > 0) == ("issue", True)
+    assert (verdict.outcome, verdict.measured > 0, verdict.threshold) == ("issue", True, 0.0)
     assert "sorted as text" in verdict.statement
 
 
 def test_noise_and_few_documents_are_not_judged():
     for bank in (noise_world(documents=20, length=8), noise_world(documents=5, length=8)):
         assert CHECK.examine(Case(bank, Pool(bank))).outcome == "not-applicable"
+
+
+def test_likeness_across_ends_is_measured_from_different_documents_to_neighbours():
+    """Mean 0.3 between 0.2 and 0.6: a quarter; deviations of 0.1, 20 of them."""
+    share, error = _share(np.array([0.2, 0.4] * 10), within=0.6, apart=0.2)
+    assert share == pytest.approx(0.25)
+    assert error == pytest.approx(0.1 * (20 / 19) ** 0.5 / 20**0.5 / 0.4)
