@@ -253,11 +253,12 @@ def metadata(root: Path) -> Texts:
 
 def services(root: Path) -> Texts:
     """Read the descriptions of a cloud's services: one template for hundreds of operations."""
-    for path in sorted(root.glob("botocore/data/*/*/service-2.json.gz")):
+    newest = {path.parts[-3]: path for path in sorted(root.glob("botocore/data/*/*/service-2.json.gz"))}
+    for name, path in newest.items():
         service = json.loads(gzip.decompress(path.read_bytes()))
         items = (*service["operations"].values(), *service["shapes"].values())
         said = [" ".join(re.sub(r"<[^>]+>", " ", item.get("documentation", "")).split()) for item in items]
-        yield path.parts[-3], [text for text in said if len(text) > 40]
+        yield name, [text for text in said if len(text) > 40]
 
 
 def licences(root: Path) -> Texts:

@@ -140,7 +140,8 @@ FAULTS = [
           cause="too-few-negatives", half="unseen"),
     Fault("versions-as-negatives", "training documents in four versions contrast with each other",
           versions_of_documents,
-          {"SG112": "issue", "SG201": "tip", "SG202": "tip", "SG205": "issue", "SG211": "tip", "SG215": "tip"},
+          {"SG104": "tip", "SG112": "issue", "SG201": "tip", "SG202": "tip", "SG205": "issue", "SG211": "tip",
+           "SG215": "tip"},
           "four versions of a document count as one: only nine documents remain, which are memorised and too few to "
           "beat shared words; the entries that were not trained again were ranked among other texts"),
     Fault("temperature-one", "the temperature is 1", at_temperature(1.0), {"SG212": "issue"}, cause="temperature",
