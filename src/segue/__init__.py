@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from segue.workflows.audit import audit
     from segue.workflows.bank import build as build_bank
     from segue.workflows.bundle import bundle
+    from segue.workflows.compare import compare
     from segue.workflows.demo import demo
     from segue.workflows.diagnose import diagnose
     from segue.workflows.evaluate import evaluate
@@ -60,6 +61,7 @@ _PLACES = {
     "evaluate": "segue.workflows.evaluate",
     "diagnose": "segue.workflows.diagnose",
     "triage": "segue.workflows.triage",
+    "compare": "segue.workflows.compare",
     "Comparison": "segue.workflows.triage",
     "report": "segue.workflows.report",
     "index_bank": "segue.workflows.index:build",

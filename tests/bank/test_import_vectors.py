@@ -68,7 +68,7 @@ def changed(row, values) -> np.ndarray:
         ({"vectors": changed(4, 0)}, "lengths from 0 to 1, 1 of them zero.*drop the zero vectors"),
         ({"vectors": VECTORS[:5]}, "5 vectors.*6 rows"),
         ({"vectors": VECTORS[0]}, "not a matrix of vectors"),
-        ({"vectors": VECTORS.astype(np.float64)}, "not a matrix of vectors.*float64"),
+        ({"vectors": VECTORS.astype(np.int64)}, "not a matrix of vectors.*int64"),
         ({"positions": [1, 0, 0, 3, 4, 1]}, "gap in document 'b': got position 1 is followed by 3"),
         ({"positions": [1, 0, 0, 1, 4, 1]}, "position is repeated in document 'b'"),
         ({"ids": ["b", None, "a", "b", "c", "a"]}, "empty cells: got in document_id"),
@@ -112,7 +112,7 @@ def test_the_same_files_open_the_bank_and_changed_ones_are_refused(tmp_path):
 def test_an_import_that_was_interrupted_goes_through_the_second_time(tmp_path, monkeypatch):
     settings, small = write(tmp_path), BankSettings(shard_passages=2)
     with monkeypatch.context() as patch:
-        patch.setattr("segue.bank.import_vectors.write_bank", _full_disk)
+        patch.setattr("segue.bank.arrays.write_bank", _full_disk)
         with pytest.raises(StorageError):
             import_vectors(settings, tmp_path / "bank", bank=small)
     with pytest.raises(InputError, match="not finished"):

@@ -8,7 +8,10 @@ shard; 17 bytes per row are in memory (document, position, duplicate group, aliv
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
+from segue.bank.arrays import bank_of_arrays
 from segue.bank.manifest import DOCUMENT_COLUMNS, DOCUMENTS, TOMBSTONES, Manifest, documents_sha256, read_manifest
 from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
 from segue.encoders.space import Space
@@ -62,6 +66,46 @@ class PassageBank:
         bank = cls(path, read_manifest(path))
         if verify:
             bank._verify()
+        return bank
+
+    @classmethod
+    def from_arrays(
+        cls,
+        vectors: np.ndarray,
+        document_ids: Sequence[object],
+        texts: Sequence[str] | None = None,
+        *,
+        path: Path | str | None = None,
+        name: str = "unknown",
+    ) -> PassageBank:
+        """Make a bank of vectors that were computed elsewhere; row i of everything describes one passage.
+
+        Args:
+            vectors: one vector of length 1 per passage, float16, float32 or float64 [passage, dim].
+            document_ids: the document of each passage; a document's passages are in reading order.
+            texts: the text of each passage; without them, options and checks that read words are left out.
+            path: folder of the bank; None: a temporary one, which goes when the bank is no longer used.
+            name: name of the encoder that made the vectors.
+
+        Raises:
+            InputError: lengths differ, vectors are not finite or not of length 1, or ``path`` holds another bank.
+            StorageError: the folder cannot be written.
+
+        >>> bank = PassageBank.from_arrays(np.eye(3), ["a", "a", "b"], ["One.", "Two.", "Three."])
+        >>> len(bank), bank.document_ids, bank.texts(np.array([1]))
+        (3, ['a', 'b'], ['Two.'])
+        """
+        folder = Path(tempfile.mkdtemp(prefix="segue-bank-")) if path is None else Path(path)
+        try:
+            bank_of_arrays(folder, np.asarray(vectors), document_ids, texts, name=name,
+                           shard_passages=BankSettings().shard_passages)  # fmt: skip
+            bank = cls.open(folder)
+        except BaseException:
+            if path is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if path is None:
+            weakref.finalize(bank, shutil.rmtree, folder, ignore_errors=True)
         return bank
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Import vectors that were computed elsewhere: a matrix, and a table that names the passage of each row.
 
-Input: ``.npy`` (float16 or float32, one unit vector per row) and Parquet (``document_id, position`` and, where known,
-``text``); row i of one is row i of the other. Output: a bank of a *declared* space, with documents in the order of
-their first appearance and passages by position. Memory: the table; vectors are read in blocks.
+Input: ``.npy`` (one unit vector per row) and Parquet (``document_id, position`` and, where known, ``text``); row i of
+one is row i of the other. Output: a bank of a *declared* space, with documents in the order of their first appearance
+and passages by position. Memory: the table; vectors are read in blocks.
 """
 
 from __future__ import annotations
@@ -12,20 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int
 
+from segue.bank.arrays import FLOATS, write_arrays
 from segue.bank.bank import BankSettings, PassageBank
-from segue.bank.build import DuplicateGroups
-from segue.bank.manifest import BUILD, MANIFEST, BuildPlan, documents_table, read_plan, require_same_plan, write_bank
-from segue.bank.shards import ShardRecord, ShardRows, check_vectors, exclusive, require_bank_folder, write_shard
+from segue.bank.manifest import BuildPlan
 from segue.corpus import VectorsCorpus
 from segue.encoders.space import declared_space
 from segue.errors import InputError
-from segue.files import file_sha256, write_json
+from segue.files import file_sha256
 from segue.types import Progress, no_progress
-
-ROWS_CHECKED = 8192
-"""Vectors in memory at once while they are checked."""
 
 
 def import_vectors(
@@ -36,7 +31,7 @@ def import_vectors(
     Args:
         settings: the two files, and the declared name of the encoder.
         out: folder of the bank.
-        bank: size of the shards; vectors keep the type of their numbers.
+        bank: size of the shards; vectors keep the type of their numbers, float64 becomes float32.
         progress: called per shard with the number of imported passages.
 
     Raises:
@@ -58,25 +53,7 @@ def import_vectors(
         shard_passages=shard_passages,
         space=declared_space(settings.name, vectors.shape[1]),
     )
-    if (folder / MANIFEST).exists():
-        whole = PassageBank.open(folder)
-        require_same_plan(folder, whole.manifest, plan, finished=True)
-        return whole
-    with exclusive(folder):
-        begun = read_plan(folder)
-        require_bank_folder(folder, begun=begun is not None)
-        if begun is not None:
-            require_same_plan(folder, begun, plan, finished=False)
-        for start in range(0, len(vectors), ROWS_CHECKED):
-            block = vectors[start : start + ROWS_CHECKED]
-            check_vectors(block, f"{settings.vectors}, rows {start} to {start + len(block) - 1}")
-        order, counts = _order(table, settings.table)
-        write_json(folder / BUILD, plan.to_json())
-        in_order = table.take(pa.array(order))
-        shards = _write_shards(folder, vectors, in_order, order, size=shard_passages, progress=progress)
-        ids = table["document_id"].unique().to_pylist()  # in order of first appearance
-        documents = documents_table(ids, ids, counts.tolist(), first_row=0)
-        write_bank(folder, plan, shards, documents, skipped={}, has_texts="text" in table.column_names)
+    write_arrays(folder, vectors, table, plan, where=(str(settings.vectors), str(settings.table)), progress=progress)
     return PassageBank.open(folder)
 
 
@@ -84,17 +61,18 @@ def _read_vectors(path: Path) -> np.ndarray:
     """Map the matrix into memory.
 
     Raises:
-        InputError: no such file, not a matrix of float16 or float32, or pickled objects.
+        InputError: no such file, not a matrix of floats, or pickled objects.
     """
     try:
         vectors = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in FLOATS:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         fix = "save it with np.save(path, matrix.astype('float32'))"
-        raise InputError(f"{path} is not a matrix of vectors", got=got, expected="float32 [n, dim]", fix=fix)
+        expected = "float16, float32 or float64 [n, dim]"
+        raise InputError(f"{path} is not a matrix of vectors", got=got, expected=expected, fix=fix)
     return np.asarray(vectors)
 
 
@@ -129,41 +107,3 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.Chunke
     except pa.ArrowException as error:
         got = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{where}: wrong type", got=got, expected=wanted, fix="convert the column") from error
-
-
-def _order(table: pa.Table, path: Path) -> tuple[Int[np.ndarray, "rows"], Int[np.ndarray, "document"]]:
-    """Return the rows in bank order (documents as they first appear, then by position), and passages per document.
-
-    Raises:
-        InputError: a position is repeated in a document, or is missing between two others.
-    """
-    documents = table["document_id"].combine_chunks().dictionary_encode()
-    number = documents.indices.to_numpy().astype(np.int64)  # in order of first appearance
-    position = table["position"].to_numpy()
-    order = np.lexsort((position, number))
-    number, position = number[order], position[order]
-    step = np.where(np.diff(number) == 0, np.diff(position), 1)
-    wrong = np.flatnonzero(step != 1)
-    if len(wrong):
-        at = int(wrong[0])
-        name = documents.dictionary[int(number[at])].as_py()
-        got = f"position {position[at]} is followed by {position[at + 1]}"
-        what = "a position is repeated" if step[at] == 0 else "positions have a gap"
-        fix = "number each document's passages 0, 1, 2 …"
-        raise InputError(f"{path}: {what} in document {name!r}", got=got, fix=fix)
-    return order, np.bincount(number)
-
-
-def _write_shards(
-    folder: Path, vectors: np.ndarray, table: pa.Table, order: Int[np.ndarray, "rows"], *, size: int, progress: Progress
-) -> list[ShardRecord]:
-    """Write all shards; ``table`` is in the bank's order, and ``order`` holds the number of each row's vector."""
-    groups, shards = DuplicateGroups(), []
-    for number, start in enumerate(range(0, len(order), size)):
-        part = table.slice(start, size)
-        texts = part["text"].to_pylist() if "text" in part.column_names else None
-        rows = ShardRows(part["document_id"].to_pylist(), part["position"].to_pylist(), texts)
-        part_vectors = vectors[order[start : start + size]]
-        shards.append(write_shard(folder, number, rows, part_vectors, groups=groups.add(rows.hashes(), start)))
-        progress(start + len(rows), len(order), "vectors imported")
-    return shards

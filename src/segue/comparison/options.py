@@ -179,7 +179,7 @@ OPTIONS: tuple[Option, ...] = (
 RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",
                        model=RECIPE_MODEL, loss="recipe")  # fmt: skip
 """The option that ``segue train`` trains: the recipe's own [model] and [loss] tables."""
-Preset = Literal["core", "phase1", "all"]
+Preset = Literal["core", "phase1", "all", "baselines"]
 CORE = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "infonce-bank", "mlp", "gru", "copy-last-rerank",
         "rerank")  # fmt: skip
 """The default preset: the main losses, two architectures, reranking with and without a model."""
@@ -199,6 +199,8 @@ def choose_options(names: Sequence[str] | Preset) -> tuple[Option, ...]:
         return OPTIONS
     if names == "phase1":
         return tuple(option for option in OPTIONS if option.name not in NOT_IN_PHASE_1)
+    if names == "baselines":
+        names = ()
     if names == "core":
         names = CORE
     known = {option.name for option in OPTIONS}

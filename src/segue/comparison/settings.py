@@ -24,7 +24,9 @@ class TriageSettings(Settings):
     """The [triage] table."""
 
     options: Preset | tuple[str, ...] = Field(
-        "core", description='"core", "phase1" (all that the original report compared and proposed), "all", or names'
+        "core",
+        description='"core", "phase1" (all that the original report compared and proposed), "all", '
+        '"baselines" (nothing is trained), or names',
     )
     budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
     encoder_share: float | None = Field(

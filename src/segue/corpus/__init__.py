@@ -36,7 +36,7 @@ class VectorsCorpus(Settings):
     """Embeddings of your own: a matrix of vectors, and a table that names the passage of each row."""
 
     kind: Literal["vectors"] = "vectors"
-    vectors: Path = Field(description=".npy file, float16 or float32, one unit vector per row [passage, dim]")
+    vectors: Path = Field(description=".npy file of floats, one unit vector per row [passage, dim]")
     table: Path = Field(description="Parquet file with document_id, position and, where known, text; row i = vector i")
     name: str = Field(
         "unknown", min_length=1, description="name of the encoder that made the vectors, as you declare it"
@@ -51,12 +51,28 @@ class VectorsCorpus(Settings):
         raise InputError("a corpus of vectors has no text to read", fix="import it as a bank")
 
 
+class BankCorpus(Settings):
+    """A bank that exists: nothing is read or encoded."""
+
+    kind: Literal["bank"] = "bank"
+    path: Path = Field(description="folder of the bank")
+
+    def read(self) -> Iterator[Document | Skipped]:
+        """Raise an error: a bank is opened, not read again.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a bank is no source of documents", fix="name the corpus that the bank was made of")
+
+
 Corpus = Annotated[
     WikipediaDumpCorpus
     | FolderCorpus
     | JsonlCorpus
     | ParquetCorpus
     | VectorsCorpus
+    | BankCorpus
     | HuggingFaceCorpus
     | BeirCorpus
     | CustomCorpus,

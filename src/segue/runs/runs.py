@@ -68,10 +68,11 @@ class Run:
     Args:
         name: its path below the folder of runs.
         path: its folder.
+        bank: its bank, where it is open already; else the place that the run recorded is tried, and those beside it.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
-        self.name, self.path = name, path
+    def __init__(self, name: str, path: Path, bank: PassageBank | None = None) -> None:
+        self.name, self.path, self._given = name, path, bank
         self._answers: dict[str, EntryAnswers] = {}
 
     @cached_property
@@ -104,6 +105,8 @@ class Run:
         Raises:
             InputError: it was moved, or has changed since.
         """
+        if self._given is not None:
+            return self._given
         recorded = Path(str(read_json(self.path / RECIPE)["bank"]["path"]))
         beside = [self.path / "bank", self.path.parent / "bank"]
         places = [self.path / "bank"] if (self.path / "corpus.json").exists() else [recorded, *beside]

@@ -19,7 +19,7 @@ from segue.bank.changes import append, copy_bank
 from segue.bank.manifest import what_is_read
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
-from segue.corpus import Corpus, VectorsCorpus
+from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
@@ -169,7 +169,7 @@ def _require_same_corpus(corpus: Corpus, path: Path, *, grown: bool) -> None:
 
 def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stages: Stages) -> PassageBank:
     """Copy the bank and append the corpus's documents, or open the copy where that was done."""
-    if isinstance(corpus, VectorsCorpus):
+    if isinstance(corpus, VectorsCorpus | BankCorpus):
         raise InputError("fresh documents have to be texts", got='kind = "vectors"',
                          fix="give their texts; they are encoded like the bank's")  # fmt: skip
     grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)

@@ -15,7 +15,7 @@ from segue.checks.case import Case
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
 from segue.comparison.plan import load_plan
-from segue.corpus import VectorsCorpus
+from segue.corpus import BankCorpus, VectorsCorpus
 from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
@@ -65,6 +65,8 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
         StorageError: it cannot be written.
     """
     folder = Path(out if out is not None else recipe.bank.path)
+    if isinstance(recipe.corpus, BankCorpus):
+        return PassageBank.open(recipe.corpus.path)
     if isinstance(recipe.corpus, VectorsCorpus):
         with stages("Importing vectors") as progress:
             return import_vectors(recipe.corpus, folder, bank=recipe.bank, progress=progress)
@@ -142,14 +144,15 @@ def recorded_recipe(run: Path) -> Recipe:
 
 
 def options_of_run(run: Path) -> tuple[Option, ...]:
-    """Return the baselines and the options that were trained in a run.
+    """Return the baselines and the options that took part in a run.
 
     Raises:
         InputError: there are none.
     """
-    if not (run / "plan.json").exists():
-        raise InputError(f"nothing was trained in {run}", fix="run `segue train` or `segue triage` first")
-    trained = load_plan(run / "plan.json", options=()).steps
+    if not (run / "options").is_dir():
+        raise InputError(f"nothing was compared in {run}", fix="run `segue train` or `segue triage` first")
+    plan = run / "plan.json"
+    trained = load_plan(plan, options=()).steps if plan.exists() else ()
     known = (*OPTIONS, recipe_option(recorded_recipe(run)))
     took_part = {current_name(folder.name) for folder in (run / "options").glob("*")} | set(trained)
     return tuple(option for option in known if option.always or option.name in took_part)

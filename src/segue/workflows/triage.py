@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import io
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
+from rich.console import Console
+
+from segue.bank.bank import PassageBank
 from segue.checks.build_case import case_of_job
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
@@ -26,14 +30,15 @@ from segue.comparison.run import run_triage
 from segue.comparison.summary import choose_winner, compare, merged
 from segue.comparison.tuning import tuning_record
 from segue.corpus import Corpus
-from segue.errors import InputError
+from segue.errors import BlockedError, InputError, MissingExtraError
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
 from segue.hardware import describe_machine, limit_threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
-from segue.reports import public_json, write_report
+from segue.reports import public_json, summary_lines, terminal_table, write_report
+from segue.runs.runs import EntryAnswers, Run
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
 from segue.workflows.confidence import winner_confidence
@@ -50,10 +55,12 @@ class Comparison:
     Attributes:
         path: the run folder.
         record: everything that was measured, as in ``triage.json``.
+        bank: the bank, where it is still open.
     """
 
     path: Path
     record: Record
+    bank: PassageBank | None = field(default=None, repr=False, compare=False)
 
     @property
     def winner(self) -> str | None:
@@ -80,6 +87,79 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the public form: what ``segue triage --json`` prints."""
         return public_json(self.record, run=self.path)
+
+    def to_pandas(self, per: Literal["entry", "window"] = "entry") -> Any:
+        """Return a table of the entries, or of every test window of every measured entry, as a ``pandas.DataFrame``.
+
+        Args:
+            per: ``entry``: name, status, intent and each metric with the ends of its 95 % interval; the winner first,
+                then by R@5. ``window``: entry, document, passage (the target), rank (from 1) and cosine; reading them
+                is logged like a test evaluation.
+
+        Raises:
+            BlockedError: an integrity check failed, so there is no number to show.
+            MissingExtraError: pandas is not installed.
+        """
+        if self.record.refused:
+            raise BlockedError(
+                f"no number is shown: blocked by {', '.join(self.record.blocked)}",
+                fix="see comparison.record.causes, or compare with policy=CheckPolicy(unsafe=True)",
+            )
+        pandas = _pandas()
+        if per == "entry":
+            return pandas.DataFrame([_flat(option) for option in self._sorted()])
+        run = Run(self.path.name, self.path, self.bank)
+        found = [run.answers(entry.name) for entry in self.record.entries if entry.measured]
+        return pandas.concat([pandas.DataFrame(_columns(answers, run.bank)) for answers in found], ignore_index=True)
+
+    def _sorted(self) -> list[dict[str, Any]]:
+        """Return the entries in their public form: the winner, other candidates by R@5, then the rest by R@5."""
+        public = self.to_json()
+
+        def place(option: dict[str, Any]) -> tuple[bool, bool, float]:
+            value = option["metrics"]["R@5"]["value"]
+            return option["name"] != public["winner"], option["intent"] != "candidate", 1.0 if value is None else -value
+
+        return sorted(public["options"], key=place)
+
+    def __str__(self) -> str:
+        """Return the table that ``segue triage`` prints."""
+        return _printed(self.record).export_text()
+
+    def _repr_html_(self) -> str:
+        """Return the same table for notebooks."""
+        return _printed(self.record).export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("pandas is not installed", fix="pip install 'segue[notebook]'") from error
+    return pandas
+
+
+def _columns(answers: EntryAnswers, bank: PassageBank) -> dict[str, Any]:
+    """Return the columns of the windows of an entry."""
+    documents = [bank.document_ids[number] for number in bank.document_of[answers.targets]]
+    return {"entry": answers.option, "document": documents, "passage": bank.passage_ids(answers.targets),
+            "rank": answers.ranks, "cosine": answers.cosine}  # fmt: skip
+
+
+def _flat(option: dict[str, Any]) -> dict[str, Any]:
+    """Return a row: each metric, and the ends of its interval."""
+    ends = {"value": "", "low": " low", "high": " high"}
+    metrics = {f"{name}{ends[end]}": value for name, found in option["metrics"].items() for end, value in found.items()}
+    return {"name": option["name"], "status": option["status"], "intent": option["intent"], **metrics}
+
+
+def _printed(record: Record) -> Console:
+    """Return a console that has printed the table and the lines below it."""
+    console = Console(file=io.StringIO(), record=True, width=120)
+    console.print(terminal_table(record, width=console.width))
+    for line in summary_lines(record):
+        console.print(line, highlight=False, markup=False)
+    return console
 
 
 def triage(
@@ -151,7 +231,7 @@ def run_comparison(
                         files=_files(job))  # fmt: skip
         write_record(out / "triage.json", record)
         write_report(out)
-    return Comparison(out, record)
+    return Comparison(out, record, bank if isinstance(bank, PassageBank) else None)
 
 
 def measured_setup(

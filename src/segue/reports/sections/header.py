@@ -119,7 +119,7 @@ def _fresh_notice(record: Record) -> Notice | None:
 
 
 def _small(record: Record) -> Notice | None:
-    if record.size == "full" or record.refused:
+    if record.size == "full" or record.refused or not any(entry.training for entry in record.entries):
         return None
     return Notice(
         f"Model sizes are {code(record.size)}: small enough to be trained in minutes. The numbers compare the options "

@@ -1,0 +1,52 @@
+"""Compare options on a bank from Python, without a recipe: arrays in, table out."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segue.bank.bank import PassageBank
+from segue.comparison.options import Preset
+from segue.progress import Stages, quiet
+from segue.recipe import parse_recipe
+from segue.workflows.check_record import CheckPolicy
+from segue.workflows.triage import DEFAULT_POLICY, Comparison, triage
+
+
+def compare(
+    bank: PassageBank | Path | str,
+    options: Sequence[str] | Preset = "baselines",
+    *,
+    out: Path | str | None = None,
+    policy: CheckPolicy = DEFAULT_POLICY,
+    stages: Stages = quiet,
+    **tables: Mapping[str, Any],
+) -> Comparison:
+    """Compare options on a bank, without a recipe: ``print(segue.compare(bank))``.
+
+    Args:
+        bank: a bank (``PassageBank.from_arrays``), or its folder.
+        options: a preset or names; by default nothing is trained.
+        out: the run folder; None: a temporary one, which goes with the comparison.
+        policy: what is printed when a check fails.
+        stages: shows progress.
+        tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``.
+
+    Raises:
+        BlockedError: a check of the data failed.
+        SegueError: states what is wrong, what was expected and what to do.
+    """
+    opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
+    place = str(opened.path.resolve())
+    named = options if isinstance(options, str) else tuple(options)
+    chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
+    recipe = parse_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
+    folder = Path(tempfile.mkdtemp(prefix="segue-run-")) if out is None else Path(out)
+    found = triage(recipe, folder, policy=policy, stages=stages)
+    if out is None:
+        weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+    return found
