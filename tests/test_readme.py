@@ -64,6 +64,21 @@ def test_its_python_runs(tmp_path):
     assert len(ran.stdout.splitlines()) >= 3
 
 
+@pytest.mark.slow
+def test_its_arrays_become_a_table(tmp_path):
+    generator = np.random.default_rng(0)
+    drift = generator.standard_normal((250, 1, 384)) + 0.3 * generator.standard_normal((250, 40, 384)).cumsum(axis=1)
+    vectors = (drift / np.linalg.norm(drift, axis=2, keepdims=True)).reshape(-1, 384).astype(np.float32)
+    np.save(tmp_path / "passages.npy", vectors)
+    np.save(tmp_path / "document_ids.npy", np.repeat(np.arange(250), 40))
+    ran = subprocess.run(
+        [sys.executable, "-c", blocks(README, "python")[1]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"^\s+copy-last +\d", ran.stdout, flags=re.MULTILINE)
+    assert "10,000 candidates" in ran.stdout
+
+
 def test_its_python_is_short():
     assert len([line for line in blocks(README, "python")[0].splitlines() if line]) <= 10
 
