@@ -317,3 +317,13 @@ def test_quiet_prints_the_result_alone(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "copy-last" in captured.out
+
+
+def test_the_table_takes_the_width_that_columns_says_and_wide_shows_every_column(triaged, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("report", str(triaged / "run")) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.partition("Report:")[0].splitlines())) <= 80
+    assert "Eff@5" not in narrow
+    assert run("report", str(triaged / "run"), "--wide") == 0
+    assert "Eff@5" in capsys.readouterr().out

@@ -320,12 +320,31 @@ def test_run_without_measurements_is_named(tmp_path):
         write_report(tmp_path)
 
 
-def test_terminal_table_fits_80_columns(sample):
+@pytest.mark.parametrize(("width", "metrics"), [(60, 1), (80, 5), (100, 7), (120, 8)])
+def test_terminal_table_fits_and_cuts_no_name_and_no_number(sample, width, metrics):
+    found = copy.deepcopy(sample)
+    found["entries"][-1]["name"] = "a-name-longer-than-all-others"
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(terminal_table(record(found), width=width))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(entry["name"] in text for entry in found["entries"])
+    head, *lines = [line.rstrip() for line in text.splitlines()]
+    assert len(head.removesuffix("ΔR@5 vs copy").replace("P95 ms", "P95").split()) == metrics
+    assert max(map(len, lines)) <= width
+
+
+def test_terminal_table_has_the_winner_first_then_candidates_by_recall_then_what_cannot_win(sample):
     console = Console(width=300, record=True, file=io.StringIO())
-    console.print(terminal_table(record(sample), width=80))
-    lines = [line.rstrip() for line in console.export_text().splitlines()]
-    assert max(map(len, lines)) <= 80
-    assert any("infonce-projected-tau-0.05" in line for line in lines)
+    console.print(terminal_table(record(sample)))
+    lines = console.export_text().splitlines()[1:]
+    assert lines[0].split()[:2] == ["★", sample["winner"]]
+    at = next(place for place, line in enumerate(lines) if line.startswith("Cannot win"))
+    names = [line.split()[0].rstrip("ᵖᵘᶜ") for line in lines[1:at]]
+    recall = [option(sample, name)["metrics"]["R@5"]["value"] for name in names]
+    assert len(recall) > 15
+    assert recall == sorted(recall, reverse=True)
+    assert {option(sample, name)["intent"] for name in names} == {"candidate"}
 
 
 def test_terminal_table_fits_120_columns_and_marks_the_winner(sample):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from segue.cli.output import AsJson, Device, Quiet, Run, Unsafe, print_info, print_json, stages
+from segue.cli.output import AsJson, Device, Quiet, Run, Unsafe, Wide, columns, print_info, print_json, stages
 from segue.cli.release import bundle_app, index_app, predict, serve
 from segue.errors import BlockedError, SegueError
 from segue.version import __version__
@@ -62,6 +62,8 @@ app.add_typer(bundle_app, name="bundle")
 for command in (predict, serve):
     app.command()(command)
 
+WIDEST = 400
+"""Columns for a table that may take any width."""
 INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
 KEPT = "finished work is kept, run the same command to resume"
 
@@ -112,14 +114,19 @@ def _root(
 @app.command()
 def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
          device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
-         as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+         wide: Wide = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options on real Wikipedia text that needs no download.
 
     Example: `segue demo`
     """
     from segue.workflows.demo import demo as verb
 
-    _show(verb(out, device=device, policy=_policy(mute, unsafe), stages=stages(quiet)), as_json=as_json, gate=gate)
+    _show(
+        verb(out, device=device, policy=_policy(mute, unsafe), stages=stages(quiet)),
+        as_json=as_json,
+        gate=gate,
+        wide=wide,
+    )
 
 
 @bank_app.command("build")
@@ -192,7 +199,7 @@ def train(
 @app.command()
 def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
              device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
-             as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+             wide: Wide = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on fresh documents.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
@@ -200,7 +207,7 @@ def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Reci
     from segue.workflows.evaluate import evaluate as verb
 
     comparison = verb(run, corpus=corpus, device=device, policy=_policy(mute, unsafe), stages=stages(quiet))
-    _show(comparison, as_json=as_json, gate=gate)
+    _show(comparison, as_json=as_json, gate=gate, wide=wide)
 
 
 @app.command()
@@ -225,7 +232,7 @@ def diagnose(run: Run, *, option: Annotated[str | None, typer.Option(help="Optio
 
 @app.command()
 def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
-           quiet: Quiet = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+           quiet: Quiet = False, wide: Wide = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options under one plan, and write a report with a recommendation.
 
     Example: `segue triage recipe.toml --out runs/mine`
@@ -233,18 +240,18 @@ def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: 
     from segue.workflows.triage import triage as verb
 
     comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=stages(quiet))
-    _show(comparison, as_json=as_json, gate=gate)
+    _show(comparison, as_json=as_json, gate=gate, wide=wide)
 
 
 @app.command()
-def report(run: Run, unsafe: Unsafe = False, as_json: AsJson = False) -> None:
+def report(run: Run, unsafe: Unsafe = False, wide: Wide = False, as_json: AsJson = False) -> None:
     """Write a run's report again from what was measured.
 
     Example: `segue report runs/mine`
     """
     from segue.workflows.report import report as verb
 
-    _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False)
+    _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False, wide=wide)
 
 
 def _load(recipe: Path, device: Any) -> Any:
@@ -264,12 +271,12 @@ def _out(out: Path | None, recipe: Path) -> Path:
     return out if out is not None else Path("runs") / recipe.stem
 
 
-def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
+def _show(comparison: Comparison, *, as_json: bool, gate: bool, wide: bool) -> None:
     """Print a comparison as a table or as JSON, and exit with its code."""
     if as_json:
         print_json(comparison.to_json())
     else:
-        _print_table(comparison)
+        _print_table(comparison, wide=wide)
     if comparison.record.refused:
         sys.exit(BlockedError.exit_code)
     gates = comparison.record.gates
@@ -277,13 +284,14 @@ def _show(comparison: Comparison, *, as_json: bool, gate: bool) -> None:
         sys.exit(GATE_MISSED)
 
 
-def _print_table(comparison: Comparison) -> None:
+def _print_table(comparison: Comparison, *, wide: bool) -> None:
     from rich.console import Console
 
     from segue.reports import summary_lines, terminal_table
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(terminal_table(comparison.record, width=console.width))
+    console = Console(width=columns())
+    table = terminal_table(comparison.record, width=None if wide else console.width)
+    Console(width=WIDEST if wide else console.width).print(table)
     for line in summary_lines(comparison.record):
         console.print(line, highlight=False, markup=False)
     console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
@@ -294,7 +302,7 @@ def _print_findings(findings: Sequence[Finding], causes: Sequence[Cause] | None 
 
     from segue.reports import causes_lines, findings_table
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=columns())
     console.print(findings_table(findings))
     for line in causes_lines(causes) if causes is not None else ():
         console.print(line, highlight=False, markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(he
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a check blocks, labelled.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Print every column of the table, at any width.")]
 BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
 
 
@@ -23,6 +24,11 @@ def stages(silent: bool) -> Any:
     from segue.progress import quiet, visible
 
     return quiet if silent else visible()
+
+
+def columns() -> int:
+    """Return the width of the terminal; COLUMNS sets it, and a file or a pipe has 120."""
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def print_json(value: object) -> None:
@@ -38,7 +44,7 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     table = Table(*(rows[0] if rows else ()), box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=columns()).print(table)
 
 
 def print_info(info: Mapping[str, object], *, as_json: bool) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from segue.comparison.record import Cause, Entry, Finding, Record
-from segue.reports.contrasts import FAMILIES, against, leader, measured, won
+from segue.reports.contrasts import against, leader, measured, won
 from segue.reports.sections.checks import LOUD, OUTCOMES, by_urgency, quantity
 from segue.reports.sections.header import notices
 from segue.reports.sections.metrics import HEADLINE, SIGNS, best_value, gate_sentence, tags
@@ -16,59 +18,85 @@ from segue.reports.sections.summary import headline
 from segue.reports.text import DASH, PERCENT, SCALES, UNSAFE, count, listing, one_line, to_text
 
 SHORT = {"Contain@50": "C@50", "total_p95_ms": "P95 ms", "cosine": "cos"}
-WIDE = 118
-"""Columns that the whole table takes; narrower terminals get fewer metrics, with an interval at R@5 alone."""
-NARROW_METRICS = ("R@1", "R@5", "Contain@50", "MRR", "total_p95_ms")
+LAYOUTS: tuple[tuple[tuple[str, ...], bool], ...] = (
+    (HEADLINE, True),
+    (("R@1", "R@5", "R@10", "Contain@50", "MRR", "cosine", "total_p95_ms"), False),
+    (("R@1", "R@5", "Contain@50", "MRR", "total_p95_ms"), False),
+    (("R@5", "MRR", "total_p95_ms"), False),
+    (("R@5",), False),
+)
+"""Metrics, and whether all have an interval (else R@5 alone); the widest first, and the first that fits is printed."""
 WITHOUT_INTERVAL = {"Eff@5", "cosine", "total_p95_ms"}
 UNSAFE_TITLE = f"{UNSAFE}: an integrity check failed or was not carried out"
 COLOURS = {"better": "green", "worse": "red", "undecided": "dim"}
 MARKS = {"projected": "ᵖ", "context left in": "ᶜ", "under-trained": "ᵘ"}
 
 
-def terminal_table(record: Record, *, width: int = 120) -> Table:
+def terminal_table(record: Record, *, width: int | None = None) -> Table:
     """Return the table of entries, intervals as ±; a blocked comparison gives the failed checks instead.
+
+    The winner stands first, then other candidates by R@5, then what cannot win, then what was not measured.
 
     Args:
         record: record of the comparison.
-        width: columns of the terminal.
+        width: columns of the terminal: fewer metrics where they are few, names and numbers are never cut; None: all.
     """
     if record.refused:
         table = findings_table([finding for finding in record.audit if finding.blocks])
         table.title, table.title_justify = "Blocked: no number is printed", "left"
         return table
-    metrics = HEADLINE if width >= WIDE else NARROW_METRICS
+    tables = (_table(record, metrics, intervals=intervals) for metrics, intervals in LAYOUTS)
+    return next((table for table in tables if width is None or _columns(table) <= width), _table(record, *LAYOUTS[-1]))
+
+
+def _columns(table: Table) -> int:
+    console = Console(width=1000)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def _table(record: Record, metrics: Sequence[str], intervals: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     if record.unsafe:
         table.title, table.title_style, table.title_justify = UNSAFE_TITLE, "bold red", "left"
-    table.add_column(UNSAFE if record.unsafe else "", no_wrap=True, overflow="ellipsis", max_width=30)
+    table.add_column(UNSAFE if record.unsafe else "", no_wrap=True)
     for name in metrics:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     table.add_column("ΔR@5 vs copy", justify="right", no_wrap=True)
     best = {name: best_value(record, name) for name in metrics}
-    for family, title in FAMILIES.items():
-        entries = [entry for entry in record.entries if entry.family == family]
-        if entries:
-            table.add_row(Text(title.split(":")[0].split(",")[0], "italic dim"))
+    for title, entries in _groups(record):
+        if title and entries:
+            table.add_row(Text(title, "italic dim"))
         for entry in entries:
-            table.add_row(*_line(record, entry, best))
+            table.add_row(*_line(record, entry, best, intervals=intervals))
     return table
 
 
-def _line(record: Record, entry: Entry, best: Mapping[str, float | None]) -> list[Text]:
+def _groups(record: Record) -> Iterator[tuple[str, list[Entry]]]:
+    """Yield the entries under their titles, the best first."""
+    found = sorted((entry for entry in record.entries if entry.measured), key=lambda entry: -entry.metrics["R@5"].value)
+    found.sort(key=lambda entry: not won(record, entry))
+    yield "", [entry for entry in found if entry.can_win]
+    yield "Cannot win", [entry for entry in found if not entry.can_win]
+    yield "Not measured", [entry for entry in record.entries if not entry.measured]
+
+
+def _line(record: Record, entry: Entry, best: Mapping[str, float | None], *, intervals: bool) -> list[Text]:
     style = "bold" if won(record, entry) else "dim" if entry.intent == "control" or not entry.measured else ""
     marks = "".join(MARKS.get(tag, "") for tag in tags(record, entry))
     marks += f" {entry.status}" if entry.status in ("skipped", "aborted", "failed") else ""
     name = Text(f"{'★' if won(record, entry) else ' '} {one_line(entry.name)}{marks}", style)
-    return [name, *(_metric(entry, metric, best, style) for metric in best), _difference(record, entry)]
+    cells = [
+        _metric(entry, metric, value, style, interval=intervals or metric == "R@5") for metric, value in best.items()
+    ]
+    return [name, *cells, _difference(record, entry)]
 
 
-def _metric(entry: Entry, name: str, best: Mapping[str, float | None], style: str) -> Text:
+def _metric(entry: Entry, name: str, best: float | None, style: str, *, interval: bool) -> Text:
     found, scale = entry.metrics.get(name), SCALES[name]
     if found is None:
         return Text(DASH, "dim")
-    shown = "bold" if found.value == best[name] and entry.can_win else style
-    bare = name in WITHOUT_INTERVAL or (len(best) < len(HEADLINE) and name != "R@5")
-    half = "" if bare else scale.half_width(found)
+    shown = "bold" if found.value == best and entry.can_win else style
+    half = scale.half_width(found) if interval and name not in WITHOUT_INTERVAL else ""
     return Text.assemble((scale.number(found.value), shown), (f" {half}" if half else "", "dim"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,7 +156,7 @@ def _flat(option: dict[str, Any]) -> dict[str, Any]:
 
 def _printed(record: Record) -> Console:
     """Return a console that has printed the table and the lines below it."""
-    console = Console(file=io.StringIO(), record=True, width=120)
+    console = Console(file=io.StringIO(), record=True, width=shutil.get_terminal_size((120, 24)).columns)
     console.print(terminal_table(record, width=console.width))
     for line in summary_lines(record):
         console.print(line, highlight=False, markup=False)
