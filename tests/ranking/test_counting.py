@@ -95,17 +95,18 @@ def test_scores_apart_by_two_ties_are_told_in_bfloat16(always_coarse):
     assert ranks.tolist() == [2, 1, 3]
 
 
-def test_the_bound_of_rounded_products_grows_with_long_queries():
+@pytest.mark.parametrize(("of_queries", "of_rows"), [(4, 1), (1, 4)])
+def test_the_bound_of_rounded_products_grows_with_both_lengths(of_queries, of_rows):
     """Four is a power of two: every rounding is the same, four times as large."""
     generator = np.random.default_rng(1)
     queries, rows = unit(generator.standard_normal((5, 12))), unit(generator.standard_normal((9, 12)))
-    one, four = (
-        bfloat16.product(
-            bfloat16.Rounded.of(scale * queries), bfloat16.Rounded.of(rows), out=np.empty((5, 9), dtype=np.float32)
-        )
-        for scale in (np.float32(1), np.float32(4))
-    )
-    assert four == pytest.approx(4 * one, rel=1e-4)
+
+    def bound(queries, rows):
+        out = np.empty((5, 9), dtype=np.float32)
+        return bfloat16.product(bfloat16.Rounded.of(queries), bfloat16.Rounded.of(rows), out=out)
+
+    longer = bound(np.float32(of_queries) * queries, np.float32(of_rows) * rows)
+    assert longer == pytest.approx(4 * bound(queries, rows), rel=1e-4)
 
 
 def test_the_lines_of_a_negative_score_leave_room_for_its_rounding():
