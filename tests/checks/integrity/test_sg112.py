@@ -93,3 +93,11 @@ def test_ranks_on_record_that_its_answers_do_not_reach_are_an_issue(tmp_path):
     assert verdict.outcome == "issue"
     assert "recorded ranks differ" in verdict.statement
     assert verdict.details["rows"]["model"]["other_ranks"] > 0.5
+
+
+def test_ranks_on_record_under_another_exclusion_are_not_compared(tmp_path):
+    found = evaluated(CASE, model(tmp_path))
+    ranks = np.ones_like(found.evaluation.ranks)
+    other = dataclasses.replace(found.evaluation, ranks=ranks, exclude="prefix", metrics={})
+    verdict = examine(dataclasses.replace(found, evaluation=other))
+    assert verdict.details["rows"]["model"]["other_ranks"] == 0.0
