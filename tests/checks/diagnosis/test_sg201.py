@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from check_cases import by_hand, small_case, with_rows
 from worlds import noise_world
@@ -52,3 +53,11 @@ def test_one_document_tells_nothing():
 def test_without_a_baseline_or_a_subject_there_is_nothing_to_compare():
     assert CHECK.examine(case_with(1)).outcome == "not-applicable"
     assert CHECK.examine(CASE).outcome == "not-applicable"
+
+
+def test_the_hardest_of_several_baselines_is_named_and_measured():
+    half = np.where(np.arange(48) % 2, 2, 20)  # R@5 of 0.5, against 0 of the model and 1 of mean
+    verdict = CHECK.examine(case_with(8, bm25=half, mean=2))
+    assert verdict.measured == -1.0
+    assert "mean, the hardest baseline" in verdict.statement
+    assert "Clearly worse than bm25, mean." in verdict.statement

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 from check_cases import bank_case
+from sklearn.linear_model import Ridge
 from worlds import essay_texts_and_vectors, noise_world
 
 from segue.checks import Case
+from segue.checks.integrity import words
 from segue.checks.integrity.sg116_vectors_of_their_texts import CHECK
 from segue.checks.integrity.words import standard_score
 from segue.ranking.pool import Pool
@@ -45,3 +47,16 @@ def test_a_standard_score_is_the_mean_over_its_error():
     values = np.array([0.5, 1.0, 4.0, -2.0])
     assert standard_score(values) == pytest.approx(values.mean() / (np.std(values, ddof=1) / 2))
     assert (standard_score(values[:1]), standard_score(np.ones(4))) == (0.0, 0.0)
+
+
+def test_vectors_are_mapped_by_the_ridge_regression_of_the_other_parts():
+    generator = np.random.default_rng(0)
+    given, vectors = generator.standard_normal((60, 5)), generator.standard_normal((60, 3))
+    part = np.arange(60) % words.PARTS
+    expected = np.empty_like(vectors)
+    for number in range(words.PARTS):
+        fitted, centre = given[part != number], vectors[part != number].mean(axis=0)
+        ridge = Ridge(alpha=words.RIDGE * len(fitted) / 5, fit_intercept=False)
+        expected[part == number] = ridge.fit(fitted, vectors[part != number] - centre).predict(given[part == number])
+    found = words._mapped(given, vectors, part)
+    assert found == pytest.approx(expected / np.linalg.norm(expected, axis=1, keepdims=True), abs=1e-9)
