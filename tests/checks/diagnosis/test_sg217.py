@@ -8,6 +8,7 @@ import pytest
 from check_cases import row, small_case, vectors_row, with_rows
 from worlds import make_bank, noise_world
 
+from segue.checks.diagnosis import sg217_bank_statistics as sg217
 from segue.checks.diagnosis.sg217_bank_statistics import CHECK
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import DenseRetriever
@@ -114,3 +115,25 @@ def test_the_plain_weights_are_those_of_bm25s():
                              show_progress=False)  # fmt: skip
     for ours, words in zip(values, queries, strict=True):
         assert np.allclose(ours, theirs.get_scores(words))
+
+
+class Plain(Crowded):
+    """Reads the bank, and does not count it."""
+
+    def over(self, bank):
+        return Plain(bank, Pool(bank))
+
+    def values(self, contexts):
+        return (copy_last(contexts) @ self.vectors.T).astype(np.float64)
+
+
+def test_a_retriever_that_reads_the_bank_without_counting_it_passes():
+    bank = noise_world(documents=24)
+    verdict = examined(bank, row("plain", Plain(bank, Pool(bank))))
+    assert (verdict.outcome, verdict.details["undeclared"]) == ("passed", [])
+
+
+def test_without_other_documents_to_add_nothing_is_found(monkeypatch):
+    monkeypatch.setattr(sg217, "PROBED_PASSAGES", 0)
+    bank = noise_world(documents=24)
+    assert examined(bank, row("crowded", Crowded(bank, Pool(bank)))).details["undeclared"] == []
