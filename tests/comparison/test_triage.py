@@ -23,6 +23,9 @@ from segue.comparison.job import FoldResult, Job, spread
 from segue.comparison.options import OPTIONS, Option, choose_options
 from segue.comparison.run import run_triage
 from segue.comparison.scoring import evaluate_on_test
+
+
+from segue.comparison.run import run_triage, winning_loss
 from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.errors import InputError, StorageError
@@ -394,3 +397,14 @@ def test_timed_queries_are_divided_among_folds_and_are_twenty_at_least(tmp_path,
         with pytest.raises(InterruptedError):
             scoring.evaluate_on_test(job.with_tables(evaluation=settings), SMALL[0], job.experiment.folds[1], retriever)
     assert asked == [33, 20]
+
+
+def test_the_winning_loss_of_a_fold_is_the_best_on_its_validation(tmp_path):
+    options = [option for option in OPTIONS if option.name in ("ar-cosine", "infonce", "infonce-ar")]
+    job = job_on(worlds.noise_world(documents=12, length=8), tmp_path, options, folds=2)
+    results = {
+        "ar-cosine": [result(0.1), result(0.4)],
+        "infonce": [result(0.3), result(0.2)],
+        "infonce-ar": [result(0.2), FoldResult("failed", "diverged")],
+    }
+    assert [winning_loss(job, results, fold) for fold in job.experiment.folds] == ["infonce", "ar-cosine"]
