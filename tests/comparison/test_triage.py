@@ -408,3 +408,9 @@ def test_the_winning_loss_of_a_fold_is_the_best_on_its_validation(tmp_path):
         "infonce-ar": [result(0.2), FoldResult("failed", "diverged")],
     }
     assert [winning_loss(job, results, fold) for fold in job.experiment.folds] == ["infonce", "ar-cosine"]
+
+
+def test_the_recipes_own_loss_is_that_without_a_name(tmp_path):
+    job = job_on(worlds.noise_world(documents=12, length=8), tmp_path, SMALL)
+    assert job.loss_settings(None) is job.loss_settings("recipe") is job.recipe.loss
+    assert job.loss_settings("infonce-0.85-ar-0.15") is job.losses["infonce-ar"]
