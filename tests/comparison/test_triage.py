@@ -25,6 +25,7 @@ from segue.comparison.run import run_triage
 from segue.comparison.scoring import evaluate_on_test
 
 
+from segue.comparison.plan import require_affordable
 from segue.comparison.run import run_triage, winning_loss
 from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
@@ -414,3 +415,18 @@ def test_the_recipes_own_loss_is_that_without_a_name(tmp_path):
     job = job_on(worlds.noise_world(documents=12, length=8), tmp_path, SMALL)
     assert job.loss_settings(None) is job.loss_settings("recipe") is job.recipe.loss
     assert job.loss_settings("infonce-0.85-ar-0.15") is job.losses["infonce-ar"]
+
+
+def test_a_cost_is_measured_once_also_in_a_folder_that_is_there(tmp_path):
+    job = job_on(worlds.noise_world(documents=12, length=8), tmp_path, SMALL)
+    (tmp_path / "options" / "rerank").mkdir(parents=True)  # a run that was killed left it
+    measured = []
+
+    def cost():
+        measured.append(1)
+        return 30.0  # seconds, half of the minute that the budget is
+
+    require_affordable(job, "rerank", share=0.5, cost=cost, fix="leave it out")
+    with pytest.raises(InputError, match="rerank is over budget"):
+        require_affordable(job, "rerank", share=0.4, cost=cost, fix="leave it out")
+    assert len(measured) == 1
