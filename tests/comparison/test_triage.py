@@ -21,12 +21,9 @@ from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever
 from segue.comparison.job import FoldResult, Job, spread
 from segue.comparison.options import OPTIONS, Option, choose_options
-from segue.comparison.run import run_triage
-from segue.comparison.scoring import evaluate_on_test
-
-
 from segue.comparison.plan import require_affordable
 from segue.comparison.run import run_triage, winning_loss
+from segue.comparison.scoring import evaluate_on_test
 from segue.comparison.settings import ComparisonSettings, TriageSettings
 from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
 from segue.errors import InputError, StorageError

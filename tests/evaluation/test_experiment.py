@@ -1,10 +1,13 @@
-"""An experiment keeps near-copies of a document on one side of every split, and resamples them as one unit."""
+"""An experiment: windows of each part from its own documents, near-copies in one part, tied to its bank."""
+
+import dataclasses
 
 import numpy as np
 import pytest
-from worlds import MemoryBank, make_bank
+from worlds import MemoryBank, make_bank, noise_world
 
-from segue.evaluation.experiment import build_experiment
+from segue.errors import InputError
+from segue.evaluation.experiment import build_experiment, lock_split, require_same_bank
 from segue.windows.splits import SplitSettings, make_splits
 from segue.windows.windows import WindowSettings
 
@@ -41,29 +44,16 @@ def test_a_copy_and_its_original_are_one_unit_of_resampling():
     assert experiment.groups.tolist() == OF_WHICH.tolist()
 
 
-"""An experiment: windows of each part from its own documents, refused where a part has none, tied to its bank."""
-
-import dataclasses
-
-import numpy as np
-import pytest
-from worlds import noise_world
-
-from segue.errors import InputError
-from segue.evaluation.experiment import build_experiment, lock_split, require_same_bank
-from segue.windows.splits import SplitSettings
-from segue.windows.windows import WindowSettings
-
-BANK = noise_world(documents=20, length=6)
+PLAIN = noise_world(documents=20, length=6)
 
 
 def test_each_part_has_the_windows_of_its_own_documents():
-    experiment = build_experiment(BANK, SplitSettings(test=0.2, validation=0.1), WindowSettings(context=3))
+    experiment = build_experiment(PLAIN, SplitSettings(test=0.2, validation=0.1), WindowSettings(context=3))
     (fold,) = experiment.folds
     for part, number in (("train", 14), ("validation", 2), ("test", 4)):
         windows, documents = getattr(fold, part), getattr(fold.split, part)
         assert len(documents) == number
-        assert np.unique(BANK.document_of[windows.target]).tolist() == documents.tolist()
+        assert np.unique(PLAIN.document_of[windows.target]).tolist() == documents.tolist()
         assert len(windows) == 3 * number  # six passages, three of them read first
     assert experiment.test_documents.tolist() == fold.split.test.tolist()
 
@@ -81,8 +71,8 @@ def test_a_part_without_a_window_is_refused_and_one_window_will_do(context, fits
 
 def test_a_run_goes_on_with_its_own_bank_alone(tmp_path):
     path = tmp_path / "split.json"
-    require_same_bank(BANK, path)  # nothing was written yet
-    lock_split(build_experiment(BANK, SplitSettings(), WindowSettings(context=3)), path)
-    require_same_bank(BANK, path)
+    require_same_bank(PLAIN, path)  # nothing was written yet
+    lock_split(build_experiment(PLAIN, SplitSettings(), WindowSettings(context=3)), path)
+    require_same_bank(PLAIN, path)
     with pytest.raises(InputError, match="the bank has changed"):
-        require_same_bank(dataclasses.replace(BANK, hash="another"), path)
+        require_same_bank(dataclasses.replace(PLAIN, hash="another"), path)
