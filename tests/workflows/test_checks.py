@@ -5,7 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from check_cases import small_case
 from command_line import run, write_corpus
+from worlds import noise_world
 
 import segue
 from segue.checks import AUDIT, DIAGNOSIS
@@ -15,8 +17,10 @@ from segue.comparison.record import CutoffQuality, read_record
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, read_jsonl, write_json
 from segue.progress import quiet
+from segue.recipe import load_recipe
+from segue.workflows import check_record
 from segue.workflows.confidence import winner_confidence
-from segue.workflows.prepare import make_job, open_bank
+from segue.workflows.prepare import encoder_of, make_job, open_bank
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ def test_a_comparison_carries_its_findings_and_a_healthy_one_is_not_blocked(fini
     assert [finding["code"] for finding in record["diagnosis"]] == [check.code for check in DIAGNOSIS]
     assert record["blocked"] == []
     assert record["unsafe"] is False
+    assert (finished / "run" / "qrels.trec").exists()
 
 
 def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
@@ -203,3 +208,24 @@ def test_a_recipe_that_asks_for_a_head_declares_its_row_and_is_not_blocked(tmp_p
     assert record.blocked == ()
     assert record.entry("model").intent == "projected"
     assert record.subject == "model"
+
+
+def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch):
+    muted = []
+
+    def no_findings(checks, case, *, mute, **more):
+        muted.append(tuple(mute))
+        return []
+
+    monkeypatch.setattr(check_record, "run_checks", no_findings)
+    found = check_record.check_record(
+        small_case(noise_world()), check_record.CheckPolicy(mute=("SG104", "SG208")), stages=quiet
+    )
+    assert muted == [("SG104", "SG208")] * 2
+    assert found.audit == found.diagnosis == ()
+
+
+def test_vectors_made_elsewhere_have_no_encoder(tmp_path):
+    recipe = load_recipe(write_corpus(tmp_path))
+    with pytest.raises(InputError, match="made elsewhere, so there is no encoder"):
+        encoder_of(recipe, noise_world())()
