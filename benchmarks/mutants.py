@@ -318,7 +318,8 @@ def main() -> None:
     OPTIONS.extend(f"--deselect={test}" for test in listed["without"])
     import_everything(test for of in tests.values() for test in of)
 
-    from benchmarks.resumable import Units, environment  # imports Segue, which is done with the tests' type checks
+    from benchmarks.resumable import Units  # imports Segue, which is done with the tests' type checks
+    from benchmarks.surroundings import surroundings
     from segue.files import write_json
 
     units = Units(args.out, total=len(drawn))
@@ -331,8 +332,7 @@ def main() -> None:
         units.one(mutant.key, functools.partial(run_mutant, mutant, tests[mutant.file]))
     found = summarise(drawn, units.done, why)
     found = {
-        "environment": environment(),
-        "load": os.getloadavg()[1],
+        "environment": surroundings(),
         "minutes": round((time.perf_counter() - began) / 60, 1),
         **found,
     }
