@@ -126,7 +126,7 @@ FAULTS = [
           {"SG103": "issue", "SG213": "issue"}, "what does not follow has no order either",
           cause="truth-is-wrong", enters="corpus"),
     Fault("two-editions", "the corpus holds every document twice, the second time with its words in another order",
-          two_editions, {"SG205": "tip", "SG210": "tip"}, "editions of training documents are negatives of each other",
+          two_editions, {"SG104": "tip", "SG205": "tip", "SG210": "tip"}, "editions of training documents are negatives of each other",
           enters="corpus"),
     Fault("narrow-class", "a model class passes everything through two numbers", with_model(Narrow),
           {"SG206": "issue", "SG208": "issue", "SG201": "issue", "SG216": "issue"},
