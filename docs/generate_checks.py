@@ -75,7 +75,7 @@ REAL_CORPORA = """## Real corpora
 
 Is a healthy corpus refused? `segue triage` on COUNT real corpora (the first documents of each, at most MOST, of at
 most LONGEST passages; context 3; baselines and one trained option): **BLOCKED blocked**. *Left out* are windows of
-validation and test whose target's text several documents share. `benchmarks/healthy_corpora.py`, commit `COMMIT`.
+validation and test whose target's text several documents share. `benchmarks/healthy_corpora.py`, commits COMMIT.
 """
 
 MATRIX = f"""## The fault matrix
@@ -106,7 +106,7 @@ def _real_corpora(record: Mapping[str, Any]) -> Iterator[str]:
     corpora = {name: found for name, found in record["corpora"].items() if found["outcome"] != "missing"}
     blocked = sum(found["outcome"] != "passed" for found in corpora.values())
     facts = {"COUNT": len(corpora), "MOST": record["documents"], "LONGEST": record["passages"], "BLOCKED": blocked,
-             "COMMIT": ", ".join(sorted({found["environment"]["commit"] for found in corpora.values()}))}  # fmt: skip
+             "COMMIT": " and ".join(sorted({f"`{found['environment']['commit']}`" for found in corpora.values()}))}  # fmt: skip
     words = REAL_CORPORA
     for name, value in facts.items():
         words = words.replace(name, str(value))
@@ -114,7 +114,9 @@ def _real_corpora(record: Mapping[str, Any]) -> Iterator[str]:
     rows = [(name, found["kind"], _text(found["source"]), found["licence"], f"{found['documents']:,}",
              f"{found['passages']:,}", str(found["left_out"].get(SHARED, 0)), ", ".join(found["tips"]) or "–")
             for name, found in corpora.items()]  # fmt: skip
-    yield _table(("corpus", "what it is", "source", "licence", "documents", "candidates", "left out", "tips"), rows)
+    yield _table(
+        ("corpus", "what it is", "source", "licence", "test documents", "candidates", "left out", "tips"), rows
+    )
 
 
 def _text(value: object) -> str:
