@@ -105,8 +105,9 @@ def _score(causes: Mapping[str, Any]) -> str:
 def _real_corpora(record: Mapping[str, Any]) -> Iterator[str]:
     corpora = {name: found for name, found in record["corpora"].items() if found["outcome"] != "missing"}
     blocked = sum(found["outcome"] != "passed" for found in corpora.values())
+    commits = sorted({f"`{found['environment']['commit']}`" for found in corpora.values()})
     facts = {"COUNT": len(corpora), "MOST": record["documents"], "LONGEST": record["passages"], "BLOCKED": blocked,
-             "COMMIT": " and ".join(sorted({f"`{found['environment']['commit']}`" for found in corpora.values()}))}  # fmt: skip
+             "COMMIT": " and ".join(commits)}  # fmt: skip
     words = REAL_CORPORA
     for name, value in facts.items():
         words = words.replace(name, str(value))
