@@ -75,7 +75,7 @@ def test_its_arrays_become_a_table(tmp_path):
         [sys.executable, "-c", blocks(README, "python")[1]], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    assert re.search(r"^\s+copy-last +\d", ran.stdout, flags=re.MULTILINE)
+    assert re.search(r"^[★ ] copy-last +\d", ran.stdout, flags=re.MULTILINE)
     assert "10,000 candidates" in ran.stdout
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -58,6 +60,12 @@ class Gru(Architecture):
         return at_place(states, newest)
 
 
+def _lstm_precision(device: str) -> AbstractContextManager[object]:
+    """Return a context in which an LSTM runs: oneDNN's raises an error in bfloat16 on a CPU without AVX-512."""
+    able = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return nullcontext() if able else torch.autocast(device, enabled=False)
+
+
 class Lstm(Architecture):
     """A stacked LSTM; the state at the newest passage is read out.
 
@@ -83,7 +91,9 @@ class Lstm(Architecture):
     def encode(self, context: Context, mask: Mask) -> Features:
         """Return the head's input; a short context is read from a fresh state."""
         context, newest = start_at_front(context, mask)
-        return self.dropout(at_place(self.lstm(context)[0], newest))
+        with _lstm_precision(context.device.type):
+            states = self.lstm(context)[0]
+        return self.dropout(at_place(states, newest))
 
 
 class BidirectionalGru(Architecture):
