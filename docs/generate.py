@@ -223,13 +223,14 @@ def _gate_section() -> str:
         "## Families of gates",
         "",
         '`gates = "standard"` or `gates = "report"`; or a list of your own, as `[[gates]]`. A gate passes when any of '
-        "its conditions does.",
+        "its conditions does. A difference to an under-trained option is not enough evidence.",
         "",
-        "| gate | passes when | standard | report |",
-        "|---|---|---|---|",
+        "| gate | passes when | standard | report | the threshold comes from |",
+        "|---|---|---|---|---|",
     ]
     for gate in REPORT_GATES:
-        lines.append(f"| `{gate.name}` | {gate} | {'yes' if gate in STANDARD_GATES else 'no'} | yes |")
+        is_standard = "yes" if gate in STANDARD_GATES else "no"
+        lines.append(f"| `{gate.name}` | {gate} | {is_standard} | yes | {gate.source} |")
     return "\n".join(lines)
 
 

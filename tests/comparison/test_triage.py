@@ -224,6 +224,19 @@ def test_gates_compare_the_procedure_with_the_option_itself(tmp_path):
     assert record["gates"][0]["outcome"] == "fail"
 
 
+def test_a_gate_over_an_under_trained_reference_is_not_enough_evidence(tmp_path):
+    job = job_on(worlds.drift_world(1, 12, 10, 16), tmp_path / "run", choose_options([]), folds=2)
+    over_mean = GateSettings(name="x", any_of=(Condition(metric="MRR", at_least=-1.0, against="mean"),))
+    job = job.with_tables(gates=(over_mean,))
+    results = run_triage(job)
+    assert compare(job, results).gates[0].outcome == "pass"
+    first, second = results["mean"]
+    late = {**results, "mean": [first, dataclasses.replace(second, status="under-trained")]}
+    (gate,) = compare(job, late).gates
+    assert gate.outcome == "not-enough-evidence"
+    assert "mean is under-trained" in gate.reason
+
+
 def test_other_tools_compute_from_the_run_files_what_stands_in_the_report(tmp_path):
     """Ties, duplicates and repeated contexts included: every other passage of this world has a twin."""
     bank = twins_world()

@@ -67,6 +67,23 @@ def test_the_phase_1_gate_compares_with_ar_only_on_the_same_windows() -> None:
     assert ended.text == "ΔR@5 over ar-cosine ≥ 0.1, or ΔMRR over ar-cosine ≥ 0.05"
 
 
+@pytest.mark.parametrize("candidate", [0.5, 0.02])
+def test_a_difference_to_an_under_trained_reference_is_no_evidence(candidate: float) -> None:
+    late = option(0.2, seed=1, under_trained=True)
+    ended = judge([PHASE_1], {"x": option(candidate), "ar-cosine": late}, "x")[0]
+    assert (ended.outcome, ended.value) == ("not-enough-evidence", None)
+    assert "ar-cosine is under-trained" in ended.reason
+    assert outcome(RECALL, candidate=option(0.6, under_trained=True)) == "pass"  # a lower bound that is high enough
+
+
+def test_every_standard_gate_states_where_its_threshold_comes_from() -> None:
+    ended = judge(REPORT_GATES, {"x": option(0.5)}, "x")
+    assert all("original report" in gate.to_json()["source"] for gate in ended)  # type: ignore[operator]
+    assert "plus a margin" in LATENCY.source
+    own = GateSettings(name="mine", any_of=(Condition(metric="R@5", at_least=0.1),), source="our contract")
+    assert judge([own], {"x": option(0.5)}, "x")[0].source == "our contract"
+
+
 def test_any_condition_that_passes_is_enough_and_all_must_fail() -> None:
     ranks = np.full(len(GROUPS), 4)  # R@5 = 1, MRR = 0.25
     high_mrr = GateSettings(

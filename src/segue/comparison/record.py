@@ -259,6 +259,7 @@ class GateRecord(RecordPart):
     Attributes:
         text: its conditions in words.
         reason: why it ended so.
+        source: where its thresholds come from.
     """
 
     name: str
@@ -270,6 +271,7 @@ class GateRecord(RecordPart):
     threshold: float
     text: str
     reason: str
+    source: str = ""
 
 
 class BeforeAfter(RecordPart):

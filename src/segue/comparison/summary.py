@@ -65,7 +65,7 @@ def compare(job: Job, results: Results) -> Compared:
             chosen=tuple(chosen), metrics=procedure.metrics, delta=procedure_differences(procedure, evaluations)
         ),
         tuning=tuple(TuningRecord.model_validate(found) for found in tuning_record(job)),
-        gates=tuple(_gates(job, evaluations, procedure, winner)),
+        gates=tuple(_gates(job, results, evaluations, procedure, winner)),
         entries=tuple(
             _entry(option, results[option.name], evaluations.get(option.name), deltas.get(option.name, {}))
             for option in job.options
@@ -116,21 +116,28 @@ def _procedure(results: Results, chosen: Sequence[str]) -> Evaluation | None:
 
 
 def _gates(
-    job: Job, evaluations: Mapping[str, Evaluation], procedure: Evaluation | None, winner: str | None
+    job: Job,
+    results: Results,
+    evaluations: Mapping[str, Evaluation],
+    procedure: Evaluation | None,
+    winner: str | None,
 ) -> list[GateRecord]:
     if procedure is None or winner is None:
         return []
-    judged = {name: as_judged(evaluation) for name, evaluation in evaluations.items()}
+    judged = {
+        name: as_judged(evaluation, under_trained=any(fold.status == "under-trained" for fold in results[name]))
+        for name, evaluation in evaluations.items()
+    }
     judged[procedure.name] = as_judged(procedure)
     how = {"resamples": job.recipe.evaluation.resamples, "seed": job.recipe.evaluation.seed}
     outcomes = judge(job.recipe.gate_family(), judged, procedure.name, **how)
     return [GateRecord.model_validate(outcome.to_json() | {"candidate": winner}) for outcome in outcomes]
 
 
-def as_judged(evaluation: Evaluation) -> Judged:
+def as_judged(evaluation: Evaluation, *, under_trained: bool = False) -> Judged:
     """Return what gates need to know of an evaluation."""
     own = {name: values for name, values in evaluation.values().items() if name not in per_window(evaluation.ranks[:1])}
-    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars)
+    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars, under_trained)
 
 
 def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, PairedDifference]]]:
