@@ -143,7 +143,7 @@ FAULTS = [
           {"SG112": "issue", "SG201": "issue", "SG216": "tip"}, NET, cause="wrong-model", enters="class"),
     Fault("six-training-documents", "the recipe keeps nine documents in ten for validation and test",
           with_split(test=0.6, validation=0.3),
-          {"SG201": "tip", "SG202": "issue", "SG205": "issue", "SG215": "tip"},
+          {"SG201": "tip", "SG202": "issue", "SG205": "tip", "SG215": "tip"},
           "six documents do not fill a batch, are memorised, and are too few to beat shared words",
           cause="too-little-data", enters="recipe"),
     Fault("three-test-documents", "the recipe leaves one document in twenty for test",

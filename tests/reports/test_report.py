@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from records import entry
+from records import COPY, TRAINING, entry
+from records import record as compared
 from rich.console import Console
 
 from segue.comparison.record import Record
@@ -23,6 +24,7 @@ from segue.reports.plots import svg
 from segue.reports.plots.svg import ROLES
 from segue.reports.public import PUBLIC_METRICS
 from segue.reports.render import render_html, render_markdown
+from segue.reports.sections.metrics import overview_table
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y>| **b** `c` $x^2$ "q" \n# h'
@@ -104,12 +106,70 @@ def test_all_parts_of_the_report_are_there(written):
     text = written.markdown.read_text(encoding="utf-8")
     titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert titles == [
-        "TL;DR", "Integrity", "Metrics", "Gates", "From validation to test", "Projection-head compatibility",
-        "Why is it not better?", "Hypotheses and evidence", "Options", "Recommendation", "Files",
-        "Appendix: all differences, other rules, other metrics", "Definitions", "Machine and time",
+        "TL;DR", "What was compared", "Recommendation", "All options, all metrics", "Gates", "Hypotheses and evidence",
+        "Integrity: may these numbers be printed?", "Why is it not better?",
+        "What each option does, and its training", "From validation to test", "Projection-head compatibility",
+        "Other rules, other metrics, tuning", "Files", "Definitions", "Data, settings, machine and time",
     ]  # fmt: skip
     page = written.html.read_text(encoding="utf-8")
     assert [re.sub("<.*?>", "", title) for title in re.findall(r"<h2>(.*?)</h2>", page)] == titles
+
+
+class FirstPart(HTMLParser):
+    """Collects the words, the links, the tables and the plots that are seen before anything is opened."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.links, self.tables, self.plots, self.hidden, self.is_over = [], [], [], 0, 0, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.is_over = self.is_over or tag == "details"
+        self.hidden += tag in ("style", "script", "title", "svg")
+        if not self.is_over:
+            self.links += [found["href"]] if tag == "a" else []
+            self.tables += [found["id"]] if tag == "figure" and "table" in found["class"] else []
+            self.plots += tag == "svg"
+
+    def handle_endtag(self, tag):
+        self.hidden -= tag in ("style", "script", "title", "svg")
+
+    def handle_data(self, data):
+        self.words += [] if self.is_over or self.hidden else data.split()
+
+
+def test_the_page_is_short_and_all_else_is_closed_behind_it(written):
+    page = FirstPart(written.html.read_text(encoding="utf-8"))
+    assert 150 < len(page.words) <= 600
+    assert page.tables == ["table-overview"]
+    assert page.plots == 3
+    text = written.html.read_text(encoding="utf-8")
+    assert "<details open" not in text
+    closed = re.findall(r"<details>\n<summary><h2>.*?</h2></summary>\n<section id=\"([\w-]+)\">", text)
+    assert page.links == ["#metrics"]
+    assert {"metrics", "gates", "hypotheses", "integrity", "diagnosis", "files", "machine"} <= {*closed}
+    assert text.count("<details>") == len(closed)  # a link to a section inside opens what it is in
+
+
+def test_the_overview_has_the_winner_first_and_then_by_recall(sample):
+    table = overview_table(record(sample))
+    names = [line.cells[0].text.strip("`") for line in table.groups[0].rows]
+    assert names[0] == sample["winner"]
+    assert {"copy-last", "ar-cosine", "infonce-projected", "infonce"} <= {*names}
+    assert len(names) <= 8
+    recall = [option(sample, name)["metrics"]["R@5"]["value"] for name in names[1:]]
+    assert recall == sorted(recall, reverse=True)
+
+
+def test_the_overview_shows_the_same_reranker_without_the_model():
+    alone = entry("copy-last-rerank", 0.54, family="rerank")
+    chosen = entry("rerank", 0.55, validation=0.9, family="rerank", training=TRAINING)
+    single = entry("gru", 0.4, training=TRAINING | {"anchor": True})
+    table = overview_table(compared(COPY, alone, chosen, single, winner="rerank"))
+    assert [line.cells[0].text for line in table.groups[0].rows] == [
+        "`rerank`", "`copy-last-rerank`", "`gru`", "`copy-last`",
+    ]  # fmt: skip
 
 
 def test_markdown_shows_every_plot_as_a_file(written):
@@ -172,8 +232,8 @@ def test_markdown_tables_are_whole_and_hold_the_same_numbers(written):
     text = written.markdown.read_text(encoding="utf-8")
     rendered = Page(MarkdownIt("commonmark").enable("table").render(text))
     page = Page(written.html.read_text(encoding="utf-8"))
-    numbers = [[re.findall(r"[\d.]+", cell) for cell in row] for row in rendered.rows if len(row) == 11]
-    expected = [[re.findall(r"[\d.]+", cell) for cell in row] for row in page.rows if len(row) == 11]
+    numbers = [[re.findall(r"[\d.]+", cell) for cell in row] for row in rendered.rows if len(row) == 9]
+    expected = [[re.findall(r"[\d.]+", cell) for cell in row] for row in page.rows if len(row) == 9]
     assert [row[1:] for row in numbers if any(row[1:])] == [row[1:] for row in expected if any(row[1:])]
 
 
@@ -362,3 +422,25 @@ def test_summary_names_gates_and_winner(sample):
     text = "\n".join(summary_lines(record(sample)))
     assert f"The winner is {sample['winner']}" in text
     assert "Gates: phase-1, contain, recall and ship pass" in text
+
+
+def test_what_a_check_declares_to_bear_on_the_winner_stands_beside_its_number(sample, no_drawing):
+    for finding in sample["diagnosis"]:
+        if finding["code"] == "SG217":
+            finding |= {"outcome": "tip", "caveats": {sample["winner"]: "Without it R@5 is 9.9 %.", "bm25": "Other."}}
+        if finding["code"] == "SG218":
+            finding |= {"outcome": "passed", "caveats": {sample["winner"]: "Nothing to say."}}
+    found = record(sample)
+    terminal = summary_lines(found)
+    headline = next(place for place, line in enumerate(terminal) if line.startswith("The winner is"))
+    assert "- Without it R@5 is 9.9 %. (SG217)" in terminal[headline + 1 :]
+    first, _ = render_markdown(report_content(found)).split("## What was compared")
+    assert "- Without it R@5 is 9.9 %. (`SG217`)" in first
+    assert "Other." not in "".join([first, *terminal])
+    assert "Nothing to say" not in "".join([first, *terminal])
+
+
+def test_under_trained_options_and_small_sizes_are_caveats_once(sample):
+    text = "\n".join(summary_lines(record(sample)))
+    assert text.count("2 of 17 trained options are under-trained") == 1
+    assert text.count("Models are of size demo") == 1

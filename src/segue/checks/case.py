@@ -250,6 +250,10 @@ class Case:
         """The entries of the first fold, without those declared as controls."""
         return tuple(entry for entry in self.first_entries if entry.intent != "control")
 
+    def about_all(self, text: str) -> dict[str, str]:
+        """Return one caveat for every entry that is not a control."""
+        return {entry.name: text for entry in self.non_controls}
+
     @property
     def trained_entries(self) -> tuple[CaseEntry, ...]:
         """The entries with weights, of all folds."""

@@ -106,8 +106,6 @@ DIAGNOSIS: tuple[Rule, ...] = (
     Rule("hubs", "a few passages are retrieved for most queries", ("SG208",),
          "correct for hubness when ranking, or train against the whole bank", ("infonce-bank",),
          tips=("SG207",), unless=("SG206",)),
-    Rule("cosine-misleads", "the option with the highest cosine is not the one that retrieves", ("SG211",),
-         "select on validation recall or MRR", RAW),
     Rule("test-statistics", "features use statistics of test passages", ("SG217",),
          "fit them on training documents, or declare them"),
     Rule("slow-stage", "one stage takes most of the latency", ("SG214",),

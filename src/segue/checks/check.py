@@ -32,6 +32,8 @@ class Verdict:
         measured: the figure that decides, in the check's unit; None where it is not a number.
         threshold: what ``measured`` is compared with.
         details: further figures: tables by entry, curves, controls. Dataclasses in it become mappings.
+        fix: what to do in this case, where that is not the check's own ``fix``.
+        caveats: for entries whose headline number this bears on, the sentence that has to stand beside it.
     """
 
     outcome: Judgement
@@ -39,6 +41,8 @@ class Verdict:
     measured: float | None = None
     threshold: float | None = None
     details: Details = field(default_factory=dict)
+    fix: str = ""
+    caveats: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "details", _as_json(self.details))

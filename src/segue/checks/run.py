@@ -60,9 +60,10 @@ def run_checks(
                 threshold=verdict.threshold,
                 unit=check.unit,
                 healthy=check.healthy,
-                fix=check.fix,
+                fix=verdict.fix or check.fix,
                 seconds=seconds,
                 details=verdict.details,
+                caveats=verdict.caveats,
             )
         )
     return findings

@@ -323,6 +323,7 @@ class Finding(RecordPart):
         healthy: what a healthy experiment measures.
         fix: what to do about an issue.
         details: further figures as JSON values; each check has its own.
+        caveats: by entry, a sentence that bears on its headline number and is printed beside it.
     """
 
     code: str
@@ -337,6 +338,7 @@ class Finding(RecordPart):
     fix: str = ""
     seconds: float = 0.0
     details: Mapping[str, object] = {}
+    caveats: Mapping[str, str] = {}
 
     @property
     def blocks(self) -> bool:

@@ -5,9 +5,9 @@ Input: for each option its ranks, groups of documents and measured scalars (:cla
 
 A condition passes when its estimate and its whole 95 % interval are on the right side of the threshold *and* its
 two-sided p-value is below 0.05 after Holm's adjustment over all conditions of all gates judged together. It fails when
-the same holds on the wrong side. Otherwise there is not enough evidence. A reference whose training stopped too early is
-no evidence either: a difference to it is a difference to a lower bound. A gate with several conditions passes when any
-passes and fails when all fail (``docs/metrics.md`` has a worked example).
+the same holds on the wrong side. Otherwise there is not enough evidence. An under-trained reference is no evidence
+either: a difference to it is a difference to a lower bound. A gate with several conditions passes when any passes and
+fails when all fail (``docs/metrics.md`` has a worked example).
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """Comparisons between entries of a record: which is better, which was chosen, and how often each was trained.
 
-Nothing is measured here. With folds, one fold's validation documents are another's test documents, so the winner's own
-paired test is a little too good: there the choice made again inside each fold (the *procedure*) is judged instead.
+Nothing is measured here. The numbers of an under-trained entry are lower bounds: that it is worse than another, or that
+another is better than it, is never decided. With folds, one fold's validation documents are another's test documents,
+so the winner's own paired test is a little too good: there the choice made again inside each fold (the *procedure*) is
+judged instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from segue.comparison.record import Entry, Family, PairedDifference, Procedure, Record
+from segue.comparison.record import Entry, Family, PairedDifference, Procedure, Record, TrainingRecord
 from segue.reports.text import SCALES, of_things, p_value
 from segue.types import Interval
 
@@ -40,12 +42,14 @@ class Contrast:
         p: p-value of the paired test, adjusted by Holm.
         paired: False when only the two entries' own intervals are known.
         outcome: *better* or *worse* only where the evidence suffices.
+        late: whether it stays undecided because one of the two is under-trained.
     """
 
     difference: Interval
     p: float | None
     paired: bool
     outcome: Outcome
+    late: bool = False
 
     def sentence(self, metric: str = "R@5") -> str:
         """Print the difference with its interval and p-value for a sentence."""
@@ -59,6 +63,16 @@ class Contrast:
 
 def against(one: Entry | Procedure, other: Entry, metric: str = "R@5") -> Contrast | None:
     """Subtract ``other`` from ``one``: by the paired test of either, or by both intervals if there is none."""
+    found = _measured_contrast(one, other, metric)
+    if found is None:
+        return None
+    bounds = [(isinstance(one, Entry) and one.under_trained, "worse"), (other.under_trained, "better")]
+    if any(is_late and found.outcome == outcome for is_late, outcome in bounds):
+        return replace(found, outcome="undecided", late=True)
+    return found
+
+
+def _measured_contrast(one: Entry | Procedure, other: Entry, metric: str) -> Contrast | None:
     if found := one.delta.get(other.name, {}).get(metric):
         return _paired(found)
     if isinstance(one, Entry) and (found := other.delta.get(one.name, {}).get(metric)):
@@ -94,6 +108,37 @@ def beats(one: Entry, other: Entry) -> bool:
     """Return whether one entry is clearly better than another in R@5."""
     contrast = against(one, other) if one.name != other.name else None
     return contrast is not None and contrast.outcome == "better"
+
+
+def converged(entry: Entry) -> bool:
+    """Return whether an entry was measured and is not under-trained; without training there is nothing to wait for."""
+    return entry.measured and not entry.under_trained
+
+
+def differences(record: Record, one: Entry, other: Entry) -> tuple[str, ...]:
+    """Return in which respects two trained entries differ; none for entries without training."""
+    mine, theirs = one.training, other.training
+    if mine is None or theirs is None:
+        return ()
+    dropout = record.article_dropout
+    found = {
+        "architecture": mine.model != theirs.model or mine.documents != theirs.documents,
+        "size": mine.size != theirs.size,
+        "loss": not _same_loss(mine, theirs),
+        "anchor": mine.anchor != theirs.anchor,
+        "article dropout": mine.anchor != theirs.anchor and dropout.anchored != dropout.bare,
+        "batch size": mine.batch_size != theirs.batch_size,
+        "reranking": (one.family == "rerank") != (other.family == "rerank"),
+    }
+    return tuple(name for name, is_other in found.items() if is_other)
+
+
+def _same_loss(one: TrainingRecord, other: TrainingRecord) -> bool:
+    """Return whether two trainings had one loss, fold by fold; a single one stands for all folds."""
+    losses = [training.losses or (training.loss,) for training in (one, other)]
+    if len(losses[0]) == len(losses[1]):
+        return losses[0] == losses[1]
+    return {*losses[0]} == {*losses[1]} and len({*losses[0]}) == 1
 
 
 def measured(record: Record, name: str | None) -> Entry | None:
@@ -138,6 +183,12 @@ def best_baseline(record: Record) -> Entry | None:
     """Return the candidate without training that did best on validation, or copy-last where none was scored there."""
     untrained = [entry for entry in candidates(record) if entry.family == "baseline"]
     return best_on_validation(untrained) or measured(record, "copy-last")
+
+
+def reranked_copies(record: Record, chosen: Entry) -> Entry | None:
+    """Return the same reranker over copy-last for an entry that reranks; None for it and for any other entry."""
+    found = measured(record, "copy-last-rerank")
+    return found if found and chosen.family == "rerank" and chosen.name != found.name else None
 
 
 def judged_procedure(record: Record) -> Procedure | None:

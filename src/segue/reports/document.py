@@ -1,7 +1,8 @@
 """The content of a report, before its layout: sections of paragraphs, lists, tables and figures.
 
-The same blocks are rendered as HTML and as Markdown, so both always agree. Every ``text`` is a sentence in the markup
-of ``text.py``.
+The same blocks are rendered as HTML and as Markdown, so both always agree. The first sections are the page that is
+read; those marked as details follow behind it, closed on the HTML page until they are opened. Every ``text`` is a
+sentence in the markup of ``text.py``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ class Notice:
     text: str
     tone: Tone = "warn"
     kind: ClassVar[str] = "notice"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link of the page to another of its sections; Markdown, where everything is open, leaves it out."""
+
+    section: str
+    text: str
+    kind: ClassVar[str] = "link"
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,6 @@ class Table:
     Attributes:
         name: unique in the report.
         caption: what it shows and how to read it.
-        folded: label of the fold that hides the table until it is opened; empty: always open.
         stacked: whether each line becomes a card on a narrow page; for tables of sentences.
     """
 
@@ -131,21 +140,26 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
-    folded: str = field(default="", kw_only=True)
     stacked: bool = field(default=False, kw_only=True)
     kind: ClassVar[str] = "table"
 
 
-Block = Paragraph | Notice | Bullets | Cards | Terms | Figure | Gallery | Table
+Block = Paragraph | Notice | Link | Bullets | Cards | Terms | Figure | Gallery | Table
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report; sections without blocks are left out."""
+    """A titled part of the report; sections without blocks are left out.
+
+    Attributes:
+        name: anchor on the page.
+        detail: whether it stands behind the page, closed.
+    """
 
     name: str
     title: str
     blocks: tuple[Block, ...]
+    detail: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,7 @@ class Report:
     """The whole document.
 
     Attributes:
-        facts: what was measured on what, as name and value.
+        facts: what was measured on what, in few words, as name and value.
         notices: paragraphs above everything else (unsafe, synthetic, small sizes).
         footer: how the report came about.
     """

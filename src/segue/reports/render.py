@@ -19,7 +19,15 @@ _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\bp) (?=[=&])|(?<=p =) (?=\d)|(?<=τ)
 """Spaces at which no line may break."""
 FILES_FOLDER = "report_files"
 
-SORTER = """
+SCRIPT = """
+const reveal = () => {
+  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const fold = target && target.closest("details");
+  if (fold && !fold.open) { fold.open = true; target.scrollIntoView(); }
+};
+addEventListener("hashchange", reveal);
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(fold => { fold.open = true; }));
+reveal();
 document.querySelectorAll("table").forEach(table => table.querySelectorAll("thead th").forEach((head, column) => {
   head.tabIndex = 0;
   head.addEventListener("keydown", event => event.key === "Enter" && head.click());
@@ -37,7 +45,8 @@ document.querySelectorAll("table").forEach(table => table.querySelectorAll("thea
   });
 }));
 """
-"""Script that sorts each group of lines; the page is complete without it."""
+"""Script that sorts each group of lines. It opens details that a link leads into, and all before printing, where the
+browser does not; the page is complete without it."""
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -47,16 +56,16 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def render_html(report: Report) -> str:
-    """Return the page: style, plots and sorter inline, no request to anywhere."""
+    """Return the page: style, plots and script inline, no request to anywhere."""
     environment = _environment(autoescape=True)
     environment.filters["inline"] = lambda text: Markup(_UNBROKEN.sub("\u00a0", to_html(text)))
     environment.filters["plain"] = to_text
     style = resources.files("segue.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
     for theme, dark in (("light", False), ("dark", True)):
         style = style.replace(f"/* {theme} plots */", theme_variables(dark))
-    digest = base64.b64encode(hashlib.sha256(SORTER.encode()).digest()).decode()  # the page's policy allows no other
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()  # the page's policy allows no other
     return environment.get_template("report.html.jinja").render(
-        report=report, style=Markup(style), script=Markup(SORTER), script_hash=digest, draw=_draw
+        report=report, style=Markup(style), script=Markup(SCRIPT), script_hash=digest, draw=_draw
     )
 
 

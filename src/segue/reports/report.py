@@ -6,14 +6,14 @@ import dataclasses
 import re
 
 from segue.comparison.record import Record
-from segue.reports.document import Block, Figure, Gallery, Report, Section, Table
+from segue.reports.document import Block, Figure, Gallery, Link, Paragraph, Report, Section, Table
 from segue.reports.plots.headline import curves_figure, intervals_figure, ranks_figure, recall_figure, scatter_figure
 from segue.reports.plots.svg import ROLES
 from segue.reports.sections.advice import recommendation_section
 from segue.reports.sections.appendix import definitions_section, files_section, machine_section
 from segue.reports.sections.checks import blocked_section, diagnosis_section, integrity_section
 from segue.reports.sections.confidence import confidence_section
-from segue.reports.sections.header import facts, footer, notices
+from segue.reports.sections.header import brief_facts, footer, notices
 from segue.reports.sections.hypotheses import hypotheses_section
 from segue.reports.sections.metrics import (
     compatibility_table,
@@ -23,11 +23,12 @@ from segue.reports.sections.metrics import (
     metric_table,
     more_metrics_table,
     option_table,
+    overview_table,
     pools_table,
     tuning_table,
 )
-from segue.reports.sections.summary import summary_section
-from segue.reports.text import UNSAFE, plain, strong
+from segue.reports.sections.summary import procedure_sentence, summary_section
+from segue.reports.text import UNSAFE, of_things, plain, strong
 
 WITHOUT_NUMBERS = ("integrity", "files", "definitions", "machine")
 """Sections without a measured number of an option."""
@@ -41,7 +42,7 @@ def report_content(record: Record) -> Report:
         sections = _measured(record)
     report = Report(
         plain(record.title),
-        facts(record),
+        brief_facts(record),
         notices(record),
         tuple(section for section in sections if section.blocks),
         footer(record),
@@ -52,23 +53,37 @@ def report_content(record: Record) -> Report:
 def _measured(record: Record) -> list[Section]:
     return [
         summary_section(record),
+        _overview(record),
+        recommendation_section(record),
+        _section("metrics", "All options, all metrics", metric_table(record), difference_table(record)),
+        _section("gates", "Gates", gate_table(record), _procedure(record)),
+        hypotheses_section(record),
         integrity_section(record),
-        _section("metrics", "Metrics", metric_table(record), intervals_figure(record), recall_figure(record),
-                 scatter_figure(record)),
-        _section("gates", "Gates", gate_table(record)),
+        diagnosis_section(record),
         confidence_section(record),
+        _section("options", "What each option does, and its training", option_table(record), curves_figure(record)),
         _section("drop", "From validation to test", drop_table(record)),
         _section("compatibility", "Projection-head compatibility", compatibility_table(record)),
-        diagnosis_section(record),
-        hypotheses_section(record),
-        _section("options", "Options", option_table(record), curves_figure(record)),
-        recommendation_section(record),
+        _section("more", "Other rules, other metrics, tuning", ranks_figure(record), pools_table(record),
+                 more_metrics_table(record), tuning_table(record)),
         files_section(record),
-        _section("more", "Appendix: all differences, other rules, other metrics", difference_table(record),
-                 ranks_figure(record), pools_table(record), more_metrics_table(record), tuning_table(record)),
         definitions_section(),
         machine_section(record),
     ]  # fmt: skip
+
+
+def _overview(record: Record) -> Section:
+    """Return the entries that matter, and three plots of all."""
+    drawn = (intervals_figure(record), recall_figure(record), scatter_figure(record))
+    figures = tuple(figure for figure in drawn if figure is not None)
+    link = Link("metrics", f"All {of_things(len(record.entries), 'option')} with all metrics")
+    blocks = (overview_table(record), link, Gallery(figures) if figures else None)
+    return dataclasses.replace(_section("overview", "What was compared", *blocks), detail=False)
+
+
+def _procedure(record: Record) -> Paragraph | None:
+    text = procedure_sentence(record)
+    return Paragraph(text) if text else None
 
 
 def _section(name: str, title: str, *blocks: Block | None) -> Section:
@@ -80,7 +95,9 @@ def label_unsafe(report: Report) -> Report:
     sections = [
         section
         if section.name in WITHOUT_NUMBERS
-        else Section(section.name, f"{section.title} ({UNSAFE})", tuple(_labelled(block) for block in section.blocks))
+        else dataclasses.replace(
+            section, title=f"{section.title} ({UNSAFE})", blocks=tuple(_labelled(block) for block in section.blocks)
+        )
         for section in report.sections
     ]
     return dataclasses.replace(report, title=f"{UNSAFE}: {report.title}", sections=tuple(sections))

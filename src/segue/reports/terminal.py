@@ -14,7 +14,7 @@ from segue.reports.contrasts import against, leader, measured, won
 from segue.reports.sections.checks import LOUD, OUTCOMES, by_urgency, quantity
 from segue.reports.sections.header import notices
 from segue.reports.sections.metrics import HEADLINE, SIGNS, best_value, gate_sentence, tags
-from segue.reports.sections.summary import headline
+from segue.reports.sections.summary import caveats, headline
 from segue.reports.text import DASH, PERCENT, SCALES, UNSAFE, count, listing, one_line, to_text
 
 SHORT = {"Contain@50": "C@50", "total_p95_ms": "P95 ms", "cosine": "cos"}
@@ -111,13 +111,14 @@ def _difference(record: Record, entry: Entry) -> Text:
 
 
 def summary_lines(record: Record) -> list[str]:
-    """Return the lines below the table: the key to its marks, the winner, the gates; plain text."""
+    """Return the lines below the table: the key to its marks, the winner, what bears on its number, the gates."""
     if record.refused:
         codes = ", ".join(record.blocked)
         return [f"Blocked by {codes}: the numbers would be misleading."]
     lines = [to_text(notice.text) for notice in notices(record)]
     label = f"{UNSAFE}: " if record.unsafe else ""
     found = [to_text(headline(record))] if leader(record) or record.entries else []
+    found += [f"- {to_text(caveat)}" for caveat in caveats(record)]
     found.append(to_text(gate_sentence(record)))
     return [*lines, _key(record), *(f"{label}{line}" for line in found if line)]
 

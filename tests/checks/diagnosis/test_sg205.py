@@ -54,6 +54,16 @@ def test_an_accumulated_batch_claims_more_than_it_sees(tmp_path):
     assert verdict.measured < 0.25
 
 
+def test_fewer_windows_than_the_batch_holds_ask_for_documents_not_for_a_larger_batch(tmp_path):
+    case = of_bank(tmp_path, noise_world(documents=20), batch_size=2048)
+    windows = len(case.folds[0].train)
+    verdict = CHECK.examine(case)
+    assert windows < 2048
+    assert verdict.outcome == "tip"
+    assert f"only {windows} training windows" in verdict.statement
+    assert verdict.fix == "add training documents: a larger batch_size cannot add negatives"
+
+
 def test_copies_under_other_names_are_false_negatives(tmp_path):
     vectors = np.random.default_rng(0).standard_normal((60, 8))
     rows = np.concatenate([np.arange(60), np.arange(60), np.arange(60, 120) % 60])  # the first five documents, thrice
@@ -67,6 +77,7 @@ def test_copies_under_other_names_are_false_negatives(tmp_path):
     share = verdict.details["rows"]["model"]["with_false_negative"]
     assert share > 0.25
     assert (verdict.measured, verdict.threshold) == (1 - share, 0.95)
+    assert "remove near-copies" in verdict.fix
     grouped = dataclasses.replace(copied, duplicate_group=np.arange(180) % 60)
     masked = CHECK.examine(dataclasses.replace(case, bank=grouped, _cache={}))
     assert masked.details["rows"]["model"]["with_false_negative"] == 0

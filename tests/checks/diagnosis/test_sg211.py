@@ -1,4 +1,4 @@
-"""SG211: choosing by cosine is an issue where it chooses a clearly worse retriever."""
+"""SG211: choosing by cosine is a tip where it chooses another retriever; Segue itself never does."""
 
 import dataclasses
 import json
@@ -21,9 +21,9 @@ def option(name, ranks, cosine, mrr):
     return dataclasses.replace(row, validation={"cosine": cosine, "MRR": mrr, "R@5": 0.5})
 
 
-def test_a_higher_cosine_with_a_lower_recall_is_an_issue():
+def test_a_higher_cosine_with_a_lower_recall_is_a_tip():
     verdict = CHECK.examine(with_rows(CASE, option("infonce", 1, 0.4, 0.9), option("ar-cosine", 30, 0.6, 0.1)))
-    assert verdict.outcome == "issue"
+    assert verdict.outcome == "tip"
     assert verdict.measured == -1.0
     assert verdict.details["chosen"] == {"cosine": "ar-cosine", "MRR": "infonce"}
     assert verdict.details["options"] == pytest.approx(-1.0)

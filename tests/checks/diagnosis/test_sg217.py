@@ -10,6 +10,7 @@ from worlds import make_bank, noise_world
 
 from segue.checks.diagnosis import sg217_bank_statistics as sg217
 from segue.checks.diagnosis.sg217_bank_statistics import CHECK
+from segue.evaluation.intervals import paired
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import DenseRetriever
 from segue.retrieval.retrievers.baselines import copy_last
@@ -68,6 +69,18 @@ def test_a_retriever_that_counts_without_saying_so_is_found_by_its_behaviour():
     assert verdict.outcome == "issue"
     assert verdict.details["undeclared"] == ["crowded"]
     assert "not stated, but other documents change its order" in verdict.statement
+
+
+def test_what_statistics_of_test_passages_gain_is_a_caveat_of_the_entry_they_help():
+    groups = np.repeat(np.arange(20), 5)
+    whole, part = np.tile([1.0, 1.0, 1.0, 0.0, 0.0], 20), np.tile([1.0, 1.0, 0.0, 0.0, 0.0], 20)
+    helped = sg217.Ablation(0.6, 0.4, paired(whole, part, groups))
+    alike = sg217.Ablation(0.6, 0.6, paired(whole, whole, groups))
+    found = sg217._caveats(
+        {"rerank": dict.fromkeys(sg217.METRICS, helped), "bm25": dict.fromkeys(sg217.METRICS, alike)}
+    )
+    assert [*found] == ["rerank"]
+    assert "rerank has R@5 40.0 % instead of 60.0 %, −20.0 points (95 % −20.0 to −20.0)" in found["rerank"]
 
 
 def test_rows_that_count_nothing_pass():

@@ -26,11 +26,14 @@ def test_a_win_that_is_gone_among_fresh_passages_is_an_issue():
     assert verdict.measured == 0.0
     assert verdict.details["pools"]["R@5"]["all"]["value"] == 1.0
     assert "No entry is reranked." in verdict.statement
+    assert verdict.caveats == {"model": "Among passages of unseen documents alone the lead over copy-last is "
+                                        "+0.0 points (95 % +0.0 to +0.0)."}  # fmt: skip
     json.dumps(verdict.details, allow_nan=False)
 
 
 def test_a_win_in_both_pools_passes():
-    assert examined((4, 2), (20, 15)).outcome == "passed"
+    verdict = examined((4, 2), (20, 15))
+    assert (verdict.outcome, verdict.caveats) == ("passed", {})
 
 
 def test_a_smaller_but_clear_win_survives():
@@ -46,8 +49,11 @@ def test_the_same_reranker_on_copy_last_takes_the_win():
     verdict = examined((9, 4), (20, 15), reranked)
     assert verdict.outcome == "issue"
     assert verdict.details["against_the_same_reranker"]["value"] == -1.0
+    assert verdict.fix.startswith("serve copy-last-rerank")
     assert examined((4, 2), (20, 15), by_hand(CASE, "copy-last-rerank", 9)).outcome == "passed"
-    assert examined((4, 2), (20, 15), by_hand(CASE, "copy-last-rerank", 4)).outcome == "tip"
+    verdict = examined((4, 2), (20, 15), by_hand(CASE, "copy-last-rerank", 4))
+    assert verdict.outcome == "tip"
+    assert verdict.fix.startswith("evaluate on more documents")
 
 
 def test_a_win_that_eight_of_twelve_documents_keep_cannot_be_told():

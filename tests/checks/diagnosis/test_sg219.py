@@ -27,6 +27,7 @@ def test_three_documents_that_disagree_are_an_issue():
     assert verdict.outcome == "issue"
     assert verdict.measured > 0.1
     assert verdict.details["groups"] == 3
+    assert "3 groups of test documents are too few for differences of 10 points" in verdict.caveats["model"]
     assert verdict.details["groups_needed"] > 3
     json.dumps(verdict.details, allow_nan=False)
 

@@ -51,6 +51,7 @@ def test_noise_is_an_issue_where_there_are_enough_documents_and_a_tip_where_ther
     verdict = CHECK.examine(case_of(worlds.noise_world(documents=20)))
     assert verdict.outcome == "tip"
     assert "too few documents to tell" in verdict.statement
+    assert verdict.fix.startswith("evaluate on more documents")  # nothing is shuffled
 
 
 def test_a_metric_that_does_not_look_at_the_truth_is_an_issue():

@@ -72,6 +72,8 @@ def test_a_trained_row_that_answers_with_its_anchor_is_a_tip(tmp_path):
     assert verdict.outcome == "tip"
     assert "model answers with the last passage for 100% of its windows" in verdict.statement
     assert "copy-last answers" not in verdict.statement, "a baseline is a copy by design"
+    assert verdict.fix.startswith("train an entry that only copies longer")
+    assert [*verdict.caveats] == ["model"]
 
 
 def test_a_trained_row_whose_own_anchor_answers_is_a_tip(tmp_path):

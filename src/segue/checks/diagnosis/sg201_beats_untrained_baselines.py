@@ -48,10 +48,17 @@ def examine(case: Case) -> Verdict:
     details = {"subject": ours.name, "groups": test.num_groups, "baselines": table}
     measured = test.difference.value
     if lost:
-        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details)
+        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details, _fix(case))
     if unclear:
-        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details)
+        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details, _fix(case))
     return Verdict("passed", f"{said} In R@5 or MRR it is clearly above all {len(tests)}.", measured, 0.0, details)
+
+
+def _fix(case: Case) -> str:
+    """Return what to do about a subject that has the anchor already; empty for others."""
+    anchored = [entry for entry in case.subject_entries if entry.trained is not None
+                and entry.training.config.model.anchor]  # fmt: skip
+    return "train longer or against the whole bank, or serve the baseline" if anchored else ""
 
 
 def _tests(case: Case, ours: Evaluation, theirs: Evaluation) -> dict[str, PairedTest]:

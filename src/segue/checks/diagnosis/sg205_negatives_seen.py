@@ -19,6 +19,7 @@ FALSE_NEGATIVE_COSINE = 0.95
 """Cosine with the target from which a negative counts as a false one."""
 ISSUE_SHARE, TIP_SHARE = 0.25, 0.05
 """Shares of predictions with a false negative: an issue, a tip."""
+MASK_FIX = "remove near-copies from the training documents: only passages of equal text are masked"
 BATCHES = 4
 MAXIMUM_BATCH_SIZE = 2048
 """Windows of a batch whose pairs are compared; larger batches are cut, and counts scaled."""
@@ -28,11 +29,13 @@ MAXIMUM_BATCH_SIZE = 2048
 class NegativesSeen:
     """Negatives of an entry's training batches: counts as means per prediction, and shares (0 to 1).
 
-    ``claimed`` is what the batch size promises by settings or record; ``seen`` have a finite logit. Both ``at_random``
-    are shares of random pairs: as near as a false negative (None with a single document), and of one document.
+    ``claimed`` is what the batch size promises by settings or record; ``windows`` are all there are to train on;
+    ``seen`` have a finite logit. Both ``at_random`` are shares of random pairs: as near as a false negative (None with
+    a single document), and of one document.
     """
 
     claimed: int
+    windows: int
     claims: dict[str, int]
     batches: int
     seen: float
@@ -47,6 +50,11 @@ class NegativesSeen:
         """Share of the claimed negatives that is seen."""
         return self.seen / max(1, self.claimed)
 
+    @property
+    def is_all(self) -> bool:
+        """Whether a batch of the settings' size is larger than all training windows together."""
+        return self.windows <= self.claims["settings"]
+
 
 def examine(case: Case) -> Verdict:
     """Count the finite logits of real training batches, and compare the negatives with their targets."""
@@ -59,7 +67,7 @@ def examine(case: Case) -> Verdict:
     few, few_seen = min(found.items(), key=lambda item: item[1].seen_share)
     false, most_false = max(found.items(), key=lambda item: item[1].with_false_negative)
     share, false_share = few_seen.seen_share, most_false.with_false_negative
-    severe = [(share < MINIMUM_SEEN_SHARE, few), (false_share > ISSUE_SHARE, false)]
+    severe = [(share < MINIMUM_SEEN_SHARE and not few_seen.is_all, few), (false_share > ISSUE_SHARE, false)]
     outcome: Judgement = "tip" if share < MINIMUM_SEEN_SHARE or false_share > TIP_SHARE else "passed"
     if any(wrong and case.subject in (name, None) for wrong, name in severe):
         outcome = "issue"
@@ -72,8 +80,12 @@ def examine(case: Case) -> Verdict:
             f"{most_false.of_same_document:.2f} negatives each are of the target's document, chance would give "
             f"{expected:.2f}.")  # fmt: skip
     if share >= MINIMUM_SEEN_SHARE and false_share > TIP_SHARE:  # what decides is what is measured
-        return Verdict(outcome, said, 1 - false_share, 1 - TIP_SHARE, {"rows": found})
-    return Verdict(outcome, said, share, MINIMUM_SEEN_SHARE, {"rows": found})
+        return Verdict(outcome, said, 1 - false_share, 1 - TIP_SHARE, {"rows": found}, fix=MASK_FIX)
+    fix = ""
+    if share < MINIMUM_SEEN_SHARE and few_seen.is_all:
+        said += f" There are only {few_seen.windows:,} training windows, so no batch holds more."
+        fix = "add training documents: a larger batch_size cannot add negatives"
+    return Verdict(outcome, said, share, MINIMUM_SEEN_SHARE, {"rows": found}, fix=fix)
 
 
 def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
@@ -86,7 +98,9 @@ def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
     claims = {name: int(size) - 1 for name, size in sizes.items() if size is not None}
     near, same = _at_random(case, entry)
     seen, false, with_false, own = counts.tolist()
-    return NegativesSeen(max(claims.values()), claims, len(steps), seen, false, with_false, own, near, same)
+    return NegativesSeen(
+        max(claims.values()), len(windows), claims, len(steps), seen, false, with_false, own, near, same
+    )
 
 
 def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> tuple[float, float, float, float]:
@@ -129,14 +143,15 @@ CHECK = Check(
     question="How many negatives does the loss really see, and how many of them are false?",
     detection=f"The first {BATCHES} training batches are made as training makes them; the finite logits other than the "
     "target's are counted, and compared with the batch size that the settings and the training record claim, minus "
-    f"one. An issue: fewer than {100 * MINIMUM_SEEN_SHARE:.0f} % are seen. A negative whose cosine with the target is "
+    f"one. An issue: fewer than {100 * MINIMUM_SEEN_SHARE:.0f} % are seen; a tip where there are not as many training "
+    "windows as a batch claims. A negative whose cosine with the target is "
     f"at least {FALSE_NEGATIVE_COSINE:g} is false: an issue where more than {100 * ISSUE_SHARE:.0f} % of the "
     f"predictions have one, a tip above {100 * TIP_SHARE:.0f} %. The control is random pairs of training targets.",
     why="Gradient accumulation adds up losses, not negatives: an effective batch of 1,024 made of four batches of 256 "
     "has 255 negatives. A duplicate of the target among the negatives penalises the right answer, which limits what "
     "the model can learn.",
     healthy="the batch size minus one, except for a few that are masked",
-    fix="raise [training] batch_size itself instead of accumulating, and group near-duplicates so that they are masked",
+    fix="raise [training] batch_size itself instead of accumulating",
     unit="share of the claimed negatives, or of predictions without a false negative",
     examine=examine,
     needs=("windows", "trained"),

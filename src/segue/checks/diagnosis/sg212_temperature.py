@@ -70,7 +70,9 @@ def examine(case: Case) -> Verdict:
             f"{100 * term.entropy:.0f} % of log(1 + negatives) = {math.log1p(term.negatives):.2f} nats (the same "
             f"predictions: {at}); {percent(term.saturated)} of the predictions are saturated (largest probability "
             f"above {SATURATED:g}), {percent(term.flat)} flat (entropy above {100 * FLAT:.0f} %).")  # fmt: skip
-    return Verdict(outcome, said, term.useless, ISSUE_SHARE, {"rows": found})
+    is_usual = min(CONTROLS) <= term.temperature <= max(CONTROLS)
+    fix = "let the loss learn τ ([loss] learn_temperature): the present one is in the usual range" if is_usual else ""
+    return Verdict(outcome, said, term.useless, ISSUE_SHARE, {"rows": found}, fix=fix)
 
 
 @torch.no_grad()

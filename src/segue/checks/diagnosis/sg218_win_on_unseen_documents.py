@@ -65,7 +65,11 @@ def examine(case: Case) -> Verdict:
         outcome, end = "tip", "There are too few documents to say whether the win survives."
     else:
         outcome, end = "passed", "The win survives."
-    return Verdict(outcome, f"{said} {end}", leads.fresh.difference.value, 0.0, details)
+    fixes = {"tip": "evaluate on more documents, or with [split] folds"}
+    fix = f"serve {RERANKED}: its reranker does better without the model" if beaten < 0 else fixes.get(outcome, "")
+    caveats = {} if survives else {ours.name: f"Among passages of unseen documents alone the lead over copy-last is "
+                                              f"{points(leads.fresh.difference)}."}  # fmt: skip
+    return Verdict(outcome, f"{said} {end}", leads.fresh.difference.value, 0.0, details, fix, caveats)
 
 
 def _leads(case: Case, ours: Evaluation, theirs: Evaluation, metric: str) -> Leads | None:

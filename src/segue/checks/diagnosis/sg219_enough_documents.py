@@ -25,17 +25,23 @@ def examine(case: Case) -> Verdict:
     half = None if ends.low is None or ends.high is None else (ends.high - ends.low) / 2
     details = {"difference": paired_json(test), "against": reference, "groups": test.num_groups,
                "documents": ours.num_documents, "required": required, "half_width": half}  # fmt: skip
+    fix = "evaluate on more documents: with folds every document is tested already" if len(case.folds) > 1 else ""
     said = (f"{ours.name} differs from {reference} by {points(ends)} over {test.num_groups} groups of documents; gates "
             f"require {100 * required:g} points")  # fmt: skip
     if half is None or ends.low is None or ends.high is None:
-        return Verdict("issue", f"{said}, and there are too few documents for an interval.", None, required, details)
+        caveat = "There are too few test documents for an interval."
+        return Verdict("issue", f"{said}, and there are too few documents for an interval.", None, required, details,
+                       fix, case.about_all(caveat))  # fmt: skip
     said += f", half the interval's width is {100 * half:.1f}"
     if half <= required:
         return Verdict("passed", f"{said}.", half, required, details)
     details["groups_needed"] = needed = groups_needed(test.num_groups, half, required)
     if not ends.low <= required <= ends.high:
         return Verdict("passed", f"{said}, but the whole interval lies on one side.", half, required, details)
-    return Verdict("issue", f"{said}: about {needed:,} groups would be needed.", half, required, details)
+    caveat = (f"{test.num_groups} groups of test documents are too few for differences of {100 * required:g} points: "
+              f"about {needed:,} are needed.")  # fmt: skip
+    return Verdict("issue", f"{said}: about {needed:,} groups would be needed.", half, required, details, fix,
+                   case.about_all(caveat))  # fmt: skip
 
 
 def groups_needed(groups: int, half: float, required: float) -> int:

@@ -24,6 +24,7 @@ MINIMUM_GROUPS = 12
 """Groups of documents below which no sign test can reach the level: 2⁻¹¹ ≈ 0.0005."""
 FEW_GROUPS, SUGGESTIVE = 30, 0.05
 """With fewer groups one unlucky document can miss the level; a p-value below the second number is then a tip."""
+FEW_FIX = "evaluate on more documents, or with [split] folds: this test needs some 30 groups of documents"
 PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
 """Baselines that are evaluated on a shuffled truth, in addition to every trained entry."""
@@ -80,7 +81,7 @@ def examine(case: Case) -> Verdict:
     if not high and best.p < LEVEL / 2:
         return Verdict("passed", f"{said}.", best.p, LEVEL / 2, details)
     if not high and (num_groups < MINIMUM_GROUPS or suggestive):
-        return Verdict("tip", f"{said}: too few documents to tell.", best.p, LEVEL / 2, details)
+        return Verdict("tip", f"{said}: too few documents to tell.", best.p, LEVEL / 2, details, fix=FEW_FIX)
     return Verdict("issue", f"{said}.", best.p, LEVEL / 2, details)
 
 

@@ -100,7 +100,8 @@ def examine(case: Case) -> Verdict:
             f"{leaked.listed_in_bank:,} of {leaked.listed:,} training documents); {_of_copies(copied)}{texts}, {near} "
             f"have a passage of cosine ≥ {NEAR_DUPLICATE_COSINE} there.")  # fmt: skip
     notes = [*_notes(found), *_copies_in_corpus(case)]
-    return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details)
+    caveats = case.about_all(" ".join(notes)) if notes else {}
+    return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details, caveats=caveats)
 
 
 def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[TrainingDocuments]) -> list[Leak]:

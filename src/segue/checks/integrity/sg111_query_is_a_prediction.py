@@ -22,6 +22,7 @@ MAXIMUM_EQUAL_SHARE = 0.2
 """Largest allowed share of an entry's queries that equal the truth."""
 COPY_DISTANCE = 1e-6
 """Largest 1 − cosine of a query with what it copies."""
+COPY_FIX = "train an entry that only copies longer or with a higher learning rate, or serve what it copies"
 MINIMUM_COPY_SHARE = 0.99
 """Share of copies from which a trained entry has learnt nothing else."""
 
@@ -71,7 +72,9 @@ def examine(case: Case) -> Verdict:
               for name, queries in known.items() if queries.copies]  # fmt: skip
     if copies:
         said_of_copies = f"{'; '.join(copies[:3])}: training has added nothing to it{beside}."
-        return Verdict("tip", said_of_copies, highest, MAXIMUM_EQUAL_SHARE, details)
+        return Verdict("tip", said_of_copies, highest, MAXIMUM_EQUAL_SHARE, details, fix=COPY_FIX, caveats={
+            name: f"{name} answers with {one.copies} for {one.copied:.0%} of its windows: training has added nothing."
+            for name, one in known.items() if one.copies})  # fmt: skip
     text = (
         f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL_COSINE} or more with the truth{beside}."
     )
@@ -137,8 +140,7 @@ CHECK = Check(
     why="An evaluation script that searches with the stored true vector, or without any model, reports a perfect or a "
     "plausible score, and nothing was predicted.",
     healthy="no query equals the truth but the oracle's",
-    fix="search with the model's answer to the context, and train an entry that only copies longer or with a higher "
-    "learning rate",
+    fix="search with the model's answer to the context",
     unit="share of queries",
     examine=examine,
     needs=("windows", "entries"),

@@ -17,6 +17,8 @@ from segue.reports.text import PERCENT, SCORE, code, listing, of_things, plain
 
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
                 "rerank": "rerankers"}  # fmt: skip
+HALF = 7.5
+"""Width in inches of 72 points of a plot that stands beside another on the first page."""
 PANELS, PANEL_LETTERS = 5, 22
 """Training curves side by side, and the letters of their titles."""
 
@@ -28,8 +30,8 @@ def _contestants(record: Record) -> list[Entry]:
 
 
 def _label(entry: Entry, record: Record) -> str:
-    star, projected = "★ " if won(record, entry) else "", " (projected)" if entry.intent == "projected" else ""
-    return f"{star}{shortened(entry.name)}{projected}"
+    star, late = "★ " if won(record, entry) else "", " ᵘ" if entry.under_trained else ""
+    return f"{star}{shortened(entry.name)}{late}"
 
 
 def _fill(entry: Entry) -> str:
@@ -58,13 +60,14 @@ def intervals_figure(record: Record) -> Figure | None:
             _whisker(axes, entry, place, bold=won(record, entry))
         _copy_line(axes, record, len(entries))
         _names_at_the_left(axes, entries, record)
-        axes.set(ylim=(-0.6, len(entries) + 0.3), xlabel="R@5, % of windows, with 95 % interval over documents")
+        axes.set(ylim=(-0.6, len(entries) + 0.3), xlabel="R@5, % of windows")
         for place, entry in enumerate(entries):
             axes.annotate(PERCENT.number(entry.value("R@5")), (1.01, place), xycoords=("axes fraction", "data"),
                           va="center", fontsize=10, color=colour("soft"), annotation_clip=False)  # fmt: skip
         _family_words(axes, entries)
 
-    return plot("intervals", draw, height=1.0 + 0.3 * len(entries), caption=_intervals_caption(record, entries),
+    return plot("intervals", draw, height=1.0 + 0.3 * len(entries), width=HALF,
+                caption=_intervals_caption(record, entries),
                 alternative="R@5 of every option with its interval")  # fmt: skip
 
 
@@ -93,17 +96,13 @@ def _family_words(axes: Axes, entries: Sequence[Entry]) -> None:
 
 
 def _intervals_caption(record: Record, entries: Sequence[Entry]) -> str:
-    reference, best, last = measured(record, "copy-last"), entries[-1], entries[0]
-    text = (
-        f"R@5 of {of_things(len(entries), 'option')}: from {PERCENT.number(last.value('R@5'))} % ({code(last.name)}) "
-        f"to {PERCENT.sentence(best.metrics['R@5'])} ({code(best.name)}). Whiskers: each option’s own 95 % interval; "
-        "differences are judged by the paired test, not by overlap. Hollow: cannot win."
-    )
-    if reference is None:
-        return text
-    above = sum((entry.value("R@5") or 0) > (reference.value("R@5") or 0) for entry in entries)
-    verb = "lies" if above == 1 else "lie"
-    return f"{text} Dashed: {code('copy-last')}; {above or 'none'} of the points {verb} to its right."
+    notes = {
+        "hollow: cannot win": any(entry.intent != "candidate" for entry in entries),
+        "ᵘ: under-trained": any(entry.under_trained for entry in entries),
+        f"dashed: {code('copy-last')}": measured(record, "copy-last") is not None,
+    }
+    text = f"R@5 of {of_things(len(entries), 'option')}, each with its own 95 % interval"
+    return "; ".join([text, *(note for note, applies in notes.items() if applies)]) + "."
 
 
 def recall_figure(record: Record) -> Figure | None:
@@ -120,11 +119,12 @@ def recall_figure(record: Record) -> Figure | None:
                 ends += _recall_line(axes, entry, curves[entry.name], record)
         ks = sorted({k for points in curves.values() for k in points})
         logarithmic(axes, ks)
-        axes.set(ylim=(-2, 103), xlim=(ks[0] * 0.93, ks[-1] * 1.02), xlabel="k, number of answers (logarithmic)",
+        axes.set(ylim=(-2, 103), xlim=(ks[0] * 0.93, ks[-1] * 1.02), xlabel="k, number of answers",
                  ylabel="recall at k, % of windows")  # fmt: skip
         end_labels(axes, ends)
 
-    return plot("recall", draw, height=6.2, caption=_recall_caption(record, curves), alternative="Recall against k")
+    return plot("recall", draw, height=4.6, width=HALF, caption=_recall_caption(record, curves),
+                alternative="Recall against k")  # fmt: skip
 
 
 def recall_points(entry: Entry) -> dict[int, float]:
@@ -156,16 +156,9 @@ def _recall_line(axes: Axes, entry: Entry, points: Mapping[int, float], record: 
 
 
 def _recall_caption(record: Record, curves: Mapping[str, Mapping[int, float]]) -> str:
-    chosen = leader(record)
-    names = dict.fromkeys([*([chosen.name] if chosen else []), "copy-last", "ar-cosine"])
-    parts = [
-        f"{code(name)} " + ", ".join(f"{curves[name][k]:.1f} % at {k}" for k in (1, 10, 100) if k in curves[name])
-        for name in names
-        if name in curves
-    ]
     grey = sum(_part(entry, record) == "field" for entry in record.entries if entry.name in curves)
     field = f" Grey: the other {of_things(grey, 'option')}; dashed: controls." if grey else ""
-    return f"Recall against the number of answers: {'; '.join(parts)}.{field}" if parts else field.strip()
+    return f"Share of windows whose next passage is among the first k answers.{field}"
 
 
 def scatter_figure(record: Record) -> Figure | None:
@@ -189,15 +182,15 @@ def scatter_figure(record: Record) -> Figure | None:
         axes.set(xlabel="mean cosine of query and target", ylabel="R@5, % of windows")
         for entry in entries:
             if entry.name in named:
-                axes.annotate(_label(entry, record), points[entry.name], xytext=(0, 8), textcoords="offset points",
-                              ha="center", fontsize=10.5, color=colour(entry.family),
+                below = entry.name in ("copy-last", "ar-cosine") and not won(record, entry)
+                axes.annotate(_label(entry, record), points[entry.name], xytext=(0, -8 if below else 8),
+                              textcoords="offset points", ha="center", va="top" if below else "bottom", fontsize=10.5,
+                              color=colour(entry.family),
                               fontweight="bold" if won(record, entry) else "normal")  # fmt: skip
 
-    caption = (
-        f"Cosine to the target against R@5, {of_things(len(entries), 'option')}; hollow: cannot win. Named: the chosen "
-        "option, the highest cosine, the highest R@5, and references."
-    )
-    return plot("scatter", draw, height=5.6, caption=caption, alternative="Cosine against R@5 over the options")
+    caption = "Cosine to the target, which the losses raise, against R@5, which counts."
+    return plot("scatter", draw, height=4.6, width=HALF, caption=caption,
+                alternative="Cosine against R@5 over the options")  # fmt: skip
 
 
 def validation_curves(entry: Entry) -> list[tuple[list[int], list[float]]]:

@@ -1,4 +1,4 @@
-"""The end of the report: files, definitions, machine, and where the time went."""
+"""The end of the report: files, definitions, data and settings, machine, and where the time went."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from segue.comparison.record import Record
 from segue.progress import duration
 from segue.reports.document import Cell, Column, Section, Table, TableRow, Terms, single
+from segue.reports.sections.header import facts
 from segue.reports.text import DASH, code, listing, of_things, plain
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
@@ -88,13 +89,15 @@ def definitions_section() -> Section:
 
 
 def machine_section(record: Record) -> Section:
-    """Return where it ran, and where the time went."""
+    """Return what was measured on what, where it ran, and where the time went."""
     machine = record.machine.model_dump() | {"memory_gb": f"{record.machine.memory_gb:.1f}"}
     rows = [TableRow((Cell(plain(name.replace("_", " "))), Cell(plain(value)))) for name, value in machine.items()]
     columns = (Column("Machine", False), Column("", False))
     table = Table("machine", "As recorded by the run.", columns, single(rows))
     spent = seconds_table(record)
-    return Section("machine", "Machine and time", (spent, table) if spent else (table,))
+    return Section(
+        "machine", "Data, settings, machine and time", (Terms(facts(record)), *([spent] if spent else []), table)
+    )
 
 
 def seconds_table(record: Record) -> Table | None:

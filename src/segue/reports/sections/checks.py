@@ -16,7 +16,6 @@ from segue.reports.document import (
     Cell,
     Column,
     Notice,
-    Paragraph,
     Section,
     Table,
     TableRow,
@@ -98,12 +97,11 @@ def _digits(value: float, places: int) -> str:
 def integrity_section(record: Record) -> Section:
     """Return all integrity checks: outcome, measured value, threshold, and what healthy looks like.
 
-    The table is folded where every check passed or does not apply. While numbers are refused, only what blocks them
-    is quoted: other statements may contain a model's score.
+    While numbers are refused, only what blocks them is quoted: other statements may contain a model's score.
     """
     findings = record.audit
     if not findings:
-        return Section("integrity", "Integrity", ())
+        return Section("integrity", "", ())
     rows = [
         TableRow(
             (
@@ -115,20 +113,18 @@ def integrity_section(record: Record) -> Section:
         )
         for finding in findings
     ]
-    quiet = len(having(findings, "passed", "not-applicable")) == len(findings)
     caption = f"Integrity checks; an issue blocks the headline numbers. {HEALTHY}"
-    table = Table("integrity", caption, (CHECK, OUTCOME, *FIGURES, STATEMENT), single(rows),
-                  folded=_fold(findings) if quiet else "", stacked=True)  # fmt: skip
-    return Section("integrity", "Integrity", (Paragraph(_integrity_sentence(findings)), table))
+    table = Table("integrity", caption, (CHECK, OUTCOME, *FIGURES, STATEMENT), single(rows), stacked=True)
+    return Section("integrity", "Integrity: may these numbers be printed?", (table,))
 
 
-def _integrity_sentence(findings: Sequence[Finding]) -> str:
+def integrity_sentence(findings: Sequence[Finding]) -> str:
+    """Count the outcomes of integrity checks, and name those that were not carried out."""
     applicable = len(findings) - len(having(findings, "not-applicable"))
     counts = "".join(f", {of_things(len(found), outcome)}" for outcome in LOUD if (found := having(findings, outcome)))
     unseen = listing([code(finding.code) for finding in having(findings, *NOT_EXAMINED)])
-    text = f"May these numbers be printed? {of_things(applicable, 'integrity check')} apply: "
-    text += f"{len(having(findings, 'passed'))} passed{counts}"
-    return f"{text}; not examined: {unseen}." if unseen else f"{text}."
+    text = f"{len(having(findings, 'passed'))} of {of_things(applicable, 'integrity check')} passed{counts}"
+    return f"{text}; not examined: {unseen}" if unseen else text
 
 
 def _name(finding: Finding) -> Cell:
@@ -187,7 +183,6 @@ def _card(place: int, cause: Cause, outcomes: Mapping[str, CheckOutcome]) -> tup
     ]
     options = listing([code(name) for name in cause.options])
     items = (
-        plain(cause.statement),
         f"Evidence: {listing(evidence)}." if evidence else "",
         f"Fix: {plain(cause.fix)}.",
         f"Options that address it: {options}." if options else "",
@@ -196,7 +191,7 @@ def _card(place: int, cause: Cause, outcomes: Mapping[str, CheckOutcome]) -> tup
 
 
 def _diagnosis_tables(findings: Sequence[Finding]) -> list[Block]:
-    """Return the tables of findings: issues and tips open, passed and unexamined checks folded."""
+    """Return the tables of findings: issues and tips, then passed and unexamined checks."""
     loud, passed = having(findings, *LOUD), having(findings, "passed")
     rest = having(findings, *NOT_EXAMINED, "not-applicable")
     tables: list[Block] = [loud_table("diagnosis", f"Issues and tips. {HEALTHY}", loud)] if loud else []
@@ -207,11 +202,11 @@ def _diagnosis_tables(findings: Sequence[Finding]) -> list[Block]:
 def _quiet_table(name: str, caption: str, findings: Sequence[Finding]) -> Table:
     rows = [TableRow((_name(f), outcome_cell(f), Cell(plain(f.statement)), *_figures(f)[:2])) for f in findings]
     columns = (CHECK, OUTCOME, STATEMENT, *FIGURES[:2])
-    return Table(name, caption, columns, single(rows), folded=_fold(findings), stacked=True)
+    return Table(name, f"{_counts(findings)}. {caption}", columns, single(rows), stacked=True)
 
 
-def _fold(findings: Sequence[Finding]) -> str:
-    """Count outcomes by word, as the fold's label."""
+def _counts(findings: Sequence[Finding]) -> str:
+    """Count outcomes by word."""
     kinds = dict.fromkeys(finding.outcome for finding in findings)
     return ", ".join(f"{OUTCOMES[kind].mark} {len(having(findings, kind))} {OUTCOMES[kind].word}" for kind in kinds)
 
@@ -234,4 +229,4 @@ def blocked_section(record: Record) -> Section:
     causes = [cause for cause in record.causes if {*record.blocked} & {*cause.evidence}]
     blocks = _causes(causes, findings) if causes else []  # others rest on numbers that may not be printed
     table = loud_table("blocked", "What failed, and how to fix it.", findings)
-    return Section("blocked", "Blocked by an integrity check", (notice, *blocks, table, steps))
+    return Section("blocked", "Blocked by an integrity check", (notice, *blocks, table, steps), detail=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from segue.comparison.record import CorpusRecord, FreshRecord, Record
 from segue.reports.document import Notice
-from segue.reports.sections.checks import unproven
+from segue.reports.sections.checks import integrity_sentence, unproven
 from segue.reports.text import code, count, listing, of_things, plain, strong
 
 EXCLUDED = {
@@ -14,6 +14,23 @@ EXCLUDED = {
     "prefix": "all earlier passages excluded from the candidates",
     "none": "nothing excluded from the candidates",
 }
+
+
+def brief_facts(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return the facts of the head of the page: the corpus, what was tested, the vectors, the integrity checks."""
+    corpus, fresh = record.corpus, record.fresh
+    sizes = ((corpus.documents, "document"), (corpus.passages, "passage"))
+    counts = listing([of_things(number, thing) for number, thing in sizes if number is not None])
+    folds = f" in {of_things(record.folds, 'fold')}" if record.folds > 1 else ""
+    found = (
+        ("Corpus", f"{_named(corpus)}: {counts}" if counts else _named(corpus)),
+        ("Fresh documents", f"{_named(fresh)}: {of_things(fresh.documents, 'document')}" if fresh else ""),
+        ("Tested on", f"{of_things(record.windows, 'window')} of {of_things(record.documents, 'document')}{folds}, "
+                      f"{of_things(record.pool, 'candidate')}"),
+        ("Vectors", f"{code(record.encoder.encoder)}, {of_things(record.encoder.dimension, 'dimension')}"),
+        ("Checks", integrity_sentence(record.audit) if record.audit else ""),
+    )  # fmt: skip
+    return tuple((name, value) for name, value in found if value)
 
 
 def facts(record: Record) -> tuple[tuple[str, str], ...]:
@@ -84,7 +101,7 @@ def _encoder(record: Record) -> str:
 
 def notices(record: Record) -> tuple[Notice, ...]:
     """Return what must be read before any number."""
-    found = (_unsafe(record), _not_examined(record), _fresh_notice(record), _small(record))
+    found = (_unsafe(record), _not_examined(record), _fresh_notice(record))
     return tuple(notice for notice in found if notice is not None)
 
 
@@ -115,16 +132,6 @@ def _fresh_notice(record: Record) -> Notice | None:
     return Notice(
         f"{strong('Fresh documents.')} Training and validation documents come from the run (its first fold); the test "
         "windows come from fresh documents that were not in it. The pool holds old and new passages."
-    )
-
-
-def _small(record: Record) -> Notice | None:
-    if record.size == "full" or record.refused or not any(entry.training for entry in record.entries):
-        return None
-    return Notice(
-        f"Model sizes are {code(record.size)}: small enough to be trained in minutes. The numbers compare the options "
-        "with each other; they do not show what full sizes would reach.",
-        "muted",
     )
 
 

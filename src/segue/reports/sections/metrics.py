@@ -1,13 +1,27 @@
-"""The tables of measured numbers: metrics with differences, what changes from validation to test, gates, options."""
+"""The tables of measured numbers: the entries that matter, all metrics, differences, gates, options."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from segue.comparison.record import Entry, GateRecord, Record, SpaceTest, TuningRecord
 from segue.progress import duration
-from segue.reports.contrasts import FAMILIES, Contrast, against, candidates, choice_against, measured, won
+from segue.reports.contrasts import (
+    FAMILIES,
+    Contrast,
+    against,
+    best_baseline,
+    best_on_validation,
+    candidates,
+    choice_against,
+    converged,
+    leader,
+    measured,
+    reranked_copies,
+    won,
+)
 from segue.reports.document import Cell, Column, Group, Table, TableRow, Tone, single
 from segue.reports.text import (
     DASH,
@@ -31,6 +45,8 @@ MORE = ("R@20", "horizon R@1", "horizon R@5", "horizon R@10", "nDCG@10", "median
 """Metrics of the appendix."""
 HEADS = {"total_p95_ms": "answer P95", "search_p95_ms": "search P95"}
 REFERENCES = ("copy-last", "ar-cosine")
+QUESTIONED = ("copy-last", "ar-cosine", "infonce-projected", "infonce")
+"""Entries that the overview shows wherever they were measured: the baseline to beat, and the losses to compare."""
 SMALLER_IS_BETTER = {"total_p95_ms"}
 SIGNS = {"better": "▲", "worse": "▼", "undecided": "·"}
 INTENT_TAGS = {"control": "control", "projected": "projected", "context-left-in": "context left in"}
@@ -81,23 +97,62 @@ def _table(
     return Table(name, caption, (OPTION, *columns), tuple(groups)) if groups else None
 
 
+def references(record: Record) -> list[Entry]:
+    """Return what options are compared with: the entries of ``REFERENCES`` whose training converged."""
+    found = [measured(record, name) for name in REFERENCES]
+    return [entry for entry in found if entry is not None and converged(entry)]
+
+
+def overview_entries(record: Record) -> list[Entry]:
+    """Return the entries that answer the main questions, the leader first, then by R@5.
+
+    They are the leader, the same reranker without its model, the best single model, the best baseline, and those of
+    ``QUESTIONED``.
+    """
+    chosen = leader(record)
+    models = [entry for entry in candidates(record) if entry.training and entry.family != "rerank"]
+    found = [chosen, reranked_copies(record, chosen) if chosen else None, best_on_validation(models),
+             best_baseline(record), *(measured(record, name) for name in QUESTIONED)]  # fmt: skip
+    known = {entry.name: entry for entry in found if entry is not None}
+    return sorted(known.values(), key=lambda entry: (entry is not chosen, -(entry.value("R@5") or 0.0)))
+
+
+def overview_table(record: Record) -> Table | None:
+    """Return the entries that matter, with what they do, and their difference to copy-last."""
+    entries, reference = overview_entries(record), measured(record, "copy-last")
+    if not entries:
+        return None
+    names = ("R@1", "R@5", "MRR", "total_p95_ms")
+    rows = []
+    for entry in entries:
+        cells = [metric_cell(entry, name) for name in names]
+        cells = [cell if name == "R@5" else replace(cell, detail="") for name, cell in zip(names, cells, strict=True)]
+        differs = [_contrast_cell(entry, reference, "R@5")] if reference else []
+        style = "winner" if won(record, entry) else ""
+        rows.append(TableRow((Cell(code(entry.name)), Cell(plain(entry.description)), *cells, *differs), style,
+                             tags(record, entry)))  # fmt: skip
+    columns = [OPTION, Column("What it does", False), *(Column(HEADS.get(name, name), True, unit_of(name))
+                                                        for name in names)]  # fmt: skip
+    columns += [Column(f"ΔR@5 vs {code('copy-last')}", True, "points")] if reference else []
+    caption = "R@5: share of test windows whose next passage is among the first five answers, with 95 % intervals."
+    if reference:
+        caption += " Δ by a paired test over documents: ▲ better, ▼ worse, · undecided or under-trained."
+    return Table("overview", caption, tuple(columns), single(rows))
+
+
 def metric_table(record: Record) -> Table | None:
-    """Return the headline metrics of every measured entry, with intervals and paired differences."""
+    """Return the headline metrics of every measured entry, with intervals."""
     best = {name: best_value(record, name) for name in HEADLINE}
-    references = [entry for name in REFERENCES if (entry := measured(record, name))]
 
     def cells(entry: Entry) -> list[Cell] | None:
         if not entry.measured:
             return None
-        found = [metric_cell(entry, name, best[name]) for name in HEADLINE]
-        return found + [_contrast_cell(entry, reference, "R@5") for reference in references]
+        return [metric_cell(entry, name, best[name]) for name in HEADLINE]
 
     columns = [Column(HEADS.get(name, name), True, unit_of(name)) for name in HEADLINE]
-    columns += [Column(f"ΔR@5 vs {code(reference.name)}", True, "points") for reference in references]
     caption = (
         "Test documents, the whole bank searched. Each value is shown with its 95 % interval over groups of "
-        "near-duplicate documents. Bold: the best candidate of the column. Δ: ▲ better, ▼ worse, · undecided by a "
-        "paired test over documents."
+        "near-duplicate documents. Bold: the best candidate of the column."
     )
     return _table("metrics", caption, record, columns, cells)
 
@@ -135,9 +190,8 @@ def _contrast_cell(entry: Entry, reference: Entry, metric: str) -> Cell:
 
 
 def difference_table(record: Record) -> Table | None:
-    """Return paired differences in R@5 and MRR against both references, with p-values."""
-    pairs = [(reference, metric) for name in REFERENCES if (reference := measured(record, name))
-             for metric in ("R@5", "MRR")]  # fmt: skip
+    """Return paired differences in R@5 and MRR against the references that converged, with p-values."""
+    pairs = [(reference, metric) for reference in references(record) for metric in ("R@5", "MRR")]
 
     def cells(entry: Entry) -> list[Cell] | None:
         found = [cell for pair in pairs for cell in (_contrast_cell(entry, *pair), _p_cell(_contrast(entry, *pair)))]
@@ -147,7 +201,10 @@ def difference_table(record: Record) -> Table | None:
     for reference, metric in pairs:
         unit = "points" if metric == "R@5" else ""
         columns += [Column(f"Δ{metric} vs {code(reference.name)}", True, unit), Column("p")]
-    caption = "Option minus reference over the same windows, by sign-flipping documents; p-values adjusted by Holm."
+    caption = (
+        "Option minus reference over the same windows, by sign-flipping documents; p-values adjusted by Holm. "
+        "▲ better, ▼ worse, · undecided, which an under-trained option stays."
+    )
     return _table("differences", caption, record, columns, cells)
 
 
@@ -256,7 +313,6 @@ def more_metrics_table(record: Record) -> Table | None:
 
 def option_table(record: Record) -> Table | None:
     """Return what each option does, what it costs and risks, and what became of it, measured or not."""
-    references = [entry for name in REFERENCES if (entry := measured(record, name))]
 
     def cells(entry: Entry) -> list[Cell]:
         cost = entry.training
@@ -268,25 +324,13 @@ def option_table(record: Record) -> Table | None:
             Cell(count(steps), sort=steps),
             Cell(DASH if seconds is None else duration(seconds), sort=seconds),
             Cell(entry.risk),
-            *(_outcome_cell(_contrast(entry, reference, "R@5")) for reference in references),
             Cell(status, plain(entry.reason or ""), STATUS_TONES.get(status, "")),
         ]
 
     columns = [Column("Description, and the question it answers", False), Column("Parameters"), Column("Steps"),
-               Column("Training"), Column("Risk", False)]  # fmt: skip
-    columns += [Column(f"R@5 against {code(reference.name)}", False) for reference in references]
-    caption = (
-        "Outcomes by the paired test in R@5 over documents, adjusted by Holm; “undecided”: a difference that this many "
-        "documents cannot show. Training time is the sum over folds, steps are those of one fold."
-    )
-    return _table("options", caption, record, [*columns, Column("Status", False)], cells, status=False)
-
-
-def _outcome_cell(contrast: Contrast | None) -> Cell:
-    if contrast is None:
-        return NO_CELL
-    value, outcome = contrast.difference.value, contrast.outcome
-    return Cell(f"{SIGNS[outcome]} {outcome}", f"{PERCENT.signed(value)} points", outcome, value)
+               Column("Training"), Column("Risk", False), Column("Status", False)]  # fmt: skip
+    caption = "Training time is the sum over folds, steps are those of one fold."
+    return _table("options", caption, record, columns, cells, status=False)
 
 
 GATE_OUTCOMES: dict[str, tuple[str, Tone]] = {
@@ -311,10 +355,10 @@ def gate_table(record: Record) -> Table | None:
     caption = (
         f"{judged}A gate passes or fails only where the whole 95 % interval lies on one side of the threshold and p, "
         "adjusted by Holm over all gates, is below 0.05. Of several conditions one has to pass, and its numbers are "
-        "shown."
+        f"shown. A recipe sets its own: {code('[[gates]]')}."
     )
     columns = (Column("Gate", False), Column("Outcome", False), Column("Condition", False), Column("Measured"),
-               Column("Threshold"))  # fmt: skip
+               Column("Threshold"), Column("The threshold comes from", False))  # fmt: skip
     return Table("gates", caption, columns, single([_gate_line(gate) for gate in record.gates]))
 
 
@@ -328,7 +372,7 @@ def _gate_line(gate: GateRecord) -> TableRow:
         measured_cell = Cell(f"{show(gate.value)}{unit}", scale.signed_span(found) if signed else scale.span(found))
     reason = plain(gate.reason) if gate.outcome == "not-enough-evidence" else ""
     return TableRow((Cell(code(gate.name)), Cell(word, tone=tone), Cell(plain(gate.text), reason), measured_cell,
-                     Cell(f"{show(gate.threshold)}{unit}")))  # fmt: skip
+                     Cell(f"{show(gate.threshold)}{unit}"), Cell(plain(gate.source) or DASH)))  # fmt: skip
 
 
 def gate_scale(gate: GateRecord) -> tuple[Scale, bool]:
@@ -373,7 +417,7 @@ def tuning_table(record: Record) -> Table | None:
     columns = (OPTION, Column("Trials"), Column("stopped"), Column("Steps"), Column("MRR before"), Column("after"),
                Column("Δ"), Column("What changed", False), Column("Time"))  # fmt: skip
     rows = [_tuning_line(found, folds) for found in record.tuning]
-    return Table("tuning", TUNING_CAPTION, columns, single(rows), folded="How settings were tuned")
+    return Table("tuning", TUNING_CAPTION, columns, single(rows))
 
 
 def _tuning_line(found: TuningRecord, folds: int) -> TableRow:

@@ -1,6 +1,6 @@
-"""The summary on top of the report: sentences that the intervals allow.
+"""The summary on top of the report: what won, what bears on that number, and what the gates decided.
 
-Each is left out where its entries were not measured.
+Each sentence is left out where its entries were not measured.
 """
 
 from __future__ import annotations
@@ -16,19 +16,39 @@ from segue.reports.contrasts import (
     judged_procedure,
     leader,
     measured,
+    reranked_copies,
+    trained,
     winner,
 )
-from segue.reports.document import Bullets, Notice, Section
+from segue.reports.document import Block, Bullets, Notice, Paragraph, Section
 from segue.reports.sections.metrics import gate_sentence
-from segue.reports.text import PERCENT, code, listing, plain, strong
+from segue.reports.text import PERCENT, code, count, listing, of_things, plain, strong
 
 
 def summary_section(record: Record) -> Section:
-    """Return what won, by how much, and what the gates decided."""
-    sentences = (headline(record), same_reranker(record), _procedure(record), gate_sentence(record), _controls(record),
-                 _under_trained(record))  # fmt: skip
-    found = tuple(sentence for sentence in sentences if sentence)
-    return Section("summary", "TL;DR", (Bullets(found) if found else Notice("Nothing was measured.", "muted"),))
+    """Return what won and by how much; then what bears on that number, and the gates."""
+    if not record.entries:
+        return Section("summary", "TL;DR", (Notice("Nothing was measured.", "muted"),), detail=False)
+    more = (*caveats(record), gate_sentence(record))
+    found = tuple(sentence for sentence in more if sentence)
+    blocks: tuple[Block, ...] = (Paragraph(headline(record)), *((Bullets(found),) if found else ()))
+    return Section("summary", "TL;DR", blocks, detail=False)
+
+
+def caveats(record: Record) -> list[str]:
+    """Return what has to be read beside the leader's number: comparisons, and what checks declared to bear on it."""
+    chosen = leader(record)
+    if chosen is None:
+        return []
+    found = [same_reranker(record), *_of_checks(record, chosen), _under_trained(record, chosen), _small(record)]
+    return [sentence for sentence in found if sentence]
+
+
+def _of_checks(record: Record, chosen: Entry) -> list[str]:
+    """Return the caveats that checks hold about an entry's number."""
+    findings = (*record.audit, *record.diagnosis)
+    return [f"{plain(text)} ({code(finding.code)})" for finding in findings
+            if finding.outcome in ("issue", "tip") and (text := finding.caveats.get(chosen.name))]  # fmt: skip
 
 
 def headline(record: Record) -> str:
@@ -79,7 +99,9 @@ def _verdict(record: Record, contrast: Contrast | None) -> str:
     meaning = {
         "better": "clearly better than copying",
         "worse": "clearly worse than copying",
-        "undecided": "this many documents do not decide it",
+        "undecided": "no verdict, since it is under-trained"
+        if contrast.late
+        else "this many documents do not decide it",
     }[contrast.outcome]
     mark = ";" if judged_procedure(record) else ","
     return f"{mark} {choice_difference(record, contrast)} against {code('copy-last')}: {meaning}"
@@ -87,11 +109,10 @@ def _verdict(record: Record, contrast: Contrast | None) -> str:
 
 def same_reranker(record: Record) -> str:
     """Compare a leader that reranks with the same reranker over copy-last."""
-    chosen, reference = leader(record), measured(record, "copy-last-rerank")
-    if chosen is None or reference is None or chosen.family != "rerank" or chosen.name == reference.name:
-        return ""
-    contrast = against(chosen, reference)
-    if contrast is None:
+    chosen = leader(record)
+    reference = reranked_copies(record, chosen) if chosen else None
+    contrast = against(chosen, reference) if chosen and reference else None
+    if chosen is None or reference is None or contrast is None:
         return ""
     meaning = {
         "better": "the model adds to what reranking alone achieves",
@@ -104,7 +125,7 @@ def same_reranker(record: Record) -> str:
     )
 
 
-def _procedure(record: Record) -> str:
+def procedure_sentence(record: Record) -> str:
     """State what the choice itself scores, where there are folds."""
     found = record.procedure
     if found is None or len(found.chosen) < 2 or "R@5" not in found.metrics:
@@ -117,21 +138,20 @@ def _procedure(record: Record) -> str:
     )
 
 
-def _controls(record: Record) -> str:
-    oracle, chance = measured(record, "oracle"), measured(record, "chance")
-    parts = []
-    if oracle:
-        parts.append(f"with the true vector as the query R@1 is {PERCENT.number(oracle.value('R@1'))} %")
-    if chance:
-        parts.append(f"a random order has R@5 {PERCENT.number(chance.value('R@5'))} %")
-    return f"Controls: {' and '.join(parts)}." if parts else ""
-
-
-def _under_trained(record: Record) -> str:
-    names = [code(entry.name) for entry in record.entries if entry.under_trained]
-    if not names:
+def _under_trained(record: Record, chosen: Entry) -> str:
+    """Count the options that stopped before validation was flat, and say so of the chosen one."""
+    late, all_trained = [entry for entry in record.entries if entry.under_trained], trained(record)
+    if not late:
         return ""
-    verb, what = ("was", "its result is a lower bound") if len(names) == 1 else ("were", "results are lower bounds")
+    verb, what = ("is", "its number is a lower bound") if len(late) == 1 else ("are", "their numbers are lower bounds")
+    rest = f"{code(chosen.name)} is among them" if chosen.under_trained else "no verdict rests on that"
     return (
-        f"{listing(names)} {verb} still improving on validation when the planned steps ended (under-trained): {what}."
+        f"{count(len(late))} of {of_things(len(all_trained), 'trained option')} {verb} under-trained (validation still "
+        f"rose at the last step): {what}, and {rest}."
     )
+
+
+def _small(record: Record) -> str:
+    if record.size == "full" or not trained(record):
+        return ""
+    return f"Models are of size {code(record.size)}: the order of the options holds for it, not what full sizes reach."
