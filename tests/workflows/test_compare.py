@@ -88,7 +88,7 @@ def test_windows_as_pandas_give_the_metrics_of_the_entries(comparison):
 def test_a_comparison_prints_as_the_table_and_as_html(comparison):
     assert "copy-last" in str(comparison)
     assert "<pre>" in comparison._repr_html_()
-    assert "Model sizes" not in str(comparison)  # nothing was trained
+    assert "Models are of size" not in str(comparison)  # nothing was trained
 
 
 def test_blocked_numbers_are_no_frame(comparison):
