@@ -143,8 +143,12 @@ def _under_trained(record: Record, chosen: Entry) -> str:
     late, all_trained = [entry for entry in record.entries if entry.under_trained], trained(record)
     if not late:
         return ""
-    verb, what = ("is", "its number is a lower bound") if len(late) == 1 else ("are", "their numbers are lower bounds")
-    rest = f"{code(chosen.name)} is among them" if chosen.under_trained else "no verdict rests on that"
+    verb, what, it = (
+        ("is", "its number is a lower bound", "it")
+        if len(late) == 1
+        else ("are", "their numbers are lower bounds", "them")
+    )
+    rest = f"{code(chosen.name)} is among them" if chosen.under_trained else f"no verdict rests on {it}"
     return (
         f"{count(len(late))} of {of_things(len(all_trained), 'trained option')} {verb} under-trained (validation still "
         f"rose at the last step): {what}, and {rest}."
@@ -154,4 +158,4 @@ def _under_trained(record: Record, chosen: Entry) -> str:
 def _small(record: Record) -> str:
     if record.size == "full" or not trained(record):
         return ""
-    return f"Models are of size {code(record.size)}: the order of the options holds for it, not what full sizes reach."
+    return f"Models are of size {code(record.size)}: this compares options, and does not show what full sizes reach."
