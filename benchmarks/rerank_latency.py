@@ -21,9 +21,8 @@ import numpy as np
 from benchmarks.surroundings import surroundings
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.reranked import load_fitted
-from segue.evaluation.latency import single_thread
 from segue.files import write_json
-from segue.hardware import limit_threads
+from segue.hardware import limit_threads, threads
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.fusion import Mixture
 from segue.retrieval.rerank.lists import TrainingLists
@@ -46,7 +45,7 @@ def main() -> None:
     limit_threads()
     rerankers, lists, exclude = opened(args.run, args.candidates)
     order = np.random.default_rng(1).permutation(len(lists))[: args.windows + WARM_UP]
-    with single_thread():
+    with threads(1):
         taken = {name: [] for name in rerankers}
         for place, number in enumerate(order):
             one = lists.take(slice(number, number + 1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +68,24 @@ def limit_threads(count: int | None = None) -> int:
     torch.set_num_threads(count)
     faiss.omp_set_num_threads(count)
     return count
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Limit FAISS, torch and BLAS to ``count`` threads, and restore their limits at the end."""
+    import faiss
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch_threads, faiss_threads = torch.get_num_threads(), faiss.omp_get_max_threads()
+    try:
+        with threadpool_limits(count):
+            torch.set_num_threads(count)
+            faiss.omp_set_num_threads(count)
+            yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        faiss.omp_set_num_threads(faiss_threads)
 
 
 def describe_machine() -> dict[str, str | float]:

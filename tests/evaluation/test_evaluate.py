@@ -18,9 +18,9 @@ from segue.evaluation.latency import (
     latency_metrics,
     measure_latency,
     quantile_interval,
-    single_thread,
 )
 from segue.evaluation.metrics import chance as expected_by_chance
+from segue.hardware import threads
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import Oracle, copy_last, mean
@@ -387,7 +387,7 @@ def test_queries_are_timed_on_one_thread_and_warm_up_queries_are_not_counted(mon
 def test_threads_are_restored_after_an_error():
     torch.set_num_threads(2)
     try:
-        with contextlib.suppress(RuntimeError), single_thread():
+        with contextlib.suppress(RuntimeError), threads(1):
             assert torch.get_num_threads() == 1
             raise RuntimeError
         assert torch.get_num_threads() == 2

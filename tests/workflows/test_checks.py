@@ -20,7 +20,7 @@ from segue.progress import quiet
 from segue.recipe import load_recipe
 from segue.workflows import check_record
 from segue.workflows.confidence import winner_confidence
-from segue.workflows.prepare import encoder_of, make_job, open_bank
+from segue.workflows.prepare import EncoderLoader, make_job, open_bank
 
 
 @pytest.fixture(scope="module")
@@ -228,4 +228,4 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch):
 def test_vectors_made_elsewhere_have_no_encoder(tmp_path):
     recipe = load_recipe(write_corpus(tmp_path))
     with pytest.raises(InputError, match="made elsewhere, so there is no encoder"):
-        encoder_of(recipe, noise_world())()
+        EncoderLoader(recipe, noise_world())()

@@ -11,7 +11,7 @@ import functools
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,10 @@ class PassageBank:
         if path is None:
             weakref.finalize(bank, shutil.rmtree, folder, ignore_errors=True)
         return bank
+
+    def __reduce__(self) -> tuple[Callable[[Path], PassageBank], tuple[Path]]:
+        """Return how another process opens the same folder; vectors are mapped there, not sent."""
+        return PassageBank.open, (self.path,)
 
     def __len__(self) -> int:
         return int(self._starts[-1])

@@ -1,32 +1,31 @@
 """Compare options: train each under one plan, score each on test once.
 
 Input: a ``Job``. Output: a run folder with one sub-folder per option and fold, and the results that ``summary.py``
-sums up. Every option and fold is a unit of work that is either complete or absent, so a killed run is resumed. Choices
-(steps, decay, the winning loss, the winner) read validation documents only; every test evaluation is logged.
+sums up. Every option and fold is a task that is either complete or absent, so a killed run is resumed; ``tasks.py`` does
+them, side by side where there are processes. Choices (steps, decay, the winning loss, the winner) read validation
+documents only; every test evaluation is logged. Answers are timed at the end, with nothing beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from segue.comparison.calibration import FALLBACK_LOSS, calibrate
+from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
-from segue.comparison.entries.option_on_fold import OptionOnFold
-from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
-from segue.comparison.entries.text import train_text_option
-from segue.comparison.entries.trained import train_option
-from segue.comparison.job import FoldResult, FoldTraining, Job, Results
+from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import WINNING_LOSS, Option
 from segue.comparison.plan import CLOCK_SLACK, Plan, load_plan
-from segue.comparison.scoring import evaluate_on_test, score_on_validation
-from segue.comparison.tuning import require_extra, tune
-from segue.errors import InputError, SegueError, StorageError
+from segue.comparison.scoring import time_answers
+from segue.comparison.tasks import SECONDS_BETWEEN_NOTES, Task, Workers, open_workers, progress_note
+from segue.comparison.tuning import require_extra
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold, lock_split
 from segue.progress import duration, quiet
-from segue.retrieval.retrievers import Retriever
 from segue.types import Progress, no_progress
 
 
@@ -37,7 +36,7 @@ def run_triage(
     progress: Progress = no_progress,
     say: Callable[[str], None] = quiet.say,
 ) -> Results:
-    """Run every option on every fold; what an earlier run finished is read back.
+    """Run every option on every fold; what an earlier run finished is read back. Then time the answers.
 
     Args:
         job: the comparison.
@@ -48,7 +47,8 @@ def run_triage(
     Raises:
         InputError: the run folder belongs to another split, or the named plan does not fit the options or [tuning].
         MissingExtraError: something is to be tuned, and Optuna is not installed.
-        SettingsError: trials of tuning do not fit into their share of the budget.
+        SettingsError: the budget is too small for the fewest steps, or for the trials of tuning.
+        StorageError: the run folder cannot be written, or a process ended before its task did.
     """
     lock_split(job.experiment, job.out / "split.json")
     if job.recipe.triage.plan is not None:
@@ -57,93 +57,124 @@ def run_triage(
             raise InputError(f"{job.recipe.triage.plan} has no steps for the trials of [tuning]",
                              fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
     require_extra(job)
-    run = _Run(job, baselines or Baselines(job), progress, say)
-    run.all(option for option in job.options if not option.trained and not option.reuses_model and not option.text)
-    run.plan = _settle_plan(run)
-    run.all(option for option in job.options if option.trained and option.loss != WINNING_LOSS)
-    run.all(option for option in job.options if option.loss == WINNING_LOSS)
-    run.all(option for option in job.options if option.reuses_model or option.text)
+    baselines = baselines or Baselines(job)
+    with open_workers(job, baselines) as workers:
+        run = _Run(job, workers, baselines, progress, say)
+        waves: list[list[Option]] = [[], [], [], []]
+        for option in job.options:
+            waves[_wave(option)].append(option)
+        untrained, *others = waves
+        run.all(untrained)
+        run.plan = _settle_plan(run)
+        run.all([option for wave in others for option in wave])
+    run.time_answers()
     return {option.name: run.results[option.name] for option in job.options}
+
+
+def _wave(option: Option) -> int:
+    """Return an option's place in the order of work: what others depend on comes first."""
+    if option.reuses_model or option.text:
+        return 3
+    return 0 if not option.trained else 2 if option.loss == WINNING_LOSS else 1
 
 
 class _Run:
     """One pass over the options: results so far, the clock, the shared baselines."""
 
-    def __init__(self, job: Job, baselines: Baselines, progress: Progress, say: Callable[[str], None]) -> None:
-        self.job, self.progress, self.say = job, progress, say
+    def __init__(
+        self, job: Job, workers: Workers, baselines: Baselines, progress: Progress, say: Callable[[str], None]
+    ) -> None:
+        self.job, self.workers, self.baselines = job, workers, baselines
+        self.progress, self.say = progress, say
         self.results: Results = {}
+        self.found: dict[str, dict[int, FoldResult]] = {option.name: {} for option in job.options}
         self.plan: Plan | None = None
         self.began = monotonic()
-        self.baselines = baselines
 
     def elapsed(self) -> float:
         return monotonic() - self.began
 
-    def all(self, options: Iterable[Option]) -> None:
-        for option in options:
-            self.results[option.name] = [self.one(option, fold) for fold in self.job.experiment.folds]
-            self.say(outcome_line(option.name, self.results[option.name]))
+    def all(self, options: Sequence[Option]) -> None:
+        """Do every option on every fold, each as soon as there is a free worker and what it needs is known."""
+        waiting = [(option, fold) for option in options for fold in self.job.experiment.folds]
+        running: dict[Future[FoldResult], Task] = {}
+        while waiting or running:
+            ready = next((one for one in waiting if self._is_ready(*one)), None)
+            if ready is not None and len(running) < self.workers.at_once:
+                waiting.remove(ready)
+                known = self._known(*ready)
+                if known is not None:
+                    self._keep(ready[0], ready[1], known)
+                else:
+                    task = self._task(*ready)
+                    note = self._note(task)
+                    note(0, None, "")
+                    running[self.workers.submit(task, note)] = task
+                continue
+            done, _ = wait(running, timeout=SECONDS_BETWEEN_NOTES, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                self._keep(task.option, task.fold, future.result())
+            if running:
+                first = next(iter(running.values()))
+                self._note(first)(0, None, self.workers.note(first))
 
-    def one(self, option: Option, fold: Fold) -> FoldResult:
-        """Run one option on one fold, or read it back."""
+    def _is_ready(self, option: Option, fold: Fold) -> bool:
+        """Return whether the results that an option's loss or model is chosen by are there."""
+        chosen_among = [other.name for other in self.job.options
+                        if (option.loss == WINNING_LOSS and other.loss_candidate)
+                        or (option.reuses_model and other.reusable)]  # fmt: skip
+        return all(fold.number in self.found[name] for name in chosen_among)
+
+    def _known(self, option: Option, fold: Fold) -> FoldResult | None:
+        """Return the result of an earlier run, or that there is no time left; None where there is work to do."""
         folder = self.job.folder(option, fold)
         if (folder / "result.json").exists():
             return FoldResult.load(folder)
-        result = self._fresh(option, fold)
-        if result.evaluation is not None:  # the next run tries again what failed or was skipped
-            result.save(folder)
-        return result
-
-    def _fresh(self, option: Option, fold: Fold) -> FoldResult:
         if option.trained and self.elapsed() > 60 * CLOCK_SLACK * self.job.recipe.triage.budget_minutes:
             return FoldResult(
                 "aborted", f"the run took more than {CLOCK_SLACK:g} × budget_minutes; run again to resume"
             )
-        try:
-            return self._work(option, fold)
-        except StorageError:
-            raise  # a full disk is no fault of the option
-        except SegueError as error:
-            return FoldResult("failed" if option.trained else "skipped", str(error))
+        return None
 
-    def _work(self, option: Option, fold: Fold) -> FoldResult:
-        note = self._note(option, fold)
-        note(0, None, "")
-        retriever, training = self._retriever(option, fold, note)
-        validation = score_on_validation(retriever, self.job, fold)
-        evaluation = evaluate_on_test(self.job, option, fold, retriever)
-        status = "under-trained" if training and training["under_trained"] else "done"
-        return FoldResult(status, None, validation, training, evaluation)
+    def _task(self, option: Option, fold: Fold) -> Task:
+        scores = {name: found[fold.number].validation for name, found in self.found.items() if fold.number in found}
+        loss = winning_loss(self.job, scores) if option.loss == WINNING_LOSS else option.loss
+        model = best_model(self.job, scores) if option.reuses_model else None
+        planned = self.plan if option.trained else None
+        return Task(option, fold, loss, model, steps=planned.steps[option.name] if planned else 0,
+                    trial_steps=planned.trial_steps if planned else 0)  # fmt: skip
 
-    def _retriever(self, option: Option, fold: Fold, note: Progress) -> tuple[Retriever, FoldTraining | None]:
-        """Train, fit or read back an option; return it with the record of its training."""
-        loss = winning_loss(self.job, self.results, fold) if option.loss == WINNING_LOSS else option.loss
-        steps = self.plan.steps[option.name] if self.plan is not None and option.trained else 0
-        if option.reuses_model:
-            record_model_used(self.job, option, fold, best=best_model(self.job, self.results, fold))
-        unit = OptionOnFold(self.job, option, fold, self.baselines, loss, steps, note)
-        if option in self.job.searched:
-            assert self.plan is not None
-            unit = replace(unit, job=tune(replace(unit, steps=self.plan.trial_steps)))
-        if option.text is not None:
-            return train_text_option(unit)
-        if option.reranking is not None:
-            return CascadeBuilder(unit).build()
-        if option.trained:
-            return train_option(unit)
-        return self.baselines.retriever(option.name, fold), None
+    def _keep(self, option: Option, fold: Fold, result: FoldResult) -> None:
+        found = self.found[option.name]
+        found[fold.number] = result
+        if len(found) == len(self.job.experiment.folds):
+            self.results[option.name] = [found[fold.number] for fold in self.job.experiment.folds]
+            self.say(outcome_line(option.name, self.results[option.name]))
 
-    def _note(self, option: Option, fold: Fold) -> Progress:
-        """Turn an option's own progress into a line under the run's bar."""
+    def _note(self, task: Task) -> Progress:
+        """Turn a task's own progress into a line under the run's bar."""
         folds = len(self.job.experiment.folds)
-        done = sum(len(results) for results in self.results.values()) + fold.number
-        name = option.name if folds == 1 else f"{option.name}, fold {fold.number + 1} of {folds}"
+        done = sum(len(found) for found in self.found.values())
 
         def note(step: int, total: int | None, text: str) -> None:
-            steps = f" step {step}/{total}" if total else ""
-            self.progress(done, folds * len(self.job.options), f"{name}{steps} {text}".strip())
+            words = f"{task.name(folds)} {progress_note(step, total, text)}"
+            self.progress(done, folds * len(self.job.options), words.strip())
 
         return note
+
+    def time_answers(self) -> None:
+        """Time the answers of what was evaluated and not timed yet, one at a time and with nothing beside it."""
+        if not self.job.recipe.evaluation.latency_queries:
+            return
+        for number, option in enumerate(self.job.options):
+            for fold, result in zip(self.job.experiment.folds, self.results[option.name], strict=True):
+                if result.evaluation is not None and not result.evaluation.timings:
+                    self.progress(number, len(self.job.options), f"timing the answers of {option.name}")
+                    retriever = load_retriever(self.job, option, fold, self.baselines)
+                    timed = result.evaluation.timed(time_answers(self.job, fold, retriever))
+                    timed.save(self.job.folder(option, fold) / "evaluation")
+                    self.results[option.name][fold.number] = replace(result, evaluation=timed)
 
 
 def outcome_line(name: str, folds: Sequence[FoldResult]) -> str:
@@ -161,23 +192,26 @@ def outcome_line(name: str, folds: Sequence[FoldResult]) -> str:
     return f"{name}: R@5 {100 * sum(found) / len(found):.1f} on validation documents{cost}"
 
 
-def winning_loss(job: Job, results: Results, fold: Fold) -> str:
-    """Return the loss of the loss candidate with the best validation MRR on this fold."""
-    best = _best([option for option in job.options if option.loss_candidate], results, fold)
+FoldScores = Mapping[str, Mapping[str, float] | None]
+"""Validation metrics of options on one fold, by name; None where an option has none."""
+
+
+def winning_loss(job: Job, scores: FoldScores) -> str:
+    """Return the loss of the loss candidate with the best validation MRR."""
+    best = _best([option for option in job.options if option.loss_candidate], scores)
     return FALLBACK_LOSS if best is None else str(best.loss)
 
 
-def best_model(job: Job, results: Results, fold: Fold) -> str | None:
-    """Return the reusable option with the best validation MRR on this fold, or None."""
-    best = _best([option for option in job.options if option.reusable], results, fold)
+def best_model(job: Job, scores: FoldScores) -> str | None:
+    """Return the reusable option with the best validation MRR, or None."""
+    best = _best([option for option in job.options if option.reusable], scores)
     return None if best is None else best.name
 
 
-def _best(options: Sequence[Option], results: Results, fold: Fold) -> Option | None:
-    """Return the option with the best validation MRR on a fold, the first of equals; None where none was scored."""
-    found = {option: results[option.name][fold.number].validation for option in options if option.name in results}
-    scores = {option: validation["MRR"] for option, validation in found.items() if validation}
-    return max(scores, key=scores.__getitem__) if scores else None
+def _best(options: Sequence[Option], scores: FoldScores) -> Option | None:
+    """Return the option with the best validation MRR, the first of equals; None where none was scored."""
+    found = {option: validation["MRR"] for option in options if (validation := scores.get(option.name))}
+    return max(found, key=found.__getitem__) if found else None
 
 
 def _trained(job: Job) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+from jaxtyping import Float
 
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.experiment import Fold
+from segue.evaluation.latency import measure_latency
 from segue.evaluation.metrics import summarise
 from segue.files import append_jsonl
 from segue.retrieval.retrievers import Retriever
@@ -38,19 +40,27 @@ def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str,
 
 
 def evaluate_on_test(job: Job, option: Option, fold: Fold, retriever: Retriever) -> Evaluation:
-    """Evaluate a retriever on the fold's test windows, and add a line to ``looks.jsonl``."""
+    """Evaluate a retriever on the fold's test windows, and add a line to ``looks.jsonl``.
+
+    Answers are not timed here, since other tasks may run beside it; ``time_answers`` does that.
+    """
     log_test_evaluation(job, option.name, fold)
-    experiment = job.experiment
-    settings = job.recipe.evaluation
-    queries = max(20, settings.latency_queries // len(experiment.folds))
     return evaluate(
         retriever,
-        experiment.bank,
+        job.experiment.bank,
         fold.test,
-        settings=settings.model_copy(update={"latency_queries": queries}),
-        groups=experiment.groups,
+        settings=job.recipe.evaluation.model_copy(update={"latency_queries": 0}),
+        groups=job.experiment.groups,
         fresh_documents=fold.split.test,
     )
+
+
+def time_answers(job: Job, fold: Fold, retriever: Retriever) -> dict[str, Float[np.ndarray, "query"]]:
+    """Return the milliseconds of a fold's share of the timed queries, at least twenty, by stage."""
+    settings = job.recipe.evaluation
+    queries = max(20, settings.latency_queries // len(job.experiment.folds)) if settings.latency_queries else 0
+    return measure_latency(retriever, job.experiment.bank, fold.test, queries=queries, exclude=settings.exclude,
+                           seed=settings.seed)  # fmt: skip
 
 
 def log_test_evaluation(job: Job, option: str, fold: Fold, **more: str) -> None:

@@ -51,6 +51,27 @@ class TriageSettings(Settings):
         return options
 
 
+class ComputeSettings(Settings):
+    """The [compute] table: how the tasks of a comparison (one option on one fold each) share the machine.
+
+    ``processes`` changes no result. ``threads`` may change last bits.
+    """
+
+    processes: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="tasks that run side by side (null: cores / threads on a CPU, where there is memory for them; "
+        "1 on a GPU, and where nothing is trained)",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads of each task (null: 1 on a CPU where something is trained, otherwise every core)",
+    )
+
+
 class TuningSettings(Settings):
     """The [tuning] table; `pip install 'segue[tune]'`."""
 
@@ -89,6 +110,7 @@ class ComparisonSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     triage: TriageSettings = TriageSettings()
     tuning: TuningSettings = TuningSettings()
+    compute: ComputeSettings = ComputeSettings()
     gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
         "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
     )

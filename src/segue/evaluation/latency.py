@@ -5,14 +5,14 @@ The retriever's own ``rank`` is timed, the code that serving runs; it calls the 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
+from segue.hardware import threads
 from segue.retrieval.retrievers import Retriever
 from segue.types import Bank, Exclusion, Interval, Windows
 from segue.windows.windows import gather_contexts
@@ -67,7 +67,7 @@ def measure_latency(
     if len(drawn) == 0:
         return {}
     laps = []
-    with single_thread():
+    with threads(1):
         for window in windows.take(np.concatenate([np.resize(drawn, WARM_UP), drawn])).batches(1):
             contexts = gather_contexts(bank, window, exclude=exclude, texts=retriever.reads_text)
             watch = Stopwatch()
@@ -75,24 +75,6 @@ def measure_latency(
             laps.append(watch.stop())
     timed = laps[WARM_UP:]
     return {stage: np.array([lap[stage] for lap in timed]) for stage in STAGES if stage in timed[0]}
-
-
-@contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Limit FAISS, torch and BLAS to one thread, and restore their limits at the end."""
-    import faiss
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch_threads, faiss_threads = torch.get_num_threads(), faiss.omp_get_max_threads()
-    try:
-        with threadpool_limits(1):
-            torch.set_num_threads(1)
-            faiss.omp_set_num_threads(1)
-            yield
-    finally:
-        torch.set_num_threads(torch_threads)
-        faiss.omp_set_num_threads(faiss_threads)
 
 
 def percentiles(timings: Mapping[str, Float[np.ndarray, "query"]]) -> dict[str, dict[str, float]]:

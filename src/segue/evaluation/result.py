@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,10 @@ class Evaluation:
         horizon = {} if self.horizon is None else horizon_per_window(self.horizon)
         found = {name: mean(by_document(values, self.documents)[0]) for name, values in horizon.items()}
         return summarise_macro(self.ranks, self.documents) | found
+
+    def timed(self, timings: Mapping[str, Float[np.ndarray, "query"]]) -> Evaluation:
+        """Return the evaluation with the milliseconds of timed queries, by stage."""
+        return replace(self, timings=timings, metrics={**self.metrics, **latency_metrics(timings)})
 
     def save(self, folder: Path) -> None:
         """Write the evaluation to a folder, whole or not at all."""

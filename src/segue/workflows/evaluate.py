@@ -33,7 +33,7 @@ from segue.types import Bank, Document, Skipped, Split
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import make_windows
 from segue.workflows.check_record import CheckPolicy
-from segue.workflows.prepare import encoder_of, experiment_of, on_device, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import EncoderLoader, experiment_of, on_device, open_bank, options_of_run, recorded_recipe
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, corpus_name, run_comparison
 
 KNOWN = "the bank has a document of this id"
@@ -177,7 +177,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
         return grown
     with stages("Reading and encoding fresh documents") as progress:
         fresh = _unknown(corpus.read(), set(bank.document_ids))
-        return append(grown, fresh, encoder_of(recipe, bank)(), progress=progress)
+        return append(grown, fresh, EncoderLoader(recipe, bank)(), progress=progress)
 
 
 def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:

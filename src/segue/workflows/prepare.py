@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segue.bank.bank import PassageBank
@@ -100,7 +99,7 @@ def make_job(
     choose_device(recipe.training.device)
     experiment = experiment or experiment_of(recipe, bank)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
-    return Job(recipe, experiment, options, encoder_of(recipe, bank), out)
+    return Job(recipe, experiment, options, EncoderLoader(recipe, bank), out)
 
 
 def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
@@ -111,23 +110,38 @@ def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
 def case_of_recipe(recipe: Recipe, experiment: Experiment) -> Case:
     """Return what checks examine before anything is trained: the bank and the windows of an experiment."""
     bank = experiment.bank
-    return case_of_experiment(experiment, encoder=None if bank.space.declared else encoder_of(recipe, bank),
+    return case_of_experiment(experiment, encoder=None if bank.space.declared else EncoderLoader(recipe, bank),
                               exclude=recipe.evaluation.exclude, seed=recipe.evaluation.seed)  # fmt: skip
 
 
-def encoder_of(recipe: Recipe, bank: Bank) -> Callable[[], Encoder]:
-    """Return a function that loads the bank's encoder once, and checks that it made the bank's vectors."""
+@dataclass
+class EncoderLoader:
+    """Loads the bank's encoder once, and checks that it made the bank's vectors.
 
-    @functools.cache
-    def load() -> Encoder:
-        if bank.space.declared:
+    A process that it is sent to loads the encoder again.
+    """
+
+    recipe: Recipe
+    bank: Bank
+    _loaded: Encoder | None = field(default=None, repr=False)
+
+    def __call__(self) -> Encoder:
+        """Return the encoder.
+
+        Raises:
+            InputError: the vectors were made elsewhere, or by another encoder.
+        """
+        if self.bank.space.declared:
             raise InputError("the bank's vectors were made elsewhere, so there is no encoder",
                              fix="leave out options that encode text")  # fmt: skip
-        encoder = load_encoder(recipe.encoder)
-        require_same(bank.space, encoder.space, "the bank and the recipe's encoder")
-        return encoder
+        if self._loaded is None:
+            encoder = load_encoder(self.recipe.encoder)
+            require_same(self.bank.space, encoder.space, "the bank and the recipe's encoder")
+            self._loaded = encoder
+        return self._loaded
 
-    return load
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_loaded": None}
 
 
 def recorded_recipe(run: Path) -> Recipe:

@@ -1,0 +1,252 @@
+"""Tasks of a comparison: one option on one fold each, done here or by local processes, with the same results.
+
+Input: a ``Job`` and tasks whose inputs are named in full. Output: their results, each also kept in its folder. A
+process builds what tasks share (index, words, features) once. Every task runs with the same number of threads, so the
+number of processes changes no bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import joblib
+import loky
+import psutil
+
+from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.option_on_fold import OptionOnFold
+from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
+from segue.comparison.entries.text import train_text_option
+from segue.comparison.entries.trained import train_option
+from segue.comparison.job import FoldResult, FoldTraining, Job
+from segue.comparison.options import Option
+from segue.comparison.scoring import evaluate_on_test, score_on_validation
+from segue.comparison.tuning import tune
+from segue.errors import SegueError, StorageError
+from segue.evaluation.experiment import Fold
+from segue.hardware import choose_device, limit_threads, threads
+from segue.retrieval.retrievers import Retriever
+from segue.types import Progress
+
+GB_PER_PROCESS = 1.5
+"""Memory that a process gets at least, GB, where their number is not given."""
+PROGRESS_FILE = "progress.json"
+"""File in which a process notes the progress of its task, for the process that waits."""
+SECONDS_BETWEEN_NOTES = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """One option on one fold, and what its training depends on.
+
+    Attributes:
+        option: what is trained, fitted or read back.
+        fold: on which fold.
+        loss: preset that a model is trained under; None for an option without training.
+        model: the option whose trained model is used, where the option uses another's.
+        steps: optimiser steps.
+        trial_steps: optimiser steps of each trial, where the option's settings are tuned.
+    """
+
+    option: Option
+    fold: Fold
+    loss: str | None
+    model: str | None
+    steps: int
+    trial_steps: int
+
+    def name(self, folds: int) -> str:
+        """Return option and fold in words."""
+        return self.option.name if folds == 1 else f"{self.option.name}, fold {self.fold.number + 1} of {folds}"
+
+
+class Worker:
+    """Does tasks of a job one after the other."""
+
+    def __init__(self, job: Job, baselines: Baselines) -> None:
+        self.job, self.baselines = job, baselines
+
+    def do(self, task: Task, progress: Progress) -> FoldResult:
+        """Train or fit an option, score it on validation, evaluate it on test, and keep the result in its folder.
+
+        Raises:
+            StorageError: the folder cannot be written. Any other SegueError becomes the reason of the result.
+        """
+        try:
+            retriever, training = self._retriever(task, progress)
+            validation = score_on_validation(retriever, self.job, task.fold)
+            evaluation = evaluate_on_test(self.job, task.option, task.fold, retriever)
+        except StorageError:
+            raise  # a full disk is no fault of the option
+        except SegueError as error:  # not kept: the next run tries again
+            return FoldResult("failed" if task.option.trained else "skipped", str(error))
+        status = "under-trained" if training and training["under_trained"] else "done"
+        result = FoldResult(status, None, validation, training, evaluation)
+        result.save(self.job.folder(task.option, task.fold))
+        return result
+
+    def _retriever(self, task: Task, progress: Progress) -> tuple[Retriever, FoldTraining | None]:
+        """Train, fit or read back an option; return it with the record of its training."""
+        option, fold = task.option, task.fold
+        if option.reuses_model:
+            record_model_used(self.job, option, fold, best=task.model)
+        unit = OptionOnFold(self.job, option, fold, self.baselines, task.loss, task.steps, progress)
+        if option in self.job.searched:
+            unit = replace(unit, job=tune(replace(unit, steps=task.trial_steps)))
+        if option.text is not None:
+            return train_text_option(unit)
+        if option.reranking is not None:
+            return CascadeBuilder(unit).build()
+        if option.trained:
+            return train_option(unit)
+        return self.baselines.retriever(option.name, fold), None
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """Does tasks, ``at_once`` of them side by side."""
+
+    at_once: int
+
+    def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
+        """Begin a task."""
+
+    def note(self, task: Task) -> str:
+        """Return how far a running task is, in words; "" where that is not known."""
+
+
+class Here:
+    """Does a task in this process, before ``submit`` returns."""
+
+    at_once = 1
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
+        """Do the task; it reports its own progress."""
+        done: Future[FoldResult] = Future()
+        done.set_result(self.worker.do(task, progress))
+        return done
+
+    def note(self, task: Task) -> str:
+        """Return nothing: no task runs while another is waited for."""
+        return ""
+
+
+class Processes:
+    """Does tasks in local processes; each notes its progress in a file in the option's folder."""
+
+    def __init__(self, pool: Executor, job: Job, at_once: int) -> None:
+        self.pool, self.job, self.at_once = pool, job, at_once
+
+    def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
+        """Send the task to the next free process."""
+        return self.pool.submit(_do, task)
+
+    def note(self, task: Task) -> str:
+        """Return what the task's process noted last."""
+        try:
+            return str(json.loads(_progress_file(self.job, task).read_text(encoding="utf-8"))["note"])
+        except (OSError, ValueError, KeyError, TypeError):  # not there yet, or half written
+            return ""
+
+
+def share_machine(job: Job) -> tuple[int, int]:
+    """Return the number of processes and the threads of each, from [compute] or from what the machine has."""
+    settings, cores = job.recipe.compute, joblib.cpu_count()
+    learns = any(option.trained or option.text or option.reranking for option in job.options)
+    side_by_side = learns and choose_device(job.recipe.training.device) == "cpu"
+    each = settings.threads or (1 if side_by_side else cores)
+    if settings.processes is not None:
+        return settings.processes, each
+    room = int(psutil.virtual_memory().available / (GB_PER_PROCESS * 2**30))
+    return (max(1, min(cores // each, room)) if side_by_side else 1), each
+
+
+@contextlib.contextmanager
+def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
+    """Yield what does the job's tasks; its processes end with the block, and unfinished tasks with them.
+
+    Raises:
+        StorageError: a process ended before its task did.
+    """
+    processes, each = share_machine(job)
+    if processes == 1:
+        with threads(each):
+            yield Here(Worker(job, baselines))
+        return
+    limits = {name: str(each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=(job, each), env=limits)
+    try:
+        with threads(each):
+            yield Processes(pool, job, processes)
+    except BrokenProcessPool as error:
+        raise StorageError(
+            "a process ended before its task did",
+            got=str(error).splitlines()[0],
+            expected=f"memory for {processes} processes",
+            fix="lower [compute] processes and run the same command again: finished tasks are kept",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+_worker: Worker | None = None
+"""The worker of this process, where it was started for a pool."""
+
+
+def _begin(job: Job, each: int) -> None:
+    """Prepare a process of the pool; it ends when the process that started it does."""
+    global _worker  # noqa: PLW0603 (a process of a pool has no other place for what its tasks share)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends the pool
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    limit_threads(each)
+    _worker = Worker(job, Baselines(job))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _do(task: Task) -> FoldResult:
+    assert _worker is not None, "a process of the pool was prepared"
+    path = _progress_file(_worker.job, task)
+    written = [0.0]
+
+    def progress(step: int, total: int | None, text: str) -> None:
+        if time.monotonic() - written[0] > SECONDS_BETWEEN_NOTES:
+            written[0] = time.monotonic()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"note": progress_note(step, total, text)}), encoding="utf-8")
+
+    try:
+        return _worker.do(task, progress)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _progress_file(job: Job, task: Task) -> Path:
+    return job.folder(task.option, task.fold) / PROGRESS_FILE
+
+
+def progress_note(step: int, total: int | None, text: str) -> str:
+    """Return the progress of a task in words.
+
+    >>> progress_note(3, 25, "loss 2.5")
+    'step 3/25 loss 2.5'
+    """
+    return f"{f'step {step}/{total} ' if total else ''}{text}".strip()

@@ -1,0 +1,126 @@
+"""Tasks on local processes: the same results as in one process, whatever ends on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import worlds
+from comparison.test_triage import job_on, without_times
+
+from segue.bank.bank import PassageBank
+from segue.comparison.job import Job, Results
+from segue.comparison.options import choose_options
+from segue.comparison.run import run_triage
+from segue.comparison.settings import ComputeSettings
+from segue.comparison.summary import compare
+from segue.comparison.tasks import share_machine
+from segue.errors import InputError, StorageError
+
+OPTIONS = choose_options(["ar-cosine", "infonce", "mlp", "copy-last-rerank", "fusion"])
+
+
+def job(folder: Path, *, processes: int, **more: int) -> Job:
+    """Return a comparison of baselines, losses, a model under the winning loss, and rows that rerank, over two folds."""
+    made = job_on(worlds.drift_world(2, 14, 10, 16), folder, OPTIONS, folds=2, **more)
+    return made.with_tables(compute=ComputeSettings(processes=processes))
+
+
+def hashes(results: Results) -> dict[str, list[str]]:
+    """Return the sha256 of every option's ranks and rankings, fold by fold."""
+    return {
+        name: [
+            hashlib.sha256(fold.evaluation.ranks.tobytes() + fold.evaluation.rankings.tobytes()).hexdigest()
+            for fold in folds
+            if fold.evaluation is not None
+        ]
+        for name, folds in results.items()
+    }
+
+
+def test_processes_give_the_bits_of_one_process(tmp_path):
+    alone = job(tmp_path / "one", processes=1)
+    expected = run_triage(alone)
+    beside = job(tmp_path / "two", processes=2)
+    said: list[str] = []
+    found = run_triage(beside, say=said.append)
+    assert hashes(found) == hashes(expected)
+    assert without_times(compare(beside, found).to_json()) == without_times(compare(alone, expected).to_json())
+    assert {line.split(":")[0] for line in said} == {option.name for option in OPTIONS}
+    assert all(fold.evaluation.timings for fold in found["mlp"] if fold.evaluation is not None)
+    assert not list(beside.out.rglob("progress.json"))
+
+
+def test_a_process_that_ends_costs_only_its_task(tmp_path):
+    """The run says what happened; run again, it ends in the numbers of an undisturbed one."""
+    undisturbed = job(tmp_path / "whole", processes=1, steps=60)
+    disturbed = job(tmp_path / "killed", processes=2, steps=60)
+    ended = threading.Event()
+
+    def end_one() -> None:
+        before = {child.pid for child in psutil.Process().children()}
+        while not ended.wait(0.05):
+            trained = list(disturbed.out.glob("options/*/fold-*/training"))
+            new = [child for child in psutil.Process().children() if child.pid not in before]
+            workers = [child for child in new if "loky" in " ".join(child.cmdline()) and "tracker" not in
+                       " ".join(child.cmdline())]  # fmt: skip
+            if trained and workers:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=end_one)
+    killer.start()
+    with pytest.raises(StorageError, match="a process ended before its task did.*lower \\[compute\\] processes"):
+        run_triage(disturbed)
+    killer.join()
+    kept = {path: path.stat().st_mtime_ns for path in disturbed.out.glob("options/*/fold-*/result.json")}
+    assert kept
+    found = run_triage(disturbed)
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
+    assert hashes(found) == hashes(run_triage(undisturbed))
+    ended.set()
+
+
+def test_an_error_in_a_process_is_the_reason_of_the_entry(tmp_path):
+    options = (*choose_options([]), dataclasses.replace(OPTIONS[-3], name="own", model="no_such_module:Net"))
+    made = dataclasses.replace(job(tmp_path / "run", processes=2), options=options)
+    record = {"own": 5}
+    plan = tmp_path / "plan.json"
+    plan.write_text(
+        '{"format": 1, "steps": {"own": 5}, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, '
+        '"fits": true}', encoding="utf-8")  # fmt: skip
+    made = made.with_tables(triage=made.recipe.triage.model_copy(update={"plan": str(plan)}))
+    assert record
+    (first, second) = run_triage(made)["own"]
+    assert (first.status, second.status) == ("failed", "failed")
+    assert "model 'no_such_module:Net' cannot be imported" in str(first.reason)
+
+
+def test_processes_are_those_of_the_recipe_or_the_cores_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+    learns = job_on(worlds.noise_world(1, 12), tmp_path, OPTIONS)
+    assert share_machine(learns) == (4, 1)
+    assert share_machine(learns.with_tables(compute=ComputeSettings(threads=2))) == (2, 2)
+    assert share_machine(learns.with_tables(compute=ComputeSettings(processes=3))) == (3, 1)
+    assert share_machine(dataclasses.replace(learns, options=choose_options([]))) == (1, 4)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 2 * 1.5 * 2**30}))
+    assert share_machine(learns) == (2, 1)
+
+
+def test_a_bank_is_opened_again_by_another_process(tmp_path):
+    import pickle
+
+    vectors = worlds.noise_world(1, 6).gather(worlds.np.arange(12))
+    bank = PassageBank.from_arrays(vectors, ["a"] * 6 + ["b"] * 6, path=tmp_path / "bank")
+    sent = pickle.dumps(bank)
+    assert len(sent) < 1000  # the folder's name, not the vectors
+    again = pickle.loads(sent)
+    assert again.hash == bank.hash
+    assert (again.gather(worlds.np.arange(12)) == bank.gather(worlds.np.arange(12))).all()
