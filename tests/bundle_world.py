@@ -95,7 +95,7 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
     """Return a job whose plan is written, so that it takes seconds."""
     options = choose_options(list(names))
     steps = {option.name: 10 for option in options if option.trained}
-    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0}
     (folder / "plan.json").write_text(json.dumps({"format": 1, "steps": steps, **about}))
     from segue.encoders import load_encoder
 

@@ -73,7 +73,7 @@ def run(folder: Path, **environment: str) -> dict[str, Any]:
 
     shutil.copytree(HERE, folder, dirs_exist_ok=True)
     plan = {"format": 1, "steps": {NAMES[name]: STEPS for name in PLANNED}, "steps_per_second": {},
-            "score_seconds": 0.0, "budget_minutes": 1000.0, "fits": True}  # fmt: skip
+            "score_seconds": 0.0, "budget_minutes": 1000.0}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     package = str(Path(segue.__file__).resolve().parents[1])
     fixed = {"PYTHONPATH": package, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",

@@ -71,7 +71,7 @@ def test_old_names_in_a_recipe_are_read_with_one_line_each(capsys):
 
 def test_old_names_in_a_plan_are_read_with_one_line_each(tmp_path, capsys):
     record = {"steps": {"option-3-pure": 40, "mlp": 40}, "steps_per_second": {"option-3-pure": 10.0, "mlp": 9.0},
-              "score_seconds": 0.1, "budget_minutes": 1.0, "fits": True}  # fmt: skip
+              "score_seconds": 0.1, "budget_minutes": 1.0}  # fmt: skip
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({"format": 1, **record}))
     plan = load_plan(path, options=("infonce", "mlp"))
@@ -81,7 +81,7 @@ def test_old_names_in_a_plan_are_read_with_one_line_each(tmp_path, capsys):
 
 def test_a_plan_whose_steps_are_not_counts_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps({"steps": [1], "steps_per_second": {}, "score_seconds": 0.1,
-                                                    "budget_minutes": 1.0, "fits": True}))  # fmt: skip
+                                                    "budget_minutes": 1.0}))  # fmt: skip
     with pytest.raises(InputError, match="steps that are not counts"):
         load_plan(tmp_path / "plan.json", options=())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import signal
 import threading
@@ -91,13 +92,10 @@ def test_a_process_that_ends_costs_only_its_task(tmp_path):
 def test_an_error_in_a_process_is_the_reason_of_the_entry(tmp_path):
     options = (*choose_options([]), dataclasses.replace(OPTIONS[-3], name="own", model="no_such_module:Net"))
     made = dataclasses.replace(job(tmp_path / "run", processes=2), options=options)
-    record = {"own": 5}
     plan = tmp_path / "plan.json"
-    plan.write_text(
-        '{"format": 1, "steps": {"own": 5}, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, '
-        '"fits": true}', encoding="utf-8")  # fmt: skip
+    record = {"steps": {"own": 5}, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0}
+    plan.write_text(json.dumps({"format": 1, **record}), encoding="utf-8")
     made = made.with_tables(triage=made.recipe.triage.model_copy(update={"plan": str(plan)}))
-    assert record
     (first, second) = run_triage(made)["own"]
     assert (first.status, second.status) == ("failed", "failed")
     assert "model 'no_such_module:Net' cannot be imported" in str(first.reason)

@@ -65,7 +65,7 @@ def _plan(out: Path, options, steps: int) -> Path:
     path = out.parent / f"{out.name}-plan.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {option.name: steps for option in options if option.trained}
-    record = {"steps": named, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    record = {"steps": named, "steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0}
     path.write_text(json.dumps({"format": 1, **record}))
     return path
 

@@ -271,7 +271,7 @@ def test_steps_of_trials_follow_from_their_share():
 def test_a_plan_of_before_tuning_can_be_read_but_not_tuned_by(tmp_path):
     job = job_on(tmp_path / "run", "ar-cosine")
     path = tmp_path / "plan.json"
-    Plan({"ar-cosine": 12}, {}, 0.0, 1.0, fits=True).save(path)
+    Plan({"ar-cosine": 12}, {}, 0.0, 1.0).save(path)
     record = read_json(path)
     del record["trial_steps"]
     path.write_text(json.dumps(record))
@@ -295,7 +295,7 @@ def test_what_was_trained_before_is_not_searched_any_more(tmp_path, monkeypatch)
 @pytest.mark.parametrize("folds", [None, 2])
 def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds):
     job = job_on(tmp_path / "run", "infonce-bank", "mlp", trials=2, folds=folds)
-    Plan({"infonce-bank": 12, "mlp": 12}, {}, 0.0, 1.0, fits=True, trial_steps=6).save(tmp_path / "plan.json")
+    Plan({"infonce-bank": 12, "mlp": 12}, {}, 0.0, 1.0, trial_steps=6).save(tmp_path / "plan.json")
     job = job.with_tables(triage=TriageSettings(plan=str(tmp_path / "plan.json")))
     record = compare(job, run_triage(job)).to_json()
     entries = record["tuning"]

@@ -35,7 +35,7 @@ def run_again(healthy, folder, options, *, steps, validation=None, **changes):
         experiment = dataclasses.replace(experiment, folds=(fold,))
     plan = folder.parent / f"{folder.name}-plan.json"
     record = {"steps": dict.fromkeys(names, steps), "steps_per_second": {}, "score_seconds": 0.0}
-    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
+    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0}))
     job = dataclasses.replace(
         healthy.job.with_tables(triage=healthy.job.recipe.triage.model_copy(update={"plan": str(plan)}), **changes),
         experiment=experiment, out=folder, options=(*choose_options([]), *options),

@@ -64,7 +64,7 @@ def run_healthy(
     plan = out.parent / f"{out.name}-plan.json"
     plan.parent.mkdir(parents=True, exist_ok=True)
     record = {"steps": dict.fromkeys(trained, steps), "steps_per_second": {}, "score_seconds": 0.0}
-    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0, "fits": True}))
+    plan.write_text(json.dumps({"format": 1, **record, "budget_minutes": 1.0}))
     recipe = ComparisonSettings(
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(batch_size=128, steps=steps, evaluations=8, precision="float32", device="cpu"),

@@ -113,6 +113,7 @@ def _root(
 
 @app.command()
 def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+         every: Annotated[bool, typer.Option("--all", help="Compare every option; takes longer.")] = False,
          device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
          wide: Wide = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
     """Compare options on real Wikipedia text that needs no download.
@@ -122,7 +123,8 @@ def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Pa
     from segue.workflows.demo import demo as verb
 
     _show(
-        verb(out, device=device, policy=_policy(mute, unsafe), stages=stages(quiet)),
+        verb(out, options="all" if every else "core", device=device, policy=_policy(mute, unsafe),
+             stages=stages(quiet)),
         as_json=as_json,
         gate=gate,
         wide=wide,
@@ -279,6 +281,9 @@ def _show(comparison: Comparison, *, as_json: bool, gate: bool, wide: bool) -> N
         _print_table(comparison, wide=wide)
     if comparison.record.refused:
         sys.exit(BlockedError.exit_code)
+    if comparison.nothing_trained:
+        _say(f"nothing was trained: {comparison.nothing_trained}")
+        sys.exit(SegueError.exit_code)
     gates = comparison.record.gates
     if gate and (not gates or any(found.outcome != "pass" for found in gates)):
         sys.exit(GATE_MISSED)

@@ -24,7 +24,7 @@ from segue.retrieval.rerank.fusion import Fusion
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.training.losses.loss import LOSSES
 from segue.training.train import steps_per_second
-from segue.types import Progress
+from segue.types import Progress, no_progress
 from segue.windows.windows import gather_contexts
 
 CALIBRATION_SHARE = 0.01
@@ -44,8 +44,6 @@ ENCODINGS = 2
 """Encodings of the bank in addition to those at evaluations: before the first step and for the test evaluation."""
 FAILED_RATE = 1e6
 """Steps per second planned for an option that cannot be trained: it takes no time, and fails in its own turn."""
-MINIMUM_SHARE = 0.5
-"""Share of the budget that training always gets: a model without training steps would show nothing."""
 FIXED_SECONDS = 0.5
 """Seconds to build, save and load a model and to time its answers."""
 TIMED_LISTS = 64
@@ -57,14 +55,20 @@ TEST_LISTS = 2
 HALVES = 2
 
 
-def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress: Progress) -> Plan:
+def calibrate(
+    job: Job, baselines: Baselines, *, seconds_spent: float, at_once: int = 1, progress: Progress = no_progress
+) -> Plan:
     """Time a few steps of every kind of training on the first fold, and one validation scoring, and make a plan.
 
     Args:
         job: the comparison.
         baselines: builds the options without training.
         seconds_spent: what the untrained options took already; it is subtracted from the budget.
+        at_once: tasks that will run side by side.
         progress: called for each option.
+
+    Raises:
+        SettingsError: the budget is too small.
     """
     began = monotonic()
     fold = job.experiment.folds[0]
@@ -86,18 +90,19 @@ def calibrate(job: Job, baselines: Baselines, *, seconds_spent: float, progress:
     began_scoring = monotonic()
     score_on_validation(baselines.retriever("copy-last", fold), job, fold)
     score_seconds = monotonic() - began_scoring
-    reserved = _encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)
+    reserved = (_encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)) / at_once
     left = 60 * minutes - seconds_spent - reserved - (monotonic() - began)
-    trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.recipe.tuning.share * left,
+    trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.recipe.tuning.share * left * at_once,
                                       score=score_seconds)  # fmt: skip
     plan = make_plan(
         rates,
         most_steps=most_steps(job),
         folds=len(job.experiment.folds),
-        seconds=max(left - spent, MINIMUM_SHARE * 60 * minutes),
+        seconds=left - spent / at_once,
         score_seconds=score_seconds,
         scorings=job.recipe.training.evaluations + 2 + _test_cost(job, fold, score_seconds),
         budget_minutes=minutes,
+        at_once=at_once,
         more=extra_trainings(job, rates),
     )
     return replace(plan, trial_steps=trial_steps)

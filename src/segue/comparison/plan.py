@@ -32,7 +32,6 @@ class Plan:
         steps_per_second: measured at calibration.
         score_seconds: seconds of one validation scoring, measured at calibration.
         budget_minutes: the recipe's budget.
-        fits: False where even the fewest steps exceed the budget.
         trial_steps: optimiser steps of each trial of tuning; 0 where nothing is tuned.
     """
 
@@ -40,7 +39,6 @@ class Plan:
     steps_per_second: Mapping[str, float]
     score_seconds: float
     budget_minutes: float
-    fits: bool
     trial_steps: int = 0
 
     def save(self, path: Path) -> None:
@@ -72,6 +70,7 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
             got=f"no steps for {', '.join(missing)}" if missing else "another format",
             fix="leave [triage] plan out, or name only options that the plan has",
         )
+    record.pop("fits", None)  # of version 0.1
     return Plan(**record)
 
 
@@ -133,6 +132,7 @@ def make_plan(
     score_seconds: float,
     scorings: int,
     budget_minutes: float,
+    at_once: int = 1,
     more: Mapping[str, float] | None = None,
 ) -> Plan:
     """Give every option the same number of steps, as many as fit into ``seconds``.
@@ -145,7 +145,11 @@ def make_plan(
         score_seconds: seconds of one validation scoring.
         scorings: validation scorings and the like per training.
         budget_minutes: recorded with the plan.
+        at_once: trainings that run side by side.
         more: steps per second of trainings that are not options, with as many steps.
+
+    Raises:
+        SettingsError: not even the fewest steps fit; the message has the minutes that they need.
 
     >>> plan = make_plan({"a": 10.0, "b": 5.0}, most_steps=1000, folds=2, seconds=80.0, score_seconds=1.0,
     ...                  scorings=5, budget_minutes=2.0)
@@ -153,17 +157,22 @@ def make_plan(
     {'a': 100, 'b': 100}
     """
     paid = {**steps_per_second, **(more or {})}
+    least, scoring = min(MINIMUM_STEPS, most_steps), scorings * score_seconds
     affordable = affordable_steps(
-        paid, most_steps=most_steps, trainings=folds, seconds=seconds, scoring=scorings * score_seconds
+        paid, most_steps=most_steps, trainings=folds, seconds=seconds * at_once, scoring=scoring
     )
-    steps = min(most_steps, max(MINIMUM_STEPS, affordable))
-    return Plan(
-        dict.fromkeys(steps_per_second, steps),
-        dict(steps_per_second),
-        score_seconds,
-        budget_minutes,
-        fits=affordable >= MINIMUM_STEPS,
-    )
+    if affordable < least:
+        needed = folds * sum(scoring + least / rate for rate in paid.values()) / at_once
+        minutes = budget_minutes + (needed - seconds) / 60
+        raise SettingsError(
+            "the budget is too small to train anything",
+            got=f"[triage] budget_minutes = {budget_minutes:g}",
+            expected=f"at least {minutes:.1f}, for {least} steps of each of {len(paid)} trainings on {folds} "
+            f"fold{'s' if folds > 1 else ''} on this machine",
+            fix=f"set budget_minutes = {math.ceil(1.2 * minutes)} or more, or compare fewer options",
+        )
+    steps = min(most_steps, affordable)
+    return Plan(dict.fromkeys(steps_per_second, steps), dict(steps_per_second), score_seconds, budget_minutes)
 
 
 def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], float], fix: str) -> None:

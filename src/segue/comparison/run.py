@@ -231,7 +231,8 @@ def _settle_plan(run: _Run) -> Plan | None:
     if job.recipe.triage.plan is not None:
         plan = load_plan(Path(job.recipe.triage.plan), options=trained)
     else:
-        plan = calibrate(job, run.baselines, seconds_spent=run.elapsed(), progress=run.progress)
+        plan = calibrate(job, run.baselines, seconds_spent=run.elapsed(), at_once=run.workers.at_once,
+                         progress=run.progress)  # fmt: skip
     if known is not None:
         plan = replace(plan, steps={**plan.steps, **known.steps}, trial_steps=known.trial_steps or plan.trial_steps)
     plan.save(path)

@@ -49,5 +49,5 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
 
 def _add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:
     """Add the recipe's own model to the plan of the folder, if a triage has planned others there."""
-    plan = load_plan(path, options=()) if path.exists() else Plan({}, {}, 0.0, budget_minutes, fits=True)
+    plan = load_plan(path, options=()) if path.exists() else Plan({}, {}, 0.0, budget_minutes)
     replace(plan, steps={**plan.steps, RECIPE_OPTION.name: steps}).save(path)

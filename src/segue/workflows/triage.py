@@ -16,7 +16,7 @@ from segue.bank.bank import PassageBank
 from segue.checks.build_case import case_of_job
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
-from segue.comparison.options import Option, choose_options
+from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option, choose_options
 from segue.comparison.record import (
     CorpusRecord,
     EncoderRecord,
@@ -72,6 +72,15 @@ class Comparison:
     def report(self) -> Path:
         """The report as one HTML file."""
         return self.path / "report.html"
+
+    @property
+    def nothing_trained(self) -> str | None:
+        """Why no option was trained, where some should have been; None where one was, or none should."""
+        trains = {option.name for option in (*OPTIONS, RECIPE_OPTION) if option.trained}
+        entries = [entry for entry in self.record.entries if entry.name in trains]
+        if not entries or any(entry.measured for entry in entries):
+            return None
+        return f"{entries[0].name}: {entries[0].status}: {entries[0].reason}"
 
     def metric(self, option: str, name: str) -> float | None:
         """Return one option's value of a metric; None where it was not computed.

@@ -42,7 +42,7 @@ def job_on(bank, out, names, **rerank):
     options = choose_options(list(names))
     path = out.parent / "plan.json"
     steps = {option.name: 20 for option in options if option.trained}
-    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0, "fits": True}
+    about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0}
     path.write_text(json.dumps({"format": 1, "steps": steps, **about}))
     trees = LambdaMartSettings(rounds=8, leaves=7, least_in_leaf=5)
     drawn = {"first": 12, "bm25": 6, "bm25_context": 6, "alone": 15, "features": GROUPS, "lists": 100, **rerank}
