@@ -19,7 +19,7 @@ from segue.bank.bank import PassageBank
 from segue.checks import DIAGNOSIS, Effort
 from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
-from segue.comparison.job import FoldResult, Job
+from segue.comparison.job import FoldResult, Job, finished_results
 from segue.comparison.options import Option, choose_options
 from segue.comparison.record import read_record, write_record
 from segue.evaluation.experiment import Experiment, Fold
@@ -30,7 +30,6 @@ from segue.progress import Stages
 from segue.recipe import Recipe
 from segue.reports import write_report
 from segue.windows.windows import make_windows
-from segue.workflows.audit import finished_results
 from segue.workflows.check_record import CheckPolicy, checked
 from segue.workflows.prepare import experiment_of
 from segue.workflows.triage import run_comparison

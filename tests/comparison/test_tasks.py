@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -23,13 +22,13 @@ from segue.comparison.run import run_triage
 from segue.comparison.settings import ComputeSettings
 from segue.comparison.summary import compare
 from segue.comparison.tasks import share_machine
-from segue.errors import InputError, StorageError
+from segue.errors import StorageError
 
 OPTIONS = choose_options(["ar-cosine", "infonce", "mlp", "copy-last-rerank", "fusion"])
 
 
 def job(folder: Path, *, processes: int, **more: int) -> Job:
-    """Return a comparison of baselines, losses, a model under the winning loss, and rows that rerank, over two folds."""
+    """Return a comparison over two folds: baselines, losses, a model under the winning loss, and rows that rerank."""
     made = job_on(worlds.drift_world(2, 14, 10, 16), folder, OPTIONS, folds=2, **more)
     return made.with_tables(compute=ComputeSettings(processes=processes))
 
@@ -78,7 +77,7 @@ def test_a_process_that_ends_costs_only_its_task(tmp_path):
 
     killer = threading.Thread(target=end_one)
     killer.start()
-    with pytest.raises(StorageError, match="a process ended before its task did.*lower \\[compute\\] processes"):
+    with pytest.raises(StorageError, match=r"a process ended before its task did.*lower \[compute\] processes"):
         run_triage(disturbed)
     killer.join()
     kept = {path: path.stat().st_mtime_ns for path in disturbed.out.glob("options/*/fold-*/result.json")}

@@ -11,9 +11,9 @@ from worlds import noise_world
 
 import segue
 from segue.checks import AUDIT, DIAGNOSIS
-from segue.checks.build_case import case_of_experiment
-from segue.checks.case import CaseEntry
+from segue.comparison.entries.baselines import Baselines
 from segue.comparison.record import CutoffQuality, read_record
+from segue.comparison.tasks import Here, Worker
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, read_jsonl, write_json
 from segue.progress import quiet
@@ -58,7 +58,7 @@ def test_a_comparison_carries_its_findings_and_a_healthy_one_is_not_blocked(fini
     assert (finished / "run" / "qrels.trec").exists()
 
 
-def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
+def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy, monkeypatch):
     record, kept = read_json(copy / "triage.json"), read_json(copy / "confidence.json")
     assert record["confidence"]["option"] == record["winner"]
     kept_quality = {name: CutoffQuality.model_validate(judged) for name, judged in kept["judged"].items()}
@@ -68,10 +68,8 @@ def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy):
     assert [(look["option"], look["fold"]) for look in looks] == [(record["winner"], 0)]
     recipe = segue.load_recipe(finished / "recipe.toml")
     job = make_job(recipe, open_bank(recipe), (), copy)
-    unread = CaseEntry(record["winner"], "candidate", 0, "baseline", load=lambda: pytest.fail("it was measured again"))
-    again = winner_confidence(
-        job, case_of_experiment(job.experiment, entries=(unread,)), record["winner"], stages=quiet
-    )
+    monkeypatch.setattr("segue.workflows.confidence.kept_case", lambda *_: pytest.fail("it was measured again"))
+    again = winner_confidence(record["winner"], workers=Here(Worker(job, Baselines(job))), stages=quiet)
     assert again.to_json() == record["confidence"]
 
 

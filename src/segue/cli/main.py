@@ -123,8 +123,9 @@ def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Pa
     from segue.workflows.demo import demo as verb
 
     _show(
-        verb(out, options="all" if every else "core", device=device, policy=_policy(mute, unsafe),
-             stages=stages(quiet)),
+        verb(
+            out, options="all" if every else "core", device=device, policy=_policy(mute, unsafe), stages=stages(quiet)
+        ),
         as_json=as_json,
         gate=gate,
         wide=wide,

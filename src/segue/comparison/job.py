@@ -159,3 +159,13 @@ class FoldResult:
 
 Results = dict[str, list[FoldResult]]
 """Results by option name, one for each fold in order."""
+
+
+def finished_results(job: Job) -> Results:
+    """Return the results on disk of the options that have one for every fold."""
+    results: Results = {}
+    for option in job.options:
+        folders = [job.folder(option, fold) for fold in job.experiment.folds]
+        if all((folder / "result.json").exists() for folder in folders):
+            results[option.name] = [FoldResult.load(folder) for folder in folders]
+    return results

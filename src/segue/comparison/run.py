@@ -1,8 +1,8 @@
 """Compare options: train each under one plan, score each on test once.
 
 Input: a ``Job``. Output: a run folder with one sub-folder per option and fold, and the results that ``summary.py``
-sums up. Every option and fold is a task that is either complete or absent, so a killed run is resumed; ``tasks.py`` does
-them, side by side where there are processes. Choices (steps, decay, the winning loss, the winner) read validation
+sums up. Every option and fold is a task that is either complete or absent, so a killed run is resumed; ``tasks.py``
+does them, side by side where there are processes. Choices (steps, decay, the winning loss, the winner) read validation
 documents only; every test evaluation is logged. Answers are timed at the end, with nothing beside them.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -33,6 +34,7 @@ def run_triage(
     job: Job,
     *,
     baselines: Baselines | None = None,
+    workers: Workers | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = quiet.say,
 ) -> Results:
@@ -41,6 +43,7 @@ def run_triage(
     Args:
         job: the comparison.
         baselines: the job's, where the caller uses them afterwards.
+        workers: do the tasks; None opens those that [compute] names.
         progress: called for every option and step.
         say: called with a line on each option that is finished.
 
@@ -58,16 +61,13 @@ def run_triage(
                              fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
     require_extra(job)
     baselines = baselines or Baselines(job)
-    with open_workers(job, baselines) as workers:
-        run = _Run(job, workers, baselines, progress, say)
-        waves: list[list[Option]] = [[], [], [], []]
-        for option in job.options:
-            waves[_wave(option)].append(option)
-        untrained, *others = waves
-        run.all(untrained)
+    with open_workers(job, baselines) if workers is None else nullcontext(workers) as opened:
+        run = _Run(job, opened, baselines, progress, say)
+        in_order = sorted(job.options, key=_wave)
+        run.all([option for option in in_order if _wave(option) == 0])
         run.plan = _settle_plan(run)
-        run.all([option for wave in others for option in wave])
-    run.time_answers()
+        run.all([option for option in in_order if _wave(option) > 0])
+        run.time_answers()
     return {option.name: run.results[option.name] for option in job.options}
 
 

@@ -13,12 +13,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import joblib
 import loky
@@ -44,6 +44,8 @@ GB_PER_PROCESS = 1.5
 PROGRESS_FILE = "progress.json"
 """File in which a process notes the progress of its task, for the process that waits."""
 SECONDS_BETWEEN_NOTES = 0.5
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,23 @@ class Task:
 
 
 class Worker:
-    """Does tasks of a job one after the other."""
+    """Does tasks of a job one after the other.
+
+    Attributes:
+        job: the comparison.
+        baselines: what its tasks share.
+    """
 
     def __init__(self, job: Job, baselines: Baselines) -> None:
         self.job, self.baselines = job, baselines
+        self._kept: dict[str, Any] = {}
+
+    def keep(self, name: str, make: Callable[[], Result]) -> Result:
+        """Return what ``make`` returned in the first call under this name, for work that shares it."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        result: Result = self._kept[name]
+        return result
 
     def do(self, task: Task, progress: Progress) -> FoldResult:
         """Train or fit an option, score it on validation, evaluate it on test, and keep the result in its folder.
@@ -115,19 +130,24 @@ class Worker:
 
 @runtime_checkable
 class Workers(Protocol):
-    """Does tasks, ``at_once`` of them side by side."""
+    """Does tasks and other work on a job, ``at_once`` side by side."""
 
     at_once: int
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Begin a task."""
 
+    def call(
+        self, work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Future[Result]:
+        """Begin ``work(worker, ...)``, a function of a module; in another process if there are several."""
+
     def note(self, task: Task) -> str:
         """Return how far a running task is, in words; "" where that is not known."""
 
 
 class Here:
-    """Does a task in this process, before ``submit`` returns."""
+    """Does everything in this process, before the call returns."""
 
     at_once = 1
 
@@ -136,8 +156,14 @@ class Here:
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Do the task; it reports its own progress."""
-        done: Future[FoldResult] = Future()
-        done.set_result(self.worker.do(task, progress))
+        return self.call(Worker.do, task, progress)
+
+    def call(
+        self, work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Future[Result]:
+        """Do the work; an error is raised at once."""
+        done: Future[Result] = Future()
+        done.set_result(work(self.worker, *given, **named))
         return done
 
     def note(self, task: Task) -> str:
@@ -146,14 +172,20 @@ class Here:
 
 
 class Processes:
-    """Does tasks in local processes; each notes its progress in a file in the option's folder."""
+    """Does the work in local processes; each task notes its progress in a file in the option's folder."""
 
     def __init__(self, pool: Executor, job: Job, at_once: int) -> None:
         self.pool, self.job, self.at_once = pool, job, at_once
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Send the task to the next free process."""
-        return self.pool.submit(_do, task)
+        return self.call(_do, task)
+
+    def call(
+        self, work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Future[Result]:
+        """Send the work to the next free process."""
+        return self.pool.submit(_with_worker, work, *given, **named)
 
     def note(self, task: Task) -> str:
         """Return what the task's process noted last."""
@@ -189,9 +221,11 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         return
     limits = {name: str(each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=(job, each), env=limits)
+    finished = False
     try:
         with threads(each):
             yield Processes(pool, job, processes)
+        finished = True
     except BrokenProcessPool as error:
         raise StorageError(
             "a process ended before its task did",
@@ -200,7 +234,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
             fix="lower [compute] processes and run the same command again: finished tasks are kept",
         ) from error
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        pool.shutdown(wait=True, kill_workers=not finished)
 
 
 _worker: Worker | None = None
@@ -209,7 +243,7 @@ _worker: Worker | None = None
 
 def _begin(job: Job, each: int) -> None:
     """Prepare a process of the pool; it ends when the process that started it does."""
-    global _worker  # noqa: PLW0603 (a process of a pool has no other place for what its tasks share)
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends the pool
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     limit_threads(each)
@@ -222,9 +256,15 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _do(task: Task) -> FoldResult:
+def _with_worker(
+    work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
+) -> Result:
     assert _worker is not None, "a process of the pool was prepared"
-    path = _progress_file(_worker.job, task)
+    return work(_worker, *given, **named)
+
+
+def _do(worker: Worker, task: Task) -> FoldResult:
+    path = _progress_file(worker.job, task)
     written = [0.0]
 
     def progress(step: int, total: int | None, text: str) -> None:
@@ -234,7 +274,7 @@ def _do(task: Task) -> FoldResult:
             path.write_text(json.dumps({"note": progress_note(step, total, text)}), encoding="utf-8")
 
     try:
-        return _worker.do(task, progress)
+        return worker.do(task, progress)
     finally:
         path.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from segue.bank.bank import PassageBank
 from segue.checks import AUDIT, CHECKS, Case, Finding
 from segue.checks.build_case import case_of_bank, case_of_job
 from segue.checks.run import blocked, require_codes, run_checks, unproven
-from segue.comparison.job import FoldResult, Job, Results
+from segue.comparison.job import Job, Results, finished_results
 from segue.comparison.record import read_record, write_record
 from segue.errors import InputError
 from segue.evaluation.experiment import require_same_bank
@@ -126,13 +126,3 @@ def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
     require_same_bank(experiment.bank, run / "split.json")
     job = make_job(recipe, bank, options_of_run(run), run, experiment=experiment)
     return job, finished_results(job)
-
-
-def finished_results(job: Job) -> Results:
-    """Return the results on disk of the options that have one for every fold."""
-    results: Results = {}
-    for option in job.options:
-        folders: Sequence[Path] = [job.folder(option, fold) for fold in job.experiment.folds]
-        if all((folder / "result.json").exists() for folder in folders):
-            results[option.name] = [FoldResult.load(folder) for folder in folders]
-    return results

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Finding
+from segue.checks.build_case import case_of_job
 from segue.checks.causes import root_causes
+from segue.checks.check import Check
 from segue.checks.run import blocked, require_codes, run_checks, unproven
+from segue.comparison.job import finished_results
 from segue.comparison.record import Checked
+from segue.comparison.tasks import Worker, Workers
 from segue.errors import BlockedError
 from segue.progress import Stages
 
@@ -61,17 +66,48 @@ def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> None:
         )
 
 
-def check_record(case: Case, policy: CheckPolicy, *, stages: Stages) -> Checked:
+def check_record(subject: str | None, policy: CheckPolicy, *, workers: Workers, stages: Stages) -> Checked:
     """Audit a comparison and diagnose it quickly: fewer windows, and without the slow checks.
 
     ``segue diagnose`` makes the full diagnosis.
+
+    Args:
+        subject: the option that the diagnosis is about.
+        policy: codes that are not run, and whether blocked numbers are labelled.
+        workers: examine the comparison, several checks side by side.
+        stages: shows progress.
     """
-    with stages("Auditing") as progress:
-        audit = run_checks(AUDIT, case, mute=policy.mute, progress=progress)
-    with stages("Diagnosing") as progress:
-        quick = replace(case, effort=QUICK, _cache={})  # what is cached is of other windows
-        diagnosis = run_checks(DIAGNOSIS, quick, fast=True, mute=policy.mute, progress=progress)
-    return checked(audit, diagnosis, unsafe=policy.unsafe, subject=case.subject)
+
+    def examined(checks: Sequence[Check], title: str, *, quick: bool) -> list[Finding]:
+        def begin(check: Check) -> Future[Finding]:
+            return workers.call(_examine, check.code, quick=quick, mute=policy.mute)
+
+        with stages(title) as progress:
+            begun = [begin(check) for check in checks] if workers.at_once > 1 else []
+            findings = []
+            for number, check in enumerate(checks):
+                progress(number, len(checks), f"{check.code} {check.title}")
+                findings.append((begun[number] if begun else begin(check)).result())
+        return findings
+
+    audit, diagnosis = examined(AUDIT, "Auditing", quick=False), examined(DIAGNOSIS, "Diagnosing", quick=True)
+    return checked(audit, diagnosis, unsafe=policy.unsafe, subject=subject)
+
+
+def _examine(worker: Worker, code: str, *, quick: bool, mute: tuple[str, ...]) -> Finding:
+    """Run one check on the worker's comparison, whose case it keeps."""
+    case = kept_case(worker)
+    if quick:
+        case = worker.keep("quick case", lambda: replace(case, effort=QUICK, _cache={}))  # its cache has fewer windows
+    (check,) = (check for check in CHECKS if check.code == code)
+    (finding,) = run_checks([check], case, fast=quick, mute=mute)
+    return finding
+
+
+def kept_case(worker: Worker) -> Case:
+    """Return the case of the worker's comparison, with the results on disk."""
+    job = worker.job
+    return worker.keep("case", lambda: case_of_job(job, finished_results(job), baselines=worker.baselines))
 
 
 def checked(audit: Sequence[Finding], diagnosis: Sequence[Finding], *, unsafe: bool, subject: str | None) -> Checked:

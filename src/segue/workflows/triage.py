@@ -29,6 +29,7 @@ from segue.comparison.record import (
 )
 from segue.comparison.run import run_triage
 from segue.comparison.summary import choose_winner, compare, merged
+from segue.comparison.tasks import open_workers
 from segue.comparison.tuning import tuning_record
 from segue.corpus import Corpus
 from segue.errors import BlockedError, InputError, MissingExtraError
@@ -225,13 +226,14 @@ def run_comparison(
         with stages("Encoding sentences") as progress:
             baselines.sentences(progress)
     encoded = monotonic()
-    with stages("Comparing options") as progress:
-        results = run_triage(job, baselines=baselines, progress=progress, say=stages.say)
-    compared = monotonic()
-    case = case_of_job(job, results, baselines=baselines)
-    confidence = winner_confidence(job, case, choose_winner(job.options, results), stages=stages)
-    judged = monotonic()
-    checked = check_record(case, policy, stages=stages)
+    with open_workers(job, baselines) as workers:
+        with stages("Comparing options") as progress:
+            results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
+        compared = monotonic()
+        confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
+        judged = monotonic()
+        subject = case_of_job(job, results, baselines=baselines).subject
+        checked = check_record(subject, policy, workers=workers, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
