@@ -394,7 +394,7 @@ def test_windows_are_spread_from_the_first_to_the_last_in_their_order():
 
 def test_timed_queries_are_divided_among_folds_and_are_twenty_at_least(tmp_path):
     for queries, expected in ((99, 33), (5, 20), (0, 0)):
-        job = job_on(worlds.noise_world(documents=12, length=10), tmp_path / str(queries), SMALL, folds=3)
+        job = job_on(worlds.noise_world(documents=12, length=14), tmp_path / str(queries), SMALL, folds=3)
         settings = job.recipe.evaluation.model_copy(update={"latency_queries": queries})
         retriever = VectorRetriever("copy-last", "candidate", copy_last, Pool(job.experiment.bank))
         timings = time_answers(job.with_tables(evaluation=settings), job.experiment.folds[1], retriever)

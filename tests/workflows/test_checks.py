@@ -10,7 +10,7 @@ from command_line import run, write_corpus
 from worlds import noise_world
 
 import segue
-from segue.checks import AUDIT, DIAGNOSIS
+from segue.checks import AUDIT, CHECKS, DIAGNOSIS
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.record import CutoffQuality, read_record
 from segue.comparison.tasks import Here, Worker
@@ -208,19 +208,17 @@ def test_a_recipe_that_asks_for_a_head_declares_its_row_and_is_not_blocked(tmp_p
     assert record.subject == "model"
 
 
-def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch):
-    muted = []
-
-    def no_findings(checks, case, *, mute, **more):
-        muted.append(tuple(mute))
-        return []
-
-    monkeypatch.setattr(check_record, "run_checks", no_findings)
-    found = check_record.check_record(
-        small_case(noise_world()), check_record.CheckPolicy(mute=("SG104", "SG208")), stages=quiet
-    )
-    assert muted == [("SG104", "SG208")] * 2
-    assert found.audit == found.diagnosis == ()
+def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, copy):
+    monkeypatch.setattr(check_record, "kept_case", lambda worker: small_case(noise_world()))
+    recipe = segue.load_recipe(finished / "recipe.toml")
+    job = make_job(recipe, open_bank(recipe), (), copy)
+    codes = tuple(check.code for check in CHECKS)
+    spared = ("SG101", "SG201")
+    policy = check_record.CheckPolicy(mute=tuple(code for code in codes if code not in spared))
+    found = check_record.check_record("mlp", policy, workers=Here(Worker(job, Baselines(job))), stages=quiet)
+    outcomes = {finding.code: finding.outcome for finding in (*found.audit, *found.diagnosis)}
+    assert list(outcomes) == list(codes)
+    assert {code for code, outcome in outcomes.items() if outcome != "muted"} == set(spared)
 
 
 def test_vectors_made_elsewhere_have_no_encoder(tmp_path):

@@ -120,12 +120,11 @@ def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Pa
 
     Example: `segue demo`
     """
+    shown = stages(quiet, f"segue {__version__}: comparing options on a sample of Wikipedia, results in {out}")
     from segue.workflows.demo import demo as verb
 
     _show(
-        verb(
-            out, options="all" if every else "core", device=device, policy=_policy(mute, unsafe), stages=stages(quiet)
-        ),
+        verb(out, options="all" if every else "core", device=device, policy=_policy(mute, unsafe), stages=shown),
         as_json=as_json,
         gate=gate,
         wide=wide,
@@ -240,9 +239,10 @@ def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: 
 
     Example: `segue triage recipe.toml --out runs/mine`
     """
+    shown = stages(quiet, f"segue {__version__}: comparing options of {recipe}, results in {_out(out, recipe)}")
     from segue.workflows.triage import triage as verb
 
-    comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=stages(quiet))
+    comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=shown)
     _show(comparison, as_json=as_json, gate=gate, wide=wide)
 
 

@@ -19,11 +19,14 @@ Wide = Annotated[bool, typer.Option("--wide", help="Print every column of the ta
 BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
 
 
-def stages(silent: bool) -> Any:
-    """Return what shows progress; imported here, so that ``--help`` is fast."""
+def stages(silent: bool, begin: str = "") -> Any:
+    """Return what shows progress, and show ``begin``; imported here, so that ``--help`` is fast."""
     from segue.progress import quiet, visible
 
-    return quiet if silent else visible()
+    shown = quiet if silent else visible()
+    if begin:
+        shown.say(begin)
+    return shown
 
 
 def columns() -> int:

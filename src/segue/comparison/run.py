@@ -99,14 +99,14 @@ class _Run:
         waiting = [(option, fold) for option in options for fold in self.job.experiment.folds]
         running: dict[Future[FoldResult], Task] = {}
         while waiting or running:
-            ready = next((one for one in waiting if self._is_ready(*one)), None)
+            ready = next((place for place, one in enumerate(waiting) if self._is_ready(*one)), None)
             if ready is not None and len(running) < self.workers.at_once:
-                waiting.remove(ready)
-                known = self._known(*ready)
+                option, fold = waiting.pop(ready)
+                known = self._known(option, fold)
                 if known is not None:
-                    self._keep(ready[0], ready[1], known)
+                    self._keep(option, fold, known)
                 else:
-                    task = self._task(*ready)
+                    task = self._task(option, fold)
                     note = self._note(task)
                     note(0, None, "")
                     running[self.workers.submit(task, note)] = task
