@@ -1,4 +1,4 @@
-"""A budget that cannot hold the plan is refused before training, and a comparison that trained nothing is no success."""
+"""A budget that cannot hold the plan is refused before training; a comparison that trained nothing is no success."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_budget_that_is_too_small_ends_before_training_with_the_minutes_it_nee
 
 
 def test_the_minutes_that_are_needed_follow_from_the_speeds():
-    """2 options x 3 folds x (4 scorings of 1 s + 20 steps at 10 a second) = 36 s; 6 s of a minute are left: 0.5 more."""
+    """2 options x 3 folds x (4 scorings of 1 s + 20 steps at 10 a second) = 36 s; with 6 s left, 30 s are missing."""
     how = {"most_steps": 500, "folds": 3, "score_seconds": 1.0, "scorings": 4, "budget_minutes": 1.0}
     with pytest.raises(SettingsError, match=r"expected at least 1\.5, for 20 steps of each of 2 trainings on 3 folds"):
         make_plan({"a": 10.0, "b": 10.0}, seconds=6.0, **how)

@@ -8,6 +8,7 @@ number of processes changes no bit.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -185,7 +186,7 @@ class Processes:
         self, work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
     ) -> Future[Result]:
         """Send the work to the next free process."""
-        return self.pool.submit(_with_worker, work, *given, **named)
+        return self.pool.submit(functools.partial(_with_worker, work, *given, **named))
 
     def note(self, task: Task) -> str:
         """Return what the task's process noted last."""
