@@ -1,7 +1,7 @@
 """The comparing stage on one process and on several: the same ranks, and how much shorter.
 
-``python -m benchmarks.processes --json benchmarks/results/processes.json`` runs the demo's comparison on the demo's bank
-(``segue demo`` builds it), in turns, each time in a new run folder. ``--all`` compares every option.
+``python -m benchmarks.processes --json benchmarks/results/processes.json`` runs the demo's comparison on the bank that
+``segue demo`` built, in turns, each time in a new run folder. ``--all`` compares every option.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def main() -> None:
     hashes: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(args.repeats):
-            for processes in seconds:
+            for processes, taken in seconds.items():
                 out = Path(scratch) / f"{processes}-{repeat}"
                 spent, results = compare_once(args.demo, out, processes=processes, every=args.all, plan=plan)
-                seconds[processes].append(spent)
+                taken.append(spent)
                 hashes.add(sha256_of_ranks(results))
                 print(f"{processes} at once: {spent:.1f} s, ranks {sorted(hashes)}", flush=True)
                 if plan is None:  # every later run takes the same steps
