@@ -112,7 +112,7 @@ def test_a_pasted_text_is_answered_as_python_answers_it_and_the_report_opens(pag
     paste(page, beginning)
     expected = released.next(text=beginning, k=5)
     assert texts(page, ".answers .prose") == [passage.text for passage in expected]
-    assert [text.split(" passage")[0] for text in texts(page, ".answers .source")] == [one.title for one in expected]
+    assert texts(page, ".answers .source") == [f"{one.title} position {one.position}" for one in expected]
     assert texts(page, "#thread li .prose") == beginning.split("\n\n")
     assert page.locator("#map svg").is_visible()
     assert {"encode", "predict", "search"} <= set(texts(page, "#time dt"))
@@ -147,7 +147,8 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
         ids = [f"volume/7 №7#{place}" for place in range(upto)]
         found = [passage.id for passage in released.next(ids=ids, k=50)]
         place = found.index(f"volume/7 №7#{upto}") + 1 if f"volume/7 №7#{upto}" in found else None
-        expect(page.locator("#position")).to_contain_text(f"passage {upto} of")
+        expect(page.locator("#position")).to_contain_text(f"{upto} of {LENGTH} passages read")
+        assert texts(page, "#thread .number") == [str(place) for place in range(LENGTH)]
         expect(page.locator("#announced")).to_contain_text(f"place {place}." if place else "answered in")
         page.wait_for_selector(".next:not([aria-busy])")
         assert text_of(7).split("\n\n")[upto] in texts(page, ".answer.true .prose")
@@ -156,9 +157,16 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
     assert "read=5" in page.url
 
 
-@pytest.mark.parametrize(("five", "said"), [(0.31, "Probably no good continuation here"), (0.93, "is likely"),
+def served_recall(released) -> float:
+    """Return the R@5 that the bundle's card states for what is served."""
+    (row,) = [row for row in released.bundle.gates["rows"] if row["name"] == released.bundle.contract["option"]]
+    return row["metrics"]["R@5"]["value"]
+
+
+@pytest.mark.parametrize(("five", "said"), [(0.31, "may not be among the first five"),
+                                            (0.93, "is probably among the first five"),
                                             (None, "No confidence is shown")])  # fmt: skip
-def test_it_shows_its_confidence(page, site, five, said):
+def test_it_shows_its_confidence(page, site, released, five, said):
     def surely(route):
         response = route.fetch()
         sure = None if five is None else {"R@1": 0.2, "R@5": five}
@@ -168,7 +176,39 @@ def test_it_shows_its_confidence(page, site, five, said):
     page.goto(site)
     open_document(page, 9)
     assert said in page.inner_text("#confidence")
+    usual = served_recall(released)
+    assert five is None or f"among the first five for {usual:.0%}".replace("%", " %") in page.inner_text("#confidence")
     assert five is None or f"{five:.0%}".replace("%", " %") in page.inner_text("#confidence")
+
+
+def test_an_example_of_the_bundle_is_one_click_away_and_was_not_trained_on(page, site, world, released):
+    page.goto(site)
+    page.wait_for_selector("#examples li")
+    split = json.loads((world.runs / "first" / "split.json").read_text())["folds"][0]
+    bank = released.bundle.bank
+    titles = dict(zip(bank.document_ids, bank.document_titles, strict=True))
+    shown = [text.split(",")[0] for text in texts(page, "#examples button")]
+    assert 2 <= len(shown) <= 3
+    assert set(shown) <= {titles[name] for name in split["validation"]}
+    page.click("#examples button >> nth=0")
+    page.wait_for_selector(".answer")
+    assert page.inner_text("#thread h2") == shown[0]
+
+
+def test_differences_open_with_the_winner_against_copying(page, site, world):
+    record = RunsFolder(world.runs).run("first").record
+    for view in ("differences", "failures"):  # what was chosen on another tab is not compared with itself
+        runs_page(page, site, view)
+        if view == "failures":
+            page.click("role=tab[name=Differences]")
+            page.wait_for_selector("#view[aria-labelledby=tab-differences]:not([aria-busy])")
+        first, second = page.locator("select").nth(1).input_value(), page.locator("select").nth(3).input_value()
+        assert first != second
+        assert "copy-last" in (first, second)
+        assert record.winner in (first, second)
+    runs_page(page, site, "differences", entry=record.winner)
+    chosen = [page.locator("select").nth(place).input_value() for place in (1, 3)]
+    assert chosen[0] == record.winner != chosen[1]
 
 
 def test_the_card_tells_the_gates(page, site, released):

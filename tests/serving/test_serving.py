@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import command_line
 import httpx
 import pytest
 from bundle_world import CONTEXT, PATIENCE, sentence, serving, some_vectors
@@ -97,6 +98,29 @@ def test_info_tells_the_contract_the_gates_and_the_card(client, released):
     assert info["contract"]["context"] == CONTEXT
     assert info["card"].startswith("---\nlibrary_name: segue")
     assert info["limits"]["k"] == 100
+
+
+def test_info_gives_beginnings_to_try(client, released):
+    examples = client.get("/v1/info").json()["examples"]
+    assert len({one["document"] for one in examples}) == len(examples) == 3
+    for one in examples:
+        ids = [f"{one['document']}#{place}" for place in range(one["read"])]
+        assert released.next(ids=ids).texts[-1] == one["text"]
+        assert client.post("/v1/next", json={"ids": ids}).json()["read"][-1] == {"id": ids[-1], "text": one["text"]}
+
+
+def test_a_port_in_use_is_named_with_what_to_do(client, bundle, capsys):
+    port = str(client.base_url.port)
+    assert command_line.run("serve", str(bundle), "--port", port) == 2
+    error = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 is in use" in error
+    assert "--port 0" in error
+    assert "Traceback" not in error
+
+
+def test_an_address_of_another_machine_is_refused(bundle, capsys):
+    assert command_line.run("serve", str(bundle), "--host", "192.0.2.1", "--port", "0") == 2
+    assert "cannot listen on 192.0.2.1, port 0: got Cannot assign requested address" in capsys.readouterr().err
 
 
 def test_health_and_metrics(client):

@@ -10,10 +10,11 @@ from fastapi.openapi.models import Example
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from segue.bundles.answers import NextPassage
-from segue.bundles.files import CARD
+from segue.bundles.files import CARD, GOLDEN
 from segue.bundles.queries import cut_text, require_words, unit_vectors
 from segue.bundles.released_retriever import ReleasedRetriever
 from segue.errors import InputError
+from segue.files import read_json
 from segue.serving import schema
 from segue.serving.schema import ApiError, ErrorResponse, found_bodies, next_body
 from segue.serving.served import Server
@@ -142,6 +143,20 @@ def _examples(released: ReleasedRetriever) -> dict[str, dict[str, Example]]:
     return found
 
 
+def _beginnings(released: ReleasedRetriever) -> list[schema.ExampleBody]:
+    """Return a few beginnings of different documents, from the validation windows whose answers the bundle records."""
+    bank, found = released.bundle.bank, dict[int, schema.ExampleBody]()
+    lasts = np.array([row[-1] for row in read_json(released.bundle.path / GOLDEN)["context"]], dtype=np.int64)
+    for row in lasts[bank.alive[lasts]].tolist():
+        number, (text,) = int(bank.document_of[row]), released.lookup.texts(np.array([row]))
+        name, title = bank.document_ids[number], bank.document_titles[number]
+        read = row - int(bank.first_row[number]) + 1
+        found[number] = schema.ExampleBody(document=name, title=title, read=read, text=text)
+    chosen = list(found.values())
+    places = dict.fromkeys((0, len(chosen) // 2, len(chosen) - 1))
+    return [chosen[place] for place in places] if chosen else []
+
+
 def _add_passages(routes: APIRouter, server: Server) -> None:
     """Add the paths that list the bundle's documents and passages."""
 
@@ -212,6 +227,7 @@ def _add_state(routes: APIRouter, server: Server) -> None:
                 gates=bundle.gates, card=(bundle.path / CARD).read_text(encoding="utf-8"),
                 limits=server.settings.limits, reads_texts=served.released.reads_texts,
                 predicts=served.released.predicts, confident=bundle.confidence is not None,
+                examples=_beginnings(served.released),
             )  # fmt: skip
 
     @routes.get("/healthz")

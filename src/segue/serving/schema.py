@@ -262,6 +262,15 @@ class CutBody(BaseModel):
     passages: list[str]
 
 
+class ExampleBody(BaseModel):
+    """A beginning of a document of the bundle, none of which the model was trained on."""
+
+    document: str
+    title: str
+    read: int = Field(description="number of passages of the document that were read")
+    text: str | None = Field(description="the passage read last")
+
+
 class InfoBody(BaseModel):
     """Description of the bundle that is served."""
 
@@ -275,6 +284,7 @@ class InfoBody(BaseModel):
     reads_texts: bool
     predicts: bool
     confident: bool = Field(description="whether answers have a confidence")
+    examples: list[ExampleBody] = Field(description="queries to try, of validation documents")
 
 
 class StateBody(BaseModel):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -114,12 +116,36 @@ def add_error_handlers(app: FastAPI) -> None:
         return ApiError(500, "internal_error", "the server met an unexpected error; see its log").response()
 
 
-def run(server: Server) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address; connections are refused until the server has begun.
+
+    Raises:
+        InputError: it is in use, may not be used, or is no address of this machine.
+    """
+    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+    except OSError as error:
+        taken.close()
+        raise _unavailable(host, port, error) from error
+    return taken
+
+
+def _unavailable(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"port {port} of {host} is in use", got="another process listens there",
+                          fix="stop it, or choose another port; --port 0 takes any free one")  # fmt: skip
+    return InputError(f"cannot listen on {host}, port {port}", got=error.strerror or str(error),
+                      fix="choose an address of this machine (--host) and a port above 1023 (--port)")  # fmt: skip
+
+
+def run(server: Server, listening: socket.socket) -> None:
     """Serve until a signal arrives."""
-    asyncio.run(_run(server))
+    asyncio.run(_run(server, listening))
 
 
-async def _run(server: Server) -> None:
+async def _run(server: Server, listening: socket.socket) -> None:
     settings, loop = server.settings, asyncio.get_running_loop()
     config = uvicorn.Config(
         make_app(server), host=settings.host, port=settings.port, http="h11", ws="none", lifespan="on",
@@ -145,7 +171,10 @@ async def _run(server: Server) -> None:
         server.tasks.add(task)
         task.add_done_callback(server.tasks.discard)
 
-    listening = config.bind_socket()
+    try:
+        listening.listen()  # here, so that a server that took the port meanwhile is named
+    except OSError as error:
+        raise _unavailable(settings.host, settings.port, error) from error
     serving = loop.create_task(process.serve(sockets=[listening]))
     while not (process.started or serving.done()):
         await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,22 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
     Raises:
         MissingExtraError: the extra ``serve`` is not installed.
         SettingsError: a setting is out of range.
-        SegueError: the bundle cannot be loaded, or there is no such folder of runs.
+        SegueError: the bundle cannot be loaded, there is no such folder of runs, or the port is in use.
     """
     require_extra()
-    from segue.serving.server import make_server, run
+    from segue.serving.server import listen, make_server, run
 
     limit_threads()
     made = make_settings(settings)
     if made.runs is not None:
         RunsFolder(Path(made.runs))  # refuses a wrong folder before the bundle is read
-    with stages("Verifying and loading the bundle"):
-        server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
-    released = server.current.released
-    assert released is not None
-    print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
-    run(server)
+    with closing(listen(made.host, made.port)) as listening:
+        with stages("Verifying and loading the bundle"):
+            server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
+        released = server.current.released
+        assert released is not None
+        print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
+        run(server, listening)
 
 
 def make_settings(given: Mapping[str, object]) -> Any:

@@ -33,7 +33,7 @@ function card(passage, number, answer, actions) {
 function source(passage, { openAt }) {
   return el("p", { class: "source" },
     el("button", { type: "button", class: "link", title: "Read on from here", onclick: () => openAt(passage) }, passage.title || passage.document),
-    ` passage ${passage.position + 1}`);
+    ` position ${passage.position}`);
 }
 
 // Draws cosines as bars from 0 to 1; a cosine below 0 has no bar, only its figure.

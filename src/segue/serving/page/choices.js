@@ -12,6 +12,15 @@ export function entryOf(run, name, other = null) {
   return [name, other, run.winner].find((one) => names.includes(one)) ?? names[0];
 }
 
+// Returns the entry to set beside another one: the named, else the winner, else copy-last, else the best of the rest.
+export function otherEntry(run, name, first) {
+  const value = (entry) => entry.metrics["R@5"].value ?? 0;
+  const best = measured(run).filter((entry) => entry.intent === "candidate").sort((a, b) => value(b) - value(a));
+  const names = [name, run.winner, "copy-last", ...best.map((entry) => entry.name)];
+  const known = new Set(measured(run).map((entry) => entry.name));
+  return known.has(name) ? name : names.find((one) => known.has(one) && one !== first) ?? first;
+}
+
 export function runChooser(label, runs, current, choose) {
   return chooser(label, runs.map((run) => [run.name, run.name === "." ? run.title : run.name]), current, choose);
 }

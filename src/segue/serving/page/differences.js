@@ -1,7 +1,7 @@
 // Two entries window by window: which found what, a plot of all ranks, and the windows that changed most.
 
 import { get } from "./api.js";
-import { filter, entryChooser, entryOf, runChooser, runOf } from "./choices.js";
+import { filter, entryChooser, entryOf, otherEntry, runChooser, runOf } from "./choices.js";
 import { el, percent, plural, show } from "./dom.js";
 import { drawScatter } from "./scatter.js";
 import { drawWindow } from "./window.js";
@@ -10,7 +10,7 @@ const PAGE = 20;
 
 export async function showDifferences(place, { runs, choice, go, trouble }) {
   const first = runOf(runs, choice.run), second = runOf(runs, choice.second ?? first.name);
-  const option = entryOf(first, choice.entry, "copy-last"), other = entryOf(second, choice.second_entry), side = choice.side ?? "all";
+  const option = entryOf(first, choice.entry, "copy-last"), other = otherEntry(second, choice.second_entry, first === second ? option : null), side = choice.side ?? "all";
   const query = { first: first.name, first_option: option, second: second.name, second_option: other, side };
   const choices = el("div", { class: "bar-of-choices" },
     runChooser("First run", runs, first.name, (run) => go({ run, entry: null })), entryChooser("Its entry", first, option, (entry) => go({ entry })),

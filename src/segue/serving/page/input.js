@@ -31,6 +31,15 @@ function listenToText(info, readText, trouble) {
   listenToDrops(take, (text) => { area.value = text; submit(); });
 }
 
+// Beginnings of documents to try, each as a button.
+export function showExamples(place, examples, readDocument) {
+  const end = (text) => (text === null ? "" : `… ${text.slice(0, 90)}${text.length > 90 ? "…" : ""}`);
+  place.hidden = examples.length === 0;
+  place.querySelector("ul").replaceChildren(...examples.map((one) => el("li", {},
+    el("button", { type: "button", class: "link", onclick: () => readDocument(one.document, one.read) }, `${one.title || one.document}, ${plural(one.read, "passage")} read`),
+    el("span", { class: "hint" }, ` ${end(one.text)}`))));
+}
+
 // Files and texts can be dropped anywhere on the page.
 function listenToDrops(takeFile, takeText) {
   const over = (on) => find("#paste").classList.toggle("over", on);

@@ -4,7 +4,8 @@ import { el, percent, show } from "./dom.js";
 
 const LIKELY = 0.5;
 
-export function showConfidence(place, confidence) {
+// `usual` is the share of test queries whose next passage was among the first five; null where it is not known.
+export function showConfidence(place, confidence, usual) {
   if (confidence === null) {
     show(place, el("p", { class: "notice quiet" }, "No confidence is shown: the run of this bundle did not measure it, or found no signal for it."));
     return;
@@ -12,10 +13,11 @@ export function showConfidence(place, confidence) {
   const first = confidence["R@1"], five = confidence["R@5"];
   const likely = five >= LIKELY;
   show(place, el("div", { class: likely ? "confidence" : "confidence unlikely" },
-    el("p", { class: "verdict" }, likely ? "A good continuation is likely" : "Probably no good continuation here"),
-    el("p", { class: "hint" }, "Chance that what really comes next is here:"),
+    el("p", { class: "verdict" }, likely ? "The next passage is probably among the first five" : "The next passage may not be among the first five"),
+    el("p", { class: "hint" }, "Chance that the one passage that really follows is:"),
     meter("first", first), meter("among the first five", five),
-    !likely && el("p", { class: "hint" }, "More likely than not, what really comes next is not among the first five: the document may end here, or the bank may not hold it.")));
+    usual !== null && el("p", { class: "hint" }, `On test documents it was among the first five for ${percent(usual)} of the queries.`),
+    !likely && el("p", { class: "hint" }, "Other passages of the right document may still continue the text; or the document ends here, or the bundle does not hold what follows.")));
 }
 
 const meter = (name, chance) => el("div", { class: "meter" },

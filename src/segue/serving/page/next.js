@@ -6,7 +6,7 @@
 import { get, post } from "./api.js";
 import { showAnswers } from "./answers.js";
 import { showCard } from "./card.js";
-import { listenToInput } from "./input.js";
+import { listenToInput, showExamples } from "./input.js";
 import { el, find, plural, show } from "./dom.js";
 import { showConfidence, showTime } from "./measures.js";
 import { showMap } from "./map.js";
@@ -30,6 +30,7 @@ async function start() {
   find("#served").textContent = `${info.name} · ${plural(info.contract.bank.candidates, "passage")} · ${info.bundle}`;
   showCard(find("#card"), info);
   listenToInput(info, { readText, readDocument, trouble });
+  showExamples(find("#examples"), info.examples, readDocument);
   const choice = new URLSearchParams(location.hash.slice(1));
   if (choice.get("document")) readDocument(choice.get("document"), Number(choice.get("read")) || null);
 }
@@ -94,13 +95,18 @@ async function query(signal) {
 
 function showAnswer(answer, milliseconds) {
   const place = answer.passages.findIndex((one) => one.id === answer.true_next);
-  showConfidence(find("#confidence"), answer.confidence);
+  showConfidence(find("#confidence"), answer.confidence, usualRecall(info));
   showAnswers(find("#answers"), answer, { openAt: (passage) => readDocument(passage.document, passage.position + 1) });
   find("#figures").hidden = false;
   showMap(find("#map"), answer);
   showTime(find("#time"), answer.milliseconds, milliseconds);
   find("#announced").textContent = `${plural(answer.passages.length, "passage")} answered in ${milliseconds.toFixed(0)} milliseconds.`
     + (place < 0 ? "" : ` The passage that really follows is at place ${place + 1}.`);
+}
+
+// The R@5 that was measured for the served option; null where an integrity check blocks it.
+function usualRecall({ contract, gates }) {
+  return gates.rows.find((row) => row.name === contract.option)?.metrics["R@5"]?.value ?? null;
 }
 
 async function attempt(promise) {

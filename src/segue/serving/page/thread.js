@@ -5,9 +5,9 @@ import { el, find, plural, show } from "./dom.js";
 export function showThread(place, reading, context, { move, leave }) {
   const items = reading.passages.map((passage, number) =>
     el("li", { role: "option", id: `passage-${number}`, "aria-selected": "false" },
-      el("span", { class: "number", "aria-hidden": "true" }, String(number + 1)),
+      el("span", { class: "number", "aria-hidden": "true" }, String(passage.position ?? number)),
       el("span", { class: "prose" }, passage.text ?? passage.id)));
-  const list = el("ol", { role: "listbox", tabindex: "0", "aria-label": `Passages of ${reading.title}; the selected one was read last` }, items);
+  const list = el("ol", { role: "listbox", tabindex: "0", "aria-label": `Passages of ${reading.title}; the selected one was read last; positions count from 0, as in ids` }, items);
   const count = el("p", { class: "hint", id: "position" });
   show(place,
     el("div", { class: "row spread" },
@@ -18,7 +18,7 @@ export function showThread(place, reading, context, { move, leave }) {
   const go = (upto) => {
     const to = Math.min(Math.max(upto, 1), last);
     mark(list, items, to, context);
-    count.textContent = `Read up to passage ${to} of ${last}; the answer is computed from the last ${plural(Math.min(to, context), "passage")}.`;
+    count.textContent = `${to} of ${last} passages read; the answer is computed from the last ${plural(Math.min(to, context), "passage")}.`;
     if (to !== reading.upto) move(to);
   };
   list.addEventListener("keydown", (event) => {

@@ -20,7 +20,7 @@ export function drawWindow(window, entry) {
   const inside = el("div", { class: "inside" });
   const details = el("details", { class: "window" },
     el("summary", {}, ranks(window), el("span", { class: "about" },
-      el("b", {}, window.title || window.document), ` passage ${window.position + 1}`,
+      el("b", {}, window.title || window.document), ` position ${window.position}`,
       window.kind && el("span", { class: window.kind === "right" ? "tag good" : "tag" }, KINDS[window.kind].name),
       el("span", { class: "prose cut" }, window.text ?? window.id))),
     inside);
@@ -68,7 +68,7 @@ function answers({ found, rank }, entry) {
     found.length ? el("ol", { class: "plain" }, found.map((one, number) => el("li", { class: "answer" },
       el("div", { class: "rank" }, String(number + 1)),
       el("div", { class: "body" }, el("p", { class: "prose" }, one.text ?? one.id),
-        el("p", { class: "source" }, `${one.title || one.document}, passage ${one.position + 1}`),
+        el("p", { class: "source" }, `${one.title || one.document}, position ${one.position}`),
         el("p", { class: "source reasons" }, one.why.length ? one.why.join("; ") : "no reason found: what came next is nearer to what was read")))))
       : el("p", { class: "hint" }, "Nothing."));
 }
