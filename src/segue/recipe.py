@@ -1,12 +1,14 @@
 """A recipe: one TOML file that combines the settings of all rooms.
 
 Every key but [corpus] has a documented default. All problems of a recipe are reported at once, unknown keys with the
-nearest valid one. Relative paths are relative to the folder the command is run in.
+nearest valid one. Relative paths in a recipe file are relative to the folder of that file; in tables given from Python,
+to the current folder.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,9 @@ from segue.errors import SettingsError
 from segue.settings import Settings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
+
+PATHS = {"corpus": ("path", "vectors", "table"), "bank": ("path",), "triage": ("plan",)}
+"""Keys that hold a path, by table."""
 
 
 class DataSettings(Settings):
@@ -43,16 +48,18 @@ class Recipe(ComparisonSettings, DataSettings):
 
 
 def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read a recipe file.
+    """Read a recipe file; its relative paths become absolute, from the folder of the file.
 
     Args:
         path: a TOML file.
-        overrides: tables whose keys replace the file's, as ``{"triage": {"budget_minutes": 5}}``.
+        overrides: tables whose keys replace the file's, as ``{"triage": {"budget_minutes": 5}}``; relative paths in
+            them are relative to the current folder.
 
     Raises:
         SettingsError: the file is missing, is not TOML, or has problems; the message lists all of them.
     """
-    return parse_recipe(_merge(_read_toml(Path(path)), overrides or {}), where=str(path))
+    path = Path(path)
+    return parse_recipe(_merge(_located(_read_toml(path), path.parent), overrides or {}), where=str(path))
 
 
 def load_corpus(path: Path | str) -> Corpus:
@@ -88,6 +95,41 @@ def _read_toml(path: Path) -> Mapping[str, object]:
     except OSError as error:
         what = f"recipe {path} cannot be read"
         raise SettingsError(what, got=error.strerror, fix="name a TOML file") from error
+
+
+def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]:
+    """Return the tables of a file with absolute paths; an absent [bank] path is the default beside the file."""
+    located: dict[str, object] = {"bank": {}, **tables}
+    if isinstance(located["bank"], Mapping):
+        located["bank"] = {"path": BankSettings().path, **located["bank"]}
+    for name, keys in PATHS.items():
+        table = _table(located, name)
+        places = {key: _place_in(folder, table[key]) for key in keys if _is_path(table, key)}
+        located |= {name: {**table, **places}} if places else {}
+    encoder = _table(located, "encoder").get("name")
+    if isinstance(encoder, str) and _is_folder(folder, encoder):
+        located["encoder"] = {**_table(located, "encoder"), "name": _place_in(folder, encoder)}
+    return located
+
+
+def _is_folder(folder: Path, encoder: str) -> bool:
+    """Return whether the name of an encoder is a path: it begins with a dot, or is a folder beside the recipe."""
+    return encoder.startswith(".") or (encoder not in ("", "minilm") and (folder / encoder).is_dir())
+
+
+def _table(tables: Mapping[str, object], name: str) -> Mapping[str, object]:
+    table = tables.get(name, {})
+    return table if isinstance(table, Mapping) else {}
+
+
+def _is_path(table: Mapping[str, object], key: str) -> bool:
+    """Return whether a key holds a path; "demo" names the sample of Wikipedia."""
+    value = table.get(key)
+    return isinstance(value, str) and value != "" and (table.get("kind"), value) != ("wikipedia-dump", "demo")
+
+
+def _place_in(folder: Path, path: object) -> str:
+    return os.path.abspath(folder / str(path))
 
 
 def _merge(base: Mapping[str, object], overrides: Mapping[str, object]) -> Mapping[str, object]:

@@ -262,7 +262,7 @@ def test_a_missing_encoder_folder_is_named_as_such(tmp_path, capsys):
     tables = f'[corpus]\nkind = "folder"\npath = "{tmp_path}"\nglob = "*.txt"\n[bank]\npath = "{tmp_path}/bank"\n'
     recipe.write_text(tables + '[encoder]\nname = "./nowhere/model"\n')
     assert run("bank", "build", str(recipe)) == 2
-    assert "'./nowhere/model' cannot be loaded: got no such folder" in capsys.readouterr().err
+    assert f"'{tmp_path}/nowhere/model' cannot be loaded: got no such folder" in capsys.readouterr().err
 
 
 def test_the_winner_becomes_a_bundle_that_predicts(triaged, tmp_path, capsys):

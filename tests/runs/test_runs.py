@@ -126,6 +126,9 @@ def test_a_bank_that_is_gone_or_was_changed_is_named(copied, tmp_path):
     recipe = copied / "first" / "recipe.json"
     settings = json.loads(recipe.read_text())
     recipe.write_text(json.dumps(settings | {"bank": {**settings["bank"], "path": str(tmp_path / "nowhere")}}))
+    gone = {"path": str(tmp_path / "nowhere"), "relative": "../nowhere"}
+    place = copied / "first" / "bank.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | gone))
     with pytest.raises(InputError, match=r"not there.*nowhere"):
         RunsFolder(copied).run("first").answers("bm25")
     split = copied / "second" / "split.json"

@@ -20,6 +20,7 @@ from segue.bank.duplicates import DuplicateGroups
 from segue.bank.manifest import (
     BUILD,
     MANIFEST,
+    SOURCE_PATHS,
     BuildPlan,
     documents_table,
     read_plan,
@@ -82,6 +83,7 @@ def build_bank(
         storage=settings.storage,
         shard_passages=settings.shard_passages,
         encoder=encoder if isinstance(encoder, EncoderSettings) else None,
+        folder=str(folder.resolve()) if any(key in table for key in SOURCE_PATHS) else None,
     )
     if (folder / MANIFEST).exists():
         return _reuse(folder, plan, encoder)
@@ -155,14 +157,9 @@ class ShardWriter:
         self._encoder = encoder
         self._plan = plan
         self._existing = complete_shards(folder)[self.first_shard :]
-        self._groups = DuplicateGroups()
+        self._groups = known_groups(folder, self.first_shard)
         self._pending: list[Passage] = []
         self._progress = progress
-        row = 0
-        for number in range(self.first_shard):
-            hashes = read_table(passages_path(folder, number), columns=["text_sha256"])["text_sha256"].to_pylist()
-            self._groups.add(hashes, row)
-            row += len(hashes)
 
     def add(self, passages: list[Passage]) -> None:
         """Take the passages of one document."""
@@ -209,6 +206,16 @@ class ShardWriter:
     def _changed(self, got: str) -> InputError:
         fix = f"restore the source, or delete {self.folder} and build again"
         return InputError(f"the corpus changed since the build in {self.folder} began", got=got, fix=fix)
+
+
+def known_groups(folder: Path, shards: int) -> DuplicateGroups:
+    """Return the duplicate groups of the first shards of a bank, for those that are added."""
+    groups, row = DuplicateGroups(), 0
+    for number in range(shards):
+        hashes = read_table(passages_path(folder, number), columns=["text_sha256"])["text_sha256"].to_pylist()
+        groups.add(hashes, row)
+        row += len(hashes)
+    return groups
 
 
 class Intake:

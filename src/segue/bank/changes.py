@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bank.build import Intake, ShardWriter, describe_skipped
-from segue.bank.manifest import TOMBSTONES, extend_bank
-from segue.bank.shards import exclusive, remove_shards
+from segue.bank.build import Intake, ShardWriter, describe_skipped, known_groups
+from segue.bank.manifest import TOMBSTONES, documents_table, extend_bank
+from segue.bank.shards import ShardRecord, ShardRows, exclusive, remove_shards, write_shard
 from segue.corpus.passages import PassageSettings
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.files import read_json, write_folder, write_json
 from segue.types import Document, Progress, Skipped, no_progress
+
+KNOWN = "the bank has a document of this id"
+"""Reason for which a document is not added."""
 
 
 def append(
@@ -65,6 +71,72 @@ def append(
         table = pa.concat_tables([bank.documents, intake.documents(len(bank))])
         extend_bank(bank.path, bank.manifest, shards, table, skipped=intake.skipped)
     return PassageBank.open(bank.path)
+
+
+def append_bank(bank: PassageBank, other: PassageBank, *, progress: Progress = no_progress) -> PassageBank:
+    """Add the documents of another bank of the same space after the last row; nothing is encoded.
+
+    Deleted documents, and those whose id the bank has, are skipped and counted. Texts are left out where the bank has
+    none.
+
+    Args:
+        bank: changed on disk; this object still describes it as it was.
+        other: the bank of the documents to add.
+        progress: called per shard with the number of passages.
+
+    Returns:
+        The bank with the new documents.
+
+    Raises:
+        InputError: there is nothing to add, or the other bank lacks the texts that this one has.
+        SpaceError: the other bank is in another space.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    require_same(bank.space, other.space, "the bank and the added vectors")
+    if bank.has_texts and not other.has_texts:
+        raise InputError("the added vectors have no texts", expected="texts, as in the bank",
+                         fix="add a column `text` to their table")  # fmt: skip
+    with exclusive(bank.path):
+        bank = PassageBank.open(bank.path)
+        remove_shards(bank.path, beyond=len(bank.manifest.shards))
+        known, skipped = set(bank.document_ids), Counter[str]()
+        chosen: list[int] = []
+        for number, (name, first) in enumerate(zip(other.document_ids, other.first_row, strict=True)):
+            reason = KNOWN if name in known else None if other.alive[first] else "deleted"
+            if reason is None:
+                chosen.append(number)
+            else:
+                skipped[reason] += 1
+        if not chosen:
+            raise InputError("nothing to add to the bank", got=describe_skipped(skipped),
+                             fix="name a corpus of other documents")  # fmt: skip
+        counts = other.num_rows[chosen].tolist()
+        rows = np.concatenate([np.arange(other.num_rows[one]) + other.first_row[one] for one in chosen])
+        shards = _copy_rows(bank, other, rows, progress)
+        ids, titles = ([names[one] for one in chosen] for names in (other.document_ids, other.document_titles))
+        table = pa.concat_tables([bank.documents, documents_table(ids, titles, counts, first_row=len(bank))])
+        extend_bank(bank.path, bank.manifest, shards, table, skipped=skipped)
+    return PassageBank.open(bank.path)
+
+
+def _copy_rows(
+    bank: PassageBank, other: PassageBank, rows: Int[np.ndarray, "rows"], progress: Progress
+) -> list[ShardRecord]:
+    """Write rows of another bank as further shards."""
+    groups = known_groups(bank.path, len(bank.manifest.shards))
+    shards: list[ShardRecord] = []
+    size = bank.manifest.shard_passages
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        ids = [other.document_ids[number] for number in other.document_of[part]]
+        texts = other.texts(part) if bank.has_texts else None
+        added = ShardRows(ids, other.position[part].tolist(), texts)
+        number = len(bank.manifest.shards) + len(shards)
+        vectors = other.gather(part).astype(bank.manifest.storage, copy=False)
+        duplicates = groups.add(added.hashes(), len(bank) + start)
+        shards.append(write_shard(bank.path, number, added, vectors, groups=duplicates))
+        progress(start + len(part), len(rows), "passages added")
+    return shards
 
 
 def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:

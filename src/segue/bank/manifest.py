@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ class BuildPlan(BaseModel):
         shard_passages: passages per shard.
         encoder: settings of the encoder; None where it was given as an object or vectors are imported.
         space: embedding space; None while the encoder is not loaded.
+        folder: absolute path of the folder in which it was built, where the source has a path; None in a bundle. So a
+            corpus and its bank that were moved together are still the same.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -68,6 +71,7 @@ class BuildPlan(BaseModel):
     shard_passages: int
     encoder: EncoderSettings | None = None
     space: JsonSpace | None = None
+    folder: str | None = None
 
     def to_json(self) -> JsonObject:
         """Return the contents of the file."""
@@ -139,6 +143,53 @@ def what_is_read(source: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in source.items() if key != "processes"}
 
 
+SOURCE_PATHS = ("path", "vectors", "table")
+"""Keys of a source that hold a path."""
+
+
+def same_source(before: Mapping[str, object], now: Mapping[str, object], *, moved: tuple[str, str] | None) -> bool:
+    """Return whether two tables read the same corpus.
+
+    Args:
+        before: the recorded table.
+        now: the present one.
+        moved: the folder of the bank then and now; what stands at the same place beside it is the same.
+    """
+    if "vectors_sha256" in before and "vectors_sha256" in now:  # their hashes are compared
+        before, now = ({key: value for key, value in one.items() if key not in SOURCE_PATHS} for one in (before, now))
+    before, now = what_is_read(before), what_is_read(now)
+    if before.keys() != now.keys():
+        return False
+    return all(
+        old == now[key] or (key in SOURCE_PATHS and _same_place(str(old), str(now[key]), moved))
+        for key, old in before.items()
+    )
+
+
+def _same_place(before: str, now: str, moved: tuple[str, str] | None) -> bool:
+    """Return whether two paths name one place; a version that recorded relative paths did not record of what.
+
+    >>> _same_place("my-docs", "/home/me/my-docs", None)
+    True
+    >>> _same_place("/old/my-docs", "/new/my-docs", ("/old/bank", "/new/bank"))
+    True
+    >>> _same_place("/old/my-docs", "/new/my-docs", ("/old/bank", "/old/bank"))
+    False
+    """
+    if not os.path.isabs(before):
+        parts = Path(os.path.normpath(before)).parts
+        known = tuple(part for part in parts if part not in ("..", "."))
+        return Path(now).parts[-len(known) :] == known if known else True
+    before, now = os.path.realpath(before), os.path.realpath(now)
+    return before == now or (moved is not None and os.path.relpath(before, moved[0]) == os.path.relpath(now, moved[1]))
+
+
+def without_places(manifest: Manifest) -> Manifest:
+    """Return the manifest as it is published: of each path the last part, and no folder."""
+    named = {key: Path(str(manifest.source[key])).name for key in SOURCE_PATHS if key in manifest.source}
+    return manifest.model_copy(update={"folder": None, "source": {**manifest.source, **named}})
+
+
 def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, finished: bool) -> None:
     """Check that ``folder`` was begun with the plan it is to be built with now.
 
@@ -147,6 +198,9 @@ def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, fin
     """
     before, now = recorded.to_json(), plan.to_json()
     before["source"] = what_is_read(before["source"])
+    moved = (recorded.folder, str(folder.resolve())) if recorded.folder is not None else None
+    if same_source(before["source"], now["source"], moved=moved):
+        before["source"] = now["source"]
     names = ("source", "passages", "storage", "shard_passages")
     changed = [_change(name, before[name], now[name]) for name in names if before[name] != now[name]]
     if recorded.space is not None and plan.space is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
+from segue.bank.manifest import MANIFEST, without_places
 from segue.bundles.files import BANK, CARD, CONFIDENCE, CONTRACT, DOCUMENTS, GATES, GOLDEN, BundleManifest, seal
 from segue.bundles.open import golden_answers
 from segue.comparison.entries import load_retriever
@@ -92,6 +93,7 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
         shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
     unwanted = [".*", "shard-*.json", "build.json"] + ([] if "sentences" in str(description) else ["sentences"])
     shutil.copytree(bank.path, folder / BANK, ignore=shutil.ignore_patterns(*unwanted))
+    write_json(folder / BANK / MANIFEST, without_places(bank.manifest).to_json())
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)
     write_text(folder / DOCUMENTS, "".join(f"{digest}\n" for digest in trained))

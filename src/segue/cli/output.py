@@ -16,6 +16,7 @@ Unsafe = Annotated[bool, typer.Option("--unsafe", help="Print numbers that a che
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Print every column of the table, at any width.")]
+OwnBank = Annotated[Path | None, typer.Option("--bank", help="Folder of its bank; default: where it was recorded.")]
 BankFolder = Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")]
 
 

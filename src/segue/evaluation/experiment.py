@@ -130,8 +130,9 @@ def require_same_bank(bank: Bank, path: Path) -> None:
     if {name: locked.get(name) for name in present} != present:
         raise InputError(
             f"the bank has changed since {path} was written",
+            got=f"{getattr(bank, 'path', 'a bank')} with hash {str(bank.hash)[:12]}…",
             expected="the bank that the run was made on, since its rankings name rows and its split documents",
-            fix="restore that bank, or begin a run on the present one in a new --out folder",
+            fix="restore that bank, name its folder with --bank, or begin a run in a new --out folder",
         )
 
 

@@ -25,9 +25,10 @@ from segue.evaluation.result import Evaluation
 from segue.files import append_jsonl, read_json
 from segue.old_names import option_folder
 from segue.reports import public_json
+from segue.runs.bank import FRESH, RECIPE, SPLIT, bank_of_run
 from segue.windows.windows import WindowSettings, make_windows
 
-RECORD, RECIPE, SPLIT, LOOKS = "triage.json", "recipe.json", "split.json", "looks.jsonl"
+RECORD, LOOKS = "triage.json", "looks.jsonl"
 PLACES = (".", "*", "*/fresh/*", "fresh/*")
 """Patterns of run folders inside a folder of runs, which may be a run itself."""
 
@@ -68,7 +69,7 @@ class Run:
     Args:
         name: its path below the folder of runs.
         path: its folder.
-        bank: its bank, where it is open already; else the place that the run recorded is tried, and those beside it.
+        bank: its bank, where it is open already; else it is opened from where the run recorded it.
     """
 
     def __init__(self, name: str, path: Path, bank: PassageBank | None = None) -> None:
@@ -107,19 +108,11 @@ class Run:
         """
         if self._given is not None:
             return self._given
-        recorded = Path(str(read_json(self.path / RECIPE)["bank"]["path"]))
-        beside = [self.path / "bank", self.path.parent / "bank"]
-        places = [self.path / "bank"] if (self.path / "corpus.json").exists() else [recorded, *beside]
-        place = next((place for place in places if (place / "manifest.json").is_file()), None)
-        if place is None:
-            raise InputError(
-                f"the bank of the run {self.name} is not there",
-                got=f"no bank at {recorded}",
-                fix="start the server from the folder that the run was made in",
-            )
-        bank = PassageBank.open(place)
-        require_same_bank(bank, self.path / SPLIT)
-        return bank
+        if (self.path / FRESH).exists():  # documents were added to a copy of the bank
+            bank = PassageBank.open(self.path / "bank")
+            require_same_bank(bank, self.path / SPLIT)
+            return bank
+        return bank_of_run(self.path)
 
     def answers(self, option: str) -> EntryAnswers:
         """Return how an entry answered; the first time, this is logged as a test evaluation.

@@ -19,14 +19,15 @@ from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.reports import write_report
+from segue.runs.bank import bank_of_run
 from segue.workflows.check_record import checked
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
     as_recipe,
+    built_bank,
     case_of_recipe,
     experiment_of,
     make_job,
-    open_bank,
     options_of_run,
     recorded_recipe,
 )
@@ -61,25 +62,29 @@ class Audit:
 
 
 def audit(
-    target: Recipe | Path | str, *, fast: bool = False, mute: Collection[str] = (), stages: Stages = quiet
+    target: Recipe | Path | str,
+    *,
+    bank: Path | str | None = None,
+    mute: Collection[str] = (),
+    stages: Stages = quiet,
 ) -> Audit:
     """Run every integrity check that applies; a run's report is written again with the findings.
 
     Args:
         target: a recipe (its bank must be built), a bank folder or a run folder.
-        fast: leave out the slow checks.
+        bank: folder of the bank of a run or a recipe; None: where the run recorded it, or the recipe names it.
         mute: codes that are not run; recorded.
         stages: shows progress.
 
     Raises:
-        InputError: the target is not a bank, a recipe or a run.
+        InputError: the target is not a bank, a recipe or a run; or its bank is not there, or another.
         SettingsError: a muted code does not exist.
     """
     limit_threads()
     require_codes(mute, CHECKS)
-    case = case_of(target, stages=stages)
+    case = case_of(target, bank=bank)
     with stages("Auditing") as progress:
-        findings = run_checks(AUDIT, case, fast=fast, mute=mute, progress=progress)
+        findings = run_checks(AUDIT, case, mute=mute, progress=progress)
     if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
         _record(Path(target), findings)
     name = target.title if isinstance(target, Recipe) else str(target)
@@ -94,15 +99,17 @@ def _record(run: Path, findings: list[Finding]) -> None:
     write_report(run)
 
 
-def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: Stages = quiet) -> Case:
-    """Return the case of a recipe, a bank folder or a run folder."""
+def case_of(
+    target: Recipe | Path | str, *, bank: PassageBank | Path | str | None = None, subject: str | None = None
+) -> Case:
+    """Return the case of a recipe, a bank folder or a run folder; no bank is built."""
     if isinstance(target, Recipe) or Path(target).suffix == ".toml":
         recipe = as_recipe(target)
-        bank = open_bank(recipe, stages=stages)
-        return case_of_recipe(recipe, experiment_of(recipe, bank))
+        opened = bank if isinstance(bank, PassageBank) else built_bank(recipe, bank)
+        return case_of_recipe(recipe, experiment_of(recipe, opened))
     folder = Path(target)
     if (folder / "recipe.json").exists():
-        job, results = job_of_run(folder, stages=stages)
+        job, results = job_of_run(folder, bank=bank)
         return case_of_job(job, results, subject=subject)
     if (folder / "manifest.json").exists():
         return case_of_bank(PassageBank.open(folder))
@@ -114,15 +121,19 @@ def case_of(target: Recipe | Path | str, *, subject: str | None = None, stages: 
     )
 
 
-def job_of_run(run: Path, *, stages: Stages = quiet) -> tuple[Job, Results]:
+def job_of_run(run: Path, *, bank: PassageBank | Path | str | None = None) -> tuple[Job, Results]:
     """Read a run folder back: its job, and the results of the options that are finished.
 
+    Args:
+        run: the run folder.
+        bank: its bank, or the folder; None: it is opened where the run recorded it.
+
     Raises:
-        InputError: ``run`` is not a run folder, nothing was trained in it, or its bank has changed since then.
+        InputError: ``run`` is not a run folder, nothing was trained in it, or its bank is not there or has changed.
     """
     recipe = recorded_recipe(run)
-    bank = open_bank(recipe, stages=stages)
-    experiment = experiment_of_run(run, recipe, bank)
+    opened = bank_of_run(run, given=bank)
+    experiment = experiment_of_run(run, recipe, opened)
     require_same_bank(experiment.bank, run / "split.json")
-    job = make_job(recipe, bank, options_of_run(run), run, experiment=experiment)
+    job = make_job(recipe, opened, options_of_run(run), run, experiment=experiment)
     return job, finished_results(job)

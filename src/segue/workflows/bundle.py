@@ -15,8 +15,9 @@ from segue.errors import BlockedError, InputError
 from segue.evaluation.experiment import Fold, require_same_bank
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
+from segue.runs.bank import bank_of_run
 from segue.workflows.evaluate import experiment_of_run
-from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def bundle(
     fold: int = 0,
     name: str | None = None,
     index: Path | str | None = None,
+    bank: Path | str | None = None,
     unsafe: bool = False,
     stages: Stages = quiet,
 ) -> Built:
@@ -53,11 +55,13 @@ def bundle(
         fold: the fold whose training is released, counted from 0.
         name: name of the bundle; None: the title of the run's recipe, or the folder's name.
         index: a folder that ``segue index build`` wrote over the run's bank; None: the bank is searched exactly.
+        bank: folder of the run's bank; None: where the run recorded it.
         unsafe: release it although an integrity check blocks the run's numbers; the card states it.
         stages: shows progress.
 
     Raises:
-        InputError: the run has no comparison or no such option, its bank has changed, or the index is of another bank.
+        InputError: the run has no comparison or no such option, its bank is not there or has changed, or the index
+            is of another bank.
         BlockedError: an integrity check blocks its numbers.
     """
     limit_threads()
@@ -67,10 +71,10 @@ def bundle(
         raise BlockedError(f"{run} is blocked by {', '.join(record.blocked)}",
                            fix="fix what its report names, or label it with --unsafe")  # fmt: skip
     recipe = recorded_recipe(run)
-    bank = open_bank(recipe, stages=stages)
-    require_same_bank(bank, run / "split.json")
+    opened = bank_of_run(run, given=bank)
+    require_same_bank(opened, run / "split.json")
     known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record)
-    experiment = experiment_of_run(run, recipe, bank)
+    experiment = experiment_of_run(run, recipe, opened)
     job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
     chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,

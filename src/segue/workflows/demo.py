@@ -16,7 +16,7 @@ from segue.workflows.triage import DEFAULT_POLICY, Comparison, triage
 
 def demo_recipe(folder: Path, *, options: Preset = "core") -> Recipe:
     """Return the demo's recipe, its bank inside ``folder``."""
-    changes = {"bank": {"path": str(folder / "bank")}, "triage": {"options": options}}
+    changes = {"bank": {"path": str((folder / "bank").absolute())}, "triage": {"options": options}}
     with as_file(files("segue") / "demo.toml") as path:
         return load_recipe(path, overrides=changes)
 

@@ -66,6 +66,7 @@ def diagnose(
     run: Path | str,
     *,
     option: str | None = None,
+    bank: Path | str | None = None,
     fast: bool = False,
     mute: Collection[str] = (),
     stages: Stages = quiet,
@@ -75,19 +76,20 @@ def diagnose(
     Args:
         run: a run folder in which something was trained.
         option: the option to explain; default: the trained candidate that did best on validation.
+        bank: folder of the run's bank; None: where the run recorded it.
         fast: leave out checks that train.
         mute: codes that are not run; recorded.
         stages: shows progress.
 
     Raises:
-        InputError: ``run`` is not a run folder, or has no such option.
+        InputError: ``run`` is not a run folder or has no such option; or its bank is not there, or another.
         SettingsError: a muted code does not exist.
     """
     limit_threads()
     require_codes(mute, CHECKS)
     run = Path(run)
     recorded_recipe(run)  # refuses what is no run folder
-    case = case_of(run, subject=option, stages=stages)
+    case = case_of(run, bank=bank, subject=option)
     if option is not None and not case.entries_named(option):
         names = ", ".join(dict.fromkeys(entry.name for entry in case.entries))
         raise InputError(f"{run} has no finished option of this name", got=option, expected=names)

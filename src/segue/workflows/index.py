@@ -20,6 +20,7 @@ from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.store import build_index, index_settings, load_index, record_tuning, save_index
 from segue.retrieval.index.tuning import Tuned
 from segue.retrieval.index.tuning import tune as tune_index
+from segue.runs.bank import is_bank_of
 from segue.workflows.audit import case_of
 
 MAXIMUM_QUERIES = 1000
@@ -94,7 +95,7 @@ def tune(
     limit_threads()
     opened = load_index(Path(index), Pool(PassageBank.open(Path(bank))))
     pool = opened.pool
-    chosen = _queries_of_file(Path(queries)) if queries is not None else _queries_of_run(run, option, pool, stages)
+    chosen = _queries_of_file(Path(queries)) if queries is not None else _queries_of_run(run, option, pool)
     with stages("Tuning") as progress:
         tuned = tune_index(opened, chosen.queries, exclude=chosen.exclude, target=target, k=k, progress=progress)
     record_tuning(Path(index), tuned, source=chosen.source)
@@ -113,12 +114,13 @@ def _queries_of_file(path: Path) -> TuningQueries:
     return TuningQueries(vectors, np.empty((len(vectors), 0), dtype=np.int64), path.name)
 
 
-def _queries_of_run(run: Path | str | None, option: str | None, pool: Pool, stages: Stages) -> TuningQueries:
+def _queries_of_run(run: Path | str | None, option: str | None, pool: Pool) -> TuningQueries:
     """Return the queries of a run's model on validation windows of its first fold."""
     if run is None:
         raise InputError("there are no queries to tune the index on", expected="a run folder or a file of queries",
                          fix="name the run of the model that will be served: --run RUN")  # fmt: skip
-    case = case_of(Path(run), subject=option, stages=stages)
+    bank = pool.bank if isinstance(pool.bank, PassageBank) and is_bank_of(Path(run), pool.bank) else None
+    case = case_of(Path(run), bank=bank, subject=option)
     if case.bank.hash != pool.bank.hash:
         raise InputError(f"{run} was made on another bank", fix="name the bank of the run")
     name = option or case.subject

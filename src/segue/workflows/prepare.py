@@ -9,6 +9,7 @@ from pathlib import Path
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
 from segue.bank.import_vectors import import_vectors
+from segue.bank.manifest import MANIFEST, SOURCE_PATHS
 from segue.checks.build_case import case_of_experiment
 from segue.checks.case import Case
 from segue.comparison.job import Job
@@ -24,13 +25,14 @@ from segue.hardware import Device, choose_device
 from segue.old_names import current_name
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe, parse_recipe
+from segue.runs.bank import FRESH, record_bank
 from segue.types import Bank
 
 RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
 """The tables that determine results; a run folder keeps those it began with."""
-SPEED_KEYS = {"encoder": ("batch_size",), "corpus": ("processes",)}
-"""Their keys that change speed alone."""
+IGNORED_KEYS = {"encoder": ("batch_size",), "corpus": ("processes", *SOURCE_PATHS), "bank": ("path",)}
+"""Their keys that change speed alone, or that name a place: the bank's hash is compared instead."""
 
 
 def as_recipe(recipe: Recipe | Path | str) -> Recipe:
@@ -54,6 +56,21 @@ def on_device(recipe: Recipe, device: Device | None) -> Recipe:
             "training": recipe.training.model_copy(update=where),
         }
     )
+
+
+def built_bank(recipe: Recipe, given: Path | str | None = None) -> PassageBank:
+    """Open the bank of a recipe for a verb that builds none; ``given`` is its folder, instead of the recipe's.
+
+    Raises:
+        InputError: there is no bank.
+    """
+    if given is not None:
+        return PassageBank.open(given)
+    folder = Path(recipe.corpus.path if isinstance(recipe.corpus, BankCorpus) else recipe.bank.path)
+    if not (folder / MANIFEST).is_file():
+        raise InputError("the recipe's bank is not built", got=f"no bank at {folder.absolute()}",
+                         fix="run `segue bank build` with this recipe, or name its folder with --bank")  # fmt: skip
+    return open_bank(recipe)
 
 
 def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages = quiet) -> PassageBank:
@@ -98,6 +115,8 @@ def make_job(
     _require_same_recipe(recipe, out)
     choose_device(recipe.training.device)
     experiment = experiment or experiment_of(recipe, bank)
+    if isinstance(bank, PassageBank) and not (out / FRESH).exists():
+        record_bank(out, bank)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
     return Job(recipe, experiment, options, EncoderLoader(recipe, bank), out)
 
@@ -197,6 +216,8 @@ def _require_same_recipe(recipe: Recipe, run: Path) -> None:
 
 
 def _result_tables(recipe: Recipe) -> Mapping[str, object]:
-    """Return the tables that determine results, without the keys that change speed alone."""
-    without = {name: {"device", *SPEED_KEYS.get(name, ())} for name in RESULT_TABLES}
-    return recipe.model_dump(mode="json", include=set(RESULT_TABLES), exclude=without)
+    """Return the tables that determine results, without places and the keys that change speed alone."""
+    without = {name: {"device", *IGNORED_KEYS.get(name, ())} for name in RESULT_TABLES}
+    tables = recipe.model_dump(mode="json", include=set(RESULT_TABLES), exclude=without)
+    name = recipe.encoder.name
+    return tables | {"encoder": {**tables["encoder"], "name": Path(name).name if Path(name).is_dir() else name}}

@@ -199,6 +199,7 @@ def run_comparison(
     options: tuple[Option, ...],
     out: Path,
     *,
+    bank: PassageBank | None = None,
     experiment: Experiment | None = None,
     fresh: FreshRecord | None = None,
     policy: CheckPolicy = DEFAULT_POLICY,
@@ -210,6 +211,7 @@ def run_comparison(
         recipe: all settings.
         options: what is compared.
         out: the run folder.
+        bank: the recipe's bank; None: it is opened, or built.
         experiment: bank and folds, where they are not the recipe's own.
         fresh: the corpus of the test windows, where it is not the recipe's.
         policy: policy of headline numbers.
@@ -217,10 +219,11 @@ def run_comparison(
     """
     limit_threads()
     began = monotonic()
-    bank = experiment.bank if experiment is not None else open_bank(recipe, stages=stages)
-    experiment = experiment or experiment_of(recipe, bank)
+    if experiment is None:
+        experiment = experiment_of(recipe, bank or open_bank(recipe, stages=stages))
+    used = experiment.bank
     check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
-    job = make_job(recipe, bank, options, out, experiment=experiment)
+    job = make_job(recipe, used, options, out, experiment=experiment)
     baselines = Baselines(job)
     if job.encodes_sentences:
         with stages("Encoding sentences") as progress:
@@ -243,7 +246,7 @@ def run_comparison(
                         files=_files(job))  # fmt: skip
         write_record(out / "triage.json", record)
         write_report(out)
-    return Comparison(out, record, bank if isinstance(bank, PassageBank) else None)
+    return Comparison(out, record, used if isinstance(used, PassageBank) else None)
 
 
 def measured_setup(
