@@ -138,7 +138,7 @@ class _EncoderOnce:
     def __call__(self) -> Encoder:
         if self._bank.space.declared:
             raise InputError("the bundle's vectors were made elsewhere, so it has no encoder",
-                             fix="query with vectors")  # fmt: skip
+                             fix="query with vectors or passage ids (segue predict: --vectors or --id)")  # fmt: skip
         if self._encoder is None:
             self._encoder = load_encoder(self.settings)
         if not self._checked:

@@ -255,5 +255,5 @@ def require_encoder(encoder: Encoder | None) -> Encoder:
     """
     if encoder is None:
         raise InputError("this bundle cannot encode texts", got="no encoder",
-                         fix="query with vectors or passage ids, or load it with its encoder")  # fmt: skip
+                         fix="query with vectors or passage ids (segue predict: --vectors or --id)")  # fmt: skip
     return encoder

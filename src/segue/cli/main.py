@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from segue.cli.output import AsJson, Device, Quiet, Run, Unsafe, Wide, columns, print_info, print_json, stages
+from segue.cli.output import AsJson, Device, OwnBank, Quiet, Run, Unsafe, Wide, columns, print_info, print_json, stages
 from segue.cli.release import bundle_app, index_app, predict, serve
 from segue.errors import BlockedError, SegueError
 from segue.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue.comparison.record import Cause, Finding
     from segue.workflows.triage import Comparison
@@ -158,15 +158,16 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
 
 
 @app.command()
-def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")],
-          fast: Fast = False, mute: Mute = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
+def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")], *,
+          bank: OwnBank = None, mute: Mute = None, quiet: Quiet = False,
+          as_json: AsJson = False) -> None:  # fmt: skip
     """Check whether numbers can be trusted; exit code 3 if an integrity check blocks them.
 
     Example: `segue audit runs/mine`
     """
     from segue.workflows.audit import audit as verb
 
-    found = verb(target, fast=fast, mute=mute or (), stages=stages(quiet))
+    found = verb(target, bank=bank, mute=mute or (), stages=stages(quiet))
     if as_json:
         print_json(found.to_json())
     else:
@@ -192,36 +193,36 @@ def train(
     if as_json:
         print_json({name: value for name, value in record.items() if name != "curve"})
     else:
-        print(
-            f"best step {record['best_step']} of {record['steps']}, {record['seconds']:.0f} s: {record['checkpoint']}"
-        )
+        _print_training(record)
         print(f"next: segue evaluate {_out(out, recipe)}")
 
 
 @app.command()
 def evaluate(run: Run, *, corpus: Annotated[Path | None, typer.Option(help="Recipe of fresh documents.")] = None,
-             device: Device = None, mute: Mute = None, unsafe: Unsafe = False, quiet: Quiet = False,
-             wide: Wide = False, as_json: AsJson = False, gate: Gate = False) -> None:  # fmt: skip
+             bank: OwnBank = None, device: Device = None, mute: Mute = None, unsafe: Unsafe = False,
+             quiet: Quiet = False, wide: Wide = False, as_json: AsJson = False,
+             gate: Gate = False) -> None:  # fmt: skip
     """Score a trained run on its locked test documents, or on fresh documents.
 
     Example: `segue evaluate runs/first --corpus fresh.toml`
     """
     from segue.workflows.evaluate import evaluate as verb
 
-    comparison = verb(run, corpus=corpus, device=device, policy=_policy(mute, unsafe), stages=stages(quiet))
+    comparison = verb(run, corpus=corpus, bank=bank, device=device, policy=_policy(mute, unsafe), stages=stages(quiet))
     _show(comparison, as_json=as_json, gate=gate, wide=wide)
 
 
 @app.command()
 def diagnose(run: Run, *, option: Annotated[str | None, typer.Option(help="Option to explain.")] = None,
-             fast: Fast = False, mute: Mute = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
+             bank: OwnBank = None, fast: Fast = False, mute: Mute = None, quiet: Quiet = False,
+             as_json: AsJson = False) -> None:  # fmt: skip
     """Explain why a run is not better; default: its best trained option. Exit code 3 if a check blocks its numbers.
 
     Example: `segue diagnose runs/mine --option ar-cosine`
     """
     from segue.workflows.diagnose import diagnose as verb
 
-    found = verb(run, option=option, fast=fast, mute=mute or (), stages=stages(quiet))
+    found = verb(run, option=option, bank=bank, fast=fast, mute=mute or (), stages=stages(quiet))
     if as_json:
         print_json(found.to_json())
     else:
@@ -255,6 +256,23 @@ def report(run: Run, unsafe: Unsafe = False, wide: Wide = False, as_json: AsJson
     from segue.workflows.report import report as verb
 
     _show(verb(run, unsafe=unsafe), as_json=as_json, gate=False, wide=wide)
+
+
+def _print_training(record: Mapping[str, Any]) -> None:
+    """Print the scores of a trained model beside those of copying, what its best step means, and where it is."""
+    print(f"on {record['validation_windows']:,} validation windows:")
+    for name, found in record["validation"].items():
+        print(f"  {name:10s}  R@5 {100 * found['R@5']:5.1f} %   MRR {found['MRR']:.3f}")
+    step, steps = record["best_step"], record["steps"]
+    print(f"best step: {step} of {steps}, {record['seconds']:.0f} s")
+    if step == 0 and record["anchor"] is not None:
+        print(f"Step 0 is before training: the model is its anchor, so it answers as {record['anchor']} does.")
+    elif step == 0:
+        print("Step 0 is before training: no training step improved the random weights.")
+    if step == 0:
+        print("Train for longer ([training] steps), or try another [loss] or [training] learning_rate.")
+    print(f"model: {record['checkpoint']}")
+    print(f"card:  {record['card']}")
 
 
 def _load(recipe: Path, device: Any) -> Any:

@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from segue.cli.output import AsJson, BankFolder, Device, Quiet, Run, Unsafe, print_info, print_json, print_rows, stages
+from segue.cli.output import (
+    AsJson,
+    BankFolder,
+    Device,
+    OwnBank,
+    Quiet,
+    Run,
+    Unsafe,
+    print_info,
+    print_json,
+    print_rows,
+    stages,
+)
 from segue.errors import SettingsError
 
 index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
@@ -60,14 +72,15 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
                  fold: Annotated[int, typer.Option(help="Fold whose training is released, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
                  index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
-                 unsafe: Unsafe = False, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
+                 bank: OwnBank = None, unsafe: Unsafe = False, quiet: Quiet = False,
+                 as_json: AsJson = False) -> None:  # fmt: skip
     """Put a run's winner and all it needs into one folder, every file hashed.
 
     Example: `segue bundle build runs/mine bundle/`
     """
     from segue.workflows.bundle import bundle
 
-    built = bundle(run, out, option=option, fold=fold, name=name, index=index, unsafe=unsafe,
+    built = bundle(run, out, option=option, fold=fold, name=name, index=index, bank=bank, unsafe=unsafe,
                    stages=stages(quiet)).to_json()  # fmt: skip
     if as_json:
         print_json(built)
@@ -128,16 +141,20 @@ def _print_current(version: str, *, as_json: bool) -> None:
 
 
 def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
-            text: Annotated[Path, typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")],
+            text: Annotated[Path | None,
+                            typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")] = None,
+            vectors: Annotated[Path | None, typer.Option(help="Instead: a .npy of the vectors read, by row.")] = None,
+            ids: Annotated[list[str] | None, typer.Option(
+                "--id", metavar="ID", help="Instead: a passage of the bundle; repeatable, oldest first.")] = None,
             k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of passages.")] = 5,
             device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
-    """Answer which passages may follow a text.
+    """Answer which passages may follow what was read: a text, vectors, or passages of the bundle.
 
     Example: `segue predict bundle/ --text beginning.txt -k 5`
     """
     from segue.workflows.predict import predict as verb
 
-    found = verb(bundle, text, k=k, device=device).to_json()
+    found = verb(bundle, text, vectors=vectors, ids=ids, k=k, device=device).to_json()
     if as_json:
         print_json(found)
         return

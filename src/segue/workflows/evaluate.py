@@ -1,12 +1,13 @@
 """``segue evaluate``: score a trained run on its locked test documents, or on fresh documents.
 
-Fresh documents join a copy of the run's bank, so that the pool holds the old passages and theirs; every test window is
-one of theirs. The run's own folder, bank and split stay as they are.
+Fresh documents, given as texts or as vectors of the bank's space, join a copy of the run's bank, so that the pool holds
+the old passages and theirs; every test window is one of theirs. The run's own folder, bank and split stay as they are.
 """
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bank.changes import append, copy_bank
-from segue.bank.manifest import what_is_read
+from segue.bank.changes import KNOWN, append, append_bank, copy_bank
+from segue.bank.import_vectors import import_vectors
+from segue.bank.manifest import same_source
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
@@ -28,25 +30,24 @@ from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.ranking.pool import Pool
 from segue.recipe import Recipe, load_corpus
+from segue.runs.bank import FRESH, bank_of_run
 from segue.training.state import LOSS_FILE
 from segue.types import Bank, Document, Skipped, Split
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import make_windows
 from segue.workflows.check_record import CheckPolicy
-from segue.workflows.prepare import EncoderLoader, experiment_of, on_device, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import EncoderLoader, experiment_of, on_device, options_of_run, recorded_recipe
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, corpus_name, run_comparison
 
-KNOWN = "the bank has a document of this id"
 NEAR = "near-duplicate of a document of the bank"
 WINDOWLESS = "yields no windows"
-CORPUS = "corpus.json"
-"""File that only the run folders of fresh documents hold."""
 
 
 def evaluate(
     run: Path | str,
     *,
     corpus: Path | str | None = None,
+    bank: Path | str | None = None,
     device: Device | None = None,
     policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
@@ -55,21 +56,23 @@ def evaluate(
 
     Args:
         run: a run folder.
-        corpus: a TOML file whose [corpus] names fresh documents, which are scored instead.
+        corpus: a TOML file whose [corpus] names fresh documents, which are scored instead; of a run over vectors, they
+            are vectors (or a bank) of the same name and dimension.
+        bank: folder of the run's bank; None: where the run recorded it.
         device: device of the models, instead of the recipe's.
         policy: which checks run, and whether blocked numbers are printed, labelled.
         stages: shows progress.
 
     Raises:
-        InputError: ``run`` is not a run folder, or nothing was trained in it.
+        InputError: ``run`` is not a run folder, nothing was trained in it, or its bank is not there or has changed.
     """
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)
     options = options_of_run(run)
+    opened = bank_of_run(run, given=bank)
     if corpus is not None:
-        bank = open_bank(recipe, stages=stages)
-        return _evaluate_fresh(run, recipe, bank, options, corpus=corpus, policy=policy, stages=stages)
-    return run_comparison(recipe, options, run, policy=policy, stages=stages)
+        return _evaluate_fresh(run, recipe, opened, options, corpus=corpus, policy=policy, stages=stages)
+    return run_comparison(recipe, options, run, bank=opened, policy=policy, stages=stages)
 
 
 def _evaluate_fresh(
@@ -98,7 +101,7 @@ def _evaluate_fresh(
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
-    _require_same_corpus(settings, folder / CORPUS, grown=_has_grown(folder / "bank", bank))
+    _require_same_corpus(settings, folder / FRESH, grown=_has_grown(folder / "bank", bank))
     grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
     experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
     for option in options:
@@ -118,7 +121,7 @@ def experiment_of_run(run: Path, recipe: Recipe, bank: PassageBank) -> Experimen
         bank: the recipe's.
     """
     experiment = experiment_of(recipe, bank)
-    if not (run / CORPUS).exists():
+    if not (run / FRESH).exists():
         return experiment
     return _fresh_experiment(experiment, PassageBank.open(run / "bank"), recipe)
 
@@ -157,7 +160,7 @@ def _has_grown(path: Path, bank: PassageBank) -> bool:
 
 def _require_same_corpus(corpus: Corpus, path: Path, *, grown: bool) -> None:
     wanted = corpus.model_dump(mode="json")
-    if grown and what_is_read(read_json(path)) != what_is_read(wanted):
+    if grown and not same_source(read_json(path), wanted, moved=None):
         raise InputError(
             f"{path.parent} holds another fresh corpus",
             got=f"{wanted}",
@@ -169,15 +172,20 @@ def _require_same_corpus(corpus: Corpus, path: Path, *, grown: bool) -> None:
 
 def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stages: Stages) -> PassageBank:
     """Copy the bank and append the corpus's documents, or open the copy where that was done."""
-    if isinstance(corpus, VectorsCorpus | BankCorpus):
-        raise InputError("fresh documents have to be texts", got='kind = "vectors"',
-                         fix="give their texts; they are encoded like the bank's")  # fmt: skip
+    if bank.space.declared and not isinstance(corpus, VectorsCorpus | BankCorpus):
+        raise InputError("fresh texts cannot be encoded: the vectors of the run were made elsewhere",
+                         got=f'kind = "{corpus.kind}"', expected="fresh vectors",
+                         fix=f'give kind = "vectors", name = "{bank.space.encoder}", vectors and table')  # fmt: skip
     grown = PassageBank.open(out) if out.exists() else copy_bank(bank, out)
     if len(grown.document_ids) > len(bank.document_ids):
         return grown
+    if isinstance(corpus, VectorsCorpus | BankCorpus):
+        with stages("Adding fresh vectors") as progress, tempfile.TemporaryDirectory() as folder:
+            fresh = PassageBank.open(corpus.path) if isinstance(corpus, BankCorpus) else import_vectors(corpus, folder)
+            return append_bank(grown, fresh, progress=progress)
     with stages("Reading and encoding fresh documents") as progress:
-        fresh = _unknown(corpus.read(), set(bank.document_ids))
-        return append(grown, fresh, EncoderLoader(recipe, bank)(), progress=progress)
+        documents = _unknown(corpus.read(), set(bank.document_ids))
+        return append(grown, documents, EncoderLoader(recipe, bank)(), progress=progress)
 
 
 def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:

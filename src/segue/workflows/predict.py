@@ -1,12 +1,14 @@
-"""``segue predict``: return the passages that may follow a text, from a bundle, without a server."""
+"""``segue predict``: return the passages that may follow what was read, from a bundle, without a server."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from segue.bundles.answers import Answer
 from segue.bundles.released_retriever import load
@@ -28,22 +30,55 @@ class Predicted:
                 "passages": [asdict(passage) for passage in answer]}  # fmt: skip
 
 
-def predict(bundle: Path | str, text: Path | str, *, k: int = 5, device: Device | None = None) -> Predicted:
-    """Return the passages that may follow a text.
+def predict(
+    bundle: Path | str,
+    text: Path | str | None = None,
+    *,
+    vectors: Path | str | None = None,
+    ids: Sequence[str] | None = None,
+    k: int = 5,
+    device: Device | None = None,
+) -> Predicted:
+    """Return the passages that may follow what was read: give exactly one of text, vectors and ids.
 
     Args:
         bundle: a bundle, or a folder of bundles.
         text: a file of UTF-8 text, or ``-`` for standard input.
+        vectors: a ``.npy`` file with the unit vectors of the passages read, oldest first [context, dim].
+        ids: ids of passages of the bundle, oldest first, as its answers name them: ``document#position``.
         k: number of passages.
         device: device of the models.
 
     Raises:
-        InputError: the text cannot be read.
+        InputError: not exactly one was given, or it cannot be read.
     """
     limit_threads()
-    content = read_text(text)
-    retriever = load(bundle, device=device or "auto")
-    return Predicted(retriever.bundle.version, retriever.next(text=content, k=k))
+    given = [name for name, value in (("text", text), ("vectors", vectors), ("ids", ids)) if value]
+    if len(given) != 1:
+        raise InputError("what was read is given in exactly one way", got=" and ".join(given) or "nothing",
+                         expected="one of text, vectors, ids",
+                         fix="give --text FILE, --vectors FILE.npy, or --id once for each passage")  # fmt: skip
+    query: dict[str, Any]
+    if text:
+        query = {"text": read_text(text)}
+    else:
+        query = {"vectors": read_vectors(vectors)} if vectors else {"ids": list(ids or ())}
+    retriever = load(bundle, texts="text" in query, device=device or "auto")
+    return Predicted(retriever.bundle.version, retriever.next(**query, k=k))
+
+
+def read_vectors(path: Path | str) -> np.ndarray:
+    """Read a matrix of floats from a ``.npy`` file; one vector is a matrix of one row."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.ndim not in (1, 2):
+        got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise InputError(f"{path} holds no vectors", got=got, expected="floats [context, dim]",
+                         fix="save them with np.save(path, matrix.astype('float32'))")  # fmt: skip
+    return np.atleast_2d(found)
 
 
 def read_text(path: Path | str) -> str:

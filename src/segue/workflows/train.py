@@ -10,9 +10,10 @@ from typing import Any
 from segue.comparison.calibration import most_steps
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
-from segue.comparison.entries.trained import train_option
+from segue.comparison.entries.trained import anchor_start, train_option
 from segue.comparison.options import RECIPE_OPTION
 from segue.comparison.plan import Plan, load_plan
+from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import lock_split
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
@@ -25,7 +26,9 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
     """Train and write a checkpoint, without reading a test document. A killed training is resumed.
 
     Returns:
-        The record of the training (``steps``, ``best_step``, ``seconds``, ...) with the ``checkpoint`` folder.
+        The record of the training (``steps``, ``best_step``, ``seconds``, ...) with the folder ``checkpoint``, its
+        model ``card``, the scores on ``validation`` windows of ``model`` and of ``copy-last``, the number of those
+        windows, and ``anchor``: the baseline that the model starts as, or None.
 
     Raises:
         BlockedError: a check of the data failed, so nothing was trained.
@@ -43,8 +46,20 @@ def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quie
     _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
     with stages(f"Training {recipe.model.name}") as progress:
-        _, record = train_option(OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress))
-    return {**record, "checkpoint": str(job.folder(option, fold) / "checkpoint")}
+        unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
+        _, record = train_option(unit)
+    with stages("Scoring on validation documents"):
+        copied = score_on_validation(unit.baselines.retriever("copy-last", fold), job, fold)
+    best = next(point for point in record["curve"] if point["step"] == record["best_step"])
+    checkpoint = job.folder(option, fold) / "checkpoint"
+    return {
+        **record,
+        "validation": {"model": {name: best[name] for name in copied}, "copy-last": copied},
+        "validation_windows": len(job.validation_windows(fold)),
+        "anchor": anchor_start(unit),
+        "checkpoint": str(checkpoint),
+        "card": str(checkpoint / "README.md"),
+    }
 
 
 def _add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:

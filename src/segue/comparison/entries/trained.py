@@ -38,6 +38,9 @@ from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.train import TrainingSettings, train
 
+ANCHOR_STARTS = ("copy-last", "mean", "exp-mean")
+"""Baselines that an anchor may start as."""
+
 
 def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Retriever, FoldTraining]:
     """Train an option on a fold, or read its checkpoint back; return it with the record of its training.
@@ -112,7 +115,7 @@ def build_predictor_and_loss(unit: OptionOnFold) -> tuple[Predictor, Loss]:
         settings = model_settings(unit.job, unit.option)
         predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
     if predictor.anchor is not None:
-        predictor.start_anchor(_best_anchor(unit))
+        predictor.start_anchor(_best_anchor(unit)[1])
     return predictor, build_loss(unit.job.loss_settings(unit.loss), experiment.bank.dimension, seed=seed)
 
 
@@ -131,8 +134,13 @@ def training_settings(job: Job, fold: Fold, *, steps: int) -> TrainingSettings:
     return job.recipe.training.model_copy(update={"steps": steps, "seed": job.seed(fold)})
 
 
-def _best_anchor(unit: OptionOnFold) -> torch.Tensor:
-    """Return the weights of the simple mean that did best on the fold's validation windows."""
+def anchor_start(unit: OptionOnFold) -> str | None:
+    """Return the baseline that an option's anchor starts as; None without an anchor."""
+    return ANCHOR_STARTS[_best_anchor(unit)[0]] if model_settings(unit.job, unit.option).anchor else None
+
+
+def _best_anchor(unit: OptionOnFold) -> tuple[int, torch.Tensor]:
+    """Return number and weights of the simple mean that did best on the fold's validation windows."""
     job, fold, baselines = unit.job, unit.fold, unit.baselines
     experiment = job.experiment
     decay = baselines.decay(fold)
@@ -141,14 +149,15 @@ def _best_anchor(unit: OptionOnFold) -> torch.Tensor:
         (copy_last, anchor_weights("copy-last", context)),
         (mean, anchor_weights("mean", context)),
         (decay, anchor_weights("exp-mean", context, decay=decay.decay)),
-    ]
+    ]  # in the order of ANCHOR_STARTS
     windows = job.validation_windows(fold)
 
     def fit() -> Arrays:
         scores = [validation_mrr(query, experiment.bank, windows, pool=experiment.pool) for query, _ in starts]
         return {"start": np.array(int(np.argmax(scores)))}
 
-    return starts[int(baselines.fitted("anchor", fold, (windows,), fit)["start"])][1]
+    best = int(baselines.fitted("anchor", fold, (windows,), fit)["start"])
+    return best, starts[best][1]
 
 
 def as_retriever(unit: OptionOnFold, predictor: Predictor) -> Retriever:
