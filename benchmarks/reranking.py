@@ -30,8 +30,9 @@ from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import standardised
 from segue.retrieval.rerank.lambdamart import fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
+from segue.runs.bank import bank_of_run
 from segue.windows.windows import gather_contexts
-from segue.workflows.prepare import make_job, open_bank, options_of_run, recorded_recipe
+from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
 OPTION = "rerank"
 REFERENCE = "trees, all features, all sources"
@@ -62,7 +63,7 @@ class Study:
 
     def __init__(self, run: Path, lists: int) -> None:
         recipe = recorded_recipe(run)
-        bank = open_bank(recipe)
+        bank = bank_of_run(run)
         self.job: Job = make_job(recipe, bank, options_of_run(run), run)
         self.fold = self.job.experiment.folds[0]
         self.option = next(option for option in self.job.options if option.name == OPTION)

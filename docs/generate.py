@@ -34,8 +34,9 @@ HEAD = """# The recipe: every table, key, default and range
 *Made from the settings classes by `make docs`; do not edit by hand.*
 
 A recipe is one TOML file. Only `[corpus]` is required; all other keys have the defaults below. An unknown key is an
-error that names the nearest valid one, and all problems of a recipe are reported at once. Relative paths are relative
-to the folder the command is run in. [choosing.md](choosing.md) says which settings matter.
+error that names the nearest valid one, and all problems of a recipe are reported at once. A relative path
+(corpus, bank, plan, an encoder's folder) is relative to the recipe's folder, wherever the command is run; `--out` is
+relative to the current folder. [choosing.md](choosing.md) says which settings matter.
 
 TOML has no null: where the default is `null`, leave the key out. Where null is not the default
 (`[training] patience`, `[triage] validation_windows`), set it from Python:

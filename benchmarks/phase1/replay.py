@@ -27,7 +27,7 @@ from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.workflows.demo import demo_recipe
-from segue.workflows.prepare import make_job, on_device, open_bank
+from segue.workflows.prepare import built_bank, make_job, on_device, open_bank
 
 FOLDERS = {"a": "a-as-it-was-done", "b": "b-leaked-split", "c": "c-clean"}
 TITLES = {"a": "as it was done", "b": "a leaked split", "c": "clean"}
@@ -110,7 +110,10 @@ def replay_phase1(
     limit_threads()
     out, budget, began = Path(out), budget or Budget(), monotonic()
     recipe = on_device(_recipe(out, bank, budget), device)
-    opened = bank if isinstance(bank, PassageBank) else open_bank(recipe, stages=stages)
+    if bank is None:
+        opened = open_bank(recipe, stages=stages)
+    else:
+        opened = bank if isinstance(bank, PassageBank) else built_bank(recipe)
     encoded = monotonic()
     forms = _forms(recipe, opened, out, budget, stages)
     record: dict[str, Any] = {

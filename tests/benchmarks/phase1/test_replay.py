@@ -126,6 +126,12 @@ def test_the_front_page_links_three_reports_and_labels_what_is_inflated(replay):
     assert len(replay.lines) == 4
 
 
+def test_a_bank_that_is_not_there_is_not_built(budget, tmp_path):
+    with pytest.raises(InputError, match=r"bank is not built: got no bank at .*nothing"):
+        replay_phase1(tmp_path / "phase1", bank=tmp_path / "nothing", budget=budget)
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_run_again_it_trains_nothing_and_measures_the_same(replay, budget, tmp_path, monkeypatch):
     shutil.copytree(replay.path, tmp_path / "again")
     monkeypatch.setattr("segue.comparison.entries.trained.train", None)
