@@ -83,6 +83,16 @@ def test_a_bundle_is_built_from_a_run_and_answers_as_the_kept_one(old):
     require_answers(segue.load("again"))
 
 
+def test_a_run_whose_bank_has_a_relative_path_finds_it_from_another_folder(old, monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert not (old / "run" / "bank.json").exists()
+    assert segue.bundle(old / "run", "again").option
+    recorded = json.loads((old / "run" / "bank.json").read_text(encoding="utf-8"))
+    assert (recorded["path"], recorded["relative"]) == (str(old / "bank"), "../bank")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["again"]
+
+
 def test_the_winner_of_a_run_is_what_a_bundle_takes_by_itself(old, old_record):
     assert segue.bundle("run", "again").option == NAMES.get(old_record["winner"], old_record["winner"])
 

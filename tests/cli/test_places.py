@@ -151,6 +151,8 @@ def test_an_audit_of_a_recipe_builds_no_bank(tmp_path, capsys):
     assert not (tmp_path / "project" / "bank").exists()
     assert run("bank", "build", str(recipe), "--out", str(tmp_path / "built"), "--quiet") == 0
     assert run("audit", str(recipe), "--bank", str(tmp_path / "built")) == 0
+    assert run("audit", str(tmp_path / "built"), "--bank", str(tmp_path / "other")) == 2
+    assert "is a bank itself" in capsys.readouterr().err
 
 
 def test_a_bundle_names_no_folder_of_the_machine_it_was_built_on(project, tmp_path):

@@ -112,6 +112,8 @@ def case_of(
         job, results = job_of_run(folder, bank=bank)
         return case_of_job(job, results, subject=subject)
     if (folder / "manifest.json").exists():
+        if bank is not None:
+            raise InputError(f"{folder} is a bank itself", got=f"--bank {bank}", fix="leave out --bank")
         return case_of_bank(PassageBank.open(folder))
     raise InputError(
         f"{folder} cannot be audited",
