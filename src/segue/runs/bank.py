@@ -41,15 +41,19 @@ def bank_of_run(run: Path, *, given: PassageBank | Path | str | None = None) -> 
         bank = given if isinstance(given, PassageBank) else PassageBank.open(given)
         require_same_bank(bank, run / SPLIT)
         return bank
-    places = list(dict.fromkeys(_places(run)))
-    there = [PassageBank.open(place) for place in places if (place / MANIFEST).is_file()]
-    if not there:
-        raise InputError(f"the bank of {run} is not there",
-                         got=f"no bank at {' or '.join(map(str, places[:2]))}", expected=_expected(run),
-                         fix="name its folder with --bank; it is neither read nor encoded again")  # fmt: skip
-    bank = next((bank for bank in there if bank.hash == _hash(run)), there[0])
-    require_same_bank(bank, run / SPLIT)
-    return bank
+    places, other = list(dict.fromkeys(_places(run))), None
+    for place in places:
+        if (place / MANIFEST).is_file():
+            bank = PassageBank.open(place)
+            if _hash(run) in (None, bank.hash):
+                require_same_bank(bank, run / SPLIT)  # documents may be deleted
+                return bank
+            other = bank if other is None else other
+    if other is not None:
+        require_same_bank(other, run / SPLIT)
+    raise InputError(f"the bank of {run} is not there",
+                     got=f"no bank at {' or '.join(map(str, places[:2]))}", expected=_expected(run),
+                     fix="name its folder with --bank, or build it again with `segue bank build`")  # fmt: skip
 
 
 def is_bank_of(run: Path, bank: PassageBank) -> bool:
