@@ -40,7 +40,7 @@ from segue.training.state import windows_hash
 from segue.types import Intent, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
-TIMED_CONTEXTS = 64
+TIMED_CONTEXTS = 32
 """Contexts encoded to estimate what encoding all of them takes."""
 Arrays = dict[str, np.ndarray]
 
