@@ -221,7 +221,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
             yield Here(Worker(job, baselines))
         return
     limits = {name: str(each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share would be taken for a leak, and the process restarted
+    limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=(job, each), env=limits)
     finished = False
     try:
