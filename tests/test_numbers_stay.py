@@ -1,9 +1,9 @@
-"""No number moves: one small comparison comes out as it is kept in ``numbers/kept.json``, to the bit.
+"""No number moves: one small comparison comes out as it is kept in ``numbers/kept-*.json``, to the bit.
 
 It holds something of every kind: baselines, losses, an architecture, a document tower, rerankers, rows that read text.
-On a machine of the kind that the file was written on, every value is equal to the bit. Elsewhere the last bits differ;
-there, whatever does not rest on float arithmetic is equal, and the rest is near. To write the file again, after a
-change that is meant to move numbers::
+There is a file for each kind of processor that it was run on; on such a machine, every value is equal to the bit.
+Elsewhere the last bits differ: what does not rest on float arithmetic is equal there, and the rest is near. To write
+this machine's file again, after a change that is meant to move numbers::
 
     python tests/test_numbers_stay.py --write
 """
@@ -26,7 +26,8 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent / "numbers"
-KEPT = HERE / "kept.json"
+KEPT = sorted(HERE.glob("kept-*.json"))
+"""One file for each kind of processor, named by the widest instructions that torch uses there."""
 
 NAMES = {
     "ar-only": "ar-cosine",
@@ -180,6 +181,11 @@ def without_times(value: Any) -> Any:
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
+def nearest(of: dict[str, Any]) -> dict[str, Any]:
+    """Return the kept file of the machine that differs in the fewest facts."""
+    return min((read(path) for path in KEPT), key=lambda kept_run: len(off(of, kept_run["machine"])))
+
+
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -232,8 +238,8 @@ def found(tmp_path_factory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def held() -> dict[str, Any]:
-    return read(KEPT)
+def held(found) -> dict[str, Any]:
+    return nearest(found["machine"])
 
 
 @pytest.mark.slow
@@ -262,9 +268,10 @@ def main(words: list[str]) -> None:
             lines = run(Path(folder))
             entries = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in lines.pop("entries").items())
             head = json.dumps(lines, indent=1, ensure_ascii=False)[:-2]
-            KEPT.write_text(f'{head},\n "entries": {{\n{entries}\n }}\n}}\n', encoding="utf-8")
+            path = HERE / f"kept-{lines['machine']['torch capability'].lower()}.json"
+            path.write_text(f'{head},\n "entries": {{\n{entries}\n }}\n}}\n', encoding="utf-8")
         elif words == ["--spread"]:
-            held = read(KEPT)
+            held = nearest(machine())
             plain = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "DNNL_MAX_CPU_ISA": "SSE41"}
             for number, environment in enumerate(({}, plain, {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"})):
                 found = json.loads(json.dumps(run(Path(folder) / str(number), **environment)))
