@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import joblib
+
 from segue.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -53,8 +55,8 @@ def _cpu_info(key: str) -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores this process may use; LOKY_MAX_CPU_COUNT lowers it."""
+    return joblib.cpu_count()
 
 
 def limit_threads(count: int | None = None) -> int:

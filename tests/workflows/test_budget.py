@@ -39,13 +39,24 @@ def test_the_minutes_that_are_needed_follow_from_the_speeds():
     assert make_plan({"a": 10.0, "b": 10.0}, seconds=18.0, at_once=2, **how).steps == {"a": 20, "b": 20}
 
 
+def test_a_plan_counts_on_no_more_processes_than_there_are_trainings():
+    """60 s hold 600 steps of one training; three that follow one another share them, on any number of cores."""
+    how = {"most_steps": 5000, "folds": 1, "score_seconds": 0.0, "scorings": 0, "budget_minutes": 1.0, "at_once": 16}
+    assert make_plan({"a": 10.0}, seconds=60.0, **how).steps == {"a": 600}
+    halves = {"a, half 0": 10.0, "a, half 1": 10.0}
+    assert make_plan({"a": 10.0}, seconds=60.0, more=halves, chain=3, **how).steps == {"a": 200}
+
+
 def test_a_comparison_in_which_nothing_was_trained_is_no_success(tmp_path, capsys, monkeypatch):
     """The clock of the machine stands for one that is far slower than its calibration said."""
     recipe = write_corpus(tmp_path)
     monkeypatch.setattr("segue.comparison.run._Run.elapsed", lambda self: 0.0 if self.plan is None else 1e6)
     assert run("triage", str(recipe), "--out", str(tmp_path / "run"), "--quiet") == 2
     said = capsys.readouterr()
-    assert "nothing was trained: ar-cosine: aborted: the run took more than 2 × budget_minutes" in said.err
+    assert (
+        "no trained option was measured on every fold: ar-cosine: aborted: the run took more than 2 × budget_minutes"
+        in said.err
+    )
     statuses = {entry["name"]: (entry["status"], entry["reason"]) for entry in
                 read_json(tmp_path / "run" / "triage.json")["entries"]}  # fmt: skip
     assert statuses["infonce"][0] == "aborted"

@@ -13,7 +13,7 @@ import segue
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.record import CutoffQuality, read_record
-from segue.comparison.tasks import Here, Worker
+from segue.comparison.tasks import InThisProcess, Worker
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, read_jsonl, write_json
 from segue.progress import quiet
@@ -69,7 +69,7 @@ def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy, m
     recipe = segue.load_recipe(finished / "recipe.toml")
     job = make_job(recipe, open_bank(recipe), (), copy)
     monkeypatch.setattr("segue.workflows.confidence.kept_case", lambda *_: pytest.fail("it was measured again"))
-    again = winner_confidence(record["winner"], workers=Here(Worker(job, Baselines(job))), stages=quiet)
+    again = winner_confidence(record["winner"], workers=InThisProcess(Worker(job, Baselines(job))), stages=quiet)
     assert again.to_json() == record["confidence"]
 
 
@@ -215,7 +215,7 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, co
     codes = tuple(check.code for check in CHECKS)
     spared = ("SG101", "SG201")
     policy = check_record.CheckPolicy(mute=tuple(code for code in codes if code not in spared))
-    found = check_record.check_record("mlp", policy, workers=Here(Worker(job, Baselines(job))), stages=quiet)
+    found = check_record.check_record("mlp", policy, workers=InThisProcess(Worker(job, Baselines(job))), stages=quiet)
     outcomes = {finding.code: finding.outcome for finding in (*found.audit, *found.diagnosis)}
     assert list(outcomes) == list(codes)
     assert {code for code, outcome in outcomes.items() if outcome != "muted"} == set(spared)

@@ -301,7 +301,7 @@ def _show(comparison: Comparison, *, as_json: bool, gate: bool, wide: bool) -> N
     if comparison.record.refused:
         sys.exit(BlockedError.exit_code)
     if comparison.nothing_trained:
-        _say(f"nothing was trained: {comparison.nothing_trained}")
+        _say(f"no trained option was measured on every fold: {comparison.nothing_trained}")
         sys.exit(SegueError.exit_code)
     gates = comparison.record.gates
     if gate and (not gates or any(found.outcome != "pass" for found in gates)):

@@ -13,7 +13,7 @@ from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
 from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
 from segue.comparison.job import Job, spread
-from segue.comparison.options import OWN_MODEL, WINNING_LOSS, Option, Reranking
+from segue.comparison.options import WINNING_LOSS, Option, Reranking
 from segue.comparison.plan import Plan, make_plan, plan_trials
 from segue.comparison.scoring import score_on_validation
 from segue.comparison.tuning import widest
@@ -103,6 +103,7 @@ def calibrate(
         scorings=job.recipe.training.evaluations + 2 + _test_cost(job, fold, score_seconds),
         budget_minutes=minutes,
         at_once=at_once,
+        chain=1 + HALVES if any(option.crossfitted for option in trained) else 1,
         more=extra_trainings(job, rates),
     )
     return replace(plan, trial_steps=trial_steps)
@@ -195,7 +196,7 @@ def extra_trainings(job: Job, rates: Mapping[str, float]) -> dict[str, float]:
     return {
         f"{option.name}, half {half}": rates[option.name]
         for option in job.options
-        if _crossfitted(option)
+        if option.crossfitted
         for half in range(HALVES)
     }
 
@@ -205,7 +206,7 @@ def reranking_seconds(job: Job, baselines: Baselines) -> float:
 
     Options that rerank without a trained model are finished before the plan is made, and are left out.
     """
-    planned = [option for option in job.options if _crossfitted(option) or option.reuses_model]
+    planned = [option for option in job.options if option.crossfitted or option.reuses_model]
     if not planned:
         return 0.0
     fold = job.experiment.folds[0]
@@ -214,14 +215,10 @@ def reranking_seconds(job: Job, baselines: Baselines) -> float:
     scored = (TEST_LISTS + len(job.recipe.evaluation.conditions)) * len(fold.test) + watched
     fitted = min(job.recipe.rerank.lists, len(fold.train)) + watched
     seconds = len(planned) * scored * drawing
-    seconds += sum(_crossfitted(option) for option in planned) * (
+    seconds += sum(option.crossfitted for option in planned) * (
         scored * reading + (1 + FITTING) * fitted * (drawing + reading)
     )
     return len(job.experiment.folds) * seconds
-
-
-def _crossfitted(option: Option) -> bool:
-    return option.reranking is not None and option.reranking.first == OWN_MODEL
 
 
 def _seconds_per_list(job: Job, fold: Fold, baselines: Baselines) -> tuple[float, float]:

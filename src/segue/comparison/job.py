@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+from jaxtyping import Float
 
 from segue.comparison.options import Option
 from segue.comparison.settings import ComparisonSettings
@@ -15,7 +16,7 @@ from segue.encoders import Encoder
 from segue.errors import InputError
 from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import read_json, write_json
+from segue.files import read_json, read_npz, write_json, write_npz
 from segue.old_names import option_folder
 from segue.training.losses.loss import LOSSES, LossSettings
 from segue.types import Windows
@@ -111,6 +112,8 @@ class FoldTraining(TypedDict):
     reranker: NotRequired[Mapping[str, Any]]
 
 
+TIMINGS = "timings.npz"
+"""File of the answer times of an option on a fold."""
 FINISHED = ("done", "under-trained")
 """Statuses of a result that has numbers and is kept."""
 
@@ -134,7 +137,10 @@ class FoldResult:
     evaluation: Evaluation | None = None
 
     def save(self, folder: Path) -> None:
-        """Write the result; ``result.json`` comes last, so that its presence means that the rest is complete."""
+        """Write the result; ``result.json`` comes last, so that its presence means that the rest is complete.
+
+        Timings come later, to a file of their own.
+        """
         if self.evaluation is not None:
             self.evaluation.save(folder / "evaluation")
         record = {key: getattr(self, key) for key in ("status", "reason", "validation", "training")}
@@ -147,14 +153,23 @@ class FoldResult:
         Raises:
             InputError: a file is missing or broken.
         """
-        evaluated = folder / "evaluation"
+        evaluated, timed = folder / "evaluation", folder / TIMINGS
         try:
             record = read_json(folder / "result.json")
-            return cls(**record, evaluation=Evaluation.load(evaluated) if evaluated.exists() else None)
+            evaluation = Evaluation.load(evaluated) if evaluated.exists() or record["status"] in FINISHED else None
+            if evaluation is not None and timed.exists():
+                evaluation = evaluation.timed(read_npz(timed))
+            return cls(**record, evaluation=evaluation)
         except (InputError, KeyError, TypeError, AttributeError) as error:
             fix = "delete that result.json and run again; the trained model is kept"
             what = f"{folder / 'result.json'} cannot be read back"
             raise InputError(what, got=str(error).rstrip("."), fix=fix) from error
+
+    def timed(self, timings: Mapping[str, Float[np.ndarray, "query"]], folder: Path) -> FoldResult:
+        """Return the result with the milliseconds of timed queries, by stage, and keep them in the folder."""
+        assert self.evaluation is not None, "only what was evaluated is timed"
+        write_npz(folder / TIMINGS, timings)
+        return replace(self, evaluation=self.evaluation.timed(timings))
 
 
 Results = dict[str, list[FoldResult]]

@@ -93,6 +93,16 @@ class Option:
         return self.reranking is not None and self.reranking.reuses_model
 
     @property
+    def crossfitted(self) -> bool:
+        """Whether its first stage is trained three times: for serving, and on each half of the documents."""
+        return self.reranking is not None and self.reranking.first == OWN_MODEL
+
+    @property
+    def may_be_too_expensive(self) -> bool:
+        """Whether its cost is measured, on its first fold, and compared with its share of the budget."""
+        return self.text is not None or self.name == "encoder-context"
+
+    @property
     def reusable(self) -> bool:
         """Whether other options may use its model: it predicts in the bank's own space."""
         return self.trained and self.intent == "candidate" and self.reranking is None and self.documents == "identity"

@@ -23,6 +23,10 @@ CLOCK_SLACK = 2.0
 """Number of budgets after which options that have not begun are aborted."""
 
 
+COST_FILE = "cost.json"
+"""File in the folder of an option whose cost was measured."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Steps per option, and the measurements they follow from.
@@ -133,6 +137,7 @@ def make_plan(
     scorings: int,
     budget_minutes: float,
     at_once: int = 1,
+    chain: int = 1,
     more: Mapping[str, float] | None = None,
 ) -> Plan:
     """Give every option the same number of steps, as many as fit into ``seconds``.
@@ -145,7 +150,8 @@ def make_plan(
         score_seconds: seconds of one validation scoring.
         scorings: validation scorings and the like per training.
         budget_minutes: recorded with the plan.
-        at_once: trainings that run side by side.
+        at_once: trainings that run side by side, where there are so many.
+        chain: most trainings that have to follow one another.
         more: steps per second of trainings that are not options, with as many steps.
 
     Raises:
@@ -158,11 +164,12 @@ def make_plan(
     """
     paid = {**steps_per_second, **(more or {})}
     least, scoring = min(MINIMUM_STEPS, most_steps), scorings * score_seconds
+    side_by_side = min(at_once, folds * len(paid) / chain)
     affordable = affordable_steps(
-        paid, most_steps=most_steps, trainings=folds, seconds=seconds * at_once, scoring=scoring
+        paid, most_steps=most_steps, trainings=folds, seconds=seconds * side_by_side, scoring=scoring
     )
     if affordable < least:
-        needed = folds * sum(scoring + least / rate for rate in paid.values()) / at_once
+        needed = folds * sum(scoring + least / rate for rate in paid.values()) / side_by_side
         minutes = budget_minutes + (needed - seconds) / 60
         raise SettingsError(
             "the budget is too small to train anything",
@@ -190,7 +197,7 @@ def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], 
     Raises:
         InputError: states the minutes it would take and the budget at which it runs.
     """
-    path = option_folder(job.out / "options", name) / "cost.json"
+    path = option_folder(job.out / "options", name) / COST_FILE
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": 1, "seconds": cost()})

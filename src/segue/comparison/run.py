@@ -20,12 +20,13 @@ from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import FoldResult, Job, Results
 from segue.comparison.options import WINNING_LOSS, Option
-from segue.comparison.plan import CLOCK_SLACK, Plan, load_plan
+from segue.comparison.plan import CLOCK_SLACK, COST_FILE, Plan, load_plan
 from segue.comparison.scoring import time_answers
-from segue.comparison.tasks import SECONDS_BETWEEN_NOTES, Task, Workers, open_workers, progress_note
+from segue.comparison.tasks import SECONDS_BETWEEN_NOTES, Task, Workers, open_workers, progress_in_words
 from segue.comparison.tuning import require_extra
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold, lock_split
+from segue.old_names import option_folder
 from segue.progress import duration, quiet
 from segue.types import Progress, no_progress
 
@@ -63,16 +64,16 @@ def run_triage(
     baselines = baselines or Baselines(job)
     with open_workers(job, baselines) if workers is None else nullcontext(workers) as opened:
         run = _Run(job, opened, baselines, progress, say)
-        in_order = sorted(job.options, key=_wave)
+        in_order = sorted(job.options, key=lambda option: (_wave(option), not option.crossfitted))
         run.all([option for option in in_order if _wave(option) == 0])
         run.plan = _settle_plan(run)
         run.all([option for option in in_order if _wave(option) > 0])
         run.time_answers()
-    return {option.name: run.results[option.name] for option in job.options}
+        return {option.name: run.results(option) for option in job.options}
 
 
 def _wave(option: Option) -> int:
-    """Return an option's place in the order of work: what others depend on comes first."""
+    """Return an option's place in the order of work: what others depend on comes first, and the longest of a wave."""
     if option.reuses_model or option.text:
         return 3
     return 0 if not option.trained else 2 if option.loss == WINNING_LOSS else 1
@@ -86,13 +87,16 @@ class _Run:
     ) -> None:
         self.job, self.workers, self.baselines = job, workers, baselines
         self.progress, self.say = progress, say
-        self.results: Results = {}
         self.found: dict[str, dict[int, FoldResult]] = {option.name: {} for option in job.options}
         self.plan: Plan | None = None
         self.began = monotonic()
 
     def elapsed(self) -> float:
         return monotonic() - self.began
+
+    def results(self, option: Option) -> list[FoldResult]:
+        """Return the results of an option, fold by fold."""
+        return [self.found[option.name][fold.number] for fold in self.job.experiment.folds]
 
     def all(self, options: Sequence[Option]) -> None:
         """Do every option on every fold, each as soon as there is a free worker and what it needs is known."""
@@ -120,7 +124,10 @@ class _Run:
                 self._note(first)(0, None, self.workers.note(first))
 
     def _is_ready(self, option: Option, fold: Fold) -> bool:
-        """Return whether the results that an option's loss or model is chosen by are there."""
+        """Return whether the results that an option's loss or model is chosen by are there, and its measured cost."""
+        first = self.job.experiment.folds[0]
+        if option.may_be_too_expensive and fold.number != first.number and first.number not in self.found[option.name]:
+            return (option_folder(self.job.out / "options", option.name) / COST_FILE).exists()
         chosen_among = [other.name for other in self.job.options
                         if (option.loss == WINNING_LOSS and other.loss_candidate)
                         or (option.reuses_model and other.reusable)]  # fmt: skip
@@ -146,11 +153,9 @@ class _Run:
                     trial_steps=planned.trial_steps if planned else 0)  # fmt: skip
 
     def _keep(self, option: Option, fold: Fold, result: FoldResult) -> None:
-        found = self.found[option.name]
-        found[fold.number] = result
-        if len(found) == len(self.job.experiment.folds):
-            self.results[option.name] = [found[fold.number] for fold in self.job.experiment.folds]
-            self.say(outcome_line(option.name, self.results[option.name]))
+        self.found[option.name][fold.number] = result
+        if len(self.found[option.name]) == len(self.job.experiment.folds):
+            self.say(outcome_line(option.name, self.results(option)))
 
     def _note(self, task: Task) -> Progress:
         """Turn a task's own progress into a line under the run's bar."""
@@ -158,7 +163,7 @@ class _Run:
         done = sum(len(found) for found in self.found.values())
 
         def note(step: int, total: int | None, text: str) -> None:
-            words = f"{task.name(folds)} {progress_note(step, total, text)}"
+            words = f"{task.name(folds)} {progress_in_words(step, total, text)}"
             self.progress(done, folds * len(self.job.options), words.strip())
 
         return note
@@ -167,14 +172,14 @@ class _Run:
         """Time the answers of what was evaluated and not timed yet, one at a time and with nothing beside it."""
         if not self.job.recipe.evaluation.latency_queries:
             return
-        for number, option in enumerate(self.job.options):
-            for fold, result in zip(self.job.experiment.folds, self.results[option.name], strict=True):
+        everything = len(self.job.options) * len(self.job.experiment.folds)
+        for option in self.job.options:
+            for fold, result in zip(self.job.experiment.folds, self.results(option), strict=True):
                 if result.evaluation is not None and not result.evaluation.timings:
-                    self.progress(number, len(self.job.options), f"timing the answers of {option.name}")
-                    retriever = load_retriever(self.job, option, fold, self.baselines)
-                    timed = result.evaluation.timed(time_answers(self.job, fold, retriever))
-                    timed.save(self.job.folder(option, fold) / "evaluation")
-                    self.results[option.name][fold.number] = replace(result, evaluation=timed)
+                    self.progress(everything, everything, f"timing the answers of {option.name}")
+                    timings = time_answers(self.job, fold, load_retriever(self.job, option, fold, self.baselines))
+                    folder = self.job.folder(option, fold)
+                    self.found[option.name][fold.number] = result.timed(timings, folder)
 
 
 def outcome_line(name: str, folds: Sequence[FoldResult]) -> str:
@@ -184,8 +189,10 @@ def outcome_line(name: str, folds: Sequence[FoldResult]) -> str:
     'mean: R@5 37.5 on validation documents'
     """
     found = [fold.validation["R@5"] for fold in folds if fold.validation]
-    if not found:
-        return f"{name}: {folds[0].status}: {folds[0].reason}"
+    lacking = next((fold for fold in folds if not fold.validation), None)
+    if lacking is not None:
+        some = f" ({len(folds) - len(found)} of {len(folds)} folds)" if found else ""
+        return f"{name}: {lacking.status}{some}: {lacking.reason}"
     trained = [fold.training for fold in folds if fold.training]
     seconds = sum(training["seconds"] for training in trained)
     cost = f", {trained[0]['steps']:,} steps in {duration(seconds)}" if trained else ""

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import pickle
 import signal
 import threading
 import time
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-import joblib
+import cloudpickle
 import loky
 import psutil
 
@@ -36,7 +37,7 @@ from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.comparison.tuning import tune
 from segue.errors import SegueError, StorageError
 from segue.evaluation.experiment import Fold
-from segue.hardware import choose_device, limit_threads, threads
+from segue.hardware import choose_device, limit_threads, threads, usable_cores
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress
 
@@ -147,7 +148,7 @@ class Workers(Protocol):
         """Return how far a running task is, in words; "" where that is not known."""
 
 
-class Here:
+class InThisProcess:
     """Does everything in this process, before the call returns."""
 
     at_once = 1
@@ -180,7 +181,7 @@ class Processes:
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Send the task to the next free process."""
-        return self.call(_do, task)
+        return self.call(_do_and_note_progress, task)
 
     def call(
         self, work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
@@ -198,14 +199,17 @@ class Processes:
 
 def share_machine(job: Job) -> tuple[int, int]:
     """Return the number of processes and the threads of each, from [compute] or from what the machine has."""
-    settings, cores = job.recipe.compute, joblib.cpu_count()
-    learns = any(option.trained or option.text or option.reranking for option in job.options)
-    side_by_side = learns and choose_device(job.recipe.training.device) == "cpu"
-    each = settings.threads or (1 if side_by_side else cores)
+    settings, cores = job.recipe.compute, usable_cores()
+    trains = any(option.trained or option.text or option.reranking for option in job.options)
+    side_by_side = trains and choose_device(job.recipe.training.device) == "cpu"
+    threads_each = settings.threads or (1 if side_by_side else max(1, cores // (settings.processes or 1)))
+    tasks = len(job.options) * len(job.experiment.folds)
     if settings.processes is not None:
-        return settings.processes, each
-    room = int(psutil.virtual_memory().available / (GB_PER_PROCESS * 2**30))
-    return (max(1, min(cores // each, room)) if side_by_side else 1), each
+        return min(settings.processes, tasks), threads_each
+    bank = job.experiment.bank
+    bytes_each = GB_PER_PROCESS * 2**30 + 4 * len(bank) * bank.dimension  # the index holds every vector
+    room = int(psutil.virtual_memory().available / bytes_each)
+    return (max(1, min(cores // threads_each, room, tasks)) if side_by_side else 1), threads_each
 
 
 @contextlib.contextmanager
@@ -215,17 +219,18 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
     Raises:
         StorageError: a process ended before its task did.
     """
-    processes, each = share_machine(job)
+    processes, threads_each = share_machine(job)
     if processes == 1:
-        with threads(each):
-            yield Here(Worker(job, baselines))
+        with threads(threads_each):
+            yield InThisProcess(Worker(job, baselines))
         return
-    limits = {name: str(each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
-    pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=(job, each), env=limits)
+    given = (cloudpickle.dumps(job), threads_each, os.getpid())
+    pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)
     finished = False
     try:
-        with threads(each):
+        with threads(threads_each):
             yield Processes(pool, job, processes)
         finished = True
     except BrokenProcessPool as error:
@@ -239,41 +244,52 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         pool.shutdown(wait=True, kill_workers=not finished)
 
 
-_worker: Worker | None = None
-"""The worker of this process, where it was started for a pool."""
+_job = b""
+"""The pickled job of this process, where it was started for a pool."""
 
 
-def _begin(job: Job, each: int) -> None:
+def _begin(job: bytes, threads_each: int, parent: int) -> None:
     """Prepare a process of the pool; it ends when the process that started it does."""
-    global _worker
+    global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends the pool
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    limit_threads(each)
-    _worker = Worker(job, Baselines(job))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    limit_threads(threads_each)
+    _job = job
 
 
 def _end_with(parent: int) -> None:
+    """End this process when it has another parent: that of one that was killed."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
+@functools.cache
+def _this_worker() -> Worker:
+    """Return the worker of this process, made at its first task, so that an error reaches the one who waits."""
+    job: Job = pickle.loads(_job)
+    return Worker(job, Baselines(job))
+
+
 def _with_worker(
     work: Callable[Concatenate[Worker, Given], Result], *given: Given.args, **named: Given.kwargs
 ) -> Result:
-    assert _worker is not None, "a process of the pool was prepared"
-    return work(_worker, *given, **named)
+    """Do the work in a process of the pool."""
+    return work(_this_worker(), *given, **named)
 
 
-def _do(worker: Worker, task: Task) -> FoldResult:
+def _do_and_note_progress(worker: Worker, task: Task) -> FoldResult:
+    """Do a task in a process of the pool."""
     path = _progress_file(worker.job, task)
+    path.unlink(missing_ok=True)  # of a killed run
     written = [0.0]
 
     def progress(step: int, total: int | None, text: str) -> None:
         if time.monotonic() - written[0] > SECONDS_BETWEEN_NOTES:
             written[0] = time.monotonic()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"note": progress_note(step, total, text)}), encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk is noticed where it matters
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"note": progress_in_words(step, total, text)}), encoding="utf-8")
 
     try:
         return worker.do(task, progress)
@@ -285,10 +301,10 @@ def _progress_file(job: Job, task: Task) -> Path:
     return job.folder(task.option, task.fold) / PROGRESS_FILE
 
 
-def progress_note(step: int, total: int | None, text: str) -> str:
+def progress_in_words(step: int, total: int | None, text: str) -> str:
     """Return the progress of a task in words.
 
-    >>> progress_note(3, 25, "loss 2.5")
+    >>> progress_in_words(3, 25, "loss 2.5")
     'step 3/25 loss 2.5'
     """
     return f"{f'step {step}/{total} ' if total else ''}{text}".strip()

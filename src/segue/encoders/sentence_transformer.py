@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,31 @@ class SentenceTransformerEncoder:
         depend on the texts alone, so the same texts give the same bytes on the same kind of machine.
         """
         vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
-        done, side_by_side = 0, torch.get_num_threads() if self._model.device.type == "cpu" else 1
-        alone = threads(1) if side_by_side > 1 else contextlib.nullcontext()
-        with alone, ThreadPoolExecutor(side_by_side) as pool:
-            for start in range(0, len(texts), TOKENISED_TOGETHER):
-                together = list(texts[start : start + TOKENISED_TOGETHER])
-                features = self._model.preprocess(together, prompt=self._prompt or None)
-                rows, batches = zip(*batches_of_like_length(features, self._batch_size), strict=True)
-                for places, encoded in zip(rows, pool.map(self._forward, batches), strict=True):
-                    vectors[start + places] = encoded
-                    done += len(places)
-                    progress(done, len(texts), "passages encoded")
+        side_by_side = torch.get_num_threads() if self._model.device.type == "cpu" else 1
+        if side_by_side == 1 or len(texts) <= self._batch_size:
+            self._encode_into(vectors, texts, map, progress)
+        else:
+            with threads(1), ThreadPoolExecutor(side_by_side) as pool:
+                self._encode_into(vectors, texts, pool.map, progress)
         return vectors
+
+    def _encode_into(
+        self,
+        vectors: Float[np.ndarray, "text dim"],
+        texts: Sequence[str],
+        mapped: Callable[..., Iterable[np.ndarray]],
+        progress: Progress,
+    ) -> None:
+        """Write the vectors; ``mapped`` applies a function to every batch."""
+        done = 0
+        for start in range(0, len(texts), TOKENISED_TOGETHER):
+            together = list(texts[start : start + TOKENISED_TOGETHER])
+            features = self._model.preprocess(together, prompt=self._prompt or None)
+            rows, batches = zip(*batches_of_like_length(features, self._batch_size), strict=True)
+            for places, encoded in zip(rows, mapped(self._forward, batches), strict=True):
+                vectors[start + places] = encoded
+                done += len(places)
+                progress(done, len(texts), "passages encoded")
 
     @torch.inference_mode()
     def _forward(self, features: Features) -> Float[np.ndarray, "batch dim"]:

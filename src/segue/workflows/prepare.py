@@ -19,13 +19,13 @@ from segue.corpus import BankCorpus, VectorsCorpus
 from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
-from segue.evaluation.experiment import Experiment, build_experiment
+from segue.evaluation.experiment import Experiment, build_experiment, require_same_bank
 from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
 from segue.old_names import current_name
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe, parse_recipe
-from segue.runs.bank import FRESH, record_bank
+from segue.runs.bank import FRESH, SPLIT, record_bank
 from segue.types import Bank
 
 RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
@@ -116,6 +116,7 @@ def make_job(
     choose_device(recipe.training.device)
     experiment = experiment or experiment_of(recipe, bank)
     if isinstance(bank, PassageBank) and not (out / FRESH).exists():
+        require_same_bank(bank, out / SPLIT)
         record_bank(out, bank)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
     return Job(recipe, experiment, options, EncoderLoader(recipe, bank), out)

@@ -76,7 +76,7 @@ class Comparison:
 
     @property
     def nothing_trained(self) -> str | None:
-        """Why no option was trained, where some should have been; None where one was, or none should."""
+        """Why no trained option was measured on every fold, where some should have been; None where one was."""
         trains = {option.name for option in (*OPTIONS, RECIPE_OPTION) if option.trained}
         entries = [entry for entry in self.record.entries if entry.name in trains]
         if not entries or any(entry.measured for entry in entries):

@@ -73,6 +73,7 @@ class QueryCache:
     def _add(self, fresh: dict[bytes, Float[np.ndarray, "dim"]]) -> None:
         self._known.update(fresh)
         if self._path is not None and fresh:
+            self._read()  # another process may have added its own
             rows = _pad([np.frombuffer(name, dtype=np.int64) for name in self._known])
             vectors = np.stack(list(self._known.values()))
             write_npz(self._path, {"rows": rows, "vectors": vectors, "key": np.array(self._key)})
@@ -85,7 +86,7 @@ class QueryCache:
             stored = read_npz(self._path)
             if str(stored["key"]) == self._key:
                 pairs = zip(stored["rows"], stored["vectors"], strict=True)
-                self._known = {_name(row): vector for row, vector in pairs}
+                self._known = {_name(row): vector for row, vector in pairs} | self._known
 
 
 def _name(rows: Int[np.ndarray, "context"]) -> bytes:
