@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,7 +24,7 @@ from segue.comparison.scoring import time_answers
 from segue.comparison.settings import ComputeSettings
 from segue.comparison.summary import compare
 from segue.comparison.tasks import share_machine
-from segue.errors import StorageError
+from segue.errors import InputError, StorageError
 
 OPTIONS = choose_options(["ar-cosine", "infonce", "mlp", "copy-last-rerank", "fusion"])
 
