@@ -19,12 +19,11 @@ from rich.console import Console
 
 from segue.comparison.record import Record
 from segue.errors import InputError
-from segue.reports import public_json, report_content, summary_lines, terminal_table, write_report
-from segue.reports.plots import svg
-from segue.reports.plots.svg import ROLES
+from segue.reports import document, public_json, report_content, summary_lines, terminal_table, write_report
 from segue.reports.public import PUBLIC_METRICS
 from segue.reports.render import render_html, render_markdown
 from segue.reports.sections.metrics import overview_table
+from segue.reports.svg import ROLES
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_triage.json").read_text(encoding="utf-8"))
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y>| **b** `c` $x^2$ "q" \n# h'
@@ -38,7 +37,7 @@ def sample():
 @pytest.fixture
 def no_drawing(monkeypatch):
     """Run all plotting code but the drawing itself, which takes most of the time."""
-    monkeypatch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+    monkeypatch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
 
 
 def record(values):
@@ -353,7 +352,7 @@ def test_any_parts_of_an_entry_may_be_missing_together(keys, place):
     entries = list(FEW["entries"])
     entries[place] = {name: value for name, value in entries[place].items() if name not in keys}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+        patch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
         rendered(FEW | {"entries": entries})
 
 
@@ -363,7 +362,7 @@ def test_any_metrics_may_be_missing(names):
     entries = [row | {"metrics": {name: found for name, found in row["metrics"].items() if name not in names}}
                for row in FEW["entries"]]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+        patch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
         rendered(FEW | {"entries": entries})
 
 

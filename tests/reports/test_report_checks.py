@@ -11,8 +11,15 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from segue.comparison.record import Cause, Finding, Record
-from segue.reports import causes_lines, findings_table, report_content, summary_lines, terminal_table, write_report
-from segue.reports.plots import svg
+from segue.reports import (
+    causes_lines,
+    document,
+    findings_table,
+    report_content,
+    summary_lines,
+    terminal_table,
+    write_report,
+)
 from segue.reports.plots.diagnosis import PLOTS, ceiling_figure, diagnosis_gallery, offsets_figure
 from segue.reports.render import render_html, render_markdown
 from segue.reports.sections.checks import OUTCOMES, quantity, unproven
@@ -35,7 +42,7 @@ def sample():
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
+    monkeypatch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def both(triage):
 def shown():
     """The sample as Markdown and as a page."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
+        patch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 10 10"></svg>')
         return both(few(SAMPLE))
 
 

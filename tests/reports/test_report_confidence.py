@@ -8,9 +8,8 @@ import pytest
 
 from segue.comparison.record import Record
 from segue.evaluation.confidence.judge import THRESHOLDS
-from segue.reports import report_content
+from segue.reports import document, report_content
 from segue.reports.document import Report
-from segue.reports.plots import svg
 from segue.reports.render import render_markdown
 from segue.reports.sections.confidence import confidence_section
 
@@ -51,7 +50,7 @@ def measured(five=True, one=True):
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr(svg, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
+    monkeypatch.setattr(document, "to_svg", lambda figure, name: '<svg viewBox="0 0 1 1"></svg>')
 
 
 def of(confidence, **more):

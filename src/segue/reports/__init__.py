@@ -12,10 +12,10 @@ from pathlib import Path
 from segue.comparison.record import read_record
 from segue.files import write_folder, write_json, write_text
 from segue.reports.document import Figure
-from segue.reports.plots.svg import standalone_svg
 from segue.reports.public import public_json
 from segue.reports.render import FILES_FOLDER, render_html, render_markdown
 from segue.reports.report import report_content
+from segue.reports.svg import standalone_svg
 from segue.reports.terminal import causes_lines, findings_table, summary_lines, terminal_table
 
 __all__ = [

@@ -7,9 +7,14 @@ sentence in the markup of ``text.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal
+
+from matplotlib.figure import Figure as Canvas
+
+from segue.reports.svg import Plot, draw_canvas, to_svg
 
 Tone = Literal["", "best", "better", "worse", "undecided", "pass", "fail", "warn", "muted"]
 
@@ -66,13 +71,33 @@ class Terms:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot as SVG in the light palette; ``svg.py`` turns it into one that follows the page's theme."""
+    """A plot, drawn when it is needed.
+
+    Attributes:
+        name: unique in the report.
+        fill: draws it on an empty canvas.
+        size: width and height in inches of 72 points.
+        caption: how to read it; a sentence with markup.
+        alternative: text for readers who cannot see the plot; plain text.
+        stamp: label in its corner.
+    """
 
     name: str
-    svg: str
+    fill: Callable[[Canvas], None]
+    size: tuple[float, float]
     caption: str
     alternative: str
+    stamp: str = ""
     kind: ClassVar[str] = "figure"
+
+    def draw(self, *, title: str = "") -> Plot:
+        """Draw it on a canvas of its own; the title is for plots that have none."""
+        return draw_canvas(self.fill, self.size, title=title, stamp=self.stamp)
+
+    @cached_property
+    def svg(self) -> str:
+        """The plot as SVG in the light palette; ``svg.py`` turns it into one that follows the page's theme."""
+        return to_svg(self.draw(), self.name)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segue.reports.document import Cell, Figure, Report
-from segue.reports.plots.svg import inline_svg, theme_variables
+from segue.reports.svg import inline_svg, theme_variables
 from segue.reports.text import to_html, to_markdown, to_text
 
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\bp) (?=[=&])|(?<=p =) (?=\d)|(?<=τ) (?=\d)")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from segue.comparison.record import Record
 from segue.reports.document import Block, Figure, Gallery, Link, Paragraph, Report, Section, Table
 from segue.reports.plots.headline import curves_figure, intervals_figure, ranks_figure, recall_figure, scatter_figure
-from segue.reports.plots.svg import ROLES
 from segue.reports.sections.advice import recommendation_section
 from segue.reports.sections.appendix import definitions_section, files_section, machine_section
 from segue.reports.sections.checks import blocked_section, diagnosis_section, integrity_section
@@ -113,18 +111,4 @@ def _labelled(block: Block) -> Block:
 
 def _labelled_figure(figure: Figure) -> Figure:
     caption, alternative = f"{strong(f'{UNSAFE}.')} {figure.caption}", f"{UNSAFE}: {figure.alternative}"
-    return dataclasses.replace(figure, svg=stamp(figure.svg), caption=caption, alternative=alternative)
-
-
-def stamp(svg: str) -> str:
-    """Write the label into the lower left corner of a plot, which is a file of its own.
-
-    >>> "UNSAFE" in stamp('<svg viewBox="0 0 400 200"><g/></svg>')
-    True
-    """
-    height = re.search(r'viewBox="[\d.]+ [\d.]+ [\d.]+ ([\d.]+)"', svg)
-    if height is None or not svg.endswith("</svg>"):
-        return svg
-    style = f"font: 700 13px 'DejaVu Sans'; fill: {ROLES['architecture'][0]}"
-    text = f'<text x="4" y="{float(height[1]) - 6:g}" style="{style}">{UNSAFE}</text>'
-    return f"{svg.removesuffix('</svg>')}{text}</svg>"
+    return dataclasses.replace(figure, caption=caption, alternative=alternative, stamp=UNSAFE)

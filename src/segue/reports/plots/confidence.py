@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from segue.comparison.record import CutoffQuality, ThresholdPoint
 from segue.reports.document import Figure, Gallery
 from segue.reports.plots.small import DASHED, End, draw_line, end_labels, small_plot
-from segue.reports.plots.svg import colour
+from segue.reports.svg import colour
 from segue.reports.text import PERCENT
 from segue.types import Interval
 

@@ -30,7 +30,7 @@ from segue.reports.plots.small import (
     small_plot,
     subject_of,
 )
-from segue.reports.plots.svg import colour
+from segue.reports.svg import colour
 from segue.reports.text import PERCENT, RATIO, Scale, code, count, listing, of_things
 from segue.types import Interval
 

@@ -12,13 +12,13 @@ from segue.comparison.record import Entry, Record
 from segue.reports.contrasts import leader, measured, won
 from segue.reports.document import Figure
 from segue.reports.plots.small import DASHED, End, end_labels, logarithmic, shortened
-from segue.reports.plots.svg import colour, plot, tidy
+from segue.reports.svg import colour, tidy
 from segue.reports.text import PERCENT, SCORE, code, listing, of_things, plain
 
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
                 "rerank": "rerankers"}  # fmt: skip
-HALF = 7.5
-"""Width in inches of 72 points of a plot that stands beside another on the first page."""
+WIDTH, HALF = 12.0, 7.5
+"""Widths in inches of 72 points, of a plot and of one beside another. A point is a pixel at the plot's own size."""
 PANELS, PANEL_LETTERS = 5, 22
 """Training curves side by side, and the letters of their titles."""
 
@@ -66,9 +66,8 @@ def intervals_figure(record: Record) -> Figure | None:
                           va="center", fontsize=10, color=colour("soft"), annotation_clip=False)  # fmt: skip
         _family_words(axes, entries)
 
-    return plot("intervals", draw, height=1.0 + 0.3 * len(entries), width=HALF,
-                caption=_intervals_caption(record, entries),
-                alternative="R@5 of every option with its interval")  # fmt: skip
+    return Figure("intervals", draw, (HALF, 1.0 + 0.3 * len(entries)), _intervals_caption(record, entries),
+                  "R@5 of every option with its interval")  # fmt: skip
 
 
 def _whisker(axes: Axes, entry: Entry, place: int, *, bold: bool) -> None:
@@ -123,8 +122,7 @@ def recall_figure(record: Record) -> Figure | None:
                  ylabel="recall at k, % of windows")  # fmt: skip
         end_labels(axes, ends)
 
-    return plot("recall", draw, height=4.6, width=HALF, caption=_recall_caption(record, curves),
-                alternative="Recall against k")  # fmt: skip
+    return Figure("recall", draw, (HALF, 4.6), _recall_caption(record, curves), "Recall against k")
 
 
 def recall_points(entry: Entry) -> dict[int, float]:
@@ -189,8 +187,7 @@ def scatter_figure(record: Record) -> Figure | None:
                               fontweight="bold" if won(record, entry) else "normal")  # fmt: skip
 
     caption = "Cosine to the target, which the losses raise, against R@5, which counts."
-    return plot("scatter", draw, height=4.6, width=HALF, caption=caption,
-                alternative="Cosine against R@5 over the options")  # fmt: skip
+    return Figure("scatter", draw, (HALF, 4.6), caption, "Cosine against R@5 over the options")
 
 
 def validation_curves(entry: Entry) -> list[tuple[list[int], list[float]]]:
@@ -224,8 +221,8 @@ def curves_figure(record: Record) -> Figure | None:
         canvas.supxlabel("optimiser steps", color=colour("soft"), fontsize=11)
         canvas.supylabel("validation MRR", color=colour("soft"), fontsize=11)
 
-    return plot("curves", draw, height=0.8 + 1.7 * lines, caption=_curves_caption(entries, level),
-                alternative="Validation MRR over training steps per option")  # fmt: skip
+    return Figure("curves", draw, (WIDTH, 0.8 + 1.7 * lines), _curves_caption(entries, level),
+                  "Validation MRR over training steps per option")  # fmt: skip
 
 
 def _panel(axes: Axes, entry: Entry, record: Record, level: float | None) -> None:
@@ -284,8 +281,8 @@ def ranks_figure(record: Record) -> Figure | None:
         f"Rank of the true next passage, {of_things(len(entries), 'option')} sorted by R@5, best at the top. "
         f"{code(best.name)}{f': {listing(ends)}' if ends else ''}."
     )
-    return plot("ranks", draw, height=1.2 + 0.32 * len(entries), caption=caption,
-                alternative="Distribution of the target's rank per option")  # fmt: skip
+    return Figure("ranks", draw, (WIDTH, 1.2 + 0.32 * len(entries)), caption,
+                  "Distribution of the target's rank per option")  # fmt: skip
 
 
 def _shade(place: int) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from segue.comparison.record import Record
 from segue.reports.contrasts import best_on_validation, leader
 from segue.reports.document import Figure
-from segue.reports.plots.svg import colour, plot, tidy
+from segue.reports.svg import colour, tidy, write_title
 from segue.reports.text import count, one_line
 from segue.types import Interval
 
@@ -131,10 +131,10 @@ def small_plot(
     wrapped = textwrap.fill(shortened(title, LONGEST_TITLE).replace(" %", "\u00a0%"), TITLE_LETTERS)
 
     def fill(canvas: Canvas) -> None:
-        canvas.suptitle(wrapped, x=0.012, ha="left", fontsize=12, fontweight="bold", color=colour("ink"))
+        write_title(canvas, wrapped)
         draw([tidy(axes, grid) for axes in canvas.subplots(panels, 1, squeeze=False).ravel()])
 
-    return plot(name, fill, height=height, width=NARROW, caption=caption, alternative=title)
+    return Figure(name, fill, (NARROW, height), caption, title)
 
 
 def draw_line(axes: Axes, line: Sequence[tuple[float, ...]], shade: str, *, bold: bool) -> None:
@@ -167,8 +167,9 @@ def end_labels(axes: Axes, ends: Sequence[End]) -> None:
     if not ends:
         return
     figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # the axes' height is not known before
+    layout = figure.get_layout_engine() if figure is not None else None
+    assert layout is not None
+    layout.execute(figure)  # the axes' height is not known before
     high = axes.get_window_extent().height
     low, top = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
     heights = [(axes.transData.transform((axes.get_xlim()[1], end.value))[1] - low) / (top - low) for end in ends]

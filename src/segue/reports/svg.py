@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable
 
 import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-
-from segue.reports.document import Figure
 
 ROLES: dict[str, tuple[str, str]] = {
     "ink": ("#1b1f24", "#e6e8eb"),
@@ -55,8 +54,6 @@ STYLE = {
     "ytick.major.width": 0.8,
     "figure.dpi": 72.0,
 }
-WIDTH = 12.0
-"""Inches of 72 points: a point is a pixel when the plot is shown at its own size."""
 
 
 def colour(role: str) -> str:
@@ -64,23 +61,44 @@ def colour(role: str) -> str:
     return ROLES[role][0]
 
 
-def plot(
-    name: str, draw: Callable[[Canvas], None], *, height: float, caption: str, alternative: str, width: float = WIDTH
-) -> Figure:
-    """Return a figure that ``draw`` fills.
+class Plot(Canvas):
+    """A plot as a matplotlib figure, to change and save; a notebook shows it as a picture.
+
+    Attributes:
+        caption: how to read it, as plain text.
+    """
+
+    caption: str = ""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def draw_canvas(fill: Callable[[Canvas], None], size: tuple[float, float], *, title: str = "", stamp: str = "") -> Plot:
+    """Return a canvas without background that ``fill`` has drawn on.
 
     Args:
-        name: unique in the report.
-        draw: called with the empty canvas.
-        height: height in inches of 72 points.
-        caption: how to read it; a sentence with markup.
-        alternative: text for readers who cannot see the plot; plain text.
-        width: width in inches of 72 points.
+        fill: called with the empty canvas.
+        size: width and height in inches of 72 points.
+        title: written above it, unless ``fill`` writes its own.
+        stamp: label in the lower left corner.
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="none")
-        draw(canvas)
-        return Figure(name, to_svg(canvas, name), caption, alternative)
+        canvas = Plot(figsize=size, layout="constrained", facecolor="none")
+        if title:
+            write_title(canvas, title)
+        fill(canvas)
+        if stamp:
+            canvas.text(4 / 72 / size[0], 6 / 72 / size[1], stamp, fontsize=13, fontweight="bold",
+                        color=colour("architecture"))  # fmt: skip
+    return canvas
+
+
+def write_title(canvas: Canvas, title: str) -> None:
+    """Write the title above the plot, in place of an earlier one."""
+    canvas.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=colour("ink"))
 
 
 def tidy(axes: mpl.axes.Axes, grid: str = "") -> mpl.axes.Axes:
@@ -100,9 +118,9 @@ def tidy(axes: mpl.axes.Axes, grid: str = "") -> mpl.axes.Axes:
 def to_svg(figure: Canvas, name: str) -> str:
     """Write the figure as SVG text without prolog, its ids made unique by ``name``."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    )
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        # savefig would draw everything twice, the first time for the layout alone
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
