@@ -14,13 +14,14 @@ from segue.files import write_folder, write_json, write_text
 from segue.reports.document import Figure
 from segue.reports.public import public_json
 from segue.reports.render import FILES_FOLDER, render_html, render_markdown
-from segue.reports.report import report_content
+from segue.reports.report import draw_plot, report_content
 from segue.reports.svg import standalone_svg
 from segue.reports.terminal import causes_lines, findings_table, summary_lines, terminal_table
 
 __all__ = [
     "ReportPaths",
     "causes_lines",
+    "draw_plot",
     "findings_table",
     "public_json",
     "report_content",

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from matplotlib.figure import Figure as Canvas
 
 from segue.reports.svg import Plot, draw_canvas, to_svg
+from segue.reports.text import to_text
 
 Tone = Literal["", "best", "better", "worse", "undecided", "pass", "fail", "warn", "muted"]
 
@@ -90,14 +91,17 @@ class Figure:
     stamp: str = ""
     kind: ClassVar[str] = "figure"
 
-    def draw(self, *, title: str = "") -> Plot:
-        """Draw it on a canvas of its own; the title is for plots that have none."""
-        return draw_canvas(self.fill, self.size, title=title, stamp=self.stamp)
+    def draw(self) -> Plot:
+        """Draw it on white, with its title above it."""
+        plot = draw_canvas(self.fill, self.size, title=self.alternative, stamp=self.stamp, dpi=100.0)
+        plot.caption = to_text(self.caption)
+        plot.set_facecolor("white")
+        return plot
 
     @cached_property
     def svg(self) -> str:
         """The plot as SVG in the light palette; ``svg.py`` turns it into one that follows the page's theme."""
-        return to_svg(self.draw(), self.name)
+        return to_svg(draw_canvas(self.fill, self.size, stamp=self.stamp), self.name)
 
 
 @dataclass(frozen=True)

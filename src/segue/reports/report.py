@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from segue.comparison.record import Record
+from segue.errors import InputError
 from segue.reports.document import Block, Figure, Gallery, Link, Paragraph, Report, Section, Table
 from segue.reports.plots.headline import curves_figure, intervals_figure, ranks_figure, recall_figure, scatter_figure
 from segue.reports.sections.advice import recommendation_section
@@ -26,10 +27,31 @@ from segue.reports.sections.metrics import (
     tuning_table,
 )
 from segue.reports.sections.summary import procedure_sentence, summary_section
+from segue.reports.svg import Plot
 from segue.reports.text import UNSAFE, of_things, plain, strong
 
 WITHOUT_NUMBERS = ("integrity", "files", "definitions", "machine")
 """Sections without a measured number of an option."""
+_DIAGNOSED, _CONFIDENCE = "what {} measures (`segue diagnose`)", "a winner whose confidence was measured"
+PLOTS = {
+    "intervals": "at least two measured options",
+    "recall": "an option with recall at two cutoffs",
+    "scatter": "at least three measured options with a cosine",
+    "gradients": _DIAGNOSED.format("SG204"),
+    "weights": _DIAGNOSED.format("SG204"),
+    "spectrum": _DIAGNOSED.format("SG206"),
+    "hubs": _DIAGNOSED.format("SG208"),
+    "offsets": _DIAGNOSED.format("SG209"),
+    "truth": _DIAGNOSED.format("SG210"),
+    "order": _DIAGNOSED.format("SG213"),
+    "data": _DIAGNOSED.format("SG215"),
+    "ceiling": _DIAGNOSED.format("SG216"),
+    "confidence-curve": _CONFIDENCE,
+    "confidence-reliability": _CONFIDENCE,
+    "curves": "an option that was trained here",
+    "ranks": "an option with a histogram of ranks",
+}
+"""Names of all plots in the order of the report, and what each is drawn from."""
 
 
 def report_content(record: Record) -> Report:
@@ -46,6 +68,21 @@ def report_content(record: Record) -> Report:
         footer(record),
     )
     return label_unsafe(report) if record.unsafe else report
+
+
+def draw_plot(record: Record, name: str) -> Plot:
+    """Return one plot of the report as a matplotlib figure.
+
+    Raises:
+        InputError: there is no plot of this name, or nothing to draw on it.
+    """
+    if name not in PLOTS:
+        raise InputError("there is no such plot", got=repr(name), expected=f"one of {', '.join(PLOTS)}")
+    figures = {figure.name: figure for figure in report_content(record).figures}
+    if name not in figures:
+        raise InputError(f"the plot {name!r} has nothing to draw: it needs {PLOTS[name]}",
+                         fix=f"draw one of {', '.join(figures)}" if figures else "compare more options")  # fmt: skip
+    return figures[name].draw()
 
 
 def _measured(record: Record) -> list[Section]:

@@ -52,7 +52,6 @@ STYLE = {
     "ytick.labelsize": 10.0,
     "xtick.major.width": 0.8,
     "ytick.major.width": 0.8,
-    "figure.dpi": 72.0,
 }
 
 
@@ -76,23 +75,28 @@ class Plot(Canvas):
         return buffer.getvalue()
 
 
-def draw_canvas(fill: Callable[[Canvas], None], size: tuple[float, float], *, title: str = "", stamp: str = "") -> Plot:
+def draw_canvas(
+    fill: Callable[[Canvas], None], size: tuple[float, float], *, title: str = "", stamp: str = "", dpi: float = 72.0
+) -> Plot:
     """Return a canvas without background that ``fill`` has drawn on.
 
     Args:
         fill: called with the empty canvas.
         size: width and height in inches of 72 points.
         title: written above it, unless ``fill`` writes its own.
-        stamp: label in the lower left corner.
+        stamp: label in the lower left corner, below everything else.
+        dpi: pixels per inch where it is saved as a picture.
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        canvas = Plot(figsize=size, layout="constrained", facecolor="none")
+        canvas = Plot(figsize=size, dpi=dpi, layout="constrained", facecolor="none")
+        if stamp:
+            foot = 16 / 72 / size[1]
+            canvas.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
+            canvas.text(4 / 72 / size[0], 6 / 72 / size[1], stamp, fontsize=13, fontweight="bold",
+                        color=colour("architecture"))  # fmt: skip
         if title:
             write_title(canvas, title)
         fill(canvas)
-        if stamp:
-            canvas.text(4 / 72 / size[0], 6 / 72 / size[1], stamp, fontsize=13, fontweight="bold",
-                        color=colour("architecture"))  # fmt: skip
     return canvas
 
 

@@ -39,7 +39,8 @@ from segue.hardware import describe_machine, limit_threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
-from segue.reports import public_json, summary_lines, terminal_table, write_report
+from segue.reports import draw_plot, public_json, summary_lines, terminal_table, write_report
+from segue.reports.svg import Plot
 from segue.runs.runs import EntryAnswers, Run
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
@@ -111,17 +112,37 @@ class Comparison:
             BlockedError: an integrity check failed, so there is no number to show.
             MissingExtraError: pandas is not installed.
         """
-        if self.record.refused:
-            raise BlockedError(
-                f"no number is shown: blocked by {', '.join(self.record.blocked)}",
-                fix="see comparison.record.causes, or compare with policy=CheckPolicy(unsafe=True)",
-            )
+        self._refuse_blocked()
         pandas = _pandas()
         if per == "entry":
             return pandas.DataFrame([_flat(option) for option in self._sorted()])
         run = Run(self.path.name, self.path, self.bank)
         found = [run.answers(entry.name) for entry in self.record.entries if entry.measured]
         return pandas.concat([pandas.DataFrame(_columns(answers, run.bank)) for answers in found], ignore_index=True)
+
+    def plot(self, name: str = "intervals") -> Plot:
+        """Return a plot of the report as a ``matplotlib.figure.Figure``, to show, change and save.
+
+        Its attribute ``caption`` is how to read it.
+
+        Args:
+            name: ``intervals``, ``recall``, ``scatter`` (cosine against R@5), ``ranks``, ``curves`` (validation during
+                training), ``confidence-curve``, ``confidence-reliability``, and of the diagnosis ``gradients``,
+                ``weights``, ``spectrum``, ``hubs``, ``offsets``, ``truth``, ``order``, ``data``, ``ceiling``.
+
+        Raises:
+            BlockedError: an integrity check failed, so there is no number to show.
+            InputError: there is no plot of this name, or what it shows was not measured.
+        """
+        self._refuse_blocked()
+        return draw_plot(self.record, name)
+
+    def _refuse_blocked(self) -> None:
+        if self.record.refused:
+            raise BlockedError(
+                f"no number is shown: blocked by {', '.join(self.record.blocked)}",
+                fix="see comparison.record.causes, or compare with policy=CheckPolicy(unsafe=True)",
+            )
 
     def _sorted(self) -> list[dict[str, Any]]:
         """Return the entries in their public form: the winner, other candidates by R@5, then the rest by R@5."""

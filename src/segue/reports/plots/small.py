@@ -28,6 +28,7 @@ NARROW = 5.6
 TITLE_LETTERS, LONGEST_TITLE = 50, 120
 LONGEST_NAME, SHORT_NAME = 32, 18
 LINE_HEIGHT = 13.0
+"""Points between labels."""
 DASHED = (0, (4, 3))
 LEADER = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1, "relpos": (0.0, 0.5)}
 """Style of the hairline from a line's end to its label."""
@@ -167,10 +168,11 @@ def end_labels(axes: Axes, ends: Sequence[End]) -> None:
     if not ends:
         return
     figure = axes.get_figure(root=True)
-    layout = figure.get_layout_engine() if figure is not None else None
+    assert figure is not None
+    layout = figure.get_layout_engine()
     assert layout is not None
     layout.execute(figure)  # the axes' height is not known before
-    high = axes.get_window_extent().height
+    high = 72 * axes.get_window_extent().height / figure.dpi  # points
     low, top = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
     heights = [(axes.transData.transform((axes.get_xlim()[1], end.value))[1] - low) / (top - low) for end in ends]
     places = spread(np.array(heights, dtype=np.float64), LINE_HEIGHT / high)
