@@ -237,8 +237,10 @@ def test_without_its_details_a_picture_is_left_out(code, draw, details):
     assert draw(of(SAMPLE), finding) is None
 
 
-def test_pictures_need_no_options_on_record(undrawn):
-    assert len(diagnosis_gallery(of(SAMPLE | {"entries": [], "winner": None})).figures) == len(PLOTS)
+def test_pictures_need_no_options_on_record():
+    gallery = diagnosis_gallery(of(SAMPLE | {"entries": [], "winner": None}))
+    assert len(gallery.figures) == len(PLOTS)
+    assert all(figure.draw().axes for figure in gallery.figures)
 
 
 def mangled(value, kept):
@@ -252,21 +254,22 @@ def mangled(value, kept):
                                  "share_of_top_1_percent", "slots", "nearest", "edges", "share", "impostors",
                                  "median_rank", "pareto", "losses", "arms", "probe", "documents", "R@5",
                                  "contain", "k"])  # fmt: skip
-def test_any_part_of_a_picture_may_be_something_else(key, undrawn):
+def test_any_part_of_a_picture_may_be_something_else(key):
     changed = [finding | {"details": mangled(finding["details"], key)} for finding in SAMPLE["diagnosis"]]
     concerned = [new for new, old in zip(changed, SAMPLE["diagnosis"], strict=True) if new != old]
     assert concerned
-    diagnosis_gallery(of(SAMPLE | {"diagnosis": concerned}))
+    gallery = diagnosis_gallery(of(SAMPLE | {"diagnosis": concerned}))
+    assert all(figure.draw().axes for figure in (gallery.figures if gallery else ()))
 
 
-def test_offsets_leave_out_a_row_that_always_copies(undrawn):
+def test_offsets_leave_out_a_row_that_always_copies():
     finding = next(f for f in of(SAMPLE).diagnosis if f.code == "SG209")
     figure = offsets_figure(of(SAMPLE), finding)
     assert "Not drawn, always at the same offset: `copy-last`." in figure.caption
     assert "29.0 %" in figure.alternative
 
 
-def test_gap_to_the_ceiling_is_the_difference_of_two_measured_numbers(undrawn):
+def test_gap_to_the_ceiling_is_the_difference_of_two_measured_numbers():
     (finding,) = findings(BLOCKING | {"details": {"rows": {"a": {"k": [5, 50], "contain": [0.4, 0.75]}}}})
     assert "at most 35.0 points over R@5" in ceiling_figure(of(SAMPLE), finding).caption
 

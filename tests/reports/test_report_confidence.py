@@ -102,6 +102,7 @@ def test_without_one_or_without_anything_answered_there_is_no_picture():
 def test_both_pictures_are_drawn():
     section = confidence_section(of(measured()))
     gallery = next(block for block in section.blocks if block.kind == "gallery")
+    assert all(figure.draw().axes for figure in gallery.figures)
     assert [figure.name for figure in gallery.figures] == ["confidence-curve", "confidence-reliability"]
     assert gallery.figures[0].alternative == (
         "Answering the surest 50 %: 65 % right within the first five, instead of 30 %"

@@ -91,10 +91,22 @@ def test_a_comparison_prints_as_the_table_and_as_html(comparison):
     assert "Models are of size" not in str(comparison)  # nothing was trained
 
 
-def test_blocked_numbers_are_no_frame(comparison):
+def test_plots_of_a_comparison_are_figures(comparison, tmp_path):
+    figure = comparison.plot()
+    assert "copy-last" in [label.get_text().strip("★ ") for label in figure.axes[0].get_yticklabels()]
+    figure.savefig(tmp_path / "intervals.png")
+    assert (tmp_path / "intervals.png").read_bytes() == figure._repr_png_()
+    with pytest.raises(InputError, match="needs an option that was trained"):
+        comparison.plot("curves")
+
+
+def test_blocked_numbers_are_neither_frame_nor_plot(comparison):
     record = comparison.record.model_copy(update={"blocked": ("SG101",)})
+    blocked = type(comparison)(comparison.path, record)
     with pytest.raises(BlockedError, match="SG101"):
-        type(comparison)(comparison.path, record).to_pandas()
+        blocked.to_pandas()
+    with pytest.raises(BlockedError, match="SG101"):
+        blocked.plot()
 
 
 def test_a_run_in_a_folder_of_its_own_stays(tmp_path):
