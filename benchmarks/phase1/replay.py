@@ -25,7 +25,7 @@ from segue.errors import InputError, explain
 from segue.files import write_json, write_text
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe
+from segue.recipe import Recipe, parse_recipe
 from segue.workflows.demo import demo_recipe
 from segue.workflows.prepare import built_bank, make_job, on_device, open_bank
 
@@ -135,7 +135,7 @@ def replay_phase1(
 
 def _recipe(out: Path, bank: PassageBank | Path | str | None, budget: Budget) -> Recipe:
     """Return the recipe of all forms: one split, the replay's options, and a plan that no clock made."""
-    recipe = budget.recipe or demo_recipe(out)
+    recipe = budget.recipe or _sample(out)
     named = REPORTED + FIXED
     _fix_plan(out / "plan.json", dict.fromkeys(named, budget.steps), minutes=recipe.triage.budget_minutes)
     tables: dict[str, dict[str, Any]] = {
@@ -149,12 +149,20 @@ def _recipe(out: Path, bank: PassageBank | Path | str | None, budget: Budget) ->
     )
 
 
+def _sample(out: Path) -> Recipe:
+    """Return the demo's recipe with whole articles and the training of the original report."""
+    tables = demo_recipe(out).model_dump(mode="json")
+    tables["passages"] |= {"maximum_passages": None}
+    tables["training"] |= {"batch_size": 256, "learning_rate": 1e-3}
+    return parse_recipe(tables)
+
+
 def _fix_plan(path: Path, steps: dict[str, int], *, minutes: float) -> None:
     """Write the plan, or compare it with that of the replay which is gone on with."""
     if path.exists() and (known := dict(load_plan(path, options=()).steps)) != steps:
         raise InputError(explain(f"{path.parent} holds a replay of another plan", got=steps, expected=known,
                                  fix="choose another --out folder, or delete this one"))  # fmt: skip
-    Plan(steps, {}, 0.0, minutes, fits=True).save(path)
+    Plan(steps, {}, 0.0, minutes).save(path)
 
 
 def _forms(recipe: Recipe, bank: PassageBank, out: Path, budget: Budget, stages: Stages) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def real_bank(settings: BenchSettings, progress: Progress = no_progress) -> Pass
     if settings.documents is not None:
         return PassageBank.open(settings.documents)
     with as_file(files("segue") / "demo.toml") as path:
-        recipe = load_recipe(path)
+        recipe = load_recipe(path, overrides={"passages": {"maximum_passages": None}})
     return build_bank(recipe.corpus, recipe.encoder, settings.cache / "demo-bank",
                       passages=recipe.passages, progress=progress)  # fmt: skip
 

@@ -11,6 +11,7 @@ from command_line import run, write_corpus
 import segue
 from segue.errors import InputError
 from segue.recipe import load_recipe
+from segue.workflows.prepare import make_job
 
 READING = {
     "audit": (),
@@ -176,3 +177,15 @@ def test_texts_at_another_place_are_another_corpus(tmp_path):
     same = (tmp_path / "one" / "recipe.toml").read_text().replace('"docs"', f'"{tmp_path}/one/docs"')
     (tmp_path / "same.toml").write_text(same)
     assert segue.build_bank(tmp_path / "same.toml").hash == bank.hash
+
+
+def test_a_run_that_refuses_another_bank_still_knows_its_own(project, tmp_path):
+    copied = tmp_path / "mine"
+    shutil.copytree(project / "runs" / "mine", copied)
+    recorded = (copied / "bank.json").read_bytes()
+    recipe = load_recipe(project / "project" / "recipe.toml")
+    other = segue.PassageBank.from_arrays(worlds.drift_world(2, 12, 10, 16).vectors, [n // 10 for n in range(120)],
+                                          path=tmp_path / "other")  # fmt: skip
+    with pytest.raises(InputError, match="the bank has changed"):
+        make_job(recipe, other, (), copied)
+    assert (copied / "bank.json").read_bytes() == recorded
