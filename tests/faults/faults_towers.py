@@ -15,7 +15,7 @@ from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
 from segue.comparison.options import OPTIONS
-from segue.comparison.scoring import evaluate_on_test, score_on_validation
+from segue.comparison.scoring import evaluate_on_test, score_on_validation, time_answers
 from segue.models import load_predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
@@ -30,7 +30,8 @@ def with_two_towers(healthy: Healthy, folder) -> Case:
     job = dataclasses.replace(healthy.job, out=folder, options=(*healthy.job.options, option))
     (fold,), baselines = job.experiment.folds, Baselines(job)
     retriever, training = train_option(OptionOnFold(job, option, fold, baselines, option.loss, STEPS))
-    evaluation = calm_timings(evaluate_on_test(job, option, fold, retriever))
+    evaluated = evaluate_on_test(job, option, fold, retriever)
+    evaluation = calm_timings(evaluated.timed(time_answers(job, fold, retriever)))
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), training, evaluation)
     alone = dataclasses.replace(job, options=(option,))
     (row,) = case_of_job(alone, {NAME: [result]}, baselines=baselines).entries

@@ -17,7 +17,7 @@ from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
-from segue.comparison.scoring import evaluate_on_test, score_on_validation
+from segue.comparison.scoring import evaluate_on_test, score_on_validation, time_answers
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LossSettings, LossTerm
 from segue.windows.near_duplicates import document_groups
@@ -39,7 +39,7 @@ def retrained(healthy, folder, *, loss=None, fold=None, steps=STEPS, **training)
     option = next(option for option in job.options if option.name == SUBJECT)
     shutil.rmtree(job.folder(option, fold))
     retriever, record = train_option(OptionOnFold(job, option, fold, Baselines(job), "recipe", steps))
-    evaluation = evaluate_on_test(job, option, fold, retriever)
+    evaluation = evaluate_on_test(job, option, fold, retriever).timed(time_answers(job, fold, retriever))
     result = FoldResult("done", None, score_on_validation(retriever, job, fold), record, evaluation)
     results = {**healthy.results, SUBJECT: [result]}
     return dataclasses.replace(case_of_job(job, calm(results), subject=SUBJECT), effort=EFFORT)
