@@ -64,6 +64,7 @@ def run_triage(
     baselines = baselines or Baselines(job)
     with open_workers(job, baselines) if workers is None else nullcontext(workers) as opened:
         run = _Run(job, opened, baselines, progress, say)
+        # the longest of a wave first, so that no process works alone at its end
         in_order = sorted(job.options, key=lambda option: (_wave(option), not option.crossfitted))
         run.all([option for option in in_order if _wave(option) == 0])
         run.plan = _settle_plan(run)
@@ -73,7 +74,7 @@ def run_triage(
 
 
 def _wave(option: Option) -> int:
-    """Return an option's place in the order of work: what others depend on comes first, and the longest of a wave."""
+    """Return an option's place in the order of work: what others depend on comes first."""
     if option.reuses_model or option.text:
         return 3
     return 0 if not option.trained else 2 if option.loss == WINNING_LOSS else 1
