@@ -121,6 +121,15 @@ def test_a_pasted_text_is_answered_as_python_answers_it_and_the_report_opens(pag
     assert page.frame_locator("iframe").locator("h1").inner_text() == "Volumes"
 
 
+def test_nothing_can_be_typed_before_the_page_can_answer_it(page, site):
+    held = Held(page, "**/v1/info")
+    page.goto(site)
+    for field in ("#text", "#contains", "#documents", "#beginning button[type=submit]"):
+        expect(page.locator(field)).to_be_disabled()
+    held.let_go()
+    paste(page, "A text that is typed as soon as the page allows it to be typed.")
+
+
 def test_a_text_is_never_markup(page, site):
     page.goto(site)
     paste(page, "<img src=x onerror=alert(1)> is what some people write, and <b>this</b> is a text of theirs.")

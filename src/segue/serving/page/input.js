@@ -5,9 +5,11 @@ import { el, find, plural } from "./dom.js";
 
 const LISTED = 50;
 
+// The fields are disabled in the document until they are listened to, so that nothing typed early is lost.
 export function listenToInput(info, { readText, readDocument, trouble }) {
   listenToText(info, readText, trouble);
   listenToDocuments(readDocument, trouble);
+  find("#beginning fieldset").disabled = false;
 }
 
 function listenToText(info, readText, trouble) {
