@@ -14,15 +14,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from huggingface_hub import model_info, try_to_load_from_cache
 from jaxtyping import Float
-from sentence_transformers import SentenceTransformer
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from segue.encoders.encoder import EncoderSettings
 from segue.encoders.space import PROBES, Precision, Space, with_fingerprint
@@ -30,6 +28,9 @@ from segue.errors import InputError
 from segue.files import file_sha256
 from segue.hardware import choose_device, has_fast_bfloat16, threads
 from segue.types import Progress, no_progress
+
+if TYPE_CHECKING:  # importing it takes seconds, and most commands load no model
+    from sentence_transformers import SentenceTransformer
 
 Features = Mapping[str, Any]
 """Output of a tokeniser for some texts: tensors by name, and other values of some tokenisers."""
@@ -219,6 +220,8 @@ def _hub_revision(name: str) -> str:
 
 
 def _open(name: str, device: str, *, local: bool) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
     with progress_bars(not local and sys.stderr.isatty()):
         return SentenceTransformer(name, device=device, local_files_only=local)
 
@@ -226,14 +229,16 @@ def _open(name: str, device: str, *, local: bool) -> SentenceTransformer:
 @contextlib.contextmanager
 def progress_bars(shown: bool) -> Iterator[None]:
     """Let transformers draw its progress bars (downloads, weights) only if ``shown``."""
-    before = transformers_logging.is_progress_bar_enabled()
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
     if not shown:
-        transformers_logging.disable_progress_bar()
+        logging.disable_progress_bar()
     try:
         yield
     finally:
         if before:
-            transformers_logging.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 def _encoder(

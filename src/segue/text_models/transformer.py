@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +21,9 @@ from segue.errors import InputError
 from segue.files import write_folder
 from segue.text_models.settings import FineTuningSettings
 from segue.training.optimiser import Precision, resolve_precision
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Features = dict[str, object]
 """Tokenised texts, as sentence-transformers' modules pass them on: tensors and what else a module needs, by name."""
