@@ -47,6 +47,10 @@ class Recipe(ComparisonSettings, DataSettings):
     """Everything one run needs to know; each table is documented in the room that it configures."""
 
 
+AnyRecipe = Recipe | Mapping[str, object] | Path | str
+"""A recipe, its tables, or the path of its file."""
+
+
 def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = None) -> Recipe:
     """Read a recipe file; its relative paths become absolute, from the folder of the file.
 

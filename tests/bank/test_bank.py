@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from fake_encoder import HashEncoder
@@ -14,6 +15,7 @@ from processes import environment
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import DuplicateGroups, build_bank
+from segue.bank.changes import delete
 from segue.corpus.passages import PassageSettings, cut
 from segue.errors import InputError, StorageError
 from segue.types import Bank, Document
@@ -192,3 +194,36 @@ def test_memory_of_a_build_does_not_grow_with_the_corpus(tmp_path):
                               check=True)  # fmt: skip
         peaks.append(int(done.stdout.split()[1]))
     assert peaks[1] - peaks[0] < 4e6
+
+
+def test_a_passage_is_read_by_its_row_as_from_a_list(bank):
+    passages = [passage for item in DOCUMENTS for passage in cut(item, PASSAGES)]
+    assert [bank[row] for row in range(len(bank))] == passages
+    assert bank[-1] == passages[-1]
+    with pytest.raises(IndexError):
+        bank[len(bank)]
+
+
+@pytest.mark.parametrize("k", [1, 7])
+def test_a_search_finds_what_faiss_finds_and_never_a_deleted_document(tmp_path, k):
+    bank = build(tmp_path / "b", shard_passages=5)
+    rng = np.random.default_rng(0)
+    queries = rng.standard_normal((9, bank.dimension)).astype(np.float32)
+    flat = faiss.IndexFlatIP(bank.dimension)
+    flat.add(bank.gather(np.arange(len(bank))))
+    cosines, rows = bank.search(queries, k)
+    expected, places = flat.search(queries, k)
+    np.testing.assert_array_equal(rows, places)
+    np.testing.assert_allclose(cosines, expected, rtol=1e-5)
+    one = bank.search(queries[0], k)[1]
+    assert one.tolist() == rows[0].tolist()
+    gone = bank.document_ids[bank.document_of[rows[0, 0]]]
+    left = delete(bank, [gone])
+    assert gone not in {left[int(row)].document_id for row in left.search(queries, k)[1].ravel()}
+
+
+@pytest.mark.parametrize(("shape", "k"), [((3,), 1), ((1, 1, 16), 1), ((16,), 0), ((16,), 10_000)])
+def test_a_search_says_what_it_expects(bank, shape, k):
+    shape = tuple(bank.dimension if size == 16 else size for size in shape)
+    with pytest.raises(InputError, match="expected"):
+        bank.search(np.ones(shape), k)

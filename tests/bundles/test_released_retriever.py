@@ -162,6 +162,7 @@ def test_without_its_encoder_a_bundle_knows_the_texts_of_its_bank(bundle):
         ({}, "one of passages, text, vectors, ids"),
         ({"passages": ["a"], "ids": ["b"]}, "passages and ids"),
         ({"passages": []}, "the query has no passages"),
+        ({"passages": "The beginning of a document."}, "passages is one text.*text="),
         ({"text": " \n "}, "the query has no passages"),
         ({"passages": ["a", "  "]}, "passage 1 is empty"),
         ({"passages": ["half a pair: \ud83d"]}, "not valid Unicode"),

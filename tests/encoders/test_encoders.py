@@ -351,3 +351,7 @@ def test_an_encoder_of_ones_own_gets_its_options():
     assert load("fake_encoder:HashEncoder", options={"dimension": 5}).space.dimension == 5
     with pytest.raises(InputError, match=r"encoder\.options"):
         load("fake_encoder:HashEncoder", options={"colour": "blue"})
+
+
+def test_an_encoder_is_loaded_by_its_name_alone(minilm):
+    assert load_encoder("minilm").space.revision == minilm.space.revision

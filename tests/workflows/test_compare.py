@@ -5,7 +5,7 @@ import pytest
 import worlds
 
 import segue
-from segue.errors import BlockedError, InputError
+from segue.errors import BlockedError, InputError, SettingsError
 
 TEXTS, VECTORS = worlds.essay_texts_and_vectors(documents=60)
 DOCUMENTS, LENGTH, DIMENSION = VECTORS.shape
@@ -115,3 +115,24 @@ def test_a_run_in_a_folder_of_its_own_stays(tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
     assert not segue.audit(tmp_path / "run").blocked
     assert found.record.pool == len(bank)
+
+
+def test_a_comparison_is_opened_from_its_folder_and_named_on_one_line(comparison, tmp_path):
+    again = segue.Comparison.open(comparison.path)
+    assert str(again) == str(comparison)
+    assert str(comparison.path) in repr(again)
+    assert again.winner in repr(again)
+    assert "\n" not in repr(again)
+    with pytest.raises(InputError, match=r"holds no comparison.*segue triage"):
+        segue.Comparison.open(tmp_path)
+
+
+def test_a_recipe_may_be_its_tables(tmp_path):
+    bank = segue.PassageBank.from_arrays(VECTORS.reshape(-1, DIMENSION), IDS, FLAT, path=tmp_path / "bank")
+    place = str(bank.path)
+    tables = {"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, "windows": {"context": 3},
+              "triage": {"options": ["copy-last", "chance"]}, **QUICK}  # fmt: skip
+    assert segue.audit(tables).blocked == []
+    assert segue.triage(tables, tmp_path / "run").metric("copy-last", "R@5") > 0
+    with pytest.raises(SettingsError, match="contxt"):
+        segue.triage({**tables, "windows": {"contxt": 3}}, tmp_path / "other")

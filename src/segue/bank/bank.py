@@ -27,7 +27,7 @@ from segue.encoders.space import Space
 from segue.errors import InputError
 from segue.files import JsonObject, file_sha256, read_json
 from segue.settings import Settings
-from segue.types import BankCounts
+from segue.types import BankCounts, Passage
 
 TABLES_KEPT = 8
 """Number of shards whose texts stay in memory."""
@@ -114,6 +114,21 @@ class PassageBank:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def __repr__(self) -> str:
+        """Return where it is and how large, on one line."""
+        return f"PassageBank({str(self.path)!r}: {len(self):,} passages, {self.dimension} dimensions)"
+
+    def __getitem__(self, row: int) -> Passage:
+        """Return a passage by its row, from the end where it is negative; its text is empty in a bank without texts.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        place = range(len(self))[row]
+        rows = np.array([place])
+        text = self.texts(rows)[0] if self.has_texts else ""
+        return Passage(self.document_ids[self.document_of[place]], int(self.position[place]), text)
 
     @property
     def space(self) -> Space:
@@ -221,6 +236,41 @@ class PassageBank:
                 shard = self._shards[number][low - self._starts[number] : high - self._starts[number]]
                 vectors[low - start : high - start] = shard
             yield start, vectors
+
+    def search(
+        self, vectors: Float[np.ndarray, "*query dim"], k: int = 5
+    ) -> tuple[Float[np.ndarray, "*query k"], Int[np.ndarray, "*query k"]]:
+        """Return the nearest passages of each vector, exactly; every vector of the bank is compared.
+
+        Args:
+            vectors: unit vectors of the bank's space; one, or several as rows.
+            k: passages of each query, at most as many as are not deleted.
+
+        Returns:
+            Their cosines, highest first, and their rows, in the order in which FAISS returns them.
+
+        Raises:
+            InputError: the vectors are of another dimension, or ``k`` is out of range.
+
+        >>> bank = PassageBank.from_arrays(np.eye(3), ["a", "a", "b"])
+        >>> bank.search(np.array([0.0, 0.8, 0.6]), k=2)[1].tolist()
+        [1, 2]
+        """
+        queries = np.asarray(vectors, dtype=np.float32)
+        if queries.ndim not in (1, 2) or queries.shape[-1] != self.dimension:
+            raise InputError("the queries are not vectors of this bank", got=f"shape {queries.shape}",
+                             expected=f"({self.dimension},) or (queries, {self.dimension})")  # fmt: skip
+        if not 1 <= k <= self.alive.sum():
+            raise InputError("k is out of range", got=k, expected=f"1 to {self.alive.sum()}")
+        rows = np.empty((len(np.atleast_2d(queries)), 0), dtype=np.int64)
+        cosines = np.empty(rows.shape, dtype=np.float32)
+        for start, block in self.blocks():
+            alive = np.flatnonzero(self.alive[start : start + len(block)])
+            rows = np.concatenate([rows, np.broadcast_to(start + alive, (len(rows), len(alive)))], axis=1)
+            cosines = np.concatenate([cosines, np.atleast_2d(queries) @ block[alive].T], axis=1)
+            best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+            rows, cosines = np.take_along_axis(rows, best, axis=1), np.take_along_axis(cosines, best, axis=1)
+        return cosines.reshape(*queries.shape[:-1], k), rows.reshape(*queries.shape[:-1], k)
 
     def texts(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
         """Return the texts of ``rows``.

@@ -241,6 +241,9 @@ def _read(
         rows = lookup.rows_of_vectors(vectors)
         known = iter(lookup.texts(np.array([row for row in rows if row >= 0], dtype=np.int64)))
         return rows, [next(known) if row >= 0 else None for row in rows], vectors
+    if isinstance(query.passages, str):
+        raise InputError("passages is one text", got=repr(query.passages[:40]), expected="a list of texts",
+                         fix="give the beginning of a document as text=..., or a list of passages")  # fmt: skip
     passages = cut_text(query.text, bundle) if query.text is not None else list(query.passages or ())
     require_words(passages)
     return lookup.rows_of_texts(passages), list(passages), None

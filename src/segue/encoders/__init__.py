@@ -16,13 +16,18 @@ from segue.errors import InputError, SegueError
 __all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder"]
 
 
-def load_encoder(settings: EncoderSettings) -> Encoder:
+def load_encoder(settings: EncoderSettings | str) -> Encoder:
     """Load an encoder and measure its fingerprint.
+
+    Args:
+        settings: the table [encoder] of a recipe, or the encoder's name alone: ``load_encoder("minilm")``.
 
     Raises:
         InputError: there is no such encoder, its weights are not the expected ones, or it breaks the contract.
         MissingExtraError: the packaged encoder is not installed.
     """
+    if isinstance(settings, str):
+        settings = EncoderSettings(name=settings)
     if settings.name == "minilm":
         from segue.encoders.minilm import load_minilm
 

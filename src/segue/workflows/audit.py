@@ -17,7 +17,7 @@ from segue.errors import InputError
 from segue.evaluation.experiment import require_same_bank
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe
+from segue.recipe import AnyRecipe, Recipe
 from segue.reports import write_report
 from segue.runs.bank import bank_of_run
 from segue.workflows.check_record import checked
@@ -62,7 +62,7 @@ class Audit:
 
 
 def audit(
-    target: Recipe | Path | str,
+    target: AnyRecipe,
     *,
     bank: Path | str | None = None,
     mute: Collection[str] = (),
@@ -71,7 +71,7 @@ def audit(
     """Run every integrity check that applies; a run's report is written again with the findings.
 
     Args:
-        target: a recipe (its bank must be built), a bank folder or a run folder.
+        target: a recipe or its tables (its bank must be built), a bank folder or a run folder.
         bank: folder of the bank of a run or a recipe; None: where the run recorded it, or the recipe names it.
         mute: codes that are not run; recorded.
         stages: shows progress.
@@ -82,6 +82,8 @@ def audit(
     """
     limit_threads()
     require_codes(mute, CHECKS)
+    if isinstance(target, Mapping):
+        target = as_recipe(target)
     case = case_of(target, bank=bank)
     with stages("Auditing") as progress:
         findings = run_checks(AUDIT, case, mute=mute, progress=progress)

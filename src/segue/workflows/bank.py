@@ -8,11 +8,11 @@ from pathlib import Path
 from segue.bank.bank import PassageBank, bank_info
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe
+from segue.recipe import AnyRecipe
 from segue.workflows.prepare import as_recipe, open_bank
 
 
-def build(recipe: Recipe | Path | str, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
+def build(recipe: AnyRecipe, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
     """Build the recipe's bank, resume an interrupted build, or open a finished bank.
 
     Raises:

@@ -24,7 +24,7 @@ from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
 from segue.old_names import current_name
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe, load_recipe, parse_recipe
+from segue.recipe import AnyRecipe, Recipe, load_recipe, parse_recipe
 from segue.runs.bank import FRESH, SPLIT, record_bank
 from segue.types import Bank
 
@@ -35,8 +35,10 @@ IGNORED_KEYS = {"encoder": ("batch_size",), "corpus": ("processes", *SOURCE_PATH
 """Their keys that change speed alone, or that name a place: the bank's hash is compared instead."""
 
 
-def as_recipe(recipe: Recipe | Path | str) -> Recipe:
-    """Return a recipe, reading it where a path is given."""
+def as_recipe(recipe: AnyRecipe) -> Recipe:
+    """Return a recipe: as it is, of its tables, or read from the file of that path."""
+    if isinstance(recipe, Mapping):
+        return parse_recipe(recipe)
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segue.comparison.record import read_record, write_record
-from segue.errors import InputError
+from segue.comparison.record import write_record
 from segue.reports import write_report
 from segue.workflows.check_record import is_unsafe
 from segue.workflows.triage import Comparison
@@ -22,12 +21,8 @@ def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
         InputError: the folder holds no comparison.
     """
     run = Path(run)
-    path = run / "triage.json"
-    if not path.exists():
-        raise InputError(f"{run} holds no comparison", got="no triage.json in it",
-                         fix="run `segue triage` or `segue evaluate` first")  # fmt: skip
-    record = read_record(path)
+    record = Comparison.open(run).record
     record = record.model_copy(update={"unsafe": is_unsafe(record.audit, unsafe=unsafe)})
-    write_record(path, record)
+    write_record(run / "triage.json", record)
     write_report(run)
     return Comparison(run, record)

@@ -17,12 +17,12 @@ from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import lock_split
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe
+from segue.recipe import AnyRecipe
 from segue.workflows.check_record import CheckPolicy, check_data
 from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, recipe_option
 
 
-def train(recipe: Recipe | Path | str, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
+def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
     """Train and write a checkpoint, without reading a test document. A killed training is resumed.
 
     Returns:

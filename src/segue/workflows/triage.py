@@ -25,6 +25,7 @@ from segue.comparison.record import (
     Record,
     RunFile,
     Setup,
+    read_record,
     write_record,
 )
 from segue.comparison.run import run_triage
@@ -38,7 +39,7 @@ from segue.evaluation.trec import write_qrels, write_run
 from segue.hardware import describe_machine, limit_threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
-from segue.recipe import Recipe
+from segue.recipe import AnyRecipe, Recipe
 from segue.reports import draw_plot, public_json, summary_lines, terminal_table, write_report
 from segue.reports.svg import Plot
 from segue.runs.runs import EntryAnswers, Run
@@ -51,9 +52,9 @@ DEFAULT_POLICY = CheckPolicy()
 """All checks run, and an issue of an integrity check blocks the headline."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """A finished comparison.
+    """A finished comparison: ``print(comparison)`` shows its table.
 
     Attributes:
         path: the run folder.
@@ -64,6 +65,19 @@ class Comparison:
     path: Path
     record: Record
     bank: PassageBank | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, run: Path | str) -> Comparison:
+        """Open the comparison that a run folder holds.
+
+        Raises:
+            InputError: the folder holds no comparison.
+        """
+        path = Path(run) / "triage.json"
+        if not path.exists():
+            raise InputError(f"{run} holds no comparison", got="no triage.json in it",
+                             fix="run `segue triage` or `segue evaluate` first")  # fmt: skip
+        return cls(Path(run), read_record(path))
 
     @property
     def winner(self) -> str | None:
@@ -154,6 +168,10 @@ class Comparison:
 
         return sorted(public["options"], key=place)
 
+    def __repr__(self) -> str:
+        """Return where it is and what it found, on one line."""
+        return f"Comparison({str(self.path)!r}: {len(self.record.entries)} options, winner {self.winner})"
+
     def __str__(self) -> str:
         """Return the table that ``segue triage`` prints."""
         return _printed(self.record).export_text()
@@ -195,7 +213,7 @@ def _printed(record: Record) -> Console:
 
 
 def triage(
-    recipe: Recipe | Path | str,
+    recipe: AnyRecipe,
     out: Path | str,
     *,
     policy: CheckPolicy = DEFAULT_POLICY,
