@@ -36,3 +36,18 @@ def world(tmp_path_factory):
     from page_world import make_world
 
     return make_world(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(scope="module")
+def quick_comparisons():
+    """Leave out what comparisons spend most time on where the world is tiny: drawing (see tests/reports), and timing.
+
+    For folders whose tests run many comparisons and look at none of the plots.
+    """
+    from segue.comparison import calibration
+    from segue.reports.document import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "svg", '<svg viewBox="0 0 1 1"></svg>')
+        patch.setattr(calibration, "CALIBRATION_SHARE", 0.001)
+        yield
