@@ -68,6 +68,12 @@ class Architecture(nn.Module):
         return self.head(self.encode(context, mask))
 
 
+def all_present(mask: Mask) -> bool:
+    """Return whether nothing is padding; False while the net is exported or compiled, when no value is known."""
+    symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not symbolic and bool(mask.all())
+
+
 def pad_at_front(context: Context, mask: Mask) -> tuple[Context, Mask]:
     """Move the present passages to the end, keep their order, and put zeros before them.
 
@@ -76,9 +82,10 @@ def pad_at_front(context: Context, mask: Mask) -> tuple[Context, Mask]:
     >>> moved.flatten().tolist(), mask.flatten().tolist()
     ([0.0, 1.0, 2.0], [False, True, True])
     """
-    if bool(mask.all()):
+    if all_present(mask):
         return context, mask
-    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)  # padding first
+    places = mask.shape[1]  # padding first; no two keys are alike, since ONNX knows no stable sort
+    order = torch.argsort(torch.arange(places, device=mask.device) + places * mask, dim=1)
     mask = mask.gather(1, order)
     context = context.gather(1, order[..., None].expand_as(context))
     # Filled, not multiplied: the padding may hold NaN.

@@ -8,7 +8,9 @@ what all of them share: padding, scale, anchor, zero start, unit length.
 
 from __future__ import annotations
 
+import copy
 import math
+from pathlib import Path
 from typing import cast, final
 
 import torch
@@ -20,6 +22,7 @@ from segue.errors import InputError, SegueError
 from segue.models.anchor import Anchor
 from segue.models.architecture import Context, Correction, Encoding, Features, Mask, Vectors, pad_at_front
 from segue.models.document_tower import DocumentTower
+from segue.models.export import write_onnx
 from segue.models.settings import ModelSettings
 
 
@@ -73,7 +76,8 @@ class Predictor(nn.Module):
             InputError: an architecture of your own fails.
         """
         assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
-        assert bool(mask.any(1).all()), "a context without any passage has no continuation"
+        symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        assert symbolic or bool(mask.any(1).all()), "a context without any passage has no continuation"
         context, mask = pad_at_front(context, mask)
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of
         # ordinary size about as long as the anchor, so a first step of the optimiser cannot drown it.
@@ -114,6 +118,22 @@ class Predictor(nn.Module):
         context = functional.pad(vectors[:, None] * math.sqrt(self.dimension), (0, 0, self.context - 1, 0))
         mask = torch.arange(self.context, device=vectors.device).expand(len(vectors), -1) == self.context - 1
         return cast(Encoding, self.correction).encode(context, mask)
+
+    def to_onnx(self, path: Path | str) -> Path:
+        """Write the predictor as an ONNX file; it is run and compared before it takes its place.
+
+        Inputs: ``context``, float32 [batch, context, dim], unit vectors, oldest first; ``mask``, bool [batch, context],
+        true where there is a passage, at least one in each row. Output: ``prediction``, float32 [batch, dim], unit
+        vectors. The batch size is free. A document tower is not part of the file.
+
+        Raises:
+            MissingExtraError: onnx, onnxscript or ONNX Runtime is not installed.
+            InputError: the architecture cannot be exported, or the file answers otherwise than the predictor.
+            StorageError: the file cannot be written.
+        """
+        net = copy.deepcopy(self).cpu().float().eval()
+        write_onnx(net, Path(path), dimension=self.dimension, context=self.context, name=self.settings.name)
+        return Path(path)
 
     @torch.no_grad()
     def start_anchor(self, weights: Float[Tensor, "context"]) -> None:

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
+from segue.errors import InputError
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes, all_present
 
 GRU_SIZES: Sizes = {
     "toy": {"width": 32, "blocks": 1},
@@ -121,14 +122,31 @@ class BidirectionalGru(Architecture):
 
     def encode(self, context: Context, mask: Mask) -> Features:
         """Return the mean state of each context; a short one is read from a fresh state at both of its ends."""
-        if bool(mask.all()):
-            states = self.gru(context)[0]
+        if all_present(mask):
+            total = self.gru(context)[0].sum(1)
+        elif torch.compiler.is_compiling() or torch.jit.is_tracing():
+            total = self._sum_unpacked(context, mask)
         else:
             # Packed, so that the backward direction begins at the newest passage and not in the padding behind it.
             context, newest = start_at_front(context, mask)
             packed = pack_padded_sequence(context, (newest + 1).cpu(), batch_first=True, enforce_sorted=False)
-            states = pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]  # zeros behind the newest
-        return self.dropout(states.sum(1) / mask.sum(1, keepdim=True))
+            total = pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0].sum(1)  # zeros behind the newest
+        return self.dropout(total / mask.sum(1, keepdim=True))
+
+    def _sum_unpacked(self, context: Context, mask: Mask) -> Features:
+        """Return the sum of the states without packing, which cannot be exported: each direction has its own padding.
+
+        Raises:
+            InputError: there are several layers, whose directions read each other.
+        """
+        if self.gru.num_layers > 1:
+            raise InputError("a bidirectional GRU of several layers cannot be exported", got=self.gru.num_layers,
+                             expected="layers = 1", fix="train one with one layer")  # fmt: skip
+        rolled, newest = start_at_front(context, mask)
+        forward, _ = self.gru(rolled)[0].chunk(2, dim=-1)
+        _, backward = self.gru(context)[0].chunk(2, dim=-1)
+        read = torch.arange(mask.shape[1], device=mask.device) <= newest[:, None]
+        return torch.cat([(forward * read[..., None]).sum(1), (backward * mask[..., None]).sum(1)], dim=-1)
 
 
 def start_at_front(context: Context, mask: Mask) -> tuple[Context, Int[Tensor, "batch"]]:
@@ -145,7 +163,7 @@ def start_at_front(context: Context, mask: Mask) -> tuple[Context, Int[Tensor, "
     """
     places = mask.shape[1]
     lengths = mask.sum(1)
-    if bool(mask.all()):
+    if all_present(mask):
         return context, lengths - 1
     source = (torch.arange(places, device=mask.device) + (places - lengths)[:, None]) % places
     return context.gather(1, source[..., None].expand_as(context)), lengths - 1
@@ -157,4 +175,4 @@ def at_place(states: Float[Tensor, "batch context width"], place: Int[Tensor, "b
     >>> at_place(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), torch.tensor([0, 1])).flatten().tolist()
     [1.0, 4.0]
     """
-    return states[torch.arange(len(states), device=states.device), place]
+    return states[torch.arange(states.shape[0], device=states.device), place]  # len() would fix an exported batch
