@@ -94,6 +94,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def rows(self) -> Int[np.ndarray, "row"]:
+        """Every row that is a context passage or a target, once for each window.
+
+        >>> Windows(np.array([[-1, 1]]), np.array([2])).rows.tolist()
+        [1, 2]
+        """
+        return np.concatenate([self.context[self.context >= 0], self.target])
+
     def take(self, which: Int[np.ndarray, "chosen"] | Bool[np.ndarray, "window"] | slice) -> Windows:
         """Return the chosen windows in the order of ``which``."""
         return Windows(self.context[which], self.target[which], self.dropped)

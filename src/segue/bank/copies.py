@@ -97,8 +97,7 @@ def copy_documents(bank: Bank, documents: Sequence[int] | Int[np.ndarray, "chose
 
 def documents_of(bank: Bank, windows: Windows) -> Int[np.ndarray, "chosen"]:
     """Return the documents of the contexts and targets of windows, ascending."""
-    rows = np.concatenate([windows.context[windows.context >= 0], windows.target])
-    return np.unique(bank.document_of[rows]).astype(np.int64)
+    return np.unique(bank.document_of[windows.rows]).astype(np.int64)
 
 
 def windows_in(copy: BankCopy, windows: Windows) -> Windows:

@@ -40,8 +40,8 @@ Part = Literal["train", "validation", "test"]
 SHOWN = ("copy-last", "ar-cosine", "infonce-projected", "infonce-ar", "infonce")
 """Entries shown with the subject in diagnosis tables: the baseline to beat and the usual losses."""
 
-SHORTEST_RUN = 6
-"""Passages in a row that a document needs for checks of neighbours."""
+SHORTEST_RUN, RUNS = 6, 150
+"""Passages in a row that a document needs for checks of neighbours, and documents that those look at."""
 
 BATCH = 1024
 """Windows gathered at a time."""
@@ -275,28 +275,20 @@ class Case:
         limit = self.effort.windows if most is None else most
         return windows if len(windows) <= limit else windows.take(spread(len(windows), limit))
 
-    def passage_runs(self, *, documents: int = 150, passages: int = 48) -> list[Int[np.ndarray, "_"]]:
-        """Return, of some documents spread over the bank, the first rows without a gap, at least six of each.
-
-        Args:
-            documents: maximum number of documents.
-            passages: maximum number of rows of each.
-        """
+    def passage_runs(self, passages: int = 48) -> list[Int[np.ndarray, "_"]]:
+        """Return the first rows, 6 to ``passages`` without a gap, of up to 150 documents spread over the bank."""
 
         def find() -> list[Int[np.ndarray, "_"]]:
-            found = []
-            for document in np.flatnonzero(self.bank.num_rows >= SHORTEST_RUN):
-                first = int(self.bank.first_row[document])
-                rows = np.arange(first, first + min(passages, int(self.bank.num_rows[document])))
-                gap = ~self.bank.alive[rows] | (
-                    np.diff(self.bank.position[rows], prepend=self.bank.position[first] - 1) != 1
-                )
-                rows = rows[: int(np.argmax(gap))] if gap.any() else rows
-                if len(rows) >= SHORTEST_RUN:
-                    found.append(rows)
-            return [found[number] for number in spread(len(found), documents)]
+            bank, runs = self.bank, []
+            for first, count in zip(bank.first_row.tolist(), bank.num_rows.tolist(), strict=True):
+                place = np.arange(min(passages, count))
+                rows = first + place
+                follows = bank.alive[rows] & (bank.position[rows] - bank.position[rows[:1]] == place)
+                runs.append(rows[np.logical_and.accumulate(follows)])
+            found = [rows for rows in runs if len(rows) >= SHORTEST_RUN]
+            return [found[number] for number in spread(len(found), RUNS)]
 
-        return self.cached(("passage runs", documents, passages), find)
+        return self.cached(("passage runs", passages), find)
 
     def directions(self, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row dim"]:
         """Return the vectors of rows at length 1; those that are zero or not finite (SG106) become zero."""
@@ -352,10 +344,14 @@ class Case:
         """Return the document number of each window's target."""
         return self.bank.document_of[windows.target].astype(np.int64)
 
+    @property
+    def document_groups(self) -> Int[np.ndarray, "document"]:
+        """The near-duplicate group of each document; every document is its own where none were found."""
+        return np.arange(len(self.bank.first_row)) if self.groups is None else self.groups
+
     def groups_of(self, windows: Windows) -> Int[np.ndarray, "window"]:
         """Return the near-duplicate group of each window's document."""
-        documents = self.documents(windows)
-        return documents if self.groups is None else self.groups[documents]
+        return self.document_groups[self.documents(windows)]
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return a generator for one purpose, the same in every run."""
@@ -366,6 +362,12 @@ def directions(vectors: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row 
     """Return vectors at length 1, in float64; those that are zero or not finite become zero."""
     finite = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0).astype(np.float64)
     return finite / np.maximum(np.linalg.norm(finite, axis=1, keepdims=True), 1e-12)
+
+
+def pair_cosines(one: Float[np.ndarray, "pair dim"], other: Float[np.ndarray, "pair dim"]) -> Float[np.ndarray, "pair"]:
+    """Return the cosine of each unit vector with its partner."""
+    found: Float[np.ndarray, "pair"] = np.einsum("pd,pd->p", one, other)
+    return found
 
 
 def spread(count: int, most: int) -> Int[np.ndarray, "chosen"]:

@@ -117,9 +117,9 @@ Result = TypeVar("Result")
 
 
 def each_entry(
-    entries: Sequence[CaseEntry], examine: Callable[[CaseEntry], Result]
+    entries: Sequence[CaseEntry], examine: Callable[[CaseEntry], Result | None]
 ) -> tuple[dict[str, Result], SegueError | None]:
-    """Return the result of each entry, by name, and the first error of an entry that could not be examined.
+    """Return the result of each entry that has one, by name, and the first error of one that could not be examined.
 
     A check that finds no breach raises the error: it has not examined every entry, so its result is void. Entries of
     other folds than the first entry's are named with their fold.
@@ -131,7 +131,8 @@ def each_entry(
     first: SegueError | None = None
     for entry in entries:
         try:
-            found[entry.name if entry.fold == entries[0].fold else f"{entry.name}, fold {entry.fold}"] = examine(entry)
+            if (result := examine(entry)) is not None:
+                found[entry.name if entry.fold == entries[0].fold else f"{entry.name}, fold {entry.fold}"] = result
         except StorageError:
             raise
         except SegueError as error:

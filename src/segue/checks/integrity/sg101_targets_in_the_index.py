@@ -39,23 +39,21 @@ def examine(case: Case) -> Verdict:
     return Verdict("issue", f"{'; '.join(parts)}.", worst, 0.0, details)
 
 
-def _lost_by_index(case: Case, entry: CaseEntry) -> float:
-    """Return the share of probed targets that the entry's index does not find by their own vectors."""
+def _lost_by_index(case: Case, entry: CaseEntry) -> float | None:
+    """Return the share of probed targets that the entry's index does not find by their own vectors; None if unknown."""
     index: Index | None = getattr(entry.retriever, "index", None)
-    if index is None:
-        return 0.0
-    return case.cached(("found by index", id(index)), lambda: _search_by_own_vectors(case, entry, index))
-
-
-def _search_by_own_vectors(case: Case, entry: CaseEntry, index: Index) -> float:
     present = case.answerable(case.sample(case.fold_of(entry), most=PROBED))
-    if len(present) == 0:
-        return 0.0
-    vectors = entry.as_searched(case.bank.gather(present.target))
-    hits = index.search(vectors, 10, exclude=np.empty((len(vectors), 0), dtype=np.int64)).rows
-    found = entry.as_searched(case.bank.gather(np.maximum(hits, 0).ravel())).reshape(*hits.shape, -1)
-    best = np.where(hits >= 0, np.einsum("bkd,bd->bk", found, vectors), -1.0).max(axis=1)
-    return float((best < 1 - 1e-3).mean())
+    if index is None or len(present) == 0:
+        return None
+
+    def search() -> float:
+        vectors = entry.as_searched(case.bank.gather(present.target))
+        hits = index.search(vectors, 10, exclude=np.empty((len(vectors), 0), dtype=np.int64)).rows
+        found = entry.as_searched(case.bank.gather(np.maximum(hits, 0).ravel())).reshape(*hits.shape, -1)
+        best = np.where(hits >= 0, np.einsum("bkd,bd->bk", found, vectors), -1.0).max(axis=1)
+        return float((best < 1 - 1e-3).mean())
+
+    return case.cached(("found by index", id(index)), search)
 
 
 CHECK = Check(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
@@ -29,18 +29,8 @@ PENALTY = 10.0
 SHUFFLED = ("copy-last", "mean", "bm25", "ridge")
 """Baselines that are evaluated on a shuffled truth, in addition to every trained entry."""
 CUTOFF = 5
-MEASURES = ("last passage", "linear map")
-"""Vectors that the truth is compared with; the second only where there are training windows."""
 MAXIMUM_SHUFFLED = 250
 """Windows of a shuffled truth."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Cosines of one fold's test windows, by measure: (with the truth, with a random passage)."""
-
-    groups: Int[np.ndarray, "window"]
-    cosines: Mapping[str, tuple[Float[np.ndarray, "window"], Float[np.ndarray, "window"]]]
 
 
 @dataclass(frozen=True)
@@ -66,9 +56,9 @@ def examine(case: Case) -> Verdict:
     """Compare matched with random pairs, and evaluate entries on a shuffled truth."""
     if not all(len(fold.test) for fold in case.folds):
         return not_applicable("a fold has no test window")
-    pairs = [_pairs(case, fold) for fold in case.folds]
-    groups = np.concatenate([part.groups for part in pairs])
-    tests = {name: _sign_test(pairs, groups, name) for name in MEASURES if name in pairs[0].cosines}
+    groups_of_folds, pairs = zip(*(_pairs(case, fold) for fold in case.folds), strict=True)
+    groups = np.concatenate(groups_of_folds)
+    tests = {name: _sign_test(np.concatenate([part[name] for part in pairs], axis=1), groups) for name in pairs[0]}
     name, best = min(tests.items(), key=lambda item: item[1].p)
     chosen = [entry for entry in case.non_controls if entry.name in SHUFFLED or entry.trained is not None]
     shuffled = {entry.name: _shuffled(case, entry) for entry in chosen}
@@ -77,10 +67,9 @@ def examine(case: Case) -> Verdict:
     said = (f"The truth's cosine with the {name} is {best.matched:.3f}, a random passage's {best.random:.3f} "
             f"(p = {best.p:.1g} over {num_groups} groups of documents){_of_shuffled(shuffled, high)}")  # fmt: skip
     details = {"groups": num_groups, "level": LEVEL, "pairs": tests, "shuffled_truth": shuffled}
-    suggestive = num_groups < FEW_GROUPS and best.p < SUGGESTIVE
     if not high and best.p < LEVEL / 2:
         return Verdict("passed", f"{said}.", best.p, LEVEL / 2, details)
-    if not high and (num_groups < MINIMUM_GROUPS or suggestive):
+    if not high and (num_groups < MINIMUM_GROUPS or (num_groups < FEW_GROUPS and best.p < SUGGESTIVE)):
         return Verdict("tip", f"{said}: too few documents to tell.", best.p, LEVEL / 2, details, fix=FEW_FIX)
     return Verdict("issue", f"{said}.", best.p, LEVEL / 2, details)
 
@@ -96,8 +85,10 @@ def _of_shuffled(shuffled: Mapping[str, ShuffledRecall], high: Sequence[str]) ->
             f"{found.chance:.1%} and at best {found.limit:.1%}")  # fmt: skip
 
 
-def _pairs(case: Case, fold: Fold) -> Pairs:
-    """Compute cosines of matched and of random pairs on some test windows.
+def _pairs(case: Case, fold: Fold) -> tuple[Int[np.ndarray, "window"], dict[str, Float[np.ndarray, "two window"]]]:
+    """Return the groups of some test windows, and the truth's and a random passage's cosines with each guess.
+
+    The second guess, a linear map, is only made where every fold has training windows.
 
     Raises:
         InputError: a vector is not finite.
@@ -114,8 +105,8 @@ def _pairs(case: Case, fold: Fold) -> Pairs:
     if case.query_documents is not None:
         names = np.unique(np.array(case.query_documents[fold.number]), return_inverse=True)[1]
         groups = names[np.isin(fold.test.target, windows.target)].astype(np.int64)
-    return Pairs(groups, {name: (np.einsum("bd,bd->b", vectors, truth), np.einsum("bd,bd->b", vectors, other))
-                          for name, vectors in guesses.items()})  # fmt: skip
+    return groups, {name: np.stack([pair_cosines(vectors, truth), pair_cosines(vectors, other)])
+                    for name, vectors in guesses.items()}  # fmt: skip
 
 
 def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:
@@ -136,9 +127,9 @@ def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator)
     return answer
 
 
-def _sign_test(pairs: Sequence[Pairs], groups: Int[np.ndarray, "window"], name: str) -> SignTest:
+def _sign_test(cosines: Float[np.ndarray, "two window"], groups: Int[np.ndarray, "window"]) -> SignTest:
     """Test that in more than half of the groups of documents matched pairs are nearer than random ones."""
-    matched, random = (np.concatenate([part.cosines[name][place] for part in pairs]) for place in (0, 1))
+    matched, random = cosines
     wins = group_sums((matched - random)[:, None], groups)[:, 0]
     decided = wins[wins != 0]
     p = float(binomtest(int((decided > 0).sum()), len(decided), alternative="greater").pvalue) if len(decided) else 1.0

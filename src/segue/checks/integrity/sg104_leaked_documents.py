@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import sparse
 
-from segue.checks.case import Case, directions
+from segue.checks.case import Case, CaseEntry, directions
 from segue.checks.check import Check, Verdict
 from segue.checks.run import each_entry
 from segue.checks.statistics import and_more, percent
@@ -31,9 +31,6 @@ NEAR_DUPLICATE_COSINE = 0.995
 MANY_COPIES = 0.1
 """Share of documents that are near-copies of others from which the corpus should be cleaned."""
 SPLIT = "the split"
-
-TrainingDocuments = tuple[int, str, frozenset[str]]
-"""An entry's fold, its name, and the hashes of the documents that its checkpoint lists."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def examine(case: Case) -> Verdict:
     hashes = hash_documents(case.bank.document_ids)
     carried, error = each_entry(
         case.trained_entries,
-        lambda entry: (entry.fold, entry.name, frozenset(entry.training.config.training_documents)),
+        lambda entry: (entry, frozenset(entry.training.config.training_documents)),
     )
     found = [leak for fold in case.folds for leak in _of_fold(case, fold, hashes, carried.values())]
     leaked = max(found, key=lambda one: one.trained_share)
@@ -99,20 +96,22 @@ def examine(case: Case) -> Verdict:
     said = (f"None of {leaked.documents:,} evaluation documents was trained on (found by the same hashes: "
             f"{leaked.listed_in_bank:,} of {leaked.listed:,} training documents); {_of_copies(copied)}{texts}, {near} "
             f"have a passage of cosine ≥ {NEAR_DUPLICATE_COSINE} there.")  # fmt: skip
-    notes = [*_notes(found), *_copies_in_corpus(case)]
+    notes = _notes(case, found)
     caveats = case.about_all(" ".join(notes)) if notes else {}
     return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details, caveats=caveats)
 
 
-def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[TrainingDocuments]) -> list[Leak]:
+def _of_fold(
+    case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[tuple[CaseEntry, frozenset[str]]]
+) -> list[Leak]:
     """Compare each distinct list of a fold (its split's, and those of checkpoints) with what is evaluated on it."""
-    bank, words = case.bank, case.bank.duplicate_group
+    bank, words, groups = case.bank, case.bank.duplicate_group, case.document_groups
     windows = bank.document_of[fold.train.target].astype(np.int64)
     split = frozenset(hashes[number] for number in np.union1d(fold.split.train, windows))
     entries: dict[frozenset[str], list[str]] = {split: [SPLIT]}
-    for number, name, listed in carried:
-        if number == fold.number:
-            entries.setdefault(listed, []).append(name)
+    for entry, listed in carried:
+        if entry.fold == fold.number:
+            entries.setdefault(listed, []).append(entry.name)
     trained = np.array([[digest in listed for digest in hashes] for listed in entries])  # [list, document]
     evaluated = [e.evaluation.targets for e in case.entries if e.fold == fold.number and e.evaluation is not None]
     targets = np.unique(np.concatenate([fold.test.target, *evaluated]))
@@ -127,7 +126,7 @@ def _of_fold(case: Case, fold: Fold, hashes: Sequence[str], carried: Iterable[Tr
             listed_in_bank=int(known.sum()),
             documents=len(names),
             documents_trained_on=sum(digest in listed for digest in hash_documents(names)),
-            documents_nearly=_near_documents(case, documents, known),
+            documents_nearly=int(np.isin(groups[documents[~known[documents]]], groups[known]).sum()),
             documents_in_validation=int(np.isin(documents, fold.split.validation).sum()),
             targets=len(targets),
             targets_word_for_word=int(np.isin(words[targets], words[known[bank.document_of] & bank.alive]).sum()),
@@ -146,9 +145,8 @@ def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.nda
     too, or where its document shares at least three passages, and a quarter of its own, with one training document.
     """
     bank = case.bank
-    follows = np.zeros(len(bank) + 1, dtype=bool)  # row r - 1 is the passage before row r
-    follows[1:-1] = (np.diff(bank.document_of) == 0) & bank.alive[1:] & bank.alive[:-1]
-    rows = np.flatnonzero(follows)
+    inside = (np.diff(bank.document_of) == 0) & bank.alive[1:] & bank.alive[:-1]
+    rows = 1 + np.flatnonzero(inside)  # row r - 1 is the passage before row r
     pair = bank.duplicate_group[rows - 1] * len(bank) + bank.duplicate_group[rows]
     learnt = trained[bank.document_of[rows]]
     copied = np.zeros(len(bank) + 1, dtype=bool)
@@ -163,13 +161,6 @@ def _copied(case: Case, targets: Int[np.ndarray, "target"], trained: Bool[np.nda
     word_for_word = np.isin(bank.duplicate_group[targets], text[trained[document]])
     of_copies = word_for_word & np.isin(bank.document_of[targets], copies)
     return int((copied[targets] | copied[targets + 1] | of_copies).sum())
-
-
-def _near_documents(case: Case, documents: Int[np.ndarray, "tested"], trained: Bool[np.ndarray, "document"]) -> int:
-    if case.groups is None:
-        return 0
-    fresh = documents[~trained[documents]]
-    return int(np.isin(case.groups[fresh], case.groups[trained]).sum())
 
 
 def _near_targets(
@@ -206,12 +197,14 @@ def _who(names: Sequence[str]) -> str:
     return f"{and_more(names, 2)} {'was' if len(names) == 1 else 'were'} trained on"
 
 
-def _notes(found: Sequence[Leak]) -> list[str]:
+def _notes(case: Case, found: Sequence[Leak]) -> list[str]:
     """Describe what blocks nothing but should be known."""
     nearly, shared = max(one.documents_nearly for one in found), max(one.documents_in_validation for one in found)
     copied, near = max(one.targets_copied for one in found), max(one.targets_nearly for one in found)
     silent = [name for one in found if one.listed == 0 for name in one.rows]
     foreign = [name for one in found if one.listed and not one.listed_in_bank for name in one.rows]
+    groups = case.document_groups[np.unique(case.bank.document_of[case.bank.alive])]
+    copies = len(groups) - len(np.unique(groups))
     notes = {
         f"{nearly} evaluation documents have a near-duplicate that was trained on.": nearly > 0,
         f"{shared} evaluation documents are validation documents too, on which models were selected.": shared > 0,
@@ -221,19 +214,11 @@ def _notes(found: Sequence[Leak]) -> list[str]:
             any(one.targets_nearly > ALLOWED_SHARE * one.targets_sampled for one in found),
         f"{', '.join(silent)}: the checkpoint lists no training documents, so only the split proves it.": bool(silent),
         f"{', '.join(foreign)}: the bank holds none of the listed training documents.": bool(foreign),
+        # they stay in one part, so nothing leaks, but they weigh more
+        f"{copies:,} of {len(groups):,} documents are near-copies of others; they stay in one part of the split.":
+            copies > MANY_COPIES * len(groups),
     }  # fmt: skip
     return [note for note, applies in notes.items() if applies]
-
-
-def _copies_in_corpus(case: Case) -> list[str]:
-    """Describe near-copies among the documents: they stay in one part, so nothing leaks, but they weigh more."""
-    if case.groups is None:
-        return []
-    groups = case.groups[np.unique(case.bank.document_of[case.bank.alive])]
-    copies = len(groups) - len(np.unique(groups))
-    if copies <= MANY_COPIES * len(groups):
-        return []
-    return [f"{copies:,} of {len(groups):,} documents are near-copies of others; they stay in one part of the split."]
 
 
 CHECK = Check(

@@ -54,34 +54,22 @@ def examine(case: Case) -> Verdict:
 
 def _of_fold(case: Case, fold: Fold) -> Shared:
     bank, validation = case.bank, fold.validation
-    learnt = _rows_of(fold.train, len(bank))
     trained = np.unique(bank.document_of[fold.train.target])
-    words = np.unique(bank.duplicate_group[learnt])
+    words = np.unique(bank.duplicate_group[fold.train.rows])
     return Shared(
         fold.number,
         len(validation),
-        int(_touching(validation, learnt).sum()),
+        int(_touching(validation, fold.train).sum()),
         int(np.isin(bank.document_of[validation.target], trained).sum()),
         int(np.isin(bank.duplicate_group[validation.target], words).sum()),
         _random_deal(case, fold),
     )
 
 
-def _rows_of(windows: Windows, num_rows: int) -> Bool[np.ndarray, "bank"]:
-    """Mark every row that is a context passage or a target.
-
-    >>> _rows_of(Windows(np.array([[-1, 1]]), np.array([2])), 4).tolist()
-    [False, True, True, False]
-    """
-    marked = np.zeros(num_rows, dtype=bool)
-    marked[windows.context[windows.context >= 0]] = True
-    marked[windows.target] = True
-    return marked
-
-
-def _touching(windows: Windows, marked: Bool[np.ndarray, "bank"]) -> Bool[np.ndarray, "window"]:
-    """Mark the windows with a marked row among context and target."""
-    return ((windows.context >= 0) & marked[windows.context]).any(axis=1) | marked[windows.target]
+def _touching(windows: Windows, others: Windows) -> Bool[np.ndarray, "window"]:
+    """Mark the windows that share a context passage or the target with other windows."""
+    rows = np.column_stack([windows.context, windows.target])
+    return np.asarray(np.isin(rows, others.rows).any(axis=1))
 
 
 def _random_deal(case: Case, fold: Fold) -> float:
@@ -92,7 +80,7 @@ def _random_deal(case: Case, fold: Fold) -> float:
     both = Windows(np.concatenate([first.context, second.context]), np.concatenate([first.target, second.target]))
     order: Int[np.ndarray, "window"] = case.generator(f"SG105 {fold.number}").permutation(len(both))
     train, validation = both.take(order[: len(first)]), both.take(order[len(first) :])
-    return float(_touching(validation, _rows_of(train, len(case.bank))).mean())
+    return float(_touching(validation, train).mean())
 
 
 CHECK = Check(

@@ -6,7 +6,6 @@ and some texts encoded again and compared with their rows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,12 +41,12 @@ class Lengths:
 
     def problems(self) -> list[str]:
         """Describe the rows that are not unit vectors."""
-        rows, ends = f"of {self.rows:,} rows", f"{self.shortest or 0:.3g} to {self.longest:.3g}"
-        return [
-            *([f"{self.not_finite:,} {rows} hold infinite or undefined numbers (an overflow)"] * bool(self.not_finite)),
-            *([f"{self.zero:,} {rows} are zero (a norm that overflowed, or an empty text)"] * bool(self.zero)),
-            *([f"{self.another_length:,} {rows} are not of length 1 ({ends})"] * bool(self.another_length)),
-        ]
+        said = {
+            "hold infinite or undefined numbers (an overflow)": self.not_finite,
+            "are zero (a norm that overflowed, or an empty text)": self.zero,
+            f"are not of length 1 ({self.shortest or 0:.3g} to {self.longest:.3g})": self.another_length,
+        }
+        return [f"{count:,} of {self.rows:,} rows {what}" for what, count in said.items() if count]
 
 
 @dataclass(frozen=True)
@@ -116,18 +115,13 @@ def _of_spaces(case: Case, again: Reencoded | None) -> str:
 
 
 def _lengths(case: Case) -> Lengths:
-    counts: Counter[str] = Counter()
-    shortest, longest = np.inf, 0.0
-    for start, block in case.bank.blocks(8192):
-        live = block[case.bank.alive[start : start + len(block)]]
-        finite = np.isfinite(live).all(axis=1)
-        length = np.linalg.norm(live[finite].astype(np.float64), axis=1)
-        zero = length == 0
-        other = ~zero & (np.abs(length - 1) > LENGTH_TOLERANCE)
-        counts.update(live=len(live), infinite=int((~finite).sum()), zero=int(zero.sum()), other=int(other.sum()))
-        shortest, longest = min(shortest, length.min(initial=np.inf)), max(longest, length.max(initial=0.0))
-    least = float(shortest) if np.isfinite(shortest) else None
-    return Lengths(counts["live"], counts["infinite"], counts["zero"], counts["other"], least, float(longest))
+    lengths = [np.linalg.norm(block.astype(np.float64), axis=1) for _, block in case.bank.blocks(8192)]
+    live = np.concatenate(lengths)[case.bank.alive]
+    known = live[np.isfinite(live)]
+    other = (known != 0) & (np.abs(known - 1) > LENGTH_TOLERANCE)
+    shortest = float(known.min()) if len(known) else None
+    return Lengths(len(live), len(live) - len(known), int((known == 0).sum()), int(other.sum()), shortest,
+                   float(known.max(initial=0.0)))  # fmt: skip
 
 
 def _of_checkpoints(case: Case) -> list[str]:

@@ -7,7 +7,6 @@ change answers, or the comparison would detect nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,48 +64,38 @@ def examine(case: Case) -> Verdict:
     details = {"windows": len(windows), "gathers": gathers, "rows": found}
     moved = {name: one.changed for name, one in found.items() if one.changed > 0}
     worst = max([*gathers.values(), *moved.values()])
+    controls = [one.control for one in found.values()]
+    control = (f"; in place of the last context passage it changes {np.mean(controls):.0%} of the answers (control)"
+               if controls else "")  # fmt: skip
     if worst > 0:
-        said = _leaks(gathers, moved, len(windows)) + _control(found)
-        return Verdict("issue", f"{said}.", worst, 0.0, details)
+        said = [f"what {name} gathers for {share:.0%} of {len(windows)} windows"
+                for name, share in gathers.items() if share > 0]  # fmt: skip
+        named = sorted(moved, key=lambda name: -moved[name])[:3]
+        said += [f"what {name} answers to {moved[name]:.0%} of them" for name in named]
+        more = f" (and {len(moved) - 3} more entries)" if len(moved) > 3 else ""
+        text = f"Noise in place of the target and all later passages changes {', '.join(said)}{more}{control}."
+        return Verdict("issue", text, worst, 0.0, details)
     if error is not None:
         raise error
-    said = (f"Noise in place of the target and all later passages of {len(windows)} documents changes no bit of what "
-            f"evaluation and training gather, nor of {len(found)} entries' answers{_control(found)}.")  # fmt: skip
-    return Verdict("passed", said, 0.0, 0.0, details)
-
-
-def _leaks(gathers: Mapping[str, float], moved: Mapping[str, float], windows: int) -> str:
-    """Name the gathers and entries that the future reaches; where a gather leaks every entry does."""
-    said = [f"what {name} gathers for {share:.0%} of {windows} windows" for name, share in gathers.items() if share > 0]
-    named = sorted(moved, key=lambda name: -moved[name])[:3]
-    said += [f"what {name} answers to {moved[name]:.0%} of them" for name in named]
-    more = f" (and {len(moved) - 3} more entries)" if len(moved) > 3 else ""
-    return f"Noise in place of the target and all later passages changes {', '.join(said)}{more}"
-
-
-def _control(found: Mapping[str, Influence]) -> str:
-    if not found:
-        return ""
-    share = float(np.mean([one.control for one in found.values()]))
-    return f"; in place of the last context passage it changes {share:.0%} of the answers (control)"
+    text = (f"Noise in place of the target and all later passages of {len(windows)} documents changes no bit of what "
+            f"evaluation and training gather, nor of {len(found)} entries' answers{control}.")  # fmt: skip
+    return Verdict("passed", text, 0.0, 0.0, details)
 
 
 def _one_of_each_document(case: Case) -> Windows:
-    """Choose one window of each test document at random, and of those at most ``MAXIMUM_WINDOWS``, evenly spread."""
-    windows = _well_formed(case.bank, case.folds[0].test)
+    """Choose one window of each test document at random, and of those at most ``MAXIMUM_WINDOWS``, evenly spread.
+
+    Its context is consecutive passages of one document and its target the next one, as SG102 requires.
+    """
+    bank, windows = case.bank, case.folds[0].test
+    known, target = windows.context >= 0, windows.target[:, None]
+    rows = np.where(known, windows.context, target)
+    follows = (target - rows == np.arange(rows.shape[1], 0, -1)) | ~known
+    same = bank.document_of[rows] == bank.document_of[target]
+    windows = windows.take((follows & same).all(axis=1) & known.any(axis=1))
     order = case.generator("SG107 windows").permutation(len(windows))
     _, first = np.unique(case.documents(windows)[order], return_index=True)
     return windows.take(order[first][spread(len(first), MAXIMUM_WINDOWS)])
-
-
-def _well_formed(bank: Bank, windows: Windows) -> Windows:
-    """Return the windows of consecutive passages of one document with the next one as target, as SG102 requires."""
-    known = windows.context >= 0
-    steps = np.arange(windows.context.shape[1], 0, -1)
-    rows = np.where(known, windows.context, windows.target[:, None])
-    follows = (windows.target[:, None] - rows == steps) | ~known
-    same = bank.document_of[rows] == bank.document_of[windows.target][:, None]
-    return windows.take((follows & same).all(axis=1) & known.any(axis=1))
 
 
 def _with_noise(case: Case, windows: Windows) -> NoisyDocuments:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import percent
+from segue.ranking.pool import among_pairs
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import excluded_rows
 
@@ -97,7 +98,7 @@ def _count(
     exclude = excluded_rows(bank, windows, rule)
     left_in = _left_in(bank, windows, rankings, exclude)
     broken = left_in.any(axis=1)
-    itself = (left_in & _among(rankings, exclude, len(bank))).any(axis=1)
+    itself = (left_in & _among(rankings, exclude)).any(axis=1)
     return ExclusionResult(entry.name, entry.fold, rule, len(windows), int(broken.sum()), int((broken & ~itself).sum()))
 
 
@@ -108,24 +109,14 @@ def _left_in(
     group = bank.duplicate_group
     found = np.where(rankings >= 0, group[rankings], -1)
     forbidden = np.where(exclude >= 0, group[exclude], -1)
-    return _among(found, forbidden, len(bank)) & (found != group[windows.target][:, None])
+    return _among(found, forbidden) & (found != group[windows.target][:, None])
 
 
 def _among(
-    values: Int[np.ndarray, "window depth"], known: Int[np.ndarray, "window known"], limit: int
+    values: Int[np.ndarray, "window depth"], known: Int[np.ndarray, "window known"]
 ) -> Bool[np.ndarray, "window depth"]:
-    """Mark the numbers (below ``limit``, negative for none) that are among the known ones of the same window.
-
-    >>> _among(np.array([[3, 5], [3, -1]]), np.array([[5, 7], [-1, 4]]), 10).tolist()
-    [[False, True], [False, False]]
-    """
-    window = np.arange(len(values))[:, None] * limit
-    rising = np.unique((window + known)[known >= 0])
-    if len(rising) == 0:
-        return np.zeros(values.shape, dtype=bool)
-    keys = window + values
-    place = np.minimum(np.searchsorted(rising, keys), len(rising) - 1)
-    return (values >= 0) & (rising[place] == keys)
+    """Mark the numbers (negative for none) that are among the known ones of the same window."""
+    return among_pairs(values, (np.nonzero(known >= 0)[0], known[known >= 0]))
 
 
 def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> str:

@@ -108,8 +108,7 @@ def _reorder(case: Case, windows: Windows) -> ReorderedDocuments:
 
 def _choose_ties(copy: BankCopy, windows: Windows, generator: np.random.Generator) -> Int[np.ndarray, "window tie"]:
     """Choose rows that may become copies: no target, no context passage, no duplicate of one, each row once."""
-    used = np.concatenate([windows.context[windows.context >= 0], windows.target])
-    free = np.flatnonzero(copy.alive & ~np.isin(copy.duplicate_group, copy.duplicate_group[used]))
+    free = np.flatnonzero(copy.alive & ~np.isin(copy.duplicate_group, copy.duplicate_group[windows.rows]))
     count = min(TIED, len(windows), len(free) // COPIES)
     ties = np.full((len(windows), COPIES), -1, dtype=np.int64)
     which = generator.choice(len(windows), count, replace=False)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from segue.checks.case import BATCH, Case, CaseEntry
+from segue.checks.case import BATCH, Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.run import each_entry
@@ -55,16 +55,15 @@ def examine(case: Case) -> Verdict:
     measure = functools.partial(_queries, case, windows, kept)
     found, error = each_entry(case.non_controls, measure)
     controls, _ = each_entry([entry for entry in case.first_entries if entry.intent == "control"], measure)
-    known = {name: queries for name, queries in (found | controls).items() if queries is not None}
-    others = {name: queries for name, queries in known.items() if queries.intent != "control"}
+    known = found | controls
     details = {"windows": int(kept.sum()), "rows": known}
-    controls_said = [f"of {name}'s {one.equal:.0%}" for name, one in known.items() if one.intent == "control"]
-    beside = f"; {', '.join(controls_said)} (control)" if controls_said else ""
-    highest = max((queries.equal for queries in others.values()), default=0.0)
+    controls_said = ", ".join(f"of {name}'s {one.equal:.0%}" for name, one in controls.items())
+    beside = f"; {controls_said} (control)" if controls else ""
+    highest = max((queries.equal for queries in found.values()), default=0.0)
     if highest > MAXIMUM_EQUAL_SHARE:
         said = [f"{queries.equal:.0%} of the queries of {name} have a cosine of {EQUAL_COSINE} or more with the truth "
             f"(mean {queries.truth:.3f}, a random target's {queries.random:.3f})"
-                for name, queries in others.items() if queries.equal > MAXIMUM_EQUAL_SHARE]  # fmt: skip
+                for name, queries in found.items() if queries.equal > MAXIMUM_EQUAL_SHARE]  # fmt: skip
         return Verdict("issue", f"{'; '.join(said[:3])}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details)
     if error is not None:
         raise error
@@ -75,10 +74,8 @@ def examine(case: Case) -> Verdict:
         return Verdict("tip", said_of_copies, highest, MAXIMUM_EQUAL_SHARE, details, fix=COPY_FIX, caveats={
             name: f"{name} answers with {one.copies} for {one.copied:.0%} of its windows: training has added nothing."
             for name, one in known.items() if one.copies})  # fmt: skip
-    text = (
-        f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL_COSINE} or more with the truth{beside}."
-    )
-    return Verdict("passed", text, highest, MAXIMUM_EQUAL_SHARE, details)
+    said_passed = f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL_COSINE} or more with the truth"
+    return Verdict("passed", f"{said_passed}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details)
 
 
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:
@@ -98,7 +95,7 @@ def _queries(case: Case, windows: Windows, kept: Bool[np.ndarray, "window"], ent
     truth = case.bank.gather(windows.target)
     other = truth[elsewhere(case.groups_of(windows), case.generator("SG111"))]
     queries = normalise(queries)
-    cosine, random = (np.einsum("bd,bd->b", queries, vectors)[kept] for vectors in (truth, other))
+    cosine, random = (pair_cosines(queries, vectors)[kept] for vectors in (truth, other))
     copies, copied = _copies(case, windows, entry, queries) if entry.trained is not None else (None, 0.0)
     equal = float((cosine >= EQUAL_COSINE).mean())
     return Queries(entry.intent, equal, float(cosine.mean()), float(random.mean()), copies, copied)
@@ -108,12 +105,11 @@ def _copies(
     case: Case, windows: Windows, entry: CaseEntry, queries: Float[np.ndarray, "window dim"]
 ) -> tuple[str | None, float]:
     """Return what a trained entry merely copies, and the share of its queries that are that copy."""
-    shares: dict[str, list[Bool[np.ndarray, "_"]]] = {}
-    for number, batch in enumerate(windows.batches(BATCH)):
-        part = queries[number * BATCH : (number + 1) * BATCH]
-        for name, copy in _untrained_answers(entry, case.read(batch)).items():
-            shares.setdefault(name, []).append(np.einsum("bd,bd->b", part, normalise(copy)) >= 1 - COPY_DISTANCE)
-    found = {name: float(np.concatenate(parts).mean()) for name, parts in shares.items()}
+    answers = [_untrained_answers(entry, case.read(batch)) for batch in windows.batches(BATCH)]
+    found = {}
+    for name in answers[0]:
+        copies = normalise(np.concatenate([part[name] for part in answers]))
+        found[name] = float((pair_cosines(queries, copies) >= 1 - COPY_DISTANCE).mean())
     best = max(found, key=lambda name: found[name])
     return (best, found[best]) if found[best] >= MINIMUM_COPY_SHARE else (None, found[best])
 

@@ -36,7 +36,8 @@ def examine(case: Case) -> Verdict:
     foreign = [standard_score(own - other) < UNRELATED for own, other in zip(fit.own, fit.elsewhere, strict=True)]
     off, other = float(np.mean(shifted)), float(np.mean(foreign))
     details = {"documents": len(shifted), "shifted": off, "of_other_documents": other,
-               "cosine": fit.median_own, "cosine_elsewhere": fit.median_elsewhere}  # fmt: skip
+               "cosine": float(np.median(np.concatenate(fit.own))),
+               "cosine_elsewhere": float(np.median(np.concatenate(fit.elsewhere)))}  # fmt: skip
     said = (f"In {percent(off)} of {len(shifted)} documents the vectors fit the words of the passage before or after "
             f"better than their own, in {percent(other)} no better than another document's.")  # fmt: skip
     worst = max(off, other)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import ttest_1samp
 
-from segue.checks.case import Case
+from segue.checks.case import Case, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score
 from segue.checks.statistics import percent
@@ -40,14 +40,12 @@ def examine(case: Case) -> Verdict:
     if len(runs) < MINIMUM_DOCUMENTS:
         return not_applicable(f"only {len(runs)} documents have enough passages in a row")
     within = np.array([_neighbours(case, rows).mean() for rows in runs])
-    apart = _of_pairs(case, _drawn(case))
     pairs = _ends(case)
-    ends = _of_pairs(case, pairs)
-    clear = standard_score(within - apart.mean()) > CLEAR
+    ends, apart = _of_pairs(case, pairs), _of_pairs(case, _drawn(case))
     gain, p = _unsorted(case, runs, within)
     details = {"documents": len(runs), "within": float(within.mean()), "apart": float(apart.mean()),
                "ends": float(ends.mean()) if len(ends) else None, "gain_unsorted": gain, "p": p}  # fmt: skip
-    if not clear:
+    if standard_score(within - apart.mean()) <= CLEAR:
         return not_applicable("neighbouring passages are no more alike than passages of different documents")
     if p < LEVEL:
         said = ("The passages of documents are in the order of numbers sorted as text (1, 10, 11, 2): undone, "
@@ -65,17 +63,12 @@ def examine(case: Case) -> Verdict:
 
 def _neighbours(case: Case, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "pair"]:
     """Return the cosines of passages that follow each other."""
-    vectors = case.directions(rows)
-    cosines: Float[np.ndarray, "pair"] = np.einsum("pd,pd->p", vectors[:-1], vectors[1:])
-    return cosines
+    return _of_pairs(case, np.stack([rows[:-1], rows[1:]], axis=1))
 
 
 def _of_pairs(case: Case, pairs: Int[np.ndarray, "pair two"]) -> Float[np.ndarray, "pair"]:
     """Return the cosine of each pair of rows."""
-    cosines: Float[np.ndarray, "pair"] = np.einsum(
-        "pd,pd->p", case.directions(pairs[:, 0]), case.directions(pairs[:, 1])
-    )
-    return cosines
+    return pair_cosines(case.directions(pairs[:, 0]), case.directions(pairs[:, 1]))
 
 
 def _drawn(case: Case) -> Int[np.ndarray, "pair two"]:
@@ -152,9 +145,8 @@ def _unsorted(
     for first in (0, 1):
         gains = []
         for rows, likeness in zip(runs, within, strict=True):
-            whole = rows[0] == case.bank.first_row[case.bank.document_of[rows[0]]]
-            total = int(case.bank.num_rows[case.bank.document_of[rows[0]]])
-            if not whole or total != len(rows) or total <= 10:
+            total = len(rows)
+            if total <= 10 or total != case.bank.num_rows[case.bank.document_of[rows[0]]]:
                 continue
             as_text = np.array(sorted(range(first, total + first), key=str)) - first  # numbers in the order they stand
             gains.append(_neighbours(case, rows[np.argsort(as_text)]).mean() - likeness)

@@ -43,24 +43,23 @@ class Company:
 def examine(case: Case) -> Verdict:
     """Query the first evaluation batch of every entry again, in other batches."""
     found, error = each_entry(case.non_controls, lambda entry: _company(case, entry))
-    known = {name: company for name, company in found.items() if company is not None}
-    moved = {name: company for name, company in known.items() if company.moved > MOST_MOVED}
-    worst = max((company.moved for company in known.values()), default=0.0)
+    moved = {name: company for name, company in found.items() if company.moved > MOST_MOVED}
+    worst = max((company.moved for company in found.values()), default=0.0)
     if moved:
         said = [f"{percent(one.alone)} of the answers of {name} move when their window is queried alone, "
                 f"{percent(one.reversed)} when the batch is in another order (by up to {one.largest:.2g})"
                 for name, one in list(moved.items())[:3]]  # fmt: skip
-        others = len(known) - len(moved)
+        others = len(found) - len(moved)
         control = f" The answers of {others} other entries do not move (control)." if others else ""
-        return Verdict("issue", f"{'; '.join(said)}.{control}", worst, MOST_MOVED, {"rows": known})
+        return Verdict("issue", f"{'; '.join(said)}.{control}", worst, MOST_MOVED, {"rows": found})
     if error is not None:
         raise error
-    if not known:
+    if not found:
         return not_applicable("no entry makes query vectors of context vectors alone")
-    largest = max(company.largest for company in known.values())
-    said_passed = (f"The answers of {len(known)} entries are the same in another order, beside other windows and "
+    largest = max(company.largest for company in found.values())
+    said_passed = (f"The answers of {len(found)} entries are the same in another order, beside other windows and "
                    f"alone: they differ by at most {largest:.1g}.")  # fmt: skip
-    return Verdict("passed", said_passed, worst, MOST_MOVED, {"rows": known})
+    return Verdict("passed", said_passed, worst, MOST_MOVED, {"rows": found})
 
 
 def _company(case: Case, entry: CaseEntry) -> Company | None:
@@ -78,12 +77,10 @@ def _company(case: Case, entry: CaseEntry) -> Company | None:
         return queries.astype(np.float64)
 
     before = answers(contexts)
-    backwards, second = np.arange(len(windows))[::-1], np.arange(0, len(windows), 2)
-    some = spread(len(windows), ALONE)
-    alone = np.concatenate([answers(contexts.take(np.array([number]))) for number in some])
-    apart = [np.linalg.norm(after - before[which], axis=1)
-             for which, after in ((backwards, answers(contexts.take(backwards))),
-                                  (second, answers(contexts.take(second))), (some, alone))]  # fmt: skip
+    everyone = np.arange(len(windows))
+    companies = [everyone[::-1]], [everyone[::2]], list(spread(len(windows), ALONE)[:, None])
+    apart = [np.linalg.norm(np.concatenate([answers(contexts.take(batch)) for batch in batches])
+                            - before[np.concatenate(batches)], axis=1) for batches in companies]  # fmt: skip
     moved = [float((distance > CLOSE).mean()) for distance in apart]
     return Company(moved[0], moved[1], moved[2], max(float(distance.max()) for distance in apart))
 

@@ -61,23 +61,21 @@ def examine(case: Case) -> Verdict:
     if len(pairs[0]) < FEWEST_WAYS:
         return not_applicable("there are too few test windows of different documents with as many passages before them")
     found, error = each_entry(case.non_controls, lambda entry: _jumps(case, entry))
-    known = {name: jumps for name, jumps in found.items() if jumps is not None}
-    worst = max((jumps.test for jumps in known.values()), default=0.0)
-    wrong = {name: jumps for name, jumps in known.items() if jumps.looked_up}
+    worst = max((jumps.test for jumps in found.values()), default=0.0)
+    wrong = {name: jumps for name, jumps in found.items() if jumps.looked_up}
     if wrong:
         said = [f"on the way from one test document to another, one step of {STEPS} takes {name} {percent(one.test)} "
                 f"of the distance to the other's next passage ({percent(one.elsewhere)} towards its other passages)"
                 for name, one in list(wrong.items())[:3]]  # fmt: skip
-        text = "; ".join(said)
-        return Verdict("issue", f"{text[0].upper()}{text[1:]}: it is looked up, not computed.", worst, JUMP,
-                       {"rows": known})  # fmt: skip
+        text = f"{'; '.join(said)}: it is looked up, not computed."
+        return Verdict("issue", text[0].upper() + text[1:], worst, JUMP, {"rows": found})
     if error is not None:
         raise error
-    if not known:
+    if not found:
         return not_applicable("no entry makes query vectors of context vectors alone")
-    said_passed = (f"Between two test documents the answers of {len(known)} entries take at most {percent(worst)} of "
+    said_passed = (f"Between two test documents the answers of {len(found)} entries take at most {percent(worst)} of "
                    "the distance of their next passages in one step, or no more than towards others.")  # fmt: skip
-    return Verdict("passed", said_passed, worst, JUMP, {"rows": known})
+    return Verdict("passed", said_passed, worst, JUMP, {"rows": found})
 
 
 def _jumps(case: Case, entry: CaseEntry) -> Jumps | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from segue.checks.case import Case
+from segue.checks.case import Case, directions, pair_cosines
 
 MINIMUM_DOCUMENTS = 12
 """Minimum number of documents with enough passages in a row."""
@@ -44,16 +44,6 @@ class WordFit:
         scores = [standard_score(own - other) for own, other in zip(self.own, self.elsewhere, strict=True)]
         return bool(np.median(scores) > POWER)
 
-    @property
-    def median_own(self) -> float:
-        """Median cosine with the own vector."""
-        return float(np.median(np.concatenate(self.own)))
-
-    @property
-    def median_elsewhere(self) -> float:
-        """Median of the mean cosines with other documents' vectors."""
-        return float(np.median(np.concatenate(self.elsewhere)))
-
 
 def word_fit(case: Case) -> WordFit:
     """Map the words of the case's runs of passages to vectors, each document by a map of others; computed once."""
@@ -68,13 +58,13 @@ def _word_fit(case: Case) -> WordFit:
     vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
     mapped = _mapped(_words(case.bank.texts(rows)), vectors, document % PARTS)
     means = np.stack([vectors[document == number].mean(axis=0) for number in range(len(runs))])
-    own = np.einsum("rd,rd->r", mapped, vectors)
+    own = pair_cosines(mapped, vectors)
     by_document = mapped @ means.T  # [passage, document]
     inside = by_document[np.arange(len(rows)), document]
     elsewhere = (by_document.sum(axis=1) - inside) / (len(runs) - 1)
     follows = document[1:] == document[:-1]
-    after = np.einsum("rd,rd->r", mapped[1:], vectors[:-1])
-    before = np.einsum("rd,rd->r", mapped[:-1], vectors[1:])
+    after = pair_cosines(mapped[1:], vectors[:-1])
+    before = pair_cosines(mapped[:-1], vectors[1:])
     ends = np.flatnonzero(np.diff(document)) + 1
     pairs = np.flatnonzero(np.diff(document[1:][follows])) + 1
     return WordFit(np.split(own, ends), np.split(after[follows], pairs), np.split(before[follows], pairs),
@@ -109,8 +99,7 @@ def _mapped(
         ridge = RIDGE * len(fitted) * np.eye(len(square)) / len(square)
         weights = np.linalg.solve(square + ridge, fitted.T @ (vectors[part != number] - centre))
         mapped[held] = words[held] @ weights
-    length = np.linalg.norm(mapped, axis=1, keepdims=True)
-    return mapped / np.maximum(length, 1e-12)
+    return directions(mapped)
 
 
 def standard_score(values: Float[np.ndarray, "value"]) -> float:
