@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.statistics import LEVEL, paired_json, paired_test, percent, points, side
@@ -74,18 +74,12 @@ def _in_spaces(case: Case, entry: CaseEntry) -> dict[str, InSpace]:
     bank, behind = projected_bank(case.bank, loss), project(loss, queries)
     exclude = excluded_rows(case.bank, windows, case.exclude)
     ranks = target_ranks(behind, Pool(bank), windows.target, exclude=exclude)
-    return {
-        "raw": InSpace(
-            _cosines(queries, case.bank, windows.target), _cosines(queries, case.bank, other), case.ranks(entry)
-        ),
-        "projected": InSpace(_cosines(behind, bank, windows.target), _cosines(behind, bank, other), ranks),
-    }
 
+    def in_space(space: Bank, vectors: Float[np.ndarray, "window dim"], ranks: Int[np.ndarray, "window"]) -> InSpace:
+        cosines = (pair_cosines(vectors, space.gather(rows)).astype(np.float64) for rows in (windows.target, other))
+        return InSpace(next(cosines), next(cosines), ranks)
 
-def _cosines(
-    queries: Float[np.ndarray, "window dim"], bank: Bank, rows: Int[np.ndarray, "window"]
-) -> Float[np.ndarray, "window"]:
-    return np.einsum("bd,bd->b", queries, bank.gather(rows)).astype(np.float64)
+    return {"raw": in_space(case.bank, queries, case.ranks(entry)), "projected": in_space(bank, behind, ranks)}
 
 
 def _tests(case: Case, entry: CaseEntry, spaces: dict[str, InSpace]) -> dict[str, PairedTest]:

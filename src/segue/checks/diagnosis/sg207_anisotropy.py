@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.bank.copies import BankCopy, copy_documents, windows_in, with_rows
-from segue.checks.case import Case
+from segue.checks.case import Case, pair_cosines
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import percent
 from segue.evaluation.geometry import directions, first_share, repaired
@@ -84,7 +84,7 @@ def _anisotropy(case: Case, vectors: Float[np.ndarray, "vector dim"], rows: Int[
     documents = case.bank.document_of[rows]
     partner = case.generator("SG207 pairs").permutation(len(rows))
     apart = documents != documents[partner]
-    cosines = np.einsum("vd,vd->v", vectors[apart], vectors[partner[apart]]).astype(np.float64)
+    cosines = pair_cosines(vectors[apart], vectors[partner[apart]]).astype(np.float64)
     if len(cosines) == 0:
         return Anisotropy(0.0, 0.0, first_share(vectors))
     value = float(cosines.mean())
@@ -102,7 +102,9 @@ def _gains(
     windows = case.answerable(case.sample(case.folds[0])) if case.folds else None
     if windows is None or len(windows) == 0:
         return None, {}
-    copy = copy_documents(case.bank, _searched_documents(case, case.documents(windows)))
+    tested = np.unique(case.documents(windows))
+    room = MAXIMUM_PASSAGES - int(case.bank.num_rows[tested].sum())
+    copy = copy_documents(case.bank, np.union1d(tested, case.other_documents(tested, room, "SG207 documents")))
     inside, groups, rows = windows_in(copy, windows), case.groups_of(windows), np.arange(len(copy))
     before = _reciprocal_ranks(copy, inside)
     corrected = {CENTRED: normalise(copy.vectors - centre), BOTH: repaired(copy.vectors, centre, axis)}
@@ -111,15 +113,6 @@ def _gains(
         after = _reciprocal_ranks(with_rows(copy, rows, vectors), inside)
         gains[name] = Gain(float(after.mean()), paired(after, before, groups, resamples=case.effort.resamples))
     return float(before.mean()), gains
-
-
-def _searched_documents(case: Case, wanted: Int[np.ndarray, "window"]) -> Int[np.ndarray, "chosen"]:
-    """Return the wanted documents and, up to a number of passages, others at random."""
-    wanted = np.unique(wanted)
-    others = np.setdiff1d(np.arange(len(case.bank.num_rows)), wanted)
-    drawn = case.generator("SG207 documents").permutation(others)
-    room = MAXIMUM_PASSAGES - int(case.bank.num_rows[wanted].sum())
-    return np.sort(np.concatenate([wanted, drawn[np.cumsum(case.bank.num_rows[drawn]) <= room]]))
 
 
 def _reciprocal_ranks(bank: BankCopy, windows: Windows) -> Float[np.ndarray, "window"]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.statistics import COPY_LAST, percent
 from segue.evaluation.intervals import lower_limit
+from segue.evaluation.metrics import mean as mean_if_any
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.types import Windows
 
@@ -100,7 +101,7 @@ def _copying(case: Case, entry: CaseEntry) -> Copying | None:
     if queries is None:
         return None
     rows, present = around(case, windows)
-    columns = [_cosines(case, queries, column) for column in rows.T]  # one offset at a time limits memory
+    columns = [pair_cosines(queries, case.bank.gather(np.maximum(column, 0))) for column in rows.T]  # limits memory
     cosines = np.where(present, np.stack(columns, axis=1).astype(np.float64), np.nan)
     nearest = np.where(present, cosines, -np.inf).argmax(axis=1)
     contexts, groups = case.read(windows), case.groups_of(windows)
@@ -113,11 +114,10 @@ def _copying(case: Case, entry: CaseEntry) -> Copying | None:
     return Copying(
         OFFSETS,
         (np.bincount(nearest, minlength=len(OFFSETS)) / len(nearest)).tolist(),
-        [_mean(column[~np.isnan(column)]) for column in cosines.T],
+        [mean_if_any(column) for column in cosines.T],
         None if ratio is None or not np.isfinite(ratio.value) else float(ratio.value),
         _at_random(case, windows, queries),
-        {name: with_limit(np.einsum("wd,wd->w", queries, vectors).astype(np.float64))
-         for name, vectors in copies.items()},
+        {name: with_limit(pair_cosines(queries, vectors).astype(np.float64)) for name, vectors in copies.items()},
         with_limit((nearest == OFFSETS.index(0)).astype(np.float64)),
     )  # fmt: skip
 
@@ -133,12 +133,6 @@ def around(case: Case, windows: Windows) -> tuple[Int[np.ndarray, "window offset
     return np.where(present, rows, -1), present
 
 
-def _cosines(
-    case: Case, queries: Float[np.ndarray, "window dim"], rows: Int[np.ndarray, "window"]
-) -> Float[np.ndarray, "window"]:
-    return np.einsum("wd,wd->w", queries, case.bank.gather(np.maximum(rows, 0)))
-
-
 def _at_random(case: Case, windows: Windows, queries: Float[np.ndarray, "window dim"]) -> dict[str, float | None]:
     """Return the mean cosine with a random passage of the document, not one of those around, and of another one."""
     generator = case.generator("SG209 random")
@@ -149,13 +143,9 @@ def _at_random(case: Case, windows: Windows, queries: Float[np.ndarray, "window 
     other = elsewhere(groups, generator)
     apart = groups[other] != groups
     return {
-        "same document": _mean(_cosines(case, queries[far], drawn[far].astype(np.int64))),
-        "other document": _mean(_cosines(case, queries[apart], windows.target[other[apart]])),
+        "same document": mean_if_any(pair_cosines(queries[far], case.bank.gather(drawn[far]))),
+        "other document": mean_if_any(pair_cosines(queries[apart], case.bank.gather(windows.target[other[apart]]))),
     }
-
-
-def _mean(values: Float[np.ndarray, "some"]) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 CHECK = Check(

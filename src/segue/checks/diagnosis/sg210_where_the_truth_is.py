@@ -86,10 +86,8 @@ def _context(case: Case) -> int:
 def _is_near(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
     """Mark the rows with almost the target's vector, or of a near-duplicate of its document."""
     near = np.einsum("bd,bd->b", case.bank.gather(targets), case.bank.gather(rows)) >= NEAR_DUPLICATE_COSINE
-    if case.groups is None:
-        return near
-    document = case.bank.document_of
-    return near | (case.groups[document[targets]] == case.groups[document[rows]])
+    groups = case.document_groups[case.bank.document_of]
+    return near | (groups[targets] == groups[rows])
 
 
 def _lost(case: Case, evaluation: Evaluation) -> tuple[Int[np.ndarray, "lost"], Int[np.ndarray, "lost"]]:
@@ -129,16 +127,12 @@ def _chance(case: Case, evaluation: Evaluation) -> dict[str, float]:
 def _near_in_bank(case: Case, targets: Int[np.ndarray, "some"]) -> float:
     """Count the passages of other documents that are near-duplicates of a target, as the mean over targets."""
     wanted, bank = case.bank.gather(targets), case.bank
-    document = bank.document_of[targets].astype(np.int64)
-    groups = np.arange(len(bank.first_row)) if case.groups is None else case.groups
+    document, groups = bank.document_of, case.document_groups[bank.document_of]  # of each row
     total = 0
     for start, block in bank.blocks(8192):
-        rows = np.arange(start, start + len(block))
-        other = bank.document_of[rows][:, None] != document
-        near = (block @ wanted.T >= NEAR_DUPLICATE_COSINE) | (
-            groups[bank.document_of[rows]][:, None] == groups[document]
-        )
-        total += int((near & other & bank.alive[rows][:, None]).sum())
+        rows = np.arange(start, start + len(block))[:, None]
+        near = (block @ wanted.T >= NEAR_DUPLICATE_COSINE) | (groups[rows] == groups[targets])
+        total += int((near & (document[rows] != document[targets]) & bank.alive[rows]).sum())
     return total / max(1, len(targets))
 
 

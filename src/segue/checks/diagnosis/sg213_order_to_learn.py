@@ -24,6 +24,7 @@ from segue.checks.statistics import paired_json, paired_test, percent, points, s
 from segue.evaluation.intervals import PairedTest, holm
 from segue.retrieval.retrievers.baselines import Ridge
 from segue.types import Bank, Interval, Windows
+from segue.windows.windows import following_rows
 
 PENALTY = 10.0
 TRAIN_PER_WINDOW = 20
@@ -143,14 +144,9 @@ def make_arms(bank: Bank, windows: Windows, generator: np.random.Generator) -> A
 
 def _has_followers(bank: Bank, windows: Windows, size: int) -> Bool[np.ndarray, "window"]:
     """Mark the targets followed by ``size`` live passages, none of which has the target's text."""
-    rows = windows.target[:, None] + np.arange(1, size + 1)
-    document = bank.document_of[windows.target]
-    inside = rows[:, -1] < (bank.first_row + bank.num_rows)[document]
-    rows = np.where(inside[:, None], rows, windows.target[:, None])
-    gap = bank.position[rows] - bank.position[windows.target][:, None]
+    rows = following_rows(bank, windows, exclude="none", horizon=size + 1)
     other = bank.duplicate_group[rows] != bank.duplicate_group[windows.target][:, None]
-    follows: Bool[np.ndarray, "window"] = (bank.alive[rows] & (gap == np.arange(1, size + 1)) & other).all(axis=1)
-    return inside & follows
+    return np.asarray(((rows >= 0) & other)[:, 1:].all(axis=1))
 
 
 def _others_of_document(
@@ -184,8 +180,7 @@ def _probe(case: Case) -> tuple[PairedTest, Interval]:
         return paired_test(case, nothing, nothing, np.zeros(1, dtype=np.int64)), Interval(0.5)
     right = next_from_previous(bank, train, tested)
     before, middle, after = (bank.gather(column) for column in tested.T)
-    documents = bank.document_of[tested[:, 2]].astype(np.int64)
-    groups = documents if case.groups is None else case.groups[documents]
+    groups = case.document_groups[bank.document_of[tested[:, 2]]]
     alike = _right(np.einsum("td,td->t", middle, after - before))
     return paired_test(case, right, np.full_like(right, 0.5), groups), share_interval(case, alike, groups)
 

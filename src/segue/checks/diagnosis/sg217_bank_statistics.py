@@ -104,10 +104,8 @@ def _depends_on_others(case: Case, entry: CaseEntry) -> bool:
     if len(windows) == 0:
         return False
     tested = documents_of(case.bank, windows)
-    others = np.setdiff1d(np.arange(len(case.bank.num_rows)), tested)
-    drawn = case.generator("SG217 documents").permutation(others)
-    kept = drawn[np.cumsum(case.bank.num_rows[drawn]) <= PROBED_PASSAGES]
-    small, large = copy_documents(case.bank, tested), copy_documents(case.bank, np.concatenate([tested, kept]))
+    others = case.other_documents(tested, PROBED_PASSAGES, "SG217 documents")
+    small, large = (copy_documents(case.bank, chosen) for chosen in (tested, np.concatenate([tested, others])))
     if len(small) == len(large):
         return False
     return not np.array_equal(_ranks_in(small, case, entry, windows), _ranks_in(large, case, entry, windows))

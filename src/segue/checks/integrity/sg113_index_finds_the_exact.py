@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Verdict, not_applicable
+from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.checks.statistics import share_interval
 from segue.ranking.exact import top_k
@@ -42,22 +42,20 @@ def examine(case: Case) -> Verdict:
     if error is not None and not found:
         raise error
     name, worst = min(found.items(), key=lambda item: item[1].recall)
-    details = {"depth": DEPTH, "rows": found}
-    said = (f"Of the {DEPTH} best candidates of an exact search the index of {name} finds {worst.recall:.1%} "
-            f"({worst.windows} windows")  # fmt: skip
+    outcome: Judgement = "issue"
     if worst.recall >= MINIMUM_RECALL:
         if error is not None:
             raise error
-        text = f"{said}; {len(found)} {'index' if len(found) == 1 else 'indexes'} searched)."
-        return Verdict("passed", text, worst.recall, MINIMUM_RECALL, details)
-    if worst.high is None or worst.high >= MINIMUM_RECALL:
-        text = f"{said}): below {MINIMUM_RECALL:.0%}, but on too few documents to tell."
-        return Verdict("tip", text, worst.recall, MINIMUM_RECALL, details)
-    others = sum(one.recall >= MINIMUM_RECALL for one in found.values())
-    control = f"; those of {others} other entries find {MINIMUM_RECALL:.0%} or more" if others else ""
-    return Verdict(
-        "issue", f"{said}, 95 % interval up to {worst.high:.1%}){control}.", worst.recall, MINIMUM_RECALL, details
-    )
+        outcome, end = "passed", f"; {len(found)} {'index' if len(found) == 1 else 'indexes'} searched)."
+    elif worst.high is None or worst.high >= MINIMUM_RECALL:
+        outcome, end = "tip", f"): below {MINIMUM_RECALL:.0%}, but on too few documents to tell."
+    else:
+        others = sum(one.recall >= MINIMUM_RECALL for one in found.values())
+        control = f"; those of {others} other entries find {MINIMUM_RECALL:.0%} or more" if others else ""
+        end = f", 95 % interval up to {worst.high:.1%}){control}."
+    said = (f"Of the {DEPTH} best candidates of an exact search the index of {name} finds {worst.recall:.1%} "
+            f"({worst.windows} windows{end}")  # fmt: skip
+    return Verdict(outcome, said, worst.recall, MINIMUM_RECALL, {"depth": DEPTH, "rows": found})
 
 
 def _to_search(case: Case) -> list[CaseEntry]:
