@@ -10,17 +10,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from segue.checks.case import Case, CaseEntry, Trained
+from segue.checks.case import Case, CaseEntry
 from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
-from segue.comparison.entries.trained import training_settings
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import Option
 from segue.comparison.summary import choose_winner
-from segue.comparison.tuning import tuned
+from segue.comparison.trained_files import trained_files
 from segue.encoders import Encoder
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import read_json
 from segue.ranking.pool import Pool
 from segue.types import Bank
 
@@ -81,7 +79,7 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
     if option.trained:
         if not (folder / "training.json").exists():
             return None
-        trained = _trained(job, option, fold)
+        trained = trained_files(job, option, fold)
     elif result.status not in FINISHED:
         return None
     declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
@@ -106,11 +104,3 @@ def _counted(job: Job, option: Option) -> str:
         return ""
     density = option.reranking.order == "fitted" and "density" in job.recipe.rerank.features
     return f"word counts{' and neighbours' if density else ''} over the whole bank"
-
-
-def _trained(job: Job, option: Option, fold: Fold) -> Trained:
-    folder = job.folder(option, fold)
-    record = read_json(folder / "training.json")
-    name = record["loss_name"]
-    job = tuned(job, option, fold, loss=name)
-    return Trained(folder, job.loss_settings(name), training_settings(job, fold, steps=record["planned_steps"]))

@@ -10,27 +10,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 
+from segue.comparison.trained_files import Trained
 from segue.encoders import Encoder
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.evaluation.gates import GateSettings
 from segue.evaluation.result import Evaluation
-from segue.files import read_json
-from segue.models import CheckpointConfig, Predictor, load_predictor, read_config
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Retriever, VectorSearch
-from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.training.batches import Batches
-from segue.training.losses.loss import Loss, LossSettings, build_loss
-from segue.training.settings import TrainingSettings
-from segue.training.state import LOSS_FILE
 from segue.types import Bank, Contexts, Exclusion, Intent, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
@@ -70,67 +63,6 @@ class Effort:
     steps: int = 120
     batches: int = 12
     resamples: int = 2000
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Files of a trained entry: weights, their loss, the record, the settings.
-
-    Attributes:
-        folder: folder of the option on its fold; holds ``checkpoint/``, ``training/`` and ``training.json``.
-        loss_settings: settings of the loss as it was trained.
-        settings: settings of the training as it was run, steps and seed included.
-    """
-
-    folder: Path
-    loss_settings: LossSettings
-    settings: TrainingSettings
-
-    @functools.cached_property
-    def predictor(self) -> Predictor:
-        """The predictor with its best weights, on the CPU.
-
-        Raises:
-            InputError: the checkpoint is broken, or computes something else than when it was saved.
-        """
-        return load_predictor(self.folder / "checkpoint")[0]
-
-    @functools.cached_property
-    def config(self) -> CheckpointConfig:
-        """The checkpoint's ``config.json``, with ``training_documents``; read without the weights."""
-        return read_config(self.folder / "checkpoint")
-
-    @property
-    def loss_space(self) -> str:
-        """The space of the loss by its settings: ``projected`` behind a head, else ``raw``."""
-        return "projected" if any(term.space == "projected" for term in self.loss_settings.terms) else "raw"
-
-    @property
-    def encoder(self) -> PredictorDocuments | None:
-        """The document tower; None where the bank is searched as it is."""
-        learnt = self.config.model.documents != "identity"
-        return PredictorDocuments(self.predictor) if learnt else None
-
-    @functools.cached_property
-    def record(self) -> Mapping[str, Any]:
-        """``training.json``: model, loss, steps, curve, batch size, compatibility."""
-        return read_json(self.folder / "training.json")
-
-    @functools.cached_property
-    def loss(self) -> Loss:
-        """The loss with its learnt weights (projection head, temperatures).
-
-        Raises:
-            InputError: the loss has learnt weights, and their file is missing.
-        """
-        loss = build_loss(self.loss_settings, self.predictor.dimension, seed=self.settings.seed)
-        path = self.folder / "training" / LOSS_FILE
-        if loss.state_dict():
-            if not path.exists():
-                missing = f"{path} is missing, so the projection head or temperature is unknown"
-                raise InputError(missing, fix="restore the file, or train the option again")
-            loss.load_state_dict(load_file(path))
-        return loss.eval()
 
 
 @dataclass(frozen=True)

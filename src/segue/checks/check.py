@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal
 
 from segue.checks.case import Case
+from segue.errors import SegueError
 
 Judgement = Literal["issue", "tip", "passed", "not-applicable"]
 """Outcomes that a check itself may return."""
@@ -34,6 +35,7 @@ class Verdict:
         details: further figures: tables by entry, curves, controls. Dataclasses in it become mappings.
         fix: what to do in this case, where that is not the check's own ``fix``.
         caveats: for entries whose headline number this bears on, the sentence that has to stand beside it.
+        error: of the first entry that could not be examined; raised, since only an issue can be found on the others.
     """
 
     outcome: Judgement
@@ -43,8 +45,11 @@ class Verdict:
     details: Details = field(default_factory=dict)
     fix: str = ""
     caveats: Mapping[str, str] = field(default_factory=dict)
+    error: SegueError | None = None
 
     def __post_init__(self) -> None:
+        if self.error is not None and self.outcome != "issue":
+            raise self.error
         object.__setattr__(self, "details", _as_json(self.details))
 
 
@@ -87,6 +92,6 @@ class Check:
     slow: bool = False
 
 
-def not_applicable(reason: str) -> Verdict:
+def not_applicable(reason: str, error: SegueError | None = None) -> Verdict:
     """Return the verdict of a check that has nothing to examine."""
-    return Verdict("not-applicable", reason)
+    return Verdict("not-applicable", reason, error=error)

@@ -121,8 +121,8 @@ def each_entry(
 ) -> tuple[dict[str, Result], SegueError | None]:
     """Return the result of each entry that has one, by name, and the first error of one that could not be examined.
 
-    A check that finds no breach raises the error: it has not examined every entry, so its result is void. Entries of
-    other folds than the first entry's are named with their fold.
+    A check that finds no breach gives the error to its verdict: it has not examined every entry, so its result is void.
+    Entries of other folds than the first entry's are named with their fold.
 
     Raises:
         StorageError: the disk is at fault, not the entry.

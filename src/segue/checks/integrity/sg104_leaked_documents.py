@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from scipy import sparse
 
 from segue.checks.case import Case, CaseEntry, directions
-from segue.checks.check import Check, Verdict
+from segue.checks.check import Check, Judgement, Verdict
 from segue.checks.run import each_entry
 from segue.checks.statistics import and_more, percent
 from segue.evaluation.experiment import Fold
@@ -89,8 +89,6 @@ def examine(case: Case) -> Verdict:
     if copied.copied_share > ALLOWED_SHARE and copied.targets_copied >= MINIMUM_COPIES:
         said = f"No evaluation document was trained on, but {_of_copies(copied)}: {100 * ALLOWED_SHARE:g} % is allowed."
         return Verdict("issue", said, copied.copied_share, ALLOWED_SHARE, details)
-    if error is not None:
-        raise error
     texts = "" if case.bank.has_texts else " (no texts: by row only)"
     near = percent(max(one.targets_nearly / max(1, one.targets_sampled) for one in found))
     said = (f"None of {leaked.documents:,} evaluation documents was trained on (found by the same hashes: "
@@ -98,7 +96,8 @@ def examine(case: Case) -> Verdict:
             f"have a passage of cosine ≥ {NEAR_DUPLICATE_COSINE} there.")  # fmt: skip
     notes = _notes(case, found)
     caveats = case.about_all(" ".join(notes)) if notes else {}
-    return Verdict("tip" if notes else "passed", " ".join([said, *notes]), 0.0, 0.0, details, caveats=caveats)
+    outcome: Judgement = "tip" if notes else "passed"
+    return Verdict(outcome, " ".join([said, *notes]), 0.0, 0.0, details, caveats=caveats, error=error)
 
 
 def _of_fold(

@@ -92,14 +92,12 @@ def examine(case: Case) -> Verdict:
     if problems:
         decides = cosine if again is not None and again.apart else None
         return Verdict("issue", f"{'; '.join(problems)}.", decides, 1 - COSINE_TOLERANCE, details)
-    if error is not None:
-        raise error
     said = f"All {lengths.rows:,} rows have length 1 (within {LENGTH_TOLERANCE:g}); {_of_spaces(case, again)}"
     unstated = dict.fromkeys(e.name for e in case.trained_entries if e.training.config.space is None)
     if unstated:
         said += f" The checkpoint of {', '.join(unstated)} does not state its space."
     outcome: Judgement = "tip" if unstated else "passed" if again is not None else "not-applicable"
-    return Verdict(outcome, said, cosine, 1 - COSINE_TOLERANCE, details)
+    return Verdict(outcome, said, cosine, 1 - COSINE_TOLERANCE, details, error=error)
 
 
 def _of_spaces(case: Case, again: Reencoded | None) -> str:

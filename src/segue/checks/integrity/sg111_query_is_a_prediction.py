@@ -65,17 +65,14 @@ def examine(case: Case) -> Verdict:
             f"(mean {queries.truth:.3f}, a random target's {queries.random:.3f})"
                 for name, queries in found.items() if queries.equal > MAXIMUM_EQUAL_SHARE]  # fmt: skip
         return Verdict("issue", f"{'; '.join(said[:3])}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details)
-    if error is not None:
-        raise error
-    copies = [f"{name} answers with {queries.copies} for {queries.copied:.0%} of its windows"
-              for name, queries in known.items() if queries.copies]  # fmt: skip
+    copies = {name: f"{name} answers with {one.copies} for {one.copied:.0%} of its windows"
+              for name, one in known.items() if one.copies}  # fmt: skip
     if copies:
-        said_of_copies = f"{'; '.join(copies[:3])}: training has added nothing to it{beside}."
-        return Verdict("tip", said_of_copies, highest, MAXIMUM_EQUAL_SHARE, details, fix=COPY_FIX, caveats={
-            name: f"{name} answers with {one.copies} for {one.copied:.0%} of its windows: training has added nothing."
-            for name, one in known.items() if one.copies})  # fmt: skip
+        text = f"{'; '.join([*copies.values()][:3])}: training has added nothing to it{beside}."
+        caveats = {name: f"{copied}: training has added nothing." for name, copied in copies.items()}
+        return Verdict("tip", text, highest, MAXIMUM_EQUAL_SHARE, details, COPY_FIX, caveats, error)
     said_passed = f"At most {highest:.1%} of an entry's queries have a cosine of {EQUAL_COSINE} or more with the truth"
-    return Verdict("passed", f"{said_passed}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details)
+    return Verdict("passed", f"{said_passed}{beside}.", highest, MAXIMUM_EQUAL_SHARE, details, error=error)
 
 
 def _read_already(case: Case, windows: Windows) -> Bool[np.ndarray, "window"]:

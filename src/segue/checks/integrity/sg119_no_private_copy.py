@@ -69,13 +69,11 @@ def examine(case: Case) -> Verdict:
                 for name, one in list(wrong.items())[:3]]  # fmt: skip
         text = f"{'; '.join(said)}: it is looked up, not computed."
         return Verdict("issue", text[0].upper() + text[1:], worst, JUMP, {"rows": found})
-    if error is not None:
-        raise error
     if not found:
-        return not_applicable("no entry makes query vectors of context vectors alone")
+        return not_applicable("no entry makes query vectors of context vectors alone", error)
     said_passed = (f"Between two test documents the answers of {len(found)} entries take at most {percent(worst)} of "
                    "the distance of their next passages in one step, or no more than towards others.")  # fmt: skip
-    return Verdict("passed", said_passed, worst, JUMP, {"rows": found})
+    return Verdict("passed", said_passed, worst, JUMP, {"rows": found}, error=error)
 
 
 def _jumps(case: Case, entry: CaseEntry) -> Jumps | None:
