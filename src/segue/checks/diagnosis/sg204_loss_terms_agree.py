@@ -15,8 +15,8 @@ from segue.checks.statistics import paired_test, percent, share_interval
 from segue.evaluation.intervals import t_interval
 from segue.training.batches import Batch
 from segue.training.gradients import BatchGradients, held_out_batches, measure, term_values
-from segue.training.losses.loss import LossSettings
-from segue.types import Interval
+from segue.training.losses.loss import varied_term, with_share
+from segue.types import Interval, Windows
 
 PREFERRED = ("infonce-projected", "infonce-ar")
 """Entries with mixed losses that are measured in addition to the subject."""
@@ -30,9 +30,6 @@ RECALL_LOSS = 0.01
 MINIMUM_BATCH_SIZE, MINIMUM_BATCHES = 8, 3
 SHARES = (0.0, 0.3, 0.7, 1.0)
 """Shares of the varied term in the sum of weights."""
-ZERO_GRADIENT = 1e-6
-"""Replaces weight 0: too little to move the predictor, but AdamW does not depend on scale, so a head still learns from
-it and the term's value stays comparable."""
 
 Pair = tuple[str, str]
 
@@ -96,7 +93,8 @@ def examine(case: Case) -> Verdict:
     if not entries:
         return not_applicable("no trained entry's loss has two terms")
     first = entries[0]
-    if len(answerable_validation(case, first)) == 0:
+    validation = answerable_validation(case, first)
+    if len(validation) == 0:
         return not_applicable("no validation window has its target among the candidates")
     batches = {entry.name: _batches(case, entry) for entry in entries}
     if min(len(found) for found in batches.values()) < MINIMUM_BATCHES:
@@ -104,8 +102,10 @@ def examine(case: Case) -> Verdict:
                        f"{MINIMUM_BATCH_SIZE}.")  # fmt: skip
     courses = {entry.name: _course(case, entry, batches[entry.name]) for entry in entries}
     shares = sorted({*SHARES, own_share(first)})
-    front = [_front_point(case, first, batches[first.name], share) for share in shares]
-    against = _against_single_terms(case, first, front)
+    front = [_front_point(case, first, batches[first.name], share, validation) for share in shares]
+    mixture = front[shares.index(own_share(first))]
+    against = {f"{single.share:g}": paired_test(case, mixture.hits, single.hits, case.groups_of(validation)).difference
+               for single in (front[0], front[-1])}  # fmt: skip
     details = {
         "rows": {name: _course_details(course) for name, course in courses.items()},
         "pareto": [{"weight": point.share, "losses": point.losses, "R@5": point.recall.value,
@@ -116,9 +116,9 @@ def examine(case: Case) -> Verdict:
     own, costs = courses[first.name], any(_costs(one) for one in against.values())
     severe = first.name == case.subject and ((own.opposed and costs) or own.inert)
     loud = severe or costs or any(course.opposed or course.inert for course in courses.values())
-    said = " ".join([*(_of_course(name, course) for name, course in courses.items()), _of_front(first, front, costs)])
+    said = [*(_of_course(name, course) for name, course in courses.items()), _of_front(first, mixture, front, costs)]
     measured = own.of_early(own.cosine[own.worst]).value
-    return Verdict("issue" if severe else "tip" if loud else "passed", said, measured, 0.0, details)
+    return Verdict("issue" if severe else "tip" if loud else "passed", " ".join(said), measured, 0.0, details)
 
 
 def _batches(case: Case, entry: CaseEntry) -> list[Batch]:
@@ -153,54 +153,22 @@ def _course(case: Case, entry: CaseEntry, batches: list[Batch]) -> GradientCours
     )
 
 
-def _front_point(case: Case, entry: CaseEntry, batches: list[Batch], share: float) -> FrontPoint:
+def _front_point(case: Case, entry: CaseEntry, batches: list[Batch], share: float, validation: Windows) -> FrontPoint:
     """Train the entry's configuration with one share of the varied term; its own loss is left as it is."""
     settings = entry.training.loss_settings
     loss = settings if share == own_share(entry) else with_share(settings, share)
     run = begin_like(case, entry, loss=loss).advance()
     values = [term_values(run.predictor, run.optimisation.loss, batch) for batch in batches]
-    windows = answerable_validation(case, entry)
-    hits = hits_of_run(case, run, windows)
+    hits = hits_of_run(case, run, validation)
     means = {name: float(np.mean([value[name] for value in values])) for name in run.optimisation.loss.names}
-    return FrontPoint(share, run.done, means, share_interval(case, hits, case.groups_of(windows)), hits)
-
-
-def _varied(settings: LossSettings) -> int:
-    """Return the place of the term whose share is varied: the first that contrasts nothing, else the last."""
-    others = [place for place, term in enumerate(settings.terms) if not term.contrasts]
-    return others[0] if others else len(settings.terms) - 1
+    return FrontPoint(share, run.done, means, share_interval(case, hits, case.groups_of(validation)), hits)
 
 
 def own_share(entry: CaseEntry) -> float:
     """Return the varied term's share in the entry's own loss."""
     settings = entry.training.loss_settings
     weights = [abs(term.weight) for term in settings.terms]
-    return round(weights[_varied(settings)] / sum(weights), 6)
-
-
-def with_share(settings: LossSettings, share: float) -> LossSettings:
-    """Return the loss with another share of the varied term; the sum of the weights stays.
-
-    >>> from segue.training.losses.loss import LOSSES
-    >>> [round(term.weight, 3) for term in with_share(LOSSES["infonce-projected"], 0.6).terms]
-    [0.4, 0.6]
-    """
-    place = _varied(settings)
-    weights = np.array([term.weight for term in settings.terms])
-    total, others = np.abs(weights).sum(), np.abs(np.delete(weights, place)).sum()
-    factor = np.full(len(weights), (1 - share) * total / others)
-    factor[place] = share * total / abs(weights[place])
-    wanted = np.where(factor == 0, np.sign(weights) * ZERO_GRADIENT, weights * factor).tolist()
-    terms = [term.model_copy(update={"weight": w}) for term, w in zip(settings.terms, wanted, strict=True)]
-    return LossSettings(terms=tuple(terms))
-
-
-def _against_single_terms(case: Case, entry: CaseEntry, front: list[FrontPoint]) -> dict[str, Interval]:
-    """Compare the entry's own mixture with each term alone: R@5, paired over documents."""
-    groups = case.groups_of(answerable_validation(case, entry))
-    own = next(point for point in front if point.share == own_share(entry))
-    return {f"{single.share:g}": paired_test(case, own.hits, single.hits, groups).difference
-            for single in (front[0], front[-1])}  # fmt: skip
+    return round(weights[varied_term(settings)] / sum(weights), 6)
 
 
 def _costs(difference: Interval) -> bool:
@@ -224,12 +192,12 @@ def _of_course(name: str, course: GradientCourse) -> str:
             f"{control.value:.2f}; the smaller one is {smaller}.")  # fmt: skip
 
 
-def _of_front(entry: CaseEntry, front: list[FrontPoint], costs: bool) -> str:
-    own, none, alone = (next(p for p in front if p.share == share) for share in (own_share(entry), 0.0, 1.0))
-    terms = entry.training.loss_settings.terms
+def _of_front(entry: CaseEntry, own: FrontPoint, front: list[FrontPoint], costs: bool) -> str:
+    settings = entry.training.loss_settings
     said = (f"After {own.steps} steps of {entry.name} R@5 on validation is {percent(own.recall.value)} with "
-            f"{100 * own.share:.0f} % {terms[_varied(entry.training.loss_settings)].kind}, "
-            f"{percent(none.recall.value)} without it and {percent(alone.recall.value)} with it alone")  # fmt: skip
+            f"{100 * own.share:.0f} % {settings.terms[varied_term(settings)].kind}, "
+            f"{percent(front[0].recall.value)} without it and {percent(front[-1].recall.value)} with it "
+            "alone")  # fmt: skip
     return f"{said}; {'the mixture costs recall' if costs else 'no single term is clearly better by over a point'}."
 
 

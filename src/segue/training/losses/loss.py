@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
@@ -337,3 +338,30 @@ def _head(settings: LossSettings, dimension: int) -> nn.Module | None:
         return None
     hidden, output = sizes
     return nn.Sequential(nn.Linear(dimension, hidden), nn.GELU(), nn.Linear(hidden, output))
+
+
+ZERO_GRADIENT = 1e-6
+"""Replaces weight 0: too little to move the predictor, but AdamW does not depend on scale, so a head still learns from
+it and the term's value stays comparable."""
+
+
+def varied_term(settings: LossSettings) -> int:
+    """Return the place of the term whose share is varied: the first that contrasts nothing, else the last."""
+    others = [place for place, term in enumerate(settings.terms) if not term.contrasts]
+    return others[0] if others else len(settings.terms) - 1
+
+
+def with_share(settings: LossSettings, share: float) -> LossSettings:
+    """Return the loss with another share of the varied term; the sum of the weights stays.
+
+    >>> [round(term.weight, 3) for term in with_share(LOSSES["infonce-projected"], 0.6).terms]
+    [0.4, 0.6]
+    """
+    place = varied_term(settings)
+    weights = np.array([term.weight for term in settings.terms])
+    total, others = np.abs(weights).sum(), np.abs(np.delete(weights, place)).sum()
+    factor = np.full(len(weights), (1 - share) * total / others)
+    factor[place] = share * total / abs(weights[place])
+    wanted = np.where(factor == 0, np.sign(weights) * ZERO_GRADIENT, weights * factor).tolist()
+    terms = [term.model_copy(update={"weight": w}) for term, w in zip(settings.terms, wanted, strict=True)]
+    return LossSettings(terms=tuple(terms))
