@@ -201,6 +201,12 @@ class Case:
         """The entries of the first fold that diagnosis tables show: the subject, and what it is compared with."""
         return tuple(entry for entry in self.first_entries if entry.name in {self.subject, *SHOWN})
 
+    @property
+    def explained(self) -> tuple[CaseEntry, ...]:
+        """The trained ones of ``shown``; the subject is among them where it was trained on another fold only."""
+        entries = {entry.name: entry for entry in (*self.subject_entries[:1], *self.shown)}
+        return tuple(entry for entry in entries.values() if entry.trained is not None)
+
     def sample(self, fold: Fold, part: Part = "test", *, most: int | None = None) -> Windows:
         """Return at most ``most`` (default: the effort's) windows of a part, evenly spread."""
         windows: Windows = getattr(fold, part)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from segue.checks.case import Case, CaseEntry
+from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import percent
 from segue.training.batches import Batches
@@ -58,12 +58,10 @@ class NegativesSeen:
 
 def examine(case: Case) -> Verdict:
     """Count the finite logits of real training batches, and compare the negatives with their targets."""
-    trained = [entry for entry in (*case.subject_entries[:1], *case.shown) if entry.trained is not None]
-    entries = {entry.name: entry for entry in trained
-               if any(term.kind == "infonce" for term in entry.training.loss_settings.terms)}  # fmt: skip
-    if not entries:
+    found = {entry.name: _negatives(case, entry) for entry in case.explained
+             if any(term.kind == "infonce" for term in entry.training.loss_settings.terms)}  # fmt: skip
+    if not found:
         return not_applicable("no entry of the diagnosis was trained with InfoNCE")
-    found = {name: _negatives(case, entry) for name, entry in entries.items()}
     few, few_seen = min(found.items(), key=lambda item: item[1].seen_share)
     false, most_false = max(found.items(), key=lambda item: item[1].with_false_negative)
     share, false_share = few_seen.seen_share, most_false.with_false_negative
@@ -71,9 +69,8 @@ def examine(case: Case) -> Verdict:
     outcome: Judgement = "tip" if share < MINIMUM_SEEN_SHARE or false_share > TIP_SHARE else "passed"
     if any(wrong and case.subject in (name, None) for wrong, name in severe):
         outcome = "issue"
-    near = most_false.near_at_random
+    near, expected = most_false.near_at_random, most_false.seen * most_false.same_document_at_random
     chance = "" if near is None else f" (of random pairs of two documents {100 * near:.2f} % are as near)"
-    expected = most_false.seen * most_false.same_document_at_random
     said = (f"In {few} a prediction is contrasted with {few_seen.seen:.1f} negatives where a batch of "
             f"{few_seen.claimed + 1:,} claims {few_seen.claimed:,}. In {false} {percent(false_share)} of the "
             f"predictions have a negative of cosine ≥ {FALSE_NEGATIVE_COSINE:g} with their target{chance}; "
@@ -106,17 +103,16 @@ def _negatives(case: Case, entry: CaseEntry) -> NegativesSeen:
 def _counts(case: Case, batches: Batches, step: int, *, masks_context: bool) -> tuple[float, float, float, float]:
     """Count per prediction: negatives, false ones, whether there is one, and those of the target's document."""
     batch = batches.batch(step)
-    context_groups = batch.context_groups if masks_context else None
     # The targets replace the predictions: which logits are masked does not depend on them.
     logits = contrast_logits(batch.target, batch.target, temperature=1.0, groups=batch.groups,
-                             context_groups=context_groups)  # fmt: skip
+                             context_groups=batch.context_groups if masks_context else None)  # fmt: skip
     target = batches.windows.take(batches.chosen(step)).target[:MAXIMUM_BATCH_SIZE]
     finite = torch.isfinite(logits[:MAXIMUM_BATCH_SIZE, :MAXIMUM_BATCH_SIZE]).numpy()
     np.fill_diagonal(finite, False)
     vectors = batch.target[:MAXIMUM_BATCH_SIZE].numpy()
     false = finite & (vectors @ vectors.T >= FALSE_NEGATIVE_COSINE)
     document = case.bank.document_of[target]
-    own = (document[:, None] == document[None, :]) & finite
+    own = finite & (document[:, None] == document)
     cut = len(target) / len(batch.target)  # negatives per prediction grow with the batch
     return (
         float(num_negatives(logits).float().mean()),
@@ -133,7 +129,7 @@ def _at_random(case: Case, entry: CaseEntry) -> tuple[float | None, float]:
     apart = documents[0] != documents[1]
     if not apart.any():
         return None, 1.0
-    cosine = np.einsum("pd,pd->p", *(case.bank.gather(rows) for rows in drawn[:, apart]))
+    cosine = pair_cosines(*(case.bank.gather(rows) for rows in drawn[:, apart]))
     return float((cosine >= FALSE_NEGATIVE_COSINE).mean()), float(1 - apart.mean())
 
 

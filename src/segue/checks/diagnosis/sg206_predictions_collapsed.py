@@ -46,8 +46,8 @@ class Spectra:
 def examine(case: Case) -> Verdict:
     """Compare the effective rank of predictions with that of their targets, on the subject and other entries."""
     first = case.folds[0].number
-    others = [entry for entry in case.subject_entries if entry.fold != first]
-    measured = {(e.name, e.fold): found for e in (*case.shown, *others) if (found := _spectra(case, e)) is not None}
+    entries = (*case.shown, *(entry for entry in case.subject_entries if entry.fold != first))
+    measured = {(e.name, e.fold): found for e in entries if (found := _spectra(case, e)) is not None}
     own = [found for (name, _), found in measured.items() if name == case.subject]
     if not own:
         return not_applicable("the subject has no query vectors")
@@ -83,14 +83,13 @@ def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
     others = entry.as_searched(case.bank.gather(_other_rows(case, windows)))
     of_predictions, of_targets = singular_values(predictions), singular_values(targets)
     halves = _over_halves(case, windows, predictions, targets) if entry.name == case.subject else []
-    relative = predictions.std(axis=0) / np.maximum(targets.std(axis=0), 1e-12)
     return Spectra(
         rank_predictions=effective_rank(of_predictions),
         rank_targets=effective_rank(of_targets),
         rank_random=effective_rank(singular_values(others)),
         ratio=effective_rank(of_predictions) / effective_rank(of_targets),
         highest_of_halves=max(halves, default=None),
-        spread=float(np.median(relative)),
+        spread=float(np.median(predictions.std(axis=0) / np.maximum(targets.std(axis=0), 1e-12))),
         vectors=len(windows),
         dimensions=case.bank.dimension,
         spectrum_predictions=spectrum(of_predictions),
@@ -114,7 +113,7 @@ def _over_halves(
     names = np.unique(groups)
     if len(names) < MINIMUM_GROUPS or len(groups) < MINIMUM_WINDOWS:
         return []
-    halves = [np.isin(groups, generator.permutation(names)[: len(names) // 2]) for _ in range(RANDOM_HALVES)]
+    halves = (np.isin(groups, generator.permutation(names)[: len(names) // 2]) for _ in range(RANDOM_HALVES))
     return [effective_rank(singular_values(predictions[half])) / effective_rank(singular_values(targets[half]))
             for half in halves]  # fmt: skip
 

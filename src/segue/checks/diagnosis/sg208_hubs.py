@@ -45,12 +45,10 @@ def examine(case: Case) -> Verdict:
     if not own:
         return not_applicable("the subject was not evaluated")
     worst = max(own, key=lambda found: found.share_of_hubs_of_other_documents or 0.0)
-    first = case.folds[0].number
-    rows = {entry.name: found for entry, found in measured if entry.fold == first}
+    rows = {entry.name: found for entry, found in measured if entry.fold == case.folds[0].number}
     rows[OWN_VECTORS] = _of_own_vectors(case, next(found for _, found in evaluated if found is not None))
-    measured_share = worst.share_of_hubs_of_other_documents
-    details = {"rows": rows, "even_share": HUBS}
-    return Verdict(_outcome(worst, rows.get(COPY_LAST)), _statement(worst, rows), measured_share, ISSUE_SHARE, details)
+    share, details = worst.share_of_hubs_of_other_documents, {"rows": rows, "even_share": HUBS}
+    return Verdict(_outcome(worst, rows.get(COPY_LAST)), _statement(worst, rows), share, ISSUE_SHARE, details)
 
 
 def _outcome(found: Hubness, copied: Hubness | None) -> Judgement:
@@ -76,31 +74,27 @@ def _statement(found: Hubness, rows: Mapping[str, Hubness]) -> str:
             "would be 1.0 %.")  # fmt: skip
 
 
-def _chosen(case: Case, evaluation: Evaluation) -> Int[np.ndarray, "chosen"]:
-    return spread(len(evaluation), 4 * case.effort.windows)
-
-
 def _of_evaluation(case: Case, evaluation: Evaluation) -> Hubness:
-    which = _chosen(case, evaluation)
-    found = case.pool.candidates_of(evaluation.rankings[which, :SLOTS].astype(np.int64))
-    return _hubness(case, found, evaluation.groups[which])
+    which = spread(len(evaluation), 4 * case.effort.windows)
+    return _hubness(case, evaluation.rankings[which, :SLOTS], evaluation.groups[which])
 
 
 def _of_own_vectors(case: Case, evaluation: Evaluation) -> Hubness:
     """Measure with the targets' own vectors as queries, themselves excluded: the effect of the bank's geometry."""
-    which = _chosen(case, evaluation)
+    which = spread(len(evaluation), 4 * case.effort.windows)
     targets = evaluation.targets[which]
     ranking = top_k(case.bank.gather(targets), case.pool, SLOTS, exclude=targets[:, None])
-    return _hubness(case, case.pool.candidates_of(ranking.rows.astype(np.int64)), evaluation.groups[which])
+    return _hubness(case, ranking.rows, evaluation.groups[which])
 
 
-def _hubness(case: Case, found: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]) -> Hubness:
+def _hubness(case: Case, rows: Int[np.ndarray, "window slot"], groups: Int[np.ndarray, "window"]) -> Hubness:
+    found = case.pool.candidates_of(rows.astype(np.int64))
     counts = occurrences(found, case.pool.size)
-    held = _held_for_others(case, found, groups)
-    share = None if held is None else float(held.mean())
-    low = None if held is None else lower_limit(held, groups, resamples=case.effort.resamples)
-    top = np.sort(counts)[::-1][: num_hubs(len(counts))].sum()
-    return Hubness(skewness(counts), float(top / max(1, counts.sum())), share, low, lorenz(counts))
+    top = np.sort(counts)[::-1][: num_hubs(len(counts))].sum() / max(1, counts.sum())
+    held, share, low = _held_for_others(case, found, groups), None, None
+    if held is not None:
+        share, low = float(held.mean()), lower_limit(held, groups, resamples=case.effort.resamples)
+    return Hubness(skewness(counts), float(top), share, low, lorenz(counts))
 
 
 def _held_for_others(

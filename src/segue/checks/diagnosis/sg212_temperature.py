@@ -53,16 +53,13 @@ class TemperatureContrast:
 
 def examine(case: Case) -> Verdict:
     """Measure the softmax over in-batch logits on held-out windows, at each entry's own temperature."""
-    entries = {entry.name: entry for entry in (*case.subject_entries[:1], *case.shown) if entry.trained is not None}
-    found = {name: terms for name, entry in entries.items() if (terms := _contrasts(case, entry))}
+    found = {entry.name: terms for entry in case.explained if (terms := _contrasts(case, entry))}
     if not found:
         return not_applicable(
             "no entry of the diagnosis was trained with InfoNCE, or there are too few validation windows"
         )
-    worst = {name: max(terms.values(), key=lambda term: term.useless) for name, terms in found.items()}
-    name, term = max(
-        worst.items(), key=lambda one: (one[1].useless > TIP_SHARE, one[0] == case.subject, one[1].useless)
-    )
+    measured = [(name, term) for name, terms in found.items() for term in terms.values()]
+    name, term = max(measured, key=lambda one: (one[1].useless > TIP_SHARE, one[0] == case.subject, one[1].useless))
     severe = term.useless > ISSUE_SHARE and case.subject in (name, None)
     outcome: Judgement = "passed" if term.useless <= TIP_SHARE else "issue" if severe else "tip"
     at = ", ".join(f"{100 * share:.0f} % at τ {tau}" for tau, share in term.entropy_at.items())
@@ -78,12 +75,10 @@ def examine(case: Case) -> Verdict:
 @torch.no_grad()
 def _contrasts(case: Case, entry: CaseEntry) -> dict[str, TemperatureContrast]:
     """Measure each InfoNCE term of an entry; nothing with too few validation windows."""
-    loss, found = entry.training.loss, {}
-    for name, term in zip(loss.names, loss.settings.terms, strict=True):
-        cosines = _cosine_logits(case, entry, term) if term.kind == "infonce" else []
-        if cosines:
-            found[name] = _contrast(cosines, loss.temperatures[name])
-    return found
+    loss = entry.training.loss
+    terms = {name: term for name, term in zip(loss.names, loss.settings.terms, strict=True) if term.kind == "infonce"}
+    cosines = {name: _cosine_logits(case, entry, term) for name, term in terms.items()}
+    return {name: _contrast(logits, loss.temperatures[name]) for name, logits in cosines.items() if logits}
 
 
 def _contrast(cosines: list[Float[Tensor, "_ _"]], temperature: float) -> TemperatureContrast:

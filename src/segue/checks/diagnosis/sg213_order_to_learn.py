@@ -47,34 +47,6 @@ class Arms:
         return len(self.exclude)
 
 
-@dataclass(frozen=True)
-class OrderResults:
-    """Measurements of the check.
-
-    ``arms`` holds R@5 by arm, ``tests`` the true order against each other arm, ``probe`` the accuracy of distinguishing
-    the next passage from the previous one, less ½; ``likeness`` is the same share by cosine alone.
-    """
-
-    arms: dict[str, Interval]
-    tests: dict[str, PairedTest]
-    probe: PairedTest
-    likeness: Interval
-
-    @property
-    def accuracy(self) -> Interval:
-        """The probe's share."""
-        off = self.probe.difference
-        low, high = (None if end is None else min(1.0, max(0.0, 0.5 + end)) for end in (off.low, off.high))
-        return Interval(0.5 + off.value, low, high)
-
-    @property
-    def sides(self) -> dict[str, int]:
-        """Side of 0 on which each test lies: by interval, and by p-value adjusted over all four tests."""
-        family = {**self.tests, "probe": self.probe}
-        adjusted = holm([test.p_value for test in family.values()])
-        return {name: side(test, p) for (name, test), p in zip(family.items(), adjusted, strict=True)}
-
-
 def examine(case: Case) -> Verdict:
     """Fit a linear map to the same targets in four orders, and distinguish next from previous."""
     fold, generator = case.folds[0], case.generator("SG213")
@@ -92,17 +64,33 @@ def examine(case: Case) -> Verdict:
         hits[name] = (ranks <= CUTOFF).astype(np.float64)
     tests = {name: paired_test(case, hits[TRUE], hits[name], groups) for name in ARMS if name != TRUE}
     arms = {name: share_interval(case, values, groups) for name, values in hits.items()}
-    found = OrderResults(arms, tests, *_probe(case))
-    gain = tests[SHUFFLED].difference
-    outcome, said = _outcome(found.sides, excluded=gain.high is not None and gain.high < EXCLUDED_GAIN)
+    probe, likeness = _probe(case)
+    family = {**tests, "probe": probe}
+    adjusted = holm([test.p_value for test in family.values()])  # all four tests share one level
+    sides = {name: side(test, p) for (name, test), p in zip(family.items(), adjusted, strict=True)}
+    gain, accuracy = tests[SHUFFLED].difference, _accuracy(probe.difference)
+    outcome, said = _outcome(sides, excluded=gain.high is not None and gain.high < EXCLUDED_GAIN)
+    others = ", ".join(f"{percent(arms[name].value)} with {name} (the true order gains {points(test.difference)})"
+                       for name, test in tests.items())  # fmt: skip
+    ends = "" if accuracy.low is None or accuracy.high is None else (
+        f" (95 % {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})")  # fmt: skip
+    said = (f"A linear map has R@5 {percent(arms[TRUE].value)} in the true order, {others}; next and previous are "
+            f"distinguished in {percent(accuracy.value)}{ends} of the cases, by similarity alone in "
+            f"{percent(likeness.value)}, by chance in 50 %: {said}.")  # fmt: skip
     details = {
         "arms": {name: {"R@5": arm.value, "low": arm.low, "high": arm.high} for name, arm in arms.items()},
         "gain_of_true_order": {name: paired_json(test) for name, test in tests.items()},
-        "probe": {"accuracy": found.accuracy.value, "low": found.accuracy.low, "high": found.accuracy.high},
-        "likeness_alone": found.likeness,
+        "probe": {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high},
+        "likeness_alone": likeness,
         "windows": len(tested),
     }
-    return Verdict(outcome, f"{_statement(found)}: {said}.", gain.value, 0.0, details)
+    return Verdict(outcome, said, gain.value, 0.0, details)
+
+
+def _accuracy(over_chance: Interval) -> Interval:
+    """Return the share in which next and previous are distinguished, from what it is above one half."""
+    low, high = (None if end is None else min(1.0, max(0.0, 0.5 + end)) for end in (over_chance.low, over_chance.high))
+    return Interval(0.5 + over_chance.value, low, high)
 
 
 def _outcome(sides: dict[str, int], *, excluded: bool) -> tuple[Judgement, str]:
@@ -115,17 +103,6 @@ def _outcome(sides: dict[str, int], *, excluded: bool) -> tuple[Judgement, str]:
     if excluded:
         return "issue", "no order was found"
     return "tip", "no order was found, and there are too few documents to exclude one"
-
-
-def _statement(found: OrderResults) -> str:
-    others = ", ".join(f"{percent(found.arms[name].value)} with {name} (the true order gains {points(test.difference)})"
-                       for name, test in found.tests.items())  # fmt: skip
-    accuracy = found.accuracy
-    ends = "" if accuracy.low is None or accuracy.high is None else (
-        f" (95 % {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})")  # fmt: skip
-    return (f"A linear map has R@5 {percent(found.arms[TRUE].value)} in the true order, {others}; next and "
-            f"previous are distinguished in {percent(accuracy.value)}{ends} of the cases, by similarity alone in "
-            f"{percent(found.likeness.value)}, by chance in 50 %")  # fmt: skip
 
 
 def make_arms(bank: Bank, windows: Windows, generator: np.random.Generator) -> Arms:

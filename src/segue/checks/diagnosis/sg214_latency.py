@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import COPY_LAST
@@ -70,13 +68,11 @@ def _bounded(case: Case, entry: CaseEntry) -> list[BoundedLatency]:
 
 
 def _stages(evaluation: Evaluation) -> dict[str, StageTime]:
-    timings, found = evaluation.timings, {}
-    whole = float(timings["total"].sum()) if "total" in timings else sum(float(t.sum()) for t in timings.values())
-    for stage in STAGES:
-        if stage in timings:
-            low, high = np.percentile(timings[stage], [50, 95])
-            found[stage] = StageTime(float(low), float(high), float(timings[stage].sum()) / max(whole, 1e-12))
-    return found
+    times = evaluation.latency or {}
+    sums = {stage: float(samples.sum()) for stage, samples in evaluation.timings.items()}
+    whole = max(sums.get("total", sum(sums.values())), 1e-12)
+    return {stage: StageTime(times[stage]["p50_ms"], times[stage]["p95_ms"], sums[stage] / whole)
+            for stage in STAGES if stage in sums}  # fmt: skip
 
 
 def _statement(name: str, rows: Mapping[str, Mapping[str, StageTime]]) -> str:

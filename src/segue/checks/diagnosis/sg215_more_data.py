@@ -39,11 +39,10 @@ def examine(case: Case) -> Verdict:
     parts = [train.take(np.isin(groups, chosen)) for chosen in subsets(names, case)]
     hits = [hits_of_run(case, begin_like(case, entry, windows=part, steps=steps).advance(), tested) for part in parts]
     other_seed = begin_like(case, entry, steps=steps, seed=settings.seed + 1000).advance()
-    again = float(hits_of_run(case, other_seed, tested).mean())
+    again, groups = float(hits_of_run(case, other_seed, tested).mean()), case.groups_of(tested)
     noise = abs(float(again - hits[-1].mean()))
-    tested_groups = case.groups_of(tested)
-    curve = [share_interval(case, one, tested_groups) for one in hits]
-    slope = paired_test(case, hits[-1], hits[-2], tested_groups).difference
+    curve = [share_interval(case, one, groups) for one in hits]
+    slope = paired_test(case, hits[-1], hits[-2], groups).difference
     documents = [len(np.unique(case.documents(part))) for part in parts]
     details = {
         "documents": documents,
@@ -55,9 +54,7 @@ def examine(case: Case) -> Verdict:
         "another_seed": again,
         "steps": steps,
     }
-    values = ", ".join(
-        f"{percent(point.value)} from {number:,}" for number, point in zip(documents, curve, strict=True)
-    )
+    values = ", ".join(f"{percent(at.value)} from {number:,}" for number, at in zip(documents, curve, strict=True))
     ends = "" if slope.low is None or slope.high is None else f" [{100 * slope.low:+.1f}, {100 * slope.high:+.1f}]"
     said = (f"After {steps} steps {entry.name} has R@5 on validation {values} documents; the last doubling gained "
             f"{100 * slope.value:+.1f} points{ends}, another seed changes it by {100 * noise:.1f}.")  # fmt: skip
