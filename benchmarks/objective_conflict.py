@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.sg204_loss_terms_agree import SHARES, moments
+from segue.checks.diagnosis.sg204_loss_terms_agree import SHARES
 from segue.checks.diagnosis.short_runs import hits_of_run
 from segue.evaluation.intervals import bootstrap, paired, t_interval
 from segue.models import ModelSettings
-from segue.training.gradients import held_out_batches, measure, term_values
+from segue.training.gradients import held_out_batches, measure, moments, term_values
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss, with_share
 from segue.training.settings import TrainingSettings
 from segue.training.train import ShortRun, begin_short_run

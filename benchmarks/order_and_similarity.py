@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.sg213_order_to_learn import ARMS, PENALTY, Arms, make_arms, neighbours, next_from_previous
+from segue.checks.diagnosis.sg213_order_to_learn import PENALTY, next_from_previous
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
 from segue.models import ModelSettings
@@ -28,6 +28,7 @@ from segue.retrieval.retrievers.vector import QueryFunction
 from segue.training.losses.loss import LossSettings
 from segue.training.settings import TrainingSettings
 from segue.training.train import begin_short_run
+from segue.windows.orders import ARMS, Arms, make_arms, neighbours
 
 LEARNERS = ("copy-last", "ridge", "trained")
 

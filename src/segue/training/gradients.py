@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,6 +26,9 @@ from segue.training.losses.loss import Loss
 from segue.training.losses.mining import groups_of
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
+
+MOMENTS = 7
+"""Moments of a training at which gradients are measured, in addition to its start."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,15 @@ def held_out_batches(bank: Bank, windows: Windows, *, size: int, most: int, seed
             torch.from_numpy(bank.duplicate_group[chosen.target]),
             torch.from_numpy(groups_of(bank, chosen.context)),
         )
+
+
+def moments(steps: int) -> list[int]:
+    """Return the steps to measure at: the start, then at growing distances.
+
+    >>> moments(120)
+    [0, 1, 2, 5, 11, 24, 54, 120]
+    """
+    return [0, *np.unique(np.geomspace(1, steps, MOMENTS).round().astype(int)).tolist()]
 
 
 def measure(predictor: Predictor, loss: Loss, batch: Batch) -> BatchGradients:

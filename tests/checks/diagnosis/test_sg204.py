@@ -6,9 +6,10 @@ from check_cases import small_case, trained_row, with_rows
 from worlds import drift_world
 
 from segue.checks import Effort
-from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, moments, own_share
+from segue.checks.diagnosis.sg204_loss_terms_agree import CHECK, _costs, own_share
 from segue.evaluation.intervals import t_interval
 from segue.ranking.pool import Pool
+from segue.training.gradients import moments
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, with_share
 from segue.types import Interval
 

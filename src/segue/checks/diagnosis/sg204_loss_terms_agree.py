@@ -14,13 +14,12 @@ from segue.checks.diagnosis.short_runs import answerable_validation, begin_like,
 from segue.checks.statistics import paired_test, percent, share_interval
 from segue.evaluation.intervals import t_interval
 from segue.training.batches import Batch
-from segue.training.gradients import BatchGradients, held_out_batches, measure, term_values
+from segue.training.gradients import BatchGradients, held_out_batches, measure, moments, term_values
 from segue.training.losses.loss import varied_term, with_share
 from segue.types import Interval, Windows
 
 PREFERRED = ("infonce-projected", "infonce-ar")
 """Entries with mixed losses that are measured in addition to the subject."""
-MOMENTS = 7
 EARLY = 0.5
 """Share of the steps that the verdict rests on."""
 NO_EFFECT_RATIO = 0.01
@@ -126,15 +125,6 @@ def _batches(case: Case, entry: CaseEntry) -> list[Batch]:
     windows = case.fold_of(entry).validation
     size = max(MINIMUM_BATCH_SIZE, min(entry.training.settings.batch_size, len(windows) // case.effort.batches))
     return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed))
-
-
-def moments(steps: int) -> list[int]:
-    """Return the steps to measure at: the start, then at growing distances.
-
-    >>> moments(120)
-    [0, 1, 2, 5, 11, 24, 54, 120]
-    """
-    return [0, *np.unique(np.geomspace(1, steps, MOMENTS).round().astype(int)).tolist()]
 
 
 def _course(case: Case, entry: CaseEntry, batches: list[Batch]) -> GradientCourse:
