@@ -116,8 +116,8 @@ def _chance(case: Case, evaluation: Evaluation) -> dict[str, float]:
     first = bank.first_row[bank.document_of[targets]].astype(np.int64)
     last = first + bank.num_rows[bank.document_of[targets]]
     read = np.minimum(_context(case), targets - first)
-    earlier = targets - first - read if evaluation.exclude != "prefix" else np.zeros_like(targets)
-    left_in = read if evaluation.exclude == "none" else np.zeros_like(read)
+    earlier = (targets - first - read) * (evaluation.exclude != "prefix")
+    left_in = read * (evaluation.exclude == "none")
     near = _near_in_bank(case, targets[np.linspace(0, len(targets) - 1, min(COUNTED, len(targets))).astype(np.int64)])
     counts = [left_in.mean(), (last - targets - 1).mean(), earlier.mean(), near]
     shares = [float(count) / evaluation.pool_size for count in counts]

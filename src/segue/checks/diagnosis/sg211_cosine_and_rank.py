@@ -26,8 +26,7 @@ def examine(case: Case) -> Verdict:
     by_cosine = max(scores, key=lambda option: scores[option]["cosine"])
     by_rank = max(scores, key=lambda option: scores[option]["MRR"])
     found = evaluations_of(case, (by_cosine, by_rank))
-    differ = by_cosine != by_rank and len(found) == 2
-    test = compare(case, found[by_cosine], found[by_rank]) if differ else None
+    test = compare(case, found[by_cosine], found[by_rank]) if len(found) == 2 else None  # one where both agree
     details = {
         "windows": windows,
         "options": options,

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from segue.bank.copies import BankCopy, copy_documents, documents_of, windows_in
 from segue.checks.case import Case, CaseEntry
-from segue.checks.check import Check, Verdict
+from segue.checks.check import Check, Judgement, Verdict
 from segue.checks.statistics import percent, points
 from segue.evaluation.intervals import PairedTest, paired
 from segue.evaluation.metrics import per_window
@@ -54,11 +54,10 @@ def examine(case: Case) -> Verdict:
     """Find the entries that use statistics of the bank, whether they declare it, and measure what it gains."""
     probed = {entry.name: _depends_on_others(case, entry)
               for entry in case.non_controls if not entry.retriever.counts_bank}  # fmt: skip
-    counting = [entry for entry in case.non_controls if probed.get(entry.name, True)]
-    undeclared = [entry.name for entry in counting if DECLARED not in entry.declares]
-    ablated = {entry.name: found for entry in counting if (found := _ablate(case, entry)) is not None}
-    names = [entry.name for entry in counting]
-    details = {"rows": ablated, "undeclared": undeclared, "counting": names, "probed": probed}
+    counting = {entry.name: entry for entry in case.non_controls if probed.get(entry.name, True)}
+    undeclared = [name for name, entry in counting.items() if DECLARED not in entry.declares]
+    ablated = {name: found for name, entry in counting.items() if (found := _ablate(case, entry)) is not None}
+    details = {"rows": ablated, "undeclared": undeclared, "counting": [*counting], "probed": probed}
     shown = {name: found for name, found in ablated.items() if name in undeclared or _helps(found)}
     measured, said = float(len(undeclared)), "".join(f" {name}: {found['R@5']}." for name, found in shown.items())
     if not counting:
@@ -69,11 +68,10 @@ def examine(case: Case) -> Verdict:
         how = f" ({', '.join(hidden)} not stated, but other documents change its order)" if hidden else ""
         text = f"{', '.join(undeclared)} uses statistics of the whole bank, test passages included, undeclared{how}."
         return Verdict("issue", f"{text}{said}", measured, 0.0, details, caveats=_caveats(ablated))
-    helped = any(_helps(found) for found in ablated.values())
-    text = f"{', '.join(names)}: statistics of the whole bank, as declared.{said}"
-    if not helped:
-        return Verdict("passed", text, measured, 0.0, details)
-    return Verdict("tip", text, measured, 0.0, details, fix=DECLARED_FIX, caveats=_caveats(ablated))
+    caveats = _caveats(ablated)
+    text = f"{', '.join(counting)}: statistics of the whole bank, as declared.{said}"
+    outcome: Judgement = "tip" if caveats else "passed"
+    return Verdict(outcome, text, measured, 0.0, details, DECLARED_FIX if caveats else "", caveats)
 
 
 def _helps(found: Mapping[str, Ablation]) -> bool:

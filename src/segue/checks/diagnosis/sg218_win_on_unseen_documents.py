@@ -25,11 +25,6 @@ class Leads:
     fresh: PairedTest
     shrink: PairedTest
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether a clear lead is clearly smaller among fresh passages."""
-        return side(self.all) > 0 and side(self.shrink) > 0
-
 
 def examine(case: Case) -> Verdict:
     """Compare the subject with copy-last among all passages, among fresh ones, and under the same reranker."""
@@ -45,11 +40,8 @@ def examine(case: Case) -> Verdict:
         )
     leads = found["R@5"]
     reranked = compare(case, ours, evaluation_of(case, RERANKED))
-    details = {
-        "pools": {metric: {"all": paired_json(one.all), "fresh": paired_json(one.fresh),
-                           "shrink": paired_json(one.shrink)} for metric, one in found.items()},
-        "against_the_same_reranker": None if reranked is None else paired_json(reranked),
-    }  # fmt: skip
+    pools = {metric: {pool: paired_json(test) for pool, test in vars(one).items()} for metric, one in found.items()}
+    details = {"pools": pools, "against_the_same_reranker": None if reranked is None else paired_json(reranked)}
     sizes = ", ".join(f"{size:,}" for size in ours.fresh_pool_sizes)
     said = (f"R@5 of {ours.name} against copy-last: {points(leads.all.difference)} among all {ours.pool_size:,} "
             f"candidates, {points(leads.fresh.difference)} among those of unseen documents only"
@@ -59,7 +51,8 @@ def examine(case: Case) -> Verdict:
     survives = any(side(one.fresh) > 0 for one in found.values())
     beaten = 1 if reranked is None else side(reranked)
     outcome: Judgement
-    if beaten < 0 or (not survives and any(one.is_lost for one in found.values())):
+    lost = any(side(one.all) > 0 and side(one.shrink) > 0 for one in found.values())  # clear, and clearly smaller
+    if beaten < 0 or (lost and not survives):
         outcome, end = "issue", "The win does not survive."
     elif beaten == 0 or not survives:
         outcome, end = "tip", "There are too few documents to say whether the win survives."

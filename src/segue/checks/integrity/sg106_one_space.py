@@ -117,9 +117,9 @@ def _lengths(case: Case) -> Lengths:
     live = np.concatenate(lengths)[case.bank.alive]
     known = live[np.isfinite(live)]
     other = (known != 0) & (np.abs(known - 1) > LENGTH_TOLERANCE)
-    shortest = float(known.min()) if len(known) else None
-    return Lengths(len(live), len(live) - len(known), int((known == 0).sum()), int(other.sum()), shortest,
-                   float(known.max(initial=0.0)))  # fmt: skip
+    infinite, zero = len(live) - len(known), int((known == 0).sum())
+    shortest, longest = float(known.min()) if len(known) else None, float(known.max(initial=0.0))
+    return Lengths(len(live), infinite, zero, int(other.sum()), shortest, longest)
 
 
 def _of_checkpoints(case: Case) -> list[str]:

@@ -65,11 +65,11 @@ def examine(case: Case) -> Verdict:
     moved = {name: one.changed for name, one in found.items() if one.changed > 0}
     worst = max([*gathers.values(), *moved.values()])
     controls = [one.control for one in found.values()]
-    control = (f"; in place of the last context passage it changes {np.mean(controls):.0%} of the answers (control)"
-               if controls else "")  # fmt: skip
+    share = float(np.mean(controls or [0.0]))
+    control = f"; in place of the last context passage it changes {share:.0%} of the answers (control)" * bool(controls)
     if worst > 0:
-        said = [f"what {name} gathers for {share:.0%} of {len(windows)} windows"
-                for name, share in gathers.items() if share > 0]  # fmt: skip
+        leaks = {name: share for name, share in gathers.items() if share > 0}
+        said = [f"what {name} gathers for {share:.0%} of {len(windows)} windows" for name, share in leaks.items()]
         named = sorted(moved, key=lambda name: -moved[name])[:3]
         said += [f"what {name} answers to {moved[name]:.0%} of them" for name in named]
         more = f" (and {len(moved) - 3} more entries)" if len(moved) > 3 else ""
