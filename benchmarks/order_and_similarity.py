@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmarks.resumable import Units, open_case, parser_of, write_summary
 from segue.checks import Case
-from segue.checks.diagnosis.sg213_order_to_learn import PENALTY, next_from_previous
+from segue.checks.diagnosis.sg213_order_to_learn import PENALTY
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.evaluation.intervals import bootstrap, paired
+from segue.evaluation.order import next_from_previous
 from segue.models import ModelSettings
 from segue.retrieval.retrievers.baselines import Ridge, copy_last
 from segue.retrieval.retrievers.predictor import PredictorQuery

@@ -66,6 +66,25 @@ def repaired(
     return normalise(centred - np.outer(centred @ axis, axis))
 
 
+def arcs(
+    start: Float[np.ndarray, "*some dim"], end: Float[np.ndarray, "*some dim"], steps: int
+) -> list[Float[np.ndarray, "*some dim"]]:
+    """Return ``steps`` + 1 evenly spread points of the arc of the sphere between unit vectors, both ends included.
+
+    >>> [point.round(3).tolist() for point in arcs(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 2)]
+    [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
+    """
+    angle = np.arccos(np.clip((start * end).sum(axis=-1, keepdims=True), -1.0, 1.0))
+    sine = np.sin(angle)
+    straight = sine < 1e-3
+    points = []
+    for share in np.linspace(0.0, 1.0, steps + 1):
+        before, after = (np.where(straight, part, np.sin(part * angle) / np.where(straight, 1.0, sine))
+                         for part in (1.0 - share, share))  # fmt: skip
+        points.append(before * start + after * end)
+    return points
+
+
 def first_share(vectors: Float[np.ndarray, "vector dim"]) -> float:
     """Return the share of all squared length that lies along one direction.
 

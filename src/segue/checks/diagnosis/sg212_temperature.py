@@ -14,7 +14,7 @@ from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.statistics import percent
 from segue.training.gradients import held_out_batches
-from segue.training.losses.in_batch import contrast_logits, num_negatives
+from segue.training.losses.in_batch import contrast_logits, describe_logits, num_negatives
 from segue.training.losses.loss import LossTerm
 
 SATURATED = 0.99
@@ -112,19 +112,6 @@ def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[T
         groups = batch.context_groups if term.mask_context else None
         found.append(contrast_logits(*pair, temperature=1.0, groups=batch.groups, context_groups=groups))
     return found
-
-
-def describe_logits(logits: Float[Tensor, "batch batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-    """Return for each prediction the entropy over log(1 + negatives), and the largest probability.
-
-    >>> [round(float(values[0]), 3) for values in describe_logits(torch.zeros(4, 4))]
-    [1.0, 0.25]
-    """
-    log_shares = logits.log_softmax(dim=1)
-    shares = log_shares.exp()
-    nats = -(shares * log_shares.masked_fill(shares == 0, 0.0)).sum(dim=1)
-    limit = torch.log1p(num_negatives(logits).float()).clamp(min=1e-9)
-    return nats / limit, shares.max(dim=1).values
 
 
 CHECK = Check(

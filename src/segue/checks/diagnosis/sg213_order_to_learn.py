@@ -6,16 +6,15 @@ A linear map is fitted and evaluated on the same targets, with contexts in four 
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
-from jaxtyping import Float, Int
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Judgement, Verdict
 from segue.checks.diagnosis.short_runs import CUTOFF, ranks_of_query
 from segue.checks.statistics import paired_json, paired_test, percent, points, share_interval, side
 from segue.evaluation.intervals import PairedTest, holm
+from segue.evaluation.order import next_by_similarity, next_from_previous
 from segue.retrieval.retrievers.baselines import Ridge
-from segue.types import Bank, Interval
+from segue.types import Interval
 from segue.windows.orders import ARMS, PERMUTED, REVERSED, SHUFFLED, TRUE, make_arms, neighbours
 
 PENALTY = 10.0
@@ -93,40 +92,9 @@ def _probe(case: Case) -> tuple[PairedTest, Interval]:
         nothing = np.array([0.5])
         return paired_test(case, nothing, nothing, np.zeros(1, dtype=np.int64)), Interval(0.5)
     right = next_from_previous(bank, train, tested)
-    before, middle, after = (bank.gather(column) for column in tested.T)
     groups = case.document_groups[bank.document_of[tested[:, 2]]]
-    alike = _right(np.einsum("td,td->t", middle, after - before))
+    alike = next_by_similarity(bank, tested)
     return paired_test(case, right, np.full_like(right, 0.5), groups), share_interval(case, alike, groups)
-
-
-def next_from_previous(
-    bank: Bank, train: Int[np.ndarray, "train 3"], tested: Int[np.ndarray, "tested 3"]
-) -> Float[np.ndarray, "tested"]:
-    """Return 1 where next is distinguished from previous, given the passage between them.
-
-    Both are next to the middle, so similarity alone cannot separate them. The classifier is linear in the products of
-    the middle's components (and 1) and those of next − previous; least squares with a penalty.
-    """
-    features, moved = _middle(bank, train), bank.gather(train[:, 2]) - bank.gather(train[:, 0])
-    gram = (features.T @ features).astype(np.float64)
-    gram[np.diag_indices(len(gram) - 1)] += PENALTY
-    weights = scipy.linalg.solve(gram, features.T @ moved, assume_a="pos").astype(np.float32)
-    direction = bank.gather(tested[:, 2]) - bank.gather(tested[:, 0])
-    return _right(np.einsum("td,td->t", _middle(bank, tested) @ weights, direction))
-
-
-def _middle(bank: Bank, triples: Int[np.ndarray, "triple 3"]) -> Float[np.ndarray, "triple feature"]:
-    vectors = bank.gather(triples[:, 1])
-    return np.concatenate([vectors, np.ones((len(vectors), 1), dtype=np.float32)], axis=1)
-
-
-def _right(margins: Float[np.ndarray, "triple"]) -> Float[np.ndarray, "triple"]:
-    """Count a positive margin as right, and none as half: a coin.
-
-    >>> _right(np.array([0.3, 0.0, -0.1])).tolist()
-    [1.0, 0.5, 0.0]
-    """
-    return 0.5 + 0.5 * np.sign(margins).astype(np.float64)
 
 
 CHECK = Check(

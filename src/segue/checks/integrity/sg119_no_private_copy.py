@@ -17,6 +17,7 @@ from segue.checks.case import BATCH, Case, CaseEntry, Part
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.checks.statistics import percent
+from segue.evaluation.geometry import arcs
 from segue.types import Contexts, Windows
 
 WAYS = 40
@@ -137,15 +138,7 @@ def _on_the_way(case: Case, entry: CaseEntry, start: Windows, end: Windows) -> F
     assert search is not None
     left, right = (np.asarray(case.read(windows).vectors, dtype=np.float64) for windows in (start, end))
     mask = start.context >= 0
-    angle = np.arccos(np.clip((left * right).sum(axis=-1, keepdims=True), -1.0, 1.0))
-    sine = np.sin(angle)
-    straight = sine < 1e-3
-    stops = []
-    for share in np.linspace(0.0, 1.0, STEPS + 1):
-        weights = [np.where(straight, part, np.sin(part * angle) / np.where(straight, 1.0, sine))
-                   for part in (1.0 - share, share)]  # fmt: skip
-        stops.append(weights[0] * left + weights[1] * right)
-    vectors = np.concatenate(stops).astype(np.float32)
+    vectors = np.concatenate(arcs(left, right, STEPS)).astype(np.float32)
     nowhere = np.full((len(vectors), mask.shape[1]), -1, dtype=np.int64)
     everywhere = Contexts(vectors, np.tile(mask, (STEPS + 1, 1)), nowhere, nowhere[:, :0])
     size = entry.retriever.batch_limit or BATCH

@@ -190,3 +190,16 @@ def num_negatives(logits: Float[Tensor, "batch batch"]) -> Int[Tensor, "batch"]:
     [1, 0]
     """
     return torch.isfinite(logits).sum(dim=1) - 1
+
+
+def describe_logits(logits: Float[Tensor, "batch batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    """Return for each prediction the entropy over log(1 + negatives), and the largest probability.
+
+    >>> [round(float(values[0]), 3) for values in describe_logits(torch.zeros(4, 4))]
+    [1.0, 0.25]
+    """
+    log_shares = logits.log_softmax(dim=1)
+    shares = log_shares.exp()
+    nats = -(shares * log_shares.masked_fill(shares == 0, 0.0)).sum(dim=1)
+    limit = torch.log1p(num_negatives(logits).float()).clamp(min=1e-9)
+    return nats / limit, shares.max(dim=1).values
