@@ -83,10 +83,8 @@ def examine(case: Case) -> Verdict:
     problems = [*lengths.problems(), *_of_checkpoints(case)]
     if (stated := case.bank.space.dimension) != case.bank.dimension:
         problems.append(f"the bank states {stated} dimensions and holds {case.bank.dimension}")
-    problems += _by_difference("index", searched)
-    problems += _of_documents(case)
-    again, of_encoder = _encode_again(case, lenient=bool(problems))
-    problems += of_encoder
+    again, of_encoder, failed = _encode_again(case)
+    problems += [*_by_difference("index", searched), *_of_documents(case), *of_encoder]
     details = {"rows": lengths, "encoded_again": again, "problems": problems}
     cosine = None if again is None else again.lowest
     if problems:
@@ -97,19 +95,18 @@ def examine(case: Case) -> Verdict:
     if unstated:
         said += f" The checkpoint of {', '.join(unstated)} does not state its space."
     outcome: Judgement = "tip" if unstated else "passed" if again is not None else "not-applicable"
-    return Verdict(outcome, said, cosine, 1 - COSINE_TOLERANCE, details, error=error)
+    return Verdict(outcome, said, cosine, 1 - COSINE_TOLERANCE, details, error=failed or error)
 
 
 def _of_spaces(case: Case, again: Reencoded | None) -> str:
+    said = "checkpoints and indexes are in the bank's space"
     if again is None:
         reason = "the space is declared" if case.bank.space.declared else "no encoder was given"
-        return f"checkpoints and indexes are in the bank's space; {reason}, so the encoder was not compared."
-    said = "encoder, checkpoints and indexes are in the bank's space"
+        return f"{said}; {reason}, so the encoder was not compared."
     if again.lowest is None:
-        return f"{said}; there are no texts to encode again."
-    return (
-        f"{said}; encoded again, {again.texts} texts have cosine ≥ {again.lowest:.4f} with their rows{again.control}."
-    )
+        return f"encoder, {said}; there are no texts to encode again."
+    lowest = f"{again.texts} texts have cosine ≥ {again.lowest:.4f} with their rows{again.control}"
+    return f"encoder, {said}; encoded again, {lowest}."
 
 
 def _lengths(case: Case) -> Lengths:
@@ -127,8 +124,7 @@ def _of_checkpoints(case: Case) -> list[str]:
     found: dict[str, str | None] = {}
     for entry in case.trained_entries:
         config = entry.training.config
-        space = config.space
-        apart = None if space is None else difference(case.bank.space, Space.from_json(space))
+        apart = None if config.space is None else difference(case.bank.space, Space.from_json(config.space))
         if apart is None and config.dimension != case.bank.dimension:
             apart = f"{case.bank.dimension} dimensions against {config.dimension}"
         found[entry.name] = found.get(entry.name) or apart
@@ -150,16 +146,13 @@ def _searched_elsewhere(case: Case, entry: CaseEntry) -> str | None:
     That encoder is its checkpoint's document tower, or what encodes its queries where the bank was encoded again.
     Towers of other weights have another name even where there is no fingerprint to compare.
     """
-    encoder, wanted = None if entry.trained is None else entry.trained.encoder, case.bank.space
-    if encoder is not None:
-        wanted = encoder.space(case.bank.space)
-    searcher = entry.retriever.searcher()
+    encoder, searcher = None if entry.trained is None else entry.trained.encoder, entry.retriever.searcher()
+    wanted = case.bank.space if encoder is None else encoder.space(case.bank.space)
     if encoder is None and searcher is not None and searcher.pool.bank is not case.bank:
         wanted = searcher.query_space or wanted
     index = None if searcher is None else searcher.index
     pools = [entry.retriever.pool, *([index.pool] if index is not None else [])]
-    apart = [difference(wanted, pool.bank.space) for pool in pools]
-    return next(filter(None, apart), None)
+    return next(filter(None, (difference(wanted, pool.bank.space) for pool in pools)), None)
 
 
 def _of_documents(case: Case) -> list[str]:
@@ -179,43 +172,38 @@ def _of_documents(case: Case) -> list[str]:
     if len(runs) < DOCUMENTS:
         return []
     vectors = case.directions(np.concatenate(runs))
-    starts = np.cumsum([0, *map(len, runs)])[:-1]
-    squares = np.add.reduceat(np.add.reduceat((vectors @ vectors.T) ** 2, starts, axis=0), starts, axis=1)
     size = np.array([len(run) for run in runs])
+    starts = np.cumsum(size) - size
+    squares = np.add.reduceat(np.add.reduceat((vectors @ vectors.T) ** 2, starts, axis=0), starts, axis=1)
     alike = squares / np.outer(size, size) * case.bank.dimension
     np.fill_diagonal(alike, np.median(alike))
     side = np.linalg.eigh(alike - alike.mean())[1][:, -1] > 0
-    if min(side.sum(), (~side).sum()) < 3:
+    fewer = min(side.sum(), (~side).sum())
+    if fewer < 3:
         return []
     between, within = alike[side][:, ~side].mean(), min(alike[side][:, side].mean(), alike[~side][:, ~side].mean())
     if between > UNRELATED or within < 2 * between:
         return []
-    fewer = min(side.sum(), (~side).sum())
     return [f"{fewer} of {len(runs)} documents have vectors unrelated to the others' (mean squared cosine × dimension "
             f"{between:.2f} between them, at least {within:.2f} within): two encoders"]  # fmt: skip
 
 
-def _encode_again(case: Case, *, lenient: bool) -> tuple[Reencoded | None, list[str]]:
+def _encode_again(case: Case) -> tuple[Reencoded | None, list[str], SegueError | None]:
     """Load the encoder, compare fingerprints, and encode some texts again.
 
     A run's encoder is compared with the bank when it is loaded, and refused where the two differ.
 
     Returns:
-        The texts encoded again, None where there is no encoder; and how the encoder differs from the bank.
-
-    Raises:
-        SegueError: the encoder cannot be loaded, and nothing else is known to be wrong (not ``lenient``).
+        The texts encoded again, None without an encoder; how it differs from the bank; why it cannot be loaded.
     """
     if case.encoder is None:
-        return None, []
+        return None, [], None
     try:
         encoder = case.encoder()
     except SpaceError as error:
-        return Reencoded(), [str(error).removesuffix(".")]
-    except SegueError:
-        if lenient:
-            return None, []
-        raise
+        return Reencoded(), [str(error).removesuffix(".")], None
+    except SegueError as error:
+        return None, [], error
     again, apart = _reencode(case, encoder), difference(case.bank.space, encoder.space)
     problems = [f"bank and encoder differ: {apart}"] if apart else []
     if again.apart:
@@ -223,7 +211,7 @@ def _encode_again(case: Case, *, lenient: bool) -> tuple[Reencoded | None, list[
                         f"{again.lowest:.4f}, median {again.median:.4f}{again.control})")  # fmt: skip
     if again.longest_difference > LENGTH_TOLERANCE:
         problems.append(f"the encoder's vectors are not of length 1 (by {again.longest_difference:.3g})")
-    return again, problems
+    return again, problems, None
 
 
 def _reencode(case: Case, encoder: Encoder) -> Reencoded:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from segue.bank.copies import BankCopy, copy_documents, documents_of, permuted, renumbered, windows_in, with_rows
 from segue.checks.case import Case, CaseEntry, spread
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
-from segue.types import Rankings, Windows
+from segue.types import Windows
 from segue.windows.windows import gather_contexts
 
 DOCUMENTS, HOSTS, MAXIMUM_WINDOWS = 24, 12, 64
@@ -122,24 +122,15 @@ def _changes(case: Case, reordered: ReorderedDocuments, entry: CaseEntry) -> Cha
     again = replace(again, exclude=_renumber(contexts.exclude, reordered.place))
     one, other = entry.retriever.over(reordered.copy), entry.retriever.over(reordered.other)
     ranks, ranks_again = one.target_ranks(contexts, windows.target), other.target_ranks(again, moved.target)
-    orders = _another_order(reordered, one.rank(contexts, PLACES), other.rank(again, PLACES))
-    return Changes(float((ranks != ranks_again).mean()), float(orders.mean()))
+    ours, theirs = one.rank(contexts, PLACES), other.rank(again, PLACES)
+    groups = reordered.copy.duplicate_group  # duplicates are one passage
+    names = _renumber(ours.rows, groups), _renumber(_renumber(theirs.rows, np.argsort(reordered.place)), groups)
+    orders = [_disagree(*pair) for pair in zip(names[0], ours.scores, names[1], theirs.scores, strict=True)]
+    return Changes(float((ranks != ranks_again).mean()), float(np.mean(orders)))
 
 
 def _renumber(rows: Int[np.ndarray, "*any"], names: Int[np.ndarray, "bank"]) -> Int[np.ndarray, "*any"]:
     return np.where(rows >= 0, names[rows], -1)
-
-
-def _another_order(reordered: ReorderedDocuments, one: Rankings, other: Rankings) -> Bool[np.ndarray, "window"]:
-    """Mark the windows in which two rankings differ by more than close scores changing places.
-
-    The passage at each place must have the score of that place in the other ranking too, and what fell off the end
-    must have been at the end. Duplicates are one passage.
-    """
-    groups = reordered.copy.duplicate_group
-    theirs = _renumber(other.rows, np.argsort(reordered.place))
-    ours, theirs = _renumber(one.rows, groups), _renumber(theirs, groups)
-    return np.array([_disagree(*pair) for pair in zip(ours, one.scores, theirs, other.scores, strict=True)], dtype=bool)
 
 
 def _disagree(
@@ -148,7 +139,10 @@ def _disagree(
     theirs: Int[np.ndarray, "k"],
     their_scores: Float[np.ndarray, "k"],
 ) -> bool:
-    """Compare two rankings.
+    """Return whether two rankings differ by more than close scores changing places.
+
+    The passage at each place must have the score of that place in the other ranking too, and what fell off the end
+    must have been at the end.
 
     >>> scores = np.array([0.9, 0.5, 0.5])
     >>> _disagree(np.array([7, 3, 4]), scores, np.array([7, 4, 3]), scores)  # a tie
