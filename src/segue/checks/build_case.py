@@ -28,17 +28,9 @@ def case_of_bank(bank: Bank, *, encoder: Callable[[], Encoder] | None = None) ->
     return Case(bank, Pool(bank), encoder=encoder)
 
 
-def case_of_experiment(experiment: Experiment, *, encoder: Callable[[], Encoder] | None = None, **more: Any) -> Case:
-    """Return a case without entries."""
-    return Case(
-        experiment.bank,
-        experiment.pool,
-        experiment.folds,
-        experiment.groups,
-        experiment.context,
-        encoder=encoder,
-        **more,
-    )
+def case_of_experiment(experiment: Experiment, **more: Any) -> Case:
+    """Return a case without entries; ``more`` are other fields of it."""
+    return Case(experiment.bank, experiment.pool, experiment.folds, experiment.groups, experiment.context, **more)
 
 
 def case_of_job(job: Job, results: Results, *, subject: str | None = None, baselines: Baselines | None = None) -> Case:

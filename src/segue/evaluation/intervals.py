@@ -227,6 +227,24 @@ def group_sums(
     return np.stack([np.bincount(places, column, minlength=len(numbers)) for column in values.T], axis=1)
 
 
+def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:
+    """Draw for each window another one of another group (of its own only where there is a single group).
+
+    >>> elsewhere(np.array([7, 7, 3]), np.random.default_rng(0)).tolist()[:2]
+    [2, 2]
+    """
+    order = np.argsort(groups, kind="stable")
+    _, first, count = np.unique(groups[order], return_index=True, return_counts=True)
+    begin, own = np.repeat(first, count), np.repeat(count, count)  # of each window in order
+    others = len(groups) - own
+    drawn = generator.integers(0, np.maximum(others, 1))
+    anywhere = generator.integers(0, len(groups), len(groups))
+    place = np.where(others > 0, drawn + np.where(drawn >= begin, own, 0), anywhere)
+    answer = np.empty(len(groups), dtype=np.int64)
+    answer[order] = order[place]
+    return answer
+
+
 def ratio_intervals(
     sums: Float[np.ndarray, "group metric"],
     sizes: Float[np.ndarray, "group metric"],
@@ -420,6 +438,18 @@ def t_interval(values: Sequence[float], *, bounded: bool = False) -> Interval:
     half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
     low, high = mean - half, mean + half
     return Interval(mean, max(-1.0, low), min(1.0, high)) if bounded else Interval(mean, low, high)
+
+
+def standard_score(values: Float[np.ndarray, "value"]) -> float:
+    """Return the mean of values in standard errors of the mean; 0 without any spread or with fewer than two values.
+
+    >>> round(standard_score(np.array([1.0, 2.0, 3.0])), 3)  # 2 over 1/√3
+    3.464
+    """
+    if len(values) < 2:
+        return 0.0
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    return float(values.mean() / error) if error > 0 else 0.0
 
 
 def difference(a: Interval, b: Interval, *, weight: float = 1.0) -> Interval:

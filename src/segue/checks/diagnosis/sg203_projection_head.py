@@ -9,10 +9,9 @@ from jaxtyping import Float, Int
 
 from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.statistics import LEVEL, paired_json, paired_test, percent, points, side
 from segue.evaluation.compatibility import project, projected_bank
-from segue.evaluation.intervals import PairedTest, holm
+from segue.evaluation.intervals import PairedTest, elsewhere, holm
 from segue.evaluation.metrics import per_window
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool

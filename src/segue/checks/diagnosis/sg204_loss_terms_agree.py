@@ -192,13 +192,9 @@ def _of_front(entry: CaseEntry, own: FrontPoint, front: list[FrontPoint], costs:
 
 
 def _course_details(course: GradientCourse) -> dict[str, object]:
-    pairs = {
-        " · ".join(pair): {
-            **_curve(course.steps, course.cosine[pair]),
-            "norm_ratio": course.norm_ratio[pair].mean(axis=1).tolist(),
-        }
-        for pair in course.cosine
-    }
+    curves = {pair: _curve(course.steps, cosines) for pair, cosines in course.cosine.items()}
+    ratios = {pair: {"norm_ratio": ratio.mean(axis=1).tolist()} for pair, ratio in course.norm_ratio.items()}
+    pairs = {" · ".join(pair): curve | ratios[pair] for pair, curve in curves.items()}
     return {"pairs": pairs, "control": _curve(course.steps, course.control)}
 
 

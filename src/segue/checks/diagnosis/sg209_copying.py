@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
-from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.statistics import COPY_LAST, percent
-from segue.evaluation.intervals import lower_limit
+from segue.evaluation.intervals import elsewhere, lower_limit
 from segue.evaluation.metrics import mean as mean_if_any
 from segue.retrieval.retrievers.baselines import copy_last, mean
 from segue.types import Windows

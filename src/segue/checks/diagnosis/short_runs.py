@@ -38,9 +38,7 @@ def begin_like(
         seed: default: the entry's.
     """
     trained = entry.training
-    changes: dict[str, int] = {"steps": steps or case.effort.steps}
-    if seed is not None:
-        changes["seed"] = seed
+    changes = {"steps": steps or case.effort.steps, "seed": trained.settings.seed if seed is None else seed}
     return begin_short_run(
         case.bank,
         case.fold_of(entry).train if windows is None else windows,

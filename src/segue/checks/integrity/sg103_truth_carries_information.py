@@ -13,7 +13,7 @@ from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.evaluation.intervals import group_sums
+from segue.evaluation.intervals import elsewhere, group_sums
 from segue.retrieval.retrievers.baselines import Ridge
 from segue.types import Windows
 from segue.windows.windows import excluded_rows
@@ -107,24 +107,6 @@ def _pairs(case: Case, fold: Fold) -> tuple[Int[np.ndarray, "window"], dict[str,
         groups = names[np.isin(fold.test.target, windows.target)].astype(np.int64)
     return groups, {name: np.stack([pair_cosines(vectors, truth), pair_cosines(vectors, other)])
                     for name, vectors in guesses.items()}  # fmt: skip
-
-
-def elsewhere(groups: Int[np.ndarray, "window"], generator: np.random.Generator) -> Int[np.ndarray, "window"]:
-    """Draw for each window another one of another group (of its own only where there is a single group).
-
-    >>> elsewhere(np.array([7, 7, 3]), np.random.default_rng(0)).tolist()[:2]
-    [2, 2]
-    """
-    order = np.argsort(groups, kind="stable")
-    _, first, count = np.unique(groups[order], return_index=True, return_counts=True)
-    begin, own = np.repeat(first, count), np.repeat(count, count)  # of each window in order
-    others = len(groups) - own
-    drawn = generator.integers(0, np.maximum(others, 1))
-    anywhere = generator.integers(0, len(groups), len(groups))
-    place = np.where(others > 0, drawn + np.where(drawn >= begin, own, 0), anywhere)
-    answer = np.empty(len(groups), dtype=np.int64)
-    answer[order] = order[place]
-    return answer
 
 
 def _sign_test(cosines: Float[np.ndarray, "two window"], groups: Int[np.ndarray, "window"]) -> SignTest:

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 from segue.checks.case import BATCH, Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.sg103_truth_carries_information import elsewhere
 from segue.checks.run import each_entry
+from segue.evaluation.intervals import elsewhere
 from segue.retrieval.retrievers.baselines import copy_last, mean, normalise
 from segue.types import Contexts, Windows
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import MINIMUM_DOCUMENTS, WordFit, standard_score, word_fit
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS, WordFit, word_fit
 from segue.checks.statistics import percent
+from segue.evaluation.intervals import standard_score
 
 OVERLAP = 4
 """Minimum number of words at the end of a passage, repeated at the beginning of the next, that count as an overlap."""

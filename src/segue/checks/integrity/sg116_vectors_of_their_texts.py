@@ -11,8 +11,9 @@ import numpy as np
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score, word_fit
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS, word_fit
 from segue.checks.statistics import percent
+from segue.evaluation.intervals import standard_score
 
 CLEAR = 3.0
 """Standard errors within a document from which one vector fits the words better than another."""

@@ -14,8 +14,9 @@ from scipy.stats import ttest_1samp
 
 from segue.checks.case import Case, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
-from segue.checks.integrity.words import MINIMUM_DOCUMENTS, standard_score
+from segue.checks.integrity.words import MINIMUM_DOCUMENTS
 from segue.checks.statistics import percent
+from segue.evaluation.intervals import standard_score
 
 CUT = 0.7
 """Likeness across the ends of documents, as a share of that within, from which documents were cut out of a text ..."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.checks.case import Case, directions, pair_cosines
+from segue.evaluation.intervals import standard_score
 
 MINIMUM_DOCUMENTS = 12
 """Minimum number of documents with enough passages in a row."""
@@ -100,15 +101,3 @@ def _mapped(
         weights = np.linalg.solve(square + ridge, fitted.T @ (vectors[part != number] - centre))
         mapped[held] = words[held] @ weights
     return directions(mapped)
-
-
-def standard_score(values: Float[np.ndarray, "value"]) -> float:
-    """Return the mean of values in standard errors of the mean; 0 without any spread or with fewer than two values.
-
-    >>> round(standard_score(np.array([1.0, 2.0, 3.0])), 3)  # 2 over 1/√3
-    3.464
-    """
-    if len(values) < 2:
-        return 0.0
-    error = float(values.std(ddof=1)) / np.sqrt(len(values))
-    return float(values.mean() / error) if error > 0 else 0.0
