@@ -9,7 +9,8 @@ import worlds
 from check_cases import row, small_case, vectors_row
 from faults_integrity_b import BestIsRight
 
-from segue.checks.integrity.sg103_truth_carries_information import CHECK, _best_blind, elsewhere
+from segue.checks.integrity.sg103_truth_carries_information import CHECK, _best_blind
+from segue.evaluation.intervals import elsewhere
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean

@@ -11,7 +11,7 @@ from worlds import essay_texts_and_vectors, noise_world
 from segue.checks import Case
 from segue.checks.integrity import words
 from segue.checks.integrity.sg116_vectors_of_their_texts import CHECK
-from segue.checks.integrity.words import standard_score
+from segue.evaluation.intervals import standard_score
 from segue.ranking.pool import Pool
 
 TEXTS, VECTORS = essay_texts_and_vectors()

@@ -6,9 +6,9 @@ An *impostor* is the best-ranked passage that is not the target or a copy of it.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
-from segue.checks.case import Case
+from segue.checks.case import Case, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.statistics import evaluation_of, percent, recall, share_interval, shown_evaluations
 from segue.evaluation.metrics import HISTOGRAM, rank_histogram
@@ -65,29 +65,18 @@ def kinds_of(
     case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]
 ) -> Int[np.ndarray, "window"]:
     """Return the place in ``KINDS`` of each row, relative to its window's target."""
-    bank = case.bank
+    bank, texts, groups = case.bank, case.bank.duplicate_group, case.document_groups[case.bank.document_of]
+    before = targets[:, None] - np.arange(1, _context(case) + 1)  # what was read, see ``windows/windows.py``
+    inside = before >= bank.first_row[bank.document_of[targets]][:, None]
+    read = (inside & (texts[np.maximum(before, 0)] == texts[rows][:, None])).any(axis=1)
     same = bank.document_of[rows] == bank.document_of[targets]
-    conditions = [_is_read(case, targets, rows), same & (rows > targets), same, _is_near(case, targets, rows)]
+    near = pair_cosines(bank.gather(targets), bank.gather(rows)) >= NEAR_DUPLICATE_COSINE
+    conditions = [read, same & (rows > targets), same, near | (groups[targets] == groups[rows])]
     return np.select(conditions, [0, 1, 2, 3], default=4).astype(np.int64)
-
-
-def _is_read(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
-    """Mark the rows that are, or repeat the text of, one of the passages read (see ``windows/windows.py``)."""
-    before = targets[:, None] - np.arange(1, _context(case) + 1)
-    inside = before >= case.bank.first_row[case.bank.document_of[targets]][:, None]
-    groups = case.bank.duplicate_group
-    return (inside & (groups[np.maximum(before, 0)] == groups[rows][:, None])).any(axis=1)
 
 
 def _context(case: Case) -> int:
     return case.context if case.context is not None else int(case.folds[0].test.context.shape[1])
-
-
-def _is_near(case: Case, targets: Int[np.ndarray, "window"], rows: Int[np.ndarray, "window"]) -> Bool[np.ndarray, "w"]:
-    """Mark the rows with almost the target's vector, or of a near-duplicate of its document."""
-    near = np.einsum("bd,bd->b", case.bank.gather(targets), case.bank.gather(rows)) >= NEAR_DUPLICATE_COSINE
-    groups = case.document_groups[case.bank.document_of]
-    return near | (groups[targets] == groups[rows])
 
 
 def _lost(case: Case, evaluation: Evaluation) -> tuple[Int[np.ndarray, "lost"], Int[np.ndarray, "lost"]]:

@@ -56,7 +56,12 @@ def examine(case: Case) -> Verdict:
     broken = [found for found in [*stored, *again] if found.left_in or found.ranks_ignore]
     details = {"stored": stored, "queried_again": again}
     if not broken:
-        return Verdict("passed", _clean_statement(case, stored, again), 0.0, 0.0, details)
+        total, moved = sum(found.windows for found in again), sum(found.moved_up for found in again)
+        said = (f"None of {sum(found.windows for found in stored):,} stored rankings of "
+                f"{len({found.row for found in stored})} entries and none of {total:,} new answers holds a passage "
+                f"that was read ({case.exclude} excluded) or its duplicate; if left in, one would be ranked before "
+                f"{moved:,} of these {total:,} targets.")  # fmt: skip
+        return Verdict("passed", said, 0.0, 0.0, details)
     worst = max(broken, key=lambda found: found.left_in)
     share = 1.0 if any(found.ranks_ignore for found in broken) else worst.left_in / worst.windows
     return Verdict("issue", _broken_statement(broken, worst), share, 0.0, details)
@@ -135,14 +140,6 @@ def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> 
     entries = {found.row for found in broken}
     parts += [f"{len(entries)} entries break the rule"] * (len(entries) > 1)
     return f"{'; '.join(parts)}."
-
-
-def _clean_statement(case: Case, stored: list[ExclusionResult], again: list[ExclusionResult]) -> str:
-    total, moved = sum(found.windows for found in again), sum(found.moved_up for found in again)
-    return (f"None of {sum(found.windows for found in stored):,} stored rankings of "
-            f"{len({found.row for found in stored})} entries and none of {total:,} new answers holds a passage that "
-            f"was read ({case.exclude} excluded) or its duplicate; if left in, one would be ranked before {moved:,} of "
-            f"these {total:,} targets.")  # fmt: skip
 
 
 CHECK = Check(

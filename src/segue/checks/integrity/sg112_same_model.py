@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Verdict
 from segue.checks.run import each_entry
-from segue.errors import InputError, SettingsError
+from segue.errors import InputError
 from segue.evaluation.result import Evaluation
 from segue.models.checkpoint import GOLDEN_TOLERANCE
 from segue.ranking.exact import target_cosines, target_ranks
@@ -63,9 +63,7 @@ def examine(case: Case) -> Verdict:
 def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     try:
         predictor = entry.training.predictor
-    except SettingsError:
-        raise  # its architecture is not installed: nothing can be said
-    except InputError as error:
+    except InputError as error:  # not a SettingsError: its architecture is not installed, so nothing can be said
         message = str(error).removeprefix("SG112: ").replace(str(entry.training.folder), entry.name)
         return Repeated(problem=message)
     windows = case.sample(case.fold_of(entry), most=MAXIMUM_WINDOWS)
