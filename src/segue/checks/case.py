@@ -282,11 +282,9 @@ class Case:
         """Return the document number of each window's target."""
         return self.bank.document_of[windows.target].astype(np.int64)
 
-    def other_documents(
-        self, documents: Int[np.ndarray, "chosen"], passages: int, purpose: str
-    ) -> Int[np.ndarray, "drawn"]:
+    def other_documents(self, known: Int[np.ndarray, "known"], passages: int, purpose: str) -> Int[np.ndarray, "drawn"]:
         """Return other documents at random, as many as have at most ``passages`` rows together."""
-        others = np.setdiff1d(np.arange(len(self.bank.num_rows)), documents)
+        others = np.setdiff1d(np.arange(len(self.bank.num_rows)), known)
         drawn = self.generator(purpose).permutation(others)
         return drawn[np.cumsum(self.bank.num_rows[drawn]) <= passages]
 

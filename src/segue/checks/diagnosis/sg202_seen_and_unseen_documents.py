@@ -48,9 +48,8 @@ def examine(case: Case) -> Verdict:
                 "model has memorised sequences.")  # fmt: skip
         return Verdict("issue", text, kept, REMAINING_SHARE, details)
     if all((gap.low or 0) > 0 for gap in gaps.values()):
-        return Verdict(
-            "tip", f"{said} Part of its lead does not carry over to unseen documents.", kept, REMAINING_SHARE, details
-        )
+        text = f"{said} Part of its lead does not carry over to unseen documents."
+        return Verdict("tip", text, kept, REMAINING_SHARE, details)
     return Verdict("passed", said, kept, REMAINING_SHARE, details)
 
 

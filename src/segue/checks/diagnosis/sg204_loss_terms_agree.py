@@ -174,12 +174,11 @@ def _of_course(name: str, course: GradientCourse) -> str:
     at, control = course.of_early(course.cosine[pair]), course.of_early(course.control)
     ratio = course.of_early(course.norm_ratio[pair]).value
     word = "oppose each other" if course.opposed else "agree" if (at.low or 0) > 0 else "are unrelated"
-    smaller = (
-        f"{100 * ratio:.2f} % of the larger and has no effect" if course.inert else f"{percent(ratio)} of the larger"
-    )
+    smaller = f"{100 * ratio:.2f} %" if course.inert else percent(ratio)
+    effect = " and has no effect" if course.inert else ""
     return (f"In early training of {name} the gradients of {pair[0]} and {pair[1]} {word}: cosine {at.value:.2f} "
             f"[{at.low:.2f}, {at.high:.2f}] where two halves of a batch under the whole loss have "
-            f"{control.value:.2f}; the smaller one is {smaller}.")  # fmt: skip
+            f"{control.value:.2f}; the smaller one is {smaller} of the larger{effect}.")  # fmt: skip
 
 
 def _of_front(entry: CaseEntry, own: FrontPoint, front: list[FrontPoint], costs: bool) -> str:

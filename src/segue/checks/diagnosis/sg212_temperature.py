@@ -55,9 +55,8 @@ def examine(case: Case) -> Verdict:
     """Measure the softmax over in-batch logits on held-out windows, at each entry's own temperature."""
     found = {entry.name: terms for entry in case.explained if (terms := _contrasts(case, entry))}
     if not found:
-        return not_applicable(
-            "no entry of the diagnosis was trained with InfoNCE, or there are too few validation windows"
-        )
+        reason = "no entry of the diagnosis was trained with InfoNCE, or there are too few validation windows"
+        return not_applicable(reason)
     measured = [(name, term) for name, terms in found.items() for term in terms.values()]
     name, term = max(measured, key=lambda one: (one[1].useless > TIP_SHARE, one[0] == case.subject, one[1].useless))
     severe = term.useless > ISSUE_SHARE and case.subject in (name, None)

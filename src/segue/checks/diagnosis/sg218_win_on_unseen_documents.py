@@ -35,9 +35,8 @@ def examine(case: Case) -> Verdict:
     if "R@5" not in found:
         return not_applicable("the entries were not measured on the same windows in a pool of unseen documents")
     if max(side(leads.all) for leads in found.values()) <= 0:
-        return not_applicable(
-            f"{ours.name} does not clearly beat copy-last among all passages: there is no win to examine"
-        )
+        reason = f"{ours.name} does not clearly beat copy-last among all passages: there is no win to examine"
+        return not_applicable(reason)
     leads = found["R@5"]
     reranked = compare(case, ours, evaluation_of(case, RERANKED))
     pools = {metric: {pool: paired_json(test) for pool, test in vars(one).items()} for metric, one in found.items()}

@@ -77,9 +77,8 @@ class Reencoded:
 def examine(case: Case) -> Verdict:
     """Measure the bank's rows, and compare its space with every other that is used with it."""
     lengths = _lengths(case)
-    searched, error = each_entry(
-        case.first_entries if case.folds else (), lambda entry: _searched_elsewhere(case, entry)
-    )
+    entries = case.first_entries if case.folds else ()
+    searched, error = each_entry(entries, lambda entry: _searched_elsewhere(case, entry))
     problems = [*lengths.problems(), *_of_checkpoints(case)]
     if (stated := case.bank.space.dimension) != case.bank.dimension:
         problems.append(f"the bank states {stated} dimensions and holds {case.bank.dimension}")

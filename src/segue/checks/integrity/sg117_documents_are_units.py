@@ -108,9 +108,7 @@ def _nearer(
 
     The unit is how much nearer neighbours within a document are than passages at least half its length apart.
     """
-    gains = np.array(
-        [end - _across(case, last, first) for (last, first), end in zip(pairs.tolist(), ends, strict=True)]
-    )
+    gains = ends - np.array([_across(case, last, first) for last, first in pairs.tolist()])
     scale = within - float(np.mean([_far(case.directions(rows)) for rows in runs]))
     if len(gains) < 2 or scale <= 0:
         return 0.0

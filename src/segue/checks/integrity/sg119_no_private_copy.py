@@ -58,8 +58,7 @@ class Jumps:
 
 def examine(case: Case) -> Verdict:
     """Query each entry on the way between windows of different documents."""
-    pairs = _pairs(case, "test")
-    if len(pairs[0]) < FEWEST_WAYS:
+    if len(_pairs(case, "test")[0]) < FEWEST_WAYS:
         return not_applicable("there are too few test windows of different documents with as many passages before them")
     found, error = each_entry(case.non_controls, lambda entry: _jumps(case, entry))
     worst = max((jumps.test for jumps in found.values()), default=0.0)
@@ -90,19 +89,15 @@ def _jumps(case: Case, entry: CaseEntry) -> Jumps | None:
 
 def _pairs(case: Case, part: Part) -> tuple[Windows, Windows]:
     """Draw pairs of windows of different documents, all with the most frequent number of passages read."""
-
-    def draw() -> tuple[Windows, Windows]:
-        windows = case.sample(case.folds[0], part)
-        lengths = (windows.context >= 0).sum(axis=1)
-        usual = np.bincount(lengths, minlength=2)[1:].argmax() + 1
-        windows = windows.take(lengths == usual)
-        generator = case.generator(f"SG119 {part}")
-        groups = case.groups_of(windows)
-        left, right = (generator.integers(max(len(windows), 1), size=4 * WAYS if len(windows) else 0) for _ in range(2))
-        apart = np.flatnonzero(groups[left] != groups[right])[:WAYS]
-        return windows.take(left[apart]), windows.take(right[apart])
-
-    return case.cached(("SG119 pairs", part), draw)
+    windows = case.sample(case.folds[0], part)
+    lengths = (windows.context >= 0).sum(axis=1)
+    usual = np.bincount(lengths, minlength=2)[1:].argmax() + 1
+    windows = windows.take(lengths == usual)
+    generator = case.generator(f"SG119 {part}")
+    groups = case.groups_of(windows)
+    left, right = (generator.integers(max(len(windows), 1), size=4 * WAYS if len(windows) else 0) for _ in range(2))
+    apart = np.flatnonzero(groups[left] != groups[right])[:WAYS]
+    return windows.take(left[apart]), windows.take(right[apart])
 
 
 def _largest_steps(
@@ -142,9 +137,8 @@ def _on_the_way(case: Case, entry: CaseEntry, start: Windows, end: Windows) -> F
     nowhere = np.full((len(vectors), mask.shape[1]), -1, dtype=np.int64)
     everywhere = Contexts(vectors, np.tile(mask, (STEPS + 1, 1)), nowhere, nowhere[:, :0])
     size = entry.retriever.batch_limit or BATCH
-    parts = [
-        search.score(everywhere.take(slice(first, first + size))).queries for first in range(0, len(vectors), size)
-    ]
+    batches = (everywhere.take(slice(first, first + size)) for first in range(0, len(vectors), size))
+    parts = [search.score(batch).queries for batch in batches]
     queries = np.concatenate([part for part in parts if part is not None]).astype(np.float64)
     return queries.reshape(STEPS + 1, len(start), -1)
 

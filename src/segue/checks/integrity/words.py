@@ -82,9 +82,8 @@ def _words(texts: list[str]) -> Float[np.ndarray, "passage component"]:
     except ValueError:  # no word occurs twice
         return np.zeros((len(texts), 1))
     with np.errstate(divide="ignore", invalid="ignore"):  # where all texts are alike, its share of variance is 0 / 0
-        reduced: Float[np.ndarray, "passage component"] = TruncatedSVD(
-            min(COMPONENTS, *counted.shape), random_state=0
-        ).fit_transform(counted)
+        svd = TruncatedSVD(min(COMPONENTS, *counted.shape), random_state=0)
+        reduced: Float[np.ndarray, "passage component"] = svd.fit_transform(counted)
     return reduced
 
 
