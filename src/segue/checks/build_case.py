@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,12 +44,8 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
         baselines: the baselines of the job; None builds them.
     """
     baselines = baselines or Baselines(job)
-    rows = [
-        row
-        for option in job.options
-        for fold in job.experiment.folds
-        if (row := _row(job, option, fold, results, baselines)) is not None
-    ]
+    units = itertools.product(job.options, job.experiment.folds)
+    rows = [row for unit in units if (row := _row(job, *unit, results, baselines)) is not None]
     trained = [option for option in job.options if option.trained and option.name in results]
     # without results the first trained candidate, or a trained entry that cannot win where there is no other
     weights = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
@@ -66,13 +63,8 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
 def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Baselines) -> CaseEntry | None:
     """Return the entry of an option on a fold; None if it was neither evaluated nor trained."""
     result = results[option.name][fold.number] if option.name in results else FoldResult("aborted")
-    folder = job.folder(option, fold)
-    trained = None
-    if option.trained:
-        if not (folder / "training.json").exists():
-            return None
-        trained = trained_files(job, option, fold)
-    elif result.status not in FINISHED:
+    was_trained = option.trained and (job.folder(option, fold) / "training.json").exists()
+    if not (was_trained if option.trained else result.status in FINISHED):
         return None
     declares = {"bank statistics": counted} if (counted := _counted(job, option)) else {}
     return CaseEntry(
@@ -83,7 +75,7 @@ def _row(job: Job, option: Option, fold: Fold, results: Results, baselines: Base
         functools.partial(load_retriever, job, option, fold, baselines),
         evaluation=result.evaluation,
         validation=result.validation,
-        trained=trained,
+        trained=trained_files(job, option, fold) if was_trained else None,
         declares=declares,
     )
 

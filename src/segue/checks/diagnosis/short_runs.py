@@ -19,13 +19,7 @@ CUTOFF = 5
 
 
 def begin_like(
-    case: Case,
-    entry: CaseEntry,
-    *,
-    windows: Windows | None = None,
-    loss: LossSettings | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
+    case: Case, entry: CaseEntry, *, windows: Windows | None = None, loss: LossSettings | None = None, **changes: int
 ) -> ShortRun:
     """Begin to train an entry's configuration again.
 
@@ -34,17 +28,15 @@ def begin_like(
         entry: a trained one, whose model, loss and training settings are used.
         windows: to train on; default: the fold's.
         loss: default: the entry's.
-        steps: default: the effort's.
-        seed: default: the entry's.
+        changes: of the training settings; the default number of steps is the effort's.
     """
     trained = entry.training
-    changes = {"steps": steps or case.effort.steps, "seed": trained.settings.seed if seed is None else seed}
     return begin_short_run(
         case.bank,
         case.fold_of(entry).train if windows is None else windows,
         model=trained.predictor.settings,
         loss=loss or trained.loss_settings,
-        training=trained.settings.model_copy(update=changes),
+        training=trained.settings.model_copy(update={"steps": case.effort.steps, **changes}),
     )
 
 

@@ -103,7 +103,7 @@ def _count(
     exclude = excluded_rows(bank, windows, rule)
     left_in = _left_in(bank, windows, rankings, exclude)
     broken = left_in.any(axis=1)
-    itself = (left_in & _among(rankings, exclude)).any(axis=1)
+    itself = (left_in & among_pairs(rankings, (np.nonzero(exclude >= 0)[0], exclude[exclude >= 0]))).any(axis=1)
     return ExclusionResult(entry.name, entry.fold, rule, len(windows), int(broken.sum()), int((broken & ~itself).sum()))
 
 
@@ -113,15 +113,8 @@ def _left_in(
     """Mark the places with the text of an excluded passage; the target's own text may stay."""
     group = bank.duplicate_group
     found = np.where(rankings >= 0, group[rankings], -1)
-    forbidden = np.where(exclude >= 0, group[exclude], -1)
-    return _among(found, forbidden) & (found != group[windows.target][:, None])
-
-
-def _among(
-    values: Int[np.ndarray, "window depth"], known: Int[np.ndarray, "window known"]
-) -> Bool[np.ndarray, "window depth"]:
-    """Mark the numbers (negative for none) that are among the known ones of the same window."""
-    return among_pairs(values, (np.nonzero(known >= 0)[0], known[known >= 0]))
+    forbidden = np.nonzero(exclude >= 0)[0], group[exclude[exclude >= 0]]
+    return among_pairs(found, forbidden) & (found != group[windows.target][:, None])
 
 
 def _broken_statement(broken: list[ExclusionResult], worst: ExclusionResult) -> str:

@@ -93,15 +93,14 @@ def _queries(case: Case, windows: Windows, kept: Bool[np.ndarray, "window"], ent
     other = truth[elsewhere(case.groups_of(windows), case.generator("SG111"))]
     queries = normalise(queries)
     cosine, random = (pair_cosines(queries, vectors)[kept] for vectors in (truth, other))
-    copies, copied = _copies(case, windows, entry, queries) if entry.trained is not None else (None, 0.0)
+    copies, copied = _copies(case, entry, queries) if entry.trained is not None else (None, 0.0)
     equal = float((cosine >= EQUAL_COSINE).mean())
     return Queries(entry.intent, equal, float(cosine.mean()), float(random.mean()), copies, copied)
 
 
-def _copies(
-    case: Case, windows: Windows, entry: CaseEntry, queries: Float[np.ndarray, "window dim"]
-) -> tuple[str | None, float]:
+def _copies(case: Case, entry: CaseEntry, queries: Float[np.ndarray, "window dim"]) -> tuple[str | None, float]:
     """Return what a trained entry merely copies, and the share of its queries that are that copy."""
+    windows = case.sample(case.fold_of(entry))
     answers = [_untrained_answers(entry, case.read(batch)) for batch in windows.batches(BATCH)]
     found = {}
     for name in answers[0]:

@@ -57,7 +57,7 @@ def examine(case: Case) -> Verdict:
             f"within documents (cosines {ends.mean() if len(ends) else 0:.2f} and {within.mean():.2f}; different "
             f"documents {apart.mean():.2f}).")  # fmt: skip
     low = share - 2 * error
-    if low > CUT and _nearer(case, pairs, ends, runs, within=float(within.mean())) > NEARER:
+    if low > CUT and _nearer(case, pairs, runs, float(within.mean())) > NEARER:
         return Verdict("issue", f"{said} Documents were cut out of longer texts.", share, CUT, details)
     return Verdict("tip" if low > ODD else "passed", said, share, CUT, details)
 
@@ -96,19 +96,12 @@ def _share(ends: Float[np.ndarray, "pair"], *, within: float, apart: float) -> t
     return float(ends.mean() - apart) / scale, float(ends.std(ddof=1)) / np.sqrt(len(ends)) / scale
 
 
-def _nearer(
-    case: Case,
-    pairs: Int[np.ndarray, "pair two"],
-    ends: Float[np.ndarray, "pair"],
-    runs: list[Int[np.ndarray, "_"]],
-    *,
-    within: float,
-) -> float:
+def _nearer(case: Case, pairs: Int[np.ndarray, "pair two"], runs: list[Int[np.ndarray, "_"]], within: float) -> float:
     """Return how much nearer ends are than other passages of the two documents, two standard errors below the mean.
 
     The unit is how much nearer neighbours within a document are than passages at least half its length apart.
     """
-    gains = ends - np.array([_across(case, last, first) for last, first in pairs.tolist()])
+    gains = _of_pairs(case, pairs) - np.array([_across(case, last, first) for last, first in pairs.tolist()])
     scale = within - float(np.mean([_far(case.directions(rows)) for rows in runs]))
     if len(gains) < 2 or scale <= 0:
         return 0.0
