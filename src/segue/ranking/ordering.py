@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from segue.errors import InputError
 from segue.ranking.pool import Pool, exact_scores, rounding_bound
@@ -80,3 +80,44 @@ def _order(
     full = place == k - 1
     last[query[full]] = scores[kept[full]]
     return rankings, last
+
+
+def differ_beyond_ties(one: Rankings, other: Rankings, *, tolerance: float) -> Bool[np.ndarray, "batch"]:
+    """Mark the queries whose two rankings differ by more than close scores changing places.
+
+    The row at each place must have the score of that place in the other ranking too, and what fell off the end must
+    have been at the end.
+
+    Args:
+        one: rankings, empty places included.
+        other: rankings of the same queries.
+        tolerance: difference of close scores, relative to the largest score where that is above 1.
+
+    >>> scores = np.array([[0.9, 0.5, 0.5]] * 2)
+    >>> one = Rankings(np.array([[7, 3, 4], [7, 3, 4]]), scores)
+    >>> other = Rankings(np.array([[7, 4, 3], [3, 7, 4]]), scores)
+    >>> differ_beyond_ties(one, other, tolerance=1e-5).tolist()  # the first is a tie
+    [False, True]
+    """
+    pairs = zip(one.rows, one.scores, other.rows, other.scores, strict=True)
+    return np.array([_differs(*pair, tolerance=tolerance) for pair in pairs], dtype=bool)
+
+
+def _differs(
+    ours: Int[np.ndarray, "k"],
+    scores: Float[np.ndarray, "k"],
+    theirs: Int[np.ndarray, "k"],
+    their_scores: Float[np.ndarray, "k"],
+    *,
+    tolerance: float,
+) -> bool:
+    known, known_too = ours >= 0, theirs >= 0
+    if known.sum() != known_too.sum():
+        return True
+    if not known.any():
+        return False
+    ours, scores, theirs, their_scores = ours[known], scores[known], theirs[known], their_scores[known]
+    slack = tolerance * max(1.0, float(np.abs(scores).max()))
+    score_of = dict(zip(theirs.tolist(), their_scores.tolist(), strict=True))
+    expected = np.array([score_of.get(name, float(their_scores[-1])) for name in ours.tolist()])
+    return bool((np.abs(expected - scores) > slack).any())

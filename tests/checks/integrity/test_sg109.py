@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 import worlds
 from check_cases import row, small_case, vectors_row
 from faults_integrity_b import GapReranker, NextRow, TiesByRow
@@ -14,7 +13,6 @@ from segue.checks.integrity.sg109_ranking_ignores_ids import (
     COPIES,
     DOCUMENTS,
     MAXIMUM_WINDOWS,
-    _disagree,
     _reorder,
     _windows_of_some_documents,
 )
@@ -130,28 +128,6 @@ def test_questions_without_rows_are_left_to_sg102():
     unknown = Windows(np.full_like(fold.test.context, -1), fold.test.target)
     case = dataclasses.replace(case_of(honest()), folds=(dataclasses.replace(fold, test=unknown),))
     assert CHECK.examine(case).outcome == "not-applicable"
-
-
-@pytest.mark.parametrize(
-    ("theirs", "their_scores", "expected"),
-    [
-        ([7, 3, 4], [0.9, 0.5, 0.5], False),
-        ([7, 4, 3], [0.9, 0.5, 0.5], False),  # equal scores in another order
-        ([7, 3, 8], [0.9, 0.5, 0.5], False),  # another of the equal scores at the end
-        ([3, 7, 4], [0.9, 0.5, 0.5], True),
-        ([8, 3, 4], [0.9, 0.5, 0.5], True),
-        ([7, 3, 4], [0.9, 0.6, 0.5], True),
-        ([7, 3, -1], [0.9, 0.5, -np.inf], True),  # fewer answers
-    ],
-)
-def test_rankings_differ_only_beyond_ties(theirs, their_scores, expected):
-    ours, scores = np.array([7, 3, 4]), np.array([0.9, 0.5, 0.5])
-    assert _disagree(ours, scores, np.array(theirs), np.array(their_scores)) is expected
-
-
-def test_two_empty_rankings_agree():
-    empty = np.array([-1]), np.array([-np.inf])
-    assert _disagree(*empty, *empty) is False
 
 
 @dataclass

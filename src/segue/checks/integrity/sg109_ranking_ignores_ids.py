@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from segue.bank.copies import BankCopy, copy_documents, documents_of, permuted, renumbered, windows_in, with_rows
 from segue.checks.case import Case, CaseEntry, spread
 from segue.checks.check import Check, Verdict, not_applicable
 from segue.checks.run import each_entry
+from segue.ranking.ordering import differ_beyond_ties
 from segue.types import Windows
 from segue.windows.windows import gather_contexts
 
@@ -123,43 +124,15 @@ def _changes(case: Case, reordered: ReorderedDocuments, entry: CaseEntry) -> Cha
     one, other = entry.retriever.over(reordered.copy), entry.retriever.over(reordered.other)
     ranks, ranks_again = one.target_ranks(contexts, windows.target), other.target_ranks(again, moved.target)
     ours, theirs = one.rank(contexts, PLACES), other.rank(again, PLACES)
-    groups = reordered.copy.duplicate_group  # duplicates are one passage
-    names = _renumber(ours.rows, groups), _renumber(_renumber(theirs.rows, np.argsort(reordered.place)), groups)
-    orders = [_disagree(*pair) for pair in zip(names[0], ours.scores, names[1], theirs.scores, strict=True)]
-    return Changes(float((ranks != ranks_again).mean()), float(np.mean(orders)))
+    groups, old_rows = reordered.copy.duplicate_group, np.argsort(reordered.place)
+    ours = replace(ours, rows=_renumber(ours.rows, groups))  # duplicates are one passage
+    theirs = replace(theirs, rows=_renumber(_renumber(theirs.rows, old_rows), groups))
+    orders = differ_beyond_ties(ours, theirs, tolerance=SCORE_TOLERANCE)
+    return Changes(float((ranks != ranks_again).mean()), float(orders.mean()))
 
 
 def _renumber(rows: Int[np.ndarray, "*any"], names: Int[np.ndarray, "bank"]) -> Int[np.ndarray, "*any"]:
     return np.where(rows >= 0, names[rows], -1)
-
-
-def _disagree(
-    ours: Int[np.ndarray, "k"],
-    scores: Float[np.ndarray, "k"],
-    theirs: Int[np.ndarray, "k"],
-    their_scores: Float[np.ndarray, "k"],
-) -> bool:
-    """Return whether two rankings differ by more than close scores changing places.
-
-    The passage at each place must have the score of that place in the other ranking too, and what fell off the end
-    must have been at the end.
-
-    >>> scores = np.array([0.9, 0.5, 0.5])
-    >>> _disagree(np.array([7, 3, 4]), scores, np.array([7, 4, 3]), scores)  # a tie
-    False
-    >>> _disagree(np.array([7, 3, 4]), scores, np.array([3, 7, 4]), scores)
-    True
-    """
-    known, known_too = ours >= 0, theirs >= 0
-    if known.sum() != known_too.sum():
-        return True
-    if not known.any():
-        return False
-    ours, scores, theirs, their_scores = ours[known], scores[known], theirs[known], their_scores[known]
-    slack = SCORE_TOLERANCE * max(1.0, float(np.abs(scores).max()))
-    score_of = dict(zip(theirs.tolist(), their_scores.tolist(), strict=True))
-    expected = np.array([score_of.get(name, float(their_scores[-1])) for name in ours.tolist()])
-    return bool((np.abs(expected - scores) > slack).any())
 
 
 CHECK = Check(
