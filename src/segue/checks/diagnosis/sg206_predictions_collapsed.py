@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Judgement, Verdict, not_applicable
@@ -80,7 +80,9 @@ def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
     if predictions is None:
         return None
     targets = entry.as_searched(case.truth(case.bank, windows))
-    others = entry.as_searched(case.bank.gather(_other_rows(case, windows)))
+    free = np.setdiff1d(np.flatnonzero(case.bank.alive), windows.target)  # as many live passages as there are targets
+    rows = case.generator("SG206 others").permutation(free if len(free) else windows.target)[: len(windows)]
+    others = entry.as_searched(case.bank.gather(np.sort(rows)))
     of_predictions, of_targets = singular_values(predictions), singular_values(targets)
     halves = _over_halves(case, windows, predictions, targets) if entry.name == case.subject else []
     return Spectra(
@@ -95,14 +97,6 @@ def _spectra(case: Case, entry: CaseEntry) -> Spectra | None:
         spectrum_predictions=spectrum(of_predictions),
         spectrum_targets=spectrum(of_targets),
     )
-
-
-def _other_rows(case: Case, windows: Windows) -> Int[np.ndarray, "window"]:
-    """Draw as many live passages that are not targets; fewer where there are not so many."""
-    free = np.array(case.bank.alive)
-    free[windows.target] = False
-    rows = np.flatnonzero(free) if free.any() else windows.target
-    return np.sort(case.generator("SG206 others").permutation(rows)[: len(windows)])
 
 
 def _over_halves(

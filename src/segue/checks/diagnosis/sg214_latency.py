@@ -59,10 +59,10 @@ def examine(case: Case) -> Verdict:
 def _bounded(case: Case, entry: CaseEntry) -> list[BoundedLatency]:
     """Return every latency that a gate bounds; stages that the entry does not have are left out."""
     scalars = entry.evaluation.scalars if entry.evaluation is not None and entry.evaluation.timings else {}
-    conditions = [condition for gate in case.gates for condition in gate.any_of]
     return [
         BoundedLatency(c.metric, c.at_most, scalars[c.metric], entry.fold)
-        for c in conditions
+        for gate in case.gates
+        for c in gate.any_of
         if c.metric.endswith("_ms") and c.at_most is not None and c.against is None and c.metric in scalars
     ]
 

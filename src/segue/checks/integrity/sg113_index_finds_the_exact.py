@@ -10,10 +10,9 @@ from segue.checks.check import Check, Judgement, Verdict, not_applicable
 from segue.checks.run import each_entry
 from segue.checks.statistics import share_interval
 from segue.ranking.exact import top_k
-from segue.ranking.pool import Pool
-from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.index.tuning import recall_of
+from segue.retrieval.retrievers import VectorSearch
 
 DEPTH = 50
 MINIMUM_RECALL = 0.98
@@ -64,21 +63,20 @@ def _to_search(case: Case) -> list[CaseEntry]:
     for entry in case.non_controls:
         retriever = entry.retriever.searcher()
         if retriever is not None and retriever.index is not None:
-            index = retriever.index
-            chosen.setdefault(id(index) if _is_exact(index, retriever.pool) else entry.name, entry)
+            chosen.setdefault(id(retriever.index) if _is_exact(retriever) else entry.name, entry)
     return list(chosen.values())
 
 
-def _is_exact(index: Index, pool: Pool) -> bool:
-    """Return whether an index holds all vectors of the pool that is searched."""
-    return isinstance(index, ExactIndex) and index.pool is pool
+def _is_exact(retriever: VectorSearch) -> bool:
+    """Return whether the index holds all vectors of the pool that is searched."""
+    return isinstance(retriever.index, ExactIndex) and retriever.index.pool is retriever.pool
 
 
 def _recall(case: Case, entry: CaseEntry) -> IndexRecall:
     retriever = entry.retriever.searcher()
     assert retriever is not None
     assert retriever.index is not None
-    exact = _is_exact(retriever.index, retriever.pool)
+    exact = _is_exact(retriever)
     windows = case.sample(case.fold_of(entry), most=MAXIMUM_WINDOWS_EXACT if exact else MAXIMUM_WINDOWS)
     contexts = case.contexts(entry, windows)
     queries = retriever.score(contexts).queries
