@@ -64,9 +64,8 @@ def examine(case: Case) -> Verdict:
     details = {"windows": len(windows), "gathers": gathers, "rows": found}
     moved = {name: one.changed for name, one in found.items() if one.changed > 0}
     worst = max([*gathers.values(), *moved.values()])
-    controls = [one.control for one in found.values()]
-    share = float(np.mean(controls or [0.0]))
-    control = f"; in place of the last context passage it changes {share:.0%} of the answers (control)" * bool(controls)
+    shares, place = [one.control for one in found.values()], "in place of the last context passage"
+    control = f"; {place} it changes {np.mean(shares):.0%} of the answers (control)" if shares else ""
     if worst > 0:
         leaks = {name: share for name, share in gathers.items() if share > 0}
         said = [f"what {name} gathers for {share:.0%} of {len(windows)} windows" for name, share in leaks.items()]

@@ -41,8 +41,10 @@ def examine(case: Case) -> Verdict:
     if len(runs) < MINIMUM_DOCUMENTS:
         return not_applicable(f"only {len(runs)} documents have enough passages in a row")
     within = np.array([_neighbours(case, rows).mean() for rows in runs])
-    pairs = _ends(case)
-    ends, apart = _of_pairs(case, pairs), _of_pairs(case, _drawn(case))
+    pairs, documents = _ends(case), case.bank.document_of
+    drawn = case.generator("SG117").choice(np.flatnonzero(case.bank.alive), size=(PAIRS, 2))
+    drawn = drawn[documents[drawn[:, 0]] != documents[drawn[:, 1]]]
+    ends, apart = _of_pairs(case, pairs), _of_pairs(case, drawn)
     gain, p = _unsorted(case, runs, within)
     details = {"documents": len(runs), "within": float(within.mean()), "apart": float(apart.mean()),
                "ends": float(ends.mean()) if len(ends) else None, "gain_unsorted": gain, "p": p}  # fmt: skip
@@ -70,13 +72,6 @@ def _neighbours(case: Case, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "
 def _of_pairs(case: Case, pairs: Int[np.ndarray, "pair two"]) -> Float[np.ndarray, "pair"]:
     """Return the cosine of each pair of rows."""
     return pair_cosines(case.directions(pairs[:, 0]), case.directions(pairs[:, 1]))
-
-
-def _drawn(case: Case) -> Int[np.ndarray, "pair two"]:
-    """Draw pairs of live rows of different documents."""
-    alive = np.flatnonzero(case.bank.alive)
-    pairs = case.generator("SG117").choice(alive, size=(PAIRS, 2))
-    return pairs[case.bank.document_of[pairs[:, 0]] != case.bank.document_of[pairs[:, 1]]]
 
 
 def _ends(case: Case) -> Int[np.ndarray, "pair two"]:
