@@ -1,13 +1,16 @@
 """SG201: a model below an untrained baseline is an issue, one above all of them passes."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from check_cases import by_hand, small_case, with_rows
+from check_cases import by_hand, small_case, trained_row, with_rows
 from worlds import noise_world
 
 from segue.checks.diagnosis.sg201_beats_untrained_baselines import CHECK
+from segue.checks.run import run_checks
+from segue.training.losses.loss import LOSSES
 
 CASE = small_case(noise_world(documents=24, length=6, dimension=4))  # 12 test documents of 4 windows each
 
@@ -61,3 +64,35 @@ def test_the_hardest_of_several_baselines_is_named_and_measured():
     assert verdict.measured == -1.0
     assert "mean, the hardest baseline" in verdict.statement
     assert "Clearly worse than bm25, mean." in verdict.statement
+
+
+def advice(folder, *, anchor, ours, theirs, case=CASE):
+    """Return what the user of a trained model with or without the anchor is told, and the outcome."""
+    trained = trained_row(folder, case.bank, loss=LOSSES["infonce"], anchor=anchor).trained
+    model = dataclasses.replace(by_hand(case, "model", ours), trained=trained)
+    baseline = by_hand(case, "mean", theirs, family="baseline")
+    (finding,) = run_checks([CHECK], with_rows(case, model, baseline))
+    return finding.outcome, finding.fix
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [(8, "issue"), (3, "tip")])
+def test_a_model_with_the_anchor_is_not_told_to_start_from_it(tmp_path, ours, outcome):
+    told = "train longer or against the whole bank, or serve the baseline"
+    assert advice(tmp_path, anchor=True, ours=ours, theirs=3) == (outcome, told)
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [(8, "issue"), (3, "tip")])
+def test_a_model_without_the_anchor_is_told_to_start_from_it(tmp_path, ours, outcome):
+    assert CHECK.fix.startswith("start the model from the anchor")
+    assert advice(tmp_path, anchor=False, ours=ours, theirs=3) == (outcome, CHECK.fix)
+
+
+def test_a_model_with_the_anchor_and_too_few_documents_is_not_told_to_start_from_it(tmp_path):
+    case = small_case(noise_world(documents=6, length=6, dimension=4))  # 3 tested: no p-value below 0.25
+    outcome, told = advice(tmp_path, anchor=True, ours=1, theirs=20, case=case)
+    assert outcome == "tip"
+    assert "anchor" not in told
+
+
+def test_a_model_above_the_baselines_has_no_advice_of_its_own():
+    assert CHECK.examine(case_with(1, mean=20)).fix == ""

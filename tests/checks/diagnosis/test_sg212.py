@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from check_cases import small_case, trained_row, with_rows
-from worlds import drift_world
+from worlds import drift_world, make_bank
 
 from segue.checks.diagnosis.sg212_temperature import CHECK, describe_logits
+from segue.checks.run import run_checks
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
 
 
@@ -59,3 +61,36 @@ def test_hardly_any_validation_windows_are_not_applicable(tmp_path):
     bank = drift_world(documents=3, length=5)
     case = small_case(bank, test=1)
     assert CHECK.examine(with_rows(case, trained_row(tmp_path, bank, loss=at(1.0)))).outcome == "not-applicable"
+
+
+def crowded_world():
+    """Passages that are almost one vector: every cosine is above 0.99, as in an encoder with one large direction."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal((240, 16))
+    return make_bank(np.eye(16)[0] + noise, [10] * 24)
+
+
+def advice(folder, bank, temperature):
+    """Return what the user is told about a temperature, and the outcome."""
+    case = with_rows(small_case(bank), trained_row(folder, bank, loss=at(temperature)))
+    (finding,) = run_checks([CHECK], case)
+    return finding.outcome, finding.fix
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.07, 0.1])
+def test_a_temperature_in_the_usual_range_is_not_told_to_go_there(tmp_path, temperature):
+    """Logits differ by less than 0.01 / 0.05 = 0.2, so the shares of all candidates are within a factor of 1.2."""
+    bank = crowded_world()
+    assert (bank.vectors @ bank.vectors.T).min() > 0.99
+    outcome, told = advice(tmp_path, bank, temperature)
+    assert outcome == "issue"
+    assert told == "let the loss learn τ ([loss] learn_temperature): the present one is in the usual range"
+
+
+@pytest.mark.parametrize("temperature", [0.04, 0.2, 1.0])
+def test_a_temperature_outside_the_usual_range_is_told_to_go_there(tmp_path, temperature):
+    assert CHECK.fix.startswith("set τ between 0.05 and 0.1")
+    assert advice(tmp_path, crowded_world(), temperature) == ("issue", CHECK.fix)
+
+
+def test_a_temperature_that_is_too_high_for_healthy_data_is_told_the_usual_range(tmp_path):
+    assert advice(tmp_path, drift_world(documents=24, length=10, drift=0.8), 1.0) == ("issue", CHECK.fix)

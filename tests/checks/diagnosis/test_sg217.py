@@ -6,10 +6,11 @@ import bm25s
 import numpy as np
 import pytest
 from check_cases import row, small_case, vectors_row, with_rows
-from worlds import make_bank, noise_world
+from worlds import drift_world, make_bank, noise_world
 
 from segue.checks.diagnosis import sg217_bank_statistics as sg217
 from segue.checks.diagnosis.sg217_bank_statistics import CHECK
+from segue.checks.run import run_checks
 from segue.evaluation.intervals import paired
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import DenseRetriever
@@ -150,3 +151,54 @@ def test_without_other_documents_to_add_nothing_is_found(monkeypatch):
     monkeypatch.setattr(sg217, "PROBED_PASSAGES", 0)
     bank = noise_world(documents=24)
     assert examined(bank, row("crowded", Crowded(bank, Pool(bank)))).details["undeclared"] == []
+
+
+class Favouring(DenseRetriever):
+    """Cosine with the last passage, raised for passages of counted documents: it states its statistics."""
+
+    def __init__(self, bank, documents=None, raised=9.0):
+        super().__init__("favouring", "candidate", pool=Pool(bank), bank=bank, counts_bank=True)
+        self.counted, self.raised, self.vectors = bank, raised, bank.gather(np.arange(len(bank)))
+        self.known = np.ones(len(bank)) if documents is None else np.isin(bank.document_of, documents)
+
+    def over(self, bank):
+        return Favouring(bank, raised=self.raised)
+
+    def counting(self, documents):
+        return Favouring(self.counted, documents, self.raised)
+
+    def values(self, contexts):
+        return (copy_last(contexts) @ self.vectors.T + self.raised * self.known).astype(np.float64)
+
+
+def finding_about(bank, *, declares=DECLARED):
+    """Return the finding about a retriever that ranks passages of documents it did not count behind all others."""
+    entry = row("favouring", Favouring(bank), declares=declares)
+    (finding,) = run_checks([CHECK], with_rows(small_case(bank), entry))
+    return finding
+
+
+def test_declared_statistics_that_help_are_told_to_quote_both_numbers_not_to_declare_them():
+    """12 tested documents agree: p = 1/2¹². Without statistics of them, 144 other passages stand before the target."""
+    finding = finding_about(drift_world(documents=24, length=12))
+    assert finding.details["rows"]["favouring"]["R@5"]["training"] == 0.0
+    assert finding.details["rows"]["favouring"]["MRR"]["test"]["p_greater"] == 2.0**-12
+    assert finding.outcome == "tip"
+    assert finding.fix == "quote both numbers: the lower one is for documents that the statistics have not seen"
+    assert [*finding.caveats] == ["favouring"]
+
+
+def test_the_same_statistics_undeclared_are_told_to_be_declared():
+    finding = finding_about(drift_world(documents=24, length=12), declares={})
+    assert finding.outcome == "issue"
+    assert finding.fix == CHECK.fix
+    assert CHECK.fix.startswith("declare it")
+
+
+@pytest.mark.parametrize(("documents", "raised"), [(24, 0.0), (12, 9.0)])
+def test_declared_statistics_that_do_not_help_or_of_too_few_documents_have_no_advice(documents, raised):
+    """Of 6 tested documents the least p-value is 1/2⁶, above 0.01."""
+    bank = drift_world(documents=documents, length=12)
+    verdict = examined(bank, row("favouring", Favouring(bank, raised=raised), declares=DECLARED))
+    assert [*verdict.details["rows"]] == ["favouring"]
+    assert (verdict.outcome, verdict.fix, verdict.caveats) == ("passed", "", {})

@@ -1,5 +1,6 @@
 """SG219: three documents tell no difference, many do."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from check_cases import by_hand, small_case, with_rows
 from worlds import noise_world
 
 from segue.checks.diagnosis.sg219_enough_documents import CHECK, groups_needed
+from segue.checks.run import run_checks
 from segue.evaluation.gates import Condition, GateSettings
 
 
@@ -69,3 +71,45 @@ def test_half_the_width_takes_four_times_the_groups():
 def test_without_a_baseline_there_is_no_difference():
     case = small_case(noise_world(documents=8, length=6, dimension=4))
     assert CHECK.examine(with_rows(case, by_hand(case, "model", 1))).outcome == "not-applicable"
+
+
+def in_folds(ours, theirs, documents, folds):
+    """Return the finding where the documents are tested in so many folds, the same number in each."""
+    bank = noise_world(documents=documents + 4, length=6, dimension=4)
+    single = small_case(bank, test=documents)
+    fold = single.folds[0]
+    parts, tested = [], np.array_split(fold.split.test, folds)
+    for number, documents_of_fold in enumerate(tested):
+        windows = fold.test.take(np.isin(bank.document_of[fold.test.target], documents_of_fold))
+        split = dataclasses.replace(fold.split, test=documents_of_fold, fold=number)
+        parts.append(dataclasses.replace(fold, split=split, test=windows))
+    entries = []
+    for part, our_ranks, their_ranks in zip(parts, np.split(ours, folds), np.split(theirs, folds), strict=True):
+        case = dataclasses.replace(single, folds=(part,), _cache={})
+        rows = by_hand(case, "model", our_ranks), by_hand(case, "copy-last", their_ranks, family="baseline")
+        entries += [dataclasses.replace(row, fold=part.number) for row in rows]
+    case = dataclasses.replace(single, folds=tuple(parts), entries=tuple(entries), subject="model", _cache={})
+    (finding,) = run_checks([CHECK], case)
+    return finding
+
+
+def test_folds_are_not_recommended_to_those_who_have_them():
+    ours, theirs = np.repeat([50, 1, 50, 50, 50, 50], 4), np.full(24, 50)
+    finding = in_folds(ours, theirs, 6, folds=2)
+    assert (finding.outcome, finding.details["groups"]) == ("issue", 6)
+    assert finding.fix == "evaluate on more documents: with folds every document is tested already"
+    single = in_folds(ours, theirs, 6, folds=1)
+    assert (single.outcome, single.details) == ("issue", finding.details)
+    assert single.fix == CHECK.fix == ("evaluate on more documents, or with folds, so that every document is a test "
+                                       "document once")  # fmt: skip
+
+
+def test_two_documents_in_two_folds_without_an_interval_are_told_the_same():
+    finding = in_folds(np.full(8, 1), np.full(8, 50), 2, folds=2)
+    assert (finding.outcome, finding.measured) == ("issue", None)
+    assert finding.fix == "evaluate on more documents: with folds every document is tested already"
+
+
+def test_enough_documents_have_no_advice():
+    verdict = examined(100, np.tile([1, 50, 50, 50], 100), 50)
+    assert (verdict.outcome, verdict.fix) == ("passed", "")
