@@ -1,14 +1,16 @@
-"""Progress where stderr is no terminal: plain lines."""
+"""Progress: plain lines where stderr is no terminal, else bars."""
 
 from __future__ import annotations
 
+import io
 import queue
 import re
 
 import pytest
+from rich.console import Console
 
 from segue import progress
-from segue.progress import Lines, quiet, visible
+from segue.progress import Bars, Lines, quiet, visible
 
 
 class Recorded(Lines):
@@ -65,3 +67,17 @@ def test_lines_go_to_stderr_and_quiet_shows_nothing(capsys):
         report(1, 2, "")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "copy-last: R@5 40.0\n")
+
+
+def test_a_bar_shows_what_is_done_before_and_after_the_total_is_known():
+    """Rich draws a bar once more when it ends, on a terminal and in a notebook alike."""
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    shown = Bars(terminal)
+    with shown("Reading and encoding") as report:
+        report(7, None, "passages encoded")
+    with shown("Reading and encoding") as report:
+        report(7, 18, "passages encoded, total estimated")
+        report(10, 12, "passages encoded")
+    without_colours = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.file.getvalue())
+    assert re.search(r"Reading and encoding .* +7/\? .* passages encoded", without_colours)
+    assert re.search(r"Reading and encoding .* 10/12 .* passages encoded", without_colours)

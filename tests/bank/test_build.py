@@ -15,6 +15,7 @@ from processes import environment
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
 from segue.bank.shards import exclusive
+from segue.corpus.folder import FolderCorpus
 from segue.corpus.passages import PassageSettings, cut, normalise_text
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.encoders import EncoderSettings
@@ -93,6 +94,38 @@ def test_progress_counts_all_passages_batch_by_batch(tmp_path):
     assert seen == sorted(seen)
     assert seen[-1] == len(bank)
     assert len(seen) == len(bank.manifest.shards)
+
+
+def progress_of(corpus, folder, encoder=None):
+    seen = []
+    build_bank(corpus, encoder or HashEncoder(), folder, passages=PASSAGES, settings=SMALL,
+               progress=lambda *said: seen.append(said))  # fmt: skip
+    return seen
+
+
+def test_the_total_is_estimated_from_the_share_of_the_corpus_that_was_read_and_exact_at_the_end(tmp_path):
+    """Three passages a file: the first shard of 7 is full after 3 of 6 files, the second after 5, with 15 passages."""
+    (tmp_path / "texts").mkdir()
+    for number in range(6):
+        text = "\n\n".join(f"Sentence {place} of the text {number} says something new." for place in range(3))
+        (tmp_path / "texts" / f"{number}.txt").write_text(text, encoding="utf-8")
+    corpus, estimated = FolderCorpus(path=tmp_path / "texts"), "passages encoded, total estimated"
+    expected = [(7, 18, estimated), (14, 18, estimated), (18, 18, "passages encoded")]
+    assert progress_of(corpus, tmp_path / "bank") == expected
+    with pytest.raises(KeyboardInterrupt):
+        progress_of(corpus, tmp_path / "killed", HashEncoder(limit=7))
+    assert progress_of(corpus, tmp_path / "killed") == [
+        (7, 18, "passages found encoded, total estimated"), *expected[1:]
+    ]  # fmt: skip
+    fewer = corpus.model_copy(update={"maximum_documents": 4})
+    assert progress_of(fewer, tmp_path / "fewer") == [(7, 12, estimated), (12, 12, "passages encoded")]
+
+
+def test_the_total_of_a_reader_that_knows_none_is_known_once_it_is_read(tmp_path):
+    items = [Document(f"d{n}", "", ("It snows in the winter, and it rains.",)) for n in range(10)]
+    assert progress_of(ListReader(items), tmp_path / "bank") == [
+        (7, None, "passages encoded"), (10, 10, "passages encoded")
+    ]  # fmt: skip
 
 
 def test_resumed_build_is_byte_for_byte_the_undisturbed_one_and_encodes_nothing_twice(tmp_path):

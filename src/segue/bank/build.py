@@ -40,6 +40,7 @@ from segue.bank.shards import (
     write_shard,
 )
 from segue.corpus import CorpusReader
+from segue.corpus.intake import Share, share_of
 from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.errors import InputError
@@ -68,7 +69,8 @@ def build_bank(
         out: folder of the bank.
         passages: settings of cutting documents.
         settings: storage of the bank; its ``path`` is not used.
-        progress: called per batch with the number of encoded passages.
+        progress: called per batch with the number of encoded passages, and how many there will be: exact once the
+            corpus is read, before that estimated from the share of it that was read, where it is known.
 
     Raises:
         InputError: the corpus yields no passages or repeats an id, the source changed since the build began, or the
@@ -138,7 +140,10 @@ class ShardWriter:
         encoder: turns text into vectors.
         plan: written as ``build.json`` before the first shard of a new bank.
         after: the bank that the new shards are appended to; None for a new bank.
-        progress: called per batch with the number of passages done.
+        progress: called per batch with the number of passages done, and of all that there will be.
+
+    Attributes:
+        share: returns the share of the documents that was read, from 0 to 1; None where it is not known.
     """
 
     def __init__(
@@ -153,7 +158,8 @@ class ShardWriter:
         self.folder = folder
         self.shards: list[ShardRecord] = []
         self.first_shard = 0 if after is None else len(after.manifest.shards)
-        self.rows = 0 if after is None else len(after)
+        self.rows = self._first_row = 0 if after is None else len(after)
+        self.share: Share = lambda: None
         self._encoder = encoder
         self._plan = plan
         self._existing = complete_shards(folder)[self.first_shard :]
@@ -187,7 +193,7 @@ class ShardWriter:
             record = self._existing[place]
             if rows.text_sha256() != record.text_sha256:
                 raise self._changed(f"different passages in shard {place}")
-            self._progress(self.rows + len(rows), None, "passages found encoded")
+            self._report(self.rows + len(rows), "passages found encoded")
         else:
             if place == 0 and self.first_shard == 0:
                 write_json(self.folder / BUILD, self._plan.to_json())
@@ -197,11 +203,21 @@ class ShardWriter:
 
     def _encode(self, rows: ShardRows) -> np.ndarray:
         def report(done: int, total: int | None, note: str) -> None:
-            self._progress(self.rows + done, None, note)
+            self._report(self.rows + done, note)
 
         vectors = self._encoder.encode(rows.texts or [], progress=report)
         check_vectors(vectors, f"encoder {self._encoder.space.encoder}")
         return vectors.astype(self._plan.storage)
+
+    def _report(self, done: int, note: str) -> None:
+        """Report progress; the total is estimated until all documents are read."""
+        share = self.share()
+        if not share:
+            self._progress(done, None, note)
+            return
+        read = self.rows + len(self._pending) - self._first_row
+        total = self._first_row + round(read / share)
+        self._progress(done, total, note if share == 1 else f"{note}, total estimated")
 
     def _changed(self, got: str) -> InputError:
         fix = f"restore the source, or delete {self.folder} and build again"
@@ -236,6 +252,7 @@ class Intake:
         Raises:
             InputError: an id comes twice.
         """
+        self._writer.share = share_of(documents)
         for item in documents:
             if isinstance(item, Skipped):
                 self.skipped[item.reason] += 1
@@ -252,6 +269,7 @@ class Intake:
             self._titles.append(item.title)
             self._num_rows.append(len(passages))
             self._writer.add(passages)
+        self._writer.share = lambda: 1.0
 
     def documents(self, first_row: int) -> pa.Table:
         """Return the table of the documents that were read, with rows counted from ``first_row``."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import TextCorpus, admit, document_from
+from segue.corpus.intake import SourceFile, TextCorpus, admit, document_from
 from segue.corpus.jsonl import read_objects
 from segue.errors import InputError
 from segue.types import Document, Skipped
@@ -29,9 +29,9 @@ class BeirCorpus(TextCorpus):
         Raises:
             InputError: there is no corpus file, it is damaged, or a line is not a document.
         """
-        path = corpus_file(self.path)
-        documents = (document_from(record, where, id_key="_id") for record, where in read_objects(path))
-        return admit(documents, self, source=path)
+        file = SourceFile(corpus_file(self.path))
+        documents = (document_from(record, where, id_key="_id") for record, where in read_objects(file))
+        return admit(documents, self, source=file.path, share=lambda _: file.share())
 
 
 def corpus_file(path: Path) -> Path:

@@ -1,12 +1,13 @@
 """Read a corpus with a class of your own, named by its import path.
 
 The class is called with the table ``options`` as keyword arguments. Its method ``read()`` yields ``Document`` and
-``Skipped``.
+``Skipped``. It may have ``__len__``, their number: progress shows the time left then.
 """
 
 from __future__ import annotations
 
 import importlib
+import operator
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -30,7 +31,10 @@ class CustomCorpus(TextCorpus):
         Raises:
             InputError: the reader cannot be made, yields other objects than documents, or yields an id twice.
         """
-        return admit(self._documents(self._load()), self, source=self.reader)
+        reader = self._load()
+        total = operator.length_hint(reader)
+        share = (lambda num_read: min(1.0, num_read / total)) if total else (lambda num_read: None)
+        return admit(self._documents(reader), self, source=self.reader, share=share)
 
     def _load(self) -> Any:
         module, name = self.reader.split(":")

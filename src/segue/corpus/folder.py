@@ -40,7 +40,8 @@ class FolderCorpus(TextCorpus):
             InputError: there is no such folder, no file matches, or a file is not UTF-8.
         """
         names = matching(self.path, self.glob)
-        return admit((_document(self.path, name) for name in names), self, source=self.path)
+        documents = (_document(self.path, name) for name in names)
+        return admit(documents, self, source=self.path, share=lambda num_read: num_read / len(names))
 
 
 def matching(root: Path, glob: str) -> list[str]:

@@ -6,7 +6,8 @@ Rows are streamed in order. In ``wikimedia/wikipedia`` headings and list entries
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -44,12 +45,14 @@ class HuggingFaceCorpus(TextCorpus):
             InputError: the data set cannot be loaded, or a row is not a document.
         """
         where = f"data set {self.name}"
-        rows = enumerate(load_rows(self))
-        documents = (_document(row, f"{where}, row {number}", self) for number, row in rows)
-        return admit(documents, self, source=where)
+        rows = load_rows(self)
+        total = _num_rows(rows, self.split)
+        share = (lambda num_read: num_read / total) if total else (lambda num_read: None)
+        documents = (_document(row, f"{where}, row {number}", self) for number, row in enumerate(rows))
+        return admit(documents, self, source=where, share=share)
 
 
-def load_rows(corpus: HuggingFaceCorpus) -> Iterator[Mapping[str, Any]]:
+def load_rows(corpus: HuggingFaceCorpus) -> Iterable[Mapping[str, Any]]:
     """Open the data set.
 
     Raises:
@@ -62,14 +65,20 @@ def load_rows(corpus: HuggingFaceCorpus) -> Iterator[Mapping[str, Any]]:
         fix = "pip install 'segue[huggingface]'"
         raise MissingExtraError("reading Hugging Face data sets needs the package datasets", fix=fix) from error
     try:
-        rows = datasets.load_dataset(
+        rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(
             corpus.name, corpus.config, split=corpus.split, revision=corpus.revision, streaming=corpus.streaming
         )
     except Exception as error:  # errors of datasets, fsspec, the HTTP client, and ValueError
         fix = "check name, config and split, and the network, or give a local folder"
         got = f"{type(error).__name__}: {error}"
         raise InputError(f"data set {corpus.name} cannot be loaded", got=got, fix=fix) from error
-    return iter(rows)
+    return rows
+
+
+def _num_rows(rows: Iterable[Mapping[str, Any]], split: str) -> int:
+    """Return the number of rows: their length, or what a streamed data set states of its split; 0: not known."""
+    splits = getattr(getattr(rows, "info", None), "splits", None) or {}
+    return operator.length_hint(rows) or getattr(splits.get(split), "num_examples", None) or 0
 
 
 def _document(row: Mapping[str, Any], where: str, corpus: HuggingFaceCorpus) -> Document:

@@ -11,8 +11,11 @@ import bz2
 import codecs
 import gzip
 import io
+import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
@@ -37,17 +40,71 @@ class TextCorpus(Settings):
     )
 
 
+Share = Callable[[], float | None]
+"""Function that returns the share of a source that was read so far, from 0 to 1; None where it is not known."""
+
+
+class Reading:
+    """Documents as they are read, and the share of their source that was read so far.
+
+    Args:
+        items: the documents, in order.
+        share: returns that share.
+    """
+
+    def __init__(self, items: Iterable[Document | Skipped], share: Share) -> None:
+        self._items = iter(items)
+        self.share = share
+
+    def __iter__(self) -> Reading:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Document | Skipped:
+        """Return the next document."""
+        return next(self._items)
+
+
+def share_of(documents: Iterable[Document | Skipped]) -> Share:
+    """Return the function that knows which share of the documents was read; it returns None for plain iterators."""
+    return documents.share if isinstance(documents, Reading) else lambda: None
+
+
 def admit(
-    items: Iterable[Document | Skipped], settings: TextCorpus, *, source: Path | str
-) -> Iterator[Document | Skipped]:
+    items: Iterable[Document | Skipped],
+    settings: TextCorpus,
+    *,
+    source: Path | str,
+    share: Callable[[int], float | None] = lambda num_read: None,
+) -> Reading:
     """Pass documents on in order; skip empty and short ones with a reason; stop at ``maximum_documents``.
+
+    Args:
+        items: the documents.
+        settings: which of them are wanted.
+        source: where they are from, for messages.
+        share: takes the number of items read so far, at least 1, and returns the share of the source.
 
     Raises:
         InputError: two documents have one id, an id is empty, or a text cannot be stored as UTF-8.
     """
+    count: Counter[str] = Counter()
+
+    def share_read() -> float | None:
+        of_source = share(count["read"]) if count["read"] else None
+        wanted = settings.maximum_documents
+        known = [found for found in (of_source, wanted and count["admitted"] / wanted) if found is not None]
+        return max(known, default=None)
+
+    return Reading(_admit(items, settings, source, count), share_read)
+
+
+def _admit(
+    items: Iterable[Document | Skipped], settings: TextCorpus, source: Path | str, count: Counter[str]
+) -> Iterator[Document | Skipped]:
     seen: set[str] = set()
-    admitted = 0
     for item in items:
+        count["read"] += 1
         if isinstance(item, Skipped):
             yield item
             continue
@@ -57,9 +114,9 @@ def admit(
         if characters < max(1, settings.minimum_characters):
             yield Skipped(item.id, f"shorter than {settings.minimum_characters} characters" if characters else "empty")
             continue
+        count["admitted"] += 1
         yield item
-        admitted += 1
-        if admitted == settings.maximum_documents:
+        if count["admitted"] == settings.maximum_documents:
             return
 
 
@@ -155,19 +212,41 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def open_compressed(path: Path) -> io.BufferedIOBase:
-    """Open a plain, gzip or bzip2 file for reading; its first bytes decide, not its name.
+class SourceFile:
+    """A plain, gzip or bzip2 file, and the share of its bytes that was read so far."""
 
-    Raises:
-        InputError: there is no such file.
-    """
-    with require_file(path).open("rb") as handle:
-        magic = handle.read(3)
-    if magic == b"BZh":
-        return bz2.open(path, "rb")
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path, "rb")
-    return path.open("rb")
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._raw: io.BufferedReader | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[io.BufferedIOBase]:
+        """Open it for reading; its first bytes decide how, not its name.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        with require_file(self.path).open("rb") as raw:
+            self._raw = raw
+            magic = raw.read(3)
+            raw.seek(0)
+            if magic == b"BZh":
+                with bz2.open(raw) as unpacked:
+                    yield unpacked
+            elif magic[:2] == b"\x1f\x8b":
+                with gzip.open(raw) as unpacked:
+                    yield unpacked
+            else:
+                yield raw
+
+    def share(self) -> float | None:
+        """Return the share of the file's bytes that was read, compressed ones where it is compressed."""
+        if self._raw is None:
+            return None
+        try:
+            return self._raw.tell() / max(1, os.fstat(self._raw.fileno()).st_size)
+        except ValueError:  # closed
+            return 1.0
 
 
 def damaged(path: Path, error: Exception) -> InputError:

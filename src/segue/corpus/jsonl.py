@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import DAMAGED, TextCorpus, admit, damaged, decode, document_from, open_compressed
+from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged, decode, document_from
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -32,18 +32,20 @@ class JsonlCorpus(TextCorpus):
         Raises:
             InputError: the file is missing, damaged or not UTF-8, a line is not a document, or an id comes twice.
         """
-        return admit((document_from(*pair) for pair in read_objects(self.path)), self, source=self.path)
+        file = SourceFile(self.path)
+        documents = (document_from(*pair) for pair in read_objects(file))
+        return admit(documents, self, source=self.path, share=lambda _: file.share())
 
 
-def read_objects(path: Path) -> Iterator[tuple[object, str]]:
+def read_objects(file: SourceFile) -> Iterator[tuple[object, str]]:
     """Yield each line's JSON value with its place, ``file:line``.
 
     Raises:
         InputError: the file is missing, damaged or not UTF-8, or a line is not JSON.
     """
     offset = 0
-    for number, line in enumerate(_lines(path), start=1):
-        where = f"{path}:{number}"
+    for number, line in enumerate(_lines(file), start=1):
+        where = f"{file.path}:{number}"
         text = decode(line, where, offset=offset)
         offset += len(line)
         if not text.strip():
@@ -55,9 +57,9 @@ def read_objects(path: Path) -> Iterator[tuple[object, str]]:
             raise InputError(f"{where} is not JSON", got=str(error), expected=expected, fix=fix) from error
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with open_compressed(path) as handle:
+def _lines(file: SourceFile) -> Iterator[bytes]:
+    with file.open() as handle:
         try:
             yield from handle
         except DAMAGED as error:
-            raise damaged(path, error) from error
+            raise damaged(file.path, error) from error

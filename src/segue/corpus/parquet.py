@@ -6,6 +6,7 @@ Only the needed columns are read, a batch of rows at a time, so a table may be l
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +35,9 @@ class ParquetCorpus(TextCorpus):
             InputError: the file is missing or damaged, a column is missing, or a row is not a document.
         """
         path = require_file(self.path)
-        return admit((document_from(*pair) for pair in _rows(path)), self, source=path)
+        num_rows = cache(lambda: pyarrow.parquet.read_metadata(path).num_rows)  # after the first row, so it is whole
+        documents = (document_from(*pair) for pair in _rows(path))
+        return admit(documents, self, source=path, share=lambda num_read: num_read / num_rows())
 
 
 def _rows(path: Path) -> Iterator[tuple[object, str]]:

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from pydantic import Field
 
 from segue.corpus import wikitext
-from segue.corpus.intake import DAMAGED, TextCorpus, admit, damaged, open_compressed
+from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
@@ -52,8 +52,8 @@ class WikipediaDumpCorpus(TextCorpus):
             MissingExtraError: the path is "demo" and gensim is not installed.
             InputError: the file is missing, cut short or not a dump, or a title comes twice.
         """
-        path = demo_path() if self.path == "demo" else Path(self.path)
-        return admit(_articles(path, self.processes), self, source=path)
+        file = SourceFile(demo_path() if self.path == "demo" else Path(self.path))
+        return admit(_articles(file, self.processes), self, source=file.path, share=lambda _: file.share())
 
 
 def demo_path() -> Path:
@@ -71,10 +71,10 @@ def demo_path() -> Path:
     return path
 
 
-def _articles(path: Path, processes: int) -> Iterator[Document | Skipped]:
+def _articles(file: SourceFile, processes: int) -> Iterator[Document | Skipped]:
     """Read the pages here, clean them in other processes, and yield the articles in the dump's order."""
-    with open_compressed(path) as handle:
-        work = (delayed(_article)(page, media, path.name) for page, media in _pages(handle, path))
+    with file.open() as handle:
+        work = (delayed(_article)(page, media, file.path.name) for page, media in _pages(handle, file.path))
         articles = Parallel(processes, return_as="generator", max_nbytes=None)(work)
         try:
             for article in articles:  # noqa: UP028 (yield from would close them before the warning is silenced)

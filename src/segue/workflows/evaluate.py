@@ -22,6 +22,7 @@ from segue.bank.manifest import same_source
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
+from segue.corpus.intake import Reading, share_of
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
@@ -188,11 +189,14 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
         return append(grown, documents, EncoderLoader(recipe, bank)(), progress=progress)
 
 
-def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Iterator[Document | Skipped]:
+def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Reading:
     """Skip the documents whose id the bank has."""
-    for document in documents:
+
+    def passed_on(document: Document | Skipped) -> Document | Skipped:
         is_known = isinstance(document, Document) and document.id in known
-        yield Skipped(document.id, KNOWN) if is_known else document
+        return Skipped(document.id, KNOWN) if is_known else document
+
+    return Reading(map(passed_on, documents), share_of(documents))
 
 
 def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:
