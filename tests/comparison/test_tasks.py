@@ -16,6 +16,7 @@ import worlds
 from comparison.test_triage import job_on, without_times
 
 from segue.bank.bank import PassageBank
+from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results, finished_results
 from segue.comparison.options import OPTIONS as OPTIONS_OF_ALL
 from segue.comparison.options import choose_options
@@ -23,7 +24,7 @@ from segue.comparison.run import run_triage
 from segue.comparison.scoring import time_answers
 from segue.comparison.settings import ComputeSettings
 from segue.comparison.summary import compare
-from segue.comparison.tasks import share_machine
+from segue.comparison.tasks import open_workers, share_machine
 from segue.errors import InputError, StorageError
 
 OPTIONS = choose_options(["ar-cosine", "infonce", "mlp", "copy-last-rerank", "fusion"])
@@ -58,6 +59,14 @@ def test_processes_give_the_bits_of_one_process(tmp_path):
     assert {line.split(":")[0] for line in said} == {option.name for option in OPTIONS}
     assert all(fold.evaluation.timings for fold in found["mlp"] if fold.evaluation is not None)
     assert not list(beside.out.rglob("progress.json"))
+
+
+def test_a_class_that_main_lacks_is_left_to_the_task_that_needs_it(tmp_path):
+    """That task names it, on one process and on several: model '__main__:Missing' cannot be imported."""
+    made = job(tmp_path, processes=2)
+    made = made.with_tables(model=made.recipe.model.model_copy(update={"name": "__main__:Missing"}))
+    with open_workers(made, Baselines(made)) as workers:
+        assert workers.at_once == 2
 
 
 def test_a_process_that_ends_costs_only_what_runs(tmp_path):

@@ -12,7 +12,9 @@ import functools
 import json
 import os
 import pickle
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +37,7 @@ from segue.comparison.job import FoldResult, FoldTraining, Job
 from segue.comparison.options import Option
 from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.comparison.tuning import tune
-from segue.errors import SegueError, StorageError
+from segue.errors import SegueError, SettingsError, StorageError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device, limit_threads, threads, usable_cores
 from segue.retrieval.retrievers import Retriever
@@ -217,6 +219,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
     """Yield what does the job's tasks; its processes end with the block, and unfinished tasks with them.
 
     Raises:
+        SettingsError: a class of ``__main__`` that the recipe names cannot be sent to processes.
         StorageError: a process ended before its task did.
     """
     processes, threads_each = share_machine(job)
@@ -226,7 +229,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         return
     limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
-    given = (cloudpickle.dumps(job), threads_each, os.getpid())
+    given = (cloudpickle.dumps((job, _classes_of_main(job))), threads_each, os.getpid())
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)
     finished = False
     try:
@@ -244,8 +247,31 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         pool.shutdown(wait=True, kill_workers=not finished)
 
 
+def _classes_of_main(job: Job) -> dict[str, bytes]:
+    """Return the classes that the recipe names as ``__main__:Class``, pickled by value.
+
+    A script or notebook defines them, and a process of the pool does not run it.
+
+    Raises:
+        SettingsError: one of them cannot be pickled.
+    """
+    main, found = sys.modules["__main__"], {}
+    for name in sorted(set(re.findall(r'"__main__:(\w+)"', job.recipe.model_dump_json()))):
+        if hasattr(main, name):  # the task that needs a missing one says so
+            try:
+                found[name] = cloudpickle.dumps(getattr(main, name))
+            except Exception as error:  # whatever the class refers to may refuse
+                raise SettingsError(
+                    f"'__main__:{name}' cannot be sent to other processes",
+                    got=f"{type(error).__name__}: {error}",
+                    expected="a class that does not refer to locks, open files or the like",
+                    fix="put it in a module beside your script and name that, or set [compute] processes = 1",
+                ) from error
+    return found
+
+
 _job = b""
-"""The pickled job of this process, where it was started for a pool."""
+"""The pickled job of this process and its classes of ``__main__``, where it was started for a pool."""
 
 
 def _begin(job: bytes, threads_each: int, parent: int) -> None:
@@ -267,7 +293,10 @@ def _end_with(parent: int) -> None:
 @functools.cache
 def _this_worker() -> Worker:
     """Return the worker of this process, made at its first task, so that an error reaches the one who waits."""
-    job: Job = pickle.loads(_job)
+    job: Job
+    job, classes = pickle.loads(_job)
+    for name, pickled in classes.items():
+        setattr(sys.modules["__main__"], name, pickle.loads(pickled))
     return Worker(job, Baselines(job))
 
 
