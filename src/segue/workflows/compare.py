@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from segue.bank.bank import PassageBank
-from segue.comparison.options import Preset
+from segue.comparison.options import Preset, choose_options
 from segue.progress import Stages, quiet
 from segue.recipe import parse_recipe
 from segue.workflows.check_record import CheckPolicy
-from segue.workflows.triage import DEFAULT_POLICY, Comparison, triage
+from segue.workflows.triage import DEFAULT_POLICY, Comparison, run_comparison
 
 
 def compare(
@@ -31,7 +31,7 @@ def compare(
     Args:
         bank: a bank (``PassageBank.from_arrays``), or its folder.
         options: a preset or names; by default nothing is trained.
-        out: the run folder; None: a temporary one, which goes with the comparison.
+        out: the run folder; None: a temporary one, which goes with the comparison, and no report until it is asked for.
         policy: what is printed when a check fails.
         stages: shows progress.
         tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``.
@@ -46,7 +46,8 @@ def compare(
     chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
     recipe = parse_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
     folder = Path(tempfile.mkdtemp(prefix="segue-run-")) if out is None else Path(out)
-    found = triage(recipe, folder, policy=policy, stages=stages)
+    found = run_comparison(recipe, choose_options(recipe.triage.options), folder, bank=opened, policy=policy,
+                           with_report=out is not None, stages=stages)  # fmt: skip
     if out is None:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found

@@ -86,8 +86,11 @@ class Comparison:
 
     @property
     def report(self) -> Path:
-        """The report as one HTML file."""
-        return self.path / "report.html"
+        """The report as one HTML file; ``segue.compare`` without ``out`` leaves it to be written here."""
+        path = self.path / "report.html"
+        if not path.exists():
+            write_report(self.path)
+        return path
 
     @property
     def nothing_trained(self) -> str | None:
@@ -242,6 +245,7 @@ def run_comparison(
     experiment: Experiment | None = None,
     fresh: FreshRecord | None = None,
     policy: CheckPolicy = DEFAULT_POLICY,
+    with_report: bool = True,
     stages: Stages = quiet,
 ) -> Comparison:
     """Compare options and write everything the run folder holds.
@@ -254,6 +258,7 @@ def run_comparison(
         experiment: bank and folds, where they are not the recipe's own.
         fresh: the corpus of the test windows, where it is not the recipe's.
         policy: policy of headline numbers.
+        with_report: write the report; without it, ``Comparison.report`` does.
         stages: shows progress.
     """
     limit_threads()
@@ -284,7 +289,8 @@ def run_comparison(
         record = Record(**dict(setup), **dict(compare(job, results)), **dict(checked), confidence=confidence,
                         files=_files(job))  # fmt: skip
         write_record(out / "triage.json", record)
-        write_report(out)
+        if with_report:
+            write_report(out)
     return Comparison(out, record, used if isinstance(used, PassageBank) else None)
 
 

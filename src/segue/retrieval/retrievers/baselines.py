@@ -247,7 +247,7 @@ class NormalEquations:
         """Solve (Xᵀ X + alpha · I) W = Xᵀ Y; the bias is not penalised."""
         penalised = self.gram.copy()
         penalised[np.diag_indices(len(penalised) - 1)] += alpha
-        weights = scipy.linalg.solve(penalised, self.moment, assume_a="pos")
+        weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(penalised, overwrite_a=True), self.moment)
         return Ridge(weights.astype(np.float32), alpha)
 
 
