@@ -104,7 +104,7 @@ def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSet
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(batch_size=32, steps=10, evaluations=2, precision="float32", device="cpu"),
         evaluation=EvaluationSettings(resamples=100, latency_queries=5, run_depth=10),
-        triage=TriageSettings(budget_minutes=1, plan=str(folder / "plan.json")),
+        triage=TriageSettings(budget_minutes=1000, plan=str(folder / "plan.json")),
         gates="report",
         rerank=RerankSettings(
             first=12, bm25=6, bm25_context=6, alone=15, lists=80,

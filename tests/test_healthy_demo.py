@@ -10,7 +10,7 @@ SHORT = {
     "split": {"folds": None, "test": 0.25, "validation": 0.15},
     "model": {"size": "toy", "name": "mlp"},
     "training": {"batch_size": 128, "steps": 20, "evaluations": 2},
-    "triage": {"options": ["infonce-projected", "mlp"], "budget_minutes": 0.3, "encoder_share": None},
+    "triage": {"options": ["infonce-projected", "mlp"], "budget_minutes": 10, "encoder_share": None},
     "evaluation": {"latency_queries": 20, "context_tokens": 64, "resamples": 500},
 }
 

@@ -51,7 +51,7 @@ def test_its_python_runs(tmp_path):
             "corpus": {"kind": "folder", "path": str(tmp_path / "my-docs")},
             "bank": {"path": str(tmp_path / "bank")},
             "model": {"size": "toy"},
-            "triage": {"options": ["infonce"], "budget_minutes": 0.1},
+            "triage": {"options": ["infonce"], "budget_minutes": 3},
         }
     )
     segue.triage(recipe, tmp_path / "run")

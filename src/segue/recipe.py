@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,8 @@ from segue.settings import Settings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
+PARTS = (("corpus", "reader"), ("encoder", "name"), ("model", "name"))
+"""Tables and keys that may hold an import path, "module:Class"."""
 PATHS = {"corpus": ("path", "vectors", "table"), "bank": ("path",), "triage": ("plan",)}
 """Keys that hold a path, by table."""
 
@@ -35,6 +39,9 @@ class DataSettings(Settings):
     """The tables that make the bank and its windows."""
 
     title: str = Field("", description="printed at the head of the report")
+    modules: str = Field(
+        "", description='folder of modules of your own, named as "module:Class"; empty: the folder of the recipe'
+    )
     corpus: Corpus = Field(description="where documents come from")
     passages: PassageSettings = PassageSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -76,17 +83,20 @@ def load_corpus(path: Path | str) -> Corpus:
 
 
 def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Recipe:
-    """Validate the tables of a recipe.
+    """Validate the tables of a recipe, and let Python find the modules that it names.
 
     Raises:
         SettingsError: lists every problem, one a line.
     """
     try:
-        return Recipe.model_validate(tables)
+        recipe = Recipe.model_validate(tables)
     except ValidationError as error:
         problems = [_problem(issue) for issue in error.errors(include_url=False)]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SettingsError(f"{where} has {count}:\n" + "\n".join(f"  - {line}" for line in problems)) from error
+    if recipe.modules and recipe.modules not in sys.path:
+        sys.path.append(recipe.modules)
+    return recipe
 
 
 def _read_toml(path: Path) -> Mapping[str, object]:
@@ -104,6 +114,9 @@ def _read_toml(path: Path) -> Mapping[str, object]:
 def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]:
     """Return the tables of a file with absolute paths; an absent [bank] path is the default beside the file."""
     located: dict[str, object] = {"bank": {}, **tables}
+    own = [_table(tables, name).get(key) for name, key in PARTS]
+    if any(isinstance(name, str) and re.fullmatch(r"[\w.]+:\w+", name) for name in own):
+        located["modules"] = _place_in(folder, tables.get("modules", ""))
     if isinstance(located["bank"], Mapping):
         located["bank"] = {"path": BankSettings().path, **located["bank"]}
     for name, keys in PATHS.items():

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import worlds
 from command_line import run, write_corpus
+from processes import environment
 
 import segue
 from segue.errors import InputError
@@ -189,3 +192,34 @@ def test_a_run_that_refuses_another_bank_still_knows_its_own(project, tmp_path):
     with pytest.raises(InputError, match="the bank has changed"):
         make_job(recipe, other, (), copied)
     assert (copied / "bank.json").read_bytes() == recorded
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, dimension, context):
+        super().__init__()
+        self.head = nn.Linear(dimension, dimension)
+
+    def forward(self, context, mask):
+        return self.head(torch.tanh(context[:, -1]))
+"""
+
+
+@pytest.mark.parametrize("folder", [".", "nets"])
+def test_a_class_beside_the_recipe_is_found_from_any_folder_and_by_every_verb(tmp_path, folder):
+    recipe = relative_recipe(tmp_path / "project")
+    module = recipe.parent / folder / "nets_of_mine.py"
+    module.parent.mkdir(exist_ok=True)
+    module.write_text(NET)
+    named = recipe.read_text().replace('name = "mlp"', 'name = "nets_of_mine:Net"')
+    recipe.write_text(named if folder == "." else f'modules = "{folder}"\n{named}')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for words in (("train", recipe, "--out", "run"), ("evaluate", "run"), ("audit", "run")):
+        done = subprocess.run([sys.executable, "-m", "segue", *map(str, words), "--quiet"], cwd=elsewhere,
+                              env=environment(), capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert segue.Comparison.open(elsewhere / "run").metric("model", "R@5") is not None

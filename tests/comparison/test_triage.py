@@ -52,7 +52,7 @@ def job_on(bank, out: Path, options, *, folds: int | None = None, **training) ->
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(**settings),
         evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        triage=TriageSettings(budget_minutes=1, plan=str(_plan(out, options, settings["steps"]))),
+        triage=TriageSettings(budget_minutes=1000, plan=str(_plan(out, options, settings["steps"]))),
         gates="report",
     )
     split = SplitSettings(folds=folds, test=0.25, validation=0.2)
@@ -422,7 +422,7 @@ def test_a_cost_is_measured_once_also_in_a_folder_that_is_there(tmp_path):
 
     def cost():
         measured.append(1)
-        return 30.0  # seconds, half of the minute that the budget is
+        return 30_000.0  # seconds, half of the 1,000 minutes that the budget is
 
     require_affordable(job, "rerank", share=0.5, cost=cost, fix="leave it out")
     with pytest.raises(InputError, match="rerank is over budget"):

@@ -48,7 +48,7 @@ def job_on(out: Path, *names: str, trials: int = 4, folds: int | None = None, **
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(**about),
         evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        triage=TriageSettings(budget_minutes=1),
+        triage=TriageSettings(budget_minutes=3),
         tuning=TuningSettings(options=names, trials=trials),
     )
     split = SplitSettings(folds=folds, test=0.25, validation=0.2)

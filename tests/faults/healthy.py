@@ -69,7 +69,7 @@ def run_healthy(
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(batch_size=128, steps=steps, evaluations=8, precision="float32", device="cpu"),
         evaluation=EvaluationSettings(resamples=500, latency_queries=20, run_depth=50),
-        triage=TriageSettings(budget_minutes=5, plan=str(plan)),
+        triage=TriageSettings(budget_minutes=1000, plan=str(plan)),
         gates="report",
     ).model_copy(update=tables)
     split = split or SplitSettings(test=0.3, validation=0.15, seed=seed + 1)

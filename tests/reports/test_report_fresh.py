@@ -55,7 +55,7 @@ def asked(tmp_path_factory):
         context = 2
         [triage]
         options = ["ar-cosine"]
-        budget_minutes = 1
+        budget_minutes = 5
         [model]
         name = "mlp"
         size = "toy"

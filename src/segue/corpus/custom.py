@@ -41,7 +41,7 @@ class CustomCorpus(TextCorpus):
         try:
             reader = getattr(importlib.import_module(module), name)(**self.options)
         except (ImportError, AttributeError, TypeError) as error:
-            fix = "check its import path and [corpus.options]"
+            fix = "put the module beside the recipe or install its package, and check [corpus.options]"
             raise InputError(f"cannot make the reader {self.reader}", got=str(error), fix=fix) from error
         if not callable(getattr(reader, "read", None)):
             raise InputError(f"{self.reader} is not a corpus reader", got="no method read()", fix="add a method read()")

@@ -45,7 +45,7 @@ def _load_custom(settings: EncoderSettings) -> Encoder:
     try:
         encoder: Encoder = getattr(importlib.import_module(module), name)(**settings.options)
     except Exception as error:  # importing and making it runs the user's code
-        fix = "check its import path and [encoder.options]"
+        fix = "put the module beside the recipe or install its package, and check [encoder.options]"
         got = f"{type(error).__name__}: {error}"
         raise InputError(f"cannot make the encoder {settings.name}", got=got, fix=fix) from error
     try:

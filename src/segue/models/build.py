@@ -78,7 +78,7 @@ def _import_class(path: str) -> type[nn.Module]:
             f"model {path!r} cannot be imported",
             got=str(error),
             expected="'package.module:Class'",
-            fix="install the package into this environment, or correct the path",
+            fix="put the module beside the recipe, or install its package into this environment",
         ) from error
     # Checked before it is called: the path may come from someone else's checkpoint.
     if not (isinstance(found, type) and issubclass(found, nn.Module)):

@@ -50,7 +50,7 @@ def job_on(bank, out, names, **rerank):
         model=ModelSettings(size="toy", name="mlp"),
         training=TrainingSettings(batch_size=32, steps=20, evaluations=2, precision="float32", device="cpu"),
         evaluation=EvaluationSettings(resamples=200, latency_queries=5, run_depth=10),
-        triage=TriageSettings(budget_minutes=1, plan=str(path)),
+        triage=TriageSettings(budget_minutes=1000, plan=str(path)),
         rerank=RerankSettings(lambdamart=trees, **drawn),
         gates="report",
     )
