@@ -39,7 +39,7 @@ class DataSettings(Settings):
     """The tables that make the bank and its windows."""
 
     title: str = Field("", description="printed at the head of the report")
-    modules: str = Field(
+    import_from: str = Field(
         "", description='folder of modules of your own, named as "module:Class"; empty: the folder of the recipe'
     )
     corpus: Corpus = Field(description="where documents come from")
@@ -94,8 +94,8 @@ def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Reci
         problems = [_problem(issue) for issue in error.errors(include_url=False)]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SettingsError(f"{where} has {count}:\n" + "\n".join(f"  - {line}" for line in problems)) from error
-    if recipe.modules and recipe.modules not in sys.path:
-        sys.path.append(recipe.modules)
+    if recipe.import_from and recipe.import_from not in sys.path:
+        sys.path.append(recipe.import_from)
     return recipe
 
 
@@ -116,7 +116,7 @@ def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]
     located: dict[str, object] = {"bank": {}, **tables}
     own = [_table(tables, name).get(key) for name, key in PARTS]
     if any(isinstance(name, str) and re.fullmatch(r"[\w.]+:\w+", name) for name in own):
-        located["modules"] = _place_in(folder, tables.get("modules", ""))
+        located["import_from"] = _place_in(folder, tables.get("import_from", ""))
     if isinstance(located["bank"], Mapping):
         located["bank"] = {"path": BankSettings().path, **located["bank"]}
     for name, keys in PATHS.items():

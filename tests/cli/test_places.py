@@ -215,7 +215,7 @@ def test_a_class_beside_the_recipe_is_found_from_any_folder_and_by_every_verb(tm
     module.parent.mkdir(exist_ok=True)
     module.write_text(NET)
     named = recipe.read_text().replace('name = "mlp"', 'name = "nets_of_mine:Net"')
-    recipe.write_text(named if folder == "." else f'modules = "{folder}"\n{named}')
+    recipe.write_text(named if folder == "." else f'import_from = "{folder}"\n{named}')
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for words in (("train", recipe, "--out", "run"), ("evaluate", "run"), ("audit", "run")):
