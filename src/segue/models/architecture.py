@@ -68,10 +68,14 @@ class Architecture(nn.Module):
         return self.head(self.encode(context, mask))
 
 
+def is_exported() -> bool:
+    """Return whether the net is being exported, compiled or traced, when tensors have no values to branch on."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def all_present(mask: Mask) -> bool:
-    """Return whether nothing is padding; False while the net is exported or compiled, when no value is known."""
-    symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return not symbolic and bool(mask.all())
+    """Return whether nothing is padding; False while the net is exported, since that is not known then."""
+    return not is_exported() and bool(mask.all())
 
 
 def pad_at_front(context: Context, mask: Mask) -> tuple[Context, Mask]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from segue.errors import InputError, SegueError
 from segue.models.anchor import Anchor
-from segue.models.architecture import Context, Correction, Encoding, Features, Mask, Vectors, pad_at_front
+from segue.models.architecture import Context, Correction, Encoding, Features, Mask, Vectors, is_exported, pad_at_front
 from segue.models.document_tower import DocumentTower
 from segue.models.export import write_onnx
 from segue.models.settings import ModelSettings
@@ -76,8 +76,7 @@ class Predictor(nn.Module):
             InputError: an architecture of your own fails.
         """
         assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
-        symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        assert symbolic or bool(mask.any(1).all()), "a context without any passage has no continuation"
+        assert is_exported() or bool(mask.any(1).all()), "a context without any passage has no continuation"
         context, mask = pad_at_front(context, mask)
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of
         # ordinary size about as long as the anchor, so a first step of the optimiser cannot drown it.

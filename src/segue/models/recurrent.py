@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from segue.errors import InputError
-from segue.models.architecture import Architecture, Context, Features, Mask, Sizes, all_present
+from segue.models.architecture import Architecture, Context, Features, Mask, Sizes, all_present, is_exported
 
 GRU_SIZES: Sizes = {
     "toy": {"width": 32, "blocks": 1},
@@ -124,7 +124,7 @@ class BidirectionalGru(Architecture):
         """Return the mean state of each context; a short one is read from a fresh state at both of its ends."""
         if all_present(mask):
             total = self.gru(context)[0].sum(1)
-        elif torch.compiler.is_compiling() or torch.jit.is_tracing():
+        elif is_exported():
             total = self._sum_unpacked(context, mask)
         else:
             # Packed, so that the backward direction begins at the newest passage and not in the padding behind it.

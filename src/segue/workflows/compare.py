@@ -31,7 +31,7 @@ def compare(
     Args:
         bank: a bank (``PassageBank.from_arrays``), or its folder.
         options: a preset or names; by default nothing is trained.
-        out: the run folder; None: a temporary one, which goes with the comparison, and no report until it is asked for.
+        out: the run folder; None: a temporary one, deleted with the comparison; ``report`` writes the report there.
         policy: what is printed when a check fails.
         stages: shows progress.
         tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``.
