@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -5,6 +8,7 @@ from torch.nn import functional
 from segue.errors import SettingsError
 from segue.models import ModelSettings, build_model
 from segue.models.conformance import as_if_trained
+from segue.training.adamw import AdamW
 from segue.training.batches import Batch
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.optimiser import Optimisation, build_optimizer, learning_rate
@@ -25,11 +29,54 @@ def test_only_matrices_decay():
     predictor = build_model(ModelSettings(name="transformer", size="toy"), dimension=8, context=3)
     optimizer = build_optimizer(predictor, build_loss(LOSSES["infonce-projected"], 8),
                                 weight_decay=0.5, device="cpu")  # fmt: skip
-    decaying, other = optimizer.param_groups
-    assert (decaying["weight_decay"], other["weight_decay"]) == (0.5, 0.0)
-    assert all(weight.ndim >= 2 for weight in decaying["params"])
-    assert any(weight is predictor.anchor.weights for weight in other["params"])
-    assert all(weight.ndim < 2 or weight is predictor.anchor.weights for weight in other["params"])
+    before = [weight.detach().clone() for weight in optimizer.weights]
+    for weight in optimizer.weights:
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step(0.1)  # without a gradient, decay alone moves a weight: by rate times decay
+    for weight, was in zip(optimizer.weights, before, strict=True):
+        decays = weight.ndim >= 2 and weight is not predictor.anchor.weights
+        assert torch.allclose(weight, was * (0.95 if decays else 1.0), rtol=1e-6, atol=0)
+    assert {id(weight) for weight in optimizer.weights} >= {id(weight) for weight in predictor.parameters()}
+
+
+@pytest.mark.parametrize("fused", [True, None])
+def test_its_steps_are_those_of_pytorch_s_optimizer_to_the_bit(fused):
+    generator = torch.Generator().manual_seed(3)
+    ours, theirs = ([torch.nn.Parameter(torch.arange(n * 4.0).reshape(n, 4)) for n in (2, 3)] for _ in range(2))
+    ours_optimizer = AdamW(ours[:1], ours[1:], weight_decay=0.1, fused=fused)
+    groups = [{"params": theirs[:1], "weight_decay": 0.1}, {"params": theirs[1:], "weight_decay": 0.0}]
+    theirs_optimizer = torch.optim.AdamW(groups, lr=0.0, fused=fused)
+    for step in range(6):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            other.grad = mine.grad.clone()
+        if step == 2:  # a weight without a gradient stays
+            ours_optimizer.zero_grad()
+            theirs_optimizer.zero_grad()
+            ours[1].grad, theirs[1].grad = torch.ones(3, 4), torch.ones(3, 4)
+        if step == 4:  # resumed from what a state holds
+            saved = {name: moment.clone() for name, moment in ours_optimizer.tensors().items()}
+            ours_optimizer = AdamW(ours[:1], ours[1:], weight_decay=0.1, fused=fused)
+            ours_optimizer.restore(saved)
+        for group in theirs_optimizer.param_groups:
+            group["lr"] = 0.1 / (step + 1)
+        theirs_optimizer.step()
+        ours_optimizer.step(0.1 / (step + 1))
+        assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    assert sorted(ours_optimizer.tensors()) == [
+        f"{n}.{name}" for n in (0, 1) for name in ("exp_avg", "exp_avg_sq", "step")
+    ]
+
+
+def test_training_leaves_pytorch_s_compiler_unimported():
+    """It takes two seconds of every process that trains."""
+    code = (
+        "import sys, torch; from segue.training.adamw import AdamW; weight = torch.nn.Parameter(torch.ones(2, 2));"
+        "weight.grad = torch.ones(2, 2); AdamW([weight], [], weight_decay=0.1).step(0.1);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def towers(documents):

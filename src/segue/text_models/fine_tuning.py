@@ -19,8 +19,9 @@ from torch import nn
 from segue.errors import InputError
 from segue.models.tensors import Tensors, prefixed, without_prefix
 from segue.text_models.settings import FineTuningSettings
+from segue.training.adamw import AdamW
 from segue.training.optimiser import learning_rate
-from segue.training.state import Record, TrainingState, load_state, optimizer_tensors, restore_optimizer, save_state
+from segue.training.state import Record, TrainingState, load_state, save_state
 from segue.training.train import TrainingResult, still_rising
 from segue.types import Progress
 
@@ -137,7 +138,7 @@ class FineTuning:
 
     def _save(self) -> None:
         weights = {name: weight.detach() for name, weight in self.weights.items()}
-        tensors = prefixed("weights.", weights) | prefixed("optimizer.", optimizer_tensors(self.optimizer))
+        tensors = prefixed("weights.", weights) | prefixed("optimizer.", self.optimizer.tensors())
         save_state(self.folder, self.state, tensors | prefixed("best.", self.best), identity=self.identity)
         self.saved = time.perf_counter()
 
@@ -148,7 +149,7 @@ class FineTuning:
         state, tensors = found
         self.best = without_prefix("best.", tensors)
         self._load(self.best if state.finished else without_prefix("weights.", tensors))
-        restore_optimizer(self.optimizer, without_prefix("optimizer.", tensors))
+        self.optimizer.restore(without_prefix("optimizer.", tensors))
         return state
 
     def _load(self, weights: Tensors) -> None:
@@ -163,18 +164,15 @@ class FineTuning:
         save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
 
 
-def take_step(
-    learner: Learner, optimizer: torch.optim.Optimizer, number: int, *, rate: float, clip: float
-) -> dict[str, float]:
+def take_step(learner: Learner, optimizer: AdamW, number: int, *, rate: float, clip: float) -> dict[str, float]:
     """Take one optimiser step and return ``loss`` and ``grad_norm`` before clipping.
 
     Raises:
         InputError: the loss or its gradient is not finite; the weights are left as they were.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     loss = learner.gradients(number)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(weights, clip))
+    norm = float(torch.nn.utils.clip_grad_norm_(optimizer.weights, clip))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise InputError(
             f"fine-tuning diverged at step {number + 1}",
@@ -182,9 +180,7 @@ def take_step(
             expected="finite numbers",
             fix=f"lower learning_rate (it was {rate:.2g} in this step)",
         )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
+    optimizer.step(rate)
     return {"loss": loss, "grad_norm": norm}
 
 
@@ -193,12 +189,11 @@ def learnt_weights(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
 
 
-def adamw(weights: Mapping[str, nn.Parameter], settings: FineTuningSettings) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov and Hutter 2019) over the weights that learn; matrices decay, the rest does not."""
+def adamw(weights: Mapping[str, nn.Parameter], settings: FineTuningSettings) -> AdamW:
+    """Return AdamW over the weights that learn; matrices decay, the rest does not."""
     decaying = [weight for weight in weights.values() if weight.ndim >= 2]
     others = [weight for weight in weights.values() if weight.ndim < 2]
-    groups = [{"params": decaying, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
+    return AdamW(decaying, others, weight_decay=settings.weight_decay)
 
 
 def seconds_of_a_step(learner: Learner, settings: FineTuningSettings, *, seconds: float) -> float:

@@ -19,8 +19,6 @@ from segue.training.state import (
     Record,
     TrainingState,
     load_state,
-    optimizer_tensors,
-    restore_optimizer,
     save_state,
     selection_score,
     windows_hash,
@@ -111,7 +109,7 @@ class TrainingLoop:
 
     def _save(self) -> None:
         began = time.perf_counter()
-        tensors = self._weights() | prefixed("optimizer.", optimizer_tensors(self.optimisation.optimizer))
+        tensors = self._weights() | prefixed("optimizer.", self.optimisation.optimizer.tensors())
         tensors |= prefixed("batches.", self.batches.state())
         save_state(self.folder, self.state, tensors | prefixed("best.", self.best), identity=self.identity)
         self.saved = time.perf_counter()
@@ -124,7 +122,7 @@ class TrainingLoop:
         state, tensors = found
         self.best = without_prefix("best.", tensors)
         self._load(self.best if state.finished else tensors)
-        restore_optimizer(self.optimisation.optimizer, without_prefix("optimizer.", tensors))
+        self.optimisation.optimizer.restore(without_prefix("optimizer.", tensors))
         self.batches.restore(without_prefix("batches.", tensors))
         return state
 

@@ -11,6 +11,7 @@ from torch import nn
 from segue.errors import InputError, SettingsError
 from segue.hardware import has_fast_bfloat16
 from segue.models.predictor import Predictor
+from segue.training.adamw import AdamW
 from segue.training.batches import Batch
 from segue.training.losses.loss import Loss
 from segue.training.random_streams import seed_torch
@@ -47,18 +48,16 @@ def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str)
     return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
-def build_optimizer(predictor: nn.Module, loss: nn.Module, *, weight_decay: float, device: str) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov and Hutter 2019) over the weights of both modules; matrices decay, the rest does not.
+def build_optimizer(predictor: nn.Module, loss: nn.Module, *, weight_decay: float, device: str) -> AdamW:
+    """Return AdamW over the weights of both modules; matrices decay, the rest does not.
 
     Biases, norms, the anchor and temperatures do not decay, since zero is not a sensible value for them.
     """
-    groups: list[dict[str, object]] = []
     named = [(name, weight) for module in (predictor, loss) for name, weight in module.named_parameters()]
-    for decays in (True, False):
-        weights = [weight for name, weight in named if (weight.ndim >= 2 and "anchor" not in name) == decays]
-        groups.append({"params": weights, "weight_decay": weight_decay if decays else 0.0})
+    decaying, others = ([weight for name, weight in named if (weight.ndim >= 2 and "anchor" not in name) == decays]
+                        for decays in (True, False))  # fmt: skip
     # Fused is bit-exact under resumption too, and several times faster on one core.
-    return torch.optim.AdamW(groups, lr=0.0, fused=device in ("cpu", "cuda"))
+    return AdamW(decaying, others, weight_decay=weight_decay, fused=device in ("cpu", "cuda"))
 
 
 class Optimisation:
@@ -81,7 +80,6 @@ class Optimisation:
         _require_contrast(predictor, loss)
         self.predictor, self.loss = predictor.to(device), loss.to(device)
         self.optimizer = build_optimizer(predictor, loss, weight_decay=settings.weight_decay, device=device)
-        self.weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         self.settings, self.precision, self.device = settings, precision, device
 
     def step(self, number: int, batch: Batch, rate: float) -> dict[str, float]:
@@ -95,15 +93,13 @@ class Optimisation:
         with torch.random.fork_rng(devices=cuda):
             seed_torch(self.settings.seed, number)
             total, parts = self._forward(batch.to(self.device))
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.optimizer.weights, self.settings.clip)
         values = {"loss": float(total.detach()), "grad_norm": float(norm)}
         values |= {f"loss/{name}": float(value.detach()) for name, value in parts.items()}
         _require_finite(number, values, rate=rate, precision=self.precision)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self.loss.clamp()
         return values
 

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from segue.errors import InputError
 from segue.files import atomic_path, write_text
@@ -144,18 +142,3 @@ def windows_hash(windows: Windows) -> str:
     for rows in (windows.context, windows.target):
         digest.update(np.ascontiguousarray(rows, dtype="<i8").data.cast("B"))
     return digest.hexdigest()
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return the optimiser's moments by ``number of parameter.name of moment``."""
-    moments = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": tensor for number, entry in moments.items() for name, tensor in entry.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Restore the optimiser's moments from what ``optimizer_tensors`` returned."""
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, name = key.split(".", 1)
-        moments.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

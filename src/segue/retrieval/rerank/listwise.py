@@ -37,8 +37,6 @@ from segue.training.state import (
     Record,
     TrainingState,
     load_state,
-    optimizer_tensors,
-    restore_optimizer,
     save_state,
     windows_hash,
 )
@@ -339,7 +337,7 @@ class _Fit:
         state.curve.append({"epoch": state.step, "loss": float(np.mean(losses)), **scored})
         state.finished = state.step >= self.settings.epochs
         tensors = prefixed("net.", copy_weights(self.net)) | prefixed("best.", self.best)
-        moments = prefixed("optimizer.", optimizer_tensors(self.optimizer))
+        moments = prefixed("optimizer.", self.optimizer.tensors())
         save_state(self.folder, state, tensors | moments, identity=self.identity)
 
     def model(self) -> Listwise:
@@ -362,12 +360,10 @@ class _Fit:
             with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
                 scores = _scores(self.net, self.scaling, part, self.features)
             loss = functional.cross_entropy(scores, torch.from_numpy(part.lists.label))
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.optimizer.step(rate)
         progress(number + 1, steps, f"listwise, loss {float(loss.detach()):.2f}")
         return float(loss.detach())
 
@@ -377,7 +373,7 @@ class _Fit:
             return TrainingState(), {}
         state, tensors = found
         self.net.load_state_dict(without_prefix("net.", tensors))
-        restore_optimizer(self.optimizer, without_prefix("optimizer.", tensors))
+        self.optimizer.restore(without_prefix("optimizer.", tensors))
         return state, without_prefix("best.", tensors)
 
 
