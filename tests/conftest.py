@@ -1,8 +1,10 @@
 """Shared by all tests: shapes in annotations are checked, threads stay few, nothing reaches a network."""
 
 import os
+from pathlib import Path
 
 import pytest
+from type_checks import shapes_checked
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # comparisons start no processes unless a test asks for them
@@ -14,6 +16,20 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("segue", "type_checks.check")
 
+CHECKED = {"bank", "checks", "corpus", "encoders", "evaluation", "models", "ranking", "retrieval", "text_models",
+           "training", "windows"}  # fmt: skip
+"""Folders whose tests check the shapes and types of every call.
+
+The other folders run whole comparisons, which call the same functions thousands of times: checking would double their
+time. Of these, the run below is checked, and the healthy case of the fault matrix.
+"""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with shapes_checked(not CHECKED.isdisjoint(Path(item.location[0]).parts)):
+        return (yield)
+
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
@@ -21,7 +37,8 @@ def run(tmp_path_factory):
     from bundle_world import make_run
 
     names = ("mlp", "two-tower", "copy-last-rerank", "bm25-by-model", "fusion")
-    return make_run(tmp_path_factory.mktemp("run"), names=names)
+    with shapes_checked():
+        return make_run(tmp_path_factory.mktemp("run"), names=names)
 
 
 @pytest.fixture(scope="session")

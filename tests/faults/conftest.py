@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import jaxtyping
 import pytest
 
 from segue.checks.diagnosis import short_runs
@@ -49,11 +48,3 @@ def each_short_training_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(short_runs, "begin_short_run", begin_once)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_shape_checks(each_short_training_once, of_healthy):
-    """Shapes are checked on the healthy case, not on the faults, which call the same functions thousands of times."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fault import Fault, changed
 from healthy import Healthy, run_healthy
+from type_checks import shapes_checked
 
 from segue.checks import AUDIT, CHECKS
 from segue.checks.run import BROKE, run_checks
@@ -19,12 +20,14 @@ FAULTS: list[Fault] = [fault for name in MODULES for fault in importlib.import_m
 
 @pytest.fixture(scope="session")
 def healthy(tmp_path_factory) -> Healthy:
-    return run_healthy(tmp_path_factory.mktemp("healthy") / "run")
+    with shapes_checked():
+        return run_healthy(tmp_path_factory.mktemp("healthy") / "run")
 
 
 @pytest.fixture(scope="session")
 def of_healthy(healthy):
-    return run_checks(CHECKS, healthy.case)
+    with shapes_checked():
+        return run_checks(CHECKS, healthy.case)
 
 
 def test_a_healthy_experiment_raises_no_integrity_check(of_healthy):

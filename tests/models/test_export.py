@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import jaxtyping
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from torch import nn
+from type_checks import shapes_checked
 
 from segue.errors import InputError
 from segue.models.build import ARCHITECTURES, build_model
@@ -22,9 +22,8 @@ BATCH, MASK = example_batch(seed=3)
 @pytest.fixture(autouse=True)
 def _without_shape_checks():
     """Shapes are symbols while a net is exported; the checks of the tests would make them numbers."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with shapes_checked(on=False):
+        yield
 
 
 def predictor_of(name: str, *, anchor: bool = True) -> Predictor:
