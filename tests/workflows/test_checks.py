@@ -215,10 +215,24 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, co
     codes = tuple(check.code for check in CHECKS)
     spared = ("SG101", "SG201")
     policy = check_record.CheckPolicy(mute=tuple(code for code in codes if code not in spared))
-    found = check_record.check_record("mlp", policy, workers=InThisProcess(Worker(job, Baselines(job))), stages=quiet)
+    before = check_record.check_data(small_case(noise_world()), policy, stages=quiet)
+    workers = InThisProcess(Worker(job, Baselines(job)))
+    found = check_record.check_record("mlp", policy, data=before, workers=workers, stages=quiet)
     outcomes = {finding.code: finding.outcome for finding in (*found.audit, *found.diagnosis)}
     assert list(outcomes) == list(codes)
     assert {code for code, outcome in outcomes.items() if outcome != "muted"} == set(spared)
+
+
+def test_a_check_of_the_data_alone_is_run_once_and_stands_in_the_record(monkeypatch, finished, copy):
+    alone = {check.code for check in CHECKS if check.data_alone}
+    assert alone == {"SG115", "SG116", "SG117"}
+    run, ran = check_record.run_checks, []
+    monkeypatch.setattr(check_record, "run_checks", lambda checks, case, **more: (
+        ran.extend(check.code for check in checks), run(checks, case, **more))[1])  # fmt: skip
+    found = segue.triage(segue.load_recipe(finished / "recipe.toml"), copy)
+    assert {code: ran.count(code) for code in alone} == dict.fromkeys(alone, 1)
+    assert ran.count("SG103") == 2
+    assert [finding.code for finding in found.record.audit] == [check.code for check in AUDIT]
 
 
 def test_vectors_made_elsewhere_have_no_encoder(tmp_path):

@@ -77,6 +77,7 @@ class Check:
         examine: the function; it changes nothing.
         needs: parts of the case without which there is nothing to examine.
         slow: left out by ``--fast``.
+        data_alone: it reads bank and windows and no entry, so what it finds before a training holds after it.
     """
 
     code: str
@@ -90,6 +91,7 @@ class Check:
     examine: Callable[[Case], Verdict]
     needs: tuple[Need, ...] = ()
     slow: bool = False
+    data_alone: bool = False
 
 
 def not_applicable(reason: str, error: SegueError | None = None) -> Verdict:

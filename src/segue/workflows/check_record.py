@@ -43,8 +43,8 @@ class CheckPolicy:
         require_codes(self.mute, CHECKS)
 
 
-def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> None:
-    """Run the integrity checks that need no entry, before anything is trained.
+def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> list[Finding]:
+    """Run the integrity checks that need no entry, before anything is trained, and return what they found.
 
     Args:
         case: bank and windows; entries are not read.
@@ -64,9 +64,12 @@ def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> None:
             got=" ".join(f"{issue.code} {issue.title}: {issue.statement}" for issue in issues).rstrip("."),
             fix="; ".join(causes or [issue.fix for issue in issues]),
         )
+    return findings
 
 
-def check_record(subject: str | None, policy: CheckPolicy, *, workers: Workers, stages: Stages) -> Checked:
+def check_record(
+    subject: str | None, policy: CheckPolicy, *, data: Sequence[Finding], workers: Workers, stages: Stages
+) -> Checked:
     """Audit a comparison and diagnose it quickly: fewer windows, and without the slow checks.
 
     ``segue diagnose`` makes the full diagnosis.
@@ -74,12 +77,18 @@ def check_record(subject: str | None, policy: CheckPolicy, *, workers: Workers, 
     Args:
         subject: the option that the diagnosis is about.
         policy: codes that are not run, and whether blocked numbers are labelled.
+        data: what ``check_data`` found; checks that read the data alone are not run again.
         workers: examine the comparison, several checks side by side.
         stages: shows progress.
     """
+    known = {finding.code: finding for finding in data}
 
     def examined(checks: Sequence[Check], title: str, *, quick: bool) -> list[Finding]:
         def begin(check: Check) -> Future[Finding]:
+            if check.data_alone:
+                found: Future[Finding] = Future()
+                found.set_result(known[check.code])
+                return found
             return workers.call(_examine, check.code, quick=quick, mute=policy.mute)
 
         with stages(title) as progress:

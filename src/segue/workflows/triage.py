@@ -266,7 +266,7 @@ def run_comparison(
     if experiment is None:
         experiment = experiment_of(recipe, bank or open_bank(recipe, stages=stages))
     used = experiment.bank
-    check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
+    found = check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
     job = make_job(recipe, used, options, out, experiment=experiment)
     baselines = Baselines(job)
     if job.encodes_sentences:
@@ -280,7 +280,7 @@ def run_comparison(
         confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
         judged = monotonic()
         subject = case_of_job(job, results, baselines=baselines).subject
-        checked = check_record(subject, policy, workers=workers, stages=stages)
+        checked = check_record(subject, policy, data=found, workers=workers, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip

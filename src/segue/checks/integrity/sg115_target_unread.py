@@ -85,4 +85,5 @@ CHECK = Check(
     unit="share of passages (or cosine, where that decides)",
     examine=examine,
     needs=("texts",),
+    data_alone=True,
 )

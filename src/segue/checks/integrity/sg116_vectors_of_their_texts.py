@@ -60,4 +60,5 @@ CHECK = Check(
     unit="share of documents",
     examine=examine,
     needs=("texts",),
+    data_alone=True,
 )

@@ -160,4 +160,5 @@ CHECK = Check(
     fix="give all passages of a text one document_id, and number them as integers",
     unit="share (or cosine, where the order decides)",
     examine=examine,
+    data_alone=True,
 )
