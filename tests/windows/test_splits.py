@@ -104,7 +104,7 @@ def test_every_document_has_about_the_same_chance_to_be_tested():
     bank = bank_of_lengths(lengths)
     tested = np.zeros(50)
     for seed in range(300):
-        tested[make_splits(bank, SplitSettings(test=0.2, seed=seed))[0].test] += 1
+        tested[make_splits(bank, SplitSettings(test=0.2, seed=seed), groups=np.arange(50))[0].test] += 1
     chance = tested / 300
     assert abs(chance.mean() - 0.2) < 0.03
     assert 0.1 < chance[:25].mean() < 0.3
