@@ -48,17 +48,22 @@ def examine(case: Case) -> Verdict:
     details = {"subject": ours.name, "groups": test.num_groups, "baselines": table}
     measured = test.difference.value
     if lost:
-        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details, _fix(case))
+        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details, _fix(case, test.num_groups))
     if unclear:
-        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details, _fix(case))
+        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details, _fix(case, test.num_groups))
     return Verdict("passed", f"{said} In R@5 or MRR it is clearly above all {len(tests)}.", measured, 0.0, details)
 
 
-def _fix(case: Case) -> str:
+def _fix(case: Case, num_groups: int) -> str:
     """Return what to do about a subject that has the anchor already; empty for others."""
-    anchored = [entry for entry in case.subject_entries if entry.trained is not None
-                and entry.training.config.model.anchor]  # fmt: skip
-    return "train longer or against the whole bank, or serve the baseline" if anchored else ""
+    trained = [entry.training for entry in case.subject_entries if entry.trained is not None]
+    if not any(files.config.model.anchor for files in trained):
+        return ""
+    if 2.0 ** (1 - num_groups) > LEVEL:  # the least p-value of a sign-flip test
+        return f"test on more documents: {num_groups} groups of them can show no clear difference"
+    if any(files.record.get("under_trained") for files in trained):
+        return "train longer, or serve the baseline"
+    return "train against the whole bank or on more documents, or serve the baseline"
 
 
 def _tests(case: Case, ours: Evaluation, theirs: Evaluation) -> dict[str, PairedTest]:
