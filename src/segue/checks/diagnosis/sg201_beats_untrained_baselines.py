@@ -47,10 +47,11 @@ def examine(case: Case) -> Verdict:
              for name, found in tests.items()}  # fmt: skip
     details = {"subject": ours.name, "groups": test.num_groups, "baselines": table}
     measured = test.difference.value
+    fix = _fix(case, test.num_groups)
     if lost:
-        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details, _fix(case, test.num_groups))
+        return Verdict("issue", f"{said} Clearly worse than {', '.join(lost)}.", measured, 0.0, details, fix)
     if unclear:
-        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details, _fix(case, test.num_groups))
+        return Verdict("tip", f"{said} No clear win over {', '.join(unclear)}.", measured, 0.0, details, fix)
     return Verdict("passed", f"{said} In R@5 or MRR it is clearly above all {len(tests)}.", measured, 0.0, details)
 
 
