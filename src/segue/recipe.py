@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from segue.bank.bank import BankSettings
 from segue.comparison.settings import ComparisonSettings
-from segue.corpus import Corpus
+from segue.corpus import Corpus, corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.errors import SettingsError
@@ -121,7 +121,7 @@ def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]
         located["bank"] = {"path": BankSettings().path, **located["bank"]}
     for name, keys in PATHS.items():
         table = _table(located, name)
-        places = {key: _place_in(folder, table[key]) for key in keys if _is_path(table, key)}
+        places = {key: _places_in(folder, table[key]) for key in keys if _is_path(table, key)}
         located |= {name: {**table, **places}} if places else {}
     encoder = _table(located, "encoder").get("name")
     if isinstance(encoder, str) and _is_folder(folder, encoder):
@@ -140,9 +140,18 @@ def _table(tables: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _is_path(table: Mapping[str, object], key: str) -> bool:
-    """Return whether a key holds a path; "demo" names the sample of Wikipedia."""
+    """Return whether a key holds a path, or a list of them; "demo" names the sample of Wikipedia."""
     value = table.get(key)
-    return isinstance(value, str) and value != "" and (table.get("kind"), value) != ("wikipedia-dump", "demo")
+    if (table.get("kind"), value) == ("wikipedia-dump", "demo"):
+        return False
+    return all(isinstance(one, str) and one != "" for one in (value if isinstance(value, list) else [value]))
+
+
+def _places_in(folder: Path, paths: str | list[str]) -> str | list[str]:
+    """Return paths from the folder of a recipe; a URL stays as it is, to be refused."""
+    if isinstance(paths, list):
+        return [str(_places_in(folder, path)) for path in paths]
+    return paths if "://" in paths else _place_in(folder, paths)
 
 
 def _place_in(folder: Path, path: object) -> str:
@@ -177,7 +186,7 @@ def _problem(issue: ErrorDetails) -> str:
 
 
 def _wrong_kind(kind: object) -> str:
-    kinds = _corpus_models()
+    kinds = corpus_kinds()
     near = difflib.get_close_matches(str(kind), kinds, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     what = "required, but missing" if kind is None else f"unknown kind {kind!r}"
@@ -191,15 +200,9 @@ def _place(loc: tuple[Any, ...]) -> str:
     '[windows] context'
     """
     parts = [str(part) for part in loc]
-    if len(parts) > 1 and parts[0] == "corpus" and parts[1] in _corpus_models():
+    if len(parts) > 1 and parts[0] == "corpus" and parts[1] in corpus_kinds():
         parts.pop(1)
     return parts[0] if len(parts) == 1 else f"[{parts[0]}] {'.'.join(parts[1:])}"
-
-
-def _corpus_models() -> dict[str, type[BaseModel]]:
-    """Return the settings class of each corpus kind."""
-    union = get_args(Corpus)[0]
-    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}
 
 
 def _fields(loc: tuple[Any, ...]) -> set[str]:
@@ -208,8 +211,8 @@ def _fields(loc: tuple[Any, ...]) -> set[str]:
     for part in loc:
         if model is None:
             break
-        if part in _corpus_models():
-            model = _corpus_models()[part]
+        if part in corpus_kinds():
+            model = corpus_kinds()[part]
         elif isinstance(part, str) and part in model.model_fields:
             model = _inner_model(model.model_fields[part].annotation)
     return set(model.model_fields) if model is not None else set()

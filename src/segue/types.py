@@ -30,12 +30,13 @@ Exclusion = Literal["context", "prefix", "none"]
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its paragraphs in reading order."""
+    """One text with its paragraphs in reading order; with ``is_cut`` each of them is one passage, as it is."""
 
     id: str
     title: str
     paragraphs: tuple[str, ...]
     source: str = ""
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -86,13 +86,87 @@ def test_wrong_files_are_refused_and_leave_no_bank(tmp_path, wrong, message):
 
 def test_missing_files_and_columns_are_named(tmp_path):
     settings = write(tmp_path)
-    with pytest.raises(InputError, match=r"nowhere\.npy.*no such file"):
+    with pytest.raises(InputError, match=r"nowhere\.npy: got nothing there"):
         import_vectors(settings.model_copy(update={"vectors": tmp_path / "nowhere.npy"}), tmp_path / "bank")
     with pytest.raises(InputError, match=r"v\.npy.*Parquet"):
         import_vectors(settings.model_copy(update={"table": tmp_path / "v.npy"}), tmp_path / "bank")
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="lacks columns"):
         import_vectors(settings, tmp_path / "bank")
+
+
+KINDS = {
+    "list": pa.list_(pa.float32()),
+    "large": pa.large_list(pa.float64()),
+    "fixed": pa.list_(pa.float32(), 4),
+    "half": pa.list_(pa.float16()),
+}
+
+
+def as_column(vectors, kind) -> pa.Array:
+    values = pa.array(np.asarray(vectors).ravel().astype(KINDS[kind].value_type.to_pandas_dtype()))
+    if kind == "fixed":
+        return pa.FixedSizeListArray.from_arrays(values, 4)
+    lists = pa.LargeListArray if kind == "large" else pa.ListArray
+    return lists.from_arrays(range(0, len(values) + 1, np.shape(vectors)[1]), values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_of_lists_is_the_same_bank_as_a_matrix(tmp_path, kind):
+    settings = write(tmp_path, VECTORS.astype(np.float16 if kind == "half" else np.float32), texts=list("abcdef"))
+    whole = import_vectors(settings, tmp_path / "whole")
+    columns = {"doc": IDS, "n": POSITIONS, "body": list("abcdef"), "emb": as_column(VECTORS, kind)}
+    for number, rows in enumerate((slice(0, 4), slice(4, 6)), start=9):  # b and a span both shards
+        pq.write_table(pa.table(columns).slice(rows.start, rows.stop - rows.start), tmp_path / f"s-{number}.parquet")
+    settings = VectorsCorpus(table=tmp_path / "s-*.parquet", name="my-encoder", document_id_column="doc",
+                             position_column="n", text_column="body", vector_column="emb")  # fmt: skip
+    bank = import_vectors(settings, tmp_path / "bank")
+    assert bank.hash == whole.hash
+    assert import_vectors(settings, tmp_path / "bank").hash == bank.hash
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bank", "s-10.parquet", "s-9.parquet", "t.parquet", "v.npy", "whole"
+    ]  # fmt: skip
+
+
+def test_shards_of_a_matrix_need_not_end_where_those_of_the_table_do(tmp_path):
+    whole = import_vectors(write(tmp_path), tmp_path / "whole")
+    for number, rows in enumerate((slice(0, 1), slice(1, 5), slice(5, 6)), start=9):
+        np.save(tmp_path / f"v-{number}.npy", VECTORS[rows])
+    settings = VectorsCorpus(vectors=tmp_path / "v-*.npy", table=tmp_path / "t.parquet", name="my-encoder")
+    assert import_vectors(settings, tmp_path / "bank").hash == whole.hash
+    np.save(tmp_path / "v-12.npy", VECTORS[:, :3])
+    with pytest.raises(InputError, match=r"v-12\.npy does not fit.*dimension 3, expected float32 of dimension 4"):
+        import_vectors(settings, tmp_path / "other")
+
+
+def test_without_positions_the_rows_of_a_document_are_in_reading_order(tmp_path):
+    pq.write_table(pa.table({"document_id": IDS, "vector": as_column(VECTORS, "list")}), tmp_path / "t.parquet")
+    bank = import_vectors(VectorsCorpus(table=tmp_path / "t.parquet"), tmp_path / "bank")
+    assert bank.passage_ids(np.arange(6)) == ["b#0", "b#1", "b#2", "a#0", "a#1", "c#0"]
+    np.testing.assert_array_equal(bank.gather(np.arange(6)), VECTORS[[0, 1, 3, 2, 5, 4]])
+    with pytest.raises(InputError, match=r"lacks columns: got document_id, vector, expected place"):
+        import_vectors(VectorsCorpus(table=tmp_path / "t.parquet", position_column="place"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([[1.0, 0.0], [1.0]], "vectors differ in dimension: got 1 numbers in row 1, expected 2"),
+        ([[1.0, 0.0], None], "vectors differ in dimension: got 0 numbers in row 1"),
+        (pa.array([[], []], pa.list_(pa.float32())), "vectors differ in dimension: got 0 numbers in row 0"),
+        ([[1.0, 0.0], [1.0, None]], "NaN or infinity in row 1"),
+        ([[1, 0], [0, 1]], "not a column of vectors: got list<element: int64>"),
+        (["a", "b"], "not a column of vectors: got string"),
+        (None, "lacks the column of the vectors: got document_id, expected vector.*set vector_column"),
+    ],
+)
+def test_cells_that_are_no_vectors_are_named_by_their_row(tmp_path, column, message):
+    columns = {"document_id": ["a", "b"]} | ({} if column is None else {"vector": column})
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=message):
+        import_vectors(VectorsCorpus(table=tmp_path / "t.parquet"), tmp_path / "bank")
+    with pytest.raises(InputError, match="is not a bank"):
+        PassageBank.open(tmp_path / "bank")
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):

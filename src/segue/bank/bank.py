@@ -13,16 +13,17 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from segue.bank.arrays import bank_of_arrays
 from segue.bank.manifest import DOCUMENT_COLUMNS, DOCUMENTS, TOMBSTONES, Manifest, documents_sha256, read_manifest
 from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
+from segue.corpus.sources import no_url
 from segue.encoders.space import Space
 from segue.errors import InputError
 from segue.files import JsonObject, file_sha256, read_json
@@ -36,7 +37,9 @@ TABLES_KEPT = 8
 class BankSettings(Settings):
     """Location and storage of the bank."""
 
-    path: str = Field("bank", min_length=1, description="folder of the bank; built there if absent")
+    path: Annotated[str, BeforeValidator(no_url)] = Field(
+        "bank", min_length=1, description="folder of the bank; built there if absent"
+    )
     shard_passages: int = Field(
         4096, ge=1, le=1_000_000, description="passages per shard; an interrupted build loses at most one shard"
     )

@@ -1,24 +1,32 @@
-"""Import vectors that were computed elsewhere: a matrix, and a table that names the passage of each row.
+"""Import vectors that were computed elsewhere: a table that names the passage of each row, and its vectors.
 
-Input: ``.npy`` (one unit vector per row) and Parquet (``document_id, position`` and, where known, ``text``); row i of
-one is row i of the other. Output: a bank of a *declared* space, with documents in the order of their first appearance
-and passages by position. Memory: the table; vectors are read in blocks.
+Input: Parquet (``document_id`` and, where known, ``position`` and ``text``) with a column of lists of floats, or with
+``.npy`` beside it (one unit vector per row); row i of one is row i of the other. Each may be several shards, which are
+read one after the other, so a document may span two of them. Output: a bank of a *declared* space, with documents in
+the order of their first appearance and passages by position. Memory: the table; vectors are read in blocks.
 """
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from jaxtyping import Float, Int
 
-from segue.bank.arrays import FLOATS, write_arrays
+from segue.bank.arrays import FLOATS, ROWS_CHECKED, write_arrays
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.manifest import BuildPlan
 from segue.corpus import VectorsCorpus
+from segue.corpus.parquet import NAMES
+from segue.corpus.sources import described, files_of
 from segue.encoders.space import declared_space
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.files import file_sha256
 from segue.types import Progress, no_progress
 
@@ -29,7 +37,7 @@ def import_vectors(
     """Import vectors into a bank in ``out``, or open the bank that was made of the same files.
 
     Args:
-        settings: the two files, and the declared name of the encoder.
+        settings: the files, their columns, and the declared name of the encoder.
         out: folder of the bank.
         bank: size of the shards; vectors keep the type of their numbers, float64 becomes float32.
         progress: called per shard with the number of imported passages.
@@ -39,13 +47,17 @@ def import_vectors(
         StorageError: the disk is full, or another process is writing there.
     """
     folder, shard_passages = Path(out), (bank or BankSettings()).shard_passages
-    vectors, table = _read_vectors(settings.vectors), _read_table(settings.table)
+    tables = files_of(settings.table, NAMES)
+    matrices = tables if settings.vectors is None else files_of(settings.vectors, r"\.npy$")
+    table = pa.concat_tables([_read_table(path, settings) for path in tables])
+    vectors = _vectors_of(matrices, settings, folder)
+    where = (described(settings.vectors or settings.table), described(settings.table))
     if len(vectors) != table.num_rows:
-        got = f"{len(vectors)} vectors in {settings.vectors} and {table.num_rows} rows in {settings.table}"
+        got = f"{len(vectors)} vectors in {where[0]} and {table.num_rows} rows in {where[1]}"
         raise InputError("vectors and table do not match", got=got, expected="one row per vector")
     if not len(vectors):
-        raise InputError(f"{settings.vectors} holds no vectors", fix="check the path")
-    hashes = {"vectors_sha256": file_sha256(settings.vectors), "table_sha256": file_sha256(settings.table)}
+        raise InputError(f"{where[0]} holds no vectors", fix="check the path")
+    hashes = {"vectors_sha256": _sha256(matrices), "table_sha256": _sha256(tables)}
     plan = BuildPlan(
         source=settings.model_dump(mode="json") | hashes,
         passages=None,
@@ -53,8 +65,84 @@ def import_vectors(
         shard_passages=shard_passages,
         space=declared_space(settings.name, vectors.shape[1]),
     )
-    write_arrays(folder, vectors, table, plan, where=(str(settings.vectors), str(settings.table)), progress=progress)
+    write_arrays(folder, vectors, _with_positions(table), plan, where=where, progress=progress)
     return PassageBank.open(folder)
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Return the hash of a file, or of the hashes of several."""
+    hashes = [file_sha256(path) for path in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _vectors_of(files: Sequence[Path], settings: VectorsCorpus, folder: Path) -> np.ndarray:
+    """Return all vectors [row, dim], mapped into memory.
+
+    Raises:
+        InputError: a file is missing, or holds no vectors of the first one's dimension.
+        StorageError: the disk of the bank has no room to join shards.
+    """
+    if settings.vectors is None:
+        return _joined((block for path in files for block in _column(path, settings.vector_column)), folder)
+    matrices = [_read_vectors(path) for path in files]
+    return matrices[0] if len(matrices) == 1 else _joined(_blocks(matrices, files), folder)
+
+
+def _blocks(matrices: Sequence[np.ndarray], files: Sequence[Path]) -> Iterator[tuple[np.ndarray, str]]:
+    for matrix, path in zip(matrices, files, strict=True):
+        for start in range(0, len(matrix), ROWS_CHECKED):
+            yield matrix[start : start + ROWS_CHECKED], str(path)
+
+
+def _joined(blocks: Iterable[tuple[np.ndarray, str]], folder: Path) -> np.ndarray:
+    """Return blocks of rows as one matrix, in a file without a name that goes with the matrix."""
+    shape, dtype = (0, 0), np.dtype(np.float32)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent) as file:
+            for block, where in blocks:
+                if not shape[0]:
+                    shape, dtype = (0, block.shape[1]), block.dtype
+                if (block.shape[1], block.dtype) != (shape[1], dtype):
+                    got = f"{block.dtype} of dimension {block.shape[1]}"
+                    raise InputError(f"{where} does not fit the shards before it", got=got,
+                                     expected=f"{dtype} of dimension {shape[1]}")  # fmt: skip
+                file.write(np.ascontiguousarray(block).data)
+                shape = (shape[0] + len(block), shape[1])
+            file.flush()
+            return np.asarray(np.memmap(file, dtype, mode="r", shape=shape)) if shape[0] else np.empty(shape, dtype)
+    except OSError as error:
+        fix = "free as much space as the vectors take; they are joined beside the bank"
+        raise StorageError(f"cannot join vectors in {folder.parent}", got=error.strerror, fix=fix) from error
+
+
+def _column(path: Path, name: str) -> Iterator[tuple[Float[np.ndarray, "rows dim"], str]]:
+    """Yield the vectors of a table's column in blocks, float64 as float32.
+
+    Raises:
+        InputError: there is no such column, or a cell is not a list of as many floats as the first.
+    """
+    where, row = f"{path}, column {name}", 0
+    with pq.ParquetFile(path) as table:
+        if name not in table.schema_arrow.names:
+            known, fix = ", ".join(table.schema_arrow.names), "set vector_column, or name a .npy file: vectors"
+            raise InputError(f"{path} lacks the column of the vectors", got=known, expected=name, fix=fix)
+        kind = table.schema_arrow.field(name).type
+        if not hasattr(kind, "value_type") or not pa.types.is_floating(kind.value_type):
+            raise InputError(f"{where}: not a column of vectors", got=kind, expected="lists of floats")
+        dtype = np.float16 if pa.types.is_float16(kind.value_type) else np.float32
+        dimension = None
+        for batch in table.iter_batches(ROWS_CHECKED, columns=[name]):
+            lengths = pc.list_value_length(batch.column(0)).fill_null(0).to_numpy()
+            dimension = dimension or int(lengths[0])
+            wrong = np.flatnonzero(lengths != dimension)
+            if len(wrong) or not dimension:
+                at = int(wrong[0]) if len(wrong) else 0
+                got = f"{lengths[at]} numbers in row {row + at}"
+                raise InputError(f"{where}: vectors differ in dimension", got=got, expected=dimension or "some")
+            values = batch.column(0).flatten().to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+            yield values.reshape(len(batch), dimension), str(path)
+            row += len(batch)
 
 
 def _read_vectors(path: Path) -> np.ndarray:
@@ -76,29 +164,44 @@ def _read_vectors(path: Path) -> np.ndarray:
     return np.asarray(vectors)
 
 
-def _read_table(path: Path) -> pa.Table:
-    """Read the columns document_id (as text), position (as integer) and, where there is one, text.
+def _read_table(path: Path, settings: VectorsCorpus) -> pa.Table:
+    """Read document_id (as text) and, where there are such columns, position (as integer) and text.
 
     Raises:
-        InputError: no such file, not Parquet, a column is missing or has empty cells.
+        InputError: no Parquet, a column is missing or has empty cells.
     """
+    own = {name: getattr(settings, f"{name}_column") for name in ("document_id", "position", "text")}
+    needed = {own["document_id"], *(own[name] for name in own if f"{name}_column" in settings.model_fields_set)}
     try:
-        table = pq.ParquetFile(path).read()
+        with pq.ParquetFile(path) as file:
+            known = file.schema_arrow.names
+            columns = {name: column for name, column in own.items() if column in known}
+            table = file.read(columns=list(columns.values()))
     except (OSError, pa.ArrowException) as error:
-        got = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        got = str(error).splitlines()[0]
         raise InputError(f"cannot read the table {path}", got=got, expected="a Parquet file") from error
-    wanted = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
-    names = [name for name in wanted if name in table.column_names]
-    if names[:2] != ["document_id", "position"]:
-        got = f"columns {', '.join(table.column_names)}" if table.column_names else "no columns"
-        expected = "document_id, position and, where known, text"
-        raise InputError(f"{path} lacks columns", got=got, expected=expected)
-    table = pa.table({name: _cast(table[name], wanted[name], f"{path}, column {name}") for name in names})
-    empty = [name for name in names if table[name].null_count]
+    if missing := needed - set(known):
+        got, fix = ", ".join(known) or "no columns", "name yours in [corpus]: document_id_column, …"
+        raise InputError(f"{path} lacks columns", got=got, expected=", ".join(sorted(missing)), fix=fix)
+    types = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
+    table = pa.table({name: _cast(table[own[name]], types[name], f"{path}, column {own[name]}") for name in columns})
+    empty = [own[name] for name in columns if table[name].null_count]
     if empty:
-        fix = "fill them, or remove the column `text`"
+        fix = f"fill them, or remove the column `{own['text']}`"
         raise InputError(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix)
     return table
+
+
+def _with_positions(table: pa.Table) -> pa.Table:
+    """Return the table with positions: without such a column, the rows of a document are in reading order."""
+    if "position" in table.column_names:
+        return table
+    number = table["document_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    position: Int[np.ndarray, "row"] = np.empty(len(number), dtype=np.int64)
+    order = np.argsort(number, kind="stable")
+    counts = np.bincount(number)
+    position[order] = np.arange(len(number)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return table.append_column("position", pa.array(position))
 
 
 def _cast(column: pa.ChunkedArray, wanted: pa.DataType, where: str) -> pa.ChunkedArray:

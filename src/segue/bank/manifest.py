@@ -21,8 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic_core import to_jsonable_python
 
 from segue.bank.shards import ShardRecord, Storage, damaged
+from segue.corpus import corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.encoders.space import Space, difference
@@ -157,13 +159,26 @@ def same_source(before: Mapping[str, object], now: Mapping[str, object], *, move
     """
     if "vectors_sha256" in before and "vectors_sha256" in now:  # their hashes are compared
         before, now = ({key: value for key, value in one.items() if key not in SOURCE_PATHS} for one in (before, now))
-    before, now = what_is_read(before), what_is_read(now)
+    before, now = (with_defaults(what_is_read(one)) for one in (before, now))
     if before.keys() != now.keys():
         return False
     return all(
-        old == now[key] or (key in SOURCE_PATHS and _same_place(str(old), str(now[key]), moved))
-        for key, old in before.items()
+        old == now[key] or (key in SOURCE_PATHS and _same_places(old, now[key], moved)) for key, old in before.items()
     )
+
+
+def with_defaults(source: Mapping[str, object]) -> dict[str, object]:
+    """Return a corpus table with the defaults of the keys that an older version did not know."""
+    model = corpus_kinds().get(str(source.get("kind")))
+    fields = model.model_fields.items() if model else ()
+    return {name: to_jsonable_python(field.default) for name, field in fields if not field.is_required()} | source
+
+
+def _same_places(before: object, now: object, moved: tuple[str, str] | None) -> bool:
+    """Return whether two paths, or two lists of them, name the same places."""
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_same_place, before, now, [moved] * len(now)))
+    return isinstance(before, str) and isinstance(now, str) and _same_place(before, now, moved)
 
 
 def _same_place(before: str, now: str, moved: tuple[str, str] | None) -> bool:
@@ -186,8 +201,12 @@ def _same_place(before: str, now: str, moved: tuple[str, str] | None) -> bool:
 
 def without_places(manifest: Manifest) -> Manifest:
     """Return the manifest as it is published: of each path the last part, and no folder."""
-    named = {key: Path(str(manifest.source[key])).name for key in SOURCE_PATHS if key in manifest.source}
+    named = {key: _last_parts(manifest.source[key]) for key in SOURCE_PATHS if manifest.source.get(key)}
     return manifest.model_copy(update={"folder": None, "source": {**manifest.source, **named}})
+
+
+def _last_parts(paths: str | list[str]) -> str | list[str]:
+    return Path(paths).name if isinstance(paths, str) else [Path(path).name for path in paths]
 
 
 def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, finished: bool) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from segue.corpus.intake import SourceFile, TextCorpus, admit, document_from
 from segue.corpus.jsonl import read_objects
+from segue.corpus.sources import SourcePath
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -21,7 +22,7 @@ class BeirCorpus(TextCorpus):
     """Documents of a BEIR data set."""
 
     kind: Literal["beir"] = "beir"
-    path: Path = Field(description="folder of the data set, or its corpus.jsonl (may be .gz)")
+    path: SourcePath = Field(description="folder of the data set, or its corpus.jsonl (may be .gz, .bz2, .xz, .zst)")
 
     def read(self) -> Iterator[Document | Skipped]:
         """Yield the documents, in the order of the lines.
@@ -42,8 +43,8 @@ def corpus_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    for name in ("corpus.jsonl", "corpus.jsonl.gz"):
-        if (path / name).is_file():
-            return path / name
+    for end in ("", ".gz", ".bz2", ".xz", ".zst"):
+        if (path / f"corpus.jsonl{end}").is_file():
+            return path / f"corpus.jsonl{end}"
     fix = "name the folder that holds corpus.jsonl"
     raise InputError(f"{path} is not a BEIR data set", got="no corpus.jsonl", fix=fix)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from segue.corpus.intake import TextCorpus, admit, decode
 from segue.corpus.prose import split_paragraphs
+from segue.corpus.sources import SourcePath
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -30,7 +31,7 @@ class FolderCorpus(TextCorpus):
     """Documents in a folder, one per file."""
 
     kind: Literal["folder"] = "folder"
-    path: Path = Field(description="folder of .txt, .md, .rst and .html files")
+    path: SourcePath = Field(description="folder of .txt, .md, .rst and .html files")
     glob: str = Field("**/*", min_length=1, description='which files below it, e.g. "**/*.rst"')
 
     def read(self) -> Iterator[Document | Skipped]:

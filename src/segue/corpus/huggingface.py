@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from segue.corpus.intake import TextCorpus, admit, document_from
+from segue.corpus.intake import RecordCorpus, admit
 from segue.corpus.prose import is_prose, tidy
-from segue.errors import InputError, MissingExtraError
+from segue.errors import InputError, MissingExtraError, explain
 from segue.types import Document, Skipped
 
 
-class HuggingFaceCorpus(TextCorpus):
+def _no_url(name: object) -> object:
+    if isinstance(name, str) and "://" in name:
+        raise ValueError(explain("a data set is named by its id", got=f"the URL {name}",
+                                 expected='the part after "datasets/", such as "wikimedia/wikipedia"'))  # fmt: skip
+    return name
+
+
+class HuggingFaceCorpus(RecordCorpus):
     """Documents of a Hugging Face data set."""
 
     kind: Literal["huggingface"] = "huggingface"
-    name: str = Field(description='id on the hub, e.g. "wikimedia/wikipedia", or a local folder')
+    name: Annotated[str, BeforeValidator(_no_url)] = Field(
+        description='id on the hub, e.g. "wikimedia/wikipedia", or a local folder'
+    )
     config: str | None = Field(None, description='configuration, e.g. "20231101.en"')
     split: str = Field("train", description="split of the data set")
     revision: str | None = Field(None, description="commit on the hub; name one to read the same data next year")
     streaming: bool = Field(True, description="read row by row instead of downloading the whole set first")
-    id_column: str = Field("id", description="column with the document's id: strings or whole numbers")
-    title_column: str = Field("title", description="column with the title; may be missing in the data")
-    text_column: str = Field("text", description="column with the text")
     prose_only: bool = Field(
         True, description="leave out lines that do not read like sentences: headings, list entries"
     )
@@ -82,8 +88,7 @@ def _num_rows(rows: Iterable[Mapping[str, Any]], split: str) -> int:
 
 
 def _document(row: Mapping[str, Any], where: str, corpus: HuggingFaceCorpus) -> Document:
-    columns = {"id_key": corpus.id_column, "title_key": corpus.title_column, "text_key": corpus.text_column}
-    document = document_from(row, where, **columns)
+    document = corpus.document(row, where)
     text = row.get(corpus.text_column)
     if not corpus.prose_only or not isinstance(text, str):
         return document

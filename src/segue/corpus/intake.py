@@ -11,13 +11,14 @@ import bz2
 import codecs
 import gzip
 import io
-import os
+import lzma
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import pyarrow
 from pydantic import Field
 
 from segue.corpus.prose import split_paragraphs, tidy
@@ -25,8 +26,8 @@ from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Document, Skipped
 
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
-"""Errors of the standard library for a compressed file that is cut short or damaged."""
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, OSError)
+"""Errors of the libraries for a compressed file that is cut short or damaged."""
 
 
 class TextCorpus(Settings):
@@ -38,6 +39,20 @@ class TextCorpus(Settings):
     maximum_documents: int | None = Field(
         None, ge=1, description="stop after that many documents (skipped ones do not count); null: read all"
     )
+
+
+class RecordCorpus(TextCorpus):
+    """Settings of every corpus of records: the names of its columns (of a table) or keys (of JSON)."""
+
+    id_column: str = Field("id", description="column with the document's id: strings or whole numbers")
+    title_column: str = Field("title", description="column with the title; may be missing in the data")
+    text_column: str = Field("text", description="column with the text, or with a list of paragraphs")
+
+    def document(self, record: object, where: str) -> Document:
+        """Return the document of one record; see ``document_from``."""
+        return document_from(
+            record, where, id_key=self.id_column, title_key=self.title_column, text_key=self.text_column
+        )
 
 
 Share = Callable[[], float | None]
@@ -121,7 +136,7 @@ def _admit(
 
 
 def _check(document: Document, seen: set[str], source: Path | str) -> None:
-    fix = "give every document a unique id"
+    fix = "give every document a unique id; one record holds a whole document"
     if not document.id.strip():
         raise InputError(f"{source}: a document has an empty id", fix=fix)
     if document.id in seen:
@@ -142,8 +157,8 @@ def document_from(
 ) -> Document:
     """Return the document of one record (a JSON object, a table row).
 
-    A record has an id and either ``text``, whose paragraphs are separated by blank lines, or ``paragraphs``, a list in
-    reading order. The title may be missing; other keys are ignored.
+    A record has an id and either ``text``, a string whose paragraphs are separated by blank lines or a list of
+    paragraphs, or ``paragraphs``, such a list. The title may be missing; other keys are ignored.
 
     Args:
         record: the record.
@@ -179,15 +194,15 @@ def _id(record: Mapping[str, object], where: str, key: str) -> str:
 
 
 def _paragraphs(record: Mapping[str, object], where: str, text_key: str) -> tuple[str, ...]:
-    paragraphs = record.get("paragraphs")
-    if paragraphs is None:
-        text = record.get(text_key)
-        if not isinstance(text, str):
-            raise _wrong(where, _found(record, text_key), f"{text_key!r}: a string, or 'paragraphs'")
-        return split_paragraphs(text)
-    if not isinstance(paragraphs, list) or not all(isinstance(paragraph, str) for paragraph in paragraphs):
-        raise _wrong(where, _found(record, "paragraphs"), "'paragraphs': a list of strings")
-    return tuple(tidied for paragraph in paragraphs if (tidied := tidy(paragraph)))
+    key = "paragraphs" if text_key == "text" and record.get("paragraphs") is not None else text_key
+    value = record.get(key)
+    if isinstance(value, str) and key == text_key:
+        return split_paragraphs(value)
+    if not isinstance(value, list) or not all(isinstance(paragraph, str) for paragraph in value):
+        either = "" if key == "paragraphs" else "a string, or "
+        more = ", or 'paragraphs'" if key == "text" else ""
+        raise _wrong(where, _found(record, key), f"{key!r}: {either}a list of strings{more}")
+    return tuple(tidied for paragraph in value if (tidied := tidy(paragraph)))
 
 
 def _found(record: Mapping[str, object], key: str) -> str:
@@ -213,7 +228,7 @@ def require_file(path: Path) -> Path:
 
 
 class SourceFile:
-    """A plain, gzip or bzip2 file, and the share of its bytes that was read so far."""
+    """A plain, gzip, bzip2, xz or zstd file, and how much of it was read so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -228,25 +243,35 @@ class SourceFile:
         """
         with require_file(self.path).open("rb") as raw:
             self._raw = raw
-            magic = raw.read(3)
-            raw.seek(0)
-            if magic == b"BZh":
-                with bz2.open(raw) as unpacked:
-                    yield unpacked
-            elif magic[:2] == b"\x1f\x8b":
-                with gzip.open(raw) as unpacked:
-                    yield unpacked
-            else:
-                yield raw
+            with _unpacked(raw) as unpacked:
+                yield unpacked
+
+    def size(self) -> int:
+        """Return the file's size, bytes."""
+        return self.path.stat().st_size
+
+    def bytes_read(self) -> int:
+        """Return how many of the file's bytes were read, compressed ones where it is compressed."""
+        if self._raw is None:
+            return 0
+        return self.size() if self._raw.closed else self._raw.tell()
 
     def share(self) -> float | None:
-        """Return the share of the file's bytes that was read, compressed ones where it is compressed."""
-        if self._raw is None:
-            return None
-        try:
-            return self._raw.tell() / max(1, os.fstat(self._raw.fileno()).st_size)
-        except ValueError:  # closed
-            return 1.0
+        """Return the share of the file's bytes that was read; None before it was opened."""
+        return None if self._raw is None else self.bytes_read() / max(1, self.size())
+
+
+def _unpacked(raw: io.BufferedReader) -> AbstractContextManager[io.BufferedIOBase]:
+    magic = raw.peek(6)
+    if magic.startswith(b"BZh"):
+        return bz2.open(raw)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.open(raw)
+    if magic.startswith(b"\xfd7zXZ\0"):
+        return lzma.open(raw)
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"))
+    return nullcontext(raw)
 
 
 def damaged(path: Path, error: Exception) -> InputError:

@@ -1,4 +1,4 @@
-"""Read JSON Lines: one document per line, plain, ``.gz`` or ``.bz2``.
+"""Read JSON Lines: one document per line, plain, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
 
 Each line holds ``id``, ``title`` (may be missing) and ``text`` or ``paragraphs``; see ``intake.document_from``. Lines
 are read one by one, so a file may be larger than memory. Blank lines are allowed.
@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged, decode, document_from
+from segue.corpus.intake import DAMAGED, RecordCorpus, SourceFile, admit, damaged, decode
+from segue.corpus.sources import PACKED, SourceFiles, SourcePaths, described
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
+NAMES = rf"\.(jsonl|ndjson|jsonlines){PACKED}$"
+"""Names of files of JSON Lines."""
 
-class JsonlCorpus(TextCorpus):
-    """Documents in a JSON Lines file."""
+
+class JsonlCorpus(RecordCorpus):
+    """Documents in JSON Lines files."""
 
     kind: Literal["jsonl"] = "jsonl"
-    path: Path = Field(
-        description="file of one JSON object per line with id, title, and text or paragraphs; may be .gz"
+    path: SourcePaths = Field(
+        description="file of one JSON object per line with id, title, and text or paragraphs; may be .gz, .bz2, .xz or "
+        ".zst; or a folder of such files, a pattern, or a list"
     )
 
     def read(self) -> Iterator[Document | Skipped]:
-        """Yield the documents, in the order of the lines.
+        """Yield the documents, in the order of files and lines.
 
         Raises:
-            InputError: the file is missing, damaged or not UTF-8, a line is not a document, or an id comes twice.
+            InputError: a file is missing, damaged or not UTF-8, a line is not a document, or an id comes twice.
         """
-        file = SourceFile(self.path)
-        documents = (document_from(*pair) for pair in read_objects(file))
-        return admit(documents, self, source=self.path, share=lambda _: file.share())
+        files = SourceFiles(self.path, NAMES)
+        documents = (self.document(*pair) for file in files for pair in read_objects(file))
+        return admit(documents, self, source=described(self.path), share=lambda _: files.share())
 
 
 def read_objects(file: SourceFile) -> Iterator[tuple[object, str]]:

@@ -64,14 +64,16 @@ def cut(document: Document, settings: PassageSettings) -> list[Passage]:
     """Cut a document into passages, in reading order.
 
     The joined passages are the text of the paragraphs except for white space (and what ``maximum_passages`` removes).
+    A document that is cut already, such as a dialogue, keeps its paragraphs as passages.
 
     >>> text = "Snow is frozen water that falls from clouds. It melts above zero degrees. Rain is liquid."
     >>> [p.text for p in cut(Document("d", "D", (text,)), PassageSettings(target_characters=50, minimum_characters=9))]
     ['Snow is frozen water that falls from clouds.', 'It melts above zero degrees. Rain is liquid.']
     """
-    sentences = [list(_sentences(paragraph, settings)) for paragraph in document.paragraphs]
-    texts = [text.strip() for text in _fill(sentences, settings.target_characters)]
-    texts = list(_join_short(texts, settings))
+    texts = list(document.paragraphs)
+    if not document.is_cut:
+        sentences = [list(_sentences(paragraph, settings)) for paragraph in document.paragraphs]
+        texts = _join_short([text.strip() for text in _fill(sentences, settings.target_characters)], settings)
     if sum(map(len, texts)) < settings.minimum_characters:
         return []
     return [Passage(document.id, position, text) for position, text in enumerate(texts[: settings.maximum_passages])]

@@ -12,13 +12,14 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from joblib import Parallel, delayed
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from segue.corpus import wikitext
 from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged
+from segue.corpus.sources import no_url
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
@@ -37,7 +38,9 @@ class WikipediaDumpCorpus(TextCorpus):
     """Articles of a Wikipedia dump."""
 
     kind: Literal["wikipedia-dump"] = "wikipedia-dump"
-    path: str = Field("demo", description='pages-articles dump (.xml, .xml.gz, .xml.bz2), or "demo": gensim\'s sample')
+    path: Annotated[str, BeforeValidator(no_url)] = Field(
+        "demo", description='pages-articles dump (.xml, .xml.gz, .xml.bz2), or "demo": gensim\'s sample'
+    )
     minimum_characters: int = Field(
         500, ge=0, description="articles with less prose are skipped and counted; characters"
     )

@@ -325,7 +325,8 @@ def measured_setup(
 def corpus_name(corpus: Corpus) -> str:
     """Name the corpus by its last folder or file; the rest of the path is private."""
     named = [getattr(corpus, key, None) for key in ("name", "path", "reader")]
-    return next((Path(str(name)).name for name in named if name), corpus.kind)
+    first = next((name[0] if isinstance(name, tuple) else name for name in named if name), corpus.kind)
+    return Path(str(first)).name
 
 
 def _training_seconds(results: Results) -> dict[str, float]:
