@@ -147,11 +147,11 @@ def _is_path(table: Mapping[str, object], key: str) -> bool:
     return all(isinstance(one, str) and one != "" for one in (value if isinstance(value, list) else [value]))
 
 
-def _places_in(folder: Path, paths: str | list[str]) -> str | list[str]:
+def _places_in(folder: Path, paths: object) -> object:
     """Return paths from the folder of a recipe; a URL stays as it is, to be refused."""
     if isinstance(paths, list):
-        return [str(_places_in(folder, path)) for path in paths]
-    return paths if "://" in paths else _place_in(folder, paths)
+        return [_places_in(folder, path) for path in paths]
+    return paths if "://" in str(paths) else _place_in(folder, paths)
 
 
 def _place_in(folder: Path, path: object) -> str:

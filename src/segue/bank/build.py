@@ -43,6 +43,7 @@ from segue.corpus import CorpusReader
 from segue.corpus.intake import Share, share_of
 from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder, EncoderSettings, load_encoder
+from segue.encoders.endpoint import EndpointSettings
 from segue.errors import InputError
 from segue.files import write_json
 from segue.settings import Settings
@@ -123,7 +124,9 @@ def _reuse(folder: Path, plan: BuildPlan, encoder: EncoderSource) -> PassageBank
 
 def _shaping(settings: EncoderSettings) -> EncoderSettings:
     """Return an encoder's settings with default values for those that change only its speed."""
-    return settings.model_copy(update={"batch_size": None, "device": "auto"})
+    at = settings.endpoint
+    endpoint = EndpointSettings(base_url=at.base_url, dimensions=at.dimensions)
+    return settings.model_copy(update={"batch_size": None, "device": "auto", "endpoint": endpoint})
 
 
 def _load(encoder: EncoderSource) -> Encoder:

@@ -132,14 +132,19 @@ def demo(*, out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Pa
 
 
 @bank_app.command("build")
-def bank_build(recipe: RecipeFile, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
+def bank_build(recipe: RecipeFile, *, out: Annotated[Path | None, typer.Option("--out", help="Bank folder.")] = None,
+               only_estimate: Annotated[bool, typer.Option(
+                   "--estimate", help="Count passages, tokens and the cost of an endpoint; encode nothing.")] = False,
                device: Device = None, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Read, cut and encode a corpus; an interrupted build is resumed.
 
     Example: `segue bank build recipe.toml --out bank/`
     """
-    from segue.workflows.bank import build, info
+    from segue.workflows.bank import build, estimate, info
 
+    if only_estimate:
+        print_info(estimate(_load(recipe, device), stages=stages(quiet)), as_json=as_json)
+        return
     bank = build(_load(recipe, device), out, stages=stages(quiet))
     print_info(info(bank.path), as_json=as_json)
 

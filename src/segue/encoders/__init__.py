@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from segue.encoders.encoder import Encoder, EncoderSettings, check_encoder
+from segue.encoders.endpoint import BATCH_SIZE, PREFIX, EndpointEncoder
 from segue.errors import InputError, SegueError
 
 __all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder"]
@@ -23,8 +24,9 @@ def load_encoder(settings: EncoderSettings | str) -> Encoder:
         settings: the table [encoder] of a recipe, or the encoder's name alone: ``load_encoder("minilm")``.
 
     Raises:
-        InputError: there is no such encoder, its weights are not the expected ones, or it breaks the contract.
-        MissingExtraError: the packaged encoder is not installed.
+        InputError: there is no such encoder, its weights are not the expected ones, it breaks the contract, or its
+            endpoint does not answer.
+        MissingExtraError: the packaged encoder, or the client of endpoints, is not installed.
     """
     if isinstance(settings, str):
         settings = EncoderSettings(name=settings)
@@ -32,6 +34,10 @@ def load_encoder(settings: EncoderSettings | str) -> Encoder:
         from segue.encoders.minilm import load_minilm
 
         return load_minilm(settings)
+    if settings.name.startswith(PREFIX):
+        return EndpointEncoder(settings.name.removeprefix(PREFIX), settings.endpoint, prompt=settings.prompt,
+                               batch_size=settings.batch_size or BATCH_SIZE,
+                               maximum_tokens=settings.maximum_tokens)  # fmt: skip
     if re.fullmatch(r"[\w.]+:\w+", settings.name) and not Path(settings.name).exists():
         return _load_custom(settings)
     from segue.encoders.sentence_transformer import load_sentence_transformer

@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from segue.encoders.endpoint import PREFIX, EndpointSettings
 from segue.encoders.space import COSINE_TOLERANCE, PROBES, Space
 from segue.errors import InputError
 from segue.hardware import Device
@@ -27,7 +28,7 @@ class EncoderSettings(Settings):
         "minilm",
         min_length=1,
         description='"minilm" (the packaged all-MiniLM-L6-v2), a sentence-transformers id such as '
-        '"sentence-transformers/gtr-t5-base", a local folder, or "package.module:Class"',
+        '"sentence-transformers/gtr-t5-base", a local folder, "openai:MODEL" at an endpoint, or "package.module:Class"',
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; auto: bfloat16 where the processor has units for it, else float32"
@@ -40,7 +41,14 @@ class EncoderSettings(Settings):
     maximum_tokens: int | None = Field(
         None, ge=2, description="longer texts are cut, tokens; null: the encoder's own limit"
     )
+    endpoint: EndpointSettings = EndpointSettings()
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for package.module:Class")
+
+    @model_validator(mode="after")
+    def _endpoint_is_used(self) -> EncoderSettings:
+        if self.endpoint != EndpointSettings() and not self.name.startswith(PREFIX):
+            raise ValueError(f'endpoint is set, but name is "{self.name}": write name = "{PREFIX}MODEL", or remove it')
+        return self
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Cut a context at its beginning, to the length that an encoder reads.
+"""Cut a context at its beginning, or a text at its end, to the length that an encoder reads.
 
 Encoders cut long texts at the end, but the end of a context is most informative about what follows. So the text is cut
 before the encoder reads it, in the same way in training and in serving.
@@ -35,6 +35,23 @@ def keep_end(texts: Sequence[str], *, maximum_tokens: int | None) -> str:
     else:
         start = 0
     return joined[start:] or joined[-maximum_tokens:]  # one word longer than the limit
+
+
+def keep_start(text: str, *, maximum_tokens: int) -> str:
+    """Cut words off the end of a text until the rest should fit into ``maximum_tokens``.
+
+    >>> keep_start("Snow reflects light. Ice melts.", maximum_tokens=6)
+    'Snow reflects'
+    """
+    if len(text) <= maximum_tokens // 2:
+        return text
+    room, end = int(USED_SHARE * (maximum_tokens - 2)), 0
+    for unit in WRITTEN_UNITS.finditer(text):
+        room -= _estimate_tokens(unit.group())
+        if room < 0:
+            return text[:end] or text[:maximum_tokens]  # one word longer than the limit
+        end = unit.end()
+    return text
 
 
 def _estimate_tokens(unit: str) -> int:

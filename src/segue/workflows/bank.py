@@ -1,4 +1,4 @@
-"""``segue bank``: build a bank of passages and vectors on disk, or describe one."""
+"""``segue bank``: build a bank of passages and vectors on disk, estimate what that takes, or describe one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segue.bank.bank import PassageBank, bank_info
+from segue.corpus.passages import cut
+from segue.encoders.endpoint import estimated_tokens
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe
+from segue.types import Document
 from segue.workflows.prepare import as_recipe, open_bank
 
 
@@ -20,6 +23,30 @@ def build(recipe: AnyRecipe, out: Path | str | None = None, *, stages: Stages = 
     """
     limit_threads()
     return open_bank(as_recipe(recipe), out=out, stages=stages)
+
+
+def estimate(recipe: AnyRecipe, *, stages: Stages = quiet) -> Mapping[str, object]:
+    """Count what a build would encode, and what an endpoint would charge for it; nothing is encoded or written.
+
+    Returns:
+        Numbers of documents, passages, characters and (about) tokens, and the cost where the recipe states a price.
+
+    Raises:
+        InputError: the corpus cannot be read, or its vectors exist.
+    """
+    recipe = as_recipe(recipe)
+    prompt, price = len(recipe.encoder.prompt), recipe.encoder.endpoint.price
+    found = dict.fromkeys(("documents", "passages", "characters", "tokens"), 0)
+    with stages("Reading") as progress:
+        for document in recipe.corpus.read():
+            passages = cut(document, recipe.passages) if isinstance(document, Document) else []
+            found["documents"] += bool(passages)
+            found["passages"] += len(passages)
+            found["characters"] += sum(len(passage.text) for passage in passages)
+            found["tokens"] += sum(estimated_tokens(prompt + len(passage.text)) for passage in passages)
+            progress(found["documents"], None, f"{found['passages']:,} passages")
+    cost = {} if price is None else {"price": price, "cost": recipe.encoder.endpoint.cost(found["tokens"])}
+    return {**found, "encoder": recipe.encoder.name, **cost}
 
 
 def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:

@@ -31,7 +31,7 @@ from segue.types import Bank
 RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
 """The tables that determine results; a run folder keeps those it began with."""
-IGNORED_KEYS = {"encoder": ("batch_size",), "corpus": ("processes", *SOURCE_PATHS), "bank": ("path",)}
+IGNORED_KEYS = {"encoder": ("batch_size", "endpoint"), "corpus": ("processes", *SOURCE_PATHS), "bank": ("path",)}
 """Their keys that change speed alone, or that name a place: the bank's hash is compared instead."""
 
 
