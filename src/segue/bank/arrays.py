@@ -84,7 +84,7 @@ def write_arrays(
 def bank_of_arrays(
     folder: Path,
     vectors: np.ndarray,
-    document_ids: Sequence[object],
+    document_ids: Sequence[object] | np.ndarray,
     texts: Sequence[str] | None,
     *,
     name: str,

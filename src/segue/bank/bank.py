@@ -75,7 +75,7 @@ class PassageBank:
     def from_arrays(
         cls,
         vectors: np.ndarray,
-        document_ids: Sequence[object],
+        document_ids: Sequence[object] | np.ndarray,
         texts: Sequence[str] | None = None,
         *,
         path: Path | str | None = None,

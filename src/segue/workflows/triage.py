@@ -208,7 +208,8 @@ def _flat(option: dict[str, Any]) -> dict[str, Any]:
 
 def _printed(record: Record) -> Console:
     """Return a console that has printed the table and the lines below it."""
-    console = Console(file=io.StringIO(), record=True, width=shutil.get_terminal_size((120, 24)).columns)
+    width = shutil.get_terminal_size((120, 24)).columns
+    console = Console(file=io.StringIO(), record=True, width=width, force_jupyter=False)  # else it shows itself there
     console.print(terminal_table(record, width=console.width))
     for line in summary_lines(record):
         console.print(line, highlight=False, markup=False)
