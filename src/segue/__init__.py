@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from segue.windows.splits import make_splits
     from segue.windows.windows import make_windows
     from segue.workflows.audit import audit
+    from segue.workflows.bank import add as add_to_bank
     from segue.workflows.bank import build as build_bank
+    from segue.workflows.bank import remove as remove_from_bank
+    from segue.workflows.bank import update as update_bank
     from segue.workflows.bundle import bundle
     from segue.workflows.compare import compare
     from segue.workflows.demo import demo
@@ -56,6 +59,9 @@ _PLACES = {
     "load_recipe": "segue.recipe",
     "demo": "segue.workflows.demo",
     "build_bank": "segue.workflows.bank:build",
+    "add_to_bank": "segue.workflows.bank:add",
+    "remove_from_bank": "segue.workflows.bank:remove",
+    "update_bank": "segue.workflows.bank:update",
     "audit": "segue.workflows.audit",
     "train": "segue.workflows.train",
     "evaluate": "segue.workflows.evaluate",

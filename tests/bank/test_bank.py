@@ -15,7 +15,7 @@ from processes import environment
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import DuplicateGroups, build_bank
-from segue.bank.changes import delete
+from segue.bank.changes import remove
 from segue.corpus.passages import PassageSettings, cut
 from segue.errors import InputError, StorageError
 from segue.types import Bank, Document
@@ -218,7 +218,7 @@ def test_a_search_finds_what_faiss_finds_and_never_a_deleted_document(tmp_path, 
     one = bank.search(queries[0], k)[1]
     assert one.tolist() == rows[0].tolist()
     gone = bank.document_ids[bank.document_of[rows[0, 0]]]
-    left = delete(bank, [gone])
+    left = remove(bank, [gone]).bank
     assert gone not in {left[int(row)].document_id for row in left.search(queries, k)[1].ravel()}
 
 

@@ -6,7 +6,7 @@ from fake_encoder import HashEncoder
 
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
-from segue.bank.changes import append, copy_bank, delete
+from segue.bank.changes import append, copy_bank, remove
 from segue.corpus.intake import Reading
 from segue.corpus.passages import PassageSettings
 from segue.errors import InputError, SpaceError
@@ -81,7 +81,9 @@ def test_a_bank_whose_manifest_was_not_yet_replaced_is_the_old_one(bank):
 
 
 def test_what_cannot_be_added_is_refused(bank):
-    with pytest.raises(InputError, match="two documents have the id 'old2'"):
+    with pytest.raises(InputError, match="two documents have the id 'new0'"):
+        append(bank, documents("new", 1) * 2, HashEncoder())
+    with pytest.raises(InputError, match="1 the bank has a document of this id"):
         append(bank, documents("old", 3)[2:], HashEncoder())
     with pytest.raises(SpaceError, match=r"bank and the encoder.*cosine"):
         append(bank, documents("new", 1), HashEncoder(salt="another"))
@@ -90,21 +92,22 @@ def test_what_cannot_be_added_is_refused(bank):
 
 
 def test_deleted_documents_keep_their_rows_but_are_not_alive(bank):
-    fewer = delete(delete(bank, ["old1"]), ["old3"])
+    fewer = remove(remove(bank, ["old1"]).bank, ["old3"]).bank
     assert len(fewer) == len(bank)
     assert fewer.alive.tolist() == [True, True, False, False, True, True, False, False, True, True]
     with pytest.raises(InputError, match="does not have these documents: got nobody"):
-        delete(bank, ["nobody", "old0"])
+        remove(bank, ["nobody", "old0"])
     assert PassageBank.open(bank.path).alive.sum() == 6
-    with pytest.raises(InputError, match="old1"):
-        append(fewer, documents("old", 2)[1:], HashEncoder())
+    back = append(fewer, documents("old", 2)[1:], HashEncoder())
+    assert back.live_documents == {"old0": 0, "old2": 2, "old4": 4, "old1": 5}
+    assert back.duplicate_group[[10, 11]].tolist() == [10, 1] == [10, fewer.duplicate_group[1]]
 
 
 def test_a_copy_grows_without_touching_its_original(bank, tmp_path):
     before = {path.name: path.read_bytes() for path in bank.path.iterdir()}
     copy = copy_bank(bank, tmp_path / "copy")
     assert (copy.path / "vectors-00000.npy").samefile(bank.path / "vectors-00000.npy")
-    delete(append(copy, documents("new", 4), HashEncoder()), ["old0"])
+    remove(append(copy, documents("new", 4), HashEncoder()), ["old0"])
     assert {path.name: path.read_bytes() for path in bank.path.iterdir()} == before
     with pytest.raises(InputError, match="already exists"):
         copy_bank(bank.path, tmp_path / "copy")

@@ -9,7 +9,7 @@ from worlds import make_bank, unit
 
 from segue.bank import sentences
 from segue.bank.build import build_bank
-from segue.bank.changes import append, copy_bank, delete
+from segue.bank.changes import append, copy_bank, remove
 from segue.bank.sentences import MAXIMUM_SENTENCES, build_sentences, split_sentences
 from segue.errors import InputError, SpaceError, StorageError
 from segue.types import Document
@@ -176,7 +176,7 @@ def test_documents_that_join_a_bank_get_theirs_and_the_rest_is_kept(tmp_path):
     encoder = HashEncoder()
     bank = build_bank(Reader("a", "b", "c", "d"), encoder, tmp_path / "bank")
     build_sentences(bank, lambda: encoder, bank.path / "sentences")
-    grown = append(delete(copy_bank(bank, tmp_path / "copy"), ["b"]), Reader("e").read(), encoder)
+    grown = append(remove(copy_bank(bank, tmp_path / "copy"), ["b"]).bank, Reader("e").read(), encoder)
     encoder.encoded.clear()
     sentences = build_sentences(grown, lambda: encoder, grown.path / "sentences")
     rows = np.arange(len(grown))

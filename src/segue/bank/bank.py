@@ -202,16 +202,29 @@ class PassageBank:
 
     @functools.cached_property
     def duplicate_group(self) -> Int[np.ndarray, "bank"]:
-        """The smallest row with the same normalised text, int64; rows without text are their own group."""
-        return self._column("duplicate_group", np.int64)
+        """The first live row with the same normalised text, int64; rows without text are their own group."""
+        return _named_by_live_rows(self._column("duplicate_group", np.int64), self.alive)
 
     @functools.cached_property
     def alive(self) -> Bool[np.ndarray, "bank"]:
-        """False where the passage's document was deleted."""
-        tombstones = self.path / TOMBSTONES
-        dead = set(read_json(tombstones)["documents"]) if tombstones.exists() else set()
-        documents = np.array([name not in dead for name in self.document_ids], dtype=bool)
+        """False where the passage's document was removed or replaced."""
+        documents = np.ones(len(self.document_ids), dtype=bool)
+        documents[list(self.removed)] = False
         return documents[self.document_of]
+
+    @functools.cached_property
+    def removed(self) -> frozenset[int]:
+        """Numbers of the documents that were removed or replaced."""
+        tombstones = self.path / TOMBSTONES  # of version 0.1, which knew no other change
+        if not self.manifest.changes and tombstones.exists():
+            dead = set(read_json(tombstones)["documents"])
+            return frozenset(number for number, name in enumerate(self.document_ids) if name in dead)
+        return frozenset(number for step in self.manifest.changes for number in step.removed)
+
+    @functools.cached_property
+    def live_documents(self) -> dict[str, int]:
+        """The number of each document that was not removed, by id; a replaced document has the number of its last."""
+        return {name: number for number, name in enumerate(self.document_ids) if number not in self.removed}
 
     def gather(self, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows dim"]:
         """Return the float32 vectors of ``rows`` (all ≥ 0), in that order.
@@ -340,19 +353,31 @@ class PassageBank:
             raise damaged(self.path / DOCUMENTS, "documents that differ from the manifest")
 
 
+def _named_by_live_rows(groups: Int[np.ndarray, "bank"], alive: Bool[np.ndarray, "bank"]) -> Int[np.ndarray, "bank"]:
+    """Name each group by its first live row; a group without one keeps its name.
+
+    >>> _named_by_live_rows(np.array([0, 1, 0, 0]), np.array([False, True, True, True])).tolist()
+    [2, 1, 2, 2]
+    """
+    names = np.arange(len(groups), dtype=np.int64)
+    rows = np.flatnonzero(alive)[::-1]
+    names[groups[rows]] = rows  # where an index recurs, the last value stays: the first row
+    return names[groups]
+
+
 def bank_info(bank: PassageBank) -> JsonObject:
     """Describe a bank for ``segue bank info``; sizes in bytes, lengths in characters."""
     manifest = bank.manifest.to_json()
     space = bank.space.to_json()
     space["fingerprint"] = None if bank.space.fingerprint is None else f"{len(bank.space.fingerprint)} probes"
-    rows = bank.num_rows
-    passages = len(bank)
+    rows = bank.num_rows[list(bank.live_documents.values())]
+    passages, alive = len(bank), int(bank.alive.sum())
     return {
         "path": str(bank.path),
-        "documents": len(bank.document_ids),
+        "documents": len(rows),
         "passages": passages,
-        "deleted_passages": int(passages - bank.alive.sum()),
-        "duplicate_passages": int((bank.duplicate_group != np.arange(passages)).sum()),
+        "deleted_passages": passages - alive,
+        "duplicate_passages": alive - len(np.unique(bank.duplicate_group[bank.alive])),
         "passages_per_document": {"min": int(rows.min()), "median": float(np.median(rows)), "max": int(rows.max())},
         "characters": bank.counts.characters,
         "mean_passage_characters": round(bank.counts.characters / passages, 1),
@@ -360,6 +385,7 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "has_texts": bank.has_texts,
         "space": space,
         "storage": manifest["storage"],
+        "changes": len(bank.manifest.changes),
         "shards": len(bank.manifest.shards),
         "size_bytes": sum(path.stat().st_size for path in bank.path.iterdir() if path.is_file()),
         "passage_settings": manifest["passages"],

@@ -96,7 +96,7 @@ def build_bank(
         if begun is not None and begun.encoder is not None and isinstance(encoder, EncoderSettings):
             # Which texts share a batch decides the last bits of their vectors.
             encoder = encoder.model_copy(update={"batch_size": begun.encoder.batch_size})
-        loaded = _load(encoder)
+        loaded = loaded_encoder(encoder)
         plan = plan.model_copy(update={"space": loaded.space})
         if begun is not None:
             require_same_plan(folder, begun, plan, finished=False)
@@ -117,7 +117,7 @@ def _reuse(folder: Path, plan: BuildPlan, encoder: EncoderSource) -> PassageBank
     bank = PassageBank.open(folder)
     recorded = bank.manifest.encoder
     if plan.encoder is None or recorded is None or _shaping(plan.encoder) != _shaping(recorded):
-        plan = plan.model_copy(update={"space": _load(encoder).space})
+        plan = plan.model_copy(update={"space": loaded_encoder(encoder).space})
     require_same_plan(folder, bank.manifest, plan, finished=True)
     return bank
 
@@ -129,7 +129,8 @@ def _shaping(settings: EncoderSettings) -> EncoderSettings:
     return settings.model_copy(update={"batch_size": None, "device": "auto", "endpoint": endpoint})
 
 
-def _load(encoder: EncoderSource) -> Encoder:
+def loaded_encoder(encoder: EncoderSource) -> Encoder:
+    """Return an encoder that is given in any of the three ways."""
     if isinstance(encoder, EncoderSettings):
         return load_encoder(encoder)
     return encoder if hasattr(encoder, "encode") else encoder()  # type: ignore[return-value, operator]
@@ -240,11 +241,11 @@ def known_groups(folder: Path, shards: int) -> DuplicateGroups:
 class Intake:
     """Cuts documents into passages for a ``ShardWriter``, and counts the documents that are left out, by reason."""
 
-    def __init__(self, writer: ShardWriter, taken: Iterable[str] = ()) -> None:
+    def __init__(self, writer: ShardWriter) -> None:
         self.skipped: Counter[str] = Counter()
         self.finish = writer.finish
         self._writer = writer
-        self._taken = set(taken)
+        self._taken: set[str] = set()
         self._ids: list[str] = []
         self._titles: list[str] = []
         self._num_rows: list[int] = []

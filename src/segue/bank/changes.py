@@ -1,76 +1,283 @@
-"""Change a bank without rewriting it: append documents as new shards, delete by tombstones, copy by hard links.
+"""Change a bank without rewriting it: append documents as new shards, replace or remove documents, copy by hard links.
 
-Row numbers never change. A process killed in between leaves the bank as it was: new shards count once the manifest
-names them, and the next addition removes what an interrupted one left.
+Row numbers never change: a document that is replaced or removed keeps its rows, which are no longer alive. A process
+killed in between leaves the bank as it was: new shards and removals count once the manifest names them, and the next
+change removes what an interrupted one left.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from segue.bank.bank import PassageBank
-from segue.bank.build import Intake, ShardWriter, describe_skipped, known_groups
-from segue.bank.manifest import TOMBSTONES, documents_table, extend_bank
+from segue.bank.build import EncoderSource, Intake, ShardWriter, describe_skipped, known_groups, loaded_encoder
+from segue.bank.manifest import documents_table, extend_bank
 from segue.bank.shards import ShardRecord, ShardRows, exclusive, remove_shards, write_shard
-from segue.corpus.passages import PassageSettings
+from segue.corpus.intake import Reading, share_of
+from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
-from segue.files import read_json, write_folder, write_json
+from segue.files import JsonObject, write_folder
 from segue.types import Document, Progress, Skipped, no_progress
 
+ROWS_AT_ONCE = 4096
 KNOWN = "the bank has a document of this id"
 """Reason for which a document is not added."""
+
+
+@dataclass(frozen=True)
+class BankChange:
+    """What a change did to a bank, or what it would do.
+
+    Attributes:
+        added: ids of documents that the bank did not have.
+        changed: ids of documents whose title or text differs from the bank's.
+        removed: ids of documents that left the bank.
+        gone: ids of documents of the bank that its corpus no longer has, and that stay in the bank.
+        unchanged: documents that were compared and are the same.
+        skipped: documents that were not read, by reason.
+        passages_encoded: passages that the encoder read; a passage of a changed document keeps its vector if its text
+            is the same.
+        seconds: time that it took.
+        dry_run: whether nothing was changed.
+        bank: the bank afterwards.
+    """
+
+    bank: PassageBank = field(repr=False)
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    unchanged: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    passages_encoded: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether the bank has other documents than before (with ``dry_run``: would have)."""
+        return bool(self.added or self.changed or self.removed)
+
+    def to_json(self) -> JsonObject:
+        """Return the counts, and the ids by name, as ``--json`` prints them."""
+        ids = {name: list(getattr(self, name)) for name in ("added", "changed", "removed", "gone")}
+        return {**{name: len(found) for name, found in ids.items()}, "unchanged": self.unchanged,
+                "skipped": dict(self.skipped), "passages_encoded": self.passages_encoded,
+                "seconds": round(self.seconds, 2), "dry_run": self.dry_run, "ids": ids}  # fmt: skip
+
+
+def change(
+    bank: PassageBank,
+    documents: Iterable[Document | Skipped],
+    encoder: EncoderSource,
+    *,
+    replace: bool,
+    remove_gone: bool = False,
+    dry_run: bool = False,
+    passages: PassageSettings | None = None,
+    progress: Progress = no_progress,
+) -> BankChange:
+    """Take documents into a bank in one step; only texts that are new to their document are encoded.
+
+    New documents come after the last row. A passage with a text of the bank joins the duplicate group of that text.
+
+    Args:
+        bank: changed on disk; this object still describes it as it was.
+        documents: what is read; the whole corpus of the bank with ``replace``.
+        encoder: encoder of the bank's space, loaded for the first text.
+        replace: compare documents that the bank has by their title and passages, and replace those that differ; without
+            it they are skipped and counted.
+        remove_gone: remove the documents of the bank that are not among ``documents``.
+        dry_run: change nothing.
+        passages: how documents are cut; default: like the bank's.
+        progress: called per batch.
+
+    Raises:
+        InputError: an id comes twice, or every document of the bank would be removed.
+        SpaceError: the encoder has another space.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    began, settings = monotonic(), passages or bank.manifest.passages or PassageSettings()
+    with contextlib.nullcontext() if dry_run else exclusive(bank.path):
+        bank = PassageBank.open(bank.path)
+        plan = _Plan(bank, settings, replace=replace)
+        if dry_run:
+            for _ in plan.news(documents):
+                pass
+            skipped: Mapping[str, int] = plan.skipped
+        else:
+            remove_shards(bank.path, beyond=len(bank.manifest.shards))
+            texts = _NewTexts(bank, encoder, plan.known)
+            intake = Intake(ShardWriter(bank.path, texts, bank.manifest, after=bank, progress=progress))
+            intake.read(Reading(plan.news(documents), share_of(documents)), settings)
+            shards, skipped = intake.finish(), intake.skipped
+        live = bank.live_documents
+        gone = tuple(name for name in live if name not in plan.read) if replace else ()
+        removed = gone if remove_gone else ()
+        if len(removed) == len(live) and not plan.added:
+            raise InputError(f"every document of {bank.path} would be removed", fix="check the corpus")
+        done = BankChange(bank, tuple(plan.added), tuple(plan.changed), removed, () if remove_gone else gone,
+                          plan.unchanged, skipped, plan.passages, dry_run=dry_run)  # fmt: skip
+        if done.differs and not dry_run:
+            table = pa.concat_tables([bank.documents, intake.documents(len(bank))])
+            before = Counter() if replace else Counter(bank.manifest.counts.skipped)
+            extend_bank(bank.path, bank.manifest, shards, table, skipped=before + Counter(skipped),
+                        removed=_leaving(bank, [*plan.changed, *removed]))  # fmt: skip
+    return dataclasses.replace(done, bank=PassageBank.open(bank.path), seconds=monotonic() - began)
+
+
+def _leaving(bank: PassageBank, names: Iterable[str]) -> set[int]:
+    """Return the numbers of documents that leave a bank; those of version 0.1's tombstones leave with the first."""
+    legacy = () if bank.manifest.changes else bank.removed
+    return {*legacy, *(bank.live_documents[name] for name in names)}
+
+
+class _Plan:
+    """Compares documents with those of a bank as they are read.
+
+    Attributes:
+        added, changed: ids of the documents to encode.
+        unchanged: documents that are the same.
+        read: ids of all that were read and have passages.
+        skipped: documents left out, by reason.
+        known: texts of the former versions of changed documents, and their rows.
+        passages: passages whose text is new to their document.
+    """
+
+    def __init__(self, bank: PassageBank, settings: PassageSettings, *, replace: bool) -> None:
+        self.added: list[str] = []
+        self.changed: list[str] = []
+        self.unchanged = self.passages = 0
+        self.read: set[str] = set()
+        self.skipped: Counter[str] = Counter()
+        self.known: dict[str, int] = {}
+        self._bank, self._settings, self._replace = bank, settings, replace
+        self._digests = _digests(bank) if replace else {}
+
+    def news(self, documents: Iterable[Document | Skipped]) -> Iterator[Document | Skipped]:
+        """Yield the documents that are new or changed, and those that are skipped."""
+        seen: set[str] = set()
+        for item in documents:
+            found = item
+            if isinstance(item, Document):
+                if item.id in seen:
+                    raise InputError(f"two documents have the id {item.id!r}", fix="give every document a unique id")
+                seen.add(item.id)
+                if not self._is_news(item):
+                    if self._replace and item.id in self.read:
+                        continue
+                    known = item.id in self._bank.live_documents and not self._replace
+                    found = Skipped(item.id, KNOWN if known else "no passages")
+            if isinstance(found, Skipped):
+                self.skipped[found.reason] += 1
+            yield found
+
+    def _is_news(self, document: Document) -> bool:
+        """Return whether a document is to be encoded, and count it."""
+        number = self._bank.live_documents.get(document.id)
+        if number is not None and not self._replace:
+            return False
+        texts = [passage.text for passage in cut(document, self._settings)]
+        if not texts:
+            return False
+        self.read.add(document.id)
+        if number is None:
+            self.added.append(document.id)
+            self.passages += len(texts)
+            return True
+        if self._digests[document.id] == _digest(document.title, texts):
+            self.unchanged += 1
+            return False
+        rows = np.arange(self._bank.num_rows[number]) + self._bank.first_row[number]
+        before = dict(zip(self._bank.texts(rows), rows.tolist(), strict=True))
+        self.changed.append(document.id)
+        self.passages += sum(text not in before for text in texts)
+        self.known |= before
+        return True
+
+
+def _digest(title: str, texts: Iterable[str]) -> bytes:
+    """Hash what a document is to a bank: its title and the texts of its passages."""
+    return hashlib.sha256(json.dumps([title, *texts]).encode()).digest()
+
+
+def _digests(bank: PassageBank) -> dict[str, bytes]:
+    """Return the hash of every live document, by id; texts are read in order, a block at a time."""
+    starts = range(0, len(bank), ROWS_AT_ONCE)
+    blocks = (bank.texts(np.arange(start, min(start + ROWS_AT_ONCE, len(bank)))) for start in starts)
+    texts = chain.from_iterable(blocks)
+    found = {}
+    for number, (name, title, count) in enumerate(
+        zip(bank.document_ids, bank.document_titles, bank.num_rows.tolist(), strict=True)
+    ):
+        own = list(islice(texts, count))
+        if number not in bank.removed:
+            found[name] = _digest(title, own)
+    return found
+
+
+class _NewTexts:
+    """Encoder of a bank's space that is loaded when the first new text is encoded; known texts keep their vectors."""
+
+    def __init__(self, bank: PassageBank, source: EncoderSource, known: Mapping[str, int]) -> None:
+        self.space = bank.space
+        self._bank, self._source, self._known = bank, source, known
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder:
+        loaded = loaded_encoder(self._source)
+        require_same(self._bank.space, loaded.space, "the bank and the encoder of the added documents")
+        return loaded
+
+    def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
+        """Return the vectors of texts."""
+        rows = np.array([self._known.get(text, -1) for text in texts], dtype=np.int64)
+        vectors = np.empty((len(rows), self._bank.dimension), dtype=np.float32)
+        vectors[rows >= 0] = self._bank.gather(rows[rows >= 0])
+        new = [text for text, row in zip(texts, rows.tolist(), strict=True) if row < 0]
+        if new:
+            vectors[rows < 0] = self._encoder.encode(new, progress=progress)
+        return vectors
 
 
 def append(
     bank: PassageBank,
     documents: Iterable[Document | Skipped],
-    encoder: Encoder,
+    encoder: EncoderSource,
     *,
     passages: PassageSettings | None = None,
     progress: Progress = no_progress,
 ) -> PassageBank:
-    """Add documents after the last row; a passage with a text of the bank joins the duplicate group of that text.
-
-    Args:
-        bank: changed on disk; this object still describes it as it was.
-        documents: documents with ids that the bank never had, not even for a deleted document.
-        encoder: encoder of the bank's space.
-        passages: how they are cut; default: like the bank's documents.
-        progress: called per batch.
-
-    Returns:
-        The bank with the new documents.
+    """Add documents whose ids the bank does not have; the others are skipped and counted. See ``change``.
 
     Raises:
-        InputError: an id is taken, or there is nothing to add.
+        InputError: an id comes twice, or there is nothing to add.
         SpaceError: the encoder has another space.
         StorageError: the disk is full, or another process is writing there.
     """
-    require_same(bank.space, encoder.space, "the bank and the encoder of the added documents")
-    settings = passages or bank.manifest.passages or PassageSettings()
-    with exclusive(bank.path):
-        bank = PassageBank.open(bank.path)
-        remove_shards(bank.path, beyond=len(bank.manifest.shards))
-        writer = ShardWriter(bank.path, encoder, bank.manifest, after=bank, progress=progress)
-        intake = Intake(writer, bank.document_ids)
-        intake.read(documents, settings)
-        shards = intake.finish()
-        if not shards:
-            got = describe_skipped(intake.skipped)
-            raise InputError("nothing to add to the bank", got=got, fix="check the corpus of new documents")
-        table = pa.concat_tables([bank.documents, intake.documents(len(bank))])
-        extend_bank(bank.path, bank.manifest, shards, table, skipped=intake.skipped)
-    return PassageBank.open(bank.path)
+    done = change(bank, documents, encoder, replace=False, passages=passages, progress=progress)
+    if not done.added:
+        got = describe_skipped(Counter(done.skipped))
+        raise InputError("nothing to add to the bank", got=got, fix="check the corpus of new documents")
+    return done.bank
 
 
 def append_bank(bank: PassageBank, other: PassageBank, *, progress: Progress = no_progress) -> PassageBank:
@@ -99,7 +306,7 @@ def append_bank(bank: PassageBank, other: PassageBank, *, progress: Progress = n
     with exclusive(bank.path):
         bank = PassageBank.open(bank.path)
         remove_shards(bank.path, beyond=len(bank.manifest.shards))
-        known, skipped = set(bank.document_ids), Counter[str]()
+        known, skipped = bank.live_documents, Counter[str]()
         chosen: list[int] = []
         for number, (name, first) in enumerate(zip(other.document_ids, other.first_row, strict=True)):
             reason = KNOWN if name in known else None if other.alive[first] else "deleted"
@@ -115,7 +322,8 @@ def append_bank(bank: PassageBank, other: PassageBank, *, progress: Progress = n
         shards = _copy_rows(bank, other, rows, progress)
         ids, titles = ([names[one] for one in chosen] for names in (other.document_ids, other.document_titles))
         table = pa.concat_tables([bank.documents, documents_table(ids, titles, counts, first_row=len(bank))])
-        extend_bank(bank.path, bank.manifest, shards, table, skipped=skipped)
+        total = Counter(bank.manifest.counts.skipped) + skipped
+        extend_bank(bank.path, bank.manifest, shards, table, skipped=total, removed=_leaving(bank, ()))
     return PassageBank.open(bank.path)
 
 
@@ -139,22 +347,26 @@ def _copy_rows(
     return shards
 
 
-def delete(bank: PassageBank, document_ids: Iterable[str]) -> PassageBank:
-    """Mark documents as deleted: their rows stay, but are no longer alive.
+def remove(bank: PassageBank, document_ids: Iterable[str], *, dry_run: bool = False) -> BankChange:
+    """Remove documents: their rows and files stay, but are no longer alive. Those removed before are left out.
 
     Raises:
-        InputError: an id is not in the bank.
+        InputError: the bank never had an id, or every document would be removed.
     """
-    ids = set(document_ids)
-    unknown = sorted(ids - set(bank.document_ids))
-    if unknown:
-        got = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        raise InputError(f"{bank.path} does not have these documents", got=got, fix="check the ids")
-    with exclusive(bank.path):
-        path = bank.path / TOMBSTONES
-        before = set(read_json(path)["documents"]) if path.exists() else set()
-        write_json(path, {"documents": sorted(before | ids)})
-    return PassageBank.open(bank.path)
+    began, ids = monotonic(), set(document_ids)
+    with contextlib.nullcontext() if dry_run else exclusive(bank.path):
+        bank = PassageBank.open(bank.path)
+        unknown = sorted(ids - set(bank.document_ids))
+        if unknown:
+            got = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            raise InputError(f"{bank.path} does not have these documents", got=got, fix="check the ids")
+        removed = tuple(name for name in bank.live_documents if name in ids)
+        if len(removed) == len(bank.live_documents):
+            raise InputError(f"every document of {bank.path} would be removed", fix="delete the folder instead")
+        if removed and not dry_run:
+            extend_bank(bank.path, bank.manifest, [], bank.documents, skipped=bank.manifest.counts.skipped,
+                        removed=_leaving(bank, removed))  # fmt: skip
+    return BankChange(PassageBank.open(bank.path), removed=removed, seconds=monotonic() - began, dry_run=dry_run)
 
 
 def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:

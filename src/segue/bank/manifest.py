@@ -1,8 +1,8 @@
 """The manifest of a bank (its settings, contents and hashes) and the table of its documents.
 
 ``build.json`` holds the plan of an unfinished build; ``manifest.json`` is written last and makes a folder a bank.
-``documents.parquet`` only grows, and the manifest states how many of its documents count, so documents are added in one
-step.
+``documents.parquet`` only grows, and the manifest states how many of its documents count and which were removed, so a
+bank changes in one step: when its manifest is replaced.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import platform
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,8 +31,8 @@ from segue.errors import InputError
 from segue.files import JsonObject, atomic_path, read_json, write_json
 from segue.types import BankCounts
 
-FORMAT = 1
-"""Version of the files of a bank; raised when older ones can no longer be read."""
+FORMAT, FORMAT_CHANGED = 1, 2
+"""Versions of a bank's files: as it was built, and since it was changed (version 0.1 would answer what was removed)."""
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.parquet"
@@ -80,6 +79,22 @@ class BuildPlan(BaseModel):
         return self.model_dump(mode="json")
 
 
+class BankStep(BaseModel):
+    """One change of a bank: what it was before, and which documents left it.
+
+    Attributes:
+        hash: hash of the bank before.
+        documents: number of documents in its table before.
+        removed: numbers of the documents that were removed or replaced.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    hash: str
+    documents: int
+    removed: tuple[int, ...]
+
+
 class Manifest(BuildPlan):
     """Plan, size and hashes of a bank; the contents of ``manifest.json``.
 
@@ -88,7 +103,8 @@ class Manifest(BuildPlan):
         counts: numbers of documents, passages and characters, deleted ones included.
         shards: records of the shards, in order.
         documents_sha256: hash of the table of documents.
-        hash: hash of all passages, vectors and documents; equal hashes mean equal banks.
+        hash: hash of all passages, vectors and documents, and of which were removed; equal hashes mean equal banks.
+        changes: every change since it was built, oldest first.
         versions: versions of the packages that shape a bank.
     """
 
@@ -98,6 +114,7 @@ class Manifest(BuildPlan):
     documents_sha256: str
     hash: str
     versions: Mapping[str, str]
+    changes: tuple[BankStep, ...] = ()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -130,9 +147,10 @@ def read_plan(folder: Path) -> BuildPlan | None:
 
 def _read_format(path: Path) -> JsonObject:
     values = read_json(path)
-    if values.get("format") != FORMAT:
+    if values.get("format") not in (FORMAT, FORMAT_CHANGED):
         got, fix = f"format {values.get('format')}", "build it again, or use the version that wrote it"
-        raise InputError(f"{path.parent} was written by another version", got=got, expected=f"format {FORMAT}", fix=fix)
+        expected = f"format {FORMAT} or {FORMAT_CHANGED}"
+        raise InputError(f"{path.parent} was written by another version", got=got, expected=expected, fix=fix)
     return values
 
 
@@ -270,6 +288,7 @@ def write_bank(
     *,
     skipped: Mapping[str, int],
     has_texts: bool,
+    changes: Sequence[BankStep] = (),
 ) -> None:
     """Write the documents and then the manifest, which makes the folder a bank.
 
@@ -286,24 +305,42 @@ def write_bank(
     )
     of_documents = documents_sha256(documents)
     parts = [part for shard in shards for part in (shard.text_sha256, shard.vectors_sha256)]
+    parts += [f"without {number}" for step in changes for number in step.removed]
     contents = hashlib.sha256("\n".join([*parts, of_documents]).encode()).hexdigest()
     packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
     manifest = Manifest(
-        **{name: getattr(plan, name) for name in BuildPlan.model_fields},
+        **{name: getattr(plan, name) for name in BuildPlan.model_fields if name != "format"},
+        format=FORMAT_CHANGED if changes else FORMAT,
         has_texts=has_texts,
         counts=counts,
         shards=tuple(shards),
         documents_sha256=of_documents,
         hash=contents,
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+        changes=tuple(changes),
     )
     write_json(folder / MANIFEST, manifest.to_json())
 
 
 def extend_bank(
-    folder: Path, manifest: Manifest, added: Sequence[ShardRecord], documents: pa.Table, *, skipped: Counter[str]
+    folder: Path,
+    manifest: Manifest,
+    added: Sequence[ShardRecord],
+    documents: pa.Table,
+    *,
+    skipped: Mapping[str, int],
+    removed: Iterable[int] = (),
 ) -> None:
-    """Write the manifest of a bank that got more shards; ``documents`` is the table of all documents."""
-    total = Counter(manifest.counts.skipped) + skipped
-    shards = [*manifest.shards, *added]
-    write_bank(folder, manifest, shards, documents, skipped=total, has_texts=manifest.has_texts)
+    """Write the manifest of a bank that has changed.
+
+    Args:
+        folder: folder of the bank.
+        manifest: the bank as it was.
+        added: records of the new shards.
+        documents: table of all documents, old and new.
+        skipped: documents left out, by reason.
+        removed: numbers of the documents that are removed or replaced.
+    """
+    step = BankStep(hash=manifest.hash, documents=manifest.counts.documents, removed=tuple(sorted(removed)))
+    write_bank(folder, manifest, [*manifest.shards, *added], documents, skipped=skipped, has_texts=manifest.has_texts,
+               changes=[*manifest.changes, step])  # fmt: skip

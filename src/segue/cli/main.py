@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from segue.cli.output import AsJson, Device, OwnBank, Quiet, Run, Unsafe, Wide, columns, print_info, print_json, stages
+from segue.cli.output import (
+    AsJson,
+    BankFolder,
+    Device,
+    OwnBank,
+    Quiet,
+    Run,
+    Unsafe,
+    Wide,
+    columns,
+    print_change,
+    print_info,
+    print_json,
+    stages,
+)
 from segue.cli.release import bundle_app, index_app, predict, serve
 from segue.errors import BlockedError, SegueError
 from segue.version import __version__
@@ -55,7 +69,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bank_app = typer.Typer(help="Build a bank of passages and vectors, or describe one.", no_args_is_help=True)
+bank_app = typer.Typer(
+    help="Build a bank of passages and vectors, describe one, or keep it up to date.", no_args_is_help=True
+)
 app.add_typer(bank_app, name="bank")
 app.add_typer(index_app, name="index")
 app.add_typer(bundle_app, name="bundle")
@@ -71,6 +87,7 @@ Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gat
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a TOML file.")]
 Mute = Annotated[list[str] | None, typer.Option("--mute", metavar="CODE", help="Leave a check out; may be repeated.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that train.")]
 
 
@@ -160,6 +177,50 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
     from segue.workflows.bank import info
 
     print_info(info(bank, verify=verify), as_json=as_json)
+
+
+@bank_app.command("add")
+def bank_add(bank: BankFolder,
+             sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Recipes, files or folders.")], *,
+             dry_run: DryRun = False, device: Device = None, quiet: Quiet = False,
+             as_json: AsJson = False) -> None:  # fmt: skip
+    """Encode documents whose ids the bank does not have, and add them in one step.
+
+    Example: `segue bank add bank/ my-docs/new.md fresh.toml`
+    """
+    from segue.workflows.bank import add
+
+    print_change(add(bank, sources, device=device, dry_run=dry_run, stages=stages(quiet)), as_json=as_json)
+
+
+@bank_app.command("remove")
+def bank_remove(bank: BankFolder,
+                ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids of documents.")] = None, *,
+                ids_file: Annotated[Path | None, typer.Option("--ids", help="A file of ids, one a line.")] = None,
+                dry_run: DryRun = False, as_json: AsJson = False) -> None:  # fmt: skip
+    """Remove documents in one step.
+
+    Example: `segue bank remove bank/ old.md --ids gone.txt`
+    """
+    from segue.workflows.bank import read_ids, remove
+
+    wanted = [*(ids or ()), *(read_ids(ids_file) if ids_file is not None else ())]
+    print_change(remove(bank, wanted, dry_run=dry_run), as_json=as_json)
+
+
+@bank_app.command("update")
+def bank_update(recipe: RecipeFile, *, bank: OwnBank = None,
+                gone: Annotated[bool, typer.Option("--remove-gone", help="Remove what the corpus lost.")] = False,
+                dry_run: DryRun = False, device: Device = None, quiet: Quiet = False,
+                as_json: AsJson = False) -> None:  # fmt: skip
+    """Read a recipe's corpus again and encode what is new or changed, in one step.
+
+    Example: `segue bank update recipe.toml --dry-run`
+    """
+    from segue.workflows.bank import update
+
+    found = update(_load(recipe, device), bank, remove_gone=gone, dry_run=dry_run, stages=stages(quiet))
+    print_change(found, as_json=as_json)
 
 
 @app.command()

@@ -6,9 +6,15 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from segue.bank.changes import BankChange
+
+GONE_SHOWN = 5
+"""Ids that a line names."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
@@ -63,3 +69,22 @@ def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
     for name, value in info.items():
         table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
     Console().print(table)
+
+
+def print_change(change: BankChange, *, as_json: bool) -> None:
+    """Print what a command did to a bank, or would do."""
+    found = change.to_json()
+    if as_json:
+        print_json(found)
+        return
+    ids, dry = found.pop("ids"), found.pop("dry_run")
+    if not found["skipped"]:
+        del found["skipped"]
+    print_info(found, as_json=False)
+    if ids["gone"]:
+        names = ", ".join(ids["gone"][:GONE_SHOWN]) + (" …" if len(ids["gone"]) > GONE_SHOWN else "")
+        print(f"gone from the corpus, kept in the bank: {names} (--remove-gone removes them)")
+    if dry:
+        print("dry run: nothing was changed")
+    elif change.differs:
+        print("Runs, indexes and bundles made before are of the bank as it was: compare again in a new run folder.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,8 @@ index_app = typer.Typer(help="Build an approximate index over a bank, or tune on
 bundle_app = typer.Typer(
     help="Build a bundle of a run's winner; promote, roll back or list bundles.", no_args_is_help=True
 )
+
+SourceBank = Annotated[Path | None, typer.Option("--bank", help="The bank it was built from: states what changed.")]
 
 
 @index_app.command("build")
@@ -147,14 +150,16 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
             ids: Annotated[list[str] | None, typer.Option(
                 "--id", metavar="ID", help="Instead: a passage of the bundle; repeatable, oldest first.")] = None,
             k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of passages.")] = 5,
-            device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
+            bank: SourceBank = None, device: Device = None, as_json: AsJson = False) -> None:  # fmt: skip
     """Answer which passages may follow what was read: a text, vectors, or passages of the bundle.
 
     Example: `segue predict bundle/ --text beginning.txt -k 5`
     """
     from segue.workflows.predict import predict as verb
 
-    found = verb(bundle, text, vectors=vectors, ids=ids, k=k, device=device).to_json()
+    found = verb(bundle, text, vectors=vectors, ids=ids, k=k, bank=bank, device=device).to_json()
+    if "outdated" in found:
+        print(f"segue: {found['outdated']}", file=sys.stderr)
     if as_json:
         print_json(found)
         return
@@ -176,7 +181,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
-          device: Device = None, quiet: Quiet = False) -> None:  # fmt: skip
+          bank: SourceBank = None, device: Device = None, quiet: Quiet = False) -> None:  # fmt: skip
     """Answer over HTTP from a bundle; SIGTERM stops it gracefully, SIGHUP reloads the bundle.
 
     Example: `segue serve bundle/ --port 8080`
@@ -191,6 +196,6 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     if bundle is None:
         raise SettingsError("there is no bundle to serve", fix="segue serve BUNDLE")
     limits = dict(one.partition("=")[::2] for one in limit or ())
-    verb(bundle, device=device, stages=stages(quiet), host=host, port=port, keys=None if keys is None else str(keys),
-         runs=None if runs is None else str(runs), cors_origins=tuple(cors or ()),
-         hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
+    verb(bundle, bank=bank, device=device, stages=stages(quiet), host=host, port=port,
+         keys=None if keys is None else str(keys), runs=None if runs is None else str(runs),
+         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip

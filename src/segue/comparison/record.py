@@ -563,6 +563,7 @@ class Checked(RecordPart):
         blocked: codes of integrity checks with an issue.
         unsafe: whether numbers are printed, labelled, although a check blocks them or none vouches for them.
         subject: the option that the diagnosis is about.
+        bank_changes: what changed in the bank after the run, in words, as ``segue report`` found it.
     """
 
     audit: tuple[Finding, ...] = ()
@@ -572,6 +573,7 @@ class Checked(RecordPart):
     blocked: tuple[str, ...] = ()
     unsafe: bool = False
     subject: str | None = None
+    bank_changes: str | None = None
 
 
 class Record(Setup, Compared, Checked):

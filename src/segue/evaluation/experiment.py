@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from segue.bank.bank import PassageBank
+from segue.bank.history import changed_since
 from segue.errors import InputError
 from segue.files import read_json, write_json
 from segue.ranking.pool import Pool
@@ -128,11 +130,12 @@ def require_same_bank(bank: Bank, path: Path) -> None:
         return
     locked, present = read_json(path), _bank_record(bank)
     if {name: locked.get(name) for name in present} != present:
+        words = changed_since(bank, str(locked.get("bank"))) if isinstance(bank, PassageBank) else None
         raise InputError(
             f"the bank has changed since {path} was written",
-            got=f"{getattr(bank, 'path', 'a bank')} with hash {str(bank.hash)[:12]}…",
+            got=f"{getattr(bank, 'path', 'a bank')}: {words or 'other documents are deleted'}",
             expected="the bank that the run was made on, since its rankings name rows and its split documents",
-            fix="restore that bank, name its folder with --bank, or begin a run in a new --out folder",
+            fix="compare again in a new --out folder, or name a copy of the bank as it was with --bank",
         )
 
 

@@ -5,13 +5,15 @@ Its contents decide, not its place: ``split.json`` holds the hash of the bank th
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from segue.bank.bank import PassageBank
+from segue.bank.history import changed_since, difference_since
 from segue.bank.manifest import MANIFEST
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.evaluation.experiment import require_same_bank
 from segue.files import JsonObject, read_json, write_json
 
@@ -54,6 +56,19 @@ def bank_of_run(run: Path, *, given: PassageBank | Path | str | None = None) -> 
     raise InputError(f"the bank of {run} is not there",
                      got=f"no bank at {' or '.join(map(str, places[:2]))}", expected=_expected(run),
                      fix="name its folder with --bank, or build it again with `segue bank build`")  # fmt: skip
+
+
+def changes_of_bank(run: Path) -> str | None:
+    """Return in words what changed in a run's bank since the run; None where nothing did, or the bank is not there."""
+    run = _made_on(run.resolve())
+    known, found = _hash(run), []
+    for place in dict.fromkeys(_places(run)):
+        with contextlib.suppress(InputError, StorageError):
+            found.append(PassageBank.open(place))
+    if known is None or any(bank.hash == known for bank in found):
+        return None
+    later = [bank for bank in found if difference_since(bank, known) is not None]
+    return next((changed_since(bank, known) for bank in (later or found)), None)
 
 
 def is_bank_of(run: Path, bank: PassageBank) -> bool:

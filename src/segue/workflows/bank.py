@@ -1,18 +1,33 @@
-"""``segue bank``: build a bank of passages and vectors on disk, estimate what that takes, or describe one."""
+"""``segue bank``: build a bank of passages and vectors, estimate what that takes, describe one, keep it up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import glob
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from segue.bank.bank import PassageBank, bank_info
+from segue.bank.build import EncoderSource
+from segue.bank.changes import BankChange, change
+from segue.bank.changes import remove as remove_documents
+from segue.bank.history import difference_since
+from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.passages import cut
 from segue.encoders.endpoint import estimated_tokens
-from segue.hardware import limit_threads
+from segue.errors import InputError
+from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import AnyRecipe
-from segue.types import Document
-from segue.workflows.prepare import as_recipe, open_bank
+from segue.recipe import AnyRecipe, Recipe
+from segue.types import Document, Skipped
+from segue.workflows.prepare import as_recipe, built_bank, on_device, open_bank
+
+TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+"""Kinds of corpus by the ending of a file's name, compression left out; every other file is one document."""
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
+_CORPUS: TypeAdapter[Corpus] = TypeAdapter(Corpus)
 
 
 def build(recipe: AnyRecipe, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
@@ -55,4 +70,155 @@ def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:
     Raises:
         InputError: there is no bank, or it is not whole.
     """
-    return bank_info(PassageBank.open(Path(bank), verify=verify))
+    opened = PassageBank.open(Path(bank), verify=verify)
+    found = dict(bank_info(opened))
+    if steps := opened.manifest.changes:
+        words = f"{difference_since(opened, steps[0].hash)}; what was made of it before is out of date"
+        found["changed_since_built"] = words
+    return found
+
+
+def add(
+    bank: PassageBank | Path | str,
+    documents: AnyRecipe | Sequence[Path | str] | Iterable[Document],
+    *,
+    encoder: EncoderSource | None = None,
+    device: Device | None = None,
+    dry_run: bool = False,
+    stages: Stages = quiet,
+) -> BankChange:
+    """Encode documents whose ids the bank does not have and add them, in one step; the others are skipped and counted.
+
+    Args:
+        bank: the bank, or its folder.
+        documents: a recipe, whose [corpus] is read; paths of files, folders or recipes; or documents.
+        encoder: encoder of the bank's space; None: the one that the bank records.
+        device: device of the encoder.
+        dry_run: only count what would be added.
+        stages: shows progress.
+
+    Raises:
+        InputError: the documents cannot be read, or the bank's encoder is not known.
+        SpaceError: the encoder has another space than the bank.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    limit_threads()
+    opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
+    source = encoder or _recorded_encoder(opened, device)
+    with stages("Reading and encoding new documents") as progress:
+        return change(opened, _read(opened, documents), source, replace=False, dry_run=dry_run, progress=progress)
+
+
+def remove(bank: PassageBank | Path | str, ids: Iterable[str], *, dry_run: bool = False) -> BankChange:
+    """Remove documents by id, in one step; their rows are answered no more.
+
+    Raises:
+        InputError: the bank never had an id, or no document would be left.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
+    return remove_documents(opened, ids, dry_run=dry_run)
+
+
+def update(
+    recipe: AnyRecipe,
+    bank: Path | str | None = None,
+    *,
+    device: Device | None = None,
+    remove_gone: bool = False,
+    dry_run: bool = False,
+    stages: Stages = quiet,
+) -> BankChange:
+    """Read the corpus of a bank again and encode what is new or changed, in one step.
+
+    Documents are compared by the hash of their title and passages. Those that the corpus no longer has are named and
+    stay, since they may have been added from elsewhere.
+
+    Args:
+        recipe: the recipe of the bank.
+        bank: folder of the bank; None: the recipe's.
+        device: device of the encoder.
+        remove_gone: remove the documents that the corpus no longer has.
+        dry_run: only compare.
+        stages: shows progress.
+
+    Raises:
+        InputError: there is no bank, it was built with other settings, or the corpus cannot be read.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    limit_threads()
+    recipe = on_device(as_recipe(recipe), device)
+    if isinstance(recipe.corpus, VectorsCorpus | BankCorpus):
+        raise InputError("a bank of vectors has no texts to compare", got=f'kind = "{recipe.corpus.kind}"',
+                         fix="import the vectors into a new bank; nothing is encoded")  # fmt: skip
+    if bank is not None:
+        recipe = recipe.model_copy(update={"bank": recipe.bank.model_copy(update={"path": str(bank)})})
+    opened = built_bank(recipe)
+    with stages("Reading the corpus and encoding what changed") as progress:
+        return change(opened, recipe.corpus.read(), recipe.encoder, replace=True, remove_gone=remove_gone,
+                      dry_run=dry_run, progress=progress)  # fmt: skip
+
+
+def read_ids(path: Path | str) -> list[str]:
+    """Read document ids from a file, one a line; empty lines are left out.
+
+    Raises:
+        InputError: it cannot be read as UTF-8.
+    """
+    try:
+        return [line for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the ids in {path}", got=error, expected="UTF-8, one id a line") from error
+
+
+def _recorded_encoder(bank: PassageBank, device: Device | None) -> EncoderSource:
+    if bank.manifest.encoder is None:
+        raise InputError("the bank does not record its encoder", got=bank.space.encoder,
+                         fix="call segue.add_to_bank(..., encoder=...) with it")  # fmt: skip
+    return bank.manifest.encoder.model_copy(update={"device": device} if device else {})
+
+
+def _read(
+    bank: PassageBank, documents: AnyRecipe | Sequence[Path | str] | Iterable[Document]
+) -> Iterable[Document | Skipped]:
+    """Return the documents of a recipe, of paths, or as they are given."""
+    if isinstance(documents, str | Path):
+        return corpus_of(bank, Path(documents)).read()
+    if isinstance(documents, Mapping | Recipe):
+        return as_recipe(documents).corpus.read()
+    return chain.from_iterable(_each(bank, one) for one in documents)
+
+
+def _each(bank: PassageBank, given: Document | Path | str) -> Iterator[Document | Skipped]:
+    if isinstance(given, Document):
+        yield given
+    else:
+        yield from corpus_of(bank, Path(given)).read()
+
+
+def corpus_of(bank: PassageBank, path: Path) -> Corpus:
+    """Return the corpus of a path: of a recipe, a table, a folder, or one document.
+
+    A document inside the folder that the bank was made of has the same id as it would have there, so that an update
+    finds it. Settings of the bank's own corpus hold where it is of the same kind.
+
+    Raises:
+        InputError: there is nothing at the path.
+    """
+    if path.suffix == ".toml":
+        return as_recipe(path).corpus
+    if not path.exists():
+        raise InputError(f"cannot read {path}", got="nothing there", expected="a recipe, a file or a folder",
+                         fix="check the path")  # fmt: skip
+    endings = [ending for ending in path.suffixes if ending not in COMPRESSED]
+    kind = "folder" if path.is_dir() else TABLES.get(endings[-1].lower() if endings else "", "folder")
+    own = dict(bank.manifest.source) if bank.manifest.source.get("kind") == kind else {}
+    table = {**own, "kind": kind, "path": str(path), "maximum_documents": None}
+    if kind == "folder":
+        root, place = Path(str(own.get("path", path))).resolve(), path.resolve()
+        if not (own and place.is_relative_to(root)):
+            root = place if place.is_dir() else place.parent
+        below = glob.escape(place.relative_to(root).as_posix())
+        pattern = str(own.get("glob", "**/*")) if place == root else f"{below}/**/*" if place.is_dir() else below
+        table |= {"path": str(root), "glob": pattern}
+    return _CORPUS.validate_python(table)

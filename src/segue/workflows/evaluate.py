@@ -9,20 +9,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
-from segue.bank.changes import KNOWN, append, append_bank, copy_bank
+from segue.bank.changes import append, append_bank, copy_bank
 from segue.bank.import_vectors import import_vectors
 from segue.bank.manifest import same_source
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
-from segue.corpus.intake import Reading, share_of
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
@@ -33,7 +31,7 @@ from segue.ranking.pool import Pool
 from segue.recipe import Recipe, load_corpus
 from segue.runs.bank import FRESH, bank_of_run
 from segue.training.state import LOSS_FILE
-from segue.types import Bank, Document, Skipped, Split
+from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import make_windows
 from segue.workflows.check_record import CheckPolicy
@@ -185,18 +183,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
             fresh = PassageBank.open(corpus.path) if isinstance(corpus, BankCorpus) else import_vectors(corpus, folder)
             return append_bank(grown, fresh, progress=progress)
     with stages("Reading and encoding fresh documents") as progress:
-        documents = _unknown(corpus.read(), set(bank.document_ids))
-        return append(grown, documents, EncoderLoader(recipe, bank)(), progress=progress)
-
-
-def _unknown(documents: Iterator[Document | Skipped], known: set[str]) -> Reading:
-    """Skip the documents whose id the bank has."""
-
-    def passed_on(document: Document | Skipped) -> Document | Skipped:
-        is_known = isinstance(document, Document) and document.id in known
-        return Skipped(document.id, KNOWN) if is_known else document
-
-    return Reading(map(passed_on, documents), share_of(documents))
+        return append(grown, corpus.read(), EncoderLoader(recipe, bank), progress=progress)
 
 
 def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:

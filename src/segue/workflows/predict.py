@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from segue.bank.bank import PassageBank
+from segue.bank.history import changed_since
 from segue.bundles.answers import Answer
+from segue.bundles.open import Bundle
 from segue.bundles.released_retriever import load
 from segue.errors import InputError
 from segue.hardware import Device, limit_threads
@@ -18,15 +21,22 @@ from segue.hardware import Device, limit_threads
 
 @dataclass(frozen=True)
 class Predicted:
-    """An answer of a bundle."""
+    """An answer of a bundle.
+
+    Attributes:
+        bundle: its version.
+        outdated: what changed in the bank since the bundle was built, in words, where a bank was named.
+    """
 
     bundle: str
     answer: Answer
+    outdated: str | None = None
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what ``--json`` prints."""
         answer = self.answer
-        return {"bundle": self.bundle, "read": list(answer.read), "confidence": answer.confidence,
+        outdated = {} if self.outdated is None else {"outdated": self.outdated}
+        return {"bundle": self.bundle, **outdated, "read": list(answer.read), "confidence": answer.confidence,
                 "passages": [asdict(passage) for passage in answer]}  # fmt: skip
 
 
@@ -37,6 +47,7 @@ def predict(
     vectors: Path | str | None = None,
     ids: Sequence[str] | None = None,
     k: int = 5,
+    bank: Path | str | None = None,
     device: Device | None = None,
 ) -> Predicted:
     """Return the passages that may follow what was read: give exactly one of text, vectors and ids.
@@ -47,6 +58,7 @@ def predict(
         vectors: a ``.npy`` file with the unit vectors of the passages read, oldest first [context, dim].
         ids: ids of passages of the bundle, oldest first, as its answers name them: ``document#position``.
         k: number of passages.
+        bank: folder of the bank that the bundle was built from; the answer states whether it has changed since.
         device: device of the models.
 
     Raises:
@@ -64,7 +76,19 @@ def predict(
     else:
         query = {"vectors": read_vectors(vectors)} if vectors else {"ids": list(ids or ())}
     retriever = load(bundle, texts="text" in query, device=device or "auto")
-    return Predicted(retriever.bundle.version, retriever.next(**query, k=k))
+    outdated = None if bank is None else bundle_changes(retriever.bundle, bank)
+    return Predicted(retriever.bundle.version, retriever.next(**query, k=k), outdated)
+
+
+def bundle_changes(bundle: Bundle, bank: Path | str) -> str | None:
+    """Return in one line what changed in a bank since a bundle was built from it; None where nothing did.
+
+    Raises:
+        InputError: there is no bank.
+    """
+    words = changed_since(PassageBank.open(bank), str(bundle.contract["bank"]["hash"]))
+    line = f"{bank} has changed since this bundle was built: {{}}; it answers from the bank as it was. "
+    return None if words is None else line.format(words) + "Build a bundle of a new run."
 
 
 def read_vectors(path: Path | str) -> np.ndarray:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from segue.comparison.record import write_record
 from segue.reports import write_report
+from segue.runs.bank import changes_of_bank
 from segue.workflows.check_record import is_unsafe
 from segue.workflows.triage import Comparison
 
 
 def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
-    """Write ``report.md``, ``report.html`` and ``report.json`` into a run folder.
+    """Write ``report.md``, ``report.html`` and ``report.json`` into a run folder; they state if its bank has changed.
 
     Args:
         run: the run folder.
@@ -22,7 +23,8 @@ def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
     """
     run = Path(run)
     record = Comparison.open(run).record
-    record = record.model_copy(update={"unsafe": is_unsafe(record.audit, unsafe=unsafe)})
+    unsafe = is_unsafe(record.audit, unsafe=unsafe)
+    record = record.model_copy(update={"unsafe": unsafe, "bank_changes": changes_of_bank(run)})
     write_record(run / "triage.json", record)
     write_report(run)
     return Comparison(run, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
@@ -14,13 +15,22 @@ from segue.errors import MissingExtraError, SettingsError
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.runs.runs import RunsFolder
+from segue.workflows.predict import bundle_changes
 
 
-def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = quiet, **settings: Any) -> None:
+def serve(
+    bundle: Path | str,
+    *,
+    bank: Path | str | None = None,
+    device: Device | None = None,
+    stages: Stages = quiet,
+    **settings: Any,
+) -> None:
     """Serve a bundle, or the current one of a folder of bundles, and switch when another is promoted there.
 
     Args:
         bundle: a bundle, or a folder of bundles.
+        bank: folder of the bank that the bundle was built from; a line states whether it has changed since.
         device: device of the models.
         stages: shows progress of loading.
         settings: fields of ``segue.serving.settings.ServeSettings``.
@@ -43,6 +53,9 @@ def serve(bundle: Path | str, *, device: Device | None = None, stages: Stages = 
         released = server.current.released
         assert released is not None
         print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
+        outdated = None if bank is None else bundle_changes(released.bundle, bank)
+        if outdated is not None:
+            print(outdated, file=sys.stderr, flush=True)
         run(server, listening)
 
 

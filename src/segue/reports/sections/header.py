@@ -101,7 +101,7 @@ def _encoder(record: Record) -> str:
 
 def notices(record: Record) -> tuple[Notice, ...]:
     """Return what must be read before any number."""
-    found = (_unsafe(record), _not_examined(record), _fresh_notice(record))
+    found = (_unsafe(record), _outdated(record), _not_examined(record), _fresh_notice(record))
     return tuple(notice for notice in found if notice is not None)
 
 
@@ -111,6 +111,15 @@ def _unsafe(record: Record) -> Notice | None:
     failed = listing([code(name) for name in record.blocked])
     reason = f"{failed} failed" if failed else "An integrity check was muted or skipped"
     return Notice(f"{strong('UNSAFE.')} {reason}, but the numbers are printed. Do not quote them.", "fail")
+
+
+def _outdated(record: Record) -> Notice | None:
+    if record.bank_changes is None:
+        return None
+    return Notice(
+        f"{strong('The bank has changed since this run:')} {plain(record.bank_changes)}. The numbers are those of the "
+        "bank as it was; compare again in a new run folder for those of the present one."
+    )
 
 
 def _not_examined(record: Record) -> Notice | None:

@@ -15,6 +15,8 @@ import faiss
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
+from segue.bank.bank import PassageBank
+from segue.bank.history import changed_since, difference_since
 from segue.errors import InputError, StorageError
 from segue.files import read_json, write_folder, write_json
 from segue.ranking.pool import Pool
@@ -116,6 +118,9 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
     changed = [name for name, value in here.items() if record["pool"].get(name) != value]
     if changed:
         got = ", ".join(f"{name} {record['pool'].get(name)} (now {here[name]})" for name in changed)
+        known = str(record["pool"].get("bank"))
+        if isinstance(pool.bank, PassageBank) and difference_since(pool.bank, known) is not None and "bank" in changed:
+            got = f"{pool.bank.path} has changed since: {changed_since(pool.bank, known)}"
         raise InputError(f"{folder} was built over other passages", got=got, fix=fix)
     settings = _SETTINGS.validate_python(record["settings"])
     engine: Engine = _ENGINES[settings.kind].load(folder, settings)  # type: ignore[arg-type]
