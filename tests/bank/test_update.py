@@ -1,5 +1,6 @@
 """Updating a bank: only what changed is encoded, ranks are those of a bank built anew, no kill leaves half of it."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
 from segue.types import Document, Skipped
+from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
 REFRAIN = "This refrain stands in each of the documents here."
@@ -78,8 +80,6 @@ def test_of_a_thousand_documents_only_ten_changed_ones_are_encoded_and_ranks_are
     assert ranks(done.bank) == ranks(anew)
     assert len(ranks(anew)) == 3000
     assert difference_since(done.bank, bank.hash) == Difference(added=0, changed=10, removed=0)
-    again = change(done.bank, after, HashEncoder(limit=0), replace=True)
-    assert (again.differs, again.unchanged, again.bank.hash) == (False, 1000, done.bank.hash)
 
 
 @pytest.fixture
@@ -97,6 +97,8 @@ def test_documents_that_are_gone_are_named_and_removed_only_on_request(bank):
     assert (kept.added, kept.changed, kept.gone, kept.removed) == (("g", "h"), ("b", "c"), ("e", "f"), ())
     assert sorted(kept.bank.live_documents) == list("abcdefgh")
     assert kept.passages_encoded == 1 + 2 * 3 + 2  # of b one, of g and h all: the refrain is not theirs yet
+    again = change(kept.bank, PRESENT, HashEncoder(limit=0), replace=True)
+    assert (again.differs, again.unchanged, again.bank.hash) == (False, 6, kept.bank.hash)
     fewer = change(kept.bank, PRESENT, HashEncoder(limit=0), replace=True, remove_gone=True)
     assert (fewer.removed, fewer.gone, fewer.unchanged) == (("e", "f"), (), 6)
     assert sorted(fewer.bank.live_documents) == list("abcdgh")
@@ -158,6 +160,20 @@ def test_a_removed_document_may_come_back_and_removing_twice_is_no_change(bank):
     assert back.hash != bank.hash
     assert difference_since(back, bank.hash) == Difference(added=0, changed=1, removed=1)
     assert back.passage_ids(back.duplicate_group[[1, 25]]) == ["a#1", "a#1"]
+
+
+def test_another_process_does_not_open_a_bank_that_changed_in_the_meantime(bank):
+    sent = pickle.dumps(bank)
+    assert pickle.loads(sent).hash == bank.hash
+    remove(bank, ["a"])
+    assert bank.alive.all(), "an open bank stays as it was"
+    with pytest.raises(InputError, match="has changed while it was in use"):
+        pickle.loads(sent)
+
+
+def test_several_removed_documents_are_near_duplicates_of_none(bank):
+    left = remove(bank, ["b", "d", "e"]).bank
+    assert document_groups(left, 0.9).tolist() == [0, 1, 0, 3, 4, 0]  # a, c and f are alike
 
 
 def test_names_of_duplicates_are_those_of_live_passages(bank):

@@ -126,7 +126,7 @@ def test_order_and_pads_of_a_list_change_no_score(drawn, fitted):
 
 
 def test_a_killed_fit_ends_in_the_same_weights(read, features, fitted, tmp_path):
-    first = _Fit(*(part.with_target() for part in read), features, SMALL, tmp_path)
+    first = _Fit(*(part.with_target() for part in read), features, SMALL, folder=tmp_path)
     first.epoch(lambda *_: None)
     model, record = fit_listwise(*read, features, settings=SMALL, folder=tmp_path)
     assert record["best_epoch"] == fitted[1]["best_epoch"]

@@ -1,6 +1,8 @@
 """`segue index` end to end: built over a bank, tuned on a run's own queries or on a file of queries."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from command_line import run, write_corpus
 
 import segue
 from segue.errors import InputError
+from segue.models import hash_documents
 from segue.workflows.index import tune
 
 
@@ -53,3 +56,49 @@ def test_what_cannot_be_tuned_on_is_refused(folder):
 
 def test_an_index_of_another_kind_is_refused_by_the_command_line(folder, capsys):
     assert run("index", "build", str(folder / "bank"), "--out", str(folder / "x"), "--kind", "vamana") == 2
+
+
+def test_what_was_made_of_a_bank_says_that_it_has_changed(folder, tmp_path, capsys):
+    """A run, an index and a bundle; then two documents are removed and one, of another bank, is added."""
+    where = shutil.copytree(folder, tmp_path / "copy")
+    for name in ("run/bank.json", "run/recipe.json", "recipe.toml"):
+        (where / name).write_text((where / name).read_text().replace(str(folder), str(where)))
+    bank, made, bundle, refit = (str(where / name) for name in ("bank", "run", "bundle", "refit"))
+    assert run("bundle", "build", made, bundle, "--option", "model", "--unsafe") == 0
+    assert run("bundle", "build", made, refit, "--option", "model", "--unsafe", "--refit") == 0
+    ids = segue.PassageBank.open(bank).document_ids
+    trained = [(Path(one) / "training_documents.txt").read_text().split() for one in (bundle, refit)]
+    assert set(trained[0]) < set(trained[1]) == set(hash_documents(ids))
+    gates = [json.loads((Path(one) / "gates.json").read_text()) for one in (bundle, refit)]
+    notes = [gates[1].pop("refit"), json.loads((Path(refit) / "manifest.json").read_text())["note"]]
+    assert gates[0].pop("refit") is None
+    assert gates[0] == gates[1], "the numbers are those of the recipe"
+    assert all("No number of the report was measured on them" in note for note in notes)
+    assert notes[0] in (Path(refit) / "README.md").read_text()
+    assert run("predict", refit, "--id", f"{ids[3]}#2", "--bank", bank) == 0
+    assert "has changed" not in capsys.readouterr().err
+
+    vectors = np.eye(2, 16, dtype=np.float32)
+    segue.PassageBank.from_arrays(vectors, ["new", "new"], ["One.", "Two."], path=where / "other")
+    assert run("bank", "remove", bank, *ids[:2]) == 0
+    assert run("bank", "add", bank, str(where / "other")) == 0
+    since = "1 document added, 0 changed, 2 removed"
+    capsys.readouterr()
+    for words in (("audit", made), ("evaluate", made), ("bundle", "build", made, bundle + "2", "--refit"),
+                  ("train", str(where / "recipe.toml"), "--out", made)):  # fmt: skip
+        assert run(*words) == 2
+        error = capsys.readouterr().err
+        assert f"the bank has changed since {made}/split.json was written" in error
+        assert since in error
+    before = json.loads((where / "run" / "triage.json").read_text())
+    assert run("report", made, "--unsafe") in (0, 3)
+    assert f"The bank has changed since this run: {since}." in " ".join(capsys.readouterr().out.split())
+    assert f"{since}." in (where / "run" / "report.html").read_text()
+    after = json.loads((where / "run" / "triage.json").read_text())
+    assert {name for name in after if after[name] != before[name]} <= {"bank_changes", "unsafe"}
+    assert run("predict", bundle, "--id", f"{ids[3]}#2", "--bank", bank) == 0
+    shown = capsys.readouterr()
+    assert f"{bank} has changed since this bundle was built: {since}" in shown.err
+    assert shown.out.strip()
+    assert run("index", "tune", str(where / "index"), bank, "--queries", str(where / "vectors.npy")) == 2
+    assert since in capsys.readouterr().err

@@ -111,9 +111,9 @@ class PassageBank:
             weakref.finalize(bank, shutil.rmtree, folder, ignore_errors=True)
         return bank
 
-    def __reduce__(self) -> tuple[Callable[[Path], PassageBank], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[[Path, str], PassageBank], tuple[Path, str]]:
         """Return how another process opens the same folder; vectors are mapped there, not sent."""
-        return PassageBank.open, (self.path,)
+        return _open_unchanged, (self.path, self.hash)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -351,6 +351,14 @@ class PassageBank:
                 raise damaged(passages_path(self.path, number), "passages that differ from the manifest")
         if documents_sha256(self.documents) != self.manifest.documents_sha256:
             raise damaged(self.path / DOCUMENTS, "documents that differ from the manifest")
+
+
+def _open_unchanged(path: Path, known: str) -> PassageBank:
+    bank = PassageBank.open(path)
+    if bank.hash != known:
+        raise InputError(f"{path} has changed while it was in use", got=f"hash {bank.hash[:12]}…",
+                         expected=f"{known[:12]}…", fix="run the command again in a new folder")  # fmt: skip
+    return bank
 
 
 def _named_by_live_rows(groups: Int[np.ndarray, "bank"], alive: Bool[np.ndarray, "bank"]) -> Int[np.ndarray, "bank"]:

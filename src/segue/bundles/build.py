@@ -51,6 +51,7 @@ class Winner:
         record: record of the comparison.
         name: the bundle's name.
         index: folder of an approximate index over the bank; None: the bank is searched exactly.
+        refit: how it was trained again on all documents; None: the weights are those that were measured.
     """
 
     job: Job
@@ -59,6 +60,7 @@ class Winner:
     record: Record
     name: str
     index: Path | None = None
+    refit: Mapping[str, Any] | None = None
 
 
 def build_bundle(winner: Winner, out: Path) -> BundleManifest:
@@ -68,8 +70,7 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
         InputError: ``out`` already exists, the option cannot be served, or the index is not over the bank.
         StorageError: the folder cannot be written.
     """
-    if out.exists():
-        raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
+    require_absent(out)
     baselines = Baselines(winner.job)
     retriever = load_retriever(winner.job, winner.option, winner.fold, baselines)
     if winner.index is not None:
@@ -78,10 +79,21 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
 
     def fill(folder: Path) -> None:
         _fill(winner, retriever, folder)
-        sealed.append(seal(folder, name=winner.name, created=_now()))
+        note = None if winner.refit is None else str(winner.refit["note"])
+        sealed.append(seal(folder, name=winner.name, created=_now(), note=note))
 
     write_folder(out, fill)
     return sealed[0]
+
+
+def require_absent(out: Path) -> None:
+    """Check that there is nothing where a bundle is to be written.
+
+    Raises:
+        InputError: there is.
+    """
+    if out.exists():
+        raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
 
 
 def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
@@ -155,7 +167,7 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         "fold": winner.fold.number,
         "folds": len(job.experiment.folds),
         "retriever": description,
-        "index": {"kind": "exact"} if winner.index is None else index_facts(winner.index),
+        "index": {"kind": "exact"} if winner.index is None else _index_facts(winner),
         "context": job.experiment.context,
         "exclude": job.recipe.evaluation.exclude,
         "normalisation": {"vectors": "length 1", "texts": "NFKC, case folded, white space collapsed"},
@@ -164,14 +176,21 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         "passages": bank.manifest.to_json()["passages"],
         "bank": {
             "hash": bank.hash,
-            "passages": len(bank),
-            "documents": len(bank.document_ids),
+            "passages": int(bank.alive.sum()),
+            "documents": len(bank.live_documents),
             "candidates": job.experiment.pool.size,
         },
         "training_documents": trained,
+        "refit": winner.refit,
         "corpus": winner.record.corpus.to_json(),
         "seed": job.seed(winner.fold),
     }
+
+
+def _index_facts(winner: Winner) -> Mapping[str, object]:
+    """Return the facts of the index; its recall was not measured on queries of refitted weights."""
+    assert winner.index is not None
+    return dict(index_facts(winner.index)) | ({} if winner.refit is None else {"recall": None})
 
 
 def _gates(winner: Winner) -> Mapping[str, Any]:
@@ -181,8 +200,9 @@ def _gates(winner: Winner) -> Mapping[str, Any]:
     rows = [row for row in public["options"] if row["name"] in beside]
     keep = ("pool", "windows", "documents", "blocked", "unsafe", "winner", "gates")
     return {name: public[name] for name in keep} | {
+        "refit": None if winner.refit is None else winner.refit["note"],
         "muted": list(winner.record.muted),
-        "procedure": winner.record.procedure is not None and len(winner.job.experiment.folds) > 1,
+        "procedure": winner.record.procedure is not None and winner.record.folds > 1,
         "rows": rows,
         "checks": [
             {"code": finding.code, "title": finding.title, "outcome": finding.outcome}
@@ -228,6 +248,7 @@ def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:
         "## Measured",
         "",
         f"{gates['windows']} windows of {gates['documents']} test documents, pool of {gates['pool']} candidates.",
+        *(["", f"**{gates['refit']}**"] if gates.get("refit") else []),
         *_refusal(gates),
         "",
         *_numbers(gates),

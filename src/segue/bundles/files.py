@@ -48,10 +48,11 @@ class BundleManifest:
     files: Mapping[str, FileFacts]
 
 
-def seal(folder: Path, *, name: str, created: str) -> BundleManifest:
-    """Write the manifest of a folder that is otherwise complete."""
+def seal(folder: Path, *, name: str, created: str, note: str | None = None) -> BundleManifest:
+    """Write the manifest of a folder that is otherwise complete; ``note`` is what its reader must know."""
     files = {path: _facts(folder / path) for path in sorted(_files(folder))}
-    write_json(folder / MANIFEST, {"format": FORMAT, "name": name, "created": created, "files": files})
+    noted = {} if note is None else {"note": note}
+    write_json(folder / MANIFEST, {"format": FORMAT, "name": name, "created": created, **noted, "files": files})
     digest = file_sha256(folder / MANIFEST)
     write_text(folder / SEAL, f"{digest}  {MANIFEST}\n")
     return BundleManifest(digest[:VERSION_DIGITS], files)

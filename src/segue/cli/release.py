@@ -75,6 +75,7 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
                  fold: Annotated[int, typer.Option(help="Fold whose training is released, counted from 0.")] = 0,
                  name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
                  index: Annotated[Path | None, typer.Option(help="Index folder; default: exact search.")] = None,
+                 refit: Annotated[bool, typer.Option("--refit", help="Train it again, on all documents.")] = False,
                  bank: OwnBank = None, unsafe: Unsafe = False, quiet: Quiet = False,
                  as_json: AsJson = False) -> None:  # fmt: skip
     """Put a run's winner and all it needs into one folder, every file hashed.
@@ -83,7 +84,7 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
     """
     from segue.workflows.bundle import bundle
 
-    built = bundle(run, out, option=option, fold=fold, name=name, index=index, bank=bank, unsafe=unsafe,
+    built = bundle(run, out, option=option, fold=fold, name=name, index=index, bank=bank, refit=refit, unsafe=unsafe,
                    stages=stages(quiet)).to_json()  # fmt: skip
     if as_json:
         print_json(built)

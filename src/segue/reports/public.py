@@ -29,6 +29,7 @@ def public_json(record: Record, *, run: Path | None = None) -> dict[str, Any]:
         "unsafe": record.unsafe,
         "winner": None if chosen is None else chosen.name,
         "run": None if run is None else str(run),
+        **({} if record.bank_changes is None else {"bank_changes": record.bank_changes}),
         "gates": [_gate(gate, refused=record.refused) for gate in record.gates],
         "options": [_option(entry, refused=record.refused) for entry in record.entries],
     }

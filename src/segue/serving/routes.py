@@ -206,7 +206,8 @@ def _rows_of(released: ReleasedRetriever, document: str) -> np.ndarray:
 
 def _documents(released: ReleasedRetriever, part: str, offset: int, limit: int) -> schema.DocumentsBody:
     bank, part = released.bundle.bank, part.casefold()
-    every = zip(bank.document_ids, bank.document_titles, bank.num_rows.tolist(), strict=True)
+    every = ((name, bank.document_titles[number], int(bank.num_rows[number]))
+             for name, number in bank.live_documents.items())  # fmt: skip
     found = [(name, title, count) for name, title, count in every
              if part in title.casefold() or part in name.casefold()]  # fmt: skip
     page = [schema.DocumentBody(id=name, title=title, passages=count)

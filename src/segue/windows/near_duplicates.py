@@ -166,7 +166,7 @@ def _similar_pairs(
         alike = (alike | (count >= CONTAINED * shorter)) & (shorter >= enough) & ~same
         sure += zip(one[same].tolist(), other[same].tolist(), strict=True)
         likely += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
-    return sure, likely, np.flatnonzero(share < OWN)
+    return sure, likely, np.flatnonzero((share < OWN) & (np.diff(grams.start) > 0))  # removed ones have no 5-grams
 
 
 def _rare_grams(grams: _Grams, most: int) -> tuple[sparse.csr_matrix, Int[np.ndarray, "document"]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from segue.bank.bank import PassageBank, bank_info
 from segue.bank.build import EncoderSource
-from segue.bank.changes import BankChange, change
+from segue.bank.changes import KNOWN, BankChange, append_bank, change
 from segue.bank.changes import remove as remove_documents
 from segue.bank.history import difference_since
+from segue.bank.manifest import MANIFEST
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.passages import cut
 from segue.encoders.endpoint import estimated_tokens
@@ -21,8 +23,8 @@ from segue.errors import InputError
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
-from segue.types import Document, Skipped
-from segue.workflows.prepare import as_recipe, built_bank, on_device, open_bank
+from segue.types import Document
+from segue.workflows.prepare import as_recipe, built_bank, on_device, open_bank, opened_vectors
 
 TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 """Kinds of corpus by the ending of a file's name, compression left out; every other file is one document."""
@@ -91,7 +93,8 @@ def add(
 
     Args:
         bank: the bank, or its folder.
-        documents: a recipe, whose [corpus] is read; paths of files, folders or recipes; or documents.
+        documents: a recipe, whose [corpus] is read; paths of files, folders or recipes; or documents. Vectors, or
+            another bank of the same space, are given alone, and nothing is encoded.
         encoder: encoder of the bank's space; None: the one that the bank records.
         device: device of the encoder.
         dry_run: only count what would be added.
@@ -104,9 +107,24 @@ def add(
     """
     limit_threads()
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
+    given: Iterable[Any] = [documents] if isinstance(documents, str | Path | Mapping | Recipe) else documents
+    if isinstance(given, Sequence) and len(given) == 1 and not isinstance(given[0], Document):
+        corpus = corpus_of(opened, given[0])
+        if isinstance(corpus, VectorsCorpus | BankCorpus):
+            return _add_vectors(opened, corpus, dry_run=dry_run, stages=stages)
     source = encoder or _recorded_encoder(opened, device)
+    each = chain.from_iterable([one] if isinstance(one, Document) else corpus_of(opened, one).read() for one in given)
     with stages("Reading and encoding new documents") as progress:
-        return change(opened, _read(opened, documents), source, replace=False, dry_run=dry_run, progress=progress)
+        return change(opened, each, source, replace=False, dry_run=dry_run, progress=progress)
+
+
+def _add_vectors(bank: PassageBank, corpus: VectorsCorpus | BankCorpus, *, dry_run: bool, stages: Stages) -> BankChange:
+    """Add the documents of vectors, or of another bank, that the bank does not have; nothing is encoded."""
+    with opened_vectors(corpus) as other, stages("Adding vectors") as progress:
+        added = tuple(name for name in other.live_documents if name not in bank.live_documents)
+        skipped = {KNOWN: len(other.live_documents) - len(added)}
+        done = append_bank(bank, other, progress=progress) if added and not dry_run else bank
+    return BankChange(done, added, skipped={name: count for name, count in skipped.items() if count}, dry_run=dry_run)
 
 
 def remove(bank: PassageBank | Path | str, ids: Iterable[str], *, dry_run: bool = False) -> BankChange:
@@ -178,26 +196,8 @@ def _recorded_encoder(bank: PassageBank, device: Device | None) -> EncoderSource
     return bank.manifest.encoder.model_copy(update={"device": device} if device else {})
 
 
-def _read(
-    bank: PassageBank, documents: AnyRecipe | Sequence[Path | str] | Iterable[Document]
-) -> Iterable[Document | Skipped]:
-    """Return the documents of a recipe, of paths, or as they are given."""
-    if isinstance(documents, str | Path):
-        return corpus_of(bank, Path(documents)).read()
-    if isinstance(documents, Mapping | Recipe):
-        return as_recipe(documents).corpus.read()
-    return chain.from_iterable(_each(bank, one) for one in documents)
-
-
-def _each(bank: PassageBank, given: Document | Path | str) -> Iterator[Document | Skipped]:
-    if isinstance(given, Document):
-        yield given
-    else:
-        yield from corpus_of(bank, Path(given)).read()
-
-
-def corpus_of(bank: PassageBank, path: Path) -> Corpus:
-    """Return the corpus of a path: of a recipe, a table, a folder, or one document.
+def corpus_of(bank: PassageBank, given: AnyRecipe) -> Corpus:
+    """Return the corpus of a recipe, or of a path: of a recipe, a bank, a table, a folder, or one document.
 
     A document inside the folder that the bank was made of has the same id as it would have there, so that an update
     finds it. Settings of the bank's own corpus hold where it is of the same kind.
@@ -205,8 +205,11 @@ def corpus_of(bank: PassageBank, path: Path) -> Corpus:
     Raises:
         InputError: there is nothing at the path.
     """
-    if path.suffix == ".toml":
-        return as_recipe(path).corpus
+    if isinstance(given, Mapping | Recipe) or Path(given).suffix == ".toml":
+        return as_recipe(given).corpus
+    path = Path(given)
+    if (path / MANIFEST).is_file():
+        return BankCorpus(path=path)
     if not path.exists():
         raise InputError(f"cannot read {path}", got="nothing there", expected="a recipe, a file or a folder",
                          fix="check the path")  # fmt: skip

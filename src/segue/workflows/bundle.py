@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segue.bundles.build import Winner, build_bundle
+from segue.bundles.build import Winner, build_bundle, require_absent
 from segue.comparison.job import FINISHED
 from segue.comparison.options import Option
 from segue.comparison.record import Record, read_record
+from segue.comparison.refit import refit as refit_option
 from segue.errors import BlockedError, InputError
 from segue.evaluation.experiment import Fold, require_same_bank
 from segue.hardware import limit_threads
@@ -43,6 +45,7 @@ def bundle(
     name: str | None = None,
     index: Path | str | None = None,
     bank: Path | str | None = None,
+    refit: bool = False,
     unsafe: bool = False,
     stages: Stages = quiet,
 ) -> Built:
@@ -56,6 +59,8 @@ def bundle(
         name: name of the bundle; None: the title of the run's recipe, or the folder's name.
         index: a folder that ``segue index build`` wrote over the run's bank; None: the bank is searched exactly.
         bank: folder of the run's bank; None: where the run recorded it.
+        refit: train it again on all documents, test documents included, with the settings and steps that the run
+            selected on that fold; the bundle states that no number was measured on these weights.
         unsafe: release it although an integrity check blocks the run's numbers; the card states it.
         stages: shows progress.
 
@@ -79,8 +84,14 @@ def bundle(
     chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
                     None if index is None else Path(index))  # fmt: skip
-    with stages("Building the bundle"):
-        manifest = build_bundle(winner, out)
+    require_absent(out)
+    with tempfile.TemporaryDirectory() as folder:
+        if refit:
+            with stages("Training on all documents") as progress:
+                found = refit_option(job, chosen, winner.fold, recipe.windows, Path(folder), progress=progress)
+            winner = replace(winner, job=found.job, fold=found.fold, refit=found.facts)
+        with stages("Building the bundle"):
+            manifest = build_bundle(winner, out)
     size = sum(int(facts["bytes"]) for facts in manifest.files.values())
     return Built(out, manifest.version, chosen.name, size)
 

@@ -7,7 +7,6 @@ the old passages and theirs; every test window is one of theirs. The run's own f
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
 from segue.bank.changes import append, append_bank, copy_bank
-from segue.bank.import_vectors import import_vectors
 from segue.bank.manifest import same_source
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
@@ -35,7 +33,14 @@ from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import make_windows
 from segue.workflows.check_record import CheckPolicy
-from segue.workflows.prepare import EncoderLoader, experiment_of, on_device, options_of_run, recorded_recipe
+from segue.workflows.prepare import (
+    EncoderLoader,
+    experiment_of,
+    on_device,
+    opened_vectors,
+    options_of_run,
+    recorded_recipe,
+)
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, corpus_name, run_comparison
 
 NEAR = "near-duplicate of a document of the bank"
@@ -179,8 +184,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
     if len(grown.document_ids) > len(bank.document_ids):
         return grown
     if isinstance(corpus, VectorsCorpus | BankCorpus):
-        with stages("Adding fresh vectors") as progress, tempfile.TemporaryDirectory() as folder:
-            fresh = PassageBank.open(corpus.path) if isinstance(corpus, BankCorpus) else import_vectors(corpus, folder)
+        with stages("Adding fresh vectors") as progress, opened_vectors(corpus) as fresh:
             return append_bank(grown, fresh, progress=progress)
     with stages("Reading and encoding fresh documents") as progress:
         return append(grown, corpus.read(), EncoderLoader(recipe, bank), progress=progress)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -97,6 +99,13 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
             settings=recipe.bank,
             progress=progress,
         )
+
+
+@contextmanager
+def opened_vectors(corpus: VectorsCorpus | BankCorpus) -> Iterator[PassageBank]:
+    """Yield the bank of vectors that are given as a corpus; imported ones are there as long as the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield PassageBank.open(corpus.path) if isinstance(corpus, BankCorpus) else import_vectors(corpus, folder)
 
 
 def make_job(

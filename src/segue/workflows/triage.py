@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from segue.bank.bank import PassageBank
@@ -43,6 +44,7 @@ from segue.recipe import AnyRecipe, Recipe
 from segue.reports import draw_plot, public_json, summary_lines, terminal_table, write_report
 from segue.reports.svg import Plot
 from segue.runs.runs import EntryAnswers, Run
+from segue.types import Bank
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
 from segue.workflows.confidence import winner_confidence
@@ -306,7 +308,7 @@ def measured_setup(
         segue=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         title=f"{title} (fresh documents: {fresh.name})" if fresh else title,
-        corpus=CorpusRecord(kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **asdict(experiment.bank.counts)),
+        corpus=CorpusRecord(kind=recipe.corpus.kind, name=corpus_name(recipe.corpus), **_live_counts(experiment.bank)),
         encoder=EncoderRecord.model_validate(space),
         pool=experiment.pool.size,
         windows=sum(len(fold.test) for fold in experiment.folds),
@@ -321,6 +323,12 @@ def measured_setup(
         dropped_windows=_dropped(experiment),
         fresh=fresh,
     )
+
+
+def _live_counts(bank: Bank) -> dict[str, Any]:
+    """Return the size of a bank without removed documents."""
+    live = {"documents": len(np.unique(bank.document_of[bank.alive])), "passages": int(bank.alive.sum())}
+    return asdict(bank.counts) | live
 
 
 def corpus_name(corpus: Corpus) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,6 +24,7 @@ from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank.features import Features, neighbour_cosines
 from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
+    ALPHAS,
     ExponentialMean,
     Oracle,
     Ridge,
@@ -46,10 +47,15 @@ Arrays = dict[str, np.ndarray]
 
 
 class Baselines:
-    """Builds the retrievers that are not trained; what is expensive to build is built once."""
+    """Builds the retrievers that are not trained; what is expensive to build is built once.
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    Args:
+        job: the comparison.
+        penalties: those of ``ridge``, among which validation windows choose.
+    """
+
+    def __init__(self, job: Job, *, penalties: Sequence[float] = ALPHAS) -> None:
+        self.job, self.penalties = job, penalties
 
     @functools.cached_property
     def index(self) -> ExactIndex:
@@ -74,7 +80,7 @@ class Baselines:
             "copy-last": lambda: self.vector(name, copy_last),
             "mean": lambda: self.vector(name, mean),
             "exp-mean": lambda: self.vector(name, self.decay(fold)),
-            "ridge": lambda: self.vector(name, self._ridge(fold)),
+            "ridge": lambda: self.vector(name, self.ridge(fold)),
             "bm25": lambda: self._words.with_query("last"),
             "bm25-context": lambda: self._words.with_query("context"),
             "encoder-context": lambda: self._encoder_on_context,
@@ -90,11 +96,12 @@ class Baselines:
 
         return ExponentialMean(float(self.fitted("decay", fold, (windows,), fit)["decay"]))
 
-    def _ridge(self, fold: Fold) -> Ridge:
+    def ridge(self, fold: Fold) -> Ridge:
+        """Return the linear map of the training windows, with the penalty that did best on validation."""
         experiment, windows = self.job.experiment, self.job.validation_windows(fold)
 
         def fit() -> Arrays:
-            chosen = fit_ridge(experiment.bank, fold.train, windows, pool=experiment.pool)
+            chosen = fit_ridge(experiment.bank, fold.train, windows, pool=experiment.pool, alphas=self.penalties)
             return {"weights": chosen.weights, "alpha": np.array(chosen.alpha)}
 
         kept = self.fitted("ridge", fold, (fold.train, windows), fit)

@@ -137,14 +137,17 @@ class CascadeBuilder:
     def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
         """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""
         settings, features = self.unit.job.recipe.rerank, self.unit.baselines.features
+        before = {} if self.unit.like is None else read_json(self.unit.like / "reranker" / "fit.json")[kind]
         seed = {"seed": self.unit.job.seed(self.unit.fold)}
         model: LambdaMart | Listwise
         if kind == "lambdamart":
             trees = settings.lambdamart.model_copy(update=seed)
-            model, record = fit_lambdamart(*lists, features, settings=trees, progress=self.unit.progress)
+            model, record = fit_lambdamart(*lists, features, settings=trees, trees=before.get("trees"),
+                                           progress=self.unit.progress)  # fmt: skip
         else:
             net = settings.listwise.model_copy(update=seed)
             model, record = fit_listwise(*lists, features, settings=net, folder=folder / "state",
+                                         epochs=before.get("best_epoch"),
                                          progress=self.unit.progress)  # fmt: skip
         model.save(folder)
         return record

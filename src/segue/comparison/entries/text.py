@@ -9,7 +9,6 @@ from __future__ import annotations
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, spread
 from segue.comparison.plan import require_affordable
-from segue.comparison.scoring import score_on_validation
 from segue.encoders import Encoder
 from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
@@ -81,10 +80,11 @@ def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
         encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
         return len(job.experiment.folds) * (steps * second + (windows + encoded) * read)
 
-    require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
+    if unit.like is None:
+        require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
     result = dual_encoder.train_dual_encoder(
         bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training",
-        score=lambda tuned: score_on_validation(_dual_encoder(unit, tuned), job, fold),
+        score=unit.score(lambda tuned: _dual_encoder(unit, tuned), unit.folder),
         progress=unit.progress,
     )  # fmt: skip
     documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
@@ -115,11 +115,12 @@ def _train_cross_encoder(unit: OptionOnFold) -> FoldTraining:
         scored = settings.evaluations * len(job.validation_windows(fold)) + POOLS * len(fold.test)
         return len(job.experiment.folds) * (steps * second + scored * text.candidates * pair)
 
-    require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
+    if unit.like is None:
+        require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
     result = cross_encoder.train_cross_encoder(
         bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
         folder=unit.folder / "training",
-        score=lambda model: score_on_validation(_cross_encoder(unit, model), job, fold),
+        score=unit.score(lambda model: _cross_encoder(unit, model), unit.folder),
         progress=unit.progress,
     )  # fmt: skip
     return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)

@@ -15,7 +15,6 @@ from segue.comparison.entries.baselines import Arrays
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, Job
 from segue.comparison.options import RECIPE_MODEL, Option
-from segue.comparison.scoring import score_on_validation
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_json
@@ -61,13 +60,15 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
     predictor, loss = build_predictor_and_loss(unit)
     settings = training_settings(job, fold, steps=unit.steps)
+    if unit.like is not None:  # it ends at the first score below, which is after the step that is kept
+        settings = settings.model_copy(update={"patience": 1})
     result = train(
         predictor,
         loss,
         bank,
         fold.train,
         settings=settings,
-        score=lambda model: score_on_validation(as_retriever(unit, model), job, fold),
+        score=unit.score(lambda model: as_retriever(unit, model), folder),
         folder=folder / "training",
         progress=unit.progress,
     )
@@ -90,7 +91,7 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
         curve=result.curve,
         precision=resolve_precision(settings.precision, device),
     )
-    if loss.projection is not None:
+    if loss.projection is not None and unit.like is None:
         query = PredictorQuery(predictor, device)
         record["compatibility"] = compatibility(query, loss, bank, job.validation_windows(fold))
     card = ModelCard(
@@ -99,7 +100,7 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
         training_documents=hash_documents(bank.document_ids[number] for number in fold.split.train),
         loss=record["loss"],
         loss_space=loss.space,
-        metrics={f"validation {name}": value for name, value in result.best_score.items()},
+        metrics={f"validation {name}": value for name, value in result.best_score.items() if unit.like is None},
         training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
         seed=settings.seed,
     )

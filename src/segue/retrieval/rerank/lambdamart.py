@@ -83,6 +83,7 @@ def fit_lambdamart(
     features: Features,
     *,
     settings: LambdaMartSettings | None = None,
+    trees: int | None = None,
     progress: Progress = no_progress,
 ) -> tuple[LambdaMart, Mapping[str, object]]:
     """Fit trees on lists, and return them with a record of the fit.
@@ -92,6 +93,7 @@ def fit_lambdamart(
         validation: lists of other documents, which choose the number of trees.
         features: features over the bank of the lists.
         settings: the [rerank.lambdamart] table.
+        trees: number of trees; None: the validation lists choose it.
         progress: called with the trees.
 
     Raises:
@@ -107,21 +109,22 @@ def fit_lambdamart(
     booster = lightgbm.train(
         dict(_parameters(settings, longest)),
         data,
-        num_boost_round=settings.rounds,
+        num_boost_round=trees or settings.rounds,
         valid_sets=[watched],
         valid_names=["validation"],
         callbacks=[
-            lightgbm.early_stopping(PATIENCE, verbose=False),
+            *([] if trees else [lightgbm.early_stopping(PATIENCE, verbose=False)]),
             lightgbm.record_evaluation(curve),
             lambda state: progress(state.iteration + 1, settings.rounds, "trees"),
         ],
     )
     scores = curve["validation"][f"map@{longest}"]
-    model = LambdaMart(features, booster.model_to_string(num_iteration=booster.best_iteration))
-    gain = dict(zip(features.names, booster.feature_importance("gain", booster.best_iteration).tolist(), strict=True))
+    best = trees or booster.best_iteration
+    model = LambdaMart(features, booster.model_to_string(num_iteration=best))
+    gain = dict(zip(features.names, booster.feature_importance("gain", best).tolist(), strict=True))
     return model, {"lists": len(train), "lists_with_target": len(read), "validation_lists": len(validation),
-                   "validation_lists_with_target": len(known), "trees": booster.best_iteration,
-                   "validation_reciprocal_rank": float(scores[booster.best_iteration - 1]), "gain": gain}  # fmt: skip
+                   "validation_lists_with_target": len(known), "trees": best,
+                   "validation_reciprocal_rank": float(scores[best - 1]), "gain": gain}  # fmt: skip
 
 
 def _parameters(settings: LambdaMartSettings, longest: int) -> Mapping[str, object]:

@@ -273,6 +273,7 @@ def fit_listwise(
     *,
     settings: ListwiseSettings | None = None,
     folder: Path,
+    epochs: int | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Listwise, Mapping[str, object]]:
     """Fit the net on lists, and return it with a record of the fit.
@@ -283,6 +284,7 @@ def fit_listwise(
         features: features over the bank of the lists.
         settings: the [rerank.listwise] table.
         folder: keeps the state, so that a killed fit resumes.
+        epochs: the epoch that is kept; None: the validation lists choose it.
         progress: called with the steps.
 
     Raises:
@@ -291,7 +293,7 @@ def fit_listwise(
     """
     settings = settings or ListwiseSettings()
     read, watched = train.with_target(), validation.with_target()
-    fit = _Fit(read, watched, features, settings, folder)
+    fit = _Fit(read, watched, features, settings, folder=folder, epochs=epochs)
     while not fit.state.finished:
         fit.epoch(progress)
     best = fit.state.best_score or {}
@@ -309,9 +311,17 @@ class _Fit:
     """
 
     def __init__(
-        self, read: ListFeatures, watched: ListFeatures, features: Features, settings: ListwiseSettings, folder: Path
+        self,
+        read: ListFeatures,
+        watched: ListFeatures,
+        features: Features,
+        settings: ListwiseSettings,
+        *,
+        folder: Path,
+        epochs: int | None = None,
     ) -> None:
         self.read, self.watched, self.features, self.settings, self.folder = read, watched, features, settings, folder
+        self.epochs = epochs
         some = read.take(np.linspace(0, len(read) - 1, min(SAMPLE, len(read))).astype(np.int64))
         self.scaling = Scaling.of(some.values[some.lists.candidates.there])
         with torch.random.fork_rng(devices=[]):
@@ -331,11 +341,11 @@ class _Fit:
         scored: Record = {"MRR": reciprocal_rank(self.net, self.scaling, self.watched, self.features)}
         state = self.state
         state.step += 1
-        if state.improves(scored):
+        if self.epochs is not None or state.improves(scored):
             state.best_step, state.best_score, self.best = state.step, scored, copy_weights(self.net)
         state.seconds += time.perf_counter() - began
         state.curve.append({"epoch": state.step, "loss": float(np.mean(losses)), **scored})
-        state.finished = state.step >= self.settings.epochs
+        state.finished = state.step >= (self.epochs or self.settings.epochs)
         tensors = prefixed("net.", copy_weights(self.net)) | prefixed("best.", self.best)
         moments = prefixed("optimizer.", self.optimizer.tensors())
         save_state(self.folder, state, tensors | moments, identity=self.identity)

@@ -12,7 +12,7 @@ export function showCard(place, info) {
   const { gates } = info;
   show(place, el("div", { class: "cards" },
     el("article", {}, el("h3", {}, info.name), facts(info)),
-    el("article", {}, el("h3", {}, "Measured"), refusal(gates), measured(gates)),
+    el("article", {}, el("h3", {}, "Measured"), refitted(gates), refusal(gates), measured(gates)),
     el("article", {}, el("h3", {}, "Gates"), gateList(gates), checks(gates))));
 }
 
@@ -29,6 +29,10 @@ function facts({ contract, bundle, segue }) {
     Built: `${contract.created.slice(0, 10)}, Segue ${segue}, version ${bundle}`,
   };
   return el("dl", { class: "facts" }, Object.entries(lines).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+function refitted({ refit }) {
+  return refit ? el("p", { class: "notice" }, refit) : null;
 }
 
 function refusal({ blocked, unsafe }) {
