@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segue.encoders import load_encoder
     from segue.errors import SegueError
     from segue.evaluation.evaluate import Evaluation
+    from segue.evaluation.score import score
     from segue.models import Predictor
     from segue.recipe import Recipe, load_recipe
     from segue.retrieval.retrievers import Retriever
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from segue.workflows.evaluate import evaluate
     from segue.workflows.index import build as index_bank
     from segue.workflows.index import tune as tune_index
+    from segue.workflows.own_training import experiment, record_training
     from segue.workflows.predict import predict
     from segue.workflows.report import report
     from segue.workflows.serve import serve
@@ -64,6 +66,9 @@ _PLACES = {
     "update_bank": "segue.workflows.bank:update",
     "audit": "segue.workflows.audit",
     "train": "segue.workflows.train",
+    "experiment": "segue.workflows.own_training",
+    "score": "segue.evaluation.score",
+    "record_training": "segue.workflows.own_training",
     "evaluate": "segue.workflows.evaluate",
     "diagnose": "segue.workflows.diagnose",
     "triage": "segue.workflows.triage",

@@ -12,31 +12,16 @@ from segue.comparison.options import Option
 from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.experiment import Fold
 from segue.evaluation.latency import measure_latency
-from segue.evaluation.metrics import summarise
+from segue.evaluation.score import score_retriever
 from segue.files import append_jsonl
 from segue.retrieval.retrievers import Retriever
-from segue.windows.windows import gather_contexts
-
-SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
-"""Metrics recorded on validation windows, besides the cosine."""
 
 
 def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
     """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
-    bank, windows = job.experiment.bank, job.validation_windows(fold)
     settings = job.recipe.evaluation
-    size = min(settings.batch_size, retriever.batch_limit or settings.batch_size)
-    ranks, cosines = [], []
-    for start in range(0, len(windows), size):
-        batch = windows.take(slice(start, start + size))
-        contexts = gather_contexts(bank, batch, exclude=settings.exclude, texts=retriever.reads_text)
-        scores = retriever.score(contexts)
-        ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
-        if scores.queries is not None:
-            cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
-    summary = summarise(np.concatenate(ranks))
-    found = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
-    return found | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {})
+    return score_retriever(retriever, job.experiment.bank, job.validation_windows(fold), exclude=settings.exclude,
+                           batch_size=settings.batch_size)  # fmt: skip
 
 
 def evaluate_on_test(job: Job, option: Option, fold: Fold, retriever: Retriever) -> Evaluation:

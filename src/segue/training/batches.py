@@ -52,7 +52,7 @@ class Batch:
     negatives: Negatives | None = None
     step: int = 0
 
-    def to(self, device: str) -> Batch:
+    def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device."""
         moved = {name: getattr(self, name).to(device) for name in TENSORS}
         return replace(self, **moved, negatives=self.negatives and self.negatives.to(device))
@@ -103,7 +103,7 @@ class Batches:
         self.article_dropout = article_dropout
         self.span_corruption = span_corruption
         self.mining = mining
-        self._order = order or (lambda generator: generator.permutation(len(windows)))
+        self._order = order
         self._orders: dict[int, Int[np.ndarray, "window"]] = {}
 
     @property
@@ -117,7 +117,10 @@ class Batches:
         if epoch not in self._orders:
             for old in [number for number in self._orders if number != epoch - 1]:
                 del self._orders[old]  # mining looks ahead across the end of an epoch; a step then looks back at one
-            self._orders[epoch] = self._order(random_stream(self.seed, ORDER, epoch))
+            generator = random_stream(self.seed, ORDER, epoch)
+            self._orders[epoch] = (
+                generator.permutation(len(self.windows)) if self._order is None else self._order(generator)
+            )
         return self._orders[epoch][place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
@@ -130,24 +133,16 @@ class Batches:
         generator = random_stream(self.seed, CORRUPTION, step)
         documents = self.bank.document_of[windows.target].astype(np.int64)
         rows = swap_one(windows.context, documents, rate=self.span_corruption, generator=generator)
-        contexts = gather_contexts(self.bank, Windows(rows, windows.target), exclude="none")
-        vectors = drop_last(contexts.vectors, contexts.mask, rate=self.article_dropout, generator=generator)
-        target = target_vectors(self.bank, windows)
-        if not (np.isfinite(vectors).all() and np.isfinite(target).all()):
+        batch = gather_batch(self.bank, windows, read=rows)
+        vectors = drop_last(batch.context.numpy(), batch.mask.numpy(), rate=self.article_dropout, generator=generator)
+        if not (np.isfinite(vectors).all() and bool(batch.target.isfinite().all())):
             raise InputError(
                 "the bank holds vectors that are not finite",
                 got=f"a vector that is not finite in training step {step + 1}",
                 fix="run `segue bank info` on it with verification, and build it again",
             )
-        return Batch(
-            context=torch.from_numpy(vectors),
-            mask=torch.from_numpy(contexts.mask),
-            target=torch.from_numpy(np.ascontiguousarray(target)),
-            groups=torch.from_numpy(self.bank.duplicate_group[windows.target]),
-            context_groups=torch.from_numpy(groups_of(self.bank, windows.context)),
-            negatives=self.mining.of_step(step, self.chosen) if self.mining else None,
-            step=step,
-        )
+        negatives = self.mining.of_step(step, self.chosen) if self.mining else None
+        return replace(batch, context=torch.from_numpy(vectors), negatives=negatives, step=step)
 
     def state(self) -> dict[str, Tensor]:
         """Return what batches depend on besides (seed, step): the mined negatives."""
@@ -157,6 +152,25 @@ class Batches:
         """Restore what ``state`` returned."""
         if self.mining:
             self.mining.restore(state)
+
+
+def gather_batch(bank: Bank, windows: Windows, *, read: Int[np.ndarray, "batch context"] | None = None) -> Batch:
+    """Gather windows as a batch of step 0.
+
+    Args:
+        bank: holds the vectors.
+        windows: of the bank.
+        read: rows whose vectors stand for those of the contexts (corruption); None: the contexts' own.
+    """
+    rows = windows if read is None else Windows(read, windows.target)
+    contexts = gather_contexts(bank, rows, exclude="none")
+    return Batch(
+        context=torch.from_numpy(np.ascontiguousarray(contexts.vectors)),
+        mask=torch.from_numpy(contexts.mask),
+        target=torch.from_numpy(np.ascontiguousarray(target_vectors(bank, windows))),
+        groups=torch.from_numpy(bank.duplicate_group[windows.target]),
+        context_groups=torch.from_numpy(groups_of(bank, windows.context)),
+    )
 
 
 def drop_last(

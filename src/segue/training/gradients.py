@@ -21,11 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segue.models import Predictor
-from segue.training.batches import Batch
+from segue.training.batches import Batch, gather_batch
 from segue.training.losses.loss import Loss
-from segue.training.losses.mining import groups_of
 from segue.types import Bank, Windows
-from segue.windows.windows import gather_contexts, target_vectors
 
 MOMENTS = 7
 """Moments of a training at which gradients are measured, in addition to its start."""
@@ -51,15 +49,7 @@ def held_out_batches(bank: Bank, windows: Windows, *, size: int, most: int, seed
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(windows), generator=generator).numpy()
     for start in range(0, min(most * size, len(order) - size + 1), size):
-        chosen = windows.take(order[start : start + size])
-        contexts = gather_contexts(bank, chosen, exclude="none")
-        yield Batch(
-            torch.from_numpy(contexts.vectors),
-            torch.from_numpy(contexts.mask),
-            torch.from_numpy(target_vectors(bank, chosen).copy()),
-            torch.from_numpy(bank.duplicate_group[chosen.target]),
-            torch.from_numpy(groups_of(bank, chosen.context)),
-        )
+        yield gather_batch(bank, windows.take(order[start : start + size]))
 
 
 def moments(steps: int) -> list[int]:

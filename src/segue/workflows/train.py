@@ -43,7 +43,7 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
     job = make_job(recipe, bank, (option,), out, experiment=experiment)
     lock_split(job.experiment, out / "split.json")
     steps = most_steps(job)
-    _add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
+    add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
     with stages(f"Training {recipe.model.name}") as progress:
         unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
@@ -62,7 +62,7 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
     }
 
 
-def _add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:
+def add_to_plan(path: Path, steps: int, *, budget_minutes: float) -> None:
     """Add the recipe's own model to the plan of the folder, if a triage has planned others there."""
     plan = load_plan(path, options=()) if path.exists() else Plan({}, {}, 0.0, budget_minutes)
     replace(plan, steps={**plan.steps, RECIPE_OPTION.name: steps}).save(path)

@@ -35,7 +35,7 @@ from segue.retrieval.retrievers.baselines import copy_last, mean, validation_mrr
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
-from segue.training.train import TrainingSettings, train
+from segue.training.train import TrainingResult, TrainingSettings, train
 
 ANCHOR_STARTS = ("copy-last", "mean", "exp-mean")
 """Baselines that an anchor may start as."""
@@ -72,6 +72,21 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
         folder=folder / "training",
         progress=unit.progress,
     )
+    keep_training(unit, predictor, loss, result, folder)
+
+
+def keep_training(unit: OptionOnFold, predictor: Predictor, loss: Loss, result: TrainingResult, folder: Path) -> None:
+    """Write checkpoint and record of an option that was trained on a fold.
+
+    Args:
+        unit: option and fold.
+        predictor: with its best weights.
+        loss: what it was trained with.
+        result: its curve and counters.
+        folder: where checkpoint and record are kept.
+    """
+    job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
+    settings = training_settings(job, fold, steps=unit.steps)
     device = choose_device(settings.device)
     record = FoldTraining(
         model=predictor.settings.name,

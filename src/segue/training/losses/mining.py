@@ -76,7 +76,7 @@ class Negatives:
     vectors: Float[Tensor, "batch own dim"]
     groups: Int[Tensor, "batch own"]
 
-    def to(self, device: str) -> Negatives:
+    def to(self, device: str | torch.device) -> Negatives:
         """Return them on a device."""
         return Negatives(self.vectors.to(device), self.groups.to(device))
 

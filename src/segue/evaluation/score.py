@@ -1,0 +1,59 @@
+"""Scores of a retriever or a predictor on some windows: plain means, by which trainings choose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.errors import InputError
+from segue.evaluation.experiment import Experiment
+from segue.evaluation.metrics import summarise
+from segue.models import Predictor
+from segue.retrieval.retrievers import Retriever
+from segue.retrieval.retrievers.predictor import predictor_retriever
+from segue.types import Bank, Exclusion, Windows
+from segue.windows.windows import gather_contexts
+
+SCORED = ("R@1", "R@5", "R@10", "Contain@50", "MRR")
+"""Metrics recorded on validation windows, besides the cosine."""
+
+
+def score(
+    predictor: Predictor, experiment: Experiment, windows: Windows, *, exclude: Exclusion = "context"
+) -> dict[str, float]:
+    """Return what a predictor scores on some windows, among all passages of the experiment's bank.
+
+    Give validation windows while you train. Test windows are for ``segue.evaluate``, once.
+
+    Args:
+        predictor: on any device, in any mode; it stays as it is.
+        experiment: holds the candidates.
+        windows: at least one.
+        exclude: passages that leave the candidates, as [evaluation] exclude.
+
+    Returns:
+        R@1, R@5, R@10, Contain@50, MRR and the cosine to the target, each a mean over the windows.
+
+    Raises:
+        InputError: there is no window.
+    """
+    if len(windows) == 0:
+        raise InputError("there is no window to score", fix="add documents longer than the context")
+    device = next(predictor.parameters()).device
+    retriever = predictor_retriever("predictor", "candidate", predictor, pool=experiment.pool, device=device)
+    return score_retriever(retriever, experiment.bank, windows, exclude=exclude, batch_size=1024)
+
+
+def score_retriever(
+    retriever: Retriever, bank: Bank, windows: Windows, *, exclude: Exclusion, batch_size: int
+) -> dict[str, float]:
+    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
+    ranks, cosines = [], []
+    for batch in windows.batches(min(batch_size, retriever.batch_limit or batch_size)):
+        contexts = gather_contexts(bank, batch, exclude=exclude, texts=retriever.reads_text)
+        scores = retriever.score(contexts)
+        ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
+        if scores.queries is not None:
+            cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
+    summary = summarise(np.concatenate(ranks))
+    found = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
+    return found | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {})
