@@ -36,6 +36,7 @@ from segue.training.batches import Batches
 from segue.training.random_streams import LIST_NEGATIVES, random_stream
 from segue.training.state import windows_hash
 from segue.training.train import TrainingResult
+from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
@@ -135,6 +136,7 @@ def train_cross_encoder(
     folder: Path,
     score: Callable[[CrossEncoder], Mapping[str, float | None]],
     progress: Progress = no_progress,
+    follow: Follow = follow_nothing,
 ) -> TrainingResult:
     """Train a cross-encoder that starts from the bank's encoder; ``load_cross_encoder(folder)`` loads it.
 
@@ -150,6 +152,7 @@ def train_cross_encoder(
         folder: folder of the run.
         score: returns the model's validation scores, ``MRR`` among them, which selects.
         progress: called at every step.
+        follow: called with the curve after every step.
 
     Raises:
         InputError: the bank has no texts, no list holds its target and enough others, the encoder cannot be trained,
@@ -157,7 +160,7 @@ def train_cross_encoder(
     """
     learner = CrossLearner(bank, windows, lists, encoder=encoder, settings=settings)
     tuning = FineTuning(learner, settings, steps=steps, folder=folder, score=lambda: score(learner.model))
-    tuning.run(progress)
+    tuning.run(progress, follow)
     learner.model.save(folder)
     return tuning.result(learner.batches.steps_per_epoch)
 

@@ -34,6 +34,7 @@ from segue.training.losses.mining import groups_of
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
 from segue.training.state import windows_hash
 from segue.training.train import TrainingResult
+from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
@@ -53,6 +54,7 @@ def train_dual_encoder(
     folder: Path,
     score: EncoderScore,
     progress: Progress = no_progress,
+    follow: Follow = follow_nothing,
 ) -> TrainingResult:
     """Fine-tune an encoder; ``load_dual_encoder(folder, encoder)`` loads it with the weights that scored best.
 
@@ -67,6 +69,7 @@ def train_dual_encoder(
         folder: folder of the run.
         score: called ``settings.evaluations`` times, the last time after the last step.
         progress: called at every step.
+        follow: called with the curve after every step.
 
     Raises:
         InputError: the bank has no texts, there are no windows, the encoder cannot be trained, training diverged, or
@@ -79,7 +82,7 @@ def train_dual_encoder(
         return score(load_dual_encoder(folder, encoder))
 
     tuning = FineTuning(learner, settings, steps=steps, folder=folder, score=score_as_it_stands)
-    tuning.run(progress)
+    tuning.run(progress, follow)
     if tuning.state.best_step != tuning.state.step or not (folder / MODEL_FOLDER).exists():
         learner.model.save(folder / MODEL_FOLDER)
     return tuning.result(learner.batches.steps_per_epoch)

@@ -23,6 +23,7 @@ from segue.training.adamw import AdamW
 from segue.training.optimiser import learning_rate
 from segue.training.state import Record, TrainingState, load_state, save_state
 from segue.training.train import TrainingResult, still_rising
+from segue.training.watch import Follow, follow_nothing
 from segue.types import Progress
 
 STATE_SECONDS = 20.0
@@ -96,11 +97,13 @@ class FineTuning:
         else:
             self._finish()
 
-    def run(self, progress: Progress) -> None:
+    def run(self, progress: Progress, follow: Follow = follow_nothing) -> None:
         """Train to the end."""
         while not self.state.finished:
             progress(self.state.step, self.steps, self.note())
+            follow(self.state.curve)
             self.advance()
+        follow(self.state.curve)
         progress(self.steps, self.steps, self.note())
 
     def note(self) -> str:

@@ -143,7 +143,7 @@ class TrainingLoop:
 def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSettings) -> dict[str, object]:
     """Return what must be equal for a state to be resumed."""
     return {
-        "training settings": settings.model_dump(mode="json", exclude={"device", "precision"}),
+        "training settings": settings.model_dump(mode="json", exclude={"device", "precision", "report_to"}),
         "precision": optimisation.precision,
         "model": optimisation.predictor.settings.model_dump(mode="json"),
         "loss": optimisation.loss.settings.model_dump(mode="json"),

@@ -9,6 +9,9 @@ from pydantic import Field
 from segue.hardware import Device
 from segue.settings import Settings
 
+Tool = Literal["tensorboard", "wandb", "mlflow"]
+"""Tool in which trainings are watched; its extra has the same name."""
+
 ORIGINAL_DROPOUT = 0.2
 """Share of article dropout in the original work."""
 
@@ -44,6 +47,9 @@ class TrainingSettings(Settings):
         "bfloat16 where the hardware is faster with it",
     )
     device: Device = Field("auto", description="device: auto, cpu, cuda or mps")
+    report_to: tuple[Tool, ...] = Field(
+        (), description="tools that the curves of trainings and the table of a comparison are written to"
+    )
 
     def dropout(self, *, anchored: bool) -> float:
         """Return the share of article dropout; its default depends on whether the model has an anchor."""

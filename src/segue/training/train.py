@@ -34,6 +34,7 @@ from segue.training.losses.whole_bank import TrainingBank
 from segue.training.optimiser import Optimisation, learning_rate, resolve_precision
 from segue.training.settings import TrainingSettings
 from segue.training.state import Record, TrainingState, selection_score
+from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
@@ -105,10 +106,12 @@ def train(
     score: Score,
     folder: Path,
     progress: Progress = no_progress,
+    follow: Follow = follow_nothing,
 ) -> TrainingResult:
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
-    A folder with a state of the same training is resumed, to the bit; a finished one is only read.
+    A folder with a state of the same training is resumed, to the bit; a finished one is only read. ``follow`` is called
+    with the curve after each step (``watch.py``).
 
     Raises:
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.
@@ -118,7 +121,9 @@ def train(
     loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder)
     while not loop.state.finished:
         progress(loop.state.step, loop.steps, loop.note())
+        follow(loop.state.curve)
         loop.advance()
+    follow(loop.state.curve)
     progress(loop.state.step, loop.steps, loop.note())
     return TrainingResult.of(loop.state, under_trained=not loop.state.stopped_early and still_rising(loop.state.curve))
 

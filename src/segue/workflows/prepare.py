@@ -33,8 +33,9 @@ from segue.types import Bank
 RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
 """The tables that determine results; a run folder keeps those it began with."""
-IGNORED_KEYS = {"encoder": ("batch_size", "endpoint"), "corpus": ("processes", *SOURCE_PATHS), "bank": ("path",)}
-"""Their keys that change speed alone, or that name a place: the bank's hash is compared instead."""
+IGNORED_KEYS = {"encoder": ("batch_size", "endpoint"), "corpus": ("processes", *SOURCE_PATHS), "bank": ("path",),
+                "training": ("report_to",)}  # fmt: skip
+"""Their keys that change no result, or that name a place: the bank's hash is compared instead."""
 
 
 def as_recipe(recipe: AnyRecipe) -> Recipe:

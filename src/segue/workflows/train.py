@@ -18,6 +18,7 @@ from segue.evaluation.experiment import lock_split
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe
+from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.workflows.check_record import CheckPolicy, check_data
 from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, recipe_option
 
@@ -32,16 +33,19 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
 
     Raises:
         BlockedError: a check of the data failed, so nothing was trained.
+        MissingExtraError: a tool of [training] report_to is not installed.
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
+    require_tools(recipe.training.report_to)
     option = recipe_option(recipe)
     bank = open_bank(recipe, stages=stages)
     experiment = experiment_of(recipe, bank)
     check_data(case_of_recipe(recipe, experiment), CheckPolicy(), stages=stages)
     job = make_job(recipe, bank, (option,), out, experiment=experiment)
     lock_split(job.experiment, out / "split.json")
+    begin_watching(recipe.training.report_to, out)
     steps = most_steps(job)
     add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
     fold = job.experiment.folds[0]
@@ -52,9 +56,12 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
         copied = score_on_validation(unit.baselines.retriever("copy-last", fold), job, fold)
     best = next(point for point in record["curve"] if point["step"] == record["best_step"])
     checkpoint = job.folder(option, fold) / "checkpoint"
+    validation = {"model": {name: best[name] for name in copied}, "copy-last": copied}
+    watch_table(recipe.training.report_to, out, [{"name": name, **scores} for name, scores in validation.items()],
+                {"measured on": "validation documents"})  # fmt: skip
     return {
         **record,
-        "validation": {"model": {name: best[name] for name in copied}, "copy-last": copied},
+        "validation": validation,
         "validation_windows": len(job.validation_windows(fold)),
         "anchor": anchor_start(unit),
         "checkpoint": str(checkpoint),

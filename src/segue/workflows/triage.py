@@ -44,6 +44,7 @@ from segue.recipe import AnyRecipe, Recipe
 from segue.reports import draw_plot, public_json, summary_lines, terminal_table, write_report
 from segue.reports.svg import Plot
 from segue.runs.runs import EntryAnswers, Run
+from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.types import Bank
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
@@ -265,12 +266,14 @@ def run_comparison(
         stages: shows progress.
     """
     limit_threads()
+    require_tools(recipe.training.report_to)
     began = monotonic()
     if experiment is None:
         experiment = experiment_of(recipe, bank or open_bank(recipe, stages=stages))
     used = experiment.bank
     found = check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
     job = make_job(recipe, used, options, out, experiment=experiment)
+    begin_watching(recipe.training.report_to, out)
     baselines = Baselines(job)
     if job.encodes_sentences:
         with stages("Encoding sentences") as progress:
@@ -294,7 +297,10 @@ def run_comparison(
         write_record(out / "triage.json", record)
         if with_report:
             write_report(out)
-    return Comparison(out, record, used if isinstance(used, PassageBank) else None)
+    found = Comparison(out, record, used if isinstance(used, PassageBank) else None)
+    watch_table(recipe.training.report_to, out, [_flat(option) for option in found._sorted()],
+                {"winner": record.winner, "blocked": ", ".join(record.blocked)})  # fmt: skip
+    return found
 
 
 def measured_setup(

@@ -60,3 +60,7 @@ class OptionOnFold:
         upward = [float(point["step"] <= before["best_step"]) * (n + 1) for n, point in enumerate(before["curve"])]
         rising = iter(upward)
         return lambda model: {"MRR": next(rising)}
+
+    def name_in_run(self, folder: Path) -> str:
+        """Return the name of a training in one of the run's folders: ``infonce/fold-0``, ``rerank/fold-0/half-1``."""
+        return folder.relative_to(self.job.out / "options").as_posix()

@@ -6,6 +6,8 @@ those of the plan.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, spread
 from segue.comparison.plan import require_affordable
@@ -20,6 +22,7 @@ from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models import cross_encoder, dual_encoder
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings
 from segue.training.train import TrainingResult
+from segue.training.watch import Follow, watching
 from segue.types import Windows
 
 MEASURED_SECONDS = 1.0
@@ -82,11 +85,12 @@ def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
 
     if unit.like is None:
         require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
-    result = dual_encoder.train_dual_encoder(
-        bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training",
-        score=unit.score(lambda tuned: _dual_encoder(unit, tuned), unit.folder),
-        progress=unit.progress,
-    )  # fmt: skip
+    with _watching(unit, settings, steps) as follow:
+        result = dual_encoder.train_dual_encoder(
+            bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training",
+            score=unit.score(lambda tuned: _dual_encoder(unit, tuned), unit.folder),
+            progress=unit.progress, follow=follow,
+        )  # fmt: skip
     documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
     return _record(result, settings, f"InfoNCE (τ {settings.temperature:g}), {documents}", steps)
 
@@ -117,13 +121,21 @@ def _train_cross_encoder(unit: OptionOnFold) -> FoldTraining:
 
     if unit.like is None:
         require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
-    result = cross_encoder.train_cross_encoder(
-        bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
-        folder=unit.folder / "training",
-        score=unit.score(lambda model: _cross_encoder(unit, model), unit.folder),
-        progress=unit.progress,
-    )  # fmt: skip
+    with _watching(unit, settings, steps) as follow:
+        result = cross_encoder.train_cross_encoder(
+            bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
+            folder=unit.folder / "training",
+            score=unit.score(lambda model: _cross_encoder(unit, model), unit.folder),
+            progress=unit.progress, follow=follow,
+        )  # fmt: skip
     return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
+
+
+def _watching(
+    unit: OptionOnFold, settings: DualEncoderSettings | CrossEncoderSettings, steps: int
+) -> AbstractContextManager[Follow]:
+    facts = {"model": "text encoder", "batch_size": settings.batch_size, "steps": steps, "seed": settings.seed}
+    return watching(unit.job.recipe.training.report_to, unit.job.out, unit.name_in_run(unit.folder), facts)
 
 
 def _record(

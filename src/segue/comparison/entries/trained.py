@@ -36,6 +36,7 @@ from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retri
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.train import TrainingResult, TrainingSettings, train
+from segue.training.watch import watching
 
 ANCHOR_STARTS = ("copy-last", "mean", "exp-mean")
 """Baselines that an anchor may start as."""
@@ -62,16 +63,20 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
     settings = training_settings(job, fold, steps=unit.steps)
     if unit.like is not None:  # it ends at the first score below, which is after the step that is kept
         settings = settings.model_copy(update={"patience": 1})
-    result = train(
-        predictor,
-        loss,
-        bank,
-        fold.train,
-        settings=settings,
-        score=unit.score(lambda model: as_retriever(unit, model), folder),
-        folder=folder / "training",
-        progress=unit.progress,
-    )
+    facts = {"model": predictor.settings.name, "size": predictor.settings.size, "loss": describe_loss(loss.settings),
+             "batch_size": settings.batch_size, "steps": unit.steps, "seed": settings.seed}  # fmt: skip
+    with watching(settings.report_to, job.out, unit.name_in_run(folder), facts) as follow:
+        result = train(
+            predictor,
+            loss,
+            bank,
+            fold.train,
+            settings=settings,
+            score=unit.score(lambda model: as_retriever(unit, model), folder),
+            folder=folder / "training",
+            progress=unit.progress,
+            follow=follow,
+        )
     keep_training(unit, predictor, loss, result, folder)
 
 
