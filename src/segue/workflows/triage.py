@@ -271,7 +271,7 @@ def run_comparison(
     if experiment is None:
         experiment = experiment_of(recipe, bank or open_bank(recipe, stages=stages))
     used = experiment.bank
-    found = check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
+    of_data = check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
     job = make_job(recipe, used, options, out, experiment=experiment)
     begin_watching(recipe.training.report_to, out)
     baselines = Baselines(job)
@@ -286,7 +286,7 @@ def run_comparison(
         confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
         judged = monotonic()
         subject = case_of_job(job, results, baselines=baselines).subject
-        checked = check_record(subject, policy, data=found, workers=workers, stages=stages)
+        checked = check_record(subject, policy, data=of_data, workers=workers, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
