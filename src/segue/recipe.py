@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -25,12 +24,11 @@ from segue.corpus import Corpus, corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.errors import SettingsError
+from segue.parts import is_import_path
 from segue.settings import Settings
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
-PARTS = (("corpus", "reader"), ("encoder", "name"), ("model", "name"))
-"""Tables and keys that may hold an import path, "module:Class"."""
 PATHS = {"corpus": ("path", "vectors", "table"), "bank": ("path",), "triage": ("plan",)}
 """Keys that hold a path, by table."""
 
@@ -114,8 +112,7 @@ def _read_toml(path: Path) -> Mapping[str, object]:
 def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]:
     """Return the tables of a file with absolute paths; an absent [bank] path is the default beside the file."""
     located: dict[str, object] = {"bank": {}, **tables}
-    own = [_table(tables, name).get(key) for name, key in PARTS]
-    if any(isinstance(name, str) and re.fullmatch(r"[\w.]+:\w+", name) for name in own):
+    if _names_own_parts(tables):
         located["import_from"] = _place_in(folder, tables.get("import_from", ""))
     if isinstance(located["bank"], Mapping):
         located["bank"] = {"path": BankSettings().path, **located["bank"]}
@@ -127,6 +124,15 @@ def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]
     if isinstance(encoder, str) and _is_folder(folder, encoder):
         located["encoder"] = {**_table(located, "encoder"), "name": _place_in(folder, encoder)}
     return located
+
+
+def _names_own_parts(value: object) -> bool:
+    """Return whether a table, a list or a string holds an import path."""
+    if isinstance(value, Mapping):
+        return any(_names_own_parts(inner) for key, inner in value.items() if key != "title")
+    if isinstance(value, list):
+        return any(map(_names_own_parts, value))
+    return isinstance(value, str) and is_import_path(value)
 
 
 def _is_folder(folder: Path, encoder: str) -> bool:

@@ -25,7 +25,7 @@ from segue.corpus import (
     VectorsCorpus,
 )
 from segue.corpus.prose import is_prose, split_paragraphs
-from segue.errors import InputError, MissingExtraError
+from segue.errors import InputError, MissingExtraError, SegueError
 from segue.types import Document, Skipped
 
 A = {"id": "a", "title": "A", "text": "One.\n\nTwo."}
@@ -268,7 +268,7 @@ class TestCustom:
         ],
     )
     def test_what_cannot_be_made_is_named(self, reader, options):
-        with pytest.raises(InputError, match=reader):
+        with pytest.raises(SegueError, match=reader):
             CustomCorpus(reader=reader, options=options).read()
 
     def test_other_objects_than_documents_are_refused(self):

@@ -17,7 +17,7 @@ from segue.encoders import Encoder, EncoderSettings, check_encoder, load_encoder
 from segue.encoders.minilm import packaged_folder, verify_weights
 from segue.encoders.sentence_transformer import batches_of_like_length, load_sentence_transformer
 from segue.encoders.space import PROBES, Space, declared_space, difference, require_same, with_fingerprint
-from segue.errors import InputError, MissingExtraError, SpaceError
+from segue.errors import InputError, MissingExtraError, SegueError, SpaceError
 
 WORDS = sorted({word.strip(".,;:?!()") for probe in PROBES for word in probe.split()} - {""})
 TEXTS = [*PROBES, "Snow reflects light.", "", "  ", "Snow reflects light."]
@@ -246,7 +246,7 @@ def test_the_long_probe_shows_every_usual_cut(minilm):
 @pytest.mark.parametrize("name", ["no/such-encoder-anywhere", "./missing-folder", "no_such_module:Encoder"])
 def test_a_missing_encoder_is_one_clear_line(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(SegueError) as caught:
         load(name)
     message = str(caught.value)
     assert name in message

@@ -6,7 +6,6 @@ The class is called with the table ``options`` as keyword arguments. Its method 
 
 from __future__ import annotations
 
-import importlib
 import operator
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from segue.corpus.intake import TextCorpus, admit
 from segue.errors import InputError
+from segue.parts import IMPORT_PATH, make_part
 from segue.types import Document, Skipped
 
 
@@ -22,7 +22,7 @@ class CustomCorpus(TextCorpus):
     """Documents from a class of your own."""
 
     kind: Literal["custom"] = "custom"
-    reader: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the reader, package.module:Class")
+    reader: str = Field(pattern=IMPORT_PATH, description="import path of the reader, package.module:Class")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for the class")
 
     def read(self) -> Iterator[Document | Skipped]:
@@ -37,12 +37,7 @@ class CustomCorpus(TextCorpus):
         return admit(self._documents(reader), self, source=self.reader, share=share)
 
     def _load(self) -> Any:
-        module, name = self.reader.split(":")
-        try:
-            reader = getattr(importlib.import_module(module), name)(**self.options)
-        except (ImportError, AttributeError, TypeError) as error:
-            fix = "put the module beside the recipe or install its package, and check [corpus.options]"
-            raise InputError(f"cannot make the reader {self.reader}", got=str(error), fix=fix) from error
+        reader = make_part("corpus", self.reader, self.options)
         if not callable(getattr(reader, "read", None)):
             raise InputError(f"{self.reader} is not a corpus reader", got="no method read()", fix="add a method read()")
         return reader

@@ -6,30 +6,32 @@ encoder of that kind is loaded.
 
 from __future__ import annotations
 
-import importlib
-import re
 from pathlib import Path
+from typing import Any
 
-from segue.encoders.encoder import Encoder, EncoderSettings, check_encoder
+from segue.encoders.encoder import Encoder, EncoderSettings
 from segue.encoders.endpoint import BATCH_SIZE, PREFIX, EndpointEncoder
+from segue.encoders.own import as_encoder
+from segue.encoders.rules import check_encoder
 from segue.errors import InputError, SegueError
+from segue.parts import is_own, make_part
 
 __all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder"]
 
 
-def load_encoder(settings: EncoderSettings | str) -> Encoder:
+def load_encoder(settings: EncoderSettings | Any) -> Encoder:
     """Load an encoder and measure its fingerprint.
 
     Args:
-        settings: the table [encoder] of a recipe, or the encoder's name alone: ``load_encoder("minilm")``.
+        settings: the table [encoder] of a recipe, the encoder's name alone (``load_encoder("minilm")``), or an encoder
+            of your own.
 
     Raises:
-        InputError: there is no such encoder, its weights are not the expected ones, it breaks the contract, or its
+        InputError: there is no such encoder, its weights are not the expected ones, it breaks a rule, or its
             endpoint does not answer.
         MissingExtraError: the packaged encoder, or the client of endpoints, is not installed.
     """
-    if isinstance(settings, str):
-        settings = EncoderSettings(name=settings)
+    settings = EncoderSettings.model_validate(settings)
     if settings.name == "minilm":
         from segue.encoders.minilm import load_minilm
 
@@ -38,27 +40,21 @@ def load_encoder(settings: EncoderSettings | str) -> Encoder:
         return EndpointEncoder(settings.name.removeprefix(PREFIX), settings.endpoint, prompt=settings.prompt,
                                batch_size=settings.batch_size or BATCH_SIZE,
                                maximum_tokens=settings.maximum_tokens)  # fmt: skip
-    if re.fullmatch(r"[\w.]+:\w+", settings.name) and not Path(settings.name).exists():
-        return _load_custom(settings)
+    if not Path(settings.name).exists() and is_own("encoder", settings.name):
+        return _load_own(settings)
     from segue.encoders.sentence_transformer import load_sentence_transformer
 
     return load_sentence_transformer(settings)
 
 
-def _load_custom(settings: EncoderSettings) -> Encoder:
-    """Import ``package.module:Class``, call it with the options and check it."""
-    module, name = settings.name.split(":")
+def _load_own(settings: EncoderSettings) -> Encoder:
+    """Make an encoder of the user's own and check it."""
     try:
-        encoder: Encoder = getattr(importlib.import_module(module), name)(**settings.options)
-    except Exception as error:  # importing and making it runs the user's code
-        fix = "put the module beside the recipe or install its package, and check [encoder.options]"
-        got = f"{type(error).__name__}: {error}"
-        raise InputError(f"cannot make the encoder {settings.name}", got=got, fix=fix) from error
-    try:
+        encoder = as_encoder(make_part("encoder", settings.name, settings.options), name=settings.name)
         check_encoder(encoder, name=settings.name)
     except SegueError:
         raise
-    except Exception as error:
+    except Exception as error:  # making and calling it runs the user's code
         got = f"{type(error).__name__}: {error}"
         raise InputError(f"encoder {settings.name} fails on a few texts", got=got, fix="correct encode()") from error
     return encoder

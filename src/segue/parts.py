@@ -1,0 +1,256 @@
+"""Parts of the user's own: how they are named, found, made and recorded.
+
+A part is given from Python (a class, a function, an instance), or named in a recipe: by its import path,
+``package.module:Name``, or by an *entry point* of an installed package in the group of its kind. A class is called with
+its options; a function is the part itself and gets them at every call; an instance is the part itself.
+
+What is given from Python becomes a name and options too (``hand_in``), so that it can stand in a recipe and be made
+again by another process: the import path, and the arguments of the constructor where the instance has them as
+attributes, as in scikit-learn. Anything else is known to this process alone, under a name that begins with
+``__given__``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from segue.errors import InputError, SettingsError
+from segue.settings import Settings
+
+Kind = Literal["encoder", "model", "loss", "retriever", "reranker", "index", "corpus", "check", "gate", "metric"]
+"""The kinds of parts."""
+GROUPS: Mapping[Kind, str] = {
+    "encoder": "segue.encoders",
+    "model": "segue.models",
+    "loss": "segue.losses",
+    "retriever": "segue.retrievers",
+    "reranker": "segue.rerankers",
+    "index": "segue.indexes",
+    "corpus": "segue.corpora",
+    "check": "segue.checks",
+    "gate": "segue.gates",
+    "metric": "segue.metrics",
+}
+"""Group of the entry points of each kind."""
+IMPORT_PATH = r"^[^\W\d][\w.]*:[^\W\d]\w*$"
+"""Pattern of an import path, ``package.module:Name``."""
+GIVEN = "__given__"
+"""Stands for the module in the name of a part that no other process can import."""
+
+_given: dict[str, Any] = {}
+"""Parts that were given to this process, by name and options."""
+
+
+def is_import_path(name: str) -> bool:
+    """Return whether a name is an import path.
+
+    >>> is_import_path("mine.nets:Net"), is_import_path("minilm"), is_import_path("cuda:0")
+    (True, False, False)
+    """
+    return re.match(IMPORT_PATH, name) is not None
+
+
+def installed(kind: Kind) -> tuple[str, ...]:
+    """Return the names of the parts of a kind that installed packages offer, in alphabetical order."""
+    return tuple(sorted(importlib.metadata.entry_points(group=GROUPS[kind]).names))
+
+
+def is_own(kind: Kind, name: str) -> bool:
+    """Return whether a name is an import path or that of an installed part, and not one that is built in."""
+    return is_import_path(name) or name in installed(kind)
+
+
+def load_part(kind: Kind, name: str, *, known: Collection[str] = ()) -> Any:
+    """Return what a name stands for: the class, function or instance.
+
+    Args:
+        kind: the kind of part.
+        name: an import path, or the name of an entry point.
+        known: names that are built in, for the message.
+
+    Raises:
+        SettingsError: there is no such part, or its module cannot be imported.
+    """
+    if _key(name, {}) in _given:
+        return _given[_key(name, {})]
+    entries = importlib.metadata.entry_points(group=GROUPS[kind])
+    if not is_import_path(name) and name not in entries.names:
+        raise _unknown(kind, name, sorted({*known, *entries.names}))
+    try:
+        if not is_import_path(name):
+            return entries[name].load()
+        module, _, attribute = name.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs the user's code
+        fix = "put the module beside the recipe, or install its package into this environment"
+        if name.startswith(f"{GIVEN}:"):
+            fix = f"define it in a module, and name it 'module:Name' as the {kind}; or go on in the process that has it"
+        raise SettingsError(
+            f"{kind} {name!r} cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+            expected="'package.module:Name'",
+            fix=fix,
+        ) from error
+
+
+def make_part(kind: Kind, name: str, options: Mapping[str, Any] | None = None, *, known: Collection[str] = ()) -> Any:
+    """Return the part of a name: what was given to this process under it, or made with the options.
+
+    Args:
+        kind: the kind of part.
+        name: as ``load_part``.
+        options: arguments of a class or of a function.
+        known: names that are built in, for the message.
+
+    Raises:
+        InputError: it cannot be made with these options.
+        SettingsError: as ``load_part``.
+    """
+    options = dict(options or {})
+    if _key(name, options) in _given and not inspect.isclass(_given[_key(name, options)]):
+        return _given[_key(name, options)]
+    return with_options(kind, load_part(kind, name, known=known), options, name=name)
+
+
+def with_options(kind: Kind, part: Any, options: Mapping[str, Any], *, name: str = "") -> Any:
+    """Call a class with its options, bind a function's, or return an instance, which takes none.
+
+    Raises:
+        InputError: it cannot be made with these options.
+    """
+    try:
+        if inspect.isclass(part):
+            return part(**options)
+        if options:
+            return functools.partial(part, **options)
+        return part
+    except Exception as error:  # making it runs the user's code
+        raise InputError(
+            f"cannot make the {kind} {name or part_name(part)}",
+            got=f"options {options} ({type(error).__name__}: {error})",
+            expected=_signature(part),
+            fix=f"correct [{kind}.options]" if kind in ("encoder", "model", "corpus") else "correct its options",
+        ) from error
+
+
+def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options under which a part from Python stands in a recipe; this process keeps the part.
+
+    Args:
+        kind: the kind of part.
+        part: a class, a function or an instance; a name stays as it is.
+    """
+    if isinstance(part, str):
+        return part, {}
+    path, options = _import_path(part), _options(part)
+    if path is None or options is None:
+        path, options = _own_name(part), {}
+    if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):
+        _given[_key(path, options)] = part
+    return path, options
+
+
+def part_table(kind: Kind, value: Any, *, key: str = "part") -> Any:
+    """Return a table of a recipe in which names and options stand for the part that was given from Python.
+
+    Args:
+        kind: kind of the part.
+        value: the part, its name, or a table that holds it under ``key``; anything else is left to validation.
+        key: the key of the part's name.
+    """
+    if value is None or isinstance(value, Settings | bool | int | float | bytes | list | tuple | set):
+        return value
+    table = dict(value) if isinstance(value, Mapping) else {key: value}
+    if key in table and not isinstance(table[key], str):
+        table[key], options = hand_in(kind, table[key])
+        if options:
+            table["options"] = {**options, **table.get("options", {})}
+    return table
+
+
+def part_name(part: Any) -> str:
+    """Return the import path of a part, or of its class; the name alone where it cannot be imported.
+
+    >>> part_name(re.compile), part_name("mine:Net")
+    ('re:compile', 'mine:Net')
+    """
+    if isinstance(part, str):
+        return part
+    return _import_path(part) or _words(part)
+
+
+def given_parts(text: str) -> dict[str, Any]:
+    """Return the parts that only this process has and that a text (a recipe in JSON) names, for other processes."""
+    return {key: part for key, part in _given.items() if json.dumps(key.partition(" ")[0]) in text}
+
+
+def take_over(key: str, part: Any) -> None:
+    """Keep a part that another process was given, under its key there."""
+    _given[key] = part
+
+
+def _key(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name} {json.dumps(options, sort_keys=True, default=repr)}"
+
+
+def _unknown(kind: Kind, name: str, names: list[str]) -> SettingsError:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    expected = "an import path 'package.module:Name' or an installed " + GROUPS[kind]
+    return SettingsError(f"unknown {kind}", got=repr(name),
+                         expected=f"one of {', '.join(names)}; {expected}" if names else expected,
+                         fix=f"write {near[0]!r}" if near else "")  # fmt: skip
+
+
+def _words(part: Any) -> str:
+    return str(getattr(part, "__name__", type(part).__name__))
+
+
+def _import_path(part: Any) -> str | None:
+    """Return the path under which a class, a function or the class of an instance is found again, or None."""
+    named = part if inspect.isclass(part) or inspect.isroutine(part) else type(part)
+    module, name = getattr(named, "__module__", None), getattr(named, "__qualname__", "")
+    path = f"{module}:{name}"
+    if not is_import_path(path):
+        return None
+    try:
+        return path if getattr(importlib.import_module(str(module)), name, None) is named else None
+    except ImportError:
+        return None
+
+
+def _options(part: Any) -> dict[str, Any] | None:
+    """Return the arguments that make an instance again, read from its attributes; None where they are not known."""
+    if inspect.isclass(part) or inspect.isroutine(part):
+        return {}
+    try:
+        parameters = inspect.signature(type(part)).parameters.values()
+        options = {parameter.name: getattr(part, parameter.name) for parameter in parameters}
+        again: dict[str, Any] = json.loads(json.dumps(options))
+        return again if again == options else None
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _own_name(part: Any) -> str:
+    """Return the name of a part that cannot be imported: the one it was given before, or a new one."""
+    for key, known in _given.items():
+        if known is part and key.startswith(GIVEN):
+            return key.partition(" ")[0]
+    word = re.sub(r"\W", "", _words(part)) or "part"
+    taken = sum(key.startswith(f"{GIVEN}:{word}_") for key in _given)
+    return f"{GIVEN}:{word}_{taken + 1}"
+
+
+def _signature(part: Any) -> str:
+    try:
+        return f"{_words(part)}{inspect.signature(part)}"
+    except (TypeError, ValueError):
+        return f"the arguments of {_words(part)}"
