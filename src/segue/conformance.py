@@ -18,6 +18,7 @@ from typing import Any
 
 from segue.encoders import rules as encoder_rules
 from segue.errors import SettingsError
+from segue.models import conformance as model_rules
 
 __all__ = ["Rule", "rules"]
 
@@ -26,6 +27,7 @@ Check = Callable[[Any], None]
 
 KINDS: Mapping[str, tuple[Callable[[Any], Any], Sequence[Check]]] = {
     "encoder": (encoder_rules.subject, encoder_rules.RULES),
+    "model": (model_rules.subject, model_rules.RULES),
 }
 """For each kind, what turns ``make`` into what its rules are given, and the rules (functions ``check_…``)."""
 

@@ -151,6 +151,8 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(part, str):
         return part, {}
     path, options = _import_path(part), _options(part)
+    if kind == "model" and not (inspect.isclass(part) or inspect.isroutine(part)):
+        path = None  # a module has weights of its own
     if path is None or options is None:
         path, options = _own_name(part), {}
     if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):

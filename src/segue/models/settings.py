@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from segue.errors import explain
+from segue.parts import installed, part_table
 from segue.settings import Settings
 
 ARCHITECTURE_NAMES = ("amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp")
@@ -22,7 +23,8 @@ class ModelSettings(Settings):
 
     name: str = Field(
         "gru",
-        description="amn, bidirectional-gru, gru, lstm, transformer, mamba, mlp, or your own 'package.module:Class'",
+        description="amn, bidirectional-gru, gru, lstm, transformer, mamba, mlp, or your own: "
+        "'package.module:Class' or an installed one",
     )
     size: Size = Field("demo", description="toy for tests, demo for two cores, full for the published sizes")
     anchor: bool = Field(True, description="add the correction to a learnt weighted mean of the context")
@@ -34,11 +36,16 @@ class ModelSettings(Settings):
         default_factory=dict, description="keyword arguments of the architecture's class; they override the size"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, value: Any) -> Any:
+        return part_table("model", value, key="name")
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
         """Refuse a name that is neither built in nor an import path; suggest the nearest one."""
-        if name in ARCHITECTURE_NAMES or ":" in name:
+        if name in ARCHITECTURE_NAMES or ":" in name or name in installed("model"):
             return name
         near = difflib.get_close_matches(name, ARCHITECTURE_NAMES, n=1, cutoff=0.4)
         raise ValueError(
