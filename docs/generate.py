@@ -42,8 +42,9 @@ TOML has no null: where the default is `null`, leave the key out. Where null is 
 (`[training] patience`, `[triage] validation_windows`), set it from Python:
 `load_recipe(path, overrides={"training": {"patience": None}})`.
 
-**Your own parts.** `[corpus] reader`, `[encoder] name` and `[model] name` take an import path,
-`"package.module:Class"`.
+**Your own parts.** `[corpus] reader`, `[encoder] name`, `[model] name`, `[[loss.terms]] kind` and the tables
+`[models]`, `[losses]`, `[retrievers]` and `[rerankers]` take an import path, `"package.module:Name"`, or the name of an
+installed part: [Your own parts](parts/index.md).
 """
 
 
@@ -54,18 +55,32 @@ def recipe_page() -> str:
 
 
 def _tables() -> Iterator[str]:
-    plain = {name: field for name, field in Recipe.model_fields.items() if not _is_table(field)}
+    plain = {name: field for name, field in Recipe.model_fields.items() if not (_is_table(field) or _named(field))}
     yield "## Keys outside tables\n\n" + _rows(plain)
     for name, field in Recipe.model_fields.items():
         if name == "corpus":
             yield from _corpus_tables()
         elif _is_table(field):
             yield from _model_tables(f"[{name}]", typing.cast(type[BaseModel], field.annotation))
+        elif (inner := _named(field)) is not None:
+            about = f"{field.description}; the keys of {SAME[name]}" if name in SAME else str(field.description)
+            yield f"## `[{name}.NAME]`\n\n{about[0].upper()}{about[1:]}." + (
+                "" if name in SAME else f"\n\n{_rows(inner.model_fields)}")  # fmt: skip
     yield from _model_tables("[[gates]]", GateSettings)
 
 
 def _is_table(field: FieldInfo) -> bool:
     return _is_model(field.annotation) or field.annotation == typing.get_args(Corpus)[0]
+
+
+SAME = {"models": "`[model]`", "losses": "`[loss]`, or an import path alone"}
+"""Tables of one's own entries that have the keys of another table."""
+
+
+def _named(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of the tables in a table of tables by name, else None."""
+    of_names = typing.get_origin(field.annotation) is dict
+    return _inner_model(field.annotation) if of_names else None
 
 
 def _is_model(annotation: Any) -> bool:

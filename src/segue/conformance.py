@@ -19,6 +19,8 @@ from typing import Any
 from segue.encoders import rules as encoder_rules
 from segue.errors import SettingsError
 from segue.models import conformance as model_rules
+from segue.retrieval import rules as retrieval_rules
+from segue.training.losses import rules as loss_rules
 
 __all__ = ["Rule", "rules"]
 
@@ -28,6 +30,9 @@ Check = Callable[[Any], None]
 KINDS: Mapping[str, tuple[Callable[[Any], Any], Sequence[Check]]] = {
     "encoder": (encoder_rules.subject, encoder_rules.RULES),
     "model": (model_rules.subject, model_rules.RULES),
+    "loss": (loss_rules.subject, loss_rules.RULES),
+    "retriever": (retrieval_rules.retriever_subject, retrieval_rules.RETRIEVER_RULES),
+    "reranker": (retrieval_rules.reranker_subject, retrieval_rules.RERANKER_RULES),
 }
 """For each kind, what turns ``make`` into what its rules are given, and the rules (functions ``check_…``)."""
 

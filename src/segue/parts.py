@@ -12,6 +12,7 @@ attributes, as in scikit-learn. Anything else is known to this process alone, un
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -19,7 +20,7 @@ import importlib.metadata
 import inspect
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from segue.errors import InputError, SettingsError
@@ -79,25 +80,29 @@ def load_part(kind: Kind, name: str, *, known: Collection[str] = ()) -> Any:
     Raises:
         SettingsError: there is no such part, or its module cannot be imported.
     """
-    if _key(name, {}) in _given:
+    if name.startswith(f"{GIVEN}:") and _key(name, {}) in _given:
         return _given[_key(name, {})]
     entries = importlib.metadata.entry_points(group=GROUPS[kind])
     if not is_import_path(name) and name not in entries.names:
         raise _unknown(kind, name, sorted({*known, *entries.names}))
+    if name.startswith(f"{GIVEN}:"):
+        raise SettingsError(
+            f"{kind} {name!r} cannot be made",
+            got="a part that was given from Python to another process",
+            expected="'package.module:Name'",
+            fix=f"define it in a module, give the {kind} by that name, and run again",
+        )
     try:
         if not is_import_path(name):
             return entries[name].load()
         module, _, attribute = name.partition(":")
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing runs the user's code
-        fix = "put the module beside the recipe, or install its package into this environment"
-        if name.startswith(f"{GIVEN}:"):
-            fix = f"define it in a module, and name it 'module:Name' as the {kind}; or go on in the process that has it"
         raise SettingsError(
             f"{kind} {name!r} cannot be imported",
             got=f"{type(error).__name__}: {error}",
             expected="'package.module:Name'",
-            fix=fix,
+            fix="put the module beside the recipe, or install its package into this environment",
         ) from error
 
 
@@ -197,6 +202,17 @@ def given_parts(text: str) -> dict[str, Any]:
 def take_over(key: str, part: Any) -> None:
     """Keep a part that another process was given, under its key there."""
     _given[key] = part
+
+
+@contextlib.contextmanager
+def as_in_another_process() -> Iterator[None]:
+    """Forget what was given to this process, until the end of the block."""
+    kept = dict(_given)
+    _given.clear()
+    try:
+        yield
+    finally:
+        _given.update(kept)
 
 
 def _key(name: str, options: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ def test_a_part_that_another_process_was_given_is_sent_to_it(monkeypatch):
     assert list(sent.values()) == [function]
     assert given_parts("{}") == {}
     monkeypatch.setattr(parts, "_given", {})
-    with pytest.raises(SettingsError, match=rf"encoder '{name}' cannot be imported.*define it in a module"):
+    with pytest.raises(SettingsError, match=rf"encoder '{name}' cannot be made.*define it in a module"):
         load_part("encoder", name)
     take_over(*next(iter(sent.items())))
     assert make_part("encoder", name) is function

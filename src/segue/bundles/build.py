@@ -6,7 +6,7 @@ The folder is written whole or not at all.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,9 @@ from segue.comparison.record import Record
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, read_npz, write_folder, write_json, write_text
-from segue.models import hash_documents
+from segue.models import hash_documents, read_config
 from segue.old_names import option_folder
+from segue.parts import GIVEN, is_own
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.features import neighbour_cosines
@@ -182,6 +183,7 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         },
         "training_documents": trained,
         "refit": winner.refit,
+        "parts": [{"kind": kind, "part": part} for kind, part in _own_parts(winner, description)],
         "corpus": winner.record.corpus.to_json(),
         "seed": job.seed(winner.fold),
     }
@@ -191,6 +193,36 @@ def _index_facts(winner: Winner) -> Mapping[str, object]:
     """Return the facts of the index; its recall was not measured on queries of refitted weights."""
     assert winner.index is not None
     return dict(index_facts(winner.index)) | ({} if winner.refit is None else {"recall": None})
+
+
+def _own_parts(winner: Winner, description: Description) -> list[tuple[str, str]]:
+    """Return kind and name of the user's own parts, whose modules are needed to load the bundle.
+
+    Raises:
+        InputError: no other process can make the model.
+    """
+    found = list(_saved_parts(description))
+    bank, encoder, checkpoint = winner.job.experiment.bank, winner.job.recipe.encoder.name, _checkpoint(winner)
+    if not bank.space.declared and is_own("encoder", encoder):
+        found.append(("encoder", encoder))
+    if checkpoint is not None and is_own("model", model := read_config(checkpoint).model.name):
+        if model.startswith(f"{GIVEN}:"):
+            raise InputError(f"a bundle cannot hold the model {winner.option.name}",
+                             got="a part that only the process it was given to can make",
+                             fix="define it in a module, give it by 'module:Class', and compare again")  # fmt: skip
+        found.append(("model", model))
+    return found
+
+
+def _saved_parts(about: object) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of the own parts that a retriever's description names."""
+    if isinstance(about, list):
+        about = dict(enumerate(about))
+    if isinstance(about, Mapping):
+        if str(about.get("kind")).startswith("own-"):
+            yield "reranker" if about["kind"] == "own-reranker" else "retriever", str(about["part"])
+        for inner in about.values():
+            yield from _saved_parts(inner)
 
 
 def _gates(winner: Winner) -> Mapping[str, Any]:
@@ -243,6 +275,11 @@ def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:
         f"- Never answered: {EXCLUDED[contract['exclude']]}",
         f"- Trained on {contract['training_documents']} documents (`training_documents.txt` holds their hashes)"
         + (f", those of fold {contract['fold'] + 1} of {contract['folds']}" if contract["folds"] > 1 else ""),
+        *(
+            ["- Needs parts of your own: " + ", ".join(f"`{own['part']}` ({own['kind']})" for own in contract["parts"])]
+            if contract["parts"]
+            else []
+        ),
         f"- Built {contract['created']} with Segue {contract['segue']}",
         "",
         "## Measured",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from segue.checks.case import Case, CaseEntry
 from segue.comparison.entries import load_retriever
@@ -21,6 +21,7 @@ from segue.comparison.trained_files import trained_files
 from segue.encoders import Encoder
 from segue.evaluation.experiment import Experiment, Fold
 from segue.ranking.pool import Pool
+from segue.retrieval.own import OwnPart, RerankerSettings, RetrieverSettings
 from segue.types import Bank
 
 
@@ -84,6 +85,12 @@ def _counted(job: Job, option: Option) -> str:
     """Name the statistics of the whole bank that an option uses."""
     if option.name.startswith("bm25"):
         return "word counts over the whole bank"
+    own: RetrieverSettings | RerankerSettings | None
+    own = job.recipe.retrievers.get(option.name) or job.recipe.rerankers.get(option.name)
+    if own is not None:
+        kind: Literal["retriever", "reranker"] = "retriever" if option.reranking is None else "reranker"
+        counts = OwnPart.make(kind, option.name, own).declares("counts_bank")
+        return "statistics of the whole bank, as its class states" if counts else ""
     if option.reranking is None:
         return ""
     density = option.reranking.order == "fitted" and "density" in job.recipe.rerank.features

@@ -138,7 +138,7 @@ def most_steps(job: Job) -> int:
 
 def _work(job: Job, option: Option) -> Work:
     """Return what a step of an option consists of: options that share it take equally long."""
-    loss = LOSSES[timed_loss(job, option) or FALLBACK_LOSS]
+    loss = job.loss_settings(timed_loss(job, option) or FALLBACK_LOSS)
     kinds = ",".join([*(f"{term.kind} {term.space}" for term in loss.terms), *(one.kind for one in loss.negatives)])
     model = model_settings(_timed_job(job, option), option)
     return model.name, str(model.options), option.anchor, model.documents, kinds
@@ -155,7 +155,7 @@ def timed_loss(job: Job, option: Option) -> str | None:
     Whole-bank InfoNCE is the most expensive; a plan that assumes it is kept for any winning loss.
     """
     if option.loss != WINNING_LOSS:
-        return option.loss if option.loss in LOSSES else None
+        return option.loss if option.loss in {*LOSSES, *job.recipe.losses} else None
     may_win = {other.loss for other in job.options if other.loss_candidate}
     return WHOLE_BANK_LOSS if WHOLE_BANK_LOSS in may_win else FALLBACK_LOSS
 

@@ -65,6 +65,8 @@ class Job:
         """Return a loss preset by name, of version 0.1 too; None and ``recipe`` are the recipe's own loss."""
         if name is None or name == "recipe":
             return self.recipe.loss
+        if name in self.recipe.losses and name not in self.losses:
+            return self.recipe.losses[name]
         return self.losses[name.replace("infonce-0.85-ar-0.15", "infonce-ar")]
 
     def folder(self, option: Option, fold: Fold) -> Path:

@@ -31,12 +31,12 @@ class Reranking:
     Attributes:
         first: the first stage: ``OWN_MODEL``, ``BEST_MODEL`` or an untrained option.
         order: ``fitted`` (a reranker fitted with the recipe's [rerank] table), ``prediction`` (cosine to the prediction
-            of the best model) or ``fusion`` (of the sources' ranks).
+            of the best model), ``fusion`` (of the sources' ranks) or ``own`` (the option's entry in [rerankers]).
         sources: untrained options that draw candidates too; a fitted reranker takes those of [rerank].
     """
 
     first: str
-    order: Literal["fitted", "prediction", "fusion"]
+    order: Literal["fitted", "prediction", "fusion", "own"]
     sources: tuple[str, ...] = ()
 
     @property

@@ -21,7 +21,7 @@ from segue.types import Exclusion, Intent, Interval
 FORMAT: Final = 2
 """Version of ``triage.json``. Version 0.1 wrote format 1, without this key."""
 
-Family = Literal["control", "baseline", "loss", "architecture", "towers", "rerank"]
+Family = Literal["control", "baseline", "loss", "architecture", "towers", "rerank", "own"]
 Risk = Literal["low", "medium", "high"]
 Status = Literal["done", "under-trained", "skipped", "aborted", "failed"]
 GateVerdict = Literal["pass", "fail", "not-enough-evidence"]

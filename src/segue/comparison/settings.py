@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from segue.comparison.options import OPTIONS, Preset, choose_options
+from segue.comparison.options import (
+    BEST_MODEL,
+    OPTIONS,
+    RECIPE_MODEL,
+    RECIPE_OPTION,
+    WINNING_LOSS,
+    Option,
+    Preset,
+    Reranking,
+    choose_options,
+)
 from segue.encoders import EncoderSettings
 from segue.errors import SettingsError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
 from segue.models import ModelSettings
 from segue.old_names import current_name
+from segue.retrieval.own import RerankerSettings, RetrieverSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.settings import Settings
 from segue.text_models.settings import TextSettings
-from segue.training.losses.loss import LossSettings
+from segue.training.losses.loss import LossSettings, describe_loss
 from segue.training.train import TrainingSettings
+
+OWN_TABLES = ("models", "losses", "retrievers", "rerankers")
+"""Tables whose entries are options of the user's own."""
 
 
 class TriageSettings(Settings):
@@ -114,6 +129,48 @@ class ComparisonSettings(Settings):
     gates: Literal["standard", "report"] | tuple[GateSettings, ...] = Field(
         "standard", description='what the winner must reach: "standard", "report" (with Eff@5), or a list of gates'
     )
+
+    models: dict[str, ModelSettings] = Field({}, description="models of your own by name, as options beside the others")
+    losses: dict[str, LossSettings] = Field({}, description="losses of your own by name, as options beside the others")
+    retrievers: dict[str, RetrieverSettings] = Field({}, description="retrievers of your own by name, as options")
+    rerankers: dict[str, RerankerSettings] = Field({}, description="rerankers of your own by name, as options")
+
+    @field_validator(*OWN_TABLES)
+    @classmethod
+    def _free_names(cls, entries: dict[str, Any], info: Any) -> dict[str, Any]:
+        taken = {option.name for option in (*OPTIONS, RECIPE_OPTION)}
+        taken |= {name for table in OWN_TABLES for name in info.data.get(table, {})}
+        for name in entries:
+            if name in taken or not re.fullmatch(r"\w[\w.-]*", name):
+                expected = "letters, digits, - _ and ., and no name of another option"
+                raise SettingsError(f"an option cannot have the name {name!r}", expected=expected)
+        return entries
+
+    @field_validator("rerankers")
+    @classmethod
+    def _known_first_stages(cls, rerankers: dict[str, RerankerSettings], info: Any) -> dict[str, RerankerSettings]:
+        known = ["model", *(option.name for option in OPTIONS if option.family == "baseline"),
+                 *info.data.get("retrievers", {})]  # fmt: skip
+        for name, settings in rerankers.items():
+            if settings.first not in known:
+                raise SettingsError(f"{name} has no such first stage", got=repr(settings.first),
+                                    expected=", ".join(known))  # fmt: skip
+        return rerankers
+
+    def own_options(self) -> tuple[Option, ...]:
+        """Return the options of the user's own models, losses, retrievers and rerankers; all take part."""
+        options = [Option(name, "loss", describe_loss(loss), "Does a loss of your own help?",
+                          intent="projected" if loss.projected else "candidate", model=RECIPE_MODEL, loss=name)
+                   for name, loss in self.losses.items()]  # fmt: skip
+        options += [Option(name, "architecture", f"{model.name}, under the winning loss", "Does your own model help?",
+                           model=model.name, loss=WINNING_LOSS, anchor=model.anchor, documents=model.documents)
+                    for name, model in self.models.items()]  # fmt: skip
+        options += [Option(name, "own", own.description, "Does a retriever of your own help?")
+                    for name, own in self.retrievers.items()]  # fmt: skip
+        options += [Option(name, "rerank", own.description, "Does a reranker of your own help?",
+                           reranking=Reranking(BEST_MODEL if own.first == "model" else own.first, "own"))
+                    for name, own in self.rerankers.items()]  # fmt: skip
+        return tuple(options)
 
     def gate_family(self) -> tuple[GateSettings, ...]:
         """Return the gates that are judged together."""

@@ -40,6 +40,7 @@ from segue.comparison.tuning import tune
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device, limit_threads, threads, usable_cores
+from segue.parts import GIVEN, given_parts, part_name, take_over
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress
 
@@ -229,7 +230,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         return
     limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
-    given = (cloudpickle.dumps((job, _classes_of_main(job))), threads_each, os.getpid())
+    given = (cloudpickle.dumps((job, _classes_of_main(job), _given_parts(job))), threads_each, os.getpid())
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)
     finished = False
     try:
@@ -270,8 +271,28 @@ def _classes_of_main(job: Job) -> dict[str, bytes]:
     return found
 
 
+def _given_parts(job: Job) -> dict[str, bytes]:
+    """Return the parts that were given from Python, pickled; those that a process can make again may be missing.
+
+    Raises:
+        SettingsError: a part that no other process can make cannot be pickled.
+    """
+    found = {}
+    for key, part in given_parts(job.recipe.model_dump_json()).items():
+        try:
+            found[key] = cloudpickle.dumps(part)
+        except Exception as error:  # whatever it refers to may refuse
+            if key.startswith(GIVEN):
+                raise SettingsError(
+                    f"{part_name(part)} cannot be sent to other processes",
+                    got=f"{type(error).__name__}: {error}",
+                    fix="put it in a module and name that, or set [compute] processes = 1",
+                ) from error
+    return found
+
+
 _job = b""
-"""The pickled job of this process and its classes of ``__main__``, where it was started for a pool."""
+"""The pickled job of this process, its classes of ``__main__``, where it was started for a pool."""
 
 
 def _begin(job: bytes, threads_each: int, parent: int) -> None:
@@ -294,7 +315,9 @@ def _end_with(parent: int) -> None:
 def _this_worker() -> Worker:
     """Return the worker of this process, made at its first task, so that an error reaches the one who waits."""
     job: Job
-    job, classes = pickle.loads(_job)
+    job, classes, parts = pickle.loads(_job)
+    for key, pickled in parts.items():
+        take_over(key, pickle.loads(pickled))
     for name, pickled in classes.items():
         setattr(sys.modules["__main__"], name, pickle.loads(pickled))
     return Worker(job, Baselines(job))

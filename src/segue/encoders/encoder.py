@@ -24,8 +24,8 @@ class EncoderSettings(Settings):
         "minilm",
         min_length=1,
         description='"minilm" (the packaged all-MiniLM-L6-v2), a sentence-transformers id such as '
-        '"sentence-transformers/gtr-t5-base", a local folder, "openai:MODEL" at an endpoint, or an encoder of your own: '
-        '"package.module:Class" or an installed one',
+        '"sentence-transformers/gtr-t5-base", a local folder, "openai:MODEL" at an endpoint, or an encoder of your '
+        'own: "package.module:Class" or an installed one',
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; auto: bfloat16 where the processor has units for it, else float32"

@@ -28,6 +28,7 @@ FAMILIES: dict[Family, str] = {
     "architecture": "Architectures, from the anchor, under the winning loss",
     "towers": "Two towers and siamese, from the anchor, under InfoNCE",
     "rerank": "Retrieve, then rerank",
+    "own": "Your own retrievers",
     "control": "Controls: break a rule on purpose, cannot win",
 }
 """Families in the order of tables, with their titles."""

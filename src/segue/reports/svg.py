@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "architecture": ("#b34a00", "#f59a52"),
     "towers": ("#1a7f4b", "#5fc792"),
     "rerank": ("#a3195b", "#f07fb2"),
+    "own": ("#5b3fb5", "#b7a1f5"),
     "control": ("#8b939d", "#7a838e"),
     "rank-1": ("#0b3c6f", "#a6d5fb"),
     "rank-2": ("#1d679f", "#74b4e6"),

@@ -10,10 +10,12 @@ from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
 from segue.retrieval.rerank.lambdamart import LambdaMart
 from segue.retrieval.rerank.listwise import Listwise
+from segue.retrieval.rerank.own import OwnReranker
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import CopyLast, ExponentialMean, Mean, Ridge
 from segue.retrieval.retrievers.bm25 import Bm25
 from segue.retrieval.retrievers.cascade import Cascade
+from segue.retrieval.retrievers.own import OwnQuery, OwnScores
 from segue.retrieval.retrievers.predictor import PredictorQuery, load_predictor_retriever
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext, load_dual_encoder_retriever
 from segue.retrieval.saving import Description, PartReader
@@ -42,4 +44,7 @@ KINDS: Mapping[str, Callable[[Description, PartReader], Any]] = {
     "mixture": Mixture.load_part,
     "fusion": Fusion.load_part,
     "diversified": Diversified.load_part,
+    "own-query": OwnQuery.load_part,
+    "own-scores": OwnScores.load_part,
+    "own-reranker": OwnReranker.load_part,
 }

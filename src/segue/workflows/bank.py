@@ -18,6 +18,7 @@ from segue.bank.history import difference_since
 from segue.bank.manifest import MANIFEST
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.passages import cut
+from segue.encoders import EncoderSettings
 from segue.encoders.endpoint import estimated_tokens
 from segue.errors import InputError
 from segue.hardware import Device, limit_threads
@@ -32,14 +33,26 @@ COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 _CORPUS: TypeAdapter[Corpus] = TypeAdapter(Corpus)
 
 
-def build(recipe: AnyRecipe, out: Path | str | None = None, *, stages: Stages = quiet) -> PassageBank:
+def build(
+    recipe: AnyRecipe, out: Path | str | None = None, *, encoder: Any = None, stages: Stages = quiet
+) -> PassageBank:
     """Build the recipe's bank, resume an interrupted build, or open a finished bank.
+
+    Args:
+        recipe: a recipe, its tables or its file.
+        out: the bank's folder; None: the recipe's.
+        encoder: an encoder of your own, instead of the recipe's: an object with ``space`` and ``encode``, or a function
+            from texts to vectors.
+        stages: shows progress.
 
     Raises:
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
-    return open_bank(as_recipe(recipe), out=out, stages=stages)
+    recipe = as_recipe(recipe)
+    if encoder is not None:
+        recipe = recipe.model_copy(update={"encoder": EncoderSettings.model_validate(encoder)})
+    return open_bank(recipe, out=out, stages=stages)
 
 
 def estimate(recipe: AnyRecipe, *, stages: Stages = quiet) -> Mapping[str, object]:

@@ -17,6 +17,7 @@ from segue.errors import BlockedError, InputError
 from segue.evaluation.experiment import Fold, require_same_bank
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
+from segue.recipe import Recipe
 from segue.runs.bank import bank_of_run
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
@@ -78,7 +79,7 @@ def bundle(
     recipe = recorded_recipe(run)
     opened = bank_of_run(run, given=bank)
     require_same_bank(opened, run / "split.json")
-    known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record)
+    known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record, recipe)
     experiment = experiment_of_run(run, recipe, opened)
     job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
     chosen = _option(record, known, option)
@@ -104,12 +105,12 @@ def _comparison(run: Path) -> Record:
     return read_record(path)
 
 
-def _untrained(record: Record) -> tuple[Option, ...]:
+def _untrained(record: Record, recipe: Recipe) -> tuple[Option, ...]:
     """Return the options of a run in which nothing was trained."""
     from segue.comparison.options import OPTIONS
 
     names = {entry.name for entry in record.entries}
-    return tuple(option for option in OPTIONS if option.name in names)
+    return tuple(option for option in (*OPTIONS, *recipe.own_options()) if option.name in names)
 
 
 def _option(record: Record, known: tuple[Option, ...], name: str | None) -> Option:

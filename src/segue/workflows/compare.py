@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def compare(
     out: Path | str | None = None,
     policy: CheckPolicy = DEFAULT_POLICY,
     stages: Stages = quiet,
-    **tables: Mapping[str, Any],
+    **tables: Any,
 ) -> Comparison:
     """Compare options on a bank, without a recipe: ``print(segue.compare(bank))``.
 
@@ -34,7 +34,8 @@ def compare(
         out: the run folder; None: a temporary one, deleted with the comparison; ``report`` writes the report there.
         policy: what is printed when a check fails.
         stages: shows progress.
-        tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``.
+        tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``, also parts of your own:
+            ``retrievers={"mine": MyRetriever()}``, ``models={"mine": MyNet}``, ``encoder=MyEncoder()``.
 
     Raises:
         BlockedError: a check of the data failed.
@@ -46,8 +47,9 @@ def compare(
     chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
     recipe = parse_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
     folder = Path(tempfile.mkdtemp(prefix="segue-run-")) if out is None else Path(out)
-    found = run_comparison(recipe, choose_options(recipe.triage.options), folder, bank=opened, policy=policy,
-                           with_report=out is not None, stages=stages)  # fmt: skip
+    taking_part = (*choose_options(recipe.triage.options), *recipe.own_options())
+    found = run_comparison(recipe, taking_part, folder, bank=opened, policy=policy, with_report=out is not None,
+                           stages=stages)  # fmt: skip
     if out is None:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found

@@ -17,6 +17,7 @@ from segue.checks.case import Case
 from segue.comparison.job import Job
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
 from segue.comparison.plan import load_plan
+from segue.comparison.settings import OWN_TABLES
 from segue.corpus import BankCorpus, VectorsCorpus
 from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
@@ -199,14 +200,15 @@ def options_of_run(run: Path) -> tuple[Option, ...]:
         raise InputError(f"nothing was compared in {run}", fix="run `segue train` or `segue triage` first")
     plan = run / "plan.json"
     trained = load_plan(plan, options=()).steps if plan.exists() else ()
-    known = (*OPTIONS, recipe_option(recorded_recipe(run)))
+    recipe = recorded_recipe(run)
+    known = (*OPTIONS, *recipe.own_options(), recipe_option(recipe))
     took_part = {current_name(folder.name) for folder in (run / "options").glob("*")} | set(trained)
     return tuple(option for option in known if option.always or option.name in took_part)
 
 
 def recipe_option(recipe: Recipe) -> Option:
     """Return the option that ``segue train`` trains; a recipe with a projection head makes it ``projected``."""
-    if any(term.space == "projected" for term in recipe.loss.terms):
+    if recipe.loss.projected:
         return replace(RECIPE_OPTION, intent="projected")
     return RECIPE_OPTION
 
@@ -219,7 +221,12 @@ def _require_same_recipe(recipe: Recipe, run: Path) -> None:
     if not (run / "recipe.json").exists():
         return
     before, now = (_result_tables(one) for one in (recorded_recipe(run), recipe))
-    if changed := [name for name in RESULT_TABLES if before[name] != now[name]]:
+    changed = [name for name in RESULT_TABLES if before[name] != now[name]]
+    for table in OWN_TABLES:  # entries may be added
+        old = recorded_recipe(run).model_dump(mode="json", include={table})[table]
+        new = recipe.model_dump(mode="json", include={table})[table]
+        changed += [f"{table}.{name}" for name in old if name in new and old[name] != new[name]]
+    if changed:
         raise InputError(
             f"{run} holds a run of another recipe",
             got=f"changes in {', '.join(f'[{name}]' for name in changed)}",

@@ -236,7 +236,7 @@ def triage(
         SegueError: states what is wrong, what was expected and what to do.
     """
     recipe = as_recipe(recipe)
-    options = choose_options(recipe.triage.options)
+    options = (*choose_options(recipe.triage.options), *recipe.own_options())
     return run_comparison(recipe, options, Path(out), policy=policy, stages=stages)
 
 

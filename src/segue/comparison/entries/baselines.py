@@ -21,6 +21,7 @@ from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_npz, write_npz
 from segue.retrieval.index.exact import ExactIndex
+from segue.retrieval.own import OwnPart
 from segue.retrieval.rerank.features import Features, neighbour_cosines
 from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
@@ -35,6 +36,7 @@ from segue.retrieval.retrievers.baselines import (
 )
 from segue.retrieval.retrievers.bm25 import Bm25, require_texts
 from segue.retrieval.retrievers.chance import Chance
+from segue.retrieval.retrievers.own import own_retriever
 from segue.retrieval.retrievers.text_encoder import EncoderOnContext
 from segue.retrieval.retrievers.vector import QueryCache
 from segue.training.state import windows_hash
@@ -74,6 +76,9 @@ class Baselines:
             InputError: the option needs texts and the bank has none.
         """
         bank, pool = self.job.experiment.bank, self.job.experiment.pool
+        if name in self.job.recipe.retrievers:
+            own = OwnPart.make("retriever", name, self.job.recipe.retrievers[name])
+            return own_retriever(own.fitted(bank, fold.train), pool, self.index)
         makers: dict[str, Callable[[], Retriever]] = {
             "chance": lambda: Chance(pool, self.job.recipe.evaluation.seed),
             "oracle": lambda: self.vector(name, Oracle(bank, _joined(fold.validation, fold.test))),

@@ -31,6 +31,7 @@ from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_json
 from segue.models import load_predictor
 from segue.old_names import current_name
+from segue.retrieval.own import OwnPart
 from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
@@ -38,6 +39,7 @@ from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
 from segue.retrieval.rerank.lambdamart import LambdaMart, fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists, features_of, join_lists
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
+from segue.retrieval.rerank.own import OwnReranker
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.types import Bank, Windows
@@ -70,6 +72,8 @@ class CascadeBuilder:
             return self.cascade(first, reranker), training and _training_record(self.unit.job, training, fit)
         if self.reranking.order == "fusion":
             return self.cascade(first, Fusion()), training
+        if self.reranking.order == "own":
+            return self.cascade(first, self._own()), training
         query = self._best_model().query
         return self.cascade(first, ByCosine(query, self.unit.job.experiment.bank, name="model")), training
 
@@ -97,7 +101,15 @@ class CascadeBuilder:
         if fitted and settings.mmr is not None:
             reranker = Diversified(reranker, self.unit.job.experiment.bank, settings.mmr)
         depth = settings.first if fitted else settings.alone
+        if self.reranking.order == "own":
+            depth = self.unit.job.recipe.rerankers[self.unit.option.name].candidates
         return Cascade(self.unit.option.name, self.unit.option.intent, first, depth, reranker, tuple(self._sources()))
+
+    def _own(self) -> Reranker:
+        """Return the user's own reranker, fitted where it can be."""
+        name, bank = self.unit.option.name, self.unit.job.experiment.bank
+        own = OwnPart.make("reranker", name, self.unit.job.recipe.rerankers[name])
+        return OwnReranker(own.fitted(bank, self.unit.fold.train).over(bank), bank)
 
     def _sources(self) -> Iterator[tuple[Retriever, int]]:
         """Yield the sources other than the first stage; a bank without texts has none that read words."""

@@ -144,6 +144,8 @@ def model_settings(job: Job, option: Option) -> ModelSettings:
     """Return the settings of an option's model: the recipe's size, the option's architecture, anchor and tower."""
     if option.loss == "recipe":
         return job.recipe.model
+    if option.name in job.recipe.models:
+        return job.recipe.models[option.name]
     name = job.recipe.model.name if option.model == RECIPE_MODEL else str(option.model)
     keep = job.recipe.model.options if name == job.recipe.model.name else {}
     own = {"name": name, "anchor": option.anchor, "documents": option.documents, "options": keep}

@@ -16,7 +16,7 @@ from segue.reports.svg import colour, tidy
 from segue.reports.text import PERCENT, SCORE, code, listing, of_things, plain
 
 FAMILY_WORDS = {"baseline": "baselines", "loss": "losses", "architecture": "architectures", "towers": "two towers",
-                "rerank": "rerankers"}  # fmt: skip
+                "rerank": "rerankers", "own": "own retrievers"}  # fmt: skip
 WIDTH, HALF = 12.0, 7.5
 """Widths in inches of 72 points, of a plot and of one beside another. A point is a pixel at the plot's own size."""
 PANELS, PANEL_LETTERS = 5, 22

@@ -37,10 +37,10 @@ def check_retriever(
     contexts = gather_contexts(bank, windows, texts=retriever.reads_text)
     rankings = retriever.rank(contexts, k)
     ranks = retriever.target_ranks(contexts, windows.target)
-    _check_form(rankings, len(windows), k)
-    _check_candidates(retriever, bank, contexts, rankings)
-    _check_agreement(bank, windows, rankings, ranks)
-    _check_single(retriever, contexts, windows, rankings, ranks)
+    check_form(rankings, len(windows), k)
+    check_candidates(retriever, bank, contexts, rankings)
+    check_agreement(bank, windows, rankings, ranks)
+    check_single(retriever, contexts, windows, rankings, ranks)
     if permuted is not None:
         other, other_bank, other_windows = permuted
         other_contexts = gather_contexts(other_bank, other_windows, texts=other.reads_text)
@@ -48,7 +48,8 @@ def check_retriever(
         assert np.array_equal(ranks, again), "ranks depend on the order of the bank's rows"
 
 
-def _check_form(rankings: Rankings, batch: int, k: int) -> None:
+def check_form(rankings: Rankings, batch: int, k: int) -> None:
+    """Check that a ranking has k places, filled ones first, with scores that fall."""
     rows, scores = rankings.rows, rankings.scores
     assert rows.shape == scores.shape == (batch, k), "a ranking has k places for each context"
     filled = rows >= 0
@@ -59,7 +60,7 @@ def _check_form(rankings: Rankings, batch: int, k: int) -> None:
     assert falls[filled[:, 1:]].all(), "scores increase along a ranking"
 
 
-def _check_candidates(retriever: Retriever, bank: Bank, contexts: Contexts, rankings: Rankings) -> None:
+def check_candidates(retriever: Retriever, bank: Bank, contexts: Contexts, rankings: Rankings) -> None:
     """Check that excluded and deleted passages never appear, and each duplicate group once."""
     for rows, exclude in zip(rankings.rows, contexts.exclude, strict=True):
         answered = rows[rows >= 0]
@@ -72,7 +73,7 @@ def _check_candidates(retriever: Retriever, bank: Bank, contexts: Contexts, rank
         assert len(answered) >= min(len(rows), left), "places stayed empty though candidates were left"
 
 
-def _check_agreement(bank: Bank, windows: Windows, rankings: Rankings, ranks: Int[np.ndarray, "window"]) -> None:
+def check_agreement(bank: Bank, windows: Windows, rankings: Rankings, ranks: Int[np.ndarray, "window"]) -> None:
     """Check that a target's rank is its place in the ranking, or lower within a tie."""
     found = bank.duplicate_group[rankings.rows] == bank.duplicate_group[windows.target][:, None]
     found &= rankings.rows >= 0
@@ -89,7 +90,7 @@ def _check_agreement(bank: Bank, windows: Windows, rankings: Rankings, ranks: In
         assert tied or rank <= int((scores >= scores[place] - CLOSE).sum()), "rank and ranking disagree"
 
 
-def _check_single(
+def check_single(
     retriever: Retriever, contexts: Contexts, windows: Windows, rankings: Rankings, ranks: Int[np.ndarray, "window"]
 ) -> None:
     """Check that contexts have the same results in a batch and alone."""

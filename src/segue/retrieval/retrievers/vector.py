@@ -312,5 +312,6 @@ class VectorRetriever(SingleStage):
     @classmethod
     def load_part(cls, about: Description, reader: PartReader) -> VectorRetriever:
         """Read what ``save_part`` wrote."""
-        stage: Stage = "encode" if about["query"]["kind"] == "encoder" else "predict"
+        encoded = about["query"].get("reads_text", about["query"]["kind"] == "encoder")
+        stage: Stage = "encode" if encoded else "predict"
         return cls(about["name"], "candidate", reader.read(about["query"]), reader.pool, reader.index, stage=stage)

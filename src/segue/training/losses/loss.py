@@ -8,10 +8,14 @@ passages are negatives of which prediction.
 
 from __future__ import annotations
 
+import copy
+import difflib
+import inspect
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +24,8 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.errors import InputError
+from segue.errors import InputError, explain
+from segue.parts import installed, is_own, make_part, part_table
 from segue.settings import Settings
 from segue.training.losses.in_batch import info_nce
 from segue.training.losses.mining import HardNegatives, Negatives
@@ -53,8 +58,10 @@ _ALLOWED = {
 class LossTerm(Settings):
     """One term of the sum."""
 
-    kind: Literal["ar-cosine", "mse", "infonce", "infonce-bank", "infonce-sampled"] = Field(
-        description="what is measured; InfoNCE against the batch, the whole training bank, or a sample of it"
+    kind: str = Field(
+        description='what is measured: "ar-cosine", "mse", InfoNCE against the batch ("infonce"), the whole training '
+        'bank ("infonce-bank") or a sample of it ("infonce-sampled"), or a loss of your own: "package.module:Name" or '
+        "an installed one"
     )
     weight: float = Field(1.0, gt=0, le=1000, description="factor in the sum")
     temperature: float = Field(
@@ -71,6 +78,18 @@ class LossTerm(Settings):
         "uniform", description="infonce-sampled: all passages alike, or as often as they are a window's target"
     )
 
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for a loss of your own")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, value: Any) -> Any:
+        return part_table("loss", value, key="kind")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the term is a loss of the user's own."""
+        return self.kind not in _WORDS
+
     @property
     def contrasts(self) -> bool:
         """Whether the term contrasts the target with other passages, at a temperature."""
@@ -84,6 +103,11 @@ class LossTerm(Settings):
                 "'context-push' was removed in version 0.2, since it never improved on copying the last passage; "
                 "leave the term out"
             )
+        if isinstance(kind, str) and kind not in _WORDS and not is_own("loss", kind):
+            near = difflib.get_close_matches(kind, [*_WORDS, *installed("loss")], n=1)
+            raise ValueError(explain("unknown kind", got=repr(kind),
+                                     expected=f"{', '.join(_WORDS)}, 'package.module:Name' or an installed loss",
+                                     fix=f"write {near[0]!r}" if near else ""))  # fmt: skip
         return kind
 
     @model_validator(mode="after")
@@ -105,6 +129,17 @@ class LossSettings(Settings):
     negatives: tuple[HardNegatives, ...] = Field(
         (), max_length=1, description="passages that `infonce` contrasts in addition to the targets of the batch"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, value: Any) -> Any:
+        table = part_table("loss", value, key="kind")
+        return {"terms": [table]} if isinstance(table, Mapping) and "kind" in table else table
+
+    @property
+    def projected(self) -> bool:
+        """Whether a term is computed behind a projection head."""
+        return any(term.space == "projected" for term in self.terms)
 
     @model_validator(mode="after")
     def _consistent(self) -> LossSettings:
@@ -130,9 +165,24 @@ def describe_loss(settings: LossSettings) -> str:
         learnt = ", learnt" if term.learn_temperature else ""
         margin = f", margin {term.margin:g}" if term.margin else ""
         detail = f" ({term.space}, τ {term.temperature:g}{learnt}{margin})" if term.contrasts else ""
-        words.append(f"{weight}{_WORDS[term.kind]}{detail}")
+        words.append(f"{weight}{_WORDS.get(term.kind) or own_words(term)}{detail}")
     hard = [f"{source.count} {source.kind}" for source in settings.negatives]
     return " + ".join(words) + (f", extra negatives: {', '.join(hard)}" if hard else "")
+
+
+def own_words(term: LossTerm) -> str:
+    """Return an own loss in words.
+
+    >>> own_words(LossTerm(kind="math:hypot", options={"gamma": 2}))
+    'hypot (gamma 2)'
+    """
+    options = ", ".join(f"{name} {value}" for name, value in term.options.items())
+    return _short(term.kind) + (f" ({options})" if options else "")
+
+
+def _short(kind: str) -> str:
+    """Return the name of a kind of loss, without its module."""
+    return kind.rpartition(":")[2]
 
 
 def _with_ar(weight: float, temperature: float, space: Literal["raw", "projected"]) -> LossSettings:
@@ -193,6 +243,35 @@ class _Inputs:
     products: torch.dtype
 
 
+class OwnTerm:
+    """A loss of the user's own: called with predictions and targets, and with what else it has parameters for.
+
+    Raises:
+        InputError: it cannot be called.
+    """
+
+    def __init__(self, term: LossTerm) -> None:
+        self.name = term.kind
+        part = make_part("loss", term.kind, term.options)
+        self.part = copy.deepcopy(part) if isinstance(part, nn.Module) else part
+        if not callable(part):
+            raise InputError(f"the loss {self.name} cannot be called", got=type(part).__name__,
+                             expected="a function (prediction, target), or a torch.nn.Module")  # fmt: skip
+        self.wanted = set(inspect.signature(part.forward if isinstance(part, nn.Module) else part).parameters)
+
+    def __call__(self, prediction: Tensor, target: Tensor, **more: Tensor | None) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            InputError: it is not one number.
+        """
+        value = self.part(prediction, target, **{name: more[name] for name in more if name in self.wanted})
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"the loss {self.name} is not one number", got=got, expected="a tensor of shape ()")
+        return value
+
+
 class Loss(nn.Module):
     """A weighted sum of terms with its learnt weights: the projection head and the temperatures.
 
@@ -209,6 +288,8 @@ class Loss(nn.Module):
         self.names = _term_names(settings.terms)
         self.projection = _head(settings, dimension)
         self.bank: TrainingBank | None = None
+        self._own = {name: OwnTerm(term) for name, term in self._terms() if term.is_own}
+        self.own_weights = nn.ModuleList(own.part for own in self._own.values() if isinstance(own.part, nn.Module))
         self._seed = 1
         learnt = [pair for pair in self._terms() if pair[1].learn_temperature]
         # log τ, as CLIP: steps are relative and τ stays positive
@@ -279,6 +360,8 @@ class Loss(nn.Module):
 
     def _term(self, name: str, term: LossTerm, batch: _Inputs) -> Tensor:
         prediction, target, groups = batch.prediction, batch.target, batch.groups
+        if term.is_own:
+            return self._own[name](prediction, target, groups=groups, context_groups=batch.context_groups)
         if not term.contrasts:
             return (ar_cosine if term.kind == "ar-cosine" else mse)(prediction, target)
         temperature, margin = self._temperature(name, term), term.margin
@@ -326,8 +409,9 @@ def _term_names(terms: tuple[LossTerm, ...]) -> tuple[str, ...]:
     seen: Counter[str] = Counter()
     names = []
     for term in terms:
-        seen[term.kind] += 1
-        names.append(term.kind if seen[term.kind] == 1 else f"{term.kind}-{seen[term.kind]}")
+        kind = _short(term.kind)
+        seen[kind] += 1
+        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
     return tuple(names)
 
 
