@@ -1,5 +1,8 @@
 """The examples of docs/parts keep every rule, and one that is broken fails with the rule's name."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +112,13 @@ def test_a_broken_example_fails_with_the_name_of_the_rule(kind, broken, rule):
     (checked,) = [one for one in rules(kind, broken) if str(one) == rule]
     with pytest.raises(AssertionError, match=f"^{rule}: "):
         checked()
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_page_shows_its_example_and_names_every_rule(kind):
+    folder = Path(__file__).parents[2] / "docs" / "parts"
+    page, example = folder.joinpath(f"{kind}.md").read_text(), folder.joinpath(f"examples/{kind}.py").read_text()
+    assert f'--8<-- "docs/parts/examples/{kind}.py"' in page
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| ", page.partition("## Rules")[2], flags=re.MULTILINE)) == {
+        str(rule) for rule in rules(kind, EXAMPLES[kind])}  # fmt: skip
+    assert len(example.splitlines()) < 40
