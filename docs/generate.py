@@ -42,9 +42,9 @@ TOML has no null: where the default is `null`, leave the key out. Where null is 
 (`[training] patience`, `[triage] validation_windows`), set it from Python:
 `load_recipe(path, overrides={"training": {"patience": None}})`.
 
-**Your own parts.** `[corpus] reader`, `[encoder] name`, `[model] name`, `[[loss.terms]] kind` and the tables
-`[models]`, `[losses]`, `[retrievers]` and `[rerankers]` take an import path, `"package.module:Name"`, or the name of an
-installed part: [Your own parts](parts/index.md).
+**Your own parts.** `[corpus] reader`, `[encoder] name`, `[model] name`, `[[loss.terms]] kind`, `[checks] own`,
+`[evaluation.metrics]`, `[[gates]] decide` and the tables `[models]`, `[losses]`, `[retrievers]` and `[rerankers]` take an
+import path, `"package.module:Name"`, or the name of an installed part: [Your own parts](parts/index.md).
 """
 
 
@@ -137,6 +137,8 @@ def describe_type(annotation: Any) -> str:
     ('integer', 'list of strings', 'list of 2 integers')
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        annotation, origin = arguments[0], None
     if origin is typing.Literal:
         return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (typing.Union, types.UnionType):

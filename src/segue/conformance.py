@@ -16,10 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segue.checks import rules as check_rules
+from segue.corpus import rules as corpus_rules
 from segue.encoders import rules as encoder_rules
 from segue.errors import SettingsError
+from segue.evaluation import gate_rules, metric_rules
 from segue.models import conformance as model_rules
 from segue.retrieval import rules as retrieval_rules
+from segue.retrieval.index import rules as index_rules
 from segue.training.losses import rules as loss_rules
 
 __all__ = ["Rule", "rules"]
@@ -33,6 +37,11 @@ KINDS: Mapping[str, tuple[Callable[[Any], Any], Sequence[Check]]] = {
     "loss": (loss_rules.subject, loss_rules.RULES),
     "retriever": (retrieval_rules.retriever_subject, retrieval_rules.RETRIEVER_RULES),
     "reranker": (retrieval_rules.reranker_subject, retrieval_rules.RERANKER_RULES),
+    "index": (index_rules.subject, index_rules.RULES),
+    "corpus": (corpus_rules.subject, corpus_rules.RULES),
+    "check": (check_rules.subject, check_rules.RULES),
+    "gate": (gate_rules.subject, gate_rules.RULES),
+    "metric": (metric_rules.subject, metric_rules.RULES),
 }
 """For each kind, what turns ``make`` into what its rules are given, and the rules (functions ``check_…``)."""
 

@@ -20,8 +20,11 @@ import importlib.metadata
 import inspect
 import json
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from segue.errors import InputError, SettingsError
 from segue.settings import Settings
@@ -183,6 +186,28 @@ def part_table(kind: Kind, value: Any, *, key: str = "part") -> Any:
     return table
 
 
+def hand_in_value(value: Any) -> Any:
+    """Return the name under which a function, or a value of a module, stands in a recipe; this process keeps others.
+
+    Args:
+        value: what was given from Python; names, and what is no part of any kind, are left to validation.
+
+    >>> hand_in_value(re.compile), hand_in_value("mine:CHECK")
+    ('re:compile', 'mine:CHECK')
+    """
+    if value is None or isinstance(value, str | bool | int | float | bytes | list | tuple | set | Mapping):
+        return value
+    path = _import_path(value) if inspect.isclass(value) or inspect.isroutine(value) else _value_path(value)
+    if path is None:
+        path = _own_name(value)
+        _given[_key(path, {})] = value
+    return path
+
+
+PartName = Annotated[str, BeforeValidator(hand_in_value)]
+"""A key of a recipe: the name of a function or of a value of a module, which may itself be given from Python."""
+
+
 def part_name(part: Any) -> str:
     """Return the import path of a part, or of its class; the name alone where it cannot be imported.
 
@@ -244,6 +269,16 @@ def _import_path(part: Any) -> str | None:
         return None
 
 
+def _value_path(value: Any) -> str | None:
+    """Return the path of the module's variable that holds a value, in the module of its class or of its functions."""
+    holders = [value, *getattr(value, "__dict__", {}).values()]
+    for module in dict.fromkeys(str(getattr(holder, "__module__", "")) for holder in holders):
+        for name, other in list(vars(sys.modules[module]).items()) if module in sys.modules else ():
+            if other is value and is_import_path(f"{module}:{name}"):
+                return f"{module}:{name}"
+    return None
+
+
 def _options(part: Any) -> dict[str, Any] | None:
     """Return the arguments that make an instance again, read from its attributes; None where they are not known."""
     if inspect.isclass(part) or inspect.isroutine(part):
@@ -259,6 +294,8 @@ def _options(part: Any) -> dict[str, Any] | None:
 
 def _own_name(part: Any) -> str:
     """Return the name of a part that cannot be imported: the one it was given before, or a new one."""
+    if isinstance(own := getattr(part, "own_name", None), str):
+        return f"{GIVEN}:{own}"
     for key, known in _given.items():
         if known is part and key.startswith(GIVEN):
             return key.partition(" ")[0]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from segue.bank.bank import BankSettings
+from segue.checks.own import CheckSettings
 from segue.comparison.settings import ComparisonSettings
 from segue.corpus import Corpus, corpus_kinds
 from segue.corpus.passages import PassageSettings
@@ -50,6 +51,8 @@ class DataSettings(Settings):
 
 class Recipe(ComparisonSettings, DataSettings):
     """Everything one run needs to know; each table is documented in the room that it configures."""
+
+    checks: CheckSettings = CheckSettings()
 
 
 AnyRecipe = Recipe | Mapping[str, object] | Path | str
@@ -87,7 +90,8 @@ def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Reci
         SettingsError: lists every problem, one a line.
     """
     try:
-        recipe = Recipe.model_validate(tables)
+        named = {"metrics": tuple(_table(_table(tables, "evaluation"), "metrics"))}
+        recipe = Recipe.model_validate(tables, context=named)
     except ValidationError as error:
         problems = [_problem(issue) for issue in error.errors(include_url=False)]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -236,6 +236,7 @@ def _gates(winner: Winner) -> Mapping[str, Any]:
         "muted": list(winner.record.muted),
         "procedure": winner.record.procedure is not None and winner.record.folds > 1,
         "rows": rows,
+        "own_metrics": list(winner.record.own_metrics),
         "checks": [
             {"code": finding.code, "title": finding.title, "outcome": finding.outcome}
             for finding in winner.record.audit
@@ -306,9 +307,10 @@ def _refusal(gates: Mapping[str, Any]) -> list[str]:
 
 
 def _numbers(gates: Mapping[str, Any]) -> list[str]:
-    lines = ["| option | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    names = (*SHOWN, *gates.get("own_metrics", ()))
+    lines = ["| option | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for row in gates["rows"]:
-        cells = [_cell(name, row["metrics"].get(name)) for name in SHOWN]
+        cells = [_cell(name, row["metrics"].get(name)) for name in names]
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
     return lines
 
@@ -318,7 +320,7 @@ def _cell(name: str, metric: Mapping[str, Any] | None) -> str:
         return "–"
     if name.endswith("_ms"):
         return f"{metric['value']:.2f}"
-    scale, digits = (1.0, 3) if name == "MRR" else (100.0, 1)
+    scale, digits = (1.0, 3) if name == "MRR" or name not in SHOWN else (100.0, 1)
     value = f"{metric['value'] * scale:.{digits}f}"
     if metric["low"] is None or metric["high"] is None:
         return value

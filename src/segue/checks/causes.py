@@ -1,6 +1,7 @@
 """Root causes: written rules, each naming the checks it rests on.
 
 Input: findings. Output: causes, the most fundamental first, each with its evidence and the options that address it.
+An issue of a check of your own is a cause by itself.
 A cause without evidence is not named, and "no cause found" is an allowed answer. While an integrity check fails the
 measured numbers are not evidence, so only causes of that failure are named.
 """
@@ -125,13 +126,17 @@ def root_causes(findings: Sequence[Finding]) -> list[Cause]:
     tips = {finding.code for finding in findings if finding.outcome == "tip"}
     statements = {finding.code: finding.statement for finding in findings}
     causes: list[Cause] = []
-    for rule in INTEGRITY if any(finding.blocks for finding in findings) else DIAGNOSIS:
+    blocked = any(finding.blocks for finding in findings)
+    for rule in INTEGRITY if blocked else DIAGNOSIS:
         evidence = _evidence(rule, issues, tips)
         if evidence and not (rule.last_resort and causes):
             statement = " ".join(statements[code] for code in evidence)
             causes.append(Cause(name=rule.name, title=rule.title, statement=statement, evidence=evidence,
                                 options=rule.options, fix=rule.fix))  # fmt: skip
-    return causes
+    own = [found for found in findings if found.outcome == "issue" and not found.code.startswith("SG")]
+    return causes + [Cause(name=found.code.lower(), title=found.title, statement=found.statement,
+                           evidence=(found.code,), options=(), fix=found.fix)
+                     for found in own if found.blocks or not blocked]  # fmt: skip
 
 
 def _evidence(rule: Rule, issues: AbstractSet[str], tips: AbstractSet[str]) -> tuple[str, ...]:

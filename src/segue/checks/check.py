@@ -66,7 +66,7 @@ class Check:
     """One numbered question.
 
     Attributes:
-        code: ``SG101`` …; never changes.
+        code: ``SG101`` …; never changes. Those of your own begin with other letters: ``MY101``, ``MY201``.
         title: two to five words.
         question: what it answers.
         detection: how, with the source of the formula where there is one.

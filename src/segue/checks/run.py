@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 from typing import TypeVar
 
 from segue.checks.case import Case, CaseEntry
 from segue.checks.check import Check, Need, Verdict, not_applicable
-from segue.comparison.record import CheckOutcome, Finding
+from segue.comparison.record import CheckOutcome, Finding, is_integrity
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.types import Progress, no_progress
 
@@ -47,45 +48,48 @@ def run_checks(
     for number, check in enumerate(checks):
         progress(number, len(checks), f"{check.code} {check.title}")
         began = perf_counter()
-        outcome, verdict = _examine(check, case, fast=fast, muted=check.code in mute)
-        seconds = round(perf_counter() - began, 3)
-        findings.append(
-            Finding(
-                code=check.code,
-                title=check.title,
-                question=check.question,
-                outcome=outcome,
-                statement=verdict.statement,
-                measured=verdict.measured,
-                threshold=verdict.threshold,
-                unit=check.unit,
-                healthy=check.healthy,
-                fix=verdict.fix or check.fix,
-                seconds=seconds,
-                details=verdict.details,
-                caveats=verdict.caveats,
-            )
-        )
+        finding = _examine(check, case, fast=fast, muted=check.code in mute)
+        findings.append(finding.model_copy(update={"seconds": round(perf_counter() - began, 3)}))
     return findings
 
 
-def _examine(check: Check, case: Case, *, fast: bool, muted: bool) -> tuple[CheckOutcome, Verdict]:
+def _examine(check: Check, case: Case, *, fast: bool, muted: bool) -> Finding:
     if muted:
-        return "muted", not_applicable("muted by its code")
+        return _finding(check, "muted", not_applicable("muted by its code"))
     for has, reason in (NEEDS[need] for need in check.needs):
         if not has(case):
-            return "not-applicable", not_applicable(reason)
+            return _finding(check, "not-applicable", not_applicable(reason))
     if fast and check.slow:
-        return "skipped", not_applicable("too slow for --fast")
+        return _finding(check, "skipped", not_applicable("too slow for --fast"))
     try:
         verdict = check.examine(case)
+        finding = _finding(check, verdict.outcome, verdict)
+        json.dumps(finding.to_json(), allow_nan=False)  # one of your own may hold anything
     except StorageError:
         raise
     except SegueError as error:
-        return "skipped", not_applicable(f"could not be examined: {error}")
+        return _finding(check, "skipped", not_applicable(f"could not be examined: {error}"))
     except Exception as error:  # a broken check must not stop the whole comparison
-        return "skipped", not_applicable(f"{BROKE}, please report it: {type(error).__name__}: {error}")
-    return verdict.outcome, verdict
+        broke = f"{BROKE}, please report it" if check.code.startswith("SG") else BROKE
+        return _finding(check, "skipped", not_applicable(f"{broke}: {type(error).__name__}: {error}"))
+    return finding
+
+
+def _finding(check: Check, outcome: CheckOutcome, verdict: Verdict) -> Finding:
+    return Finding(
+        code=check.code,
+        title=check.title,
+        question=check.question,
+        outcome=outcome,
+        statement=verdict.statement,
+        measured=verdict.measured,
+        threshold=verdict.threshold,
+        unit=check.unit,
+        healthy=check.healthy,
+        fix=verdict.fix or check.fix,
+        details=verdict.details,
+        caveats=verdict.caveats,
+    )
 
 
 def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
@@ -110,7 +114,7 @@ def blocked(findings: Sequence[Finding]) -> list[str]:
 
 def unproven(findings: Sequence[Finding]) -> list[str]:
     """Return the codes of integrity checks that were muted or skipped, so their result is unknown."""
-    return [f.code for f in findings if f.code.startswith("SG1") and f.outcome in ("muted", "skipped")]
+    return [f.code for f in findings if is_integrity(f.code) and f.outcome in ("muted", "skipped")]
 
 
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -33,7 +33,7 @@ SourceBank = Annotated[Path | None, typer.Option("--bank", help="The bank it was
 
 @index_app.command("build")
 def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", help="Index folder.")],
-                kind: Annotated[Literal["graph", "inverted-lists"], typer.Option(help="Engine.")] = "graph",
+                kind: Annotated[str, typer.Option(help="Engine: graph, inverted-lists, or module:Class.")] = "graph",
                 quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Build an approximate index over all live passages of a bank.
 

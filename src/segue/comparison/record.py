@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
@@ -268,7 +269,7 @@ class GateRecord(RecordPart):
     value: float | None
     low: float | None
     high: float | None
-    threshold: float
+    threshold: float | None
     text: str
     reason: str
     source: str = ""
@@ -313,6 +314,15 @@ class RunFile(RecordPart):
     what: str
 
 
+def is_integrity(code: str) -> bool:
+    """Return whether a code is that of an integrity check: letters, then a number from 100 to 199.
+
+    >>> is_integrity("SG101"), is_integrity("MY101"), is_integrity("SG201")
+    (True, True, False)
+    """
+    return code.lstrip(ascii_uppercase).startswith("1")
+
+
 class Finding(RecordPart):
     """Result of one check on one case.
 
@@ -342,8 +352,8 @@ class Finding(RecordPart):
 
     @property
     def blocks(self) -> bool:
-        """Whether it blocks the headline numbers: an issue of an integrity check (SG1xx)."""
-        return self.code.startswith("SG1") and self.outcome == "issue"
+        """Whether it blocks the headline numbers: an issue of an integrity check."""
+        return is_integrity(self.code) and self.outcome == "issue"
 
 
 class Cause(RecordPart):
@@ -535,10 +545,18 @@ class Setup(RecordPart):
     fresh: FreshRecord | None = None
 
 
+class OwnMetric(RecordPart):
+    """What a metric of your own declares."""
+
+    larger_is_better: bool = True
+    description: str = ""
+
+
 class Compared(RecordPart):
     """Results of a comparison.
 
     Attributes:
+        own_metrics: metrics of your own, by name; their values are among each entry's metrics.
         winner: the candidate with the best validation MRR; None when no candidate finished.
         winning_losses: for each fold the loss that architectures were trained with.
         procedure: None when no candidate finished.
@@ -547,6 +565,7 @@ class Compared(RecordPart):
     """
 
     winner: str | None
+    own_metrics: Mapping[str, OwnMetric] = {}
     winning_losses: tuple[str, ...] | None
     article_dropout: ArticleDropout
     procedure: Procedure | None

@@ -24,6 +24,7 @@ from segue.comparison.record import (
     Differences,
     Entry,
     GateRecord,
+    OwnMetric,
     PairedDifference,
     Procedure,
     RankHistogram,
@@ -36,6 +37,7 @@ from segue.evaluation.evaluate import Evaluation, merge
 from segue.evaluation.gates import Judged, judge
 from segue.evaluation.intervals import PairedTest, holm, paired
 from segue.evaluation.metrics import per_window, rank_histogram, recall_curve, summarise
+from segue.evaluation.own_metrics import own_metrics
 
 REFERENCES = ("copy-last", "ar-cosine", "infonce-projected", "infonce", "copy-last-rerank")
 """Options that others are compared with: the baseline to beat, the report's two models, pure InfoNCE without anchor."""
@@ -56,6 +58,10 @@ def compare(job: Job, results: Results) -> Compared:
     deltas = paired_differences(evaluations)
     return Compared(
         winner=winner,
+        own_metrics={
+            name: OwnMetric(larger_is_better=metric.larger_is_better, description=metric.description)
+            for name, metric in own_metrics(job.recipe.evaluation.metrics).items()
+        },
         winning_losses=_winning_losses(results),
         article_dropout=ArticleDropout(
             anchored=job.recipe.training.dropout(anchored=True), bare=job.recipe.training.dropout(anchored=False)
@@ -137,7 +143,8 @@ def _gates(
 def as_judged(evaluation: Evaluation, *, under_trained: bool = False) -> Judged:
     """Return what gates need to know of an evaluation."""
     own = {name: values for name, values in evaluation.values().items() if name not in per_window(evaluation.ranks[:1])}
-    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars, under_trained)
+    return Judged(evaluation.ranks, evaluation.groups, evaluation.targets, own, evaluation.scalars, under_trained,
+                  evaluation.limits)  # fmt: skip
 
 
 def paired_differences(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, dict[str, PairedDifference]]]:

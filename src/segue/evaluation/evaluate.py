@@ -13,12 +13,14 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from segue.errors import InputError
 from segue.evaluation.latency import measure_latency
-from segue.evaluation.metrics import best_ranks, contrastive_accuracy, copying_ratio
+from segue.evaluation.metrics import KNOWN_METRICS, best_ranks, contrastive_accuracy, copying_ratio
+from segue.evaluation.own_metrics import own_metrics
 from segue.evaluation.result import Evaluation, merge
+from segue.parts import PartName
 from segue.ranking.exact import target_cosines
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import Retriever
@@ -50,8 +52,18 @@ class EvaluationSettings(Settings):
     context_tokens: int | None = Field(
         None, ge=8, le=1_000_000, description="tokens of the context's end that encoder-context reads (null: its limit)"
     )
+    metrics: dict[str, PartName] = Field(
+        default_factory=dict, description="metrics of your own: a name, and the import path of a function of ranks"
+    )
     resamples: int = Field(default=10_000, ge=100, le=10_000_000, description="draws of the bootstrap")
     seed: int = Field(default=1, ge=0, description="seed of the bootstrap and of the choice of timed queries")
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_new(cls, metrics: dict[str, str]) -> dict[str, str]:
+        if taken := [name for name in metrics if name in KNOWN_METRICS or not name.strip()]:
+            raise ValueError(f"{taken[0]!r} is the name of another metric; choose a new one")
+        return metrics
 
 
 OTHER_EXCLUSIONS: Mapping[Condition, Exclusion] = {"context-left-in": "none", "prefix": "prefix"}
@@ -104,6 +116,7 @@ def evaluate(
         progress(sum(len(part.ranks) for part in parts), len(windows), retriever.name)
     queries = _join([part.queries for part in parts])
     documents = bank.document_of[windows.target].astype(np.int64)
+    ranks, own = np.concatenate([part.ranks for part in parts]), own_metrics(settings.metrics)
     return Evaluation(
         retriever.name,
         retriever.intent,
@@ -112,7 +125,7 @@ def evaluate(
         targets=windows.target,
         documents=documents,
         groups=groups[documents],
-        ranks=np.concatenate([part.ranks for part in parts]),
+        ranks=ranks,
         horizon=np.concatenate([part.horizon for part in parts]),
         ranks_by_pool={name: np.concatenate([part.by_pool[name] for part in parts]) for name in parts[0].by_pool},
         rankings=np.concatenate([part.rankings for part in parts]),
@@ -122,6 +135,8 @@ def evaluate(
         timings=measure_latency(retriever, bank, windows, queries=settings.latency_queries, exclude=settings.exclude,
                                 seed=settings.seed),
         fresh_pool_sizes=() if fresh is None else (fresh.size,),
+        own={name: metric.values(ranks, name=name) for name, metric in own.items()},
+        limits={name: metric.limits for name, metric in own.items() if metric.limits},
         resamples=settings.resamples,
         seed=settings.seed,
     )  # fmt: skip

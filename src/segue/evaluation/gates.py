@@ -12,20 +12,21 @@ fails when all fail (``docs/metrics.md`` has a worked example).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 from scipy.special import ndtr
 
-from segue.errors import InputError
+from segue.errors import InputError, SettingsError
 from segue.evaluation.intervals import bootstrap, group_sums, holm, median_rank, paired, sign_flip
-from segue.evaluation.metrics import CUTOFFS, HORIZON_CUTOFFS, RATIOS, per_window
+from segue.evaluation.metrics import KNOWN_METRICS, RATIOS, per_window
 from segue.old_names import current_name
+from segue.parts import PartName, load_part
 from segue.settings import Settings
 from segue.types import Interval
 
@@ -33,11 +34,6 @@ Outcome = Literal["pass", "fail", "not-enough-evidence"]
 
 LEVEL = 0.05
 """Significance level of two-sided tests."""
-KNOWN_METRICS = (
-    *CUTOFFS, *RATIOS, *HORIZON_CUTOFFS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy",
-    "copying ratio",
-    *(f"{stage}_p{share}_ms" for stage in ("encode", "predict", "search", "rerank", "total") for share in (50, 95, 99)),
-)  # fmt: skip
 
 
 class Condition(Settings):
@@ -55,9 +51,10 @@ class Condition(Settings):
 
     @field_validator("metric")
     @classmethod
-    def _is_known(cls, metric: str) -> str:
-        if metric not in KNOWN_METRICS:
-            near = get_close_matches(metric, KNOWN_METRICS, n=1, cutoff=0.4)
+    def _is_known(cls, metric: str, info: Any) -> str:
+        known = (*KNOWN_METRICS, *(info.context or {}).get("metrics", ()))  # those of the recipe
+        if metric not in known:
+            near = get_close_matches(metric, known, n=1, cutoff=0.4)
             raise ValueError(f"unknown metric {metric!r}{f', did you mean {near[0]!r}?' if near else ''}")
         return metric
 
@@ -83,14 +80,22 @@ class Condition(Settings):
 
 
 class GateSettings(Settings):
-    """A named gate: passes when any of its conditions does."""
+    """A named gate: passes when any of its conditions does, or as a function of your own decides."""
 
     name: str = Field(min_length=1, description="name in tables and JSON")
-    any_of: tuple[Condition, ...] = Field(min_length=1, description="conditions, one of which has to pass")
+    any_of: tuple[Condition, ...] = Field((), description="conditions, one of which has to pass")
+    decide: PartName | None = Field(None, description="instead of conditions: the import path of a gate of your own")
     source: str = Field("", description="where the thresholds come from; printed beside the outcome")
 
+    @model_validator(mode="after")
+    def _has_one_rule(self) -> GateSettings:
+        if bool(self.any_of) == (self.decide is not None):
+            raise ValueError(f"give exactly one of any_of and decide for the gate {self.name!r}")
+        return self
+
     def __str__(self) -> str:
-        return ", or ".join(map(str, self.any_of))
+        """Return the conditions in words, or what decides."""
+        return ", or ".join(map(str, self.any_of)) or f"decided by {self.decide}"
 
 
 ORIGINAL = "the original report"
@@ -134,6 +139,7 @@ class Judged:
         values: further metrics per window (cosine …), None where not computed; ranks give the others.
         scalars: quantities measured otherwise, with their intervals (latencies in ms).
         under_trained: whether training ended while validation still rose, so that the measurements are lower bounds.
+        limits: smallest and largest value of metrics of your own, by name.
     """
 
     ranks: Int[np.ndarray, "window"]
@@ -142,10 +148,35 @@ class Judged:
     values: Mapping[str, Float[np.ndarray, "window"] | None] = field(default_factory=dict)
     scalars: Mapping[str, Interval] = field(default_factory=dict)
     under_trained: bool = False
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def value(self, metric: str) -> Float[np.ndarray, "window"] | None:
         """Return a metric per window; None where it was not computed or has no value per window."""
         return self.values[metric] if metric in self.values else per_window(self.ranks).get(metric)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a gate of your own returns.
+
+    Attributes:
+        outcome: ``pass``, ``fail`` or ``not-enough-evidence``.
+        reason: why, in a sentence.
+        value: what was measured, with its interval; None where it is not a number.
+        threshold: what the value is compared with.
+    """
+
+    outcome: Outcome
+    reason: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+
+
+NUMBERS = ("value", "low", "high", "threshold")
+Decide = Callable[[Judged, Mapping[str, Judged]], Decision]
+"""A gate of your own: takes what was measured of the judged option, and of every other one by name."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +194,10 @@ class ConditionOutcome:
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """Outcome of a gate; ``value`` … ``threshold`` are those of the condition that decided it."""
+    """Outcome of a gate; ``value`` … ``threshold`` are those of the condition that decided it.
+
+    The numbers are None where nothing could be measured, and where a gate of your own gives none.
+    """
 
     name: str
     candidate: str
@@ -171,7 +205,7 @@ class GateOutcome:
     value: float | None
     low: float | None
     high: float | None
-    threshold: float
+    threshold: float | None
     text: str
     reason: str
     source: str = ""
@@ -204,7 +238,7 @@ def judge(
     """Judge one option by several gates.
 
     Args:
-        gates: p-values are adjusted over all of them.
+        gates: p-values are adjusted over all conditions; gates of your own adjust theirs themselves.
         judged: measurements of each option, by name; options that a gate compares with may be missing.
         candidate: the option that is judged.
         resamples: draws for the intervals.
@@ -212,6 +246,7 @@ def judge(
 
     Raises:
         InputError: the candidate is not among ``judged``.
+        SettingsError: a gate of your own cannot be loaded.
     """
     if candidate not in judged:
         names = ", ".join(judged) or "none"
@@ -225,9 +260,47 @@ def judge(
     outcomes, start = [], 0
     for gate in gates:
         stop = start + len(gate.any_of)
-        outcomes.append(_combine(gate, candidate, tuple(ended[start:stop])))
+        outcomes.append(_combine(gate, candidate, tuple(ended[start:stop])) if gate.any_of
+                        else _decided(gate, judged, candidate))  # fmt: skip
         start = stop
     return outcomes
+
+
+def load_gate(gate: GateSettings) -> Decide | None:
+    """Return the function behind a gate of your own; None for a gate of conditions.
+
+    Raises:
+        SettingsError: it cannot be loaded, or is no function.
+    """
+    if gate.decide is None:
+        return None
+    found = load_part("gate", gate.decide)
+    if isinstance(found, type) or not callable(found):
+        raise SettingsError(f"what decides the gate {gate.name!r} is no function", got=repr(found),
+                            expected="a function of (option, others) that returns a Decision")  # fmt: skip
+    decide: Decide = found
+    return decide
+
+
+def _decided(gate: GateSettings, judged: Mapping[str, Judged], candidate: str) -> GateOutcome:
+    """Let a gate of your own decide; what it does not decide has not enough evidence, for the reason it states."""
+    decide = load_gate(gate)
+    assert decide is not None, "only gates without conditions are decided by a function"
+    others = {name: other for name, other in judged.items() if name != candidate}
+    try:
+        found = decide(judged[candidate], others)
+        numbers = {name: None if (number := getattr(found, name)) is None else float(number) for name in NUMBERS}
+        if (
+            found.outcome not in get_args(Outcome)
+            or not np.isfinite([n for n in numbers.values() if n is not None]).all()
+        ):
+            raise ValueError(f"it returned {found}")
+    except Exception as error:  # it is the user's code
+        found = Decision("not-enough-evidence", f"the gate failed: {type(error).__name__}: {error}")
+        numbers = dict.fromkeys(NUMBERS)
+    value, low, high, threshold = (numbers[name] for name in NUMBERS)
+    return GateOutcome(gate.name, candidate, found.outcome, value, low, high, threshold, str(gate), str(found.reason),
+                       gate.source)  # fmt: skip
 
 
 def _adjust(evidence: Sequence[_Evidence]) -> list[float | None]:
@@ -263,7 +336,8 @@ def _measure_ratio(condition: Condition, ours: Judged, *, resamples: int, seed: 
     values = {name: value for name, value in found.items() if value is not None}
     if len(values) < len(names):
         return _Evidence(None, None, f"{condition.metric} was not computed")
-    interval = bootstrap(values, ours.groups, resamples=resamples, seed=seed).get(condition.metric)
+    intervals = bootstrap(values, ours.groups, limits=ours.limits, resamples=resamples, seed=seed)
+    interval = intervals.get(condition.metric)
     if interval is None:
         return _Evidence(None, None, f"{condition.metric} has no value in any window")
     known = ~np.isnan(values[top])

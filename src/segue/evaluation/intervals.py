@@ -34,6 +34,7 @@ def bootstrap(
     groups: Int[np.ndarray, "window"],
     *,
     ratios: Mapping[str, tuple[str, str]] = RATIOS,
+    limits: Mapping[str, tuple[float, float]] = {},
     resamples: int = 10_000,
     seed: int = 1,
 ) -> dict[str, Interval]:
@@ -45,6 +46,7 @@ def bootstrap(
         values: per metric one value per window; NaN where the window has none.
         groups: group of each window, any integers.
         ratios: name → (numerator, denominator), added where both are among ``values``; a quotient of two means.
+        limits: smallest and largest value of metrics that ``metric_range`` does not know.
         resamples: draws of groups.
         seed: seed of the draws.
 
@@ -60,7 +62,7 @@ def bootstrap(
         return {}
     sums = group_sums(np.stack([top for top, _ in known.values()], axis=1), groups)
     sizes = group_sums(np.stack([bottom for _, bottom in known.values()], axis=1), groups)
-    ranges = [metric_range(name) for name in known]
+    ranges = [limits.get(name) or metric_range(name) for name in known]
     return dict(zip(known, ratio_intervals(sums, sizes, ranges, resamples=resamples, seed=seed), strict=True))
 
 

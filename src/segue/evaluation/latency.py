@@ -12,13 +12,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
+from segue.evaluation.metrics import STAGES
 from segue.hardware import threads
 from segue.retrieval.retrievers import Retriever
 from segue.types import Bank, Exclusion, Interval, Windows
 from segue.windows.windows import gather_contexts
-
-STAGES = ("encode", "predict", "search", "rerank", "total")
-"""Stages of an answer; one that a retriever does not have is left out, never 0."""
 
 ANSWERS = 50
 """Places of each ranking, as Contain@50 needs."""

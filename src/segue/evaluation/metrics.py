@@ -30,6 +30,15 @@ RATIOS: Mapping[str, tuple[str, str]] = {"Eff@5": ("R@5", "Contain@50")}
 HISTOGRAM: Mapping[str, int] = {"1": 1, "2–5": 5, "6–10": 10, "11–50": 50, "51–100": 100, "101–1000": 1000}
 """Upper edges of the bins of ranks; the bin above is ``>1000``."""
 
+STAGES = ("encode", "predict", "search", "rerank", "total")
+"""Stages of an answer; one that a retriever does not have is left out, never 0."""
+
+KNOWN_METRICS = (
+    *CUTOFFS, *RATIOS, *HORIZON_CUTOFFS, "MRR", "nDCG@10", "median rank", "cosine", "contrastive accuracy",
+    "copying ratio", *(f"{stage}_p{share}_ms" for stage in STAGES for share in (50, 95, 99)),
+)  # fmt: skip
+"""Names of all metrics but your own."""
+
 _TIE = 1e-6
 """Squared distances of unit vectors nearer than this are ties."""
 

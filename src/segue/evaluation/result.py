@@ -49,6 +49,8 @@ class Evaluation:
         copying: copying ratio of each window, NaN where undefined; None likewise.
         timings: milliseconds of each timed query, by stage; empty where not measured.
         fresh_pool_sizes: candidates of the fresh pool, one number for each fold.
+        own: values of the metrics of your own, by name; NaN where a window has none.
+        limits: smallest and largest value of those that have limits.
         resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
         metrics: values with 95 % intervals, by name; what was not computed is absent.
@@ -70,6 +72,8 @@ class Evaluation:
     horizon: Int[np.ndarray, "window"] | None = None
     timings: Mapping[str, Float[np.ndarray, "query"]] = field(default_factory=dict)
     fresh_pool_sizes: tuple[int, ...] = ()
+    own: Mapping[str, Float[np.ndarray, "window"]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     resamples: int = 10_000
     seed: int = 1
     metrics: Mapping[str, Interval] = field(default_factory=dict)
@@ -104,12 +108,13 @@ class Evaluation:
             **per_window(self.ranks),
             **horizon,
             **{name: value for name, value in own.items() if value is not None},
+            **self.own,
         }
 
     def macro(self) -> dict[str, float | None]:
         """Return the averages over documents, each counted once."""
-        horizon = {} if self.horizon is None else horizon_per_window(self.horizon)
-        found = {name: mean(by_document(values, self.documents)[0]) for name, values in horizon.items()}
+        others = {**self.own, **({} if self.horizon is None else horizon_per_window(self.horizon))}
+        found = {name: mean(by_document(values, self.documents)[0]) for name, values in others.items()}
         return summarise_macro(self.ranks, self.documents) | found
 
     def timed(self, timings: Mapping[str, Float[np.ndarray, "query"]]) -> Evaluation:
@@ -125,8 +130,9 @@ class Evaluation:
         arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         arrays |= {f"ranks_by_pool/{name}": ranks for name, ranks in self.ranks_by_pool.items()}
         arrays |= {f"timings/{name}": samples for name, samples in self.timings.items()}
+        arrays |= {f"own/{name}": values for name, values in self.own.items()}
         np.savez_compressed(folder / "arrays.npz", **arrays)
-        plain = ("name", "intent", "exclude", "pool_size", "fresh_pool_sizes", "resamples", "seed")
+        plain = ("name", "intent", "exclude", "pool_size", "fresh_pool_sizes", "limits", "resamples", "seed")
         record = {name: getattr(self, name) for name in plain}
         record["metrics"] = {name: asdict(interval) for name, interval in self.metrics.items()}
         write_json(folder / "evaluation.json", {"format": 1, **record})
@@ -144,8 +150,9 @@ class Evaluation:
             raise InputError(f"{folder} holds an evaluation in another format", expected="format 1",
                              fix="evaluate again")  # fmt: skip
         record["fresh_pool_sizes"] = tuple(record["fresh_pool_sizes"])
+        record["limits"] = {name: tuple(ends) for name, ends in record.get("limits", {}).items()}
         record["metrics"] = {name: Interval(**interval) for name, interval in record["metrics"].items()}
-        nested: dict[str, Any] = {"ranks_by_pool": {}, "timings": {}}
+        nested: dict[str, Any] = {"ranks_by_pool": {}, "timings": {}, "own": {}}
         for key in [key for key in arrays if "/" in key]:
             group, name = key.split("/", 1)
             nested[group][name] = arrays.pop(key)
@@ -155,7 +162,7 @@ class Evaluation:
 def _metrics(evaluation: Evaluation) -> dict[str, Interval]:
     """Summarise with intervals over groups of documents; latencies have intervals over queries."""
     groups, resamples, seed = evaluation.groups, evaluation.resamples, evaluation.seed
-    metrics = bootstrap(evaluation.values(), groups, resamples=resamples, seed=seed)
+    metrics = bootstrap(evaluation.values(), groups, limits=evaluation.limits, resamples=resamples, seed=seed)
     median = median_rank(evaluation.ranks, groups, resamples=resamples, seed=seed)
     if median is not None:
         metrics["median rank"] = median
@@ -171,6 +178,7 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
     _require_comparable(evaluations)
     first = evaluations[0]
     pools = [name for name in first.ranks_by_pool if all(name in e.ranks_by_pool for e in evaluations)]
+    owned = [name for name in first.own if all(name in e.own for e in evaluations)]
     stages = [name for name in first.timings if all(name in e.timings for e in evaluations)]
     joined: dict[str, Any] = {name: np.concatenate([getattr(e, name) for e in evaluations])
               for name in ("targets", "documents", "groups", "ranks", "rankings")}  # fmt: skip
@@ -186,6 +194,8 @@ def merge(evaluations: Sequence[Evaluation]) -> Evaluation:
         ranks_by_pool={name: np.concatenate([e.ranks_by_pool[name] for e in evaluations]) for name in pools},
         timings={name: np.concatenate([e.timings[name] for e in evaluations]) for name in stages},
         fresh_pool_sizes=tuple(size for e in evaluations for size in e.fresh_pool_sizes),
+        own={name: np.concatenate([e.own[name] for e in evaluations]) for name in owned},
+        limits=first.limits,
         resamples=first.resamples,
         seed=first.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def public_json(record: Record, *, run: Path | None = None) -> dict[str, Any]:
         run: the run folder.
     """
     chosen = winner(record)
+    names = (*PUBLIC_METRICS, *record.own_metrics)
     return {
         "pool": record.pool,
         "windows": record.windows,
@@ -31,7 +33,7 @@ def public_json(record: Record, *, run: Path | None = None) -> dict[str, Any]:
         "run": None if run is None else str(run),
         **({} if record.bank_changes is None else {"bank_changes": record.bank_changes}),
         "gates": [_gate(gate, refused=record.refused) for gate in record.gates],
-        "options": [_option(entry, refused=record.refused) for entry in record.entries],
+        "options": [_option(entry, names, refused=record.refused) for entry in record.entries],
     }
 
 
@@ -40,7 +42,7 @@ def _gate(gate: GateRecord, *, refused: bool) -> dict[str, object]:
     return {"name": gate.name, "outcome": None if refused else gate.outcome, **shown, "threshold": gate.threshold}
 
 
-def _option(entry: Entry, *, refused: bool) -> dict[str, object]:
+def _option(entry: Entry, names: Sequence[str], *, refused: bool) -> dict[str, object]:
     known = {} if refused else entry.metrics
-    metrics = {name: asdict(known[name]) if name in known else dict(NOTHING) for name in PUBLIC_METRICS}
+    metrics = {name: asdict(known[name]) if name in known else dict(NOTHING) for name in names}
     return {"name": entry.name, "status": entry.status, "intent": entry.intent, "metrics": metrics}

@@ -15,7 +15,7 @@ from segue.reports.sections.checks import LOUD, OUTCOMES, by_urgency, quantity
 from segue.reports.sections.header import notices
 from segue.reports.sections.metrics import HEADLINE, SIGNS, best_value, gate_sentence, tags
 from segue.reports.sections.summary import caveats, headline
-from segue.reports.text import DASH, PERCENT, SCALES, UNSAFE, count, listing, one_line, to_text
+from segue.reports.text import DASH, PERCENT, UNSAFE, count, listing, one_line, scale_of, to_text
 
 SHORT = {"Contain@50": "C@50", "total_p95_ms": "P95 ms", "cosine": "cos"}
 LAYOUTS: tuple[tuple[tuple[str, ...], bool], ...] = (
@@ -45,7 +45,8 @@ def terminal_table(record: Record, *, width: int | None = None) -> Table:
         table = findings_table([finding for finding in record.audit if finding.blocks])
         table.title, table.title_justify = "Blocked: no number is printed", "left"
         return table
-    tables = (_table(record, metrics, intervals=intervals) for metrics, intervals in LAYOUTS)
+    layouts = [((*HEADLINE, *record.own_metrics), True), *LAYOUTS] if record.own_metrics else LAYOUTS
+    tables = (_table(record, metrics, intervals=intervals) for metrics, intervals in layouts)
     return next((table for table in tables if width is None or _columns(table) <= width), _table(record, *LAYOUTS[-1]))
 
 
@@ -60,7 +61,7 @@ def _table(record: Record, metrics: Sequence[str], intervals: bool) -> Table:
         table.title, table.title_style, table.title_justify = UNSAFE_TITLE, "bold red", "left"
     table.add_column(UNSAFE if record.unsafe else "", no_wrap=True)
     for name in metrics:
-        table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
+        table.add_column(SHORT.get(name, one_line(name)), justify="right", no_wrap=True)
     table.add_column("ΔR@5 vs copy", justify="right", no_wrap=True)
     best = {name: best_value(record, name) for name in metrics}
     for title, entries in _groups(record):
@@ -92,7 +93,7 @@ def _line(record: Record, entry: Entry, best: Mapping[str, float | None], *, int
 
 
 def _metric(entry: Entry, name: str, best: float | None, style: str, *, interval: bool) -> Text:
-    found, scale = entry.metrics.get(name), SCALES[name]
+    found, scale = entry.metrics.get(name), scale_of(name)
     if found is None:
         return Text(DASH, "dim")
     shown = "bold" if found.value == best and entry.can_win else style

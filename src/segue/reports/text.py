@@ -175,6 +175,11 @@ SCALES = {
 }
 
 
+def scale_of(metric: str) -> Scale:
+    """Return how a metric is printed; one of your own as a plain number."""
+    return SCALES.get(metric, SCORE)
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "−")
 

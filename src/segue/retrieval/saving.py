@@ -19,6 +19,7 @@ import torch
 from segue.bank.bank import PassageBank
 from segue.encoders import Encoder, EncoderSettings
 from segue.errors import InputError
+from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
@@ -104,7 +105,7 @@ class PartReader:
         kind = self._index.get("kind")
         if kind == "exact":
             return ExactIndex(self.pool)
-        if kind not in KINDS:
+        if kind not in KINDS and not is_own("index", str(kind)):
             raise InputError("the bundle has an index that this version does not know", got=kind,
                              expected=" or ".join(("exact", *KINDS)),
                              fix="use the version that wrote it, or build the bundle again")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from segue.bank.bank import PassageBank
 from segue.checks import AUDIT, CHECKS, Case, Finding
 from segue.checks.build_case import case_of_bank, case_of_job
+from segue.checks.check import Check
+from segue.checks.own import OwnChecks, load_checks
 from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.job import Job, Results, finished_results
 from segue.comparison.record import read_record, write_record
@@ -66,6 +68,7 @@ def audit(
     *,
     bank: Path | str | None = None,
     mute: Collection[str] = (),
+    checks: Iterable[Check | str] | None = None,
     stages: Stages = quiet,
 ) -> Audit:
     """Run every integrity check that applies; a run's report is written again with the findings.
@@ -74,19 +77,21 @@ def audit(
         target: a recipe or its tables (its bank must be built), a bank folder or a run folder.
         bank: folder of the bank of a run or a recipe; None: where the run recorded it, or the recipe names it.
         mute: codes that are not run; recorded.
+        checks: integrity checks of your own that run too; None: those that the recipe names.
         stages: shows progress.
 
     Raises:
         InputError: the target is not a bank, a recipe or a run; or its bank is not there, or another.
-        SettingsError: a muted code does not exist.
+        SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
     """
     limit_threads()
-    require_codes(mute, CHECKS)
     if isinstance(target, Mapping):
         target = as_recipe(target)
+    own = own_checks(target, checks)
+    require_codes(mute, (*CHECKS, *own.all))
     case = case_of(target, bank=bank)
     with stages("Auditing") as progress:
-        findings = run_checks(AUDIT, case, mute=mute, progress=progress)
+        findings = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
     if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
         _record(Path(target), findings)
     name = target.title if isinstance(target, Recipe) else str(target)
@@ -99,6 +104,21 @@ def _record(run: Path, findings: list[Finding]) -> None:
     found = checked(findings, record.diagnosis, unsafe=False, subject=record.subject)
     write_record(run / "triage.json", record.model_copy(update=dict(found)))
     write_report(run)
+
+
+def own_checks(target: Recipe | Path | str, given: Iterable[Check | str] | None) -> OwnChecks:
+    """Return checks of your own: those given, or those that a recipe, or a run's recipe, names.
+
+    Raises:
+        SettingsError: one of them cannot be loaded.
+    """
+    if given is None and not isinstance(target, Recipe):
+        if Path(target).suffix == ".toml":
+            target = as_recipe(target)
+        elif (Path(target) / "recipe.json").exists():
+            target = recorded_recipe(Path(target))
+    named = target.checks.own if isinstance(target, Recipe) else ()
+    return load_checks(named if given is None else given)
 
 
 def case_of(

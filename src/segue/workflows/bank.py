@@ -34,21 +34,35 @@ _CORPUS: TypeAdapter[Corpus] = TypeAdapter(Corpus)
 
 
 def build(
-    recipe: AnyRecipe, out: Path | str | None = None, *, encoder: Any = None, stages: Stages = quiet
+    recipe: AnyRecipe | None = None,
+    out: Path | str | None = None,
+    *,
+    documents: Any = None,
+    encoder: Any = None,
+    stages: Stages = quiet,
+    **tables: Any,
 ) -> PassageBank:
     """Build the recipe's bank, resume an interrupted build, or open a finished bank.
 
     Args:
-        recipe: a recipe, its tables or its file.
+        recipe: a recipe, its tables or its file; None: ``documents`` and ``tables`` are the recipe.
         out: the bank's folder; None: the recipe's.
-        encoder: an encoder of your own, instead of the recipe's: an object with ``space`` and ``encode``, or a function
-            from texts to vectors.
+        documents: instead of a recipe: an iterable of ``Document``, of mappings with ``id`` and ``text`` or
+            ``paragraphs``, or of pairs (id, text); or a corpus reader.
+        encoder: instead of the recipe's: its table, or an encoder of your own: an object with ``space`` and ``encode``,
+            or a function from texts to vectors.
         stages: shows progress.
+        tables: other tables of a recipe for ``documents``: ``passages={"maximum_passages": 50}``.
 
     Raises:
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
+    if (recipe is None) == (documents is None) or (tables and documents is None):
+        raise InputError("a bank is built from a recipe, or from documents and other tables", fix="give one of them")
+    if documents is not None:
+        recipe = {**tables, "corpus": {**tables.get("corpus", {}), "kind": "custom", "reader": documents}}
+    assert recipe is not None, "one of the two was given"
     recipe = as_recipe(recipe)
     if encoder is not None:
         recipe = recipe.model_copy(update={"encoder": EncoderSettings.model_validate(encoder)})

@@ -10,6 +10,7 @@ from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Case, Effort, Finding
 from segue.checks.build_case import case_of_job
 from segue.checks.causes import root_causes
 from segue.checks.check import Check
+from segue.checks.own import OWN_CODE, OwnChecks
 from segue.checks.run import blocked, require_codes, run_checks, unproven
 from segue.comparison.job import finished_results
 from segue.comparison.record import Checked
@@ -17,9 +18,10 @@ from segue.comparison.tasks import Worker, Workers
 from segue.errors import BlockedError
 from segue.progress import Stages
 
-BEFORE_TRAINING = tuple(check for check in AUDIT if set(check.needs) <= {"texts", "windows"})
-"""Integrity checks of the data alone."""
+OF_DATA = {"texts", "windows"}
+"""What integrity checks may need that run before anything is trained."""
 
+NONE = OwnChecks()
 QUICK = Effort(windows=400)
 """Effort of the quick diagnosis at the end of a comparison."""
 
@@ -40,22 +42,26 @@ class CheckPolicy:
     unsafe: bool = False
 
     def __post_init__(self) -> None:
-        require_codes(self.mute, CHECKS)
+        require_codes([code for code in self.mute if not OWN_CODE.fullmatch(code)], CHECKS)
 
 
-def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> list[Finding]:
+def check_data(case: Case, policy: CheckPolicy, *, own: OwnChecks = NONE, stages: Stages) -> list[Finding]:
     """Run the integrity checks that need no entry, before anything is trained, and return what they found.
 
     Args:
         case: bank and windows; entries are not read.
         policy: with ``unsafe``, an issue ends nothing here and labels the numbers later.
+        own: checks of your own.
         stages: shows progress.
 
     Raises:
         BlockedError: a check raised an issue, which no training can repair.
+        SettingsError: a muted code does not exist.
     """
+    require_codes(policy.mute, (*CHECKS, *own.all))
+    before = [check for check in (*AUDIT, *own.integrity) if set(check.needs) <= OF_DATA]
     with stages("Checking the data") as progress:
-        findings = run_checks(BEFORE_TRAINING, case, mute=policy.mute, progress=progress)
+        findings = run_checks(before, case, mute=policy.mute, progress=progress)
     issues = [finding for finding in findings if finding.blocks]
     if issues and not policy.unsafe:
         causes = [f"{cause.title}: {cause.fix}" for cause in root_causes(findings)]
@@ -68,7 +74,13 @@ def check_data(case: Case, policy: CheckPolicy, *, stages: Stages) -> list[Findi
 
 
 def check_record(
-    subject: str | None, policy: CheckPolicy, *, data: Sequence[Finding], workers: Workers, stages: Stages
+    subject: str | None,
+    policy: CheckPolicy,
+    *,
+    data: Sequence[Finding],
+    own: OwnChecks = NONE,
+    workers: Workers,
+    stages: Stages,
 ) -> Checked:
     """Audit a comparison and diagnose it quickly: fewer windows, and without the slow checks.
 
@@ -78,6 +90,7 @@ def check_record(
         subject: the option that the diagnosis is about.
         policy: codes that are not run, and whether blocked numbers are labelled.
         data: what ``check_data`` found; checks that read the data alone are not run again.
+        own: checks of your own.
         workers: examine the comparison, several checks side by side.
         stages: shows progress.
     """
@@ -89,7 +102,7 @@ def check_record(
                 found: Future[Finding] = Future()
                 found.set_result(known[check.code])
                 return found
-            return workers.call(_examine, check.code, quick=quick, mute=policy.mute)
+            return workers.call(_examine, check, quick=quick, mute=policy.mute)
 
         with stages(title) as progress:
             begun = [begin(check) for check in checks] if workers.at_once > 1 else []
@@ -99,16 +112,16 @@ def check_record(
                 findings.append((begun[number] if begun else begin(check)).result())
         return findings
 
-    audit, diagnosis = examined(AUDIT, "Auditing", quick=False), examined(DIAGNOSIS, "Diagnosing", quick=True)
+    audit = examined((*AUDIT, *own.integrity), "Auditing", quick=False)
+    diagnosis = examined((*DIAGNOSIS, *own.diagnosis), "Diagnosing", quick=True)
     return checked(audit, diagnosis, unsafe=policy.unsafe, subject=subject)
 
 
-def _examine(worker: Worker, code: str, *, quick: bool, mute: tuple[str, ...]) -> Finding:
+def _examine(worker: Worker, check: Check, *, quick: bool, mute: tuple[str, ...]) -> Finding:
     """Run one check on the worker's comparison, whose case it keeps."""
     case = kept_case(worker)
     if quick:
         case = worker.keep("quick case", lambda: replace(case, effort=QUICK, _cache={}))  # its cache has fewer windows
-    (check,) = (check for check in CHECKS if check.code == code)
     (finding,) = run_checks([check], case, fast=quick, mute=mute)
     return finding
 

@@ -34,7 +34,7 @@ def compare(
         out: the run folder; None: a temporary one, deleted with the comparison; ``report`` writes the report there.
         policy: what is printed when a check fails.
         stages: shows progress.
-        tables: other tables of a recipe: ``windows={"context": 3}, split={"test": 0.3}``, also parts of your own:
+        tables: other tables of a recipe: ``windows={"context": 3}, gates=[...]``, also parts of your own:
             ``retrievers={"mine": MyRetriever()}``, ``models={"mine": MyNet}``, ``encoder=MyEncoder()``.
 
     Raises:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS, Finding
 from segue.checks.causes import root_causes
+from segue.checks.check import Check
 from segue.checks.run import blocked, require_codes, run_checks
 from segue.comparison.record import Cause, read_record, write_record
 from segue.errors import InputError
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.reports import write_report
-from segue.workflows.audit import case_of
+from segue.workflows.audit import case_of, own_checks
 from segue.workflows.check_record import checked
 from segue.workflows.prepare import recorded_recipe
 
@@ -69,6 +70,7 @@ def diagnose(
     bank: Path | str | None = None,
     fast: bool = False,
     mute: Collection[str] = (),
+    checks: Iterable[Check | str] | None = None,
     stages: Stages = quiet,
 ) -> RunDiagnosis:
     """Explain a run's results; where it holds a comparison, its report is written again with the findings.
@@ -79,16 +81,17 @@ def diagnose(
         bank: folder of the run's bank; None: where the run recorded it.
         fast: leave out checks that train.
         mute: codes that are not run; recorded.
+        checks: checks of your own that run too; None: those that the run's recipe names.
         stages: shows progress.
 
     Raises:
         InputError: ``run`` is not a run folder or has no such option; or its bank is not there, or another.
-        SettingsError: a muted code does not exist.
+        SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
     """
     limit_threads()
-    require_codes(mute, CHECKS)
     run = Path(run)
-    recorded_recipe(run)  # refuses what is no run folder
+    own = own_checks(recorded_recipe(run), checks)
+    require_codes(mute, (*CHECKS, *own.all))
     case = case_of(run, bank=bank, subject=option)
     if option is not None and not case.entries_named(option):
         names = ", ".join(dict.fromkeys(entry.name for entry in case.entries))
@@ -96,9 +99,9 @@ def diagnose(
     audit = list(read_record(run / "triage.json").audit) if (run / "triage.json").exists() else []
     if not audit:
         with stages("Auditing") as progress:
-            audit = run_checks(AUDIT, case, mute=mute, progress=progress)
+            audit = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
     with stages("Diagnosing") as progress:
-        findings = run_checks(DIAGNOSIS, case, fast=fast, mute=mute, progress=progress)
+        findings = run_checks((*DIAGNOSIS, *own.diagnosis), case, fast=fast, mute=mute, progress=progress)
     unsafe = _record(run, audit, findings, subject=case.subject)
     causes = tuple(root_causes([*audit, *findings]))
     return RunDiagnosis(str(run), case.subject, tuple(audit), tuple(findings), causes, unsafe)

@@ -14,6 +14,7 @@ from segue.checks import Case
 from segue.checks.case import CaseEntry
 from segue.errors import InputError
 from segue.hardware import limit_threads
+from segue.parts import hand_in
 from segue.progress import Stages, quiet
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
@@ -43,24 +44,25 @@ class TuningQueries:
 
 
 def build(
-    bank: Path | str, out: Path | str, *, kind: str = "graph", stages: Stages = quiet, **settings: Any
+    bank: Path | str, out: Path | str, *, kind: str | type = "graph", stages: Stages = quiet, **settings: Any
 ) -> ApproximateIndex:
     """Build an index over all live passages of a bank; until it is tuned, it searches with its greatest effort.
 
     Args:
         bank: a bank folder.
         out: the index's folder.
-        kind: ``graph`` or ``inverted-lists``.
+        kind: ``graph``, ``inverted-lists``, or an engine of your own: its class, import path or installed name.
         stages: shows progress.
-        settings: settings of that kind.
+        settings: settings of that kind; options of an engine of your own.
 
     Raises:
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
-    chosen = index_settings(kind, **settings)
+    name, _ = hand_in("index", kind)
+    chosen = index_settings(name, **settings)
     pool = Pool(PassageBank.open(Path(bank)))
-    with stages(f"Building the index ({kind})") as progress:
+    with stages(f"Building the index ({name})") as progress:
         index = build_index(pool, chosen, progress=progress)
     save_index(index, Path(out))
     return index

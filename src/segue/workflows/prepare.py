@@ -23,6 +23,8 @@ from segue.encoders import Encoder, load_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, build_experiment, require_same_bank
+from segue.evaluation.gates import load_gate
+from segue.evaluation.own_metrics import own_metrics
 from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
 from segue.old_names import current_name
@@ -133,6 +135,17 @@ def make_job(
         record_bank(out, bank)
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
     return Job(recipe, experiment, options, EncoderLoader(recipe, bank), out)
+
+
+def require_own_parts(recipe: Recipe) -> None:
+    """Load the metrics and gates of your own that a recipe names, so that a wrong one is refused before any work.
+
+    Raises:
+        SegueError: one of them cannot be loaded, or is no metric or gate.
+    """
+    own_metrics(recipe.evaluation.metrics)
+    for gate in recipe.gate_family():
+        load_gate(gate)
 
 
 def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:

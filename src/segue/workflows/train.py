@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segue.checks.own import load_checks
 from segue.comparison.calibration import most_steps
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
@@ -42,7 +43,8 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
     option = recipe_option(recipe)
     bank = open_bank(recipe, stages=stages)
     experiment = experiment_of(recipe, bank)
-    check_data(case_of_recipe(recipe, experiment), CheckPolicy(), stages=stages)
+    own = load_checks(recipe.checks.own)
+    check_data(case_of_recipe(recipe, experiment), CheckPolicy(), own=own, stages=stages)
     job = make_job(recipe, bank, (option,), out, experiment=experiment)
     lock_split(job.experiment, out / "split.json")
     begin_watching(recipe.training.report_to, out)

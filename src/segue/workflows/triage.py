@@ -15,6 +15,7 @@ from rich.console import Console
 
 from segue.bank.bank import PassageBank
 from segue.checks.build_case import case_of_job
+from segue.checks.own import load_checks
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option, choose_options
@@ -49,7 +50,7 @@ from segue.types import Bank
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
 from segue.workflows.confidence import winner_confidence
-from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank
+from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, require_own_parts
 
 DEFAULT_POLICY = CheckPolicy()
 """All checks run, and an issue of an integrity check blocks the headline."""
@@ -271,7 +272,9 @@ def run_comparison(
     if experiment is None:
         experiment = experiment_of(recipe, bank or open_bank(recipe, stages=stages))
     used = experiment.bank
-    of_data = check_data(case_of_recipe(recipe, experiment), policy, stages=stages)
+    own = load_checks(recipe.checks.own)
+    require_own_parts(recipe)
+    of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
     job = make_job(recipe, used, options, out, experiment=experiment)
     begin_watching(recipe.training.report_to, out)
     baselines = Baselines(job)
@@ -286,7 +289,7 @@ def run_comparison(
         confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
         judged = monotonic()
         subject = case_of_job(job, results, baselines=baselines).subject
-        checked = check_record(subject, policy, data=of_data, workers=workers, stages=stages)
+        checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip

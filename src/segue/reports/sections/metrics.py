@@ -36,6 +36,7 @@ from segue.reports.text import (
     magnitude,
     p_value,
     plain,
+    scale_of,
 )
 from segue.types import Interval
 
@@ -57,7 +58,7 @@ NO_CELL = Cell(DASH, tone="muted")
 
 def unit_of(metric: str) -> str:
     """Return the unit in a column's head."""
-    return SCALES[metric].unit.strip()
+    return scale_of(metric).unit.strip()
 
 
 def tags(record: Record, entry: Entry, *, status: bool = True) -> tuple[str, ...]:
@@ -142,18 +143,18 @@ def overview_table(record: Record) -> Table | None:
 
 def metric_table(record: Record) -> Table | None:
     """Return the headline metrics of every measured entry, with intervals."""
-    best = {name: best_value(record, name) for name in HEADLINE}
+    best = {name: best_value(record, name) for name in (*HEADLINE, *record.own_metrics)}
 
     def cells(entry: Entry) -> list[Cell] | None:
         if not entry.measured:
             return None
-        return [metric_cell(entry, name, best[name]) for name in HEADLINE]
+        return [metric_cell(entry, name, best[name]) for name in best]
 
-    columns = [Column(HEADS.get(name, name), True, unit_of(name)) for name in HEADLINE]
+    columns = [Column(HEADS.get(name, plain(name)), True, unit_of(name)) for name in best]
     caption = (
         "Test documents, the whole bank searched. Each value is shown with its 95 % interval over groups of "
         "near-duplicate documents. Bold: the best candidate of the column."
-    )
+    ) + "".join(f" {plain(name)}: {plain(own.description)}" for name, own in record.own_metrics.items())
     return _table("metrics", caption, record, columns, cells)
 
 
@@ -162,12 +163,13 @@ def best_value(record: Record, name: str) -> float | None:
     values = [value for entry in candidates(record) if (value := entry.value(name)) is not None]
     if not values:
         return None
-    return min(values) if name in SMALLER_IS_BETTER else max(values)
+    own = record.own_metrics.get(name)
+    return min(values) if name in SMALLER_IS_BETTER or (own and not own.larger_is_better) else max(values)
 
 
 def metric_cell(entry: Entry, name: str, best: float | None = None) -> Cell:
     """Return value and interval; the candidates' best is marked."""
-    found, scale = entry.metrics.get(name), SCALES[name]
+    found, scale = entry.metrics.get(name), scale_of(name)
     if found is None:
         return NO_CELL
     tone: Tone = "best" if best is not None and found.value == best and entry.can_win else ""
@@ -370,9 +372,10 @@ def _gate_line(gate: GateRecord) -> TableRow:
     if gate.value is not None:
         found = Interval(gate.value, gate.low, gate.high)
         measured_cell = Cell(f"{show(gate.value)}{unit}", scale.signed_span(found) if signed else scale.span(found))
+    bar = DASH if gate.threshold is None else f"{show(gate.threshold)}{unit}"
     reason = plain(gate.reason) if gate.outcome == "not-enough-evidence" else ""
     return TableRow((Cell(code(gate.name)), Cell(word, tone=tone), Cell(plain(gate.text), reason), measured_cell,
-                     Cell(f"{show(gate.threshold)}{unit}"), Cell(plain(gate.source) or DASH)))  # fmt: skip
+                     Cell(bar), Cell(plain(gate.source) or DASH)))  # fmt: skip
 
 
 def gate_scale(gate: GateRecord) -> tuple[Scale, bool]:
@@ -386,7 +389,7 @@ def gate_scale(gate: GateRecord) -> tuple[Scale, bool]:
     if len(decisive) != 1:
         return SCORE, False
     metric, sign = decisive.pop()
-    return MILLISECONDS if metric.endswith("_ms") else SCALES.get(metric, SCORE), bool(sign)
+    return MILLISECONDS if metric.endswith("_ms") else scale_of(metric), bool(sign)
 
 
 def gate_sentence(record: Record) -> str:

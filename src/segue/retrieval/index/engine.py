@@ -81,20 +81,10 @@ class Refined:
     ) -> tuple[Float32[np.ndarray, "batch count"], Int[np.ndarray, "batch count"]]:
         """Return the ``count`` best of ``fetched`` members that the codes find, -1 where there are fewer."""
         _, members = self.codes.search(queries, min(max(fetched, count), self.codes.ntotal), params=parameters)
-        scores = self._scores(queries, members)
+        scores = member_scores(self.vectors, queries, members)
         order = np.argsort(-scores, axis=1)[:, :count]
         here = np.arange(len(queries))[:, None]
         return scores[here, order], members[here, order]
-
-    def _scores(
-        self, queries: Float32[np.ndarray, "batch dim"], members: Int[np.ndarray, "batch fetched"]
-    ) -> Float32[np.ndarray, "batch fetched"]:
-        """Return the inner products of queries and their members, -inf for -1."""
-        scores = np.empty(members.shape, dtype=np.float32)
-        query, score, member = (faiss.swig_ptr(array) for array in (queries, scores, members))
-        self.vectors.compute_distance_subset(len(members), query, members.shape[1], score, member)
-        scores[members < 0] = -np.inf
-        return scores
 
     def vectors_of(self, members: Int[np.ndarray, "some"]) -> Float32[np.ndarray, "some dim"]:
         """Return stored vectors."""
@@ -121,6 +111,17 @@ class Refined:
             StorageError: a file is missing or damaged.
         """
         return cls(read_index(folder / CODES), read_index(folder / VECTORS, mapped=True))
+
+
+def member_scores(
+    vectors: Any, queries: Float32[np.ndarray, "batch dim"], members: Int[np.ndarray, "batch fetched"]
+) -> Float32[np.ndarray, "batch fetched"]:
+    """Return the inner products of queries and the members of a flat index, -inf for -1."""
+    scores = np.empty(members.shape, dtype=np.float32)
+    query, score, member = (faiss.swig_ptr(array) for array in (queries, scores, members))
+    vectors.compute_distance_subset(len(members), query, members.shape[1], score, member)
+    scores[members < 0] = -np.inf
+    return scores
 
 
 class RefinedEngine:

@@ -48,7 +48,7 @@ class Members:
         """Return the candidate of each member; -1 for -1, for repeated candidates and for excluded ones."""
         candidates = members
         if self._pool.num_single < self._pool.size:
-            candidates = _first_ones(np.where(members >= 0, self._candidate[members], -1))
+            candidates = first_ones(np.where(members >= 0, self._candidate[members], -1))
         gone = leaving.among(which, candidates)
         return np.where(gone, -1, candidates)
 
@@ -64,10 +64,10 @@ def _found_in(rising: Int[np.ndarray, "known"], keys: Int[np.ndarray, "*any"]) -
     return rising[np.minimum(np.searchsorted(rising, keys), len(rising) - 1)] == keys
 
 
-def _first_ones(candidates: Int[np.ndarray, "batch fetched"]) -> Int[np.ndarray, "batch fetched"]:
+def first_ones(candidates: Int[np.ndarray, "batch fetched"]) -> Int[np.ndarray, "batch fetched"]:
     """Replace repeated candidates of each query by -1.
 
-    >>> _first_ones(np.array([[4, 2, 4, 4]]))
+    >>> first_ones(np.array([[4, 2, 4, 4]]))
     array([[ 4,  2, -1, -1]])
     """
     order = np.argsort(candidates, axis=1, kind="stable")

@@ -19,11 +19,13 @@ from segue.bank.bank import PassageBank
 from segue.bank.history import changed_since, difference_since
 from segue.errors import InputError, StorageError
 from segue.files import read_json, write_folder, write_json
+from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.engine import Engine
 from segue.retrieval.index.graph import GraphEngine, GraphSettings
 from segue.retrieval.index.inverted_lists import InvertedListsEngine, InvertedListsSettings
+from segue.retrieval.index.own import OwnEngine, OwnSettings
 from segue.retrieval.index.tuning import Tuned
 from segue.types import Progress, no_progress
 
@@ -31,10 +33,11 @@ FORMAT = 1
 MANIFEST = "index.json"
 
 IndexSettings = Annotated[GraphSettings | InvertedListsSettings, Field(discriminator="kind")]
-"""Settings of any engine."""
+"""Settings of the engines that come with Segue."""
 
+AnySettings = GraphSettings | InvertedListsSettings | OwnSettings
 _SETTINGS: TypeAdapter[GraphSettings | InvertedListsSettings] = TypeAdapter(IndexSettings)
-_ENGINES: dict[str, type[GraphEngine | InvertedListsEngine]] = {
+_ENGINES: dict[str, type[GraphEngine | InvertedListsEngine | OwnEngine]] = {
     "graph": GraphEngine,
     "inverted-lists": InvertedListsEngine,
 }
@@ -44,23 +47,25 @@ MINIMUM_MEMBERS = 64
 _PROBES = 16  # stored vectors that are compared with the bank's
 
 
-def index_settings(kind: str, **given: object) -> GraphSettings | InvertedListsSettings:
-    """Return the settings of a kind.
+def index_settings(kind: str, **given: object) -> AnySettings:
+    """Return the settings of a kind; those of an engine of your own are its options.
 
     Raises:
         InputError: there is no such kind, or a setting is out of range.
     """
+    if kind not in KINDS and is_own("index", kind):
+        return OwnSettings(kind=kind, options=given)
     try:
         return _SETTINGS.validate_python({"kind": kind, **given})
     except ValidationError as error:
         first = error.errors()[0]
         got = f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
-        raise InputError("unknown index settings", got=got, expected=f"a kind of {', '.join(KINDS)}") from error
+        raise InputError(
+            "unknown index settings", got=got, expected=f"a kind of {', '.join(KINDS)}, or an import path"
+        ) from error
 
 
-def build_index(
-    pool: Pool, settings: GraphSettings | InvertedListsSettings, *, progress: Progress = no_progress
-) -> ApproximateIndex:
+def build_index(pool: Pool, settings: AnySettings, *, progress: Progress = no_progress) -> ApproximateIndex:
     """Build an index over a pool; it searches with its greatest effort until it is tuned.
 
     Raises:
@@ -69,7 +74,8 @@ def build_index(
     if len(pool.members) < MINIMUM_MEMBERS:
         raise InputError("too few passages for an approximate index", got=len(pool.members),
                          expected=f"{MINIMUM_MEMBERS} or more", fix="search exactly; it is faster")  # fmt: skip
-    engine: Engine = _ENGINES[settings.kind].build(pool, settings, progress=progress)  # type: ignore[arg-type]
+    kind = _ENGINES.get(settings.kind, OwnEngine)
+    engine: Engine = kind.build(pool, settings, progress=progress)  # type: ignore[arg-type]
     return ApproximateIndex(pool, engine, engine.efforts()[-1])
 
 
@@ -122,8 +128,9 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
         if isinstance(pool.bank, PassageBank) and difference_since(pool.bank, known) is not None and "bank" in changed:
             got = f"{pool.bank.path} has changed since: {changed_since(pool.bank, known)}"
         raise InputError(f"{folder} was built over other passages", got=got, fix=fix)
-    settings = _SETTINGS.validate_python(record["settings"])
-    engine: Engine = _ENGINES[settings.kind].load(folder, settings)  # type: ignore[arg-type]
+    kind = record["settings"]["kind"]
+    settings = (_SETTINGS if kind in KINDS else TypeAdapter(OwnSettings)).validate_python(record["settings"])
+    engine: Engine = _ENGINES.get(kind, OwnEngine).load(folder, settings)  # type: ignore[arg-type]
     _require_same_vectors(folder, engine, pool)
     return ApproximateIndex(pool, engine, record["effort"])
 

@@ -63,7 +63,7 @@ export function gateList({ gates }) {
   if (!gates.length) return el("p", {}, "No gate was set.");
   return el("ul", { class: "gates" }, gates.map((gate) => el("li", {},
     el("span", { class: `tag ${TONES[gate.outcome] ?? ""}` }, (gate.outcome ?? "refused").replaceAll("-", " ")), " ", gate.name,
-    gate.value !== null && el("small", {}, ` ${shown(gate.value)}, required ${shown(gate.threshold)}`))));
+    gate.value !== null && el("small", {}, ` ${shown(gate.value)}${gate.threshold === null ? "" : `, required ${shown(gate.threshold)}`}`))));
 }
 
 const shown = (value) => Number(value.toPrecision(3)).toString();
