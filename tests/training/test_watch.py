@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import worlds
+from doc_blocks import blocks
 from processes import environment
 
 import segue
@@ -27,8 +29,6 @@ pytestmark = pytest.mark.usefixtures("quick_comparisons")
 
 @pytest.fixture(autouse=True)
 def _nothing_failed_before(monkeypatch):
-    for name in ("WANDB_MODE", "WANDB_ERROR_REPORTING", "MLFLOW_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"}.get(name, "true"))
     monkeypatch.setattr(watch, "_left_out", set())
 
 
@@ -47,7 +47,7 @@ def run(tmp_path_factory):
                    evaluation={"resamples": 100, "latency_queries": 0, "run_depth": 10})  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch, "_left_out", set())
-        return segue.triage(recipe, folder / "run")
+        return segue.triage(recipe, folder / "runs" / "first")
 
 
 def curve_of(run: Path, option: str) -> list[dict]:
@@ -162,10 +162,21 @@ def test_a_tool_holds_the_table_of_the_comparison(run, tool):
 
 def test_a_run_goes_on_with_other_tools(run):
     """The curves are no part of the results, so the folder stays that of the same recipe."""
-    recipe = segue.load_recipe(run.path.parent / "recipe.toml", overrides={"training": {"report_to": []}})
+    recipe = segue.load_recipe(run.path.parents[1] / "recipe.toml", overrides={"training": {"report_to": []}})
     before = (run.path / "report_to.json").read_bytes()
-    segue.train(recipe.model_copy(update={"loss": recipe.loss}), run.path)
+    segue.train(recipe, run.path)
     assert (run.path / "report_to.json").read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow and its packages
+def test_the_example_of_the_page_reads_the_curves_back(run, monkeypatch, capsys):
+    (block,) = blocks(Path(__file__).parents[2] / "docs" / "howto" / "watch-training.md", "python")
+    monkeypatch.chdir(run.path.parents[1])
+    exec(block, {})
+    events, *runs = capsys.readouterr().out.splitlines()
+    curve = [(record["step"], pytest.approx(record["MRR"])) for record in curve_of(run.path, "infonce")]
+    assert ast.literal_eval(events) == curve
+    assert sorted(line.rpartition(" ")[0] for line in runs) == ["ar-cosine/fold-0", "comparison", "infonce/fold-0"]
 
 
 CURVE = [{"step": step, "seconds": float(step), "loss": 1.0 / (1 + step), "MRR": 0.1 * step, "R@5": None}

@@ -211,7 +211,8 @@ class _Wandb:
     """
 
     def __init__(self, folder: Path, name: str, facts: Facts) -> None:
-        offline = os.environ.setdefault("WANDB_MODE", "offline") == "offline"
+        mode = os.environ.get("WANDB_MODE", "offline")
+        offline = mode == "offline"
         if offline:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
@@ -222,7 +223,7 @@ class _Wandb:
                 shutil.rmtree(old)
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
         self.run = wandb.init(project=project, dir=str(folder), id=self.key, name=name, group=folder.name,
-                              config=dict(facts), resume=None if offline else "allow", reinit="create_new",
+                              config=dict(facts), mode=mode, resume=None if offline else "allow", reinit="create_new",
                               settings=quiet)  # fmt: skip
 
     def point(self, step: int, values: Mapping[str, float]) -> None:
