@@ -28,10 +28,11 @@ PLAIN, LIGHTNING, LOADER = blocks(PAGE, "python")
 DOCUMENTS, LENGTH, DIMENSION = 60, 12, 8
 STEPS = 80
 """Ten epochs of 270 windows, 32 a step; the last, incomplete batch of each is left out."""
-TOLERANCE = 0.05
-"""Largest difference of MRR and R@5 on the 162 test windows. The batches are the same; dropout and the anchor's start
-differ. Over five seeds the loops differed by at most 0.012 and by 0.005 in the mean, and ours from itself, with other
-seeds, by 0.03: four times the one, and a fourteenth of what training gains (0.70)."""
+TOLERANCE = 0.02
+"""Largest difference of MRR and R@5 on the 162 test windows, from the same first weights and the same batches. What is
+left: biases decay in the loops and not in ours, and Lightning's ends at the last weights, not at the best. Over six
+seeds the plain loop differed by at most 0.005 in MRR and 0.007 in R@5, Lightning's by 0.008 and 0.013. Other first weights
+alone move MRR by up to 0.05; training gains 0.7."""
 
 pytestmark = pytest.mark.usefixtures("quick_comparisons")
 
@@ -58,7 +59,7 @@ def world(tmp_path_factory):
 def ours(own, folder):
     """Train as ``segue train`` does, from the same settings."""
     experiment, recipe = own.experiment, own.recipe
-    torch.manual_seed(2)
+    torch.manual_seed(recipe.training.seed)
     predictor = build_model(recipe.model, dimension=DIMENSION, context=3)
     loss, (fold,) = build_loss(recipe.loss, DIMENSION), experiment.folds
     train(predictor, loss, experiment.bank, fold.train, settings=recipe.training, folder=folder,
@@ -161,6 +162,7 @@ def test_a_recorded_training_is_not_replaced(world, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of Lightning: few workers, deprecated names of torch
 def test_a_lightning_module_reaches_the_same(world, monkeypatch):
     monkeypatch.chdir(world.folder)
+    torch.manual_seed(world.own.recipe.training.seed)
     found = dict(vars(world.own), loader=window_loader(world.own.experiment.bank, world.own.fold.train,
                                                        world.own.recipe.training))  # fmt: skip
     exec(LIGHTNING, found)

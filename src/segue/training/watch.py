@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -211,8 +211,7 @@ class _Wandb:
     """
 
     def __init__(self, folder: Path, name: str, facts: Facts) -> None:
-        mode = os.environ.get("WANDB_MODE", "offline")
-        offline = mode == "offline"
+        offline = os.environ.get("WANDB_MODE", "offline") == "offline"
         if offline:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
@@ -223,7 +222,7 @@ class _Wandb:
                 shutil.rmtree(old)
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
         self.run = wandb.init(project=project, dir=str(folder), id=self.key, name=name, group=folder.name,
-                              config=dict(facts), mode=mode, resume=None if offline else "allow", reinit="create_new",
+                              config=dict(facts), mode="offline" if offline else None, resume=None if offline else "allow", reinit="create_new",
                               settings=quiet)  # fmt: skip
 
     def point(self, step: int, values: Mapping[str, float]) -> None:
@@ -243,6 +242,7 @@ class _MlflowStore:
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
         own = f"sqlite:///{(folder / 'mlflow.db').absolute()}"
