@@ -31,8 +31,8 @@ STEPS = 80
 TOLERANCE = 0.02
 """Largest difference of MRR and R@5 on the 162 test windows, from the same first weights and the same batches. What is
 left: biases decay in the loops and not in ours, and Lightning's ends at the last weights, not at the best. Over six
-seeds the plain loop differed by at most 0.005 in MRR and 0.007 in R@5, Lightning's by 0.008 and 0.013. Other first weights
-alone move MRR by up to 0.05; training gains 0.7."""
+seeds the plain loop differed by at most 0.005 in MRR and 0.007 in R@5, Lightning's by 0.008 and 0.013. Other first
+weights alone move MRR by up to 0.05; training gains 0.7."""
 
 pytestmark = pytest.mark.usefixtures("quick_comparisons")
 

@@ -222,7 +222,8 @@ class _Wandb:
                 shutil.rmtree(old)
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
         self.run = wandb.init(project=project, dir=str(folder), id=self.key, name=name, group=folder.name,
-                              config=dict(facts), mode="offline" if offline else None, resume=None if offline else "allow", reinit="create_new",
+                              config=dict(facts), mode="offline" if offline else None,
+                              resume=None if offline else "allow", reinit="create_new",
                               settings=quiet)  # fmt: skip
 
     def point(self, step: int, values: Mapping[str, float]) -> None:
