@@ -43,8 +43,8 @@ TOML has no null: where the default is `null`, leave the key out. Where null is 
 `load_recipe(path, overrides={"training": {"patience": None}})`.
 
 **Your own parts.** `[corpus] reader`, `[encoder] name`, `[model] name`, `[[loss.terms]] kind`, `[checks] own`,
-`[evaluation.metrics]`, `[[gates]] decide` and the tables `[models]`, `[losses]`, `[retrievers]` and `[rerankers]` take an
-import path, `"package.module:Name"`, or the name of an installed part: [Your own parts](parts/index.md).
+`[evaluation.metrics]`, `[[gates]] decide` and the tables `[models]`, `[losses]`, `[retrievers]` and `[rerankers]`
+take an import path, `"package.module:Name"`, or the name of an installed part: [Your own parts](parts/index.md).
 """
 
 
