@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
-from scipy import stats
 from scipy.special import betaincinv, expit, logit
 
 from segue.errors import InputError
@@ -437,7 +436,9 @@ def t_interval(values: Sequence[float], *, bounded: bool = False) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean)
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    from scipy.stats import t  # takes a second: imported where it is needed
+
+    half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
     low, high = mean - half, mean + half
     return Interval(mean, max(-1.0, low), min(1.0, high)) if bounded else Interval(mean, low, high)
 

@@ -10,7 +10,6 @@ from time import perf_counter
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from segue.evaluation.metrics import STAGES
 from segue.hardware import threads
@@ -105,6 +104,8 @@ def quantile_interval(samples: Float[np.ndarray, "query"], share: float = 0.95) 
     >>> quantile_interval(np.arange(201.0))
     Interval(value=190.0, low=184.0, high=197.0)
     """
+    from scipy.stats import binom  # takes a second: imported where it is needed
+
     ordered = np.sort(samples)
     number = len(ordered)
     low = int(binom.ppf(0.025, number, share))  # P(fewer than low samples below the quantile) < 0.025

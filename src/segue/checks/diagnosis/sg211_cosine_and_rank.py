@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from segue.checks.case import Case
 from segue.checks.check import Check, Verdict, not_applicable
@@ -15,6 +14,8 @@ SELECTORS = ("cosine", "MRR")
 
 def examine(case: Case) -> Verdict:
     """Correlate cosine with rank over windows, and select among the options by either."""
+    from scipy.stats import rankdata  # takes a second: imported where it is needed
+
     ours = evaluation_of(case, case.subject)
     scores = _validation(case)
     if ours is None or ours.cosine is None or len(scores) < 2:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import binomtest
 
 from segue.checks.case import Case, CaseEntry, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
@@ -111,6 +110,8 @@ def _pairs(case: Case, fold: Fold) -> tuple[Int[np.ndarray, "window"], dict[str,
 
 def _sign_test(cosines: Float[np.ndarray, "two window"], groups: Int[np.ndarray, "window"]) -> SignTest:
     """Test that in more than half of the groups of documents matched pairs are nearer than random ones."""
+    from scipy.stats import binomtest  # takes a second: imported where it is needed
+
     matched, random = cosines
     wins = group_sums((matched - random)[:, None], groups)[:, 0]
     decided = wins[wins != 0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import ttest_1samp
 
 from segue.checks.case import Case, pair_cosines
 from segue.checks.check import Check, Verdict, not_applicable
@@ -128,6 +127,8 @@ def _unsorted(
     Numbers may have counted from 0 or from 1; the clearer of the two is taken. Only documents of over ten passages, and
     from their first passage on, can tell.
     """
+    from scipy.stats import ttest_1samp  # takes a second: imported where it is needed
+
     best = (0.0, 1.0)
     for first in (0, 1):
         gains = []

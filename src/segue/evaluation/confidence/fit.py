@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.linear_model import LogisticRegression
 
 from segue.evaluation.confidence.judge import Answers, judge_confidence, separation, shares_answered, to_json
 from segue.evaluation.confidence.model import CUTOFFS, PLACES, Confidence, ranking_features
@@ -248,6 +247,8 @@ def fit_logistic(
     Returns:
         The coefficients and the intercept.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second: imported where it is needed
+
     model = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=TOLERANCE)
     model.fit(
         np.concatenate([features, np.zeros((2, features.shape[1]))]),
