@@ -1,5 +1,7 @@
 """A recipe's problems are all told at once, each with the nearest fix."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,18 @@ def test_a_byte_order_mark_is_no_problem(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('[corpus]\nkind = "folder"\npath = "x"\n', encoding="utf-8-sig")
     assert load_recipe(path).corpus.kind == "folder"
+
+
+def test_a_module_of_the_name_of_an_imported_one_is_refused(tmp_path, monkeypatch):
+    """A process has one module of a name: the second recipe would be given the class of the first."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine_in_two_places.py").write_text("class Net: ...")
+        recipe = '[corpus]\nkind = "folder"\npath = "docs"\n[model]\nname = "mine_in_two_places:Net"\n'
+        (tmp_path / folder / "recipe.toml").write_text(recipe)
+    load_recipe(tmp_path / "first" / "recipe.toml")
+    monkeypatch.setitem(sys.modules, "mine_in_two_places", importlib.import_module("mine_in_two_places"))
+    load_recipe(tmp_path / "first" / "recipe.toml")
+    with pytest.raises(SettingsError, match=r"not the one that Python imports: got .*first.*, expected .*second"):
+        load_recipe(tmp_path / "second" / "recipe.toml")

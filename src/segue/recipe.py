@@ -8,10 +8,11 @@ to the current folder.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +25,7 @@ from segue.comparison.settings import ComparisonSettings
 from segue.corpus import Corpus, corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
+from segue.encoders.endpoint import PREFIX
 from segue.errors import SettingsError
 from segue.parts import is_import_path
 from segue.settings import Settings
@@ -96,9 +98,26 @@ def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Reci
         problems = [_problem(issue) for issue in error.errors(include_url=False)]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SettingsError(f"{where} has {count}:\n" + "\n".join(f"  - {line}" for line in problems)) from error
-    if recipe.import_from and recipe.import_from not in sys.path:
-        sys.path.append(recipe.import_from)
+    if recipe.import_from:
+        if recipe.import_from not in sys.path:
+            sys.path.append(recipe.import_from)
+        for path in _import_paths(tables):
+            _require_found_in(recipe.import_from, path.split(":")[0].split(".")[0])
     return recipe
+
+
+def _require_found_in(folder: str, module: str) -> None:
+    """Refuse a module beside the recipe that Python does not import from there, since a process has each name once.
+
+    Raises:
+        SettingsError: another module of this name was imported before, or is found first.
+    """
+    beside = [path for path in (Path(folder, f"{module}.py"), Path(folder, module, "__init__.py")) if path.exists()]
+    spec = importlib.util.find_spec(module) if beside else None
+    if spec is not None and spec.origin is not None and not any(path.samefile(spec.origin) for path in beside):
+        raise SettingsError(f"the module {module!r} beside the recipe is not the one that Python imports",
+                            got=spec.origin, expected=str(beside[0]),
+                            fix="give it another name, or run this recipe in a process of its own")  # fmt: skip
 
 
 def _read_toml(path: Path) -> Mapping[str, object]:
@@ -116,7 +135,7 @@ def _read_toml(path: Path) -> Mapping[str, object]:
 def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]:
     """Return the tables of a file with absolute paths; an absent [bank] path is the default beside the file."""
     located: dict[str, object] = {"bank": {}, **tables}
-    if _names_own_parts(tables):
+    if any(_import_paths(tables)):
         located["import_from"] = _place_in(folder, tables.get("import_from", ""))
     if isinstance(located["bank"], Mapping):
         located["bank"] = {"path": BankSettings().path, **located["bank"]}
@@ -130,13 +149,15 @@ def _located(tables: Mapping[str, object], folder: Path) -> Mapping[str, object]
     return located
 
 
-def _names_own_parts(value: object) -> bool:
-    """Return whether a table, a list or a string holds an import path."""
+def _import_paths(value: object) -> Iterator[str]:
+    """Yield the import paths that a table, a list or a string holds."""
     if isinstance(value, Mapping):
-        return any(_names_own_parts(inner) for key, inner in value.items() if key != "title")
+        value = [inner for key, inner in value.items() if key != "title"]
     if isinstance(value, list):
-        return any(map(_names_own_parts, value))
-    return isinstance(value, str) and is_import_path(value)
+        for inner in value:
+            yield from _import_paths(inner)
+    elif isinstance(value, str) and is_import_path(value) and not value.startswith(PREFIX):
+        yield value
 
 
 def _is_folder(folder: Path, encoder: str) -> bool:

@@ -199,11 +199,19 @@ def test_wrong_tables_are_one_clear_error(tables, message, bank):
         segue.compare(bank, **tables)
 
 
+def divide(*given, **named):
+    return 1 / 0
+
+
 def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank, quick_comparisons, tmp_path):
-    wrong = {"shape": lambda c: np.zeros((len(c), 3)), "nothing": "retriever:np", "missing": "retriever:Missing"}
+    wrong = {"shape": lambda c: np.zeros((len(c), 3)), "nothing": "retriever:np", "missing": "retriever:Missing",
+             "divides": divide}  # fmt: skip
     here = {"here": lambda contexts: contexts.vectors[:, -1]}
-    run = segue.compare(bank, out=tmp_path / "run", encoder=HashedWords(64), retrievers=wrong | here, **QUICK)
-    reasons = {entry.name: entry.reason for entry in run.record.entries if entry.name in wrong}
+    run = segue.compare(bank, out=tmp_path / "run", encoder=HashedWords(64), retrievers=wrong | here,
+                        rerankers={"orders": divide}, losses={"sums": divide}, **QUICK)  # fmt: skip
+    reasons = {entry.name: entry.reason for entry in run.record.entries}
+    for name in ("divides", "orders", "sums"):
+        assert "failed: got ZeroDivisionError: division by zero" in reasons[name]
     assert "returned a wrong array: got shape" in reasons["shape"]
     assert "without query() and scores()" in reasons["nothing"]
     assert "retriever 'retriever:Missing' cannot be imported: got AttributeError" in reasons["missing"]

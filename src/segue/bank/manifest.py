@@ -189,7 +189,9 @@ def with_defaults(source: Mapping[str, object]) -> dict[str, object]:
     """Return a corpus table with the defaults of the keys that an older version did not know."""
     model = corpus_kinds().get(str(source.get("kind")))
     fields = model.model_fields.items() if model else ()
-    return {name: to_jsonable_python(field.default) for name, field in fields if not field.is_required()} | dict(source)
+    defaults = {name: field.get_default(call_default_factory=True, validated_data={}) for name, field in fields
+                if not field.is_required()}  # fmt: skip
+    return {name: to_jsonable_python(default) for name, default in defaults.items()} | dict(source)
 
 
 def _same_places(before: object, now: object, moved: tuple[str, str] | None) -> bool:

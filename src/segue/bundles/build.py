@@ -25,6 +25,7 @@ from segue.comparison.entries.reranked import model_used
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.record import Record
+from segue.encoders.endpoint import PREFIX
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, read_npz, write_folder, write_json, write_text
@@ -203,7 +204,7 @@ def _own_parts(winner: Winner, description: Description) -> list[tuple[str, str]
     """
     found = list(_saved_parts(description))
     bank, encoder, checkpoint = winner.job.experiment.bank, winner.job.recipe.encoder.name, _checkpoint(winner)
-    if not bank.space.declared and is_own("encoder", encoder):
+    if not bank.space.declared and not encoder.startswith(PREFIX) and is_own("encoder", encoder):
         found.append(("encoder", encoder))
     if checkpoint is not None and is_own("model", model := read_config(checkpoint).model.name):
         if model.startswith(f"{GIVEN}:"):
@@ -211,6 +212,8 @@ def _own_parts(winner: Winner, description: Description) -> list[tuple[str, str]
                              got="a part that only the process it was given to can make",
                              fix="define it in a module, give it by 'module:Class', and compare again")  # fmt: skip
         found.append(("model", model))
+    if winner.index is not None and is_own("index", kind := str(index_facts(winner.index)["kind"])):
+        found.append(("index", kind))
     return found
 
 

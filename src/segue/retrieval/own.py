@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from segue.errors import InputError
+from segue.errors import InputError, SegueError
 from segue.parts import GIVEN, load_part, make_part, part_table
 from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.settings import Settings
@@ -83,7 +83,7 @@ class OwnPart:
         if not hasattr(self.part, "fit"):
             return self
         part = copy.deepcopy(self.part)
-        part.fit(bank, windows)
+        self.answer(part.fit, bank, windows)
         return replace(self, part=part)
 
     def over(self, bank: Bank) -> OwnPart:
@@ -91,7 +91,7 @@ class OwnPart:
         if not hasattr(self.part, "over"):
             return self
         part = copy.copy(self.part)
-        moved = part.over(bank)
+        moved = self.answer(part.over, bank)
         return replace(self, part=part if moved is None else moved)
 
     def declares(self, name: str) -> bool:
@@ -126,6 +126,20 @@ class OwnPart:
         else:
             part = make_part(kind, about["part"], about["options"])
         return cls(kind, about["name"], about["part"], about["options"], part).over(reader.bank)
+
+    def answer(self, function: Callable[..., Any], *given: object) -> Any:
+        """Return what a function of the part returns.
+
+        Raises:
+            InputError: it raised an error.
+        """
+        try:
+            return function(*given)
+        except SegueError:
+            raise
+        except Exception as error:  # the user's code may fail in any way
+            raise InputError(f"{self.kind} {self.name} failed", got=f"{type(error).__name__}: {error}",
+                             fix=f"correct {self.path}") from error  # fmt: skip
 
     def wrong(self, got: str, expected: str) -> InputError:
         """Return the error of a part that returns something else than it should."""

@@ -61,9 +61,10 @@ class OwnReranker:
         """
         part = self.own.part
         if hasattr(part, "scores"):
-            scores = np.asarray(part.scores(contexts, candidates), dtype=np.float64)
+            found = self.own.answer(part.scores, contexts, candidates)
         else:
-            scores = np.asarray(part(contexts, candidates, self.bank), dtype=np.float64)
+            found = self.own.answer(part, contexts, candidates, self.bank)
+        scores = np.asarray(found, dtype=np.float64)
         if scores.shape != candidates.rows.shape or np.isnan(scores[candidates.there]).any():
             raise self.own.wrong(f"shape {scores.shape}", f"{candidates.rows.shape}, no NaN but at the pads")
         return np.where(candidates.there, scores, -np.inf)

@@ -14,9 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -69,8 +67,7 @@ class OwnQuery:
             InputError: they are no finite vectors of the bank's dimension.
         """
         part, expected = self.own.part, (len(contexts), contexts.vectors.shape[-1])
-        function: Callable[[Contexts], Any] = getattr(part, "query", part)
-        vectors = np.asarray(function(contexts), dtype=np.float32)
+        vectors = np.asarray(self.own.answer(getattr(part, "query", part), contexts), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
         if vectors.shape != expected or not (np.isfinite(lengths) & (lengths > 0)).all():
             raise self.own.wrong(f"shape {vectors.shape}", f"{expected}, finite vectors that are not 0")
@@ -118,7 +115,10 @@ class OwnScores(DenseRetriever):
         Raises:
             InputError: there are not that many scores, or one is not a number.
         """
-        scores, expected = np.asarray(self.own.part.scores(contexts)), (len(contexts), len(self.pool.bank))
+        scores, expected = (
+            np.asarray(self.own.answer(self.own.part.scores, contexts)),
+            (len(contexts), len(self.pool.bank)),
+        )
         if scores.shape != expected or np.isnan(scores).any():
             raise self.own.wrong(f"shape {scores.shape}", f"{expected}, no NaN")
         return scores.astype(np.float64)

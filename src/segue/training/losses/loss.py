@@ -24,7 +24,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.errors import InputError, explain
+from segue.errors import InputError, SegueError, explain
 from segue.parts import installed, is_own, make_part, part_table
 from segue.settings import Settings
 from segue.training.losses.in_batch import info_nce
@@ -263,9 +263,15 @@ class OwnTerm:
         """Return the loss of a batch.
 
         Raises:
-            InputError: it is not one number.
+            InputError: it raised an error, or is not one number.
         """
-        value = self.part(prediction, target, **{name: more[name] for name in more if name in self.wanted})
+        try:
+            value = self.part(prediction, target, **{name: more[name] for name in more if name in self.wanted})
+        except SegueError:
+            raise
+        except Exception as error:  # the user's code may fail in any way
+            raise InputError(f"the loss {self.name} failed", got=f"{type(error).__name__}: {error}",
+                             fix="correct it") from error  # fmt: skip
         if not isinstance(value, Tensor) or value.ndim != 0:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"the loss {self.name} is not one number", got=got, expected="a tensor of shape ()")
