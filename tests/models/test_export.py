@@ -63,6 +63,14 @@ def test_a_predictor_is_compiled_as_one_graph():
     torch.testing.assert_close(compiled(BATCH, MASK), predictor(BATCH, MASK), atol=1e-6, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")  # still in use
+@pytest.mark.parametrize("name", ["amn", "mamba", "mlp", "transformer"])  # PyTorch's recurrent nets warn themselves
+def test_a_trace_answers_as_the_predictor_without_a_warning(name):
+    predictor = predictor_of(name).eval()
+    traced = torch.jit.trace(predictor, (BATCH, MASK))
+    torch.testing.assert_close(traced(BATCH[:2], MASK[:2]), predictor(BATCH[:2], MASK[:2]), atol=1e-6, rtol=0)
+
+
 class Branching(nn.Module):
     """Reads a value in Python's ``if``, which no export can."""
 

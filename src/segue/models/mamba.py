@@ -134,10 +134,10 @@ class Mixer(nn.Module):
         """
         present = mask[..., None]
         places = slice(-1, None) if last else slice(None)
-        for_gate, for_rest = self.in_proj.weight.split([self.parts[0], sum(self.parts) + len(self.D)])
+        for_gate, for_rest = self.in_proj.weight.split([self.parts[0], sum(self.parts) + self.D.numel()])
         states = states * present
         gate = functional.linear(states[:, places], for_gate)
-        mixed, steps = functional.linear(states, for_rest).split([sum(self.parts), len(self.D)], dim=-1)
+        mixed, steps = functional.linear(states, for_rest).split([sum(self.parts), self.D.numel()], dim=-1)
         assert self.conv1d.bias is not None
         mixed = functional.silu(causal_convolution(mixed, self.conv1d.weight.squeeze(1), self.conv1d.bias))
         read = self._read(mixed, functional.softplus(steps + self.dt_bias) * present, places)
@@ -151,7 +151,7 @@ class Mixer(nn.Module):
     ) -> Float[Tensor, "batch places inner"]:
         """Split into heads and groups, scan, add the skip."""
         inputs, keys, queries = mixed.split(list(self.parts), dim=-1)
-        inputs = inputs.unflatten(-1, (len(self.D), -1))  # batch context heads channels
+        inputs = inputs.unflatten(-1, (self.D.numel(), -1))  # batch context heads channels
         keys, queries = (
             part.unflatten(-1, (self.groups, -1)) for part in (keys, queries)
         )  # batch context groups state

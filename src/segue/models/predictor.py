@@ -75,8 +75,9 @@ class Predictor(nn.Module):
         Raises:
             InputError: an architecture of your own fails.
         """
-        assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
-        assert is_exported() or bool(mask.any(1).all()), "a context without any passage has no continuation"
+        if not is_exported():
+            assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
+            assert mask.any(1).all(), "a context without any passage has no continuation"
         context, mask = pad_at_front(context, mask)
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of
         # ordinary size about as long as the anchor, so a first step of the optimiser cannot drown it.
