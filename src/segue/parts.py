@@ -7,7 +7,7 @@ its options; a function is the part itself and gets them at every call; an insta
 What is given from Python becomes a name and options too (``hand_in``), so that it can stand in a recipe and be made
 again by another process: the import path, and the arguments of the constructor where the instance has them as
 attributes, as in scikit-learn. Anything else is known to this process alone, under a name that begins with
-``__given__``.
+``__given__``; so is a second instance of the same arguments that holds something else.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ GIVEN = "__given__"
 
 _given: dict[str, Any] = {}
 """Parts that were given to this process, by name and options."""
+_states: dict[str, str | None] = {}
+"""Hash of what an instance held when it was given, by the same key; None: it cannot be hashed."""
 
 
 def is_import_path(name: str) -> bool:
@@ -161,7 +163,7 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
     path, options = _import_path(part), _options(part)
     if kind == "model" and not (inspect.isclass(part) or inspect.isroutine(part)):
         path = None  # a module has weights of its own
-    if path is None or options is None:
+    if path is None or options is None or _holds_something_else(_key(path, options), part):
         path, options = _own_name(part), {}
     if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):
         _given[_key(path, options)] = part
@@ -232,12 +234,13 @@ def take_over(key: str, part: Any) -> None:
 @contextlib.contextmanager
 def as_in_another_process() -> Iterator[None]:
     """Forget what was given to this process, until the end of the block."""
-    kept = dict(_given)
+    kept, states = dict(_given), dict(_states)
     _given.clear()
     try:
         yield
     finally:
         _given.update(kept)
+        _states.update(states)
 
 
 def _key(name: str, options: Mapping[str, Any]) -> str:
@@ -302,6 +305,22 @@ def _own_name(part: Any) -> str:
     word = re.sub(r"\W", "", _words(part)) or "part"
     taken = sum(key.startswith(f"{GIVEN}:{word}_") for key in _given)
     return f"{GIVEN}:{word}_{taken + 1}"
+
+
+def _holds_something_else(key: str, part: Any) -> bool:
+    """Return whether another instance was given under a key, and held other attributes than this one does now."""
+    if inspect.isclass(part) or inspect.isroutine(part) or _given.get(key) is part:
+        return False
+    import joblib
+
+    try:
+        state = joblib.hash(vars(part))
+    except Exception:  # whatever it holds may refuse
+        state = None
+    if key in _given and (state is None or state != _states.get(key)):
+        return True
+    _states[key] = state
+    return False
 
 
 def _signature(part: Any) -> str:

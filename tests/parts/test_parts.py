@@ -104,6 +104,21 @@ def test_an_instance_is_named_by_its_class_and_arguments_and_stays_the_same_obje
     assert part_name(local) == "Local"
 
 
+class Adjusted:
+    """Holds more than its constructor takes."""
+
+    value = 0
+
+
+def test_instances_of_the_same_arguments_that_hold_something_else_are_two_parts():
+    one, other, same = Adjusted(), Adjusted(), Adjusted()
+    one.value, other.value, same.value = 1, 2, 1
+    names = [hand_in("retriever", part) for part in (one, other, one, other)]
+    assert names == [(f"{__name__}:Adjusted", {}), names[1]] * 2
+    assert [make_part("retriever", *name).value for name in names] == [1, 2, 1, 2]
+    assert hand_in("retriever", same) == names[0]  # made again, as when a cell is run again
+
+
 def test_arguments_that_json_cannot_hold_make_it_a_part_of_this_process_alone():
     encoder = HashEncoder(5)  # keeps `name` in its space alone
     name, options = hand_in("encoder", encoder)
