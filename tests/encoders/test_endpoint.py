@@ -146,6 +146,24 @@ def test_the_key_is_sent_and_appears_nowhere_else(server, monkeypatch):
         load(server, key_variable="MY_KEY")
 
 
+@pytest.mark.parametrize("key", [f"{SECRET}\nline2", f"{SECRET} two", "sk-schlüssel"])
+def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(server, monkeypatch, key):
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(InputError, match="the key in the environment variable MY_KEY cannot be sent") as caught:
+        load(server, key_variable="MY_KEY")
+    assert not any(word in str(caught.value) for word in key.split())
+    assert not server.bodies
+
+
+def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(server, monkeypatch):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    encoder = load(server, key_variable="MY_KEY")
+    server.replies = [(400, {}, "x" * 290 + SECRET)]
+    with pytest.raises(InputError, match=r"x\[key\]") as caught:
+        encoder.encode(TEXTS[:1])
+    assert SECRET[:4] not in str(caught.value)
+
+
 def test_openais_key_goes_to_openai_alone(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     assert endpoint.EndpointSettings().key() == SECRET

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ class EndpointSettings(Settings):
         """Return the API key; None where the endpoint needs none.
 
         Raises:
-            InputError: the environment variable is not set.
+            InputError: the environment variable is not set, or holds what no header may; the message does not show it.
         """
         name = self.key_variable or ("OPENAI_API_KEY" if self.base_url.rstrip("/") == _OPENAI else None)
         if name is None:
@@ -89,6 +90,11 @@ class EndpointSettings(Settings):
         if not (key := os.environ.get(name, "").strip()):
             fix = f"export {name}=…, or name another variable in [encoder.endpoint] key_variable"
             raise InputError(f"the endpoint {self.base_url} needs a key", got=f"no variable {name}", fix=fix)
+        if not re.fullmatch("[!-~]+", key):
+            raise InputError(f"the key in the environment variable {name} cannot be sent",
+                             got="a space, a line break or a character that is not ASCII within it (not shown here)",
+                             expected="one word of printable ASCII", fix=f"export {name}=… again, with the key alone",
+                             )  # fmt: skip
         return key
 
 
@@ -124,7 +130,7 @@ class EndpointEncoder:
 
     Raises:
         MissingExtraError: httpx is not installed.
-        InputError: the key is missing, or the endpoint does not answer the probe texts with vectors.
+        InputError: the key is missing or cannot be sent, or the endpoint does not answer the probe texts with vectors.
     """
 
     def __init__(
@@ -301,8 +307,8 @@ class EndpointEncoder:
             found = json.loads(text)
             found = found.get("error", found.get("detail", found.get("message")))
             text = str(found.get("message", found) if isinstance(found, dict) else found or text)
-        text = " ".join(text.split())[:300] or response.reason_phrase
-        return text.replace(self._key, "[key]") if self._key else text
+        text = " ".join(text.split()) or response.reason_phrase
+        return (text.replace(self._key, "[key]") if self._key else text)[:300]  # a key that is cut is not found
 
     def _refused(self, status: int, got: str) -> InputError:
         what = f"the endpoint {self._settings.base_url} refuses the key" if status in (401, 403) else \
