@@ -133,6 +133,18 @@ def test_limits_space_the_requests_out(server, monkeypatch, limit):
     assert clock.now - began == pytest.approx(5)
 
 
+def test_a_request_that_sleeps_until_its_turn_is_held_too(server, monkeypatch):
+    """The second request's turn is at second 1; while it sleeps, another is told to wait 10 seconds."""
+    clock, sent = Clock(monkeypatch), []
+    encoder = load(server, parallel=1, batch_size=4, requests_per_minute=60)
+    clock.now = encoder._free_at = 0.0
+    sleep, holds = clock.sleep, iter([10.0])
+    monkeypatch.setattr(clock, "sleep", lambda seconds: (encoder._hold(next(holds, 0.0)), sleep(seconds)))
+    server.replies = [lambda answer: (sent.append(clock.now), answer)[1]] * 3
+    encoder.encode(TEXTS[:12])
+    assert sent == [0.0, 10.0, 11.0]
+
+
 def test_the_key_is_sent_and_appears_nowhere_else(server, monkeypatch):
     monkeypatch.setenv("MY_KEY", SECRET)
     encoder = load(server, key_variable="MY_KEY")

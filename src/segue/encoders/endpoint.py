@@ -154,7 +154,7 @@ class EndpointEncoder:
         self._client = httpx.Client(headers=headers, timeout=settings.timeout_seconds)
         self._url = f"{settings.base_url.rstrip('/')}/embeddings"
         self._lock, self._stopped = threading.Lock(), threading.Event()
-        self._free_at, self._answered, self._reported = 0.0, False, ""
+        self._free_at, self._held_until, self._answered, self._reported = 0.0, 0.0, False, ""
         self.usage = Usage()
         self._dimension = settings.dimensions
         fingerprint = np.concatenate([self._embed(batch) for batch in self._batches(PROBES)])
@@ -250,21 +250,24 @@ class EndpointEncoder:
         raise AssertionError("count() has no end")
 
     def _wait_for_turn(self, tokens: int) -> None:
-        """Wait until a request of that many tokens keeps the limits, and its predecessors are not told to wait."""
+        """Wait until a request of that many tokens keeps the limits, and none is told to wait."""
         limits = ((self._settings.requests_per_minute, 1), (self._settings.tokens_per_minute, tokens))
-        with self._lock:
-            now = monotonic()
-            start = max(now, self._free_at)
-            self._free_at = start + max((60 * used / limit for limit, used in limits if limit), default=0.0)
-        if start > now:
-            self._sleep(start - now)
-        if self._stopped.is_set():
-            raise InputError("stopped, since another request failed")
+        apart = max((60 * used / limit for limit, used in limits if limit), default=0.0)
+        start = -1.0
+        while start < self._held_until:  # at first, and where a hold began during the sleep
+            with self._lock:
+                now = monotonic()
+                start = max(now, self._free_at, self._held_until)
+                self._free_at = start + apart
+            if start > now:
+                self._sleep(start - now)
+            if self._stopped.is_set():
+                raise InputError("stopped, since another request failed")
 
     def _hold(self, seconds: float) -> None:
-        """Let all requests wait."""
+        """Let all requests wait, also those that sleep until their turn."""
         with self._lock:
-            self._free_at = max(self._free_at, monotonic() + seconds)
+            self._held_until = max(self._held_until, monotonic() + seconds)
 
     def _sleep(self, seconds: float) -> None:
         self._stopped.wait(seconds)
