@@ -47,6 +47,8 @@ def test_what_is_no_check_is_refused():
         load_checks(["numpy:log2"])
     with pytest.raises(SettingsError, match="two checks of your own have one code: got MY101"):
         load_checks([check(), check()])
+    with pytest.raises(SettingsError, match=r"needs what no case has: got text, expected texts, windows"):
+        load_checks([check(needs=("windows", "text"))])
     assert load_checks([]).all == ()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from worlds import noise_world
 
 import segue
 from segue.checks import AUDIT, CHECKS, DIAGNOSIS
+from segue.checks.own import load_checks
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.record import CutoffQuality, read_record
 from segue.comparison.tasks import InThisProcess, Worker
@@ -215,12 +217,13 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, co
     codes = tuple(check.code for check in CHECKS)
     spared = ("SG101", "SG201")
     policy = check_record.CheckPolicy(mute=tuple(code for code in codes if code not in spared))
-    before = check_record.check_data(small_case(noise_world()), policy, stages=quiet)
+    own = load_checks([replace(CHECKS[-1], code="MY201", needs=(), data_alone=True)])  # diagnosis: not run before
+    before = check_record.check_data(small_case(noise_world()), policy, own=own, stages=quiet)
     workers = InThisProcess(Worker(job, Baselines(job)))
-    found = check_record.check_record("mlp", policy, data=before, workers=workers, stages=quiet)
+    found = check_record.check_record("mlp", policy, data=before, own=own, workers=workers, stages=quiet)
     outcomes = {finding.code: finding.outcome for finding in (*found.audit, *found.diagnosis)}
-    assert list(outcomes) == list(codes)
-    assert {code for code, outcome in outcomes.items() if outcome != "muted"} == set(spared)
+    assert list(outcomes) == [*codes, "MY201"]
+    assert {code for code, outcome in outcomes.items() if outcome != "muted"} == {*spared, "MY201"}
 
 
 def test_a_check_of_the_data_alone_is_run_once_and_stands_in_the_record(monkeypatch, finished, copy):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field
 
-from segue.checks.check import Check
+from segue.checks.check import Check, Need
 from segue.comparison.record import is_integrity
 from segue.errors import SettingsError
 from segue.parts import PartName, load_part, part_name
@@ -49,7 +49,8 @@ def load_checks(given: Iterable[Any]) -> OwnChecks:
         given: checks, import paths of checks, or names of installed entry points.
 
     Raises:
-        SettingsError: one cannot be loaded, is no ``Check``, or has a code of another form or of another check.
+        SettingsError: one cannot be loaded, is no ``Check``, needs what no case has, or has a code of another form or
+            of another check.
     """
     found: dict[str, Check] = {}
     for part in given:
@@ -64,6 +65,9 @@ def load_checks(given: Iterable[Any]) -> OwnChecks:
                                 fix="choose a code such as MY101")  # fmt: skip
         if check.code in found:
             raise SettingsError("two checks of your own have one code", got=check.code, fix="choose another code")
+        if unknown := sorted(set(check.needs) - set(get_args(Need))):
+            raise SettingsError(f"{name} needs what no case has", got=", ".join(unknown),
+                                expected=", ".join(get_args(Need)), fix="correct its `needs`")  # fmt: skip
         found[check.code] = check
     integrity = tuple(check for check in found.values() if is_integrity(check.code))
     return OwnChecks(integrity, tuple(check for check in found.values() if check not in integrity))
