@@ -48,6 +48,8 @@ IMPORT_PATH = r"^[^\W\d][\w.]*:[^\W\d]\w*$"
 """Pattern of an import path, ``package.module:Name``."""
 GIVEN = "__given__"
 """Stands for the module in the name of a part that no other process can import."""
+HERE_ALONE = (f"{GIVEN}:", "__main__:")
+"""Beginnings of the names of parts that only the program that has them can make."""
 
 _given: dict[str, Any] = {}
 """Parts that were given to this process, by name and options."""

@@ -17,6 +17,10 @@ import segue
 from segue.errors import InputError, SettingsError
 from segue.files import read_json
 from segue.parts import as_in_another_process
+from segue.recipe import parse_recipe
+from segue.retrieval.own import OwnPart
+from segue.retrieval.saving import PartWriter
+from segue.workflows.prepare import require_own_parts
 
 
 class Learns:
@@ -199,13 +203,36 @@ def test_wrong_tables_are_one_clear_error(tables, message, bank):
         segue.compare(bank, **tables)
 
 
+@pytest.mark.parametrize(
+    ("kind", "tables"),
+    [
+        ("retriever", {"retrievers": {"x": "retriever:Missing"}}),
+        ("reranker", {"rerankers": {"x": "reranker:Missing"}}),
+        ("model", {"models": {"x": "model:Missing"}}),
+        ("model", {"model": {"name": "model:Missing"}}),
+        ("loss", {"losses": {"x": "loss:Missing"}}),
+        ("loss", {"loss": {"terms": [{"kind": "loss:Missing"}]}}),
+    ],
+)
+def test_a_part_that_cannot_be_imported_is_refused_before_any_work(kind, tables):
+    recipe = parse_recipe({"corpus": {"kind": "wikipedia-dump"}, **tables})
+    with pytest.raises(SettingsError, match=f"{kind} '{kind}:Missing' cannot be imported: got AttributeError"):
+        require_own_parts(recipe)
+
+
+@pytest.mark.parametrize("path", ["__main__:Mine", "__given__:Mine_1"])
+def test_a_part_of_one_program_alone_is_not_put_into_a_bundle(path, tmp_path):
+    part = OwnPart("retriever", "mine", path, {}, last_two)
+    with pytest.raises(InputError, match="a bundle cannot hold the retriever mine"):
+        part.save(PartWriter(tmp_path, None, None, lambda: np.zeros(0), None))
+
+
 def divide(*given, **named):
     return 1 / 0
 
 
 def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank, quick_comparisons, tmp_path):
-    wrong = {"shape": lambda c: np.zeros((len(c), 3)), "nothing": "retriever:np", "missing": "retriever:Missing",
-             "divides": divide}  # fmt: skip
+    wrong = {"shape": lambda c: np.zeros((len(c), 3)), "nothing": "retriever:np", "divides": divide}
     here = {"here": lambda contexts: contexts.vectors[:, -1]}
     run = segue.compare(bank, out=tmp_path / "run", encoder=HashedWords(64), retrievers=wrong | here,
                         rerankers={"orders": divide}, losses={"sums": divide}, **QUICK)  # fmt: skip
@@ -214,7 +241,6 @@ def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank,
         assert "failed: got ZeroDivisionError: division by zero" in reasons[name]
     assert "returned a wrong array: got shape" in reasons["shape"]
     assert "without query() and scores()" in reasons["nothing"]
-    assert "retriever 'retriever:Missing' cannot be imported: got AttributeError" in reasons["missing"]
     assert run.metric("here", "R@5") == run.metric("copy-last", "R@5")
     with pytest.raises(InputError, match="hold the retriever here: got a part that only the process it was given to"):
         segue.bundle(tmp_path / "run", tmp_path / "bundle", option="here")

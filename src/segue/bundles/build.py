@@ -31,7 +31,7 @@ from segue.evaluation.experiment import Fold
 from segue.files import read_json, read_npz, write_folder, write_json, write_text
 from segue.models import hash_documents, read_config
 from segue.old_names import option_folder
-from segue.parts import GIVEN, is_own
+from segue.parts import HERE_ALONE, is_own
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.features import neighbour_cosines
@@ -207,7 +207,7 @@ def _own_parts(winner: Winner, description: Description) -> list[tuple[str, str]
     if not bank.space.declared and not encoder.startswith(PREFIX) and is_own("encoder", encoder):
         found.append(("encoder", encoder))
     if checkpoint is not None and is_own("model", model := read_config(checkpoint).model.name):
-        if model.startswith(f"{GIVEN}:"):
+        if model.startswith(HERE_ALONE):
             raise InputError(f"a bundle cannot hold the model {winner.option.name}",
                              got="a part that only the process it was given to can make",
                              fix="define it in a module, give it by 'module:Class', and compare again")  # fmt: skip

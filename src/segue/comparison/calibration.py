@@ -17,7 +17,7 @@ from segue.comparison.options import WINNING_LOSS, Option, Reranking
 from segue.comparison.plan import Plan, make_plan, plan_trials
 from segue.comparison.scoring import score_on_validation
 from segue.comparison.tuning import widest
-from segue.errors import InputError
+from segue.errors import InputError, SettingsError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device
 from segue.retrieval.rerank.fusion import Fusion
@@ -83,7 +83,7 @@ def calibrate(
         progress(number, ROUNDS * len(alike), f"calibrating {options[0].name}")
         try:
             rate = _rate(job, options[0], fold, baselines, seconds=seconds)
-        except InputError:
+        except (InputError, SettingsError):
             rate = FAILED_RATE
         fastest[work] = max(rate, fastest.get(work, 0.0))
     rates = {option.name: fastest[_work(job, option)] for option in trained}

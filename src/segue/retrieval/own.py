@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from segue.errors import InputError, SegueError
-from segue.parts import GIVEN, load_part, make_part, part_table
+from segue.parts import HERE_ALONE, load_part, make_part, part_table
 from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.settings import Settings
 from segue.types import Bank, Windows
@@ -105,7 +105,7 @@ class OwnPart:
             InputError: no other process can make it again.
         """
         what = f"a bundle cannot hold the {self.kind} {self.name}"
-        if self.path.startswith(f"{GIVEN}:"):
+        if self.path.startswith(HERE_ALONE):
             fix = "define it in a module, give it by 'module:Name' (arguments as attributes), and compare again"
             raise InputError(what, got="a part that only the process it was given to can make", fix=fix)
         about = {"part": self.path, "options": dict(self.options), "name": self.name}

@@ -28,8 +28,10 @@ from segue.evaluation.own_metrics import own_metrics
 from segue.files import read_json, write_json
 from segue.hardware import Device, choose_device
 from segue.old_names import current_name
+from segue.parts import is_own, load_part
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe, load_recipe, parse_recipe
+from segue.retrieval.own import RetrieverSettings
 from segue.runs.bank import FRESH, SPLIT, record_bank
 from segue.types import Bank
 
@@ -138,7 +140,7 @@ def make_job(
 
 
 def require_own_parts(recipe: Recipe) -> None:
-    """Load the metrics and gates of your own that a recipe names, so that a wrong one is refused before any work.
+    """Load the parts of your own that a recipe names, so that one that is missing is refused before any work.
 
     Raises:
         SegueError: one of them cannot be loaded, or is no metric or gate.
@@ -146,6 +148,15 @@ def require_own_parts(recipe: Recipe) -> None:
     own_metrics(recipe.evaluation.metrics)
     for gate in recipe.gate_family():
         load_gate(gate)
+    for one in (*recipe.retrievers.values(), *recipe.rerankers.values()):
+        load_part("retriever" if isinstance(one, RetrieverSettings) else "reranker", one.part)
+    for model in (recipe.model, *recipe.models.values()):
+        if is_own("model", model.name):
+            load_part("model", model.name)
+    for loss in (recipe.loss, *recipe.losses.values()):
+        for term in loss.terms:
+            if term.is_own:
+                load_part("loss", term.kind)
 
 
 def experiment_of(recipe: Recipe, bank: Bank) -> Experiment:
