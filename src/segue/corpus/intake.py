@@ -198,7 +198,7 @@ def _paragraphs(record: Mapping[str, object], where: str, text_key: str) -> tupl
     value = record.get(key)
     if isinstance(value, str) and key == text_key:
         return split_paragraphs(value)
-    if not isinstance(value, list) or not all(isinstance(paragraph, str) for paragraph in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(paragraph, str) for paragraph in value):
         either = "" if key == "paragraphs" else "a string, or "
         more = ", or 'paragraphs'" if key == "text" else ""
         raise _wrong(where, _found(record, key), f"{key!r}: {either}a list of strings{more}")

@@ -65,7 +65,7 @@ def write_onnx(net: nn.Module, path: Path, *, dimension: int, context: int, name
             if isinstance(root, InputError):
                 raise root from None
             raise InputError(f"model {name!r} cannot be exported to ONNX",
-                             got=f"{type(root).__name__}: {str(root).strip().splitlines()[0]}",
+                             got=f"{type(root).__name__}: {(str(root).strip() or 'no message').splitlines()[0]}",
                              fix="keep values of tensors out of Python's `if`, and use operators that ONNX has",
                              ) from error  # fmt: skip
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
