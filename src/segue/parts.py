@@ -20,6 +20,7 @@ import importlib.metadata
 import inspect
 import json
 import re
+import secrets
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -48,6 +49,8 @@ IMPORT_PATH = r"^[^\W\d][\w.]*:[^\W\d]\w*$"
 """Pattern of an import path, ``package.module:Name``."""
 GIVEN = "__given__"
 """Stands for the module in the name of a part that no other process can import."""
+_PROCESS = secrets.token_hex(4)
+"""Ends the names of parts that this process alone has, so that no other process continues its work with others."""
 HERE_ALONE = (f"{GIVEN}:", "__main__:")
 """Beginnings of the names of parts that only the program that has them can make."""
 
@@ -140,9 +143,9 @@ def with_options(kind: Kind, part: Any, options: Mapping[str, Any], *, name: str
     """
     try:
         if inspect.isclass(part):
-            return part(**options)
+            return part(**_with_tuples(part, options))
         if options:
-            return functools.partial(part, **options)
+            return functools.partial(part, **_with_tuples(part, options))
         return part
     except Exception as error:  # making it runs the user's code
         raise InputError(
@@ -166,7 +169,7 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
     if kind == "model" and not (inspect.isclass(part) or inspect.isroutine(part)):
         path = None  # a module has weights of its own
     if path is None or options is None or _holds_something_else(_key(path, options), part):
-        path, options = _own_name(part), {}
+        path, options = _own_name(part, "" if kind == "encoder" else _PROCESS), {}  # a fingerprint tells encoders apart
     if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):
         _given[_key(path, options)] = part
     return path, options
@@ -203,7 +206,7 @@ def hand_in_value(value: Any) -> Any:
         return value
     path = _import_path(value) if inspect.isclass(value) or inspect.isroutine(value) else _value_path(value)
     if path is None:
-        path = _own_name(value)
+        path = _own_name(value, _PROCESS)
         _given[_key(path, {})] = value
     return path
 
@@ -292,12 +295,22 @@ def _options(part: Any) -> dict[str, Any] | None:
         parameters = inspect.signature(type(part)).parameters.values()
         options = {parameter.name: getattr(part, parameter.name) for parameter in parameters}
         again: dict[str, Any] = json.loads(json.dumps(options))
-        return again if again == options else None
+        return again if _with_tuples(type(part), again) == options else None
     except (TypeError, ValueError, AttributeError):
         return None
 
 
-def _own_name(part: Any) -> str:
+def _with_tuples(part: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with a tuple for a list where the default is a tuple: a recipe has lists alone."""
+    try:
+        parameters = inspect.signature(part).parameters
+    except (TypeError, ValueError):
+        return dict(options)
+    tuples = {name for name, parameter in parameters.items() if isinstance(parameter.default, tuple)}
+    return {name: tuple(one) if name in tuples and isinstance(one, list) else one for name, one in options.items()}
+
+
+def _own_name(part: Any, process: str) -> str:
     """Return the name of a part that cannot be imported: the one it was given before, or a new one."""
     if isinstance(own := getattr(part, "own_name", None), str):
         return f"{GIVEN}:{own}"
@@ -306,7 +319,7 @@ def _own_name(part: Any) -> str:
             return key.partition(" ")[0]
     word = re.sub(r"\W", "", _words(part)) or "part"
     taken = sum(key.startswith(f"{GIVEN}:{word}_") for key in _given)
-    return f"{GIVEN}:{word}_{taken + 1}"
+    return f"{GIVEN}:{word}_{taken + 1}" + (f"_{process}" if process else "")
 
 
 def _holds_something_else(key: str, part: Any) -> bool:

@@ -246,7 +246,7 @@ def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank,
         segue.bundle(tmp_path / "run", tmp_path / "bundle", option="here")
     assert not (tmp_path / "bundle").exists()
     message = (
-        r"retriever '__given__:lambda_\d' cannot be made: got a part that was given from Python to another process"
+        r"retriever '__given__:lambda_\w+' cannot be made: got a part that was given from Python to another process"
     )
     with as_in_another_process(), pytest.raises(SettingsError, match=message):
         segue.audit(tmp_path / "run")

@@ -94,7 +94,7 @@ def test_an_instance_is_named_by_its_class_and_arguments_and_stays_the_same_obje
 
     part = collections.Counter()  # a mapping, with other arguments than attributes
     name, options = hand_in("encoder", part)
-    assert (name, options) == ("__given__:Counter_1", {})
+    assert (name, options) == ("__given__:Counter_1", {})  # its fingerprint tells it apart
     assert make_part("encoder", name) is part
     assert hand_in("encoder", part) == (name, options)
     local = Local(3)
@@ -102,6 +102,22 @@ def test_an_instance_is_named_by_its_class_and_arguments_and_stays_the_same_obje
     assert name.startswith("__given__:Local_")
     assert make_part("retriever", name) is local
     assert part_name(local) == "Local"
+
+
+def test_a_tuple_is_a_list_in_a_recipe_and_a_tuple_again_where_the_default_is_one():
+    name, options = hand_in("retriever", Depth(1, names=("a", "b")))
+    assert (name, options) == (f"{__name__}:Depth", {"depth": 1, "names": ["a", "b"]})
+    parts._given.pop(parts._key(name, options))
+    assert make_part("retriever", name, options).names == ("a", "b")
+
+
+def test_what_one_process_alone_has_gets_another_name_in_each_process(monkeypatch):
+    names = []
+    for process in ("one", "two"):
+        monkeypatch.setattr(parts, "_given", {})
+        monkeypatch.setattr(parts, "_PROCESS", process)
+        names.append((hand_in("retriever", lambda: 0)[0], parts.hand_in_value(lambda: 0)))
+    assert not set(names[0]) & set(names[1])
 
 
 class Adjusted:
