@@ -58,6 +58,17 @@ def test_without_an_id_it_is_named_after_file_and_line(tmp_path):
     assert [document.id for document in documents] == ["t", "d.jsonl:2", "7"]
 
 
+def test_without_ids_shards_of_one_name_are_told_apart_and_blank_lines_are_counted(tmp_path):
+    for folder in ("2023", "2024"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "d.jsonl").write_text("\n" + json.dumps({"turns": SAID}))
+    pq.write_table(pa.table({"turns": [SAID]}), tmp_path / "2024" / "p.parquet")
+    expected = ["2023/d.jsonl:2", "2024/d.jsonl:2", "2024/p.parquet, row 0"]
+    each = (tmp_path / "2023" / "d.jsonl", tmp_path / "2024")
+    for path in (tmp_path, tmp_path / "20*" / "*", each):
+        assert [document.id for document in DialogueCorpus(path=path).read()] == expected
+
+
 def test_parts_without_text_and_speakers_that_are_left_out_are_no_passages(tmp_path):
     image = {"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "What is it?"}]}
     call = {"role": "assistant", "content": None, "tool_calls": []}

@@ -16,7 +16,7 @@ from pydantic import Field
 from segue.corpus import jsonl, parquet
 from segue.corpus.intake import TextCorpus, admit
 from segue.corpus.prose import tidy
-from segue.corpus.sources import SourceFiles, SourcePaths, described
+from segue.corpus.sources import SourceFiles, SourcePaths, base_of, described
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
@@ -34,7 +34,7 @@ class DialogueCorpus(TextCorpus):
         description="file of one JSON object per line (may be .gz, .bz2, .xz, .zst), or Parquet, with id and messages, "
         "conversations or turns; or a folder of such files, a pattern, or a list"
     )
-    id_column: str = Field("id", description="column with the dialogue's id; where missing: file name and line")
+    id_column: str = Field("id", description="column with the dialogue's id; where missing: file and line")
     turns_column: str | None = Field(
         None, description="column with the turns; null: messages, conversations or turns, whichever there is"
     )
@@ -49,10 +49,11 @@ class DialogueCorpus(TextCorpus):
         """
         files = SourceFiles(self.path, f"{jsonl.NAMES}|{parquet.NAMES}")
         documents = (
-            self._document(record, where, f"{file.path.name}:{number}")
+            self._document(record, where, name + where.removeprefix(str(file.path)))
             for file in files
-            for number, (record, where) in enumerate(
-                parquet.read_rows(file.path) if parquet.is_parquet(file.path) else jsonl.read_objects(file), start=1
+            for name in [file.path.absolute().relative_to(base_of(self.path)).as_posix()]
+            for record, where in (
+                parquet.read_rows(file.path) if parquet.is_parquet(file.path) else jsonl.read_objects(file)
             )
         )
         return admit(documents, self, source=described(self.path), share=lambda _: files.share())

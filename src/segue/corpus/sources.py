@@ -6,6 +6,7 @@ Hidden files, and those whose name begins with ``_`` as Spark's markers do, are 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from glob import glob
@@ -48,6 +49,18 @@ SourcePaths = Annotated[Path | tuple[Path, ...], BeforeValidator(no_url)]
 def described(paths: Path | Sequence[Path]) -> str:
     """Name paths in a message."""
     return str(paths) if isinstance(paths, Path) else ", ".join(map(str, paths))
+
+
+def base_of(paths: Path | Sequence[Path]) -> Path:
+    """Return the folder that paths have in common, absolute; it does not depend on which files are below it.
+
+    >>> base_of([Path("/data/a/part-*.jsonl"), Path("/data/b.jsonl")]).as_posix()
+    '/data'
+    """
+    whole = [path.absolute() for path in ([paths] if isinstance(paths, Path) else paths)]
+    return Path(os.path.commonpath([
+        path if path.is_dir() else Path(_PATTERN.split(str(path))[0] + "_").parent for path in whole
+    ]))  # fmt: skip
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
