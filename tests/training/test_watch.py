@@ -128,7 +128,8 @@ READERS = {"tensorboard": read_tensorboard, "wandb": read_wandb, "mlflow": read_
 
 
 def assert_same(found, expected, *, tool):
-    expected = {name.replace("@", "_at_") if tool == "mlflow" else name: values for name, values in expected.items()}
+    if tool == "mlflow":
+        expected = {name.replace("@", "_at_").replace("%", "_"): values for name, values in expected.items()}
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert sorted(found[name]) == [(step, pytest.approx(value, rel=1e-6)) for step, value in values], name
@@ -179,7 +180,8 @@ def test_the_example_of_the_page_reads_the_curves_back(run, monkeypatch, capsys)
     assert sorted(line.rpartition(" ")[0] for line in runs) == ["ar-cosine/fold-0", "comparison", "infonce/fold-0"]
 
 
-CURVE = [{"step": step, "seconds": float(step), "loss": 1.0 / (1 + step), "MRR": 0.1 * step, "R@5": None}
+CURVE = [{"step": step, "seconds": float(step), "loss": 1.0 / (1 + step), "MRR": 0.1 * step, "hit %": step / 8,
+          "R@5": None}
          for step in range(6)]  # fmt: skip
 CHILD = """
 import json, os, signal, sys
@@ -211,6 +213,9 @@ def test_trainings_side_by_side_of_which_one_is_killed_and_resumed_have_no_point
     assert read_mlflow(tmp_path, "a/fold-0")[1] == "FINISHED"
 
 
+CLOSED: list[bool] = []
+
+
 class Broken:
     def __init__(self, folder, name, facts):
         pass
@@ -222,7 +227,7 @@ class Broken:
         raise AssertionError("left out")
 
     def close(self, finished):
-        raise AssertionError("left out")
+        CLOSED.append(finished)
 
 
 def test_a_tool_that_fails_is_reported_once_and_ends_nothing(tmp_path, monkeypatch, caplog):
@@ -233,6 +238,20 @@ def test_a_tool_that_fails_is_reported_once_and_ends_nothing(tmp_path, monkeypat
     assert [record.message for record in caplog.records] == [
         "tensorboard is left out of this run: OSError: no route to host"
     ]
+
+
+def test_a_tool_that_failed_is_closed_and_used_again_by_the_next_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(watch, "_LOGGERS", {"tensorboard": Broken})
+    CLOSED.clear()
+    with caplog.at_level(logging.WARNING, logger="segue.training"):
+        for folder in (tmp_path / "a", tmp_path / "b", tmp_path / "a"):  # the third goes on in the folder of the first
+            folder.mkdir(exist_ok=True)
+            watch.begin_watching(["tensorboard"], folder)
+            with watch.watching(["tensorboard"], folder, "x/fold-0", {}) as follow:
+                follow(CURVE)
+            watch.watch_table(["tensorboard"], folder, [{"name": "x", "MRR": 0.5}], {})
+    assert len(caplog.records) == 3
+    assert CLOSED == [False] * 3
 
 
 @pytest.mark.parametrize("verb", [segue.train, segue.triage])

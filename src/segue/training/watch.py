@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -42,8 +43,8 @@ OF_TRAINING = ("loss", "learning_rate", "grad_norm", "temperature", "seconds")
 PACKAGES = {"tensorboard": ("tensorboard",), "wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 
 log = logging.getLogger("segue.training")
-_left_out: set[str] = set()
-"""Tools that failed in this process."""
+_left_out: set[tuple[str, Path]] = set()
+"""Tools that failed in this process, each with the run folder."""
 
 
 def follow_nothing(curve: Sequence[Record]) -> None:
@@ -71,10 +72,11 @@ def begin_watching(tools: Sequence[Tool], folder: Path) -> None:
     """
     if not tools:
         return
+    _left_out.difference_update([(tool, folder) for tool in tools])
     if not (folder / IDENTITY).exists():
         write_json(folder / IDENTITY, {"format": 1, "id": uuid.uuid4().hex})
     if "mlflow" in tools:
-        _guarded("mlflow", lambda: _MlflowStore(folder))
+        _guarded("mlflow", folder, lambda: _MlflowStore(folder))
 
 
 @contextlib.contextmanager
@@ -89,7 +91,7 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
     """
     opened: dict[Tool, _Logger] = {}
     for tool in tools:
-        found = _guarded(tool, lambda tool=tool: _LOGGERS[tool](folder, name, facts))  # type: ignore[misc]
+        found = _guarded(tool, folder, lambda tool=tool: _LOGGERS[tool](folder, name, facts))  # type: ignore[misc]
         opened |= {} if found is None else {tool: found}
     seen = 0
 
@@ -97,7 +99,8 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
         nonlocal seen
         for record in curve[seen:]:
             for tool, logger in opened.items():
-                _guarded(tool, lambda logger=logger: logger.point(int(record["step"] or 0), _values(record)))  # type: ignore[misc]  # noqa: B023
+                write = lambda logger=logger: logger.point(int(record["step"] or 0), _values(record))  # noqa: B023, E731
+                _guarded(tool, folder, write, logger)
         seen = len(curve)
 
     finished = False
@@ -106,7 +109,7 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
         finished = True
     finally:
         for tool, logger in opened.items():
-            _guarded(tool, lambda logger=logger: logger.close(finished))  # type: ignore[misc]
+            _guarded(tool, folder, lambda logger=logger: logger.close(finished))  # type: ignore[misc]
 
 
 def watch_table(tools: Sequence[Tool], folder: Path, rows: Sequence[Row], facts: Facts) -> None:
@@ -121,31 +124,35 @@ def watch_table(tools: Sequence[Tool], folder: Path, rows: Sequence[Row], facts:
     numbers = {f"{column}/{row['name']}": float(value) for row in rows for column, value in row.items()
                if isinstance(value, int | float)}  # fmt: skip
     for tool in tools:
-
-        def write(tool: Tool = tool) -> None:
-            logger = _LOGGERS[tool](folder, TABLE, facts)
-            logger.point(0, numbers)
-            logger.table(list(rows[0]), [list(row.values()) for row in rows])
-            logger.close(True)
-
-        _guarded(tool, write)
+        logger = _guarded(tool, folder, lambda tool=tool: _LOGGERS[tool](folder, TABLE, facts))  # type: ignore[misc]
+        if logger is not None:
+            _guarded(tool, folder, lambda logger=logger: _write_table(logger, numbers, rows), logger)  # type: ignore[misc]
 
 
-def _guarded(tool: str, act: Callable[[], Any]) -> Any:
-    """Return what ``act`` returns; where it fails, report that once, and leave the tool out from then on."""
-    if tool in _left_out:
+def _write_table(logger: _Logger, numbers: Mapping[str, float], rows: Sequence[Row]) -> None:
+    logger.point(0, numbers)
+    logger.table(list(rows[0]), [list(row.values()) for row in rows])
+    logger.close(True)
+
+
+def _guarded(tool: str, folder: Path, act: Callable[[], Any], logger: _Logger | None = None) -> Any:
+    """Return what ``act`` returns; where it fails, report that, close the logger, and leave the tool out of the run."""
+    if (tool, folder) in _left_out:
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tools' own dependencies
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tools' own dependencies
+        try:
             return act()
-    except Exception as error:  # whatever a tool, its store or its server does
-        _left_out.add(tool)
-        words = str(error).strip().splitlines()
-        log.warning(
-            "%s is left out of this run: %s: %s", tool, type(error).__name__, words[0] if words else "no reason"
-        )
-        return None
+        except Exception as error:  # whatever a tool, its store or its server does
+            _left_out.add((tool, folder))
+            words = str(error).strip().splitlines()
+            log.warning(
+                "%s is left out of this run: %s: %s", tool, type(error).__name__, words[0] if words else "no reason"
+            )
+            if logger is not None:
+                with contextlib.suppress(Exception):  # it may be what failed
+                    logger.close(False)
+            return None
 
 
 def _values(record: Record) -> dict[str, float]:
@@ -279,7 +286,7 @@ class _Mlflow:
     def point(self, step: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
-        named = {name.replace("@", "_at_"): value for name, value in values.items()}
+        named = {re.sub(r"[^\w/.\- :]", "_", name.replace("@", "_at_")): value for name, value in values.items()}
         now = int(1000 * time.time())
         new = [Metric(name, value, now, step) for name, value in named.items() if step not in self.known.get(name, ())]
         self.client.log_batch(self.run, metrics=new)
