@@ -138,16 +138,25 @@ def test_the_loops_predictor_is_exported(world, tmp_path):
     [
         ({"curve": []}, "the curve is empty"),
         ({"curve": [{"step": 1, "loss": 0.5}]}, "point 0 of the curve is not complete: got no MRR"),
+        ({"curve": [{"step": 1, "MRR": 0.5, "loss": torch.ones(2)}]}, "something else than numbers"),
+        ({"predictor": torch.nn.Linear(8, 8)}, r"no predictor: got Linear, .*build_model"),
+        ({"loss": torch.nn.MSELoss()}, r"no loss of Segue: got MSELoss, .*build_loss"),
         ({"recipe": {"split": {"folds": 2}}}, "recorded on one split: got 2 folds"),
         ({"recipe": {"windows": {"context": 2}}}, "got a context of 3 passages in 8 dimensions, expected 2"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_and_nothing_is_written(world, tmp_path, change, said):
     recipe = segue.load_recipe(world.recipe, overrides=change.get("recipe"))
-    curve = change.get("curve", world.own.curve)
+    given = {name: change.get(name, getattr(world.own, name)) for name in ("predictor", "loss", "curve")}
     with pytest.raises(InputError, match=said):
-        segue.record_training(recipe, tmp_path / "run", world.own.predictor, loss=world.own.loss, curve=curve)
+        segue.record_training(recipe, tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
+
+
+def test_tensors_of_a_curve_are_kept_as_numbers():
+    from segue.workflows.own_training import _points
+
+    assert _points([{"step": 3, "MRR": torch.tensor(0.5), "R@5": None}]) == [{"step": 3, "MRR": 0.5, "R@5": None}]
 
 
 def test_a_recorded_training_is_not_replaced(world, tmp_path):

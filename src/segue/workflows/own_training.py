@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+from torch import nn
 
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
@@ -42,10 +44,10 @@ def experiment(recipe: AnyRecipe, *, stages: Stages = quiet) -> Experiment:
 def record_training(
     recipe: AnyRecipe,
     out: Path | str,
-    predictor: Predictor,
+    predictor: nn.Module,
     *,
-    loss: Loss,
-    curve: Sequence[Mapping[str, float | None]],
+    loss: nn.Module,
+    curve: Sequence[Mapping[str, Any]],
     seconds: float = 0.0,
     stages: Stages = quiet,
 ) -> Path:
@@ -69,12 +71,21 @@ def record_training(
 
     Raises:
         BlockedError: a check of the data failed.
-        InputError: the predictor does not fit the bank or the windows, the curve lacks ``step`` or ``MRR``, the recipe
-            has several folds, or the folder holds a training.
+        InputError: ``predictor`` or ``loss`` is a bare module, the predictor does not fit the bank or the windows, the
+            curve lacks ``step`` or ``MRR`` or holds something else than numbers, the recipe has several folds, or the
+            folder holds a training.
         StorageError: the folder cannot be written.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
+    if not isinstance(predictor, Predictor):
+        raise InputError("this is no predictor", got=type(predictor).__name__, expected="a segue.models.Predictor",
+                         fix='name your net in [model] (name = "module:Class") and train '
+                             "segue.models.build_model(recipe.model, dimension=…, context=…)")  # fmt: skip
+    if not isinstance(loss, Loss):
+        raise InputError("this is no loss of Segue", got=type(loss).__name__, expected="a segue.training.Loss",
+                         fix='name your loss in [loss] (terms = [{kind = "module:Class"}]) and train with '
+                             "segue.training.build_loss(recipe.loss, dimension)")  # fmt: skip
     recipe = recipe.model_copy(update={"model": predictor.settings, "loss": loss.settings})
     option = recipe_option(recipe)
     found = experiment(recipe, stages=stages)
@@ -122,7 +133,7 @@ def _require_fit(predictor: Predictor, found: Experiment) -> None:
                          fix="build it with the experiment's `context` and its bank's `dimension`")  # fmt: skip
 
 
-def _points(curve: Sequence[Mapping[str, float | None]]) -> list[Record]:
+def _points(curve: Sequence[Mapping[str, Any]]) -> list[Record]:
     """Return the curve as it is kept."""
     for place, point in enumerate(curve):
         lacking = [name for name in ("step", "MRR") if point.get(name) is None]
@@ -133,4 +144,9 @@ def _points(curve: Sequence[Mapping[str, float | None]]) -> list[Record]:
         raise InputError("the curve is empty", expected="a point for each evaluation",
                          fix="give at least one, with `step` and what `segue.score` returns on validation windows",
                          )  # fmt: skip
-    return [{**point, "step": int(cast(float, point["step"]))} for point in curve]
+    try:
+        numbers = [{name: None if value is None else float(value) for name, value in point.items()} for point in curve]
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor of several numbers
+        raise InputError("the curve holds something else than numbers", got=str(error),
+                         fix="give numbers, or tensors of one number") from error  # fmt: skip
+    return [{**point, "step": int(cast(float, point["step"]))} for point in numbers]
