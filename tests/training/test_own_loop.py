@@ -106,6 +106,8 @@ def test_the_recorded_run_is_evaluated_audited_and_bundled_with_the_loops_predic
     best = max(world.own.curve, key=lambda point: point["MRR"])
     assert training.best_steps == (best["step"],)
     segue.bundle(world.folder / world.own.run, tmp_path / "bundle", option="model")
+    with pytest.raises(InputError, match="model cannot be trained again on all documents: got a training of your own"):
+        segue.bundle(world.folder / world.own.run, tmp_path / "refitted", option="model", refit=True)
     experiment = world.own.experiment
     row = int(experiment.folds[0].test.target[0])
     read = experiment.bank.gather(np.arange(row - 3, row))

@@ -90,8 +90,8 @@ class FoldTraining(TypedDict):
     """Record of training one option on one fold: ``training.json``, and part of ``result.json``.
 
     ``loss_name`` is the preset, ``loss`` its description. ``curve`` has a point for each evaluation: step, loss and
-    validation metrics. ``reranker`` describes how a reranker was fitted. Text options have no document tower and no
-    number of parameters.
+    validation metrics. ``reranker`` describes how a reranker was fitted. ``own_loop``: it was trained outside Segue.
+    Text options have no document tower and no number of parameters.
     """
 
     model: str
@@ -112,6 +112,7 @@ class FoldTraining(TypedDict):
     precision: NotRequired[str]
     compatibility: NotRequired[Mapping[str, Mapping[str, float | None]]]
     reranker: NotRequired[Mapping[str, Any]]
+    own_loop: NotRequired[bool]
 
 
 TIMINGS = "timings.npz"

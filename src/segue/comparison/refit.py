@@ -22,6 +22,7 @@ from segue.comparison.entries.trained import train_option
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.tuning import tuned
+from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json
 from segue.types import Progress, Split, no_progress
@@ -62,7 +63,7 @@ def refit(
         progress: called at every step.
 
     Raises:
-        InputError: the run lacks a file of the option.
+        InputError: the run lacks a file of the option, or it was trained in a loop of the user's own.
         StorageError: the folder cannot be written.
     """
     bank = job.experiment.bank
@@ -71,6 +72,9 @@ def refit(
     whole = replace(fold, split=split, train=make_windows(bank, documents, windows))
     like = job.folder(option, fold)
     training = read_json(like / "training.json") if (like / "training.json").exists() else {}
+    if training.get("own_loop"):
+        raise InputError(f"{option.name} cannot be trained again on all documents", got="a training of your own loop",
+                         fix="bundle it as it is, or train in your loop on all documents")  # fmt: skip
     loss = training.get("loss_name")
     own = tuned(job, option, fold, loss=loss)
     own = replace(own, out=out, experiment=replace(job.experiment, folds=(whole,)))

@@ -116,7 +116,7 @@ def record_training(
     )
     with atomic_path(folder / "training" / LOSS_FILE) as temporary:
         save_tensors(temporary, copy_weights(loss))
-    keep_training(unit, predictor, loss, result, folder)
+    keep_training(unit, predictor, loss, result, folder, own_loop=True)
     return out
 
 

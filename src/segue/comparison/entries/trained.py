@@ -80,7 +80,15 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
     keep_training(unit, predictor, loss, result, folder)
 
 
-def keep_training(unit: OptionOnFold, predictor: Predictor, loss: Loss, result: TrainingResult, folder: Path) -> None:
+def keep_training(
+    unit: OptionOnFold,
+    predictor: Predictor,
+    loss: Loss,
+    result: TrainingResult,
+    folder: Path,
+    *,
+    own_loop: bool = False,
+) -> None:
     """Write checkpoint and record of an option that was trained on a fold.
 
     Args:
@@ -89,6 +97,7 @@ def keep_training(unit: OptionOnFold, predictor: Predictor, loss: Loss, result: 
         loss: what it was trained with.
         result: its curve and counters.
         folder: where checkpoint and record are kept.
+        own_loop: it was trained outside Segue, so it cannot be trained again.
     """
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
     settings = training_settings(job, fold, steps=unit.steps)
@@ -114,6 +123,8 @@ def keep_training(unit: OptionOnFold, predictor: Predictor, loss: Loss, result: 
     if loss.projection is not None and unit.like is None:
         query = PredictorQuery(predictor, device)
         record["compatibility"] = compatibility(query, loss, bank, job.validation_windows(fold))
+    if own_loop:
+        record["own_loop"] = True
     card = ModelCard(
         name=unit.option.name,
         space=bank.space.to_json(),
