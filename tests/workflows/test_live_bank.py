@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,7 +82,11 @@ def test_documents_are_added_from_recipes_tables_folders_and_files(recipe, capsy
     assert added["skipped"] == {"the bank has a document of this id": 1 + DOCUMENTS}
     (folder / "fresh.toml").write_text(f'[corpus]\nkind = "folder"\npath = "{folder / "notes"}"\n')
     assert told(capsys, "bank", "add", bank, str(folder / "fresh.toml"))["added"] == 0
-    found = segue.add_to_bank(bank, [segue.Document("new", "", (sentence(102, 1),))], encoder=HashEncoder(12))
+    document, text = segue.Document("new", "", (sentence(102, 1),)), sentence(102, 1)
+    for given in (document, [("new", text)], [{"id": "new", "text": text}], (item for item in [document]),
+                  lambda: [("new", text)], SimpleNamespace(read=lambda: [document])):  # fmt: skip
+        assert segue.add_to_bank(bank, given, encoder=HashEncoder(12), dry_run=True).added == ("new",)
+    found = segue.add_to_bank(bank, [document], encoder=HashEncoder(12))
     assert (found.added, found.passages_encoded) == (("new",), 1)
     assert told(capsys, "bank", "update", str(recipe))["ids"]["gone"] == ["b [old].md", "a.txt", "d20", "new"]
     (folder / "gone.txt").write_text("new\n\nb [old].md\n")

@@ -17,6 +17,7 @@ from segue.bank.changes import remove as remove_documents
 from segue.bank.history import difference_since
 from segue.bank.manifest import MANIFEST
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
+from segue.corpus.custom import as_document
 from segue.corpus.passages import cut
 from segue.encoders import EncoderSettings
 from segue.encoders.endpoint import estimated_tokens
@@ -24,7 +25,7 @@ from segue.errors import InputError
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
-from segue.types import Document
+from segue.types import Document, Skipped
 from segue.workflows.prepare import as_recipe, built_bank, on_device, open_bank, opened_vectors
 
 TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -109,7 +110,7 @@ def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:
 
 def add(
     bank: PassageBank | Path | str,
-    documents: AnyRecipe | Sequence[Path | str] | Iterable[Document],
+    documents: Any,
     *,
     encoder: EncoderSource | None = None,
     device: Device | None = None,
@@ -120,8 +121,9 @@ def add(
 
     Args:
         bank: the bank, or its folder.
-        documents: a recipe, whose [corpus] is read; paths of files, folders or recipes; or documents. Vectors, or
-            another bank of the same space, are given alone, and nothing is encoded.
+        documents: a recipe, whose [corpus] is read; paths of files, folders or recipes; or what ``build_bank`` takes as
+            ``documents``, or one document. Vectors, or another bank of the same space, are given alone, and nothing is
+            encoded.
         encoder: encoder of the bank's space; None: the one that the bank records.
         device: device of the encoder.
         dry_run: only count what would be added.
@@ -134,15 +136,25 @@ def add(
     """
     limit_threads()
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
-    given: Iterable[Any] = [documents] if isinstance(documents, str | Path | Mapping | Recipe) else documents
-    if isinstance(given, Sequence) and len(given) == 1 and not isinstance(given[0], Document):
+    if callable(documents) or (hasattr(documents, "read") and not isinstance(documents, Recipe)):
+        documents = _CORPUS.validate_python({"kind": "custom", "reader": documents}).read()
+    one = isinstance(documents, str | Path | Mapping | Recipe | Document)
+    given: Iterable[Any] = [documents] if one else documents
+    if isinstance(given, Sequence) and len(given) == 1 and not _is_document(given[0]):
         corpus = corpus_of(opened, given[0])
         if isinstance(corpus, VectorsCorpus | BankCorpus):
             return _add_vectors(opened, corpus, dry_run=dry_run, stages=stages)
     source = encoder or _recorded_encoder(opened, device)
-    each = chain.from_iterable([one] if isinstance(one, Document) else corpus_of(opened, one).read() for one in given)
+    each = chain.from_iterable(
+        [as_document(item, "documents")] if _is_document(item) else corpus_of(opened, item).read() for item in given
+    )
     with stages("Reading and encoding new documents") as progress:
         return change(opened, each, source, replace=False, dry_run=dry_run, progress=progress)
+
+
+def _is_document(item: Any) -> bool:
+    """Return whether an item is what ``as_document`` takes, and no recipe and no path."""
+    return isinstance(item, Document | Skipped | tuple) or (isinstance(item, Mapping) and "id" in item)
 
 
 def _add_vectors(bank: PassageBank, corpus: VectorsCorpus | BankCorpus, *, dry_run: bool, stages: Stages) -> BankChange:
