@@ -268,12 +268,19 @@ class _Bad:
         return np.full((len(queries), count), self.found)
 
 
+class _Unsaved(_Bad):
+    @classmethod
+    def load(cls, folder, vectors):
+        return cls(vectors)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
         ("example_index:np", {}, "example_index:np is no engine"),
         ("example_index:Gone", {}, "cannot be imported"),
         (INDEX.Hyperplanes, {"plane": 3}, "cannot be made: got TypeError"),
+        (_Unsaved, {}, r"cannot be kept: got load\(\) alone"),
         (_Bad, {}, "fails: got RuntimeError: no device"),
         (_Bad, {"found": 0.5}, r"fails: got float64 \[1, \d+\], expected integers"),
         (_Bad, {"found": 10_000}, "fails: got members 10000 to 10000, expected -1, or 0 to"),

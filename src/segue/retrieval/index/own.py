@@ -112,6 +112,10 @@ def _make(settings: OwnSettings, vectors: Any, folder: Path | None = None) -> An
     # Checked before it is called: the name may come from someone else's bundle.
     if not (isinstance(kind, type) and callable(getattr(kind, "search", None))):
         raise InputError(f"{settings.kind} is no engine", got=repr(kind), expected="a class with a method search()")
+    saves = [name for name in ("save", "load") if callable(getattr(kind, name, None))]
+    if len(saves) == 1:
+        raise InputError(f"the engine {settings.kind} cannot be kept", got=f"{saves[0]}() alone",
+                         expected="save() and load(), or neither", fix="add the other")  # fmt: skip
     rows = vectors.reconstruct_n(0, vectors.ntotal)
     try:
         loads = folder is not None and callable(getattr(kind, "load", None))
