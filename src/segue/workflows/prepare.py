@@ -31,7 +31,6 @@ from segue.old_names import current_name
 from segue.parts import is_own, load_part
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe, load_recipe, parse_recipe
-from segue.retrieval.own import RetrieverSettings
 from segue.runs.bank import FRESH, SPLIT, record_bank
 from segue.types import Bank
 
@@ -148,8 +147,10 @@ def require_own_parts(recipe: Recipe) -> None:
     own_metrics(recipe.evaluation.metrics)
     for gate in recipe.gate_family():
         load_gate(gate)
-    for one in (*recipe.retrievers.values(), *recipe.rerankers.values()):
-        load_part("retriever" if isinstance(one, RetrieverSettings) else "reranker", one.part)
+    for retriever in recipe.retrievers.values():
+        load_part("retriever", retriever.part)
+    for reranker in recipe.rerankers.values():
+        load_part("reranker", reranker.part)
     for model in (recipe.model, *recipe.models.values()):
         if is_own("model", model.name):
             load_part("model", model.name)
