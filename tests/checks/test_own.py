@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from check_cases import small_case
+from type_checks import shapes_checked
 from worlds import drift_world
 
 from segue.checks import AUDIT, Check, Verdict
@@ -47,8 +48,10 @@ def test_what_is_no_check_is_refused():
         load_checks(["numpy:log2"])
     with pytest.raises(SettingsError, match="two checks of your own have one code: got MY101"):
         load_checks([check(), check()])
+    with shapes_checked(on=False):  # as a user's process
+        mistyped = check(needs=("windows", "text"))
     with pytest.raises(SettingsError, match=r"needs what no case has: got text, expected texts, windows"):
-        load_checks([check(needs=("windows", "text"))])
+        load_checks([mistyped])
     assert load_checks([]).all == ()
 
 
