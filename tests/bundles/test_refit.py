@@ -14,12 +14,14 @@ from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import build_predictor_and_loss, training_settings
+from segue.comparison.options import OPTIONS
 from segue.comparison.refit import refit
+from segue.errors import InputError
 from segue.evaluation.experiment import build_experiment
 from segue.files import read_json, write_json
 from segue.models import load_predictor
 from segue.retrieval.retrievers.baselines import NormalEquations
-from segue.training.train import ShortRun, assemble
+from segue.training.train import train
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings, make_windows
 
@@ -42,7 +44,7 @@ def refitted(run, tmp_path):
 
 
 def test_a_model_takes_the_steps_of_its_best_step_over_all_windows(run, tmp_path):
-    """The oracle takes the same steps one by one, without any validation. In this run, 5 steps of 10 were best."""
+    """The oracle is a training whose validation scores are best after 5 steps of 10."""
     fold, option = run.job.experiment.folds[0], option_of(run, "mlp")
     job = replace(run.job, out=tmp_path / "run")
     shutil.copytree(run.job.folder(option, fold), job.folder(option, fold))
@@ -57,8 +59,13 @@ def test_a_model_takes_the_steps_of_its_best_step_over_all_windows(run, tmp_path
     unit = OptionOnFold(run.job, option_of(run, "mlp"), fold, Baselines(run.job), before["loss_name"])
     predictor, loss = build_predictor_and_loss(unit)
     settings = training_settings(run.job, fold, steps=before["planned_steps"])
-    alone = ShortRun(*assemble(predictor, loss, unit.job.experiment.bank, all_windows(run), settings), settings)
-    expected = alone.advance(5).predictor.state_dict()
+    scores = iter([0.1, 0.3, 0.2])
+    result = train(predictor, loss, unit.job.experiment.bank, all_windows(run), settings=settings,
+                   score=lambda model: {"MRR": next(scores)}, folder=tmp_path / "oracle")  # fmt: skip
+    assert (result.best_step, result.steps) == (5, before["planned_steps"])
+    expected = predictor.state_dict()
+    record = read_json(found.job.folder(unit.option, found.fold) / "training.json")
+    assert (record["best_step"], record["steps"], record["curve"]) == (5, 5, []), "nothing was scored"
     weights = load_predictor(found.job.folder(unit.option, found.fold) / "checkpoint")[0].state_dict()
     for name, weight in expected.items():
         np.testing.assert_allclose(weights[name].numpy(), weight.numpy(), atol=1e-6)
@@ -85,6 +92,12 @@ def test_a_run_with_folds_is_refitted_with_the_choices_of_one(run, tmp_path):
     assert found.fold.split.train.tolist() == list(range(16))
     chosen = [Baselines(one).decay(fold).decay for one, fold in ((job, folds.folds[1]), (found.job, found.fold))]
     assert chosen[0] == chosen[1]
+
+
+def test_a_text_encoder_is_not_refitted(run, tmp_path):
+    option = next(option for option in OPTIONS if option.text is not None)
+    with pytest.raises(InputError, match="cannot be trained again on all documents: got a fine-tuned text encoder"):
+        refit(run.job, option, run.job.experiment.folds[0], WINDOWS, tmp_path / "refit")
 
 
 def test_a_reranker_keeps_its_number_of_trees_and_reads_lists_of_all_documents(run, refitted):

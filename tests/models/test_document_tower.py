@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from model_rules import check_rules
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
@@ -11,7 +12,7 @@ from torch.nn import functional
 from segue.errors import InputError, SettingsError
 from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, num_parameters
 from segue.models.checkpoint import load_predictor, save_predictor
-from segue.models.conformance import as_if_trained, check_predictor, example_batch
+from segue.models.conformance import as_if_trained, example_batch
 from segue.models.document_tower import weights_hash
 from segue.models.settings import ARCHITECTURE_NAMES
 
@@ -32,8 +33,7 @@ def passages(count=6, dimension=24, seed=4):
 @pytest.mark.parametrize("documents", LEARNT)
 @pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
 def test_every_tower_keeps_the_contract(name, documents):
-    settings = ModelSettings(name=name, size="toy", documents=documents)
-    check_predictor(lambda dimension, context: build_model(settings, dimension=dimension, context=context))
+    check_rules(ModelSettings(name=name, size="toy", documents=documents))
 
 
 @pytest.mark.parametrize("documents", LEARNT)

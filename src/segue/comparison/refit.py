@@ -17,7 +17,6 @@ import numpy as np
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, model_used, record_model_used
-from segue.comparison.entries.text import train_text_option
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import Job
 from segue.comparison.options import Option
@@ -63,7 +62,8 @@ def refit(
         progress: called at every step.
 
     Raises:
-        InputError: the run lacks a file of the option, or it was trained in a loop of the user's own.
+        InputError: the run lacks a file of the option, or it is fine-tuned on text, or was trained in a loop of the
+            user's own.
         StorageError: the folder cannot be written.
     """
     bank = job.experiment.bank
@@ -72,9 +72,10 @@ def refit(
     whole = replace(fold, split=split, train=make_windows(bank, documents, windows))
     like = job.folder(option, fold)
     training = read_json(like / "training.json") if (like / "training.json").exists() else {}
-    if training.get("own_loop"):
-        raise InputError(f"{option.name} cannot be trained again on all documents", got="a training of your own loop",
-                         fix="bundle it as it is, or train in your loop on all documents")  # fmt: skip
+    if training.get("own_loop") or option.text is not None:
+        got = "a fine-tuned text encoder" if option.text is not None else "a training of your own loop"
+        raise InputError(f"{option.name} cannot be trained again on all documents", got=got,
+                         fix="bundle it as it is, without refitting")  # fmt: skip
     loss = training.get("loss_name")
     own = tuned(job, option, fold, loss=loss)
     own = replace(own, out=out, experiment=replace(job.experiment, folds=(whole,)))
@@ -82,9 +83,7 @@ def refit(
     baselines = Baselines(own, penalties=penalties)
     unit = OptionOnFold(own, option, whole, baselines, loss, training.get("planned_steps", 0), progress, like)
     facts: dict[str, Any] = {"note": NOTE, "documents": len(documents), "steps": training.get("best_step")}
-    if option.text is not None:
-        train_text_option(unit)
-    elif option.reranking is not None:
+    if option.reranking is not None:
         if option.reuses_model:
             name = model_used(like)
             used = next(one for one in job.options if one.name == name)

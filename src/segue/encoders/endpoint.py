@@ -250,7 +250,7 @@ class EndpointEncoder:
         raise AssertionError("count() has no end")
 
     def _wait_for_turn(self, tokens: int) -> None:
-        """Wait until a request of that many tokens keeps the limits, and none is told to wait."""
+        """Wait until a request of that many tokens keeps the limits, and no hold is in force."""
         limits = ((self._settings.requests_per_minute, 1), (self._settings.tokens_per_minute, tokens))
         apart = max((60 * used / limit for limit, used in limits if limit), default=0.0)
         start = -1.0

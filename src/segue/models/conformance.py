@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from segue.errors import InputError
 from segue.models import rules
 from segue.models.build import assemble_model
 from segue.models.checkpoint import load_predictor, save_predictor
@@ -30,10 +29,7 @@ from segue.models.rules import (
 from segue.models.settings import ModelSettings
 from segue.parts import hand_in
 
-__all__ = ["RULES", "as_if_trained", "check_predictor", "check_save_and_load", "example_batch", "subject"]
-
-Build = Callable[[int, int], Predictor]
-"""Returns an untrained predictor; called as ``build(dimension, context)``."""
+__all__ = ["RULES", "as_if_trained", "check_save_and_load", "example_batch", "subject"]
 
 
 def subject(make: Callable[[int, int], nn.Module]) -> Predictor:
@@ -49,21 +45,6 @@ def subject(make: Callable[[int, int], nn.Module]) -> Predictor:
 
 def _assemble(settings: ModelSettings) -> Predictor:
     return assemble_model(settings, dimension=DIMENSION, context=CONTEXT)[0]
-
-
-def check_predictor(build: Build) -> None:
-    """Check every rule but that of the weights on predictors from ``build``.
-
-    Raises:
-        AssertionError: a rule is broken; the message names it.
-    """
-    for check in (*rules.RULES, check_start_is_the_anchor, check_every_parameter_learns, check_save_and_load):
-        torch.manual_seed(1)
-        try:
-            predictor = build(DIMENSION, CONTEXT)
-        except InputError as error:  # building checks the rules too
-            raise AssertionError(str(error)) from error
-        check(predictor)
 
 
 def check_weights_are_all(predictor: Predictor) -> None:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import torch
 
-from segue.files import atomic_path
 from segue.models.predictor import Predictor
-from segue.models.tensors import Tensors, copy_weights, prefixed, save_tensors, without_prefix
+from segue.models.tensors import Tensors, copy_weights, prefixed, without_prefix
 from segue.training.batches import Batches
 from segue.training.optimiser import Optimisation, learning_rate
 from segue.training.settings import TrainingSettings
 from segue.training.state import (
-    LOSS_FILE,
     Record,
     TrainingState,
     load_state,
@@ -132,10 +130,8 @@ class TrainingLoop:
         self.optimisation.loss.load_state_dict(without_prefix("loss.", weights))
 
     def _finish(self) -> None:
-        """Load the best weights, and write them with the loss's file and a finished state."""
+        """Load the best weights, and write them in a finished state."""
         self._load(self.best)
-        with atomic_path(self.folder / LOSS_FILE) as temporary:
-            save_tensors(temporary, without_prefix("loss.", self.best))
         self.state.finished = True
         save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
 

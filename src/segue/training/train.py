@@ -1,8 +1,8 @@
 """Training of a predictor: one loop for every model and every loss.
 
 Input: a predictor, a loss, training windows, and a function that scores a predictor on validation. Output: the
-predictor with the weights that scored best, and a folder with the curve (``metrics.jsonl``), the weights of the loss
-(``loss.safetensors``) and a state from which a killed run resumes (``state.safetensors``).
+predictor (and the loss) with the weights that scored best, and a folder with the curve (``metrics.jsonl``) and a
+state from which a killed run resumes (``state.safetensors``).
 
 The best weights are selected by validation *retrieval* (MRR), never by loss or cosine: the highest cosine has one of
 the lowest recalls. The untrained predictor is scored too, so an anchored model never ends below its anchor. A step

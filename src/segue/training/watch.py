@@ -3,9 +3,8 @@
 Input: the points of a training's curve, as ``metrics.jsonl`` has them, and the table of a comparison. Output: a run in
 each tool for every training, and one for the table, in the run folder or on the server that the environment names.
 
-A session hands over the curve from its start. What a tool holds of an earlier session is replaced or skipped, so no
-point of a killed and resumed training is there twice. A tool that fails is reported once and left out; it ends no
-training.
+A training hands over its whole curve whenever it goes on. What a tool holds from before a kill is replaced or
+skipped, so no point is there twice. A tool that fails is reported once and left out; it ends no training.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -76,7 +76,7 @@ def begin_watching(tools: Sequence[Tool], folder: Path) -> None:
     if not (folder / IDENTITY).exists():
         write_json(folder / IDENTITY, {"format": 1, "id": uuid.uuid4().hex})
     if "mlflow" in tools:
-        _guarded("mlflow", folder, lambda: _MlflowStore(folder))
+        _guarded("mlflow", folder, partial(_MlflowStore, folder))
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
     """
     opened: dict[Tool, _Logger] = {}
     for tool in tools:
-        found = _guarded(tool, folder, lambda tool=tool: _LOGGERS[tool](folder, name, facts))  # type: ignore[misc]
+        found = _guarded(tool, folder, partial(_LOGGERS[tool], folder, name, facts))
         opened |= {} if found is None else {tool: found}
     seen = 0
 
@@ -99,8 +99,7 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
         nonlocal seen
         for record in curve[seen:]:
             for tool, logger in opened.items():
-                write = lambda logger=logger: logger.point(int(record["step"] or 0), _values(record))  # noqa: B023, E731
-                _guarded(tool, folder, write, logger)
+                _guarded(tool, folder, partial(logger.point, int(record["step"] or 0), _values(record)), logger)
         seen = len(curve)
 
     finished = False
@@ -109,7 +108,7 @@ def watching(tools: Sequence[Tool], folder: Path, name: str, facts: Facts) -> It
         finished = True
     finally:
         for tool, logger in opened.items():
-            _guarded(tool, folder, lambda logger=logger: logger.close(finished))  # type: ignore[misc]
+            _guarded(tool, folder, partial(logger.close, finished))
 
 
 def watch_table(tools: Sequence[Tool], folder: Path, rows: Sequence[Row], facts: Facts) -> None:
@@ -124,9 +123,9 @@ def watch_table(tools: Sequence[Tool], folder: Path, rows: Sequence[Row], facts:
     numbers = {f"{column}/{row['name']}": float(value) for row in rows for column, value in row.items()
                if isinstance(value, int | float)}  # fmt: skip
     for tool in tools:
-        logger = _guarded(tool, folder, lambda tool=tool: _LOGGERS[tool](folder, TABLE, facts))  # type: ignore[misc]
+        logger = _guarded(tool, folder, partial(_LOGGERS[tool], folder, TABLE, facts))
         if logger is not None:
-            _guarded(tool, folder, lambda logger=logger: _write_table(logger, numbers, rows), logger)  # type: ignore[misc]
+            _guarded(tool, folder, partial(_write_table, logger, numbers, rows), logger)
 
 
 def _write_table(logger: _Logger, numbers: Mapping[str, float], rows: Sequence[Row]) -> None:
@@ -167,7 +166,7 @@ def _values(record: Record) -> dict[str, float]:
 
 
 def _key(folder: Path, name: str) -> str:
-    """Return the id of a training in the tools: the same in every session."""
+    """Return the id of a training in the tools: the same before and after a kill."""
     return hashlib.sha256(f"{read_json(folder / IDENTITY)['id']}/{name}".encode()).hexdigest()[:16]
 
 
@@ -182,11 +181,11 @@ class _Logger(Protocol):
         """Write a table."""
 
     def close(self, finished: bool) -> None:
-        """End the run, or this session of it."""
+        """End the run; one that is not finished may be continued."""
 
 
 class _TensorBoard:
-    """Event files in ``tensorboard/``; those of an earlier session are replaced."""
+    """Event files in ``tensorboard/``; those from before a kill are replaced."""
 
     def __init__(self, folder: Path, name: str, facts: Facts) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -214,7 +213,7 @@ class _TensorBoard:
 class _Wandb:
     """A run in ``wandb/``, offline unless ``WANDB_MODE`` states otherwise.
 
-    Offline, the files of an earlier session are replaced; a server drops steps that it has.
+    Offline, the files from before a kill are replaced; a server drops steps that it has.
     """
 
     def __init__(self, folder: Path, name: str, facts: Facts) -> None:

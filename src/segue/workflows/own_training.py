@@ -14,14 +14,12 @@ from segue.comparison.entries.trained import as_retriever, keep_training
 from segue.comparison.scoring import score_on_validation
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, lock_split
-from segue.files import atomic_path
 from segue.hardware import limit_threads
 from segue.models import Predictor
-from segue.models.tensors import copy_weights, save_tensors
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe
 from segue.training.losses.loss import Loss
-from segue.training.state import LOSS_FILE, Record, selection_score
+from segue.training.state import Record, selection_score
 from segue.training.train import TrainingResult, still_rising
 from segue.workflows.check_record import CheckPolicy, check_data
 from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, recipe_option
@@ -78,14 +76,7 @@ def record_training(
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
-    if not isinstance(predictor, Predictor):
-        raise InputError("this is no predictor", got=type(predictor).__name__, expected="a segue.models.Predictor",
-                         fix='name your net in [model] (name = "module:Class") and train '
-                             "segue.models.build_model(recipe.model, dimension=…, context=…)")  # fmt: skip
-    if not isinstance(loss, Loss):
-        raise InputError("this is no loss of Segue", got=type(loss).__name__, expected="a segue.training.Loss",
-                         fix='name your loss in [loss] (terms = [{kind = "module:Class"}]) and train with '
-                             "segue.training.build_loss(recipe.loss, dimension)")  # fmt: skip
+    predictor, loss = _require_own(predictor, loss)
     recipe = recipe.model_copy(update={"model": predictor.settings, "loss": loss.settings})
     option = recipe_option(recipe)
     found = experiment(recipe, stages=stages)
@@ -103,21 +94,25 @@ def record_training(
     unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps)
     with stages("Scoring on validation documents"):
         scores: Record = {**score_on_validation(as_retriever(unit, predictor), job, fold)}
-    best = max(points, key=selection_score)
     early = [point for point in points if cast(int, point["step"]) <= 0.8 * steps]
-    result = TrainingResult(
-        best_step=cast(int, best["step"]),
-        best_score=scores,
-        steps=steps,
-        curve=points,
-        under_trained=bool(early) and still_rising(points),
-        stopped_early=False,
-        seconds=seconds,
-    )
-    with atomic_path(folder / "training" / LOSS_FILE) as temporary:
-        save_tensors(temporary, copy_weights(loss))
+    result = TrainingResult(cast(int, max(points, key=selection_score)["step"]), scores, steps, points,
+                            under_trained=bool(early) and still_rising(points), stopped_early=False,
+                            seconds=seconds)  # fmt: skip
     keep_training(unit, predictor, loss, result, folder, own_loop=True)
     return out
+
+
+def _require_own(predictor: nn.Module, loss: nn.Module) -> tuple[Predictor, Loss]:
+    """Return what was trained, if it is what Segue builds from a recipe and not a bare module."""
+    if not isinstance(predictor, Predictor):
+        raise InputError("this is no predictor", got=type(predictor).__name__, expected="a segue.models.Predictor",
+                         fix='name your net in [model] (name = "module:Class") and train '
+                             "segue.models.build_model(recipe.model, dimension=…, context=…)")  # fmt: skip
+    if not isinstance(loss, Loss):
+        raise InputError("this is no loss of Segue", got=type(loss).__name__, expected="a segue.training.Loss",
+                         fix='name your loss in [loss] (terms = [{kind = "module:Class"}]) and train with '
+                             "segue.training.build_loss(recipe.loss, dimension)")  # fmt: skip
+    return predictor, loss
 
 
 def _require_fit(predictor: Predictor, found: Experiment) -> None:

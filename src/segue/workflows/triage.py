@@ -136,7 +136,7 @@ class Comparison:
         self._refuse_blocked()
         pandas = _pandas()
         if per == "entry":
-            return pandas.DataFrame([_flat(option) for option in self._sorted()])
+            return pandas.DataFrame(self._rows())
         run = Run(self.path.name, self.path, self.bank)
         found = [run.answers(entry.name) for entry in self.record.entries if entry.measured]
         return pandas.concat([pandas.DataFrame(_columns(answers, run.bank)) for answers in found], ignore_index=True)
@@ -165,15 +165,15 @@ class Comparison:
                 fix="see comparison.record.causes, or compare with policy=CheckPolicy(unsafe=True)",
             )
 
-    def _sorted(self) -> list[dict[str, Any]]:
-        """Return the entries in their public form: the winner, other candidates by R@5, then the rest by R@5."""
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each entry: the winner, other candidates by R@5, then the rest by R@5."""
         public = self.to_json()
 
         def place(option: dict[str, Any]) -> tuple[bool, bool, float]:
             value = option["metrics"]["R@5"]["value"]
             return option["name"] != public["winner"], option["intent"] != "candidate", 1.0 if value is None else -value
 
-        return sorted(public["options"], key=place)
+        return [_flat(option) for option in sorted(public["options"], key=place)]
 
     def __repr__(self) -> str:
         """Return where it is and what it found, on one line."""
@@ -301,7 +301,7 @@ def run_comparison(
         if with_report:
             write_report(out)
     found = Comparison(out, record, used if isinstance(used, PassageBank) else None)
-    watch_table(recipe.training.report_to, out, [_flat(option) for option in found._sorted()],
+    watch_table(recipe.training.report_to, out, found._rows(),
                 {"winner": record.winner, "blocked": ", ".join(record.blocked)})  # fmt: skip
     return found
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job
 from segue.comparison.options import Option
-from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import Fold
-from segue.files import read_json
-from segue.retrieval.retrievers import Retriever
 from segue.types import Progress, no_progress
 
 
@@ -29,7 +24,7 @@ class OptionOnFold:
         loss: preset of ``LOSSES`` that a model is trained under; ``recipe`` is the recipe's own.
         steps: optimiser steps, from the plan.
         progress: called at every step.
-        like: folder of a training of the option on other windows, whose steps are taken, in number and schedule,
+        like: folder of the option trained on other windows, whose choices are taken (steps, schedule, trees, epochs)
             instead of those that validation would select.
     """
 
@@ -46,20 +41,6 @@ class OptionOnFold:
     def folder(self) -> Path:
         """Folder of the option on the fold."""
         return self.job.folder(self.option, self.fold)
-
-    def score(self, build: Callable[[Any], Retriever], folder: Path) -> Callable[[Any], Mapping[str, float | None]]:
-        """Return what selects the step that is kept: validation or, for a training like another one, its best step.
-
-        Args:
-            build: returns the retriever of the present weights.
-            folder: folder of this training.
-        """
-        if self.like is None:
-            return lambda model: score_on_validation(build(model), self.job, self.fold)
-        before = read_json(self.like / folder.relative_to(self.folder) / "training.json")
-        upward = [float(point["step"] <= before["best_step"]) * (n + 1) for n, point in enumerate(before["curve"])]
-        rising = iter(upward)
-        return lambda model: {"MRR": next(rising)}
 
     def name_in_run(self, folder: Path) -> str:
         """Return the name of a training in one of the run's folders: ``infonce/fold-0``, ``rerank/fold-0/half-1``."""

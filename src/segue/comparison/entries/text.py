@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, spread
 from segue.comparison.plan import require_affordable
+from segue.comparison.scoring import score_on_validation
 from segue.encoders import Encoder
 from segue.retrieval.rerank import CandidateLists
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
@@ -83,12 +84,11 @@ def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
         encoded = len(bank) * (settings.evaluations + 1) if settings.documents == "trained" else 0
         return len(job.experiment.folds) * (steps * second + (windows + encoded) * read)
 
-    if unit.like is None:
-        require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
+    require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
     with _watching(unit, settings, steps) as follow:
         result = dual_encoder.train_dual_encoder(
             bank, fold.train, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training",
-            score=unit.score(lambda tuned: _dual_encoder(unit, tuned), unit.folder),
+            score=lambda tuned: score_on_validation(_dual_encoder(unit, tuned), job, fold),
             progress=unit.progress, follow=follow,
         )  # fmt: skip
     documents = "documents learn too" if settings.documents == "trained" else "documents as they are"
@@ -119,13 +119,12 @@ def _train_cross_encoder(unit: OptionOnFold) -> FoldTraining:
         scored = settings.evaluations * len(job.validation_windows(fold)) + POOLS * len(fold.test)
         return len(job.experiment.folds) * (steps * second + scored * text.candidates * pair)
 
-    if unit.like is None:
-        require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
+    require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
     with _watching(unit, settings, steps) as follow:
         result = cross_encoder.train_cross_encoder(
             bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
             folder=unit.folder / "training",
-            score=unit.score(lambda model: _cross_encoder(unit, model), unit.folder),
+            score=lambda model: score_on_validation(_cross_encoder(unit, model), job, fold),
             progress=unit.progress, follow=follow,
         )  # fmt: skip
     return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)

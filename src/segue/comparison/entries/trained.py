@@ -6,6 +6,7 @@ Only training and validation windows are read here.
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -15,9 +16,10 @@ from segue.comparison.entries.baselines import Arrays
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.job import FoldTraining, Job
 from segue.comparison.options import RECIPE_MODEL, Option
+from segue.comparison.scoring import score_on_validation
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
-from segue.files import read_json, write_json
+from segue.files import atomic_path, read_json, write_json
 from segue.hardware import choose_device
 from segue.models import (
     ModelCard,
@@ -30,12 +32,14 @@ from segue.models import (
     num_parameters,
     save_predictor,
 )
+from segue.models.tensors import copy_weights, save_tensors
 from segue.retrieval.retrievers import QueryFunction, Retriever
 from segue.retrieval.retrievers.baselines import copy_last, mean, validation_mrr
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
-from segue.training.train import TrainingResult, TrainingSettings, train
+from segue.training.state import LOSS_FILE
+from segue.training.train import ShortRun, TrainingResult, TrainingSettings, assemble, train
 from segue.training.watch import watching
 
 ANCHOR_STARTS = ("copy-last", "mean", "exp-mean")
@@ -61,8 +65,10 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
     predictor, loss = build_predictor_and_loss(unit)
     settings = training_settings(job, fold, steps=unit.steps)
-    if unit.like is not None:  # it ends at the first score below, which is after the step that is kept
-        settings = settings.model_copy(update={"patience": 1})
+    if unit.like is not None:
+        best_step = read_json(unit.like / folder.relative_to(unit.folder) / "training.json")["best_step"]
+        keep_training(unit, predictor, loss, _take_steps(unit, predictor, loss, settings, best_step), folder)
+        return
     facts = {"model": predictor.settings.name, "size": predictor.settings.size, "loss": describe_loss(loss.settings),
              "batch_size": settings.batch_size, "steps": unit.steps, "seed": settings.seed}  # fmt: skip
     with watching(settings.report_to, job.out, unit.name_in_run(folder), facts) as follow:
@@ -72,12 +78,26 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
             bank,
             fold.train,
             settings=settings,
-            score=unit.score(lambda model: as_retriever(unit, model), folder),
+            score=lambda model: score_on_validation(as_retriever(unit, model), job, fold),
             folder=folder / "training",
             progress=unit.progress,
             follow=follow,
         )
     keep_training(unit, predictor, loss, result, folder)
+
+
+def _take_steps(
+    unit: OptionOnFold, predictor: Predictor, loss: Loss, settings: TrainingSettings, best_step: int
+) -> TrainingResult:
+    """Take the first steps of a training without validation, and return a result without scores."""
+    began = perf_counter()
+    batches, optimisation = assemble(predictor, loss, unit.job.experiment.bank, unit.fold.train, settings)
+    run = ShortRun(batches, optimisation, settings)
+    while run.done < best_step:
+        unit.progress(run.done, best_step, "")
+        run.advance(run.done + 1)
+    return TrainingResult(best_step, {}, best_step, [], under_trained=False, stopped_early=False,
+                          seconds=perf_counter() - began)  # fmt: skip
 
 
 def keep_training(
@@ -89,7 +109,7 @@ def keep_training(
     *,
     own_loop: bool = False,
 ) -> None:
-    """Write checkpoint and record of an option that was trained on a fold.
+    """Write checkpoint, weights of the loss, and record of an option that was trained on a fold.
 
     Args:
         unit: option and fold.
@@ -131,10 +151,12 @@ def keep_training(
         training_documents=hash_documents(bank.document_ids[number] for number in fold.split.train),
         loss=record["loss"],
         loss_space=loss.space,
-        metrics={f"validation {name}": value for name, value in result.best_score.items() if unit.like is None},
+        metrics={f"validation {name}": value for name, value in result.best_score.items()},
         training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
         seed=settings.seed,
     )
+    with atomic_path(folder / "training" / LOSS_FILE) as temporary:
+        save_tensors(temporary, copy_weights(loss))
     save_predictor(predictor, folder / "checkpoint", card=card)
     write_json(folder / "training.json", record)
 

@@ -98,7 +98,7 @@ def check_efforts_rise(tested: EngineUnderTest) -> None:
 
 
 def check_same_members_alone_and_in_a_batch(tested: EngineUnderTest) -> None:
-    """Check that a query's members depend on that query alone; servers search for whoever queries at once."""
+    """Check that a query's members depend on that query alone, since a server searches for several queries at once."""
     alone = np.concatenate([tested.found(tested.queries[n : n + 1]) for n in range(QUERIES)])
     assert np.array_equal(alone, tested.found()), "other members for queries one by one"
 
