@@ -41,10 +41,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A document that a reader left out, and the reason, which is counted."""
+    """A document that a reader left out, and the reason, which is counted.
+
+    ``unreadable`` tells a document that is damaged (not UTF-8, not HTML, no text) from one that is left out on purpose
+    (a redirect, a hidden file, a short text).
+    """
 
     id: str
     reason: str
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)
