@@ -12,6 +12,7 @@ from model import Convolution
 from own_world import QUICK, write_corpus
 from reranker import NearTheTopic
 from retriever import RareWords, last_two
+from torch import nn
 
 import segue
 from segue.errors import InputError, SettingsError
@@ -42,6 +43,10 @@ class Learns:
         return found
 
 
+def narrow(dimension, context) -> nn.Module:
+    return Convolution(dimension, context, width=8)
+
+
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
@@ -58,7 +63,7 @@ def comparison(bank, tmp_path_factory, quick_comparisons):
         encoder=HashedWords(64),
         retrievers={"rare-words": RareWords(2.0), "last-two": last_two, "learns": Learns},
         rerankers={"topic": NearTheTopic(0.3), "of-words": {"part": NearTheTopic(0.3), "first": "rare-words"}},
-        models={"convolution": Convolution},
+        models={"convolution": Convolution, "function": narrow},
         losses={"smoothed": SmoothedInfoNCE(0.05)},
         **QUICK,
     )
@@ -66,7 +71,7 @@ def comparison(bank, tmp_path_factory, quick_comparisons):
 
 OWN = {
     "rare-words": "own", "last-two": "own", "learns": "own", "topic": "rerank", "of-words": "rerank",
-    "convolution": "architecture", "smoothed": "loss",
+    "convolution": "architecture", "function": "architecture", "smoothed": "loss",
 }  # fmt: skip
 
 
@@ -119,6 +124,8 @@ def test_a_later_audit_makes_them_again(comparison):
         ("learns", {f"{__name__}:Learns"}),
         ("of-words", {"reranker:NearTheTopic", "retriever:RareWords"}),
         ("convolution", {"model:Convolution"}),
+        ("function", {f"{__name__}:narrow"}),
+        ("smoothed", set()),  # the loss is not needed to answer
     ],
 )
 def test_a_bundle_answers_as_the_run_and_lists_the_parts_it_needs(option, parts, comparison, bank, tmp_path):
@@ -234,7 +241,11 @@ def divide(*given, **named):
 def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank, quick_comparisons, tmp_path):
     wrong = {"shape": lambda c: np.zeros((len(c), 3)), "nothing": "retriever:np", "divides": divide}
     here = {"here": lambda contexts: contexts.vectors[:, -1]}
-    run = segue.compare(bank, out=tmp_path / "run", encoder=HashedWords(64), retrievers=wrong | here,
+    models = {
+        "net": Convolution(64, 3, width=8),
+        "lambda": lambda dimension, context: Convolution(dimension, context, width=4),
+    }
+    run = segue.compare(bank, out=tmp_path / "run", encoder=HashedWords(64), retrievers=wrong | here, models=models,
                         rerankers={"orders": divide}, losses={"sums": divide}, **QUICK)  # fmt: skip
     reasons = {entry.name: entry.reason for entry in run.record.entries}
     for name in ("divides", "orders", "sums"):
@@ -242,6 +253,7 @@ def test_a_part_that_cannot_be_used_or_made_again_is_named_with_the_reason(bank,
     assert "returned a wrong array: got shape" in reasons["shape"]
     assert "without query() and scores()" in reasons["nothing"]
     assert run.metric("here", "R@5") == run.metric("copy-last", "R@5")
+    assert {run.record.entry(name).status for name in models} <= {"done", "under-trained"}
     with pytest.raises(InputError, match="hold the retriever here: got a part that only the process it was given to"):
         segue.bundle(tmp_path / "run", tmp_path / "bundle", option="here")
     assert not (tmp_path / "bundle").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import run as command
 from installed import install
+from own_world import write_talks
 from part_examples import EXAMPLES, example
 
 import segue
@@ -26,16 +27,6 @@ SMALL = {"windows": {"context": 3}, "split": {"test": 0.3, "validation": 0.2}, "
          "triage": {"options": ["copy-last", "mean", "chance"]}}  # fmt: skip
 QUICK = {"resamples": 200, "latency_queries": 5, "run_depth": 10}
 EITHER = {"name": "either", "any_of": [{"metric": "success at 3", "at_least": 0.9}]}
-
-
-def write_talks(folder, talks=20, turns=12):
-    folder.mkdir()
-    for talk in range(talks):
-        lines = [f"Ann: This is what was said at turn {turn} of talk number {talk} about subject {talk * turns + turn}."
-                 for turn in range(turns)]  # fmt: skip
-        (folder / f"talk-{talk:02}.txt").write_text("\n".join(lines), encoding="utf-8")
-    (folder / "short.txt").write_text("Ann: Hello.", encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -213,6 +213,13 @@ def test_trainings_side_by_side_of_which_one_is_killed_and_resumed_have_no_point
     assert read_mlflow(tmp_path, "a/fold-0")[1] == "FINISHED"
 
 
+def test_a_run_of_mlflow_whose_settings_cannot_be_written_has_failed(tmp_path):
+    watch.begin_watching(["mlflow"], tmp_path)
+    with watch.watching(["mlflow"], tmp_path, "a/fold-0", {"no name {": 1}):
+        pass
+    assert read_mlflow(tmp_path, "a/fold-0") == ({}, "FAILED")
+
+
 CLOSED: list[bool] = []
 
 

@@ -279,8 +279,12 @@ class _Mlflow:
         if found:
             self.client.update_run(self.run, status="RUNNING")
         else:
-            for fact, value in facts.items():
-                self.client.log_param(self.run, fact, value)
+            try:
+                for fact, value in facts.items():
+                    self.client.log_param(self.run, fact, value)
+            except Exception:
+                self.client.set_terminated(self.run, "FAILED")
+                raise
 
     def point(self, step: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric

@@ -12,8 +12,8 @@ from typing import Any
 from segue.bank.bank import PassageBank
 from segue.comparison.options import Preset, choose_options
 from segue.progress import Stages, quiet
-from segue.recipe import parse_recipe
 from segue.workflows.check_record import CheckPolicy
+from segue.workflows.prepare import as_recipe
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, run_comparison
 
 
@@ -35,7 +35,8 @@ def compare(
         policy: what is printed when a check fails.
         stages: shows progress.
         tables: other tables of a recipe: ``windows={"context": 3}, gates=[...]``, also parts of your own:
-            ``retrievers={"mine": MyRetriever()}``, ``models={"mine": MyNet}``, ``encoder=MyEncoder()``.
+            ``retrievers={"mine": MyRetriever()}``, ``models={"mine": MyNet}``. The encoder is the one that made the
+            bank, where nothing else is given.
 
     Raises:
         BlockedError: a check of the data failed.
@@ -45,7 +46,7 @@ def compare(
     place = str(opened.path.resolve())
     named = options if isinstance(options, str) else tuple(options)
     chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
-    recipe = parse_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
+    recipe = as_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
     folder = Path(tempfile.mkdtemp(prefix="segue-run-")) if out is None else Path(out)
     taking_part = (*choose_options(recipe.triage.options), *recipe.own_options())
     found = run_comparison(recipe, taking_part, folder, bank=opened, policy=policy, with_report=out is not None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
 from segue.bank.import_vectors import import_vectors
-from segue.bank.manifest import MANIFEST, SOURCE_PATHS
+from segue.bank.manifest import MANIFEST, SOURCE_PATHS, read_manifest
 from segue.checks.build_case import case_of_experiment
 from segue.checks.case import Case
 from segue.comparison.job import Job
@@ -43,10 +43,18 @@ IGNORED_KEYS = {"encoder": ("batch_size", "endpoint"), "corpus": ("processes", *
 
 
 def as_recipe(recipe: AnyRecipe) -> Recipe:
-    """Return a recipe: as it is, of its tables, or read from the file of that path."""
+    """Return a recipe: as it is, of its tables, or read from the file of that path.
+
+    Where ``[corpus]`` is a bank and there is no ``[encoder]``, it is the one that made the bank.
+    """
     if isinstance(recipe, Mapping):
-        return parse_recipe(recipe)
-    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        recipe = parse_recipe(recipe)
+    elif not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    if not isinstance(recipe.corpus, BankCorpus) or "encoder" in recipe.model_fields_set:
+        return recipe
+    encoder = read_manifest(recipe.corpus.path).encoder
+    return recipe if encoder is None else recipe.model_copy(update={"encoder": encoder})
 
 
 def on_device(recipe: Recipe, device: Device | None) -> Recipe:
