@@ -170,7 +170,7 @@ def scatter_figure(record: Record) -> Figure | None:
     if len(entries) < 3:
         return None
     chosen, highest = leader(record), max(points, key=lambda name: points[name][0])
-    named = {entries[-1].name, highest, "copy-last", "ar-cosine", *([chosen.name] if chosen else [])}
+    named = {(chosen or entries[-1]).name, highest, "copy-last", "ar-cosine"}  # two good ones would overlap
 
     def draw(canvas: Canvas) -> None:
         axes = tidy(canvas.subplots(), "both")
