@@ -11,6 +11,14 @@ import re
 _CLOSERS = "\"'»”’›)]}」』）*_"
 _ENDERS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "：", "；", "؟", "۔", "।", "։", "።", "။", "។")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_DENSE = re.compile(
+    "[\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30fa\u30fc-\u30ff\u3105-\u318e\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uffdc\U00016fe0-\U0001b2ff\U00020000-\U0003ffff]"
+)
+"""Han, kana, Bopomofo, Hangul syllables and the other scripts of ideographs."""
+
+LETTERS_OF_DENSE = 2.5
+"""Latin letters that say as much as one character of ``_DENSE``."""
 
 SHORTEST_SENTENCE = 20
 """Characters; a shorter line is a name or a number, even with a full stop."""
@@ -35,6 +43,18 @@ def tidy(text: str) -> str:
     'one two three'
     """
     return " ".join(text.split())
+
+
+def letters(text: str) -> int:
+    """Return the length of a text in Latin letters: characters, of which one of Han, kana or Hangul counts as 2.5.
+
+    Lengths that say whether a text is prose, or how long a passage is, are meant in these letters.
+
+    >>> letters("It snows."), letters("下雪了。")
+    (9, 8)
+    """
+    dense = 0 if text.isascii() else len(_DENSE.findall(text))
+    return len(text) + int((LETTERS_OF_DENSE - 1) * dense)
 
 
 def is_prose(line: str) -> bool:
