@@ -14,6 +14,7 @@ A *row* is the global, stable number of a passage in its bank; ``-1`` means "no 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -30,13 +31,21 @@ Exclusion = Literal["context", "prefix", "none"]
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its paragraphs in reading order; with ``is_cut`` each of them is one passage, as it is."""
+    """One text with its paragraphs in reading order; with ``is_cut`` each of them is one passage, as it is.
+
+    Title and paragraphs are in Unicode's composed form (NFC), whatever form they are given in.
+    """
 
     id: str
     title: str
     paragraphs: tuple[str, ...]
     source: str = ""
     is_cut: bool = False
+
+    def __post_init__(self) -> None:
+        composed = tuple(unicodedata.normalize("NFC", paragraph) for paragraph in self.paragraphs)
+        object.__setattr__(self, "title", unicodedata.normalize("NFC", self.title))
+        object.__setattr__(self, "paragraphs", composed)
 
 
 @dataclass(frozen=True)

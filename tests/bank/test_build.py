@@ -16,8 +16,9 @@ from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
 from segue.bank.shards import exclusive
 from segue.corpus.folder import FolderCorpus
-from segue.corpus.passages import PassageSettings, cut, normalise_text
+from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
+from segue.corpus.words import normalise_text
 from segue.encoders import EncoderSettings
 from segue.errors import InputError, StorageError
 from segue.files import read_json, write_json

@@ -1,10 +1,13 @@
 """Updating a bank: only what changed is encoded, ranks are those of a bank built anew, no kill leaves half of it."""
 
+import hashlib
 import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fake_encoder import HashEncoder
 
@@ -12,6 +15,7 @@ from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import build_bank
 from segue.bank.changes import change, copy_bank, remove
 from segue.bank.history import Difference, changed_since, difference_since
+from segue.bank.shards import read_hashes
 from segue.corpus.passages import PassageSettings
 from segue.errors import InputError, StorageError
 from segue.files import write_json
@@ -54,6 +58,32 @@ def ranks(bank: PassageBank) -> dict[str, int]:
         gather_contexts(bank, windows), windows.target
     )
     return dict(zip(bank.passage_ids(windows.target), found.tolist(), strict=True))
+
+
+def test_a_document_whose_id_looks_like_one_of_the_bank_is_that_document(tmp_path):
+    bank = build([document("caf\u00e9"), document("b")], tmp_path / "bank")
+    same = Document("cafe\u0301\u200b", "", document("caf\u00e9").paragraphs)
+    assert change(bank, [same], HashEncoder(), replace=False, dry_run=True).skipped == {
+        "the bank has a document of this id": 1
+    }
+    assert change(bank, [same, document("b")], HashEncoder(), replace=True).unchanged == 2
+
+
+def test_duplicates_of_a_bank_that_hashed_invisible_characters_are_found(tmp_path):
+    shy = Document(
+        "a", "", ("This is a sen\u00adtence with soft hy\u00adphens.", "And this one is a sentence without them.")
+    )
+    bank = build([shy], tmp_path / "bank")
+    path = tmp_path / "bank" / "passages-00000.parquet"
+    old = pq.read_table(path).replace_schema_metadata(None)
+    hashes = [hashlib.sha256(text.casefold().encode()).hexdigest() for text in old["text"].to_pylist()]
+    place = old.column_names.index("text_sha256")
+    pq.write_table(old.set_column(place, "text_sha256", pa.array(hashes)), path, write_page_checksum=True)
+    assert len(set(hashes) & set(read_hashes(tmp_path / "bank", 0))) == 1
+    plain = Document("b", "", ("This is a sentence with soft hyphens.", "And this one is a sentence without them."))
+    grown = change(bank, [plain], HashEncoder(), replace=False).bank
+    assert grown.duplicate_group.tolist() == [0, 1, 0, 1]
+    assert PassageBank.open(tmp_path / "bank", verify=True).hash == grown.hash
 
 
 def passages(bank: PassageBank) -> dict[str, tuple[str, bytes]]:

@@ -46,6 +46,8 @@ def test_all_ways_of_saying_what_was_read_get_one_answer(released):
     for other in (
         released.next(texts, k=4),
         released.next(passages=[f"  {text.upper()}\n" for text in texts], k=4),
+        released.next([text.replace("on", "o\u00adn") for text in texts], k=4),
+        released.next(ids=[name.replace("volume", "vol\u200bume") for name in ids], k=4),
         released.next(vectors=vectors, k=4),
         released.next(text="\n\n".join(texts), k=4),
     ):
@@ -67,7 +69,7 @@ def test_excluded_passages_and_other_documents_stay_out(released):
     without = [passage.id for passage in released.next(ids=ids, k=3, exclude=best[:1])]
     assert best[0] not in without
     names = released.bundle.bank.document_ids[4:6]
-    only = released.next(ids=ids, k=100, documents=names)
+    only = released.next(ids=ids, k=100, documents=[name + "\u200b" for name in names])
     assert {passage.document for passage in only} == set(names)
     assert len(only) == int(released.bundle.bank.num_rows[4:6].sum())
 

@@ -71,6 +71,7 @@ class TestJsonl:
             (b'{"id": "x", "paragraphs": ["T.", 1]}', r"c\.jsonl:2: got list in 'paragraphs'"),
             (b'{"id": "x", "title": 1, "text": "T."}', r"c\.jsonl:2: got int in 'title'"),
             (b'{"id": "a", "text": "T."}', r"two documents have the id 'a'"),
+            (b'{"id": "a\xe2\x80\x8b", "text": "T."}', r"ids that look the same, 'a' and 'a\\u200b'.*invisible"),
             (b'{"id": " ", "text": "T."}', r"an empty id"),
             (b'{"id": "x", "text": "\\ud800"}', r"document 'x' contains half a character: got U\+D800"),
         ],

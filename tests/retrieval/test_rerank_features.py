@@ -13,9 +13,18 @@ from segue.windows.windows import gather_contexts
 
 
 def test_words_are_cut_as_bm25s_cuts_them():
-    texts = [*FIVE, "", "A be-all, end_all: 42 of THE naïve Straße’s x² …", "it's not the other's"]
+    texts = [*FIVE, "", "A be-all, end_all: 42 of THE naïve street’s x_2 …", "it's not the other's"]
     expected = bm25s.tokenize(texts, stopwords="english", return_ids=False, show_progress=False)
     assert [list(words) for words in cut_words(texts)] == expected
+
+
+def test_words_of_every_script_are_counted():
+    texts = ("हिन्दी में लिखो", "雪是白的", "ภาษาไทย", "Die STRASSE")
+    counted = count_words(make_bank(np.eye(4), [4], texts), Pool(make_bank(np.eye(4), [4], texts)))
+    assert [len(counted.counted(tokens).numbers) for tokens in cut_words(texts)] == [3, 3, 6, 2]
+    for query, row in (("लिखो", 0), ("白的雪", 1), ("ไทย", 2), ("Straße", 3)):
+        found = overlaps(counted, [counted.counted(cut_words([query])[0])], np.arange(4))[:, 0]
+        assert np.flatnonzero(found).tolist() == [row]
 
 
 def test_overlaps_equal_the_formula_of_bm25():

@@ -81,7 +81,7 @@ def test_predict_and_search(client, released):
 
 def test_passages_and_documents(client):
     name = "volume/3 №3"
-    page = client.get("/v1/documents", params={"contains": "VOLUME/3"}).json()
+    page = client.get("/v1/documents", params={"contains": "VOL\u00adUME/3"}).json()
     assert [one["id"] for one in page["documents"]] == [name]
     passages = client.get("/v1/passages", params={"document": name, "offset": 10, "limit": 5}).json()
     assert passages["total"] == 12

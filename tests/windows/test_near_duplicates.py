@@ -63,6 +63,22 @@ def apart(count):
 # Words
 
 
+@pytest.mark.parametrize("letters", ["天地人水火木金土日月山川雪雨風雲花草石玉", "กขคงจฉชซดตถทนบปผพฟมย"])
+def test_copies_are_found_in_scripts_without_spaces(letters):
+    """Most clauses of 40 characters differ somewhere where one character in 30 is changed."""
+    generator = np.random.default_rng(7)
+    clauses = [["".join(generator.choice([*letters], 40)) for _ in range(24)] for _ in range(6)]
+    documents = [["。".join(own[start : start + 4]) for start in range(0, 24, 4)] for own in clauses]
+    spoilt = ["".join("x" if generator.random() < 1 / 30 else one for one in text) for text in documents[0]]
+    assert groups_of_texts([*documents, spoilt]) == [*apart(6), 0]
+
+
+def test_invisible_characters_do_not_tell_copies_apart():
+    documents = [article(seed) for seed in range(3)]
+    hyphenated = [text.replace("rd", "r\u00add").replace(" ", "\u200b ") for text in documents[1]]
+    assert groups_of_texts([*documents, hyphenated]) == [0, 1, 2, 1]
+
+
 def fives(passages):
     words = " ".join(passages).split()
     return {tuple(words[start : start + 5]) for start in range(len(words) - 4)}

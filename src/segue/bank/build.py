@@ -34,8 +34,7 @@ from segue.bank.shards import (
     check_vectors,
     complete_shards,
     exclusive,
-    passages_path,
-    read_table,
+    read_hashes,
     require_bank_folder,
     write_shard,
 )
@@ -232,7 +231,7 @@ def known_groups(folder: Path, shards: int) -> DuplicateGroups:
     """Return the duplicate groups of the first shards of a bank, for those that are added."""
     groups, row = DuplicateGroups(), 0
     for number in range(shards):
-        hashes = read_table(passages_path(folder, number), columns=["text_sha256"])["text_sha256"].to_pylist()
+        hashes = read_hashes(folder, number)
         groups.add(hashes, row)
         row += len(hashes)
     return groups

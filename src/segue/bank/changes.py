@@ -31,6 +31,7 @@ from segue.bank.manifest import documents_table, extend_bank
 from segue.bank.shards import ShardRecord, ShardRows, exclusive, remove_shards, write_shard
 from segue.corpus.intake import Reading, share_of
 from segue.corpus.passages import PassageSettings, cut
+from segue.corpus.words import visible
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
@@ -171,12 +172,13 @@ class _Plan:
         self.known: dict[str, int] = {}
         self._bank, self._settings, self._replace = bank, settings, replace
         self._digests = _digests(bank) if replace else {}
+        self._ids = {visible(name): name for name in bank.live_documents}
 
     def news(self, documents: Iterable[Document | Skipped]) -> Iterator[Document | Skipped]:
         """Yield the documents that are new or changed, and those that are skipped."""
         seen: set[str] = set()
-        for item in documents:
-            found = item
+        for given in documents:
+            item = found = self._named_as_in_bank(given)
             if isinstance(item, Document):
                 if item.id in seen:
                     raise InputError(f"two documents have the id {item.id!r}", fix="give every document a unique id")
@@ -189,6 +191,10 @@ class _Plan:
             if isinstance(found, Skipped):
                 self.skipped[found.reason] += 1
             yield found
+
+    def _named_as_in_bank(self, item: Document | Skipped) -> Document | Skipped:
+        """Return a document under the bank's spelling of its id, where the two look the same."""
+        return dataclasses.replace(item, id=self._ids.get(visible(item.id), item.id))
 
     def _is_news(self, document: Document) -> bool:
         """Return whether a document is to be encoded, and count it."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
-from segue.corpus.passages import normalise_text
+from segue.corpus.words import normalise_text
 from segue.errors import InputError, StorageError
 from segue.files import atomic_path, file_sha256, read_json, write_json, write_npy
 
@@ -39,9 +39,13 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("text_sha256", pa.string()),
         ("duplicate_group", pa.int64()),
-    ]
+    ],
+    metadata={"normalised": "visible"},
 )
-"""Columns of a shard's table; ``text_sha256`` is the hash of the *normalised* text."""
+"""Columns of a shard's table; ``text_sha256`` is the hash of the *normalised* text.
+
+Tables without that metadata hold hashes of texts with their invisible characters.
+"""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,18 @@ def read_rows(folder: Path, number: int) -> ShardRows:
     texts = table["text"].to_pylist()
     known = None if texts and texts[0] is None else texts
     return ShardRows(table["document_id"].to_pylist(), table["position"].to_pylist(), known)
+
+
+def read_hashes(folder: Path, number: int) -> list[str | None]:
+    """Read the hashes of a shard's normalised texts; where an older version normalised them, they are hashed again.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    table = read_table(passages_path(folder, number), columns=["text_sha256"])
+    if table.schema.metadata != ROWS.metadata:
+        return read_rows(folder, number).hashes()
+    return table["text_sha256"].to_pylist()
 
 
 def read_table(path: Path, *, columns: list[str]) -> pa.Table:

@@ -7,6 +7,7 @@ in normalised form; vectors by their projections on a few random directions, whi
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from jaxtyping import Float, Int
 
 from segue.bank.shards import LENGTH_TOLERANCE
 from segue.bundles.open import Bundle
-from segue.corpus.passages import PassageSettings, cut, normalise_text
+from segue.corpus.passages import PassageSettings, cut
+from segue.corpus.words import normalise_text, visible
 from segue.errors import InputError
 from segue.types import Bank, Contexts, Document
 
@@ -35,6 +37,7 @@ class Lookup:
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
         self._documents = {name: number for number, name in enumerate(bank.document_ids)}
+        self._alike = {visible(name): number for name, number in self._documents.items()}
         directions = np.random.default_rng(0).standard_normal((bank.dimension, DIRECTIONS))
         self._directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
         self._places = np.concatenate([_unit(block) @ self._directions for _, block in bank.blocks(ROWS_AT_ONCE)])
@@ -70,7 +73,7 @@ class Lookup:
             InputError: there is no such passage, or it was deleted.
         """
         document, _, position = name.rpartition("#")
-        number = self._documents.get(document)
+        number = self._number(document)
         if number is not None and position.isdecimal() and position.isascii() and len(position) < 10:
             first = int(self._bank.first_row[number])
             inside = self._bank.position[first : first + int(self._bank.num_rows[number])]
@@ -86,13 +89,17 @@ class Lookup:
         Raises:
             InputError: no document has this id, or it was deleted.
         """
-        number = self._documents.get(name)
+        number = self._number(name)
         if number is not None:
             first, count = int(self._bank.first_row[number]), int(self._bank.num_rows[number])
             if self._bank.alive[first : first + count].any():
                 return number
         raise InputError("the bundle does not have this document", got=repr(name[:80]),
                          expected="a document's id, as in its answers")  # fmt: skip
+
+    def _number(self, name: str) -> int | None:
+        """Return the number of the document of this id, or of one that looks the same; None where there is none."""
+        return self._documents.get(name, self._alike.get(visible(name)))
 
     def rows_of_texts(self, texts: Sequence[str]) -> list[int]:
         """Return the first row that has each text in its normalised form, -1 where none does."""
@@ -214,9 +221,9 @@ def resolve(query: Query, bundle: Bundle, lookup: Lookup) -> PendingQuery:
     known = [text for text in texts[last] if text is not None]
     more = [lookup.row(name) for name in query.exclude]
     found = [] if bundle.exclude == "none" else [row for row in rows if row >= 0]
-    documents = None if query.documents is None else tuple(sorted(set(query.documents)))
-    for name in documents or ():
-        lookup.document(name)
+    documents = None
+    if query.documents is not None:
+        documents = tuple(sorted({bundle.bank.document_ids[lookup.document(name)] for name in query.documents}))
     resolved = ResolvedQuery(
         _known_vectors(rows[last], None if vectors is None else vectors[last], bundle),
         np.array(rows[last], dtype=np.int64),
@@ -246,6 +253,7 @@ def _read(
                          fix="give the beginning of a document as text=..., or a list of passages")  # fmt: skip
     passages = cut_text(query.text, bundle) if query.text is not None else list(query.passages or ())
     require_words(passages)
+    passages = [unicodedata.normalize("NFC", passage) for passage in passages]
     return lookup.rows_of_texts(passages), list(passages), None
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import pyarrow
 from pydantic import Field
 
-from segue.corpus.prose import split_paragraphs, tidy
+from segue.corpus.prose import letters, split_paragraphs, tidy
+from segue.corpus.words import visible
 from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Document, Skipped
@@ -117,15 +118,15 @@ def admit(
 def _admit(
     items: Iterable[Document | Skipped], settings: TextCorpus, source: Path | str, count: Counter[str]
 ) -> Iterator[Document | Skipped]:
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for item in items:
         count["read"] += 1
         if isinstance(item, Skipped):
             yield item
             continue
         _check(item, seen, source)
-        seen.add(item.id)
-        characters = sum(map(len, item.paragraphs))
+        seen[visible(item.id)] = item.id
+        characters = sum(map(letters, item.paragraphs))
         if characters < max(1, settings.minimum_characters):
             yield Skipped(item.id, f"shorter than {settings.minimum_characters} characters" if characters else "empty")
             continue
@@ -135,12 +136,16 @@ def _admit(
             return
 
 
-def _check(document: Document, seen: set[str], source: Path | str) -> None:
+def _check(document: Document, seen: Mapping[str, str], source: Path | str) -> None:
     fix = "give every document a unique id; one record holds a whole document"
-    if not document.id.strip():
+    if not visible(document.id).strip():
         raise InputError(f"{source}: a document has an empty id", fix=fix)
-    if document.id in seen:
+    other = seen.get(visible(document.id))
+    if other == document.id:
         raise InputError(f"{source}: two documents have the id {document.id!r}", fix=fix)
+    if other is not None:
+        what = f"{source}: two documents have ids that look the same, {other!a} and {document.id!a}"
+        raise InputError(what, got="a difference only in invisible characters or in composed letters", fix=fix)
     try:
         "".join((document.id, document.title, *document.paragraphs)).encode()
     except UnicodeEncodeError as error:

@@ -20,6 +20,9 @@ _DENSE = re.compile(
 LETTERS_OF_DENSE = 2.5
 """Latin letters that say as much as one character of ``_DENSE``."""
 
+FEW_DENSE = 0.2
+"""Share of such characters below which the lengths of a text are not changed."""
+
 SHORTEST_SENTENCE = 20
 """Characters; a shorter line is a name or a number, even with a full stop."""
 
@@ -55,6 +58,20 @@ def letters(text: str) -> int:
     """
     dense = 0 if text.isascii() else len(_DENSE.findall(text))
     return len(text) + int((LETTERS_OF_DENSE - 1) * dense)
+
+
+def characters(of_letters: int, text: str) -> int:
+    """Return how many characters of a text say as much as some Latin letters.
+
+    It is the same number where less than a fifth of the text is Han, kana or Hangul, as in English with a few names.
+
+    >>> characters(400, "It snows."), characters(400, "今天下雪")
+    (400, 160)
+    """
+    longer = letters(text) - len(text)
+    if longer < (LETTERS_OF_DENSE - 1) * FEW_DENSE * len(text) or not longer:
+        return of_letters
+    return max(1, round(of_letters * len(text) / letters(text)))
 
 
 def is_prose(line: str) -> bool:

@@ -13,6 +13,7 @@ from segue.bundles.answers import NextPassage
 from segue.bundles.files import CARD, GOLDEN
 from segue.bundles.queries import cut_text, require_words, unit_vectors
 from segue.bundles.released_retriever import ReleasedRetriever
+from segue.corpus.words import normalise_text
 from segue.errors import InputError
 from segue.files import read_json
 from segue.serving import schema
@@ -205,11 +206,11 @@ def _rows_of(released: ReleasedRetriever, document: str) -> np.ndarray:
 
 
 def _documents(released: ReleasedRetriever, part: str, offset: int, limit: int) -> schema.DocumentsBody:
-    bank, part = released.bundle.bank, part.casefold()
+    bank, part = released.bundle.bank, normalise_text(part)
     every = ((name, bank.document_titles[number], int(bank.num_rows[number]))
              for name, number in bank.live_documents.items())  # fmt: skip
     found = [(name, title, count) for name, title, count in every
-             if part in title.casefold() or part in name.casefold()]  # fmt: skip
+             if part in normalise_text(title) or part in normalise_text(name)]  # fmt: skip
     page = [schema.DocumentBody(id=name, title=title, passages=count)
             for name, title, count in found[offset : offset + limit]]  # fmt: skip
     return schema.DocumentsBody(documents=page, total=len(found))

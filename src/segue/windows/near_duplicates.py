@@ -28,14 +28,14 @@ than ``most_holders``. Wrongly found: reports that fill a template with so few v
 Shared 5-grams are counted exactly, with a sparse product. Only documents of boilerplate need MinHash with
 locality-sensitive hashing (datasketch), which proposes pairs to confirm on the full sets. Resemblance and containment
 of shingles: Broder, "On the resemblance and containment of documents", Compression and Complexity of Sequences, 1997.
-Words are hashed with BLAKE2, so nothing depends on Python's hash seed. Memory: about 24 bytes per word, 0.6 GB for
-400,000 passages of 60 words; the time grows with the number of words.
+Words are those of ``corpus/words.py``; in scripts without spaces, five of them are six characters. They are hashed with
+BLAKE2, so nothing depends on Python's hash seed. Memory: about 24 bytes per word, 0.6 GB for 400,000 passages of 60
+words; the time grows with the number of words.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ from jaxtyping import Int, UInt64
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from segue.corpus.words import words
 from segue.types import Bank, Progress, no_progress
 from segue.windows.vector_copies import FEWEST_SHARED, most_holders, vector_pairs
 
@@ -64,7 +65,6 @@ WHOLE = 0.95
 At lower values, reports that fill one template would: 0.9 if they differ in one word in 100.
 """
 
-_WORDS = re.compile(r"\w+")
 _GRAM = 5
 _PERMUTATIONS = 128
 _SEED = 1
@@ -247,13 +247,13 @@ def _document_words(bank: Bank) -> Iterator[UInt64[np.ndarray, "word"]]:
         begin, end = bank.first_row[first], bank.first_row[last - 1] + bank.num_rows[last - 1]
         rows = np.arange(begin, end)
         rows = rows[bank.alive[rows]]
-        words: list[list[int]] = [[] for _ in range(first, last)]
+        numbers: list[list[int]] = [[] for _ in range(first, last)]
         for document, text in zip(bank.document_of[rows], bank.texts(rows), strict=True):
-            for word in _WORDS.findall(text.casefold()):
+            for word in words(text):
                 if word not in known:
                     known[word] = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-                words[document - first].append(known[word])
-        yield from (np.array(numbers, dtype=np.uint64) for numbers in words)
+                numbers[document - first].append(known[word])
+        yield from (np.array(own, dtype=np.uint64) for own in numbers)
 
 
 def _document_batches(bank: Bank) -> Iterator[tuple[int, int]]:

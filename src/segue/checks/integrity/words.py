@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from segue.checks.case import Case, directions, pair_cosines
+from segue.corpus.words import long_words
 from segue.evaluation.intervals import standard_score
 
 MINIMUM_DOCUMENTS = 12
@@ -78,7 +79,8 @@ def _words(texts: list[str]) -> Float[np.ndarray, "passage component"]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
-        counted = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=20_000).fit_transform(texts)
+        vectoriser = TfidfVectorizer(analyzer=long_words, sublinear_tf=True, min_df=2, max_features=20_000)
+        counted = vectoriser.fit_transform(texts)
     except ValueError:  # no word occurs twice
         return np.zeros((len(texts), 1))
     with np.errstate(divide="ignore", invalid="ignore"):  # where all texts are alike, its share of variance is 0 / 0

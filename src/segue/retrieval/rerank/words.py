@@ -1,30 +1,29 @@
 """BM25 weights of words: for BM25 as a retriever, and for overlaps as features.
 
-Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))); lower case, words of two letters
-or more, without English stop words, no stemming, tokenised as bm25s does. N is the number of the pool's live passages,
-or of those of some documents. Weights and sums are float64, so that the order of words cannot decide a tie.
+Okapi BM25 in Lucene's form (k1 = 1.5, b = 0.75, idf = ln(1 + (N − n + ½) / (n + ½))); words of two letters or more
+(``corpus/words.py``), without English stop words, no stemming. N is the number of the pool's live passages, or of those
+of some documents. Weights and sums are float64, so that the order of words cannot decide a tie.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import bm25s
 import numpy as np
 from bm25s.stopwords import STOPWORDS_EN
 from jaxtyping import Float, Int
 
+from segue.corpus.words import long_words
 from segue.ranking.pool import Pool
 from segue.types import Bank
 
 K1, B = 1.5, 0.75
 """Saturation of repeated words, and penalty of long passages."""
-WORD, STOP_WORDS = re.compile(r"(?u)\b\w\w+\b"), frozenset(STOPWORDS_EN)
+STOP_WORDS = frozenset(STOPWORDS_EN)
 CACHED = 4096
 """Texts whose words are cached: the next context shares all but one passage with the last."""
 
@@ -84,21 +83,22 @@ def cut_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
 
 @functools.lru_cache(maxsize=CACHED)
 def _cut(text: str) -> tuple[str, ...]:
-    """Return the words of a text as ``bm25s.tokenize`` does, at less cost per call."""
-    return tuple(word for word in WORD.findall(text.lower()) if word not in STOP_WORDS)
+    return tuple(word for word in long_words(text) if word not in STOP_WORDS)
 
 
 def count_words(bank: Bank, pool: Pool, counted: Pool | None = None) -> PassageWords:
     """Count and weigh the words of the pool's live rows, with idf and average length over those of ``counted``."""
     live = np.flatnonzero(pool.mask)
-    corpus = bm25s.tokenize(bank.texts(live), stopwords="english", show_progress=False)
-    length = np.array([len(tokens) for tokens in corpus.ids], dtype=np.int64)
-    tokens = np.fromiter((token for tokens in corpus.ids for token in tokens), np.int64, count=length.sum())
-    vocabulary = max(1, len(corpus.vocab))
+    number: dict[str, int] = {}
+    cut = _cut.__wrapped__  # every passage is cut once; caching them would only push out the contexts
+    corpus = [[number.setdefault(word, len(number)) for word in cut(text)] for text in bank.texts(live)]
+    length = np.array([len(tokens) for tokens in corpus], dtype=np.int64)
+    tokens = np.fromiter((token for tokens in corpus for token in tokens), np.int64, count=length.sum())
+    vocabulary = max(1, len(number))
     distinct, times = np.unique(np.repeat(np.arange(len(live)), length) * vocabulary + tokens, return_counts=True)
     place, word = np.divmod(distinct, vocabulary)
     ends = np.concatenate([[0], np.cumsum(np.bincount(live[place], minlength=len(bank)))])
-    return _weigh(corpus.vocab, ends, word, times, pool=pool, counted=counted or pool)
+    return _weigh(number, ends, word, times, pool=pool, counted=counted or pool)
 
 
 def count_again(words: PassageWords, pool: Pool, counted: Pool) -> PassageWords:
