@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float16, Float32, Int, UInt8
 from segue.bank.bank import PassageBank
 from segue.bank.shards import exclusive
 from segue.corpus.passages import divide
+from segue.corpus.prose import characters
 from segue.encoders import Encoder
 from segue.encoders.space import Space, require_same
 from segue.errors import InputError, StorageError
@@ -38,7 +39,7 @@ MAXIMUM_SENTENCES = 6
 BEGINNING, END = 3, 2
 """Sentences kept from the beginning and the end of a longer passage; those in between become one."""
 SHORTEST = 30
-"""A piece of fewer characters joins the one before it."""
+"""A piece of fewer characters joins the one before it; Latin letters, see ``prose.characters``."""
 LONGEST = 200
 """A sentence of more characters is divided."""
 TEXTS_AT_ONCE = 4096
@@ -59,9 +60,10 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     ['Snow reflects most of the light. Why?', 'Its crystals scatter it in all directions.']
     """
     pieces: list[str] = []
+    shortest, longest = characters(SHORTEST, text), characters(LONGEST, text)
     for sentence in sentencex.segment(language, " ".join(text.split())):
-        for piece in map(str.strip, divide(sentence, LONGEST // 2)):
-            if pieces and min(len(piece), len(pieces[-1])) < SHORTEST:
+        for piece in map(str.strip, divide(sentence, longest // 2)):
+            if pieces and min(len(piece), len(pieces[-1])) < shortest:
                 pieces[-1] = f"{pieces[-1]} {piece}".rstrip()
             elif piece:
                 pieces.append(piece)

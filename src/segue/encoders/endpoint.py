@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from segue.corpus.prose import letters
 from segue.encoders.keep_end import keep_start
 from segue.encoders.space import PROBES, Space
 from segue.errors import InputError, MissingExtraError
@@ -99,7 +100,7 @@ class EndpointSettings(Settings):
 
 
 def estimated_tokens(characters: int) -> int:
-    """Return about how many tokens some characters are.
+    """Return about how many tokens some characters are, as ``prose.letters`` counts them.
 
     >>> estimated_tokens(0), estimated_tokens(1), estimated_tokens(400)
     (0, 1, 100)
@@ -208,7 +209,7 @@ class EndpointEncoder:
             sent = [keep_start(text, maximum_tokens=self._maximum_tokens) for text in sent]
         wanted = {} if self._settings.dimensions is None else {"dimensions": self._settings.dimensions}
         body = {"model": self._model, "input": sent, "encoding_format": "float", **wanted}
-        tokens = sum(estimated_tokens(len(text)) for text in sent)
+        tokens = sum(estimated_tokens(letters(text)) for text in sent)
         answer = self._ask(body, tokens)
         vectors = self._vectors(answer, len(texts))
         with self._lock:

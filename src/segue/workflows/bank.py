@@ -19,6 +19,7 @@ from segue.bank.manifest import MANIFEST
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.custom import as_document
 from segue.corpus.passages import cut
+from segue.corpus.prose import letters
 from segue.encoders import EncoderSettings
 from segue.encoders.endpoint import estimated_tokens
 from segue.errors import InputError
@@ -88,7 +89,7 @@ def estimate(recipe: AnyRecipe, *, stages: Stages = quiet) -> Mapping[str, objec
             found["documents"] += bool(passages)
             found["passages"] += len(passages)
             found["characters"] += sum(len(passage.text) for passage in passages)
-            found["tokens"] += sum(estimated_tokens(prompt + len(passage.text)) for passage in passages)
+            found["tokens"] += sum(estimated_tokens(prompt + letters(passage.text)) for passage in passages)
             progress(found["documents"], None, f"{found['passages']:,} passages")
     cost = {} if price is None else {"price": price, "cost": recipe.encoder.endpoint.cost(found["tokens"])}
     return {**found, "encoder": recipe.encoder.name, **cost}
