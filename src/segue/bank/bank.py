@@ -391,6 +391,8 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "mean_passage_characters": round(bank.counts.characters / passages, 1),
         "skipped": bank.counts.skipped,
         "has_texts": bank.has_texts,
+        "reading": manifest["reading"],
+        "warnings": bank.manifest.reading.warnings(bank.language) if bank.manifest.reading else [],
         "space": space,
         "storage": manifest["storage"],
         "changes": len(bank.manifest.changes),

@@ -28,6 +28,7 @@ from segue.bank.manifest import (
     what_is_read,
     write_bank,
 )
+from segue.bank.reading import Sample, read_by
 from segue.bank.shards import (
     ShardRecord,
     ShardRows,
@@ -100,14 +101,15 @@ def build_bank(
         if begun is not None:
             require_same_plan(folder, begun, plan, finished=False)
             plan = begun  # its fingerprint may differ in the last digits
-        intake = Intake(ShardWriter(folder, loaded, plan, progress=progress))
+        intake = Intake(writer := ShardWriter(folder, loaded, plan, progress=progress))
         intake.read(reader.read(), passages)
         shards = intake.finish()
         if not shards:
             got, fix = describe_skipped(intake.skipped), "check [corpus]: path, format, minimum_characters"
             expected = "at least one document with text"
             raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
-        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True)
+        reading = read_by(loaded, writer.sample.texts)
+        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True, reading=reading)
     return PassageBank.open(folder)
 
 
@@ -147,6 +149,7 @@ class ShardWriter:
 
     Attributes:
         share: returns the share of the documents that was read, from 0 to 1; None where it is not known.
+        sample: some of the passages.
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class ShardWriter:
         self._groups = known_groups(folder, self.first_shard)
         self._pending: list[Passage] = []
         self._progress = progress
+        self.sample = Sample()
 
     def add(self, passages: list[Passage]) -> None:
         """Take the passages of one document."""
@@ -191,6 +195,7 @@ class ShardWriter:
         """Write the next shard, or compare it with the one that exists."""
         rows = ShardRows([p.document_id for p in passages], [p.position for p in passages], [p.text for p in passages])
         groups = self._groups.add(rows.hashes(), self.rows)
+        self.sample.add(rows.texts or ())
         place = len(self.shards)
         if place < len(self._existing):
             record = self._existing[place]

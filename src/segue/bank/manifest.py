@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 from pydantic_core import to_jsonable_python
 
+from segue.bank.reading import Reading
 from segue.bank.shards import ShardRecord, Storage, damaged
 from segue.corpus import corpus_kinds
 from segue.corpus.passages import PassageSettings
@@ -105,6 +106,7 @@ class Manifest(BuildPlan):
         documents_sha256: hash of the table of documents.
         hash: hash of all passages, vectors and documents, and of which were removed; equal hashes mean equal banks.
         changes: every change since it was built, oldest first.
+        reading: what the encoder read of the passages when it was built; None for vectors and in banks of version 0.1.
         versions: versions of the packages that shape a bank.
     """
 
@@ -115,6 +117,7 @@ class Manifest(BuildPlan):
     hash: str
     versions: Mapping[str, str]
     changes: tuple[BankStep, ...] = ()
+    reading: Reading | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -291,6 +294,7 @@ def write_bank(
     skipped: Mapping[str, int],
     has_texts: bool,
     changes: Sequence[BankStep] = (),
+    reading: Reading | None = None,
 ) -> None:
     """Write the documents and then the manifest, which makes the folder a bank.
 
@@ -320,6 +324,7 @@ def write_bank(
         hash=contents,
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         changes=tuple(changes),
+        reading=reading,
     )
     write_json(folder / MANIFEST, manifest.to_json())
 
@@ -345,4 +350,4 @@ def extend_bank(
     """
     step = BankStep(hash=manifest.hash, documents=manifest.counts.documents, removed=tuple(sorted(removed)))
     write_bank(folder, manifest, [*manifest.shards, *added], documents, skipped=skipped, has_texts=manifest.has_texts,
-               changes=[*manifest.changes, step])  # fmt: skip
+               changes=[*manifest.changes, step], reading=manifest.reading)  # fmt: skip

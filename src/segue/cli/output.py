@@ -63,11 +63,14 @@ def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
         print_json(info)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in info.items():
-        table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        shown = "\n".join(value) or "none" if isinstance(value, list) else str(value)
+        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else shown
+        table.add_row(name, escape(shown))
     Console().print(table)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from huggingface_hub import model_info, try_to_load_from_cache
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from segue.encoders.encoder import EncoderSettings
@@ -79,6 +79,22 @@ class SentenceTransformerEncoder:
             with threads(1), ThreadPoolExecutor(side_by_side) as pool:
                 self._encode_into(vectors, texts, pool.map, progress)
         return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> tuple[Int[np.ndarray, "text"], Int[np.ndarray, "text"]] | None:
+        """Return the tokens of each text, those of the prompt included, and how many are unknown words; uncut.
+
+        Returns:
+            None where the model has no tokeniser of transformers.
+        """
+        from transformers import PreTrainedTokenizerBase
+
+        tokenizer = getattr(self._model[0], "tokenizer", None)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            return None
+        whole = [self._prompt + text for text in texts]
+        ids = tokenizer(whole, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        tokens = np.array([len(one) for one in ids], dtype=np.int64) + tokenizer.num_special_tokens_to_add()
+        return tokens, np.array([one.count(tokenizer.unk_token_id) for one in ids], dtype=np.int64)
 
     def _encode_into(
         self,
