@@ -1,34 +1,45 @@
 """HTML → title and paragraphs of prose.
 
 Pages are parsed by Beautiful Soup with Python's ``html.parser``, which accepts broken markup. The text is that of
-``<main>`` or ``<article>`` where a page has one, else of the body, without navigation, headings, code, tables and
-captions. Paragraphs are kept; list items and loose text only if they read like sentences.
+``<main>`` or of all ``<article>`` where these hold most of a page's prose, else of the body, without navigation,
+headings, code, tables of data and captions. Paragraphs are kept; list items, cells of other tables and loose text only
+if they read like sentences. Where these rules leave little of a page's prose, all of it is kept.
 """
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import re
 from collections.abc import Iterator
 
+import webencodings
 from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4.dammit import EncodingDetector
 from bs4.element import PreformattedString
 
-from segue.corpus.intake import decode
-from segue.corpus.prose import is_prose, names, tidy
+from segue.corpus.intake import decode_text
+from segue.corpus.prose import is_prose, join_words, names, split_paragraphs, tidy, without_front_matter
 
+_UNSEEN = (
+    "title, script, style, template, iframe, object, audio, video, canvas, svg, math, button, select, option, textarea"
+)
 _DROPPED = (
-    "head, script, style, noscript, template, nav, header, footer, aside, form, button, select, textarea, svg, math, "
-    "pre, table, figure, iframe, object, audio, video, canvas, h1, h2, h3, h4, h5, h6, dt, menu, "
+    "noscript, nav, header, footer, aside, table.data, figure, h1, h2, h3, h4, h5, h6, dt, menu, "
     "[hidden], [role=navigation], [role=banner], [role=search], [role=contentinfo], a.headerlink, .toctree-wrapper, "
     ".sphinxsidebar, .related, .navheader, .navfooter, sup.reference, a.footnote-reference, .mw-editsection"
 )
 _BLOCKS = names(
     """p; li; dd; blockquote; div; section; article; main; body; ul; ol; dl; details; summary; address; center;
-    caption; hr; html; td; th; fieldset; [document]"""
+    caption; hr; html; td; th; fieldset; form; label; pre; [document]"""
 )
-_DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
+_LISTED = names("li; td; th; caption; header; footer; aside")
+_MOST, _LITTLE = 0.5, 0.25
+_CODE = re.compile(
+    r"code|highlight|listing|screen|synopsis|literal|example|console|program|source|verbatim|syntax", re.I
+)
+_PLAIN_WORD = re.compile(r"(?<!\S)[\"'“‘«(\[]*[^\W\d_]+(?:['’-][^\W\d_]+)*[.,;:!?…\"'”’»)\]]*(?=\s|$)")
+_TWO_BREAKS = re.compile("\u2028\\s*\u2028")
+_SEVEN_BITS = ("iso-2022-jp",)
 
 
 def parse(source: str) -> tuple[str, tuple[str, ...]]:
@@ -37,29 +48,41 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     >>> parse("<title>Snow</title><nav><p>Home</p></nav><h1>Snow</h1><p>It <b>falls</b>.<p>It melts.")
     ('Snow', ('It falls.', 'It melts.'))
     """
-    soup = BeautifulSoup(source, "html.parser")
+    soup = BeautifulSoup(without_front_matter(source), "html.parser")
     title = _title(soup)
-    root = soup.select_one("main, [role=main], article") or soup.body or soup
-    for dropped in root.select(_DROPPED):
+    for unseen in soup.select(_UNSEEN):
+        unseen.extract()
+    for line_break in soup.find_all("br"):
+        line_break.replace_with("\u2028")
+    everything = _paragraphs([soup])
+    for table in soup.find_all("table"):
+        if _holds_data(table):
+            table["class"] = "data"
+    for dropped in soup.select(_DROPPED):
         dropped.extract()
-    for line_break in root.find_all("br"):
-        line_break.replace_with(" ")
-    return title, tuple(_paragraphs(root))
+    chosen = _paragraphs([soup])
+    main = _paragraphs(_outermost(soup.select("main, [role=main]") or soup.select("article")))
+    if _length(main) >= _MOST * _length(chosen):
+        chosen = main
+    return title, join_words(chosen if _length(chosen) > _LITTLE * _length(everything) else everything)
 
 
-def decode_page(data: bytes, where: str) -> str:
-    """Decode a page by the character set that it declares, otherwise as UTF-8.
+def decode_page(data: bytes) -> str:
+    """Decode a page: as UTF-8 where it is, else by the character set that it declares and browsers know.
 
     Raises:
-        InputError: the bytes are not in that character set.
+        UnicodeDecodeError: it is neither.
     """
-    declared = _DECLARED.search(data[:4096])
-    if declared and not data.startswith(codecs.BOM_UTF8):
-        try:
-            return data.decode(declared[1].decode())
-        except (LookupError, UnicodeDecodeError):
-            pass  # a wrong or unknown declaration: the page may still be UTF-8
-    return decode(data, where)
+    declared = EncodingDetector.find_declared_encoding(data, is_html=True)
+    encoding = webencodings.lookup(declared) if declared else None
+    if encoding is not None and encoding.name in _SEVEN_BITS:
+        return encoding.codec_info.decode(data)[0]
+    try:
+        return decode_text(data)
+    except UnicodeDecodeError:
+        if encoding is None or encoding.name.startswith("utf-"):
+            raise
+        return encoding.codec_info.decode(data)[0]
 
 
 def _title(soup: BeautifulSoup) -> str:
@@ -70,41 +93,62 @@ def _title(soup: BeautifulSoup) -> str:
     return ""
 
 
-def _paragraphs(root: Tag) -> Iterator[str]:
-    """Yield the text of neighbouring strings of one block; a block inside a block divides it."""
-    strings = (
-        node
-        for node in root.descendants
-        if isinstance(node, NavigableString) and not isinstance(node, PreformattedString)  # comments, doctypes
-    )
-    for block, group in itertools.groupby(strings, key=_block_of):
-        text = tidy("".join(group))
-        if text and (_is_paragraph(block) or is_prose(text)):
-            yield text
-
-
-def _block_of(node: NavigableString) -> _Block:
-    parent = node.parent
-    while parent is not None and parent.parent is not None and parent.name not in _BLOCKS:
-        parent = parent.parent
-    return _Block(parent)
-
-
-class _Block:
-    """An element compared by identity (Beautiful Soup compares the contents of elements, which is slow)."""
-
-    def __init__(self, tag: Tag | None) -> None:
-        self.tag = tag
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Block) and self.tag is other.tag
-
-    def __hash__(self) -> int:
-        return id(self.tag)
-
-
-def _is_paragraph(block: _Block) -> bool:
-    """Return whether the markup is that of a paragraph outside of a list item."""
-    if block.tag is None or block.tag.name not in ("p", "dd", "blockquote"):
+def _holds_data(table: Tag) -> bool:
+    """Return whether a table has a head of its own; others lay out the page."""
+    if table.get("role") in ("presentation", "none"):
         return False
-    return block.tag.parent is None or block.tag.parent.name != "li"
+    heads = (head.find_parent("table") for head in table.find_all(["th", "thead", "caption"]))
+    return any(parent is table for parent in heads)
+
+
+def _outermost(tags: list[Tag]) -> list[Tag]:
+    chosen = set(map(id, tags))
+    return [tag for tag in tags if chosen.isdisjoint(map(id, tag.parents))]
+
+
+def _length(paragraphs: list[str]) -> int:
+    return sum(map(len, paragraphs))
+
+
+def _paragraphs(roots: list[Tag]) -> list[str]:
+    """Return the text of neighbouring strings of one block; a block inside a block divides it."""
+    found: list[str] = []
+    for root in roots:
+        blocks = {id(root): (root, root.name in _LISTED)}  # of each element: its block, and whether it is in a list
+        strings: list[tuple[Tag, bool, str]] = []
+        for node in root.descendants:
+            block, listed = blocks[id(node.parent)]
+            if isinstance(node, Tag):
+                blocks[id(node)] = (node if node.name in _BLOCKS else block, listed or node.name in _LISTED)
+            elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):  # comments, doctypes
+                strings.append((block, listed, node))
+        for _, group in itertools.groupby(strings, key=lambda item: id(item[0])):
+            run = list(group)
+            found += _texts(*run[0][:2], "".join(text for *_, text in run))
+    return found
+
+
+def _texts(block: Tag, listed: bool, text: str) -> Iterator[str]:
+    if block.name == "pre":
+        if not _is_code(block):
+            yield from (
+                paragraph for paragraph in split_paragraphs(text.replace("\u2028", "\n")) if _is_text(paragraph)
+            )
+        return
+    for part in _TWO_BREAKS.split(text):
+        tidied = tidy(part)
+        if tidied and (is_prose(tidied) or (block.name in ("p", "dd", "blockquote") and not listed)):
+            yield part.replace("\u2028", "\n")
+
+
+def _is_code(pre: Tag) -> bool:
+    """Return whether the markup says that preformatted text is code."""
+    around = [pre, *itertools.islice(pre.parents, 2)]
+    return pre.find("code") is not None or any(
+        _CODE.search(" ".join(tag.get_attribute_list("class", ""))) for tag in around
+    )
+
+
+def _is_text(paragraph: str) -> bool:
+    """Return whether preformatted text reads like sentences: most of it is words."""
+    return is_prose(paragraph) and 4 * len(_PLAIN_WORD.findall(paragraph)) >= 3 * len(paragraph.split())

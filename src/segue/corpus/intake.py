@@ -289,6 +289,24 @@ def damaged(path: Path, error: Exception) -> InputError:
     )
 
 
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+
+
+def decode_text(data: bytes) -> str:
+    """Decode a whole file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    >>> decode_text("café".encode("utf-16")), decode_text("café".encode("utf-8-sig"))
+    ('café', 'café')
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding.
+    """
+    return data.decode(next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8-sig"))
+
+
 def decode(data: bytes, where: Path | str, *, offset: int = 0) -> str:
     """Decode UTF-8, with or without a byte order mark; ``offset`` is where ``data`` begins in its file, in bytes.
 

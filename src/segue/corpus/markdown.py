@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from segue.corpus.prose import is_prose, tidy
+from segue.corpus.prose import is_prose, join_words, tidy, without_front_matter
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
 _DIRECTIVE_FENCE = re.compile(r"^:{3,}.*$", re.MULTILINE)  # ":::{note}" of MyST and Pandoc: its contents are prose
 _PARSER = MarkdownIt("commonmark", {"maxNesting": 100}).enable("table")
 _TEXT = ("text", "code_inline", "text_special")
@@ -27,14 +26,16 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     >>> parse("# Snow\n\nIt *falls*,\nand melts.\n\n    code()\n\n- See [rain](rain.md)\n- Sleet is a mixture of both.")
     ('Snow', ('It falls, and melts.', 'Sleet is a mixture of both.'))
     """
-    text = _DIRECTIVE_FENCE.sub("", _FRONT_MATTER.sub("", source.replace("\r\n", "\n")))
-    tokens = _PARSER.parse(text)
-    return _title(tokens), tuple(_paragraphs(tokens))
+    text = without_front_matter(source.replace("\r\n", "\n").replace("\r", "\n"))
+    tokens = _PARSER.parse(_DIRECTIVE_FENCE.sub("", text))
+    return _title(tokens), join_words(_paragraphs(tokens))
 
 
 def _title(tokens: Sequence[Token]) -> str:
     headings = [
-        (token.tag, _inline(content)) for token, content in itertools.pairwise(tokens) if token.type == "heading_open"
+        (token.tag, tidy(_inline(content)))
+        for token, content in itertools.pairwise(tokens)
+        if token.type == "heading_open"
     ]
     return min(headings, key=lambda heading: heading[0])[1] if headings else ""  # min keeps the first of equals
 
@@ -46,14 +47,14 @@ def _paragraphs(tokens: Sequence[Token]) -> Iterator[str]:
         if token.type != "paragraph_open":
             continue
         text = _inline(content)
-        if text and (not items or is_prose(text)):
+        if not items or is_prose(tidy(text)):
             yield text
 
 
 def _inline(token: Token) -> str:
-    """Return the text of inline markup; line ends become spaces, images and HTML tags are dropped."""
+    """Return the text of inline markup with its line ends; images and HTML tags are dropped."""
     parts = []
     for child in token.children or ():
         is_break = child.type in ("softbreak", "hardbreak") or child.content.lower().startswith("<br")
-        parts.append(child.content if child.type in _TEXT else " " * is_break)
-    return tidy("".join(parts))
+        parts.append(child.content if child.type in _TEXT else "\n" * is_break)
+    return "".join(parts)

@@ -16,7 +16,7 @@ from docutils import frontend, nodes, utils
 from docutils.parsers.rst import Directive, Parser, directives, roles
 from docutils.statemachine import StringList
 
-from segue.corpus.prose import is_prose, names, tidy
+from segue.corpus.prose import is_prose, join_words, names, tidy, without_front_matter
 
 _NO_PROSE = names(
     """code; code-block; sourcecode; literalinclude; highlight; parsed-literal; doctest; testcode; testsetup;
@@ -66,9 +66,9 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
         setattr(document.settings, name, value)
     document.reporter = utils.Reporter("text", report_level=5, halt_level=6, stream=False)
     with _tolerant():
-        Parser().parse(source, document)
+        Parser().parse(without_front_matter(source), document)
     title = next(document.findall(nodes.title), None)
-    return tidy(_text(title, document)) if title is not None else "", tuple(_paragraphs(document))
+    return tidy(_text(title, document)) if title is not None else "", join_words(_paragraphs(document))
 
 
 @contextlib.contextmanager
@@ -135,8 +135,8 @@ def _paragraphs(document: nodes.document) -> Iterator[str]:
     while pending:
         node, in_list = pending.pop()
         if isinstance(node, nodes.paragraph | nodes.line_block):
-            text = tidy(_text(node, document))
-            if text and (is_prose(text) or not (in_list or isinstance(node, nodes.line_block))):
+            text = _text(node, document)
+            if is_prose(tidy(text)) or not (in_list or isinstance(node, nodes.line_block)):
                 yield text
         elif not isinstance(node, _SKIPPED_NODES):
             inside = in_list or isinstance(node, nodes.list_item)
