@@ -28,11 +28,13 @@ class SegueError(Exception):
 
     Attributes:
         exit_code: exit code of the command line.
+        what, got, fix: as given.
     """
 
     exit_code = 2
 
     def __init__(self, what: str = "", *, got: object = None, expected: object = None, fix: str = "") -> None:
+        self.what, self.got, self.fix = what, got, fix
         plain = got is None and expected is None and not fix  # also when unpickled from its message
         super().__init__(what if plain else explain(what, got=got, expected=expected, fix=fix))
 

@@ -93,10 +93,10 @@ def test_parquet_and_a_column_of_ones_own_are_read_alike(tmp_path):
         ({"id": "x", "turns": [["a"]]}, r"d\.jsonl:1, turn 0: got list"),
         ({"id": "x", "messages": [{"role": "user", "body": "a"}]}, r"turn 0: got keys role, body, expected.*content"),
         ({"id": "x", "messages": [{"role": "user", "content": 1}]}, r"turn 0: got int as its text"),
-        ([], r"d\.jsonl:1: got list"),
+        ([], r"d\.jsonl is a JSON array"),
     ],
 )
 def test_what_is_no_dialogue_is_named(tmp_path, record, message):
     with pytest.raises(InputError, match=message) as caught:
-        read(tmp_path / "d.jsonl", record)
+        read(tmp_path / "d.jsonl", record, strict=True)
     assert "To fix it" in str(caught.value)

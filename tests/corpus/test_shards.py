@@ -73,7 +73,7 @@ def test_a_packed_shard_cut_short_is_named(tmp_path, end):
     (tmp_path / f"b.jsonl{end}").write_bytes(PACK[end](lines(*map(str, range(2000))))[:-9])
     (tmp_path / "a.jsonl").write_bytes(lines("a"))
     with pytest.raises(InputError, match=rf"b\.jsonl{end} is incomplete"):
-        ids(JsonlCorpus(path=tmp_path))
+        ids(JsonlCorpus(path=tmp_path, strict=True))
 
 
 def test_zstd_frames_that_were_appended_are_all_read(tmp_path):
@@ -135,7 +135,7 @@ def test_columns_have_the_names_of_the_user(tmp_path):
     with pytest.raises(InputError, match=r"got doc, head, body, paragraphs, expected doc, and txt.*text_column"):
         ids(ParquetCorpus(path=tmp_path / "t.parquet", id_column="doc", text_column="txt"))
     with pytest.raises(InputError, match="no 'txt' among the keys body, doc"):
-        ids(JsonlCorpus(path=tmp_path / "c.jsonl", id_column="doc", text_column="txt"))
+        ids(JsonlCorpus(path=tmp_path / "c.jsonl", id_column="doc", text_column="txt", strict=True))
 
 
 URLS = [

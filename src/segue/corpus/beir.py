@@ -6,12 +6,13 @@ Most BEIR documents are one passage long and give no window; long ones (TREC-NEW
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import SourceFile, TextCorpus, admit, document_from
+from segue.corpus.intake import Placed, SourceFile, TextCorpus, admit, document_from, placed
 from segue.corpus.jsonl import read_objects
 from segue.corpus.sources import SourcePath
 from segue.errors import InputError
@@ -28,11 +29,15 @@ class BeirCorpus(TextCorpus):
         """Yield the documents, in the order of the lines.
 
         Raises:
-            InputError: there is no corpus file, it is damaged, or a line is not a document.
+            InputError: there is no corpus file, or an id comes twice; see ``admit``.
         """
         file = SourceFile(corpus_file(self.path))
-        documents = (document_from(record, where, id_key="_id") for record, where in read_objects(file))
-        return admit(documents, self, source=file.path, share=lambda _: file.share())
+
+        def records() -> Iterator[Placed]:
+            make = partial(document_from, id_key="_id")
+            return (placed(make, *pair, id_key="_id") for pair in read_objects(file))
+
+        return admit(records(), self, source=file.path, share=lambda _: file.share(), again=records)
 
 
 def corpus_file(path: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from segue.corpus.intake import TextCorpus, admit, document_from
+from segue.corpus.intake import Placed, TextCorpus, admit, document_from, placed
 from segue.errors import InputError, SegueError
 from segue.parts import make_part, part_table
 from segue.types import Document, Skipped
@@ -69,7 +69,7 @@ class CustomCorpus(TextCorpus):
         """Yield the documents of your reader, with the checks that all documents pass.
 
         Raises:
-            InputError: the reader cannot be made, yields other objects than documents, or yields an id twice.
+            InputError: the reader cannot be made, fails, or yields an id twice; see ``admit``.
             SettingsError: it cannot be imported.
         """
         reader = make_part("corpus", self.reader, self.options)
@@ -78,8 +78,13 @@ class CustomCorpus(TextCorpus):
             raise InputError(f"{self.reader} is not a corpus reader", got="no method read()", fix="add a method read()")
         total = operator.length_hint(reader)
         share = (lambda num_read: min(1.0, num_read / total)) if total else (lambda num_read: None)
-        documents = (as_document(item, f"reader {self.reader}") for item in self._items(read))
-        return admit(documents, self, source=self.reader, share=share)
+
+        def records() -> Iterator[Placed | Skipped]:
+            for number, item in enumerate(self._items(read)):
+                where = f"reader {self.reader}, document {number}"
+                yield item if isinstance(item, Skipped) else placed(_document, item, where, id_key="id")
+
+        return admit(records(), self, source=self.reader, share=share, again=records)
 
     def _items(self, read: Any) -> Iterator[Any]:
         try:
@@ -89,6 +94,12 @@ class CustomCorpus(TextCorpus):
         except Exception as error:  # it is the user's code
             got = f"{type(error).__name__}: {error}"
             raise InputError(f"reader {self.reader} fails", got=got, fix="correct its read()") from error
+
+
+def _document(item: Any, where: str) -> Document:
+    found = as_document(item, where)
+    assert isinstance(found, Document), "those that are skipped are passed on before"
+    return found
 
 
 def as_document(item: Any, where: str) -> Document | Skipped:

@@ -9,12 +9,13 @@ of several parts (text and images) keep their text, and turns without text are l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
 from segue.corpus import jsonl, parquet
-from segue.corpus.intake import TextCorpus, admit
+from segue.corpus.intake import Placed, SourceFile, TextCorpus, admit, is_null, placed
 from segue.corpus.prose import tidy
 from segue.corpus.sources import SourceFiles, SourcePaths, base_of, described
 from segue.errors import InputError
@@ -45,27 +46,32 @@ class DialogueCorpus(TextCorpus):
         """Yield the dialogues, in the order of files and lines.
 
         Raises:
-            InputError: a file is missing or damaged, a record is not a dialogue, or an id comes twice.
+            InputError: a file is missing, or an id comes twice; see ``admit``.
         """
         files = SourceFiles(self.path, f"{jsonl.NAMES}|{parquet.NAMES}")
-        documents = (
-            self._document(record, where, name + where.removeprefix(str(file.path)))
-            for file in files
-            for name in [file.path.absolute().relative_to(base_of(self.path)).as_posix()]
-            for record, where in (
-                parquet.read_rows(file.path) if parquet.is_parquet(file.path) else jsonl.read_objects(file)
-            )
-        )
-        return admit(documents, self, source=described(self.path), share=lambda _: files.share())
 
-    def _document(self, record: object, where: str, place: str) -> Document:
+        def records() -> Iterator[Placed]:
+            return (
+                placed(partial(self._document, file=file), record, where, id_key=self.id_column)
+                for file in files
+                for record, where in (
+                    parquet.read_rows(file.path) if parquet.is_parquet(file.path) else jsonl.read_objects(file)
+                )
+            )
+
+        source = described(self.path)
+        return admit(records(), self, source=source, share=lambda _: files.share(), again=records)
+
+    def _document(self, record: object, where: str, *, file: SourceFile) -> Document:
         if not isinstance(record, Mapping):
             raise _wrong(where, type(record).__name__, "one JSON object per line")
         columns = [name for name in ([self.turns_column] if self.turns_column else TURNS) if name in record]
-        if not columns or not isinstance(turns := record[columns[0]], list):
-            got = f"{type(record[columns[0]]).__name__} in {columns[0]!r}" if columns else f"keys {', '.join(record)}"
+        turns = next((record[name] for name in columns if not is_null(record[name])), [])
+        if not columns or not isinstance(turns, list):
+            got = f"{type(turns).__name__} in {columns[0]!r}" if columns else f"keys {', '.join(record)}"
             raise _wrong(where, got, f"a list of turns in {self.turns_column or ', '.join(TURNS)}")
         name, title = record.get(self.id_column), record.get("title")
+        place = file.path.absolute().relative_to(base_of(self.path)).as_posix() + where.removeprefix(str(file.path))
         texts = (self._text(turn, f"{where}, turn {number}") for number, turn in enumerate(turns))
         return Document(
             id=place if name is None else str(name),
@@ -76,14 +82,15 @@ class DialogueCorpus(TextCorpus):
 
     def _text(self, turn: object, where: str) -> str:
         """Return the text of a turn, empty where it is left out."""
-        if isinstance(turn, str):
-            return tidy(turn)
+        if isinstance(turn, str) or is_null(turn):
+            return tidy(turn) if isinstance(turn, str) else ""
         if not isinstance(turn, Mapping) or not any(key in turn for key in TEXTS):
             got = f"keys {', '.join(map(str, turn))}" if isinstance(turn, Mapping) else type(turn).__name__
             raise _wrong(where, got, f"a string, or an object with {' or '.join(TEXTS)}")
         content = next(turn[key] for key in TEXTS if key in turn)
         if isinstance(content, list):
             content = " ".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+        content = None if is_null(content) else content
         if not isinstance(content, str | None):
             raise _wrong(where, f"{type(content).__name__} as its text", "a string")
         speaker = next((str(turn[key]) for key in SPEAKERS if turn.get(key)), "")

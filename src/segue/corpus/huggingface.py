@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from segue.corpus.intake import RecordCorpus, admit
+from segue.corpus.intake import Placed, RecordCorpus, admit, placed, refuse_lfs_pointer
 from segue.corpus.prose import is_prose, tidy
 from segue.errors import InputError, MissingExtraError, explain
 from segue.types import Document, Skipped
@@ -48,14 +50,27 @@ class HuggingFaceCorpus(RecordCorpus):
 
         Raises:
             MissingExtraError: the library ``datasets`` is not installed.
-            InputError: the data set cannot be loaded, or a row is not a document.
+            InputError: the data set cannot be loaded or read to its end, or an id comes twice; see ``admit``.
         """
         where = f"data set {self.name}"
         rows = load_rows(self)
         total = _num_rows(rows, self.split)
         share = (lambda num_read: num_read / total) if total else (lambda num_read: None)
-        documents = (_document(row, f"{where}, row {number}", self) for number, row in enumerate(rows))
-        return admit(documents, self, source=where, share=share)
+
+        def records() -> Iterator[Placed]:
+            numbered = enumerate(_each(rows, self))
+            return (placed(self.document, row, f"{where}, row {n}", id_key=self.id_column) for n, row in numbered)
+
+        return admit(records(), self, source=where, share=share, again=records)
+
+    def document(self, record: object, where: str) -> Document:
+        """Return the document of one row, without headings and list entries where ``prose_only`` says so."""
+        document = super().document(record, where)
+        text = record.get(self.text_column) if isinstance(record, Mapping) else None
+        if not self.prose_only or not isinstance(text, str):
+            return document
+        lines = (tidy(line) for line in text.split("\n"))
+        return replace(document, paragraphs=tuple(line for line in lines if is_prose(line)))
 
 
 def load_rows(corpus: HuggingFaceCorpus) -> Iterable[Mapping[str, Any]]:
@@ -75,22 +90,27 @@ def load_rows(corpus: HuggingFaceCorpus) -> Iterable[Mapping[str, Any]]:
             corpus.name, corpus.config, split=corpus.split, revision=corpus.revision, streaming=corpus.streaming
         )
     except Exception as error:  # errors of datasets, fsspec, the HTTP client, and ValueError
-        fix = "check name, config and split, and the network, or give a local folder"
-        got = f"{type(error).__name__}: {error}"
-        raise InputError(f"data set {corpus.name} cannot be loaded", got=got, fix=fix) from error
+        raise _not_loaded(corpus, "cannot be loaded", error) from error
     return rows
+
+
+def _each(rows: Iterable[Mapping[str, Any]], corpus: HuggingFaceCorpus) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows; a stream that breaks off is an error, since what would follow is not known."""
+    try:
+        yield from rows
+    except Exception as error:  # as above: files are opened when they are read
+        raise _not_loaded(corpus, "cannot be read to its end", error) from error
+
+
+def _not_loaded(corpus: HuggingFaceCorpus, what: str, error: Exception) -> InputError:
+    for path in sorted(Path(corpus.name).rglob("*")) if Path(corpus.name).is_dir() else []:
+        if path.is_file():
+            refuse_lfs_pointer(path)
+    fix = "check name, config and split, and the network, or give a local folder"
+    return InputError(f"data set {corpus.name} {what}", got=f"{type(error).__name__}: {error}", fix=fix)
 
 
 def _num_rows(rows: Iterable[Mapping[str, Any]], split: str) -> int:
     """Return the number of rows: their length, or what a streamed data set states of its split; 0: not known."""
     splits = getattr(getattr(rows, "info", None), "splits", None) or {}
     return operator.length_hint(rows) or getattr(splits.get(split), "num_examples", None) or 0
-
-
-def _document(row: Mapping[str, Any], where: str, corpus: HuggingFaceCorpus) -> Document:
-    document = corpus.document(row, where)
-    text = row.get(corpus.text_column)
-    if not corpus.prose_only or not isinstance(text, str):
-        return document
-    lines = (tidy(line) for line in text.split("\n"))
-    return Document(document.id, document.title, tuple(line for line in lines if is_prose(line)), document.source)

@@ -1,24 +1,28 @@
 """Read JSON Lines: one document per line, plain, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
 
 Each line holds ``id``, ``title`` (may be missing) and ``text`` or ``paragraphs``; see ``intake.document_from``. Lines
-are read one by one, so a file may be larger than memory. Blank lines are allowed.
+are read one by one, so a file may be larger than memory. Blank lines are allowed. An object with a key twice is
+refused: which of the two values was meant cannot be known.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import DAMAGED, RecordCorpus, SourceFile, admit, damaged, decode
+from segue.corpus.intake import Placed, RecordCorpus, SourceFile, admit, decode, placed
 from segue.corpus.sources import PACKED, SourceFiles, SourcePaths, described
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
 NAMES = rf"\.(jsonl|ndjson|jsonlines){PACKED}$"
 """Names of files of JSON Lines."""
+BYTES_AT_ONCE = 2**24
+"""Bytes that are read at most before the ends of lines are looked for: a file may have no LF at all."""
 
 
 class JsonlCorpus(RecordCorpus):
@@ -34,36 +38,89 @@ class JsonlCorpus(RecordCorpus):
         """Yield the documents, in the order of files and lines.
 
         Raises:
-            InputError: a file is missing, damaged or not UTF-8, a line is not a document, or an id comes twice.
+            InputError: a file is missing, or an id comes twice; see ``admit``.
         """
         files = SourceFiles(self.path, NAMES)
-        documents = (self.document(*pair) for file in files for pair in read_objects(file))
-        return admit(documents, self, source=described(self.path), share=lambda _: files.share())
+
+        def records() -> Iterator[Placed]:
+            pairs = (pair for file in files for pair in read_objects(file))
+            return (placed(self.document, *pair, id_key=self.id_column) for pair in pairs)
+
+        source = described(self.path)
+        return admit(records(), self, source=source, share=lambda _: files.share(), again=records)
 
 
 def read_objects(file: SourceFile) -> Iterator[tuple[object, str]]:
-    """Yield each line's JSON value with its place, ``file:line``.
+    """Yield each line's JSON value with its place, ``file:line``; an ``InputError`` for a line or file without one.
 
     Raises:
-        InputError: the file is missing, damaged or not UTF-8, or a line is not JSON.
+        InputError: the file is missing.
     """
-    offset = 0
-    for number, line in enumerate(_lines(file), start=1):
-        where = f"{file.path}:{number}"
-        text = decode(line, where, offset=offset)
-        offset += len(line)
-        if not text.strip():
-            continue
-        try:
-            yield json.loads(text), where
-        except (ValueError, RecursionError) as error:
-            expected, fix = "one JSON object per line", "correct the line"
-            raise InputError(f"{where} is not JSON", got=str(error), expected=expected, fix=fix) from error
+    offset, first = 0, True
+    try:
+        for number, line in enumerate(_lines(file), start=1):
+            where = f"{file.path}:{number}"
+            try:
+                text = decode(line, where, offset=offset)
+                if first and text.strip():
+                    first = False
+                    _refuse_whole(text.strip(), file.path)
+                if text.strip():
+                    yield parse(text, where), where
+            except _NotLines as error:
+                yield error, str(file.path)
+                return
+            except InputError as error:
+                yield error, where
+            offset += len(line)
+    except InputError as error:
+        yield error, str(file.path)
+
+
+def parse(text: str, where: str) -> object:
+    """Return the value of one line of JSON.
+
+    Raises:
+        InputError: it is not JSON, or an object has a key twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, where))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        fix = "correct the line"
+        raise InputError(f"{where} is not JSON", got=error, expected="one JSON object per line", fix=fix) from error
+
+
+def _object(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        got, fix = f"two values of {next(key for key in keys if keys.count(key) > 1)!r}", "keep the one that is meant"
+        raise InputError(f"{where} has a key twice", got=got, expected="each key once", fix=fix)
+    return found
+
+
+class _NotLines(InputError):
+    """A file is JSON, and not one value a line."""
+
+
+def _refuse_whole(text: str, path: Path) -> None:
+    """Check that the first line of a file is not the beginning of one JSON value for the whole file."""
+    if text.startswith("["):
+        fix = "turn it into lines: `jq -c '.[]' FILE > FILE.jsonl`"
+        raise _NotLines(f"{path} is a JSON array", expected="one JSON object per line", fix=fix)
+    if text == "{":
+        fix = "write each object on one line: `jq -c . FILE > FILE.jsonl`"
+        raise _NotLines(f"{path} has a JSON object on several lines", expected="one JSON object per line", fix=fix)
 
 
 def _lines(file: SourceFile) -> Iterator[bytes]:
+    """Yield the lines with their ends: of Unix, of Windows, or the CR alone of old Macs and of some exports."""
     with file.open() as handle:
-        try:
-            yield from handle
-        except DAMAGED as error:
-            raise damaged(file.path, error) from error
+        rest = b""
+        while part := handle.readline(BYTES_AT_ONCE):
+            lines = (rest + part).splitlines(keepends=True)
+            rest = b"" if part.endswith(b"\n") else lines.pop()
+            yield from lines
+        yield from [rest] if rest else []
