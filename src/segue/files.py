@@ -112,6 +112,15 @@ def read_json(path: Path) -> JsonObject:
     return value
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append ``text`` as UTF-8, not atomically; half a character is written as its escape."""
+    try:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as handle:
+            handle.write(text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def append_jsonl(path: Path, record: Mapping[str, object]) -> None:
     """Append one line to a JSONL file."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

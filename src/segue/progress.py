@@ -112,7 +112,7 @@ class _Stage:
         return monotonic() - self.began
 
     def progress(self, done: int, total: int | None, note: str) -> None:
-        self.first = self.first or (self.elapsed(), done)
+        self.first = (self.first if self.done else None) or (self.elapsed(), done)  # reading before it is no work done
         self.done, self.total, self.note = done, total, note
 
     def line(self) -> str:

@@ -1,6 +1,7 @@
 """Building a bank: resumable at any point, refused where anything differs, never half."""
 
 import contextlib
+import json
 import resource
 import signal
 import subprocess
@@ -12,10 +13,11 @@ import pytest
 from fake_encoder import HashEncoder
 from processes import environment
 
-from segue.bank.bank import BankSettings, PassageBank
+from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import build_bank
 from segue.bank.shards import exclusive
 from segue.corpus.folder import FolderCorpus
+from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.corpus.words import normalise_text
@@ -23,6 +25,7 @@ from segue.encoders import EncoderSettings
 from segue.errors import InputError, StorageError
 from segue.files import read_json, write_json
 from segue.types import Document, Skipped
+from segue.workflows.bank import read_skipped
 
 PASSAGES = PassageSettings(target_characters=60, minimum_characters=20)
 SMALL = BankSettings(shard_passages=7)
@@ -104,29 +107,33 @@ def progress_of(corpus, folder, encoder=None):
     return seen
 
 
-def test_the_total_is_estimated_from_the_share_of_the_corpus_that_was_read_and_exact_at_the_end(tmp_path):
-    """Three passages a file: the first shard of 7 is full after 3 of 6 files, the second after 5, with 15 passages."""
+def test_the_total_is_exact_from_the_first_report_of_encoding(tmp_path):
+    """Three passages a file, six files, shards of seven."""
     (tmp_path / "texts").mkdir()
     for number in range(6):
         text = "\n\n".join(f"Sentence {place} of the text {number} says something new." for place in range(3))
         (tmp_path / "texts" / f"{number}.txt").write_text(text, encoding="utf-8")
-    corpus, estimated = FolderCorpus(path=tmp_path / "texts"), "passages encoded, total estimated"
-    expected = [(7, 18, estimated), (14, 18, estimated), (18, 18, "passages encoded")]
+    corpus = FolderCorpus(path=tmp_path / "texts")
+    expected = [(done, 18, "passages encoded") for done in (7, 14, 18)]
     assert progress_of(corpus, tmp_path / "bank") == expected
     with pytest.raises(KeyboardInterrupt):
         progress_of(corpus, tmp_path / "killed", HashEncoder(limit=7))
-    assert progress_of(corpus, tmp_path / "killed") == [
-        (7, 18, "passages found encoded, total estimated"), *expected[1:]
-    ]  # fmt: skip
+    assert progress_of(corpus, tmp_path / "killed") == [(7, 18, "passages found encoded"), *expected[1:]]
     fewer = corpus.model_copy(update={"maximum_documents": 4})
-    assert progress_of(fewer, tmp_path / "fewer") == [(7, 12, estimated), (12, 12, "passages encoded")]
+    assert progress_of(fewer, tmp_path / "fewer") == [(7, 12, "passages encoded"), (12, 12, "passages encoded")]
 
 
-def test_the_total_of_a_reader_that_knows_none_is_known_once_it_is_read(tmp_path):
+def test_while_the_corpus_is_read_the_number_of_documents_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("segue.bank.build.DOCUMENTS_BETWEEN_REPORTS", 4)
     items = [Document(f"d{n}", "", ("It snows in the winter, and it rains.",)) for n in range(10)]
     assert progress_of(ListReader(items), tmp_path / "bank") == [
-        (7, None, "passages encoded"), (10, 10, "passages encoded")
+        (0, None, "4 documents read"), (0, None, "8 documents read"), (7, 10, "passages encoded"),
+        (10, 10, "passages encoded")
     ]  # fmt: skip
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text("It snows in the winter, and it rains.", encoding="utf-8")
+    seen = progress_of(FolderCorpus(path=tmp_path, glob="*.txt"), tmp_path / "other")
+    assert seen[:2] == [(0, None, "4 documents read, 50 %"), (0, None, "8 documents read, 100 %")]
 
 
 def test_resumed_build_is_byte_for_byte_the_undisturbed_one_and_encodes_nothing_twice(tmp_path):
@@ -275,9 +282,72 @@ def test_an_empty_corpus_is_refused_with_the_reasons_and_leaves_no_build_behind(
     assert len(build(tmp_path / "bank", DOCUMENTS[:1], settings=BankSettings())) > 0
 
 
-def test_an_id_that_comes_twice_is_refused(tmp_path):
+def test_an_id_that_comes_twice_is_refused_before_anything_is_encoded(tmp_path):
+    encoder = HashEncoder()
     with pytest.raises(InputError, match="two documents have the id 'd3'"):
-        build(tmp_path / "bank", [*DOCUMENTS, DOCUMENTS[3]])
+        build(tmp_path / "bank", [*DOCUMENTS, DOCUMENTS[3]], encoder=encoder)
+    assert not encoder.encoded
+    assert files(tmp_path / "bank") == {}
+    build(tmp_path / "bank")
+    build(tmp_path / "whole")
+    assert files(tmp_path / "bank") == files(tmp_path / "whole")
+
+
+def damaged_corpus(folder, damaged, sound=10) -> JsonlCorpus:
+    """Write a corpus of lines, the first ones of which are broken."""
+    texts = (item.paragraphs[0] for item in (document(number) for number in range(sound)))
+    lines = ["{broken"] * damaged + [json.dumps({"id": n, "text": text}) for n, text in enumerate(texts)]
+    (folder / "c.jsonl").write_text("\n".join([*lines, '{"id": "e", "text": null}']))
+    return JsonlCorpus(path=folder / "c.jsonl")
+
+
+def test_too_much_that_cannot_be_read_ends_the_build_before_anything_is_encoded(tmp_path):
+    encoder, corpus = HashEncoder(), damaged_corpus(tmp_path, 3)
+    with pytest.raises(InputError, match=r"3 of 14 documents, files and records: 3 × is not JSON.*c\.jsonl:1, .*:2, "):
+        build_bank(corpus, encoder, tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+    assert not encoder.encoded
+    assert files(tmp_path / "bank") == {}
+    more = corpus.model_copy(update={"maximum_unreadable": 0.3})
+    bank = build_bank(more, encoder, tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+    assert len(bank.document_ids) == 10
+
+
+def test_every_document_is_in_the_bank_or_listed_with_its_reason(tmp_path):
+    bank = build_bank(damaged_corpus(tmp_path, 2), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+    assert bank.counts.skipped == {"is not JSON; correct the line": 2, "empty": 1}
+    listed = [json.loads(line) for line in (bank.path / "skipped.jsonl").read_text().splitlines()]
+    reason = {"reason": "is not JSON; correct the line", "unreadable": True}
+    assert listed == [
+        *({"id": f"{tmp_path}/c.jsonl:{line}", **reason} for line in (1, 2)),
+        {"id": "e", "reason": "empty", "unreadable": False},
+    ]
+    assert list(read_skipped(bank.path)) == [Skipped(**item) for item in listed]
+    assert bank_info(bank)["skipped_listed_in"] == str(bank.path / "skipped.jsonl")
+
+
+def test_the_list_of_an_interrupted_build_is_that_of_an_undisturbed_one(tmp_path):
+    items = [Skipped("\udce9.txt", "is no name"), *DOCUMENTS[:9], Skipped("s", "redirect"), *DOCUMENTS[9:]]
+    build(tmp_path / "whole", items)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "bank", items, encoder=HashEncoder(limit=7))
+    build(tmp_path / "bank", items)
+    assert files(tmp_path / "bank") == files(tmp_path / "whole")
+    assert [item.id for item in read_skipped(tmp_path / "bank")] == ["\udce9.txt", "s"]
+
+
+def test_passages_of_a_reading_that_was_interrupted_are_no_part_of_the_bank(tmp_path):
+    class Killed(ListReader):
+        def read(self):
+            yield from self.items
+            raise KeyboardInterrupt
+
+    Killed.__name__ = ListReader.__name__  # the plan names the kind of source
+    with pytest.raises(KeyboardInterrupt):
+        build_bank(Killed(DOCUMENTS), HashEncoder(), tmp_path / "bank", passages=PASSAGES, settings=SMALL)
+    assert len(list((tmp_path / "bank").glob("passages-*"))) > 2
+    build(tmp_path / "bank", DOCUMENTS[:4])
+    build(tmp_path / "whole", DOCUMENTS[:4])
+    assert files(tmp_path / "bank") == files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.5])

@@ -1,6 +1,7 @@
 """Updating a bank: only what changed is encoded, ranks are those of a bank built anew, no kill leaves half of it."""
 
 import hashlib
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_encoder import HashEncoder
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import build_bank
-from segue.bank.changes import change, copy_bank, remove
+from segue.bank.changes import KNOWN, change, copy_bank, remove
 from segue.bank.history import Difference, changed_since, difference_since
 from segue.bank.shards import read_hashes
 from segue.corpus.passages import PassageSettings
@@ -25,6 +26,7 @@ from segue.retrieval.retrievers.baselines import copy_last
 from segue.types import Document, Skipped
 from segue.windows.near_duplicates import document_groups
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
+from segue.workflows.bank import add, read_skipped
 
 REFRAIN = "This refrain stands in each of the documents here."
 CUT = PassageSettings(target_characters=40, minimum_characters=10)
@@ -139,6 +141,50 @@ def test_documents_that_are_gone_are_named_and_removed_only_on_request(bank):
     assert difference_since(fewer.bank, kept.bank.hash) == Difference(0, 0, 2)
     assert changed_since(fewer.bank, fewer.bank.hash) is None
     assert "another bank" in changed_since(fewer.bank, "0" * 64)
+
+
+def test_documents_that_cannot_be_read_are_not_gone(bank):
+    damaged = Skipped("e", "is not UTF-8", unreadable=True)
+    done = change(bank, [*map(document, "abcd"), damaged], HashEncoder(limit=0), replace=True, dry_run=True)
+    assert (done.gone, done.skipped) == (("f",), {"is not UTF-8": 1})
+    done = change(bank, [*map(document, "abcd"), damaged], HashEncoder(limit=0), replace=True, remove_gone=True)
+    assert sorted(done.bank.live_documents) == list("abcde")
+    line = Skipped("c.jsonl:7", "is not JSON", unreadable=True)
+    encoder = HashEncoder()
+    with pytest.raises(InputError, match="which documents are gone cannot be known: got 1 that cannot be read"):
+        change(bank, [*map(document, "abx"), line], encoder, replace=True, remove_gone=True)
+    assert not encoder.encoded
+    assert change(bank, [*map(document, "abx"), line], encoder, replace=True).gone == ("c", "d", "e")
+
+
+def test_what_was_skipped_is_listed_behind_what_was_skipped_before_or_instead_of_it(bank):
+    change(bank, [document("g"), Skipped("p", "redirect")], HashEncoder(), replace=False)
+    added = change(bank, [document("h"), document("g"), Skipped("q", "empty")], HashEncoder(), replace=False).bank
+    assert [(item.id, item.reason) for item in read_skipped(bank.path)] == [
+        ("p", "redirect"), ("g", KNOWN), ("q", "empty")
+    ]  # fmt: skip
+    assert added.counts.skipped == {"redirect": 1, KNOWN: 1, "empty": 1}
+    copy = copy_bank(added, bank.path.with_name("copy"))
+    change(bank, [*map(document, "abcdefgi"), Skipped("r", "redirect")], HashEncoder(), replace=True)
+    assert [item.id for item in read_skipped(bank.path)] == ["r"]
+    assert [item.id for item in read_skipped(copy.path)] == ["p", "g", "q"]
+    change(bank, [*map(document, "abcdefgj")], HashEncoder(), replace=True)
+    assert list(read_skipped(bank.path)) == []
+
+
+def test_too_much_that_cannot_be_read_changes_nothing_and_encodes_nothing(bank, tmp_path):
+    lines = [json.dumps({"id": name, "text": f"Document {name} begins in this very place."}) for name in "pqr"]
+    (tmp_path / "more.jsonl").write_text("\n".join([*lines, "{broken"]))
+    encoder = HashEncoder()
+    with pytest.raises(InputError, match=r"1 of 4 documents, files and records: 1 × is not JSON.*more\.jsonl:4"):
+        add(bank, tmp_path / "more.jsonl", encoder=encoder)
+    (tmp_path / "more.jsonl").write_text("\n".join([*lines, *lines[:1]]))
+    with pytest.raises(InputError, match=r"two documents have the id 'p': got .*more\.jsonl:1 and .*more\.jsonl:4"):
+        add(bank, tmp_path / "more.jsonl", encoder=encoder)
+    assert not encoder.encoded
+    assert PassageBank.open(bank.path).hash == bank.hash
+    (tmp_path / "more.jsonl").write_text("\n".join(lines))
+    assert add(bank, tmp_path / "more.jsonl", encoder=encoder).added == ("p", "q", "r")
 
 
 def test_a_dry_run_counts_the_same_and_writes_nothing(bank):

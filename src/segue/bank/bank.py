@@ -21,7 +21,15 @@ from jaxtyping import Bool, Float, Int
 from pydantic import BeforeValidator, Field
 
 from segue.bank.arrays import bank_of_arrays
-from segue.bank.manifest import DOCUMENT_COLUMNS, DOCUMENTS, TOMBSTONES, Manifest, documents_sha256, read_manifest
+from segue.bank.manifest import (
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    SKIPPED,
+    TOMBSTONES,
+    Manifest,
+    documents_sha256,
+    read_manifest,
+)
 from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
 from segue.corpus.sources import no_url
 from segue.encoders.space import Space
@@ -390,6 +398,7 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "characters": bank.counts.characters,
         "mean_passage_characters": round(bank.counts.characters / passages, 1),
         "skipped": bank.counts.skipped,
+        "skipped_listed_in": str(bank.path / SKIPPED) if (bank.path / SKIPPED).exists() else None,
         "has_texts": bank.has_texts,
         "reading": manifest["reading"],
         "warnings": bank.manifest.reading.warnings(bank.language) if bank.manifest.reading else [],

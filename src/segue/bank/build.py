@@ -1,4 +1,7 @@
-"""Build a bank from texts: read, cut, encode, write shard by shard. An interrupted build continues where it stopped.
+"""Build a bank from texts: read and cut all of them, then encode, shard by shard. An interrupted build is continued.
+
+The passages of all shards are written while the corpus is read, once. So an id that comes twice, or a corpus of which
+too much cannot be read, ends the build before anything is encoded, and the number of passages is known by then.
 
 To continue, the corpus is read and cut again (cheap). Each shard that is whole already is compared with what was read
 by the hash of its texts instead of being encoded again (expensive), so a source that changed in between is noticed.
@@ -8,11 +11,12 @@ same device, byte for byte. Memory: one shard, the documents' ids and titles, 16
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from segue.bank.bank import BankSettings, PassageBank
@@ -20,6 +24,7 @@ from segue.bank.duplicates import DuplicateGroups
 from segue.bank.manifest import (
     BUILD,
     MANIFEST,
+    SKIPPED,
     SOURCE_PATHS,
     BuildPlan,
     documents_table,
@@ -33,22 +38,27 @@ from segue.bank.shards import (
     ShardRecord,
     ShardRows,
     check_vectors,
+    complete_shard,
     complete_shards,
     exclusive,
     read_hashes,
+    read_rows,
+    remove_shards,
     require_bank_folder,
-    write_shard,
+    write_passages,
 )
 from segue.corpus import CorpusReader
-from segue.corpus.intake import Share, share_of
+from segue.corpus.intake import read_most, share_of
 from segue.corpus.passages import PassageSettings, cut
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.endpoint import EndpointSettings
 from segue.errors import InputError
-from segue.files import write_json
+from segue.files import append_text, atomic_path, write_json
 from segue.settings import Settings
 from segue.types import Document, Passage, Progress, Skipped, no_progress
 
+DOCUMENTS_BETWEEN_REPORTS = 500
+"""Documents that are read between two reports of progress."""
 EncoderSource = Encoder | EncoderSettings | Callable[[], Encoder]
 """An encoder, its settings, or a function that loads it. With settings a finished bank opens without loading it."""
 
@@ -70,12 +80,12 @@ def build_bank(
         out: folder of the bank.
         passages: settings of cutting documents.
         settings: storage of the bank; its ``path`` is not used.
-        progress: called per batch with the number of encoded passages, and how many there will be: exact once the
-            corpus is read, before that estimated from the share of it that was read, where it is known.
+        progress: called per batch with the number of encoded passages, and how many there will be; while the corpus is
+            read, with 0, None and how much was read.
 
     Raises:
-        InputError: the corpus yields no passages or repeats an id, the source changed since the build began, or the
-            folder holds other files or a bank of another source, encoder or settings.
+        InputError: the corpus yields no passages or repeats an id, too much of it cannot be read, the source changed
+            since the build began, or the folder holds other files or a bank of another source, encoder or settings.
         StorageError: the disk is full, or another process is writing there.
     """
     folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
@@ -102,13 +112,20 @@ def build_bank(
             require_same_plan(folder, begun, plan, finished=False)
             plan = begun  # its fingerprint may differ in the last digits
         intake = Intake(writer := ShardWriter(folder, loaded, plan, progress=progress))
-        intake.read(reader.read(), passages)
+        try:
+            intake.read(read_most(reader), passages)
+        except InputError:
+            if begun is None:  # nothing is encoded: the folder is as it was
+                remove_shards(folder, beyond=0)
+                (folder / BUILD).unlink(missing_ok=True)
+            raise
         shards = intake.finish()
         if not shards:
             got, fix = describe_skipped(intake.skipped), "check [corpus]: path, format, minimum_characters"
             expected = "at least one document with text"
             raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
         reading = read_by(loaded, writer.sample.texts)
+        intake.list_skipped()
         write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True, reading=reading)
     return PassageBank.open(folder)
 
@@ -138,7 +155,9 @@ def loaded_encoder(encoder: EncoderSource) -> Encoder:
 
 
 class ShardWriter:
-    """Collects passages and writes a shard whenever one is full; shards that exist already are compared instead.
+    """Collects passages, writes those of a shard whenever one is full, and encodes all of them at the end.
+
+    Shards that exist already are compared instead.
 
     Args:
         folder: the bank's folder.
@@ -148,7 +167,6 @@ class ShardWriter:
         progress: called per batch with the number of passages done, and of all that there will be.
 
     Attributes:
-        share: returns the share of the documents that was read, from 0 to 1; None where it is not known.
         sample: some of the passages.
     """
 
@@ -162,16 +180,15 @@ class ShardWriter:
         progress: Progress = no_progress,
     ) -> None:
         self.folder = folder
-        self.shards: list[ShardRecord] = []
         self.first_shard = 0 if after is None else len(after.manifest.shards)
-        self.rows = self._first_row = 0 if after is None else len(after)
-        self.share: Share = lambda: None
+        self.progress = progress
+        self._shards = 0  # whose passages were read
+        self._rows = self._first_row = 0 if after is None else len(after)
         self._encoder = encoder
         self._plan = plan
         self._existing = complete_shards(folder)[self.first_shard :]
         self._groups = known_groups(folder, self.first_shard)
         self._pending: list[Passage] = []
-        self._progress = progress
         self.sample = Sample()
 
     def add(self, passages: list[Passage]) -> None:
@@ -183,49 +200,47 @@ class ShardWriter:
             del self._pending[:size]
 
     def finish(self) -> list[ShardRecord]:
-        """Write the remaining passages; return the records of all shards of this writer."""
+        """Write the remaining passages, encode all; return the records of all shards of this writer."""
         if self._pending:
             self._write(self._pending)
             self._pending = []
-        if len(self._existing) > len(self.shards):
+        if len(self._existing) > self._shards:
             raise self._changed("fewer passages than before")
-        return self.shards
+        remove_shards(self.folder, beyond=self.first_shard + self._shards)  # of a reading that was interrupted
+        done, records = self._first_row, []
+        for place in range(self._shards):
+            records.append(self._existing[place] if place < len(self._existing) else self._encode(place, done))
+            done += records[-1].rows
+            if place < len(self._existing):
+                self.progress(done, self._rows, "passages found encoded")
+        return records
 
     def _write(self, passages: list[Passage]) -> None:
-        """Write the next shard, or compare it with the one that exists."""
+        """Write the passages of the next shard, or compare them with those that exist."""
         rows = ShardRows([p.document_id for p in passages], [p.position for p in passages], [p.text for p in passages])
-        groups = self._groups.add(rows.hashes(), self.rows)
+        groups = self._groups.add(rows.hashes(), self._rows)
         self.sample.add(rows.texts or ())
-        place = len(self.shards)
+        place = self._shards
         if place < len(self._existing):
-            record = self._existing[place]
-            if rows.text_sha256() != record.text_sha256:
+            if rows.text_sha256() != self._existing[place].text_sha256:
                 raise self._changed(f"different passages in shard {place}")
-            self._report(self.rows + len(rows), "passages found encoded")
         else:
             if place == 0 and self.first_shard == 0:
                 write_json(self.folder / BUILD, self._plan.to_json())
-            record = write_shard(self.folder, self.first_shard + place, rows, self._encode(rows), groups=groups)
-        self.shards.append(record)
-        self.rows += len(rows)
+            write_passages(self.folder, self.first_shard + place, rows, groups=groups)
+        self._shards += 1
+        self._rows += len(rows)
 
-    def _encode(self, rows: ShardRows) -> np.ndarray:
-        def report(done: int, total: int | None, note: str) -> None:
-            self._report(self.rows + done, note)
+    def _encode(self, place: int, done: int) -> ShardRecord:
+        """Encode a shard whose passages are written; ``done`` rows are before it."""
+        rows = read_rows(self.folder, self.first_shard + place)
+
+        def report(encoded: int, total: int | None, note: str) -> None:
+            self.progress(done + encoded, self._rows, note)
 
         vectors = self._encoder.encode(rows.texts or [], progress=report)
         check_vectors(vectors, f"encoder {self._encoder.space.encoder}")
-        return vectors.astype(self._plan.storage)
-
-    def _report(self, done: int, note: str) -> None:
-        """Report progress; the total is estimated until all documents are read."""
-        share = self.share()
-        if not share:
-            self._progress(done, None, note)
-            return
-        read = self.rows + len(self._pending) - self._first_row
-        total = self._first_row + round(read / share)
-        self._progress(done, total, note if share == 1 else f"{note}, total estimated")
+        return complete_shard(self.folder, self.first_shard + place, rows, vectors.astype(self._plan.storage))
 
     def _changed(self, got: str) -> InputError:
         fix = f"restore the source, or delete {self.folder} and build again"
@@ -243,7 +258,7 @@ def known_groups(folder: Path, shards: int) -> DuplicateGroups:
 
 
 class Intake:
-    """Cuts documents into passages for a ``ShardWriter``, and counts the documents that are left out, by reason."""
+    """Cuts documents into passages for a ``ShardWriter``, and lists and counts the documents that are left out."""
 
     def __init__(self, writer: ShardWriter) -> None:
         self.skipped: Counter[str] = Counter()
@@ -253,6 +268,8 @@ class Intake:
         self._ids: list[str] = []
         self._titles: list[str] = []
         self._num_rows: list[int] = []
+        self._listed = writer.folder / f".{SKIPPED}.part"
+        self._lines: list[str] = []
 
     def read(self, documents: Iterable[Document | Skipped], settings: PassageSettings) -> None:
         """Read all documents.
@@ -260,10 +277,14 @@ class Intake:
         Raises:
             InputError: an id comes twice.
         """
-        self._writer.share = share_of(documents)
-        for item in documents:
+        share = share_of(documents)
+        for number, item in enumerate(documents):
+            if number % DOCUMENTS_BETWEEN_REPORTS == DOCUMENTS_BETWEEN_REPORTS - 1:
+                part = share()
+                known = "" if part is None else f", {100 * part:.0f} %"
+                self._writer.progress(0, None, f"{number + 1:,} documents read{known}")
             if isinstance(item, Skipped):
-                self.skipped[item.reason] += 1
+                self._skip(item)
                 continue
             if item.id in self._taken:
                 fix = "give every document a unique id"
@@ -271,13 +292,36 @@ class Intake:
             self._taken.add(item.id)
             passages = cut(item, settings)
             if not passages:
-                self.skipped["no passages"] += 1
+                self._skip(Skipped(item.id, "no passages"))
                 continue
             self._ids.append(item.id)
             self._titles.append(item.title)
             self._num_rows.append(len(passages))
             self._writer.add(passages)
-        self._writer.share = lambda: 1.0
+
+    def _skip(self, item: Skipped) -> None:
+        self.skipped[item.reason] += 1
+        self._lines.append(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+        if len(self._lines) == DOCUMENTS_BETWEEN_REPORTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        append_text(self._listed, "".join(self._lines))
+        self._lines = []
+
+    def list_skipped(self, *, after: bool = False) -> None:
+        """Put the list of what was left out in its place, behind the list that is there or instead of it."""
+        path = self._writer.folder / SKIPPED
+        before = [path] if after and path.exists() else []
+        if not self.skipped:
+            if not before:
+                path.unlink(missing_ok=True)
+            return
+        self._flush()
+        with atomic_path(path) as temporary, temporary.open("wb") as out:  # a bank's files are replaced, never changed
+            for part in (*before, self._listed):
+                out.write(part.read_bytes())
+        self._listed.unlink()
 
     def documents(self, first_row: int) -> pa.Table:
         """Return the table of the documents that were read, with rows counted from ``first_row``."""

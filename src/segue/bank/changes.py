@@ -129,17 +129,23 @@ def change(
             texts = _NewTexts(bank, encoder, plan.known)
             intake = Intake(ShardWriter(bank.path, texts, bank.manifest, after=bank, progress=progress))
             intake.read(Reading(plan.news(documents), share_of(documents)), settings)
-            shards, skipped = intake.finish(), intake.skipped
+            skipped = intake.skipped
         live = bank.live_documents
-        gone = tuple(name for name in live if name not in plan.read) if replace else ()
+        here = plan.read | plan.unreadable
+        gone = tuple(name for name in live if name not in here) if replace else ()
         removed = gone if remove_gone else ()
+        if removed and (unknown := plan.unreadable - live.keys()):
+            got, fix = f"{len(unknown):,} that cannot be read", "correct them, or keep documents that are gone"
+            raise InputError("which documents are gone cannot be known", got=got, fix=fix)
         if len(removed) == len(live) and not plan.added:
             raise InputError(f"every document of {bank.path} would be removed", fix="check the corpus")
+        shards = [] if dry_run else intake.finish()
         done = BankChange(bank, tuple(plan.added), tuple(plan.changed), removed, () if remove_gone else gone,
                           plan.unchanged, skipped, plan.passages, dry_run=dry_run)  # fmt: skip
         if done.differs and not dry_run:
             table = pa.concat_tables([bank.documents, intake.documents(len(bank))])
             before = Counter() if replace else Counter(bank.manifest.counts.skipped)
+            intake.list_skipped(after=not replace)
             extend_bank(bank.path, bank.manifest, shards, table, skipped=before + Counter(skipped),
                         removed=_leaving(bank, [*plan.changed, *removed]))  # fmt: skip
     return dataclasses.replace(done, bank=PassageBank.open(bank.path), seconds=monotonic() - began)
@@ -159,6 +165,7 @@ class _Plan:
         unchanged: documents that are the same.
         read: ids of all that were read and have passages.
         skipped: documents left out, by reason.
+        unreadable: ids of those that cannot be read, or where they stand.
         known: texts of the former versions of changed documents, and their rows.
         passages: passages whose text is new to their document.
     """
@@ -169,6 +176,7 @@ class _Plan:
         self.unchanged = self.passages = 0
         self.read: set[str] = set()
         self.skipped: Counter[str] = Counter()
+        self.unreadable: set[str] = set()
         self.known: dict[str, int] = {}
         self._bank, self._settings, self._replace = bank, settings, replace
         self._digests = _digests(bank) if replace else {}
@@ -190,6 +198,7 @@ class _Plan:
                     found = Skipped(item.id, KNOWN if known else "no passages")
             if isinstance(found, Skipped):
                 self.skipped[found.reason] += 1
+                self.unreadable |= {found.id} if found.unreadable else set()
             yield found
 
     def _named_as_in_bank(self, item: Document | Skipped) -> Document | Skipped:

@@ -39,6 +39,8 @@ MANIFEST = "manifest.json"
 DOCUMENTS = "documents.parquet"
 DOCUMENT_COLUMNS = ["id", "title", "first_row", "num_rows"]
 TOMBSTONES = "tombstones.json"
+SKIPPED = "skipped.jsonl"
+"""What was left out, one JSON object a line: ``id`` (or file and line), ``reason`` and whether it is ``unreadable``."""
 BUILD = "build.json"
 
 

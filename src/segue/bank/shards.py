@@ -1,6 +1,6 @@
 """Shards: the pieces in which a bank is written, each whole or absent.
 
-Input: the passages of one shard and their vectors. Output: ``vectors-00000.npy``, ``passages-00000.parquet`` and,
+Input: the passages of one shard and their vectors. Output: ``passages-00000.parquet``, ``vectors-00000.npy`` and,
 last, ``shard-00000.json`` with their hashes; a shard without that record does not exist. Also: the check of vectors,
 and the lock that keeps a second writer out of a folder.
 """
@@ -69,10 +69,11 @@ class ShardRows:
         return digest.hexdigest()
 
     def hashes(self) -> list[str | None]:
-        """Return the sha256 of each normalised text."""
+        """Return the sha256 of each normalised text; None for an empty text, which is unknown."""
         if self.texts is None:
             return [None] * len(self)
-        return [hashlib.sha256(normalise_text(text).encode()).hexdigest() for text in self.texts]
+        normalised = map(normalise_text, self.texts)
+        return [hashlib.sha256(text.encode()).hexdigest() if text else None for text in normalised]
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,27 @@ def write_shard(
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    write_npy(vectors_path(folder, number), vectors)
+    write_passages(folder, number, rows, groups=groups)
+    return complete_shard(folder, number, rows, vectors)
+
+
+def write_passages(folder: Path, number: int, rows: ShardRows, *, groups: Int[np.ndarray, "rows"]) -> None:
+    """Write the passages of a shard whose vectors are not known yet.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
     with atomic_path(passages_path(folder, number)) as temporary:
         pq.write_table(_table(rows, groups), temporary, compression="zstd", write_page_checksum=True)
+
+
+def complete_shard(folder: Path, number: int, rows: ShardRows, vectors: Float[np.ndarray, "rows dim"]) -> ShardRecord:
+    """Write the vectors of a shard whose passages are written, and its record.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    write_npy(vectors_path(folder, number), vectors)
     record = ShardRecord(
         rows=len(rows),
         characters=0 if rows.texts is None else sum(map(len, rows.texts)),

@@ -105,7 +105,8 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
     description = retriever.save_part(_part_writer(winner, folder))
     if winner.index is not None:
         shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
-    unwanted = [".*", "shard-*.json", "build.json"] + ([] if "sentences" in str(description) else ["sentences"])
+    unwanted = [".*", "shard-*.json", "build.json", "skipped.jsonl"]
+    unwanted += [] if "sentences" in str(description) else ["sentences"]
     shutil.copytree(bank.path, folder / BANK, ignore=shutil.ignore_patterns(*unwanted))
     write_json(folder / BANK / MANIFEST, without_places(bank.manifest).to_json())
     documents = [bank.document_ids[number] for number in winner.fold.split.train]

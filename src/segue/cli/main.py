@@ -6,8 +6,10 @@ an integrity check; 130 or 143 interrupted, finished work is kept.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -169,13 +171,19 @@ def bank_build(recipe: RecipeFile, *, out: Annotated[Path | None, typer.Option("
 @bank_app.command("info")
 def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank folder.")],
               verify: Annotated[bool, typer.Option("--verify", help="Hash every file again.")] = False,
+              skipped: Annotated[bool, typer.Option("--skipped", help="List what was not read, and why.")] = False,
               as_json: AsJson = False) -> None:  # fmt: skip
     """Describe a bank.
 
     Example: `segue bank info bank/ --verify`
     """
-    from segue.workflows.bank import info
+    from segue.workflows.bank import info, read_skipped
 
+    if skipped:
+        for item in read_skipped(bank):
+            line = json.dumps(asdict(item)) if as_json else f"{item.id}\t{item.reason}"
+            print(line.encode(errors="backslashreplace").decode())
+        return
     print_info(info(bank, verify=verify), as_json=as_json)
 
 

@@ -193,8 +193,9 @@ def _admit(
                     raise InputError(f"{source}: {item.id} cannot be read", got=item.reason, fix=fix)
                 yield item
                 continue
-            if (other := seen.setdefault(visible(item.id), item.id)) is not item.id:
+            if (other := seen.get(visible(item.id))) is not None:
                 raise _twice(item.id, other, where, key, again)
+            seen[visible(item.id)] = item.id
             characters = sum(map(letters, item.paragraphs))
             if characters < max(1, settings.minimum_characters):
                 yield Skipped(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from segue.bank.build import EncoderSource
 from segue.bank.changes import KNOWN, BankChange, append_bank, change
 from segue.bank.changes import remove as remove_documents
 from segue.bank.history import difference_since
-from segue.bank.manifest import MANIFEST
+from segue.bank.manifest import MANIFEST, SKIPPED
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.custom import as_document
+from segue.corpus.intake import read_most
 from segue.corpus.passages import cut
 from segue.corpus.prose import letters
 from segue.encoders import EncoderSettings
 from segue.encoders.endpoint import estimated_tokens
 from segue.errors import InputError
+from segue.files import read_jsonl
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
@@ -84,7 +86,7 @@ def estimate(recipe: AnyRecipe, *, stages: Stages = quiet) -> Mapping[str, objec
     prompt, price = len(recipe.encoder.prompt), recipe.encoder.endpoint.price
     found = dict.fromkeys(("documents", "passages", "characters", "tokens"), 0)
     with stages("Reading") as progress:
-        for document in recipe.corpus.read():
+        for document in read_most(recipe.corpus):
             passages = cut(document, recipe.passages) if isinstance(document, Document) else []
             found["documents"] += bool(passages)
             found["passages"] += len(passages)
@@ -107,6 +109,17 @@ def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:
         words = f"{difference_since(opened, steps[0].hash)}; what was made of it before is out of date"
         found["changed_since_built"] = words
     return found
+
+
+def read_skipped(bank: Path | str) -> Iterator[Skipped]:
+    """Yield every document, file and record that the bank was built without, and the reason.
+
+    Raises:
+        InputError: there is no bank.
+    """
+    opened = PassageBank.open(Path(bank))
+    path = opened.path / SKIPPED
+    return (Skipped(**item) for item in read_jsonl(path))
 
 
 def add(
@@ -138,7 +151,7 @@ def add(
     limit_threads()
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
     if callable(documents) or (hasattr(documents, "read") and not isinstance(documents, Recipe)):
-        documents = _CORPUS.validate_python({"kind": "custom", "reader": documents}).read()
+        documents = read_most(_CORPUS.validate_python({"kind": "custom", "reader": documents}))
     one = isinstance(documents, str | Path | Mapping | Recipe | Document)
     given: Iterable[Any] = [documents] if one else documents
     if isinstance(given, Sequence) and len(given) == 1 and not _is_document(given[0]):
@@ -147,7 +160,7 @@ def add(
             return _add_vectors(opened, corpus, dry_run=dry_run, stages=stages)
     source = encoder or _recorded_encoder(opened, device)
     each = chain.from_iterable(
-        [as_document(item, "documents")] if _is_document(item) else corpus_of(opened, item).read() for item in given
+        [as_document(item, "documents")] if _is_document(item) else read_most(corpus_of(opened, item)) for item in given
     )
     with stages("Reading and encoding new documents") as progress:
         return change(opened, each, source, replace=False, dry_run=dry_run, progress=progress)
@@ -213,7 +226,7 @@ def update(
         recipe = recipe.model_copy(update={"bank": recipe.bank.model_copy(update={"path": str(bank)})})
     opened = built_bank(recipe)
     with stages("Reading the corpus and encoding what changed") as progress:
-        return change(opened, recipe.corpus.read(), recipe.encoder, replace=True, remove_gone=remove_gone,
+        return change(opened, read_most(recipe.corpus), recipe.encoder, replace=True, remove_gone=remove_gone,
                       dry_run=dry_run, progress=progress)  # fmt: skip
 
 

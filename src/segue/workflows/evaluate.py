@@ -19,6 +19,7 @@ from segue.bank.manifest import same_source
 from segue.comparison.options import Option
 from segue.comparison.record import FreshRecord
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
+from segue.corpus.intake import read_most
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json
@@ -187,7 +188,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
         with stages("Adding fresh vectors") as progress, opened_vectors(corpus) as fresh:
             return append_bank(grown, fresh, progress=progress)
     with stages("Reading and encoding fresh documents") as progress:
-        return append(grown, corpus.read(), EncoderLoader(recipe, bank), progress=progress)
+        return append(grown, read_most(corpus), EncoderLoader(recipe, bank), progress=progress)
 
 
 def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:
