@@ -34,6 +34,8 @@ class Document:
     """One text with its paragraphs in reading order; with ``is_cut`` each of them is one passage, as it is.
 
     Title and paragraphs are in Unicode's composed form (NFC), whatever form they are given in.
+
+    ``dropped`` names the markup inside its sentences whose text the reader does not know, once for each place.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Document:
     paragraphs: tuple[str, ...]
     source: str = ""
     is_cut: bool = False
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         composed = tuple(unicodedata.normalize("NFC", paragraph) for paragraph in self.paragraphs)

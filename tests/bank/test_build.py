@@ -92,6 +92,26 @@ def test_counts_say_what_was_left_out_and_why(tmp_path):
     assert counts.characters == sum(len(passage.text) for passage in cut(DOCUMENTS[0], PASSAGES))
 
 
+def test_rests_of_markup_and_dropped_templates_are_counted_and_shown(tmp_path):
+    text = "Snow is [[ice|frozen]] water that falls from the clouds of the sky."  # two remnants in 67 characters
+    marked = Document("m", "", (text,), dropped=("{{height}}", "{{depth}}", "{{height}}"))
+    unread = Document("short", "", ("Tiny.",), dropped=("{{unread}}",))
+    info = bank_info(build(tmp_path / "bank", [marked, unread]))
+    assert info["markup_remnants_per_million_characters"] == round(2e6 / 67, 1)
+    assert info["dropped_inside_sentences"] == {"{{height}}": 2, "{{depth}}": 1}
+    clean = bank_info(build(tmp_path / "clean", DOCUMENTS))
+    assert clean["markup_remnants_per_million_characters"] == 0
+    assert clean["dropped_inside_sentences"] == {}
+
+
+def test_the_most_frequent_dropped_templates_are_kept(tmp_path):
+    dropped = tuple(f"{{{{t{number}}}}}" for number in range(50) for _ in range(number + 1))
+    bank = build(tmp_path / "bank", [Document("d", "", DOCUMENTS[0].paragraphs, dropped=dropped)])
+    shown = bank_info(bank)["dropped_inside_sentences"]
+    assert list(shown.items())[:2] == [("{{t49}}", 50), ("{{t48}}", 49)]
+    assert len(shown) == 30
+
+
 def test_progress_counts_all_passages_batch_by_batch(tmp_path):
     seen = []
     bank = build(tmp_path / "bank", progress=lambda done, total, note: seen.append(done))

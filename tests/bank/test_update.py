@@ -95,6 +95,16 @@ def passages(bank: PassageBank) -> dict[str, tuple[str, bytes]]:
     return dict(zip(bank.passage_ids(rows), zip(bank.texts(rows), vectors, strict=True), strict=True))
 
 
+def test_rests_of_markup_of_added_documents_are_counted_too(tmp_path):
+    marked = Document("m", "", ("It lies {{deep and is white as [[snow]] is.",), dropped=("{{depth}}",))
+    bank = build([marked, document("a")], tmp_path / "bank")
+    news = Document("n", "", marked.paragraphs, dropped=("{{depth}}", "{{t}}"))
+    added = change(bank, [marked, news], HashEncoder(), replace=False)
+    info = bank_info(added.bank)
+    assert info["markup_remnants_per_million_characters"] == round(6e6 / added.bank.counts.characters, 1)
+    assert info["dropped_inside_sentences"] == {"{{depth}}": 2, "{{t}}": 1}
+
+
 def test_of_a_thousand_documents_only_ten_changed_ones_are_encoded_and_ranks_are_those_of_a_new_bank(tmp_path):
     names = [f"d{number:04d}" for number in range(1000)]
     bank = build(map(document, names), tmp_path / "bank")

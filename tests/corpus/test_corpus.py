@@ -25,7 +25,7 @@ from segue.corpus import (
     ParquetCorpus,
     VectorsCorpus,
 )
-from segue.corpus.prose import is_prose, split_paragraphs
+from segue.corpus.prose import is_prose, remnants, split_paragraphs
 from segue.errors import InputError, MissingExtraError, SegueError
 from segue.types import Document, Skipped
 
@@ -110,6 +110,12 @@ def test_empty_and_short_documents_are_skipped_with_their_reason(tmp_path):
     assert [item.id for item in items] == ["a", "e", "s", "f"]
 
 
+def test_the_minimum_counts_a_han_character_as_four_letters(tmp_path):
+    records = [{"id": "h", "text": "他住在北京。"}, {"id": "l", "text": "He lives in Beijing"}]
+    items = read_jsonl(tmp_path / "c", lines(*records), minimum_characters=20)
+    assert [type(item) for item in items] == [Document, Skipped]
+
+
 def test_the_maximum_counts_documents_only_and_nothing_behind_it_is_read(tmp_path):
     data = lines({"id": "e", "text": ""}, A, B) + b"broken"
     items = read_jsonl(tmp_path / "c", data, maximum_documents=2)
@@ -136,10 +142,39 @@ def test_paragraphs_hold_all_letters_and_digits(blocks):
         ("See also", False),
         ("John Smith (1950–2000), an actor", False),
         ("word " * 50, True),
+        ("他是一名医生，住在北京。", True),
+        ("他住在北京。", True),
+        ("一、二。", False),
+        ("張三（1950年－2000年），演員", False),
+        ("彼は医者で、東京に住んでいる。", True),
+        ("그는 베이징에 사는 의사이다.", True),
+        ("เขาเป็นแพทย์และอาศัยอยู่ในกรุงเทพมหานคร", True),
+        ("จอห์น สมิธ นักแสดง", False),
+        ("ดูเพิ่ม", False),
+        ("هل يسقط الثلج في الشتاء؟", True),
     ],
 )
 def test_prose_ends_like_a_sentence_or_is_long(line, prose):
     assert is_prose(line.strip()) is prose
+
+
+def test_remnants_are_counted_once_each():
+    marks = (
+        "[[",
+        "}}",
+        "{|",
+        "''",
+        "<ref name='a'>",
+        "</ref>",
+        "&nbsp;",
+        "&#160;",
+        "__NOTOC__",
+        "thumb|",
+        "200px|",
+        "-{",
+    )
+    assert remnants(" word ".join(("", *marks, ""))) == len(marks)
+    assert remnants('He said "a < b", 5\' 8" & more; x | y - {z}.') == 0
 
 
 class TestParquet:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.corpus.wikitext import paragraphs
+from segue.corpus.prose import tidy
+from segue.corpus.wikitext import paragraphs, read
 
 SENTENCE = "Snow covers a third of the land in winter."
 
@@ -33,6 +34,18 @@ def one(source):
         "[[Category:Weather]]",
         "[[de:Schnee]]",
         "__NOTOC__",
+        "__KEIN_INHALTSVERZEICHNIS__",
+        "__विषयसूचीहीन__",
+        "__ไม่มีสารบัญ__",
+        '<ref details="p. 7" name="a">A book.</ref>',
+        '<mapframe latitude=1>{"type": "Feature"}</mapframe>',
+        "<ce>H2O</ce>",
+        "<includeonly>Text of a template.</includeonly>",
+        "[[be-x-old:Снег]]",
+        "[[zh-min-nan:Seh]]",
+        "{{rp|12}}",
+        "{{sfn|Smith|1990}}",
+        "{{unknown note|12}}",
     ],
 )
 def test_constructs_without_prose_leave_no_trace(construct):
@@ -74,10 +87,105 @@ def test_constructs_without_prose_leave_no_trace(construct):
             "It grew by .5 metres {{ndash}} more or less , as they say .",
             "It grew by .5 metres – more or less, as they say.",
         ),
+        ("He is {{convert|5|ft|8|in|m}} tall, or {{val|5.2|0.1|ul=m}}.", "He is 5 ft 8 in tall, or 5.2 m."),
+        (
+            "See [[:Category:Snow]], [[:de:Schnee]] or [[:File:Snow.jpg]].",
+            "See Category:Snow, de:Schnee or File:Snow.jpg.",
+        ),
+        ("Python calls __init__ of a class first of all.", "Python calls __init__ of a class first of all."),
+        ("雪（{{IPA|x}}，1900年）是水（，{{IPA|x}}），落在山上（）。", "雪（1900年）是水，落在山上。"),
     ],
 )
 def test_inline_markup_becomes_its_text(source, text):
     assert one(source) == text.replace("Snow ( covers", "Snow covers")
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{formatnum:12345}}", "12345"),
+        ("{{ФОРМАТЧИСЛА:12345}}", "12345"),
+        ("{{ZAHLENFORMAT:-12.5}}", "-12.5"),
+        ("{{Formatnum|12345}}", "12345"),
+        ("{{nowrap|{{formatnum:{{lc:12345}}}} km}}", "12345 km"),
+        ("{{unité|2000|m}}", "2000 m"),
+        ("{{Unité|9,8|m|2}}", "9,8 m^2"),
+        ("{{unidad|2000|m}}", "2000 m"),
+        ("{{M|5|ul=km}}", "5 km"),
+        ("{{fmtn|12345|habitantes}}", "12345 habitantes"),
+        ("{{liczba|12345}}", "12345"),
+        ("{{число|12345}}", "12345"),
+        ("{{số|12345}}", "12345"),
+        ("{{val|2.5|0.1|e=6|u=W}}", "2.5×10^6 W"),
+        ("{{convertir|5|km|mi}}", "5 km"),
+        ("{{convert|5|à|10|km|mi}}", "5 à 10 km"),
+        ("{{date|3|mai|1900}}", "3 mai 1900"),
+        ("{{date|3 mai 1900|en musique}}", "3 mai 1900"),
+        ("{{date||mai|1900}}", "mai 1900"),
+        ("{{birth date|1900|5|3}}", "1900-5-3"),
+        ("{{fecha|3|mayo|1900}}", "3 mayo 1900"),
+        ("{{s|XIX}}", "XIXe siècle"),
+        ("{{XIXe siècle}}", "XIXe siècle"),
+        ("{{enS|snow}}", "snow"),
+        ("{{langx|fr|neige}}", "neige"),
+        ("{{link-en|雪線|Snow line|雪线}}", "雪线"),
+        ("{{tsl|en|Snow line|雪線}}", "雪線"),
+        ("{{ill|Snow line|de|Schneegrenze|lt=the line}}", "the line"),
+        ("{{нп3|Снег}}", "Снег"),
+        ("{{ill|de|Schneegrenze|Snow line}}", "Schneegrenze"),
+        ("1{{sfrac|1|4}}", "1 1/4"),
+        ("{{age|1900|5|3}}", ""),
+        ("{{1/2}}", ""),
+    ],
+)
+def test_the_value_of_a_template_stays_in_its_sentence(template, value):
+    assert one(f"It is known that {template} is the value.") == tidy(f"It is known that {value} is the value.")
+
+
+NAMES = """Bild Archivo Imagen Fichier Файл Изображение ファイル 画像 Plik 그림 Tập_tin صورة चित्र ภาพ 文件 Någonting"""
+
+
+@pytest.mark.parametrize("name", [*NAMES.split(), "Tập tin"])
+def test_captions_go_under_every_name_of_the_namespace_and_under_unknown_ones(name):
+    caption = "thumb|135px|{{lang|en|A caption}} with [[a link|links]], and [http://a.org more], ends."
+    assert one(f"[[{name}:Snow and ice.JPG|{caption}]] {SENTENCE}\n[[{name.lower()} : b.svg]]") == SENTENCE
+
+
+def test_links_to_other_sites_and_titles_with_a_colon_are_no_pictures():
+    source = "Read [[c:File:Snow.jpg|the picture]] and [[Snow: the film|the film]], or [[Snow: a.b|this]]."
+    assert one(source) == "Read the picture and the film, or this."
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("-{zh-hans:计算机;zh-hant:電腦;}-", "计算机"),
+        ("-{zh-hant: 電腦; zh-hans: 计算机}-", "计算机"),
+        ("-{zh-tw:電腦;zh-hk:電腦機}-", "電腦"),
+        ("-{A|zh-cn:计算机;zh-tw:電腦}-", "计算机"),
+        ("-{H|zh-cn:计算机;zh-tw:電腦}-", ""),
+        ("-{T|计算机}-", ""),
+        ("-{R|zh-cn:x}-", "zh-cn:x"),
+        ("-{zh-hans;zh-hant|计算机}-", "计算机"),
+        ("-{zh-hans:[[计算机|机]]&nbsp;甲;zh-hant:{{lang|zh|電腦}}}-", "机 甲"),
+        ("-{计算机}-", "计算机"),
+        ("-{sr-ec:рачунар; sr-el:računar}-", "рачунар"),
+        ("-{Windows}-", "Windows"),
+        ("4-{[4-(methyl)phenyl]amino}-1H", "4-{[4-(methyl)phenyl]amino}-1H"),
+    ],
+)
+def test_one_variant_of_a_language_is_read(markup, text):
+    assert one(f"It is known that {markup} is the word.") == tidy(f"It is known that {text} is the word.")
+
+
+def test_templates_dropped_inside_sentences_are_named_once_for_each_place():
+    source = (
+        "{{Infobox|a={{inner|x}}}}\n{{Stub of snow}}\n"
+        "Snow is {{Depth_of| Oslo}} deep, {{depth of|Rome}} there.{{sfn|A|1}}\n"
+        "{{The word}} begins this line of snow.\n* {{icon|x}} Snow\n{{Depth of|Paris}}\n"
+        "== See also ==\n* Snow is {{other thing|x}} in this list, too."
+    )
+    assert read(source)[1] == ("{{depth of}}", "{{depth of}}", "{{the word}}")
 
 
 def test_an_unclosed_reference_does_not_swallow_the_prose_behind_it():

@@ -11,6 +11,7 @@ import functools
 import shutil
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from segue.bank.arrays import bank_of_arrays
 from segue.bank.manifest import (
     DOCUMENT_COLUMNS,
     DOCUMENTS,
+    REMNANTS,
     SKIPPED,
     TOMBSTONES,
     Manifest,
@@ -399,6 +401,7 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "mean_passage_characters": round(bank.counts.characters / passages, 1),
         "skipped": bank.counts.skipped,
         "skipped_listed_in": str(bank.path / SKIPPED) if (bank.path / SKIPPED).exists() else None,
+        **_markup(bank),
         "has_texts": bank.has_texts,
         "reading": manifest["reading"],
         "warnings": bank.manifest.reading.warnings(bank.language) if bank.manifest.reading else [],
@@ -411,3 +414,11 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "source": manifest["source"],
         "versions": manifest["versions"],
     }
+
+
+def _markup(bank: PassageBank) -> JsonObject:
+    """Return the rate of what looks like markup in the texts, and the markup whose text was not known, by name."""
+    found = Counter(bank.manifest.markup or {})
+    remnants = found.pop(REMNANTS, None)
+    rate = None if remnants is None else round(1e6 * remnants / max(1, bank.counts.characters), 1)
+    return {"markup_remnants_per_million_characters": rate, "dropped_inside_sentences": dict(found.most_common())}

@@ -24,6 +24,7 @@ from segue.bank.duplicates import DuplicateGroups
 from segue.bank.manifest import (
     BUILD,
     MANIFEST,
+    REMNANTS,
     SKIPPED,
     SOURCE_PATHS,
     BuildPlan,
@@ -50,6 +51,7 @@ from segue.bank.shards import (
 from segue.corpus import CorpusReader
 from segue.corpus.intake import read_most, share_of
 from segue.corpus.passages import PassageSettings, cut
+from segue.corpus.prose import remnants
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.endpoint import EndpointSettings
 from segue.errors import InputError
@@ -126,7 +128,8 @@ def build_bank(
             raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
         reading = read_by(loaded, writer.sample.texts)
         intake.list_skipped()
-        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True, reading=reading)
+        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True, reading=reading,
+                   markup=intake.markup)  # fmt: skip
     return PassageBank.open(folder)
 
 
@@ -258,10 +261,11 @@ def known_groups(folder: Path, shards: int) -> DuplicateGroups:
 
 
 class Intake:
-    """Cuts documents into passages for a ``ShardWriter``, and lists and counts the documents that are left out."""
+    """Cuts documents into passages for a ``ShardWriter``; lists and counts those left out, and counts rests of markup."""
 
     def __init__(self, writer: ShardWriter) -> None:
         self.skipped: Counter[str] = Counter()
+        self.markup: Counter[str] = Counter()
         self.finish = writer.finish
         self._writer = writer
         self._taken: set[str] = set()
@@ -294,6 +298,8 @@ class Intake:
             if not passages:
                 self._skip(Skipped(item.id, "no passages"))
                 continue
+            self.markup[REMNANTS] += sum(remnants(passage.text) for passage in passages)
+            self.markup.update(item.dropped)
             self._ids.append(item.id)
             self._titles.append(item.title)
             self._num_rows.append(len(passages))

@@ -147,7 +147,7 @@ def change(
             before = Counter() if replace else Counter(bank.manifest.counts.skipped)
             intake.list_skipped(after=not replace)
             extend_bank(bank.path, bank.manifest, shards, table, skipped=before + Counter(skipped),
-                        removed=_leaving(bank, [*plan.changed, *removed]))  # fmt: skip
+                        removed=_leaving(bank, [*plan.changed, *removed]), markup=intake.markup)  # fmt: skip
     return dataclasses.replace(done, bank=PassageBank.open(bank.path), seconds=monotonic() - began)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,9 @@ TOMBSTONES = "tombstones.json"
 SKIPPED = "skipped.jsonl"
 """What was left out, one JSON object a line: ``id`` (or file and line), ``reason`` and whether it is ``unreadable``."""
 BUILD = "build.json"
+REMNANTS = "remnants"
+MOST_DROPPED = 30
+"""Names of markup without known text that a manifest keeps."""
 
 
 JsonSpace = Annotated[
@@ -104,6 +108,8 @@ class Manifest(BuildPlan):
     Attributes:
         has_texts: whether passages have texts, or vectors only.
         counts: numbers of documents, passages and characters, deleted ones included.
+        markup: what still looks like markup in the texts (``"remnants"``), and the commonest markup whose text is not
+            known (``"{{altitude}}"``) inside sentences, deleted documents included; None where it was not counted.
         shards: records of the shards, in order.
         documents_sha256: hash of the table of documents.
         hash: hash of all passages, vectors and documents, and of which were removed; equal hashes mean equal banks.
@@ -120,6 +126,7 @@ class Manifest(BuildPlan):
     versions: Mapping[str, str]
     changes: tuple[BankStep, ...] = ()
     reading: Reading | None = None
+    markup: Mapping[str, int] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -297,6 +304,7 @@ def write_bank(
     has_texts: bool,
     changes: Sequence[BankStep] = (),
     reading: Reading | None = None,
+    markup: Counter[str] | None = None,
 ) -> None:
     """Write the documents and then the manifest, which makes the folder a bank.
 
@@ -327,6 +335,7 @@ def write_bank(
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         changes=tuple(changes),
         reading=reading,
+        markup=None if markup is None else {REMNANTS: markup[REMNANTS], **dict(markup.most_common(MOST_DROPPED))},
     )
     write_json(folder / MANIFEST, manifest.to_json())
 
@@ -339,6 +348,7 @@ def extend_bank(
     *,
     skipped: Mapping[str, int],
     removed: Iterable[int] = (),
+    markup: Counter[str] | None = None,
 ) -> None:
     """Write the manifest of a bank that has changed.
 
@@ -349,7 +359,9 @@ def extend_bank(
         documents: table of all documents, old and new.
         skipped: documents left out, by reason.
         removed: numbers of the documents that are removed or replaced.
+        markup: remnants of the added documents.
     """
+    total = None if manifest.markup is None else Counter(manifest.markup) + (markup or Counter())
     step = BankStep(hash=manifest.hash, documents=manifest.counts.documents, removed=tuple(sorted(removed)))
     write_bank(folder, manifest, [*manifest.shards, *added], documents, skipped=skipped, has_texts=manifest.has_texts,
-               changes=[*manifest.changes, step], reading=manifest.reading)  # fmt: skip
+               changes=[*manifest.changes, step], reading=manifest.reading, markup=total)  # fmt: skip

@@ -13,20 +13,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-_CLOSERS = "\"'»”’›)]}」』）*_"
-_ENDERS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "：", "；", "؟", "۔", "।", "։", "።", "။", "។")
+_CLOSERS = "\"'»”’›)]}」』）》】〉*_"
+_ENDERS = tuple(".!?…:;。！？：；．｡؟؛۔।॥։።။។།")
+_IDEOGRAPH = re.compile(r"[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_SYLLABLE = re.compile(r"[\u3041-\u30ff\u3105-\u312f\u31f0-\u31ff\uac00-\ud7a3\uff66-\uff9f]")  # kana, Bopomofo, Hangul
+_WITHOUT_END = re.compile(r"[\u0e00-\u0eff]")  # Thai and Lao: no mark ends a sentence
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
-_DENSE = re.compile(
-    "[\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30fa\u30fc-\u30ff\u3105-\u318e\u31a0-\u31bf"
-    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uffdc\U00016fe0-\U0001b2ff\U00020000-\U0003ffff]"
-)
-"""Han, kana, Bopomofo, Hangul syllables and the other scripts of ideographs."""
+FEW = 1.3
+"""Letters per character of a text below which its lengths are not changed."""
 
-LETTERS_OF_DENSE = 2.5
-"""Latin letters that say as much as one character of ``_DENSE``."""
-
-FEW_DENSE = 0.2
-"""Share of such characters below which the lengths of a text are not changed."""
 _NO_SPACES = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf\ua980-\ua9df\uaa60-\uaadf"
 """Thai, Lao, Tibetan, Burmese, Khmer and their neighbours: a zero-width space divides words there."""
 _INVISIBLE = re.compile(
@@ -43,19 +38,27 @@ _COLUMNS = re.compile(r"\S(?: {3}|\t)\s*\S")
 _PAGE_END = re.compile(r"(   \[Page \d+\][^\S\n]*\n)(?!\s*\f)")
 
 SHORTEST_SENTENCE = 20
-"""Characters; a shorter line is a name or a number, even with a full stop."""
+"""Letters (see ``letters``); a shorter line is a name or a number, even with a full stop."""
 
 SURELY_PROSE = 200
-"""Characters; a line this long is prose, with any end (Thai has no mark at the end of sentences)."""
+"""Letters; a line this long is prose, with any end."""
+
+SHORTEST_WITHOUT_END = 30
+"""Letters; a shorter line of Thai or Lao, which mark no end of sentences, is a name or a title."""
+
+_REMNANT = re.compile(
+    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|''|-\{|\}-|</?\w+[^<>\n]{0,80}>|&#?\w+;|__[A-Z]+__"
+    r"|\b(?:thumb|mini|upright|frameless|\d+px)\|"
+)
 
 
 def names(text: str) -> frozenset[str]:
-    """Return the set of names in a text, separated by semicolons.
+    """Return the set of names in a text, separated by semicolons, in composed letters (NFC).
 
     >>> sorted(names("see also; notes"))
     ['notes', 'see also']
     """
-    return frozenset(tidy(name) for name in text.split(";"))
+    return frozenset(tidy(name) for name in unicodedata.normalize("NFC", text).split(";"))
 
 
 def tidy(text: str) -> str:
@@ -73,29 +76,28 @@ def tidy(text: str) -> str:
 
 
 def letters(text: str) -> int:
-    """Return the length of a text in Latin letters: characters, of which one of Han, kana or Hangul counts as 2.5.
+    """Return the length of a text in letters of an alphabet: a Han character counts four, kana and Hangul two.
 
-    Lengths that say whether a text is prose, or how long a passage is, are meant in these letters.
+    Limits are written for alphabets; the same sentence has a fourth of the characters in Chinese, half in Korean.
 
-    >>> letters("It snows."), letters("下雪了。")
-    (9, 8)
+    >>> letters("He lives in Beijing."), letters("他住在北京。"), letters("그는 베이징에 산다.")
+    (20, 21, 19)
     """
-    dense = 0 if text.isascii() else len(_DENSE.findall(text))
-    return len(text) + int((LETTERS_OF_DENSE - 1) * dense)
+    if text.isascii():
+        return len(text)
+    return len(text) + 3 * len(_IDEOGRAPH.findall(text)) + len(_SYLLABLE.findall(text))
 
 
 def characters(of_letters: int, text: str) -> int:
-    """Return how many characters of a text say as much as some Latin letters.
+    """Return how many characters of a text say as much as some letters of an alphabet.
 
-    It is the same number where less than a fifth of the text is Han, kana or Hangul, as in English with a few names.
+    It is the same number where few of the text's characters are Han, kana or Hangul, as in English with a few names.
 
     >>> characters(400, "It snows."), characters(400, "今天下雪")
-    (400, 160)
+    (400, 100)
     """
-    longer = letters(text) - len(text)
-    if longer < (LETTERS_OF_DENSE - 1) * FEW_DENSE * len(text) or not longer:
-        return of_letters
-    return max(1, round(of_letters * len(text) / letters(text)))
+    many = letters(text)
+    return of_letters if many < FEW * len(text) or not text else max(1, round(of_letters * len(text) / many))
 
 
 def is_prose(line: str) -> bool:
@@ -104,9 +106,21 @@ def is_prose(line: str) -> bool:
     >>> [is_prose(line) for line in ("It snows in winter, mostly.", "John Smith (1950-2000), actor", "See also")]
     [True, False, False]
     """
-    if len(line) >= SURELY_PROSE:
+    length = letters(line)
+    if length < SHORTEST_SENTENCE:
+        return False
+    if length >= SURELY_PROSE or line.rstrip(_CLOSERS).endswith(_ENDERS):
         return True
-    return len(line) >= SHORTEST_SENTENCE and line.rstrip(_CLOSERS).endswith(_ENDERS)
+    return length >= SHORTEST_WITHOUT_END and 3 * len(_WITHOUT_END.findall(line)) > length
+
+
+def remnants(text: str) -> int:
+    """Count what still looks like markup: links, templates, tables, italics, tags, entities, options of pictures.
+
+    >>> remnants("Snow is [[ice|frozen]] ''water''.<br>"), remnants("Snow is frozen water.")
+    (5, 0)
+    """
+    return len(_REMNANT.findall(text))
 
 
 def split_paragraphs(text: str) -> tuple[str, ...]:

@@ -1,37 +1,43 @@
 """Read a Wikipedia dump (``pages-articles.xml``, plain, ``.gz`` or ``.bz2``), streaming, few articles in memory.
 
-One article = one document; its id is its title, which is unique within the article namespace of a wiki. Redirects,
-stubs and pages of other namespaces come out as ``Skipped`` with the reason. The path ``"demo"`` is the sample of 106
-English articles that ships inside the package gensim, which is found, never imported.
+One article = one document; its id is its title. Redirects, stubs, pages of other namespaces, pages that are no
+wikitext and titles that come again come out as ``Skipped`` with the reason, and so does a page that lacks what every
+schema has. Elements that no schema had yet are ignored. The path ``"demo"`` is the sample of 106 English articles that
+ships inside the package gensim, which is found, never imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from xml.etree import ElementTree
 
 from joblib import Parallel, delayed
 from pydantic import BeforeValidator, Field
 
 from segue.corpus import wikitext
 from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged
+from segue.corpus.mediawiki import CATEGORIES, FILES, REDIRECTS
 from segue.corpus.sources import no_url
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # mwtypes warns of its own docstrings, once, when Python compiles it
-    import mwxml
-    from mwxml.element_iterator import ElementIterator
-
 DEMO_FILE = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 """Path of the sample below the folder of the package gensim."""
 
-_FILE, _CATEGORY = 6, 14  # MediaWiki's numbers of these namespaces; their names differ from language to language
+_MEDIA = ("-2", "6", "14")  # MediaWiki's numbers of media, files and categories; their names differ from wiki to wiki
+_LINK = r"\[\[[^\[\]\n]*\]\]"
+_REDIRECT = re.compile(
+    # A known word and a link; or any word and a link, and beside them nothing but templates and categories.
+    rf"\s*[#＃](?:(?:{'|'.join(map(re.escape, sorted(REDIRECTS)))})\s*[:：]?\s*\[\["
+    rf"|[^\W\d][^\[\]\n]{{0,40}}{_LINK}(?:\s|\{{\{{[^{{}}]*\}}\}}|{_LINK})*\Z)".replace("\\ ", "[ _]"),
+    re.IGNORECASE,
+)
 
 
 class WikipediaDumpCorpus(TextCorpus):
@@ -53,7 +59,7 @@ class WikipediaDumpCorpus(TextCorpus):
 
         Raises:
             MissingExtraError: the path is "demo" and gensim is not installed.
-            InputError: the file is missing, cut short or not a dump, or a title comes twice.
+            InputError: the file is missing, cut short or not a dump.
         """
         file = SourceFile(demo_path() if self.path == "demo" else Path(self.path))
         return admit(_articles(file, self.processes), self, source=file.path, share=lambda _: file.share())
@@ -76,11 +82,17 @@ def demo_path() -> Path:
 
 def _articles(file: SourceFile, processes: int) -> Iterator[Document | Skipped]:
     """Read the pages here, clean them in other processes, and yield the articles in the dump's order."""
+    titles: set[str] = set()
     with file.open() as handle:
         work = (delayed(_article)(page, media, file.path.name) for page, media in _pages(handle, file.path))
         articles = Parallel(processes, return_as="generator", max_nbytes=None)(work)
         try:
-            for article in articles:  # noqa: UP028 (yield from would close them before the warning is silenced)
+            for article in articles:
+                if isinstance(article, Document) and article.id in titles:
+                    yield Skipped(article.id, "title comes again (the first page is read)")
+                    continue
+                if isinstance(article, Document):
+                    titles.add(article.id)
                 yield article
         finally:
             with warnings.catch_warnings():
@@ -88,21 +100,44 @@ def _articles(file: SourceFile, processes: int) -> Iterator[Document | Skipped]:
                 articles.close()
 
 
-def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple[str, ...]]]:
-    """Stream the pages, with the wiki's media names; every error of a broken dump becomes an InputError."""
+class _Page(NamedTuple):
+    title: str
+    namespace: int
+    redirect: bool
+    model: str
+    text: str
+
+
+def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page | Skipped, frozenset[str]]]:
+    """Stream the pages, with the names of media links; XML that cannot be parsed becomes an InputError.
+
+    What a page does not need is ignored, whatever its name: the schema grows.
+    """
+    names, site = FILES | CATEGORIES, {}
     try:
-        root = ElementIterator.from_file(handle)
-        assert root.tag == "mediawiki", f"<{root.tag}> instead of <mediawiki>"
-        dump = mwxml.Dump.from_element(root)
-        # Names of the file and category namespaces, in the language of the wiki and in English.
-        local = [space.name.lower() for space in dump.site_info.namespaces or () if space.id in (_FILE, _CATEGORY)]
-        media = tuple(dict.fromkeys(("file", "image", "category", "media", *local)))
-        for page in dump.pages:
-            yield _whole(page), media
-            root.element.clear()  # otherwise an empty element of every page stays in memory: gigabytes for a full dump
+        events = ElementTree.iterparse(handle, events=("start", "end"))
+        _, root = next(events)
+        schema = root.tag.removesuffix("mediawiki")
+        assert schema != root.tag, f"<{root.tag}> instead of <mediawiki>"
+        last = None  # revision of the page; the last one counts
+        for event, element in events:
+            if event == "start":
+                continue
+            if element.tag == f"{schema}revision":
+                if last is not None:
+                    last.clear()
+                last = element
+            elif element.tag == f"{schema}siteinfo":
+                spaces = element.iter(f"{schema}namespace")
+                site = {space.text: space.get("key", "") for space in spaces if space.text}
+                names |= {name.lower() for name, key in site.items() if key in _MEDIA}
+            elif element.tag == f"{schema}page":
+                yield _page(element, schema, site), names
+                root.clear()  # otherwise an empty element of every page stays in memory: gigabytes for a full dump
+                last = None
     except DAMAGED as error:
         raise damaged(path, error) from error
-    except Exception as error:  # of XML, and of mwxml where an element is not as it expects
+    except (ElementTree.ParseError, AssertionError, StopIteration) as error:
         raise InputError(
             f"{path} is not a complete MediaWiki dump",
             got=str(error) or type(error).__name__,
@@ -111,25 +146,29 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page, tuple
         ) from error
 
 
-class _Page(NamedTuple):
-    title: str
-    namespace: int
-    redirect: bool
-    text: str
+def _page(page: ElementTree.Element, schema: str, site: dict[str, str]) -> _Page | Skipped:
+    title = (page.findtext(f"{schema}title") or "").replace("_", " ").strip()
+    if not title:
+        return Skipped(f"page {page.findtext(f'{schema}id')}", "a page without a title", unreadable=True)
+    namespace = page.findtext(f"{schema}ns")
+    if namespace is None:  # a dump of before 2010
+        namespace = site.get(title.partition(":")[0], "0")
+    revisions = page.findall(f"{schema}revision")
+    if not revisions or not namespace.strip().lstrip("-").isdecimal():
+        return Skipped(title, "a page without a revision or a namespace", unreadable=True)
+    text = revisions[-1].findtext(f"{schema}text") or ""
+    redirect = page.find(f"{schema}redirect") is not None or _REDIRECT.match(text) is not None
+    return _Page(title, int(namespace), redirect, revisions[-1].findtext(f"{schema}model") or "wikitext", text)
 
 
-def _whole(page: mwxml.Page) -> _Page:
-    """Read a page to its end; the last revision counts."""
-    text = ""
-    for revision in page:
-        text = revision.text or ""
-    redirect = bool(page.redirect) or text.lstrip()[:9].upper() == "#REDIRECT"
-    return _Page(page.title, page.namespace, redirect, text)
-
-
-def _article(page: _Page, media: tuple[str, ...], source: str) -> Document | Skipped:
+def _article(page: _Page | Skipped, media: frozenset[str], source: str) -> Document | Skipped:
+    if isinstance(page, Skipped):
+        return page
     if page.namespace != 0:
         return Skipped(page.title, "not an article (another namespace)")
     if page.redirect:
         return Skipped(page.title, "redirect")
-    return Document(page.title, page.title, wikitext.paragraphs(page.text, media=media), source)
+    if page.model != "wikitext":
+        return Skipped(page.title, f"not wikitext ({page.model})")
+    paragraphs, dropped = wikitext.read(page.text, media=media)
+    return Document(page.title, page.title, paragraphs, source, dropped=dropped)

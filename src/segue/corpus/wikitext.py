@@ -2,7 +2,8 @@
 
 Constructs without prose (comments, references, formulas, tables, templates, files and categories) are removed by linear
 scans first; the rest (links, styles, entities) is parsed by mwparserfromhell. Parsing the whole source would give the
-same text in six times the time. A few inline templates hold text (``{{convert|5|km|mi}}``), which is kept.
+same text in six times the time. Inline templates that hold a value or text (``{{convert|5|km|mi}}``) keep it; the
+names of other ones inside sentences are returned beside the text.
 
 Headings and sections of references or links are left out.
 """
@@ -10,76 +11,142 @@ Headings and sections of references or links are left out.
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache, partial
 
 import mwparserfromhell
 
-from segue.corpus.prose import is_prose, names, tidy
+from segue.corpus import mediawiki
+from segue.corpus.prose import is_prose, tidy
+from segue.corpus.templates import name_of, text_of
 
-DROPPED_SECTIONS = names(
-    """references; notes; notes and references; references and notes; footnotes; citations; sources; works cited;
-    bibliography; further reading; external links; see also; gallery; literature; references and sources;
-    einzelnachweise; siehe auch; literatur; weblinks; anmerkungen; quellen; belege;
-    références; notes et références; voir aussi; liens externes; bibliographie; articles connexes; annexes;
-    referencias; véase también; enlaces externos; bibliografía; notas; note; voci correlate; collegamenti esterni;
-    bibliografia; altri progetti; referências; ver também; ligações externas; referenties; zie ook; externe links;
-    примечания; см. также; ссылки; литература; 脚注; 関連項目; 外部リンク; 参考文献; 参考资料; 外部链接; 参见"""
-)
-"""Titles, in lower case, of sections without prose, in the languages of the larger Wikipedias."""
-
-_MEDIA = ("file", "image", "category", "media")
+_MEDIA = mediawiki.FILES | mediawiki.CATEGORIES
 _DEEPEST_NESTING = 25
 
 _EMPTY_TAG = re.compile(r"<(?:ref|references|templatestyles)\b[^<>]*/\s*>", re.IGNORECASE)
 # The contents never contain the same tag again, so that one that is not closed does not remove the prose after it.
 _PAIRED_TAG = re.compile(
-    r"<(ref|references|math|chem|gallery|timeline|imagemap|score|syntaxhighlight|source|pre|table|hiero|graph|inputbox"
-    r"|templatedata|categorytree)\b(?:[^<>]*[^<>/])?>(?:(?!<\1\b).)*?</\1\s*>",
+    r"<(ref|references|math|chem|ce|gallery|timeline|imagemap|score|syntaxhighlight|source|pre|table|hiero|graph|inputbox"
+    r"|templatedata|categorytree|mapframe|maplink|indicator|includeonly|dynamicpagelist|style|rss)\b(?:[^<>]*[^<>/])?>(?:(?!<\1\b).)*?</\1\s*>",
     re.DOTALL | re.IGNORECASE,
+)
+_VARIANT = re.compile(r"-\{([^{}]*)\}-")
+_VARIANT_FLAGS = re.compile(r"(?:\s*(?:[-+A-Z]|[a-z]{2,3}(?:-[a-z]+)*)\s*[;|])+(?<=\|)")
+_HIDING_FLAGS = frozenset("HTDN-")
+_PREFERRED_VARIANTS = ("zh-hans", "zh-cn", "zh", "sr-ec", "sr-cyrl")
+_SINGLE_BRACKET = re.compile(r"(?<!\[)\[(?!\[)|[()]")
+_VARIANT_CODE = r"(?:zh|sr|sh|kk|ku|uz|gan|tg|iu|shi|crh|wuu)(?:-[a-z]+)*"
+_VARIANT_RULE = re.compile(
+    rf"(?:[^;]*=>)?\s*({_VARIANT_CODE})\s*:(.*?)(?:;\s*(?=[^;]*=>|{_VARIANT_CODE}\s*:)|;?\s*\Z)", re.DOTALL
 )
 _TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
 _TABLE = re.compile(r"^[ \t:*#]*\{\|(?:(?!^[ \t:*#]*\{\|).)*?^[ \t]*\|\}(?!\})", re.DOTALL | re.MULTILINE)
 _OPEN_TABLE_ROW = re.compile(r"^[ \t]*(?:\{\||\|[-}+|]?|!).*$", re.MULTILINE)
 _HEADING = re.compile(r"^(={1,6})[ \t]*(.+?)[ \t]*\1[ \t]*$", re.MULTILINE)
-_INTERWIKI = re.compile(r"\[\[(?:[a-z]{2,3}|simple|zh-[a-z-]+):[^\[\]|]*\]\]")
+_INTERWIKI = re.compile(r"\[\[(?:[a-z]{2,3}(?:-[a-z]+){0,2}|simple):[^\[\]|]*\]\]")
+_COLON_LINK = re.compile(r"\[\[\s*:(?=[^\[\]|]*\]\])")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
-_MAGIC_WORD = re.compile(r"__[A-Z]+__")
+_MAGIC_WORD = re.compile(r"__[^\s_]+(?:_[^\s_]+)*__")
 _BREAK = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
 _POWER = re.compile(r"(?<=\d)<sup>\s*([-−+]?\d+)\s*</sup>", re.IGNORECASE)
-_ARGUMENT = re.compile(r"\|(?![^\[\]]*\]\])")
 _LEFTOVER = re.compile(r"'{2,}|\[\[|\]\]|\{\{+|\}\}+|</?[a-zA-Z][^<>]{0,300}>")
 
 # What stays around a removed construct: "()", "(, born 1950)", "value , and".
-_EMPTY_BRACKETS = re.compile(r"\(\s*[,;:–-]*\s*\)|\[\s*\]")
-_OPEN_BRACKET = re.compile(r"\(\s*(?:[,;]\s*)+|\(\s+")
-_BEFORE_MARK = re.compile(r"\s+(?=[,)]|\.(?!\d|\.))")
-_DOUBLE_COMMA = re.compile(r",(?:\s*,)+")
+_EMPTY_BRACKETS = re.compile(r"\(\s*[,;:–،؛-]*\s*\)|（\s*[,;:–，、；：-]*\s*）|\[\s*\]")
+_OPEN_BRACKET = re.compile(r"([(（])(?:\s*(?:[,;，、；：،؛]\s*)+|\s+)")
+_BEFORE_MARK = re.compile(r"\s+(?=[,)，。、；：）،؛؟۔।]|\.(?!\d|\.))")
+_COMMA_AT_BRACKET = re.compile(r"[，、；،؛]\s*(?=[)）])")
+_DOUBLE_COMMA = re.compile(r"([,，、،])(?:\s*\1)+")
+_FIRST_MARK, _LAST_MARK = 0xD800, 0xDFFF  # half characters, which no text holds, stand for dropped templates
+_MARKS = re.compile(r"[\ud800-\udfff]")
+_FRACTION = re.compile(r"\d+/\d+")
+_ENDS_OF_WORDS = ".,;:!?)]'\"”»"
 
 
-def paragraphs(source: str, *, media: tuple[str, ...] = _MEDIA) -> tuple[str, ...]:
-    """Return the paragraphs of an article; ``media`` are the names of the file and category namespaces, in lower case.
+def paragraphs(source: str, *, media: frozenset[str] = _MEDIA) -> tuple[str, ...]:
+    """Return the paragraphs of an article. See ``read``.
 
     >>> paragraphs("'''Snow''' is [[ice|frozen water]]<ref>A book.</ref>.\\n== See also ==\\n* [[Rain]]")
     ('Snow is frozen water.',)
     """
-    kept = _without_reference_sections(_cut(source, media))
+    return read(source, media=media)[0]
+
+
+def read(source: str, *, media: frozenset[str] = _MEDIA) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the paragraphs of an article, and the names of the templates that were dropped inside them.
+
+    Args:
+        source: the wikitext.
+        media: names of the namespaces of files and categories, in lower case.
+
+    >>> read("Snow lies {{depth of|Oslo}} deep in the north.")
+    (('Snow lies deep in the north.',), ('{{depth of}}',))
+    """
+    unknown: dict[str, str] = {}
+    kept = _without_reference_sections(_cut(source, media, unknown))
+    dropped: tuple[str, ...] = ()
+    if unknown:
+        marked = "".join(
+            line for line in kept.split("\n") if _MARKS.search(line) and is_prose(tidy(_MARKS.sub("", line)))
+        )
+        names = {mark: name for name, mark in unknown.items()}
+        dropped = tuple(names[mark] for mark in _MARKS.findall(marked))
+        kept = _MARKS.sub("", kept)
     text = str(mwparserfromhell.parse(kept).strip_code())
     lines = (_fix(line) for line in text.split("\n"))
-    return tuple(line for line in lines if is_prose(line))
+    return tuple(line for line in lines if is_prose(line)), dropped
 
 
-def _cut(source: str, media: tuple[str, ...]) -> str:
-    """Remove what holds no prose; nested constructs from the inside out."""
+def _cut(source: str, media: frozenset[str], unknown: dict[str, str]) -> str:
+    """Remove what holds no prose; nested constructs from the inside out. Adds unknown templates, and their marks."""
     text = _EMPTY_TAG.sub("", _without_comments(source))
     text = _until_stable(_PAIRED_TAG, "", text)
     for _ in range(_DEEPEST_NESTING):
-        text, templates = _TEMPLATE.subn(_write_out, text)
-        text, tables = _TABLE.subn("", text)
-        if not templates and not tables:
+        before = text
+        text = _VARIANT.sub(_variant, text) if "-{" in text else text
+        text = _TABLE.sub("", _TEMPLATE.sub(partial(_write_out, unknown=unknown), text))
+        if text == before:
             break
     text = _OPEN_TABLE_ROW.sub("", text)
     text = _until_stable(_media_link(media), "", text)
-    text = _INTERWIKI.sub("", text)
-    return _TAG.sub("", _MAGIC_WORD.sub("", _BREAK.sub(" ", _POWER.sub(r"^\1", text))))
+    text = _COLON_LINK.sub("[[", _INTERWIKI.sub("", text))
+    return _TAG.sub("", _MAGIC_WORD.sub(_magic_word, _BREAK.sub(" ", _POWER.sub(r"^\1", text))))
+
+
+def _write_out(template: re.Match[str], unknown: dict[str, str]) -> str:
+    """Return the text of a template; a mark where it is not known and the template is part of a sentence."""
+    whole, start, end = template.string, template.start(), template.end()
+    before, after = whole[start - 1] if start else "\n", whole[end : end + 2].lstrip(" ")[:1]
+    text = text_of(template[1], is_apart=not (_is_cased(before) or before in _ENDS_OF_WORDS))
+    if text is not None:
+        return f" {text}" if before.isdigit() and _FRACTION.fullmatch(text) else text
+    if before == "\n" and not after.isalnum():
+        return ""
+    name = f"{{{{{_MARKS.sub('', name_of(template[1]))[:60]}}}}}"
+    return unknown.setdefault(name, chr(min(_FIRST_MARK + len(unknown), _LAST_MARK)))
+
+
+def _is_cased(character: str) -> bool:
+    return character.lower() != character.upper() or character.isdigit()
+
+
+def _variant(markup: re.Match[str]) -> str:
+    """Return the text of ``-{zh-hans:…; zh-hant:…}-`` in one variant; "" for a rule that shows nothing."""
+    known = _VARIANT_FLAGS.match(markup[1])
+    flags = {flag.strip() for flag in known[0].rstrip("|").split(";")} if known else set()
+    rules = markup[1][known.end() :] if known else markup[1]
+    if flags & _HIDING_FLAGS:
+        return ""
+    texts = dict(_VARIANT_RULE.findall(rules))
+    if texts and "R" not in flags:
+        return next((texts[code] for code in _PREFERRED_VARIANTS if code in texts), next(iter(texts.values()))).strip()
+    # Names of chemicals hold such braces too: 4-{[4-(methyl)phenyl]amino}-1H
+    return rules if known or not _SINGLE_BRACKET.search(rules) else markup[0]
+
+
+def _magic_word(word: re.Match[str]) -> str:
+    """Remove ``__NOTOC__`` in any language; what is in lower case is text, such as ``__init__``."""
+    return "" if word[0] == word[0].upper() else word[0]
 
 
 def _without_comments(text: str) -> str:
@@ -101,11 +168,17 @@ def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
     return text
 
 
-def _media_link(media: tuple[str, ...]) -> re.Pattern[str]:
-    """Return the pattern of ``[[File: …]]`` with links, but no other file, in its caption."""
-    names = "|".join(map(re.escape, media))
-    inner = rf"\[\[(?!\s*(?:{names})\s*:)[^\[\]]*\]\]"
-    return re.compile(rf"\[\[\s*(?:{names})\s*:(?:[^\[\]]|{inner}|\[[^\[\]]*\])*\]\]", re.IGNORECASE)
+@lru_cache(maxsize=4)
+def _media_link(media: frozenset[str]) -> re.Pattern[str]:
+    """Return the pattern of ``[[File: …]]`` with links, but no other file, in its caption.
+
+    A file is known by its namespace, or by its ending where the namespace has another name: ``[[Datotêka:A.jpg|…]]``.
+    """
+    names = "|".join(re.escape(name).replace("\\ ", "[ _]") for name in sorted(media))
+    by_ending = rf"[^:]+:[^\[\]|:\n]{{1,240}}\.(?:{mediawiki.MEDIA_ENDINGS})\s*(?=\||\]\])"
+    opening = rf"\s*(?=[^\[\]|:\n]{{1,40}}:)(?:(?:{names})\s*:|{by_ending})"  # first of all: is there a colon?
+    inner = rf"\[\[(?!{opening})[^\[\]]*\]\]"
+    return re.compile(rf"\[\[{opening}(?:[^\[\]]|{inner}|\[[^\[\]]*\])*\]\]", re.IGNORECASE)
 
 
 def _without_reference_sections(text: str) -> str:
@@ -119,8 +192,9 @@ def _without_reference_sections(text: str) -> str:
         start = heading.end()
         level = len(heading[1])
         if not dropping or level <= dropping:
-            title = tidy(_LEFTOVER.sub("", heading[2])).casefold().rstrip(":")
-            dropping = level if title in DROPPED_SECTIONS else 0
+            title = unicodedata.normalize("NFC", tidy(_MARKS.sub("", _LEFTOVER.sub("", heading[2]))))
+            title = title.casefold().rstrip(":")
+            dropping = level if title in mediawiki.SECTIONS_WITHOUT_PROSE else 0
     if not dropping:
         kept.append(text[start:])
     return "\n".join(kept)
@@ -129,61 +203,6 @@ def _without_reference_sections(text: str) -> str:
 def _fix(line: str) -> str:
     """Remove empty brackets, stray commas and unparsed markup around removed constructs."""
     line = _LEFTOVER.sub("", line) if _LEFTOVER.search(line) else line
-    line = _EMPTY_BRACKETS.sub("", _OPEN_BRACKET.sub("(", tidy(line)))
-    return tidy(_DOUBLE_COMMA.sub(",", _BEFORE_MARK.sub("", line)))
-
-
-_FIRST_ARGUMENT = names(
-    """nowrap; nobr; small; smaller; big; larger; sc; vanchor; visible anchor; quote; blockquote; cquote;
-    quotation; abbr; tooltip; val; nihongo; angbr; angle bracket; math; mvar; strong; em; code; mono; keypress;
-    key press; linktext; okina"""
-)
-_LAST_ARGUMENT = names("lang; transl; transliteration; script")
-_SYMBOLS = {
-    **dict.fromkeys(("nbsp", "space", "spaces", "thinsp", "·", "•", "dot", "bullet"), " "),
-    **dict.fromkeys(("ndash", "spaced ndash", "snd", "spnd", "spaced en dash", "en dash", "–"), " – "),
-    **dict.fromkeys(("mdash", "em dash", "—", "spaced em dash"), " — "),
-    "'s": "'s",
-    "'": "'",
-    "=": "=",
-}
-_RANGE_WORDS = frozenset(("to", "and", "or", "by", "x", "-", "–", "+/-", "±"))
-
-
-def _write_out(match: re.Match[str]) -> str:
-    """Return the text of an inline template, "" for other templates."""
-    name, *arguments = _ARGUMENT.split(match[1])
-    name = name.strip().replace("_", " ").lower()
-    if name in _SYMBOLS:
-        return _SYMBOLS[name]
-    values = [value for argument in arguments if (value := _positional(argument)) is not None]
-    if not values:
-        return ""
-    if name in ("convert", "cvt"):
-        has_range = len(values) > 3 and values[1] in _RANGE_WORDS  # 5|to|10|km → "5 to 10 km", else 5|km|mi → "5 km"
-        return " ".join(values[: 4 if has_range else 2])
-    if name in _FIRST_ARGUMENT or name.startswith("lang-"):
-        return values[0]
-    if name in _LAST_ARGUMENT:
-        return values[-1]
-    return _phrase(name, values)
-
-
-def _positional(argument: str) -> str | None:
-    """Return the value of an unnamed (or numbered) argument, None for a named one."""
-    key, equals, value = argument.partition("=")
-    if not equals or "[" in key or "<" in key:
-        return argument.strip()
-    return value.strip() if key.strip().isdigit() or key.strip() == "text" else None
-
-
-def _phrase(name: str, values: list[str]) -> str:
-    if name == "frac":
-        return "/".join(values[:3]) if len(values) < 3 else f"{values[0]} {values[1]}/{values[2]}"
-    if name == "as of":
-        return f"As of {values[0]}"
-    if name in ("circa", "c.", "c"):
-        return f"c. {values[0]}"
-    if name == "chem":
-        return "".join(values)
-    return ""
+    line = _EMPTY_BRACKETS.sub("", _OPEN_BRACKET.sub(r"\1", tidy(line)))
+    line = tidy(_DOUBLE_COMMA.sub(r"\1", _BEFORE_MARK.sub("", line)))
+    return line if line.isascii() else _COMMA_AT_BRACKET.sub("", line)
