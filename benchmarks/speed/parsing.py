@@ -9,17 +9,15 @@ reads them to sections. Remnants of markup are counted on both sides, per millio
 from __future__ import annotations
 
 import bz2
-import re
 
 from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
 from segue.corpus.passages import PassageSettings, cut
+from segue.corpus.prose import remnants
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus, demo_path
 from segue.types import Document, Progress
 
 TARGET = 0.5
-REMNANTS = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|''|</?\w+[^<>\n]{0,80}>|&[a-z]+;|\b(?:thumb|upright|frameless)\|")
-"""Links, templates, tables, quote marks of italics, tags, entities, options of images."""
 
 
 def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
@@ -73,5 +71,5 @@ def _theirs() -> list[str]:
 
 
 def _clean(texts: list[str]) -> dict[str, float]:
-    found = sum(len(REMNANTS.findall(text)) for text in texts)
+    found = sum(map(remnants, texts))
     return {"remnants_per_million": round(1e6 * found / max(1, sum(map(len, texts))), 1)}

@@ -31,7 +31,7 @@ _DATE = names(
 )
 _NO_TEXT = names(
     """0; !; anchor; ancre; якорь; anker; audio; clear; clarify; citation needed; cn; coord; coordinate; coordinates;
-    better source; dubious; failed verification; main; respell; where; which; by whom; vague; sic; citation; efn;
+    better source; dubious; failed verification; main; respell; where; which; by whom; vague; sic; efn;
     fact; flagicon; harv; harvnb; harvsp; harvtxt; ipa; note; notetag; page needed; r; ref; ref label; refn; rp; sfn;
     sfnp; snf; when; who; isbn; issn; doi; oclc; pmid; jstor; arxiv; bibcode; api; belege; quelle; cita requerida;
     źródło; carece de fontes; citazione necessaria; нет аи; источник?; 要出典; 来源请求; 來源請求; 출처;
@@ -48,7 +48,7 @@ _SYMBOLS = {
     "=": "=",
 }
 _RANGE_WORDS = names("to; and; or; by; x; -; –; +/-; ±; a; à; e; y; et; bis; und; до; и")
-_FUNCTIONS = frozenset(("lc", "uc", "lcfirst", "ucfirst"))
+_FUNCTIONS = frozenset(("lc", "uc", "lcfirst", "ucfirst", "formatnum"))
 _LABELS = ("lt", "label", "fr", "texte", "عر")
 _UNITS = ("u", "ul", "unit", "unità", "unité")
 
@@ -73,26 +73,22 @@ def text_of(inner: str, *, is_apart: bool = True) -> str | None:
     >>> text_of("sfn|Smith|1990"), text_of("infobox snow|Snow")
     ('', None)
     """
-    name, *arguments = _ARGUMENT.split(inner)
     kind = name_of(inner)
-    if kind in _SYMBOLS:
-        return _SYMBOLS[kind]
+    if kind in _SYMBOLS or kind in _NO_TEXT or kind.startswith(_NO_TEXT_BEGINNINGS):
+        return _SYMBOLS.get(kind, "")
+    name, *arguments = _ARGUMENT.split(inner)
     if kind.endswith(":"):
         return _of_function(kind[:-1], name.partition(":")[2].strip(), is_apart)
     values = [found for argument in arguments if (found := _positional(argument)) is not None]
+    rule = _rule(kind, name.strip())
     label = _first(_named(arguments), _LABELS) if kind in _LINKS else ""
     if label or not values:
-        return label or (name.strip() if _ITSELF.fullmatch(name.strip()) else _unknown(kind))
-    if rule := _rule(kind, name.strip()):
+        return label or (name.strip() if _ITSELF.fullmatch(name.strip()) else "" if rule else None)
+    if rule:
         return rule(values)
-    if (
-        _unknown(kind) is None
-        and kind not in _COMPUTED
-        and (is_apart or kind == "val")
-        and _NUMBER.fullmatch(values[0])
-    ):
+    if kind not in _COMPUTED and (is_apart or kind == "val") and _NUMBER.fullmatch(values[0]):
         return _measure(values[:1] if kind == "val" else values, _named(arguments))
-    return _unknown(kind)
+    return None
 
 
 def name_of(inner: str) -> str:
@@ -109,10 +105,6 @@ def _of_function(kind: str, value: str, is_apart: bool) -> str | None:
     """Return the value of a parser function: ``formatnum`` has another name in every language."""
     is_value = kind in _FUNCTIONS or (is_apart and not kind.startswith("#") and _NUMBER.fullmatch(value))
     return value if is_value else None
-
-
-def _unknown(kind: str) -> str | None:
-    return "" if kind in _NO_TEXT or kind.startswith(_NO_TEXT_BEGINNINGS) else None
 
 
 def _positional(argument: str) -> str | None:

@@ -60,7 +60,7 @@ _DOUBLE_COMMA = re.compile(r"([,，、،])(?:\s*\1)+")
 _FIRST_MARK, _LAST_MARK = 0xD800, 0xDFFF  # half characters, which no text holds, stand for dropped templates
 _MARKS = re.compile(r"[\ud800-\udfff]")
 _FRACTION = re.compile(r"\d+/\d+")
-_ENDS_OF_WORDS = ".,;:!?)]'\"”»"
+_ENDS_OF_WORDS = frozenset('0123456789.,;:!?)]"”»')
 
 
 def paragraphs(source: str, *, media: frozenset[str] = _MEDIA) -> tuple[str, ...]:
@@ -117,17 +117,14 @@ def _write_out(template: re.Match[str], unknown: dict[str, str]) -> str:
     """Return the text of a template; a mark where it is not known and the template is part of a sentence."""
     whole, start, end = template.string, template.start(), template.end()
     before, after = whole[start - 1] if start else "\n", whole[end : end + 2].lstrip(" ")[:1]
-    text = text_of(template[1], is_apart=not (_is_cased(before) or before in _ENDS_OF_WORDS))
+    at_word = before.lower() != before.upper() or before in _ENDS_OF_WORDS or whole.endswith("''", 0, start)
+    text = text_of(template[1], is_apart=not at_word)
     if text is not None:
         return f" {text}" if before.isdigit() and _FRACTION.fullmatch(text) else text
     if before == "\n" and not after.isalnum():
         return ""
     name = f"{{{{{_MARKS.sub('', name_of(template[1]))[:60]}}}}}"
     return unknown.setdefault(name, chr(min(_FIRST_MARK + len(unknown), _LAST_MARK)))
-
-
-def _is_cased(character: str) -> bool:
-    return character.lower() != character.upper() or character.isdigit()
 
 
 def _variant(markup: re.Match[str]) -> str:
