@@ -8,7 +8,7 @@ paragraph when it has three quarters of its length.
 Lengths, with t = ``target_characters``: passages aim at t and have at most 1.5 t, with two exceptions. One sentence is
 kept whole up to 2 t, and a longer one is divided at a clause, at a space, or anywhere. A remainder of less than
 ``minimum_characters`` joins the passage before it. Both settings are in Latin letters: in a text of Han, kana or Hangul
-they are 2.5 times fewer characters (``prose.characters``).
+they are two to four times fewer characters (``prose.characters``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class PassageSettings(Settings):
     """Settings of cutting documents into passages."""
 
     target_characters: int = Field(
-        400, ge=40, le=20_000, description="length that passages aim at; characters, Han, kana and Hangul as 2.5 each"
+        400,
+        ge=40,
+        le=20_000,
+        description="length that passages aim at; characters; one of Han counts as four, of kana or Hangul as two",
     )
     minimum_characters: int = Field(
         20,
