@@ -10,6 +10,7 @@ from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.import_vectors import import_vectors
 from segue.corpus import VectorsCorpus
 from segue.errors import InputError, StorageError
+from segue.windows.near_duplicates import document_groups
 
 IDS = ["b", "b", "a", "b", "c", "a"]
 POSITIONS = [1, 0, 0, 2, 4, 1]
@@ -48,6 +49,39 @@ def test_with_texts_equal_ones_share_a_group(tmp_path):
     assert bank.duplicate_group.tolist() == [0, 1, 2, 0, 4, 1]
 
 
+def test_a_text_that_is_empty_or_null_is_not_known_and_like_no_other(tmp_path):
+    bank = import_vectors(write(tmp_path, texts=["one", "", None, " \n", "one", ""]), tmp_path / "bank")
+    assert bank.texts(np.arange(6)) == ["", "one", " \n", "", "", "one"]
+    assert bank.duplicate_group.tolist() == [0, 1, 2, 3, 4, 1]
+    more = PassageBank.from_arrays(np.eye(4), list("abcd"), ["", "x", "", "x"])
+    assert more.duplicate_group.tolist() == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("texts", [[""] * 6, [None] * 6, ["", None, " ", "\t", "", ""]])
+def test_where_all_texts_are_empty_the_bank_has_none(tmp_path, texts):
+    bank = import_vectors(write(tmp_path, texts=texts), tmp_path / "bank")
+    assert not bank.has_texts
+    assert bank.duplicate_group.tolist() == list(range(6))
+    assert len(set(document_groups(bank, 0.5).tolist())) == len(bank.document_ids)
+    assert not PassageBank.from_arrays(np.eye(3), list("abc"), ["", "", ""]).has_texts
+
+
+def test_documents_of_unknown_text_are_near_no_other(tmp_path):
+    vectors = unit(np.random.default_rng(1).standard_normal((12, 8)))
+    texts = ["", "", "", "", "", "", *(f"Sentence {n} says something of its own about subject {n}." for n in range(6))]
+    bank = PassageBank.from_arrays(vectors, list("aabbccddeeff"), texts, path=tmp_path / "bank")
+    assert document_groups(bank, 0.5).tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("change", [1000, -3])
+def test_a_matrix_that_is_longer_or_shorter_than_its_header_says_is_refused(tmp_path, change):
+    settings = write(tmp_path)
+    data = (tmp_path / "v.npy").read_bytes()
+    (tmp_path / "v.npy").write_bytes(data + bytes(change) if change > 0 else data[:change])
+    with pytest.raises(InputError, match=rf"v\.npy.*(got {len(data) + change:,} bytes, expected {len(data)}|mmap)"):
+        import_vectors(settings, tmp_path / "bank")
+
+
 def test_the_space_is_declared(tmp_path):
     space = import_vectors(write(tmp_path), tmp_path / "bank").space
     assert (space.encoder, space.dimension, space.declared, space.fingerprint) == ("my-encoder", 4, True, None)
@@ -72,7 +106,7 @@ def changed(row, values) -> np.ndarray:
         ({"positions": [1, 0, 0, 3, 4, 1]}, "gap in document 'b': got position 1 is followed by 3"),
         ({"positions": [1, 0, 0, 1, 4, 1]}, "position is repeated in document 'b'"),
         ({"ids": ["b", None, "a", "b", "c", "a"]}, "empty cells: got in document_id"),
-        ({"texts": ["a", "b", None, "c", "d", "e"]}, "empty cells: got in text"),
+        ({"vectors": np.tile(VECTORS[0], (6, 1))}, r"v\.npy: all 6 vectors are the same"),
         ({"positions": ["x"] * 6}, "column position: wrong type.*expected int64"),
     ],
 )

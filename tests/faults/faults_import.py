@@ -70,6 +70,29 @@ def sorted_as_text(first):
     return {"vectors": VECTORS[:, order], "texts": [[passages[place] for place in order] for passages in TEXTS]}
 
 
+def rolled(shift):
+    """Shift the rows of the whole matrix."""
+    return {"vectors": np.roll(VECTORS.reshape(-1, DIMENSION), shift, axis=0).reshape(VECTORS.shape)}
+
+
+def shuffled():
+    """Shuffle the rows of the whole matrix."""
+    return {"vectors": np.random.default_rng(5).permutation(VECTORS.reshape(-1, DIMENSION)).reshape(VECTORS.shape)}
+
+
+def shuffled_inside():
+    """Shuffle the rows of each document."""
+    generator = np.random.default_rng(6)
+    return {"vectors": np.stack([generator.permutation(vectors) for vectors in VECTORS])}
+
+
+def placeholders():
+    """Give every tenth passage the vector that stands for a call that failed."""
+    vectors = VECTORS.reshape(-1, DIMENSION).copy()
+    vectors[::10] = DIMENSION**-0.5
+    return {"vectors": vectors.reshape(VECTORS.shape)}
+
+
 READ, OTHER, LOST, SPACE = ("target-was-read", "vectors-of-other-texts", "documents-are-not-units", "spaces-differ")
 _FAULTS = [
     Fault("honest-essays", "nothing: texts, and vectors of their own made elsewhere", essays()),
@@ -87,6 +110,18 @@ _FAULTS = [
           essays(lambda: some(lambda part: np.roll(part, -1, axis=1))), {"SG116": "issue"}, cause=OTHER, half="unseen"),
     Fault("vectors-of-other-documents", "a fifth of the documents have each other's vectors",
           essays(lambda: some(lambda part: np.roll(part, 1, axis=0))), {"SG116": "issue"}, cause=OTHER, half="unseen"),
+    Fault("all-rows-one-off", "the matrix begins one row too early", essays(lambda: rolled(1)),
+          {"SG116": "issue", "SG117": "issue", "SG120": "issue"},
+          "words fit the next vector, and documents begin with the end of the one before", cause=OTHER),
+    Fault("all-rows-two-off", "the matrix begins two rows too late", essays(lambda: rolled(-2)),
+          {"SG117": "issue", "SG120": "issue"}, "documents end with the beginning of the next one", cause=OTHER,
+          half="unseen"),
+    Fault("rows-shuffled", "the table was sorted after the vectors were written", essays(shuffled),
+          {"SG120": "issue"}, cause=OTHER),
+    Fault("rows-shuffled-inside-documents", "the passages of each document are in another order than their vectors",
+          essays(shuffled_inside), {"SG120": "issue"}, cause=OTHER, half="unseen"),
+    Fault("placeholder-vectors", "every tenth passage has one vector, of calls that failed", essays(placeholders),
+          {"SG120": "issue"}, cause=OTHER),
     Fault("documents-are-shards", "a document is a shard of 37 passages, so that essays are cut",
           essays(length=37), {"SG117": "issue"}, cause=LOST),
     Fault("positions-sorted-as-text", "passages were sorted by their number from 0 as text",

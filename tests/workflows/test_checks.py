@@ -228,7 +228,7 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, co
 
 def test_a_check_of_the_data_alone_is_run_once_and_stands_in_the_record(monkeypatch, finished, copy):
     alone = {check.code for check in CHECKS if check.data_alone}
-    assert alone == {"SG115", "SG116", "SG117"}
+    assert alone == {"SG115", "SG116", "SG117", "SG120"}
     run, ran = check_record.run_checks, []
     monkeypatch.setattr(check_record, "run_checks", lambda checks, case, **more: (
         ran.extend(check.code for check in checks), run(checks, case, **more))[1])  # fmt: skip

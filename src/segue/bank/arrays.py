@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Int
 
 from segue.bank.duplicates import DuplicateGroups
@@ -52,26 +53,30 @@ def write_arrays(
     Args:
         folder: folder of the bank.
         vectors: unit vectors [row, dim], of any type of ``FLOATS``.
-        table: columns document_id, position and, where known, text; row i describes vector i.
+        table: columns document_id, position and, where known, text; row i describes vector i. A text that is empty or
+            null is not known: the passage is like no other.
         plan: source, storage and space.
         where: names of vectors and table in messages.
         progress: called per shard with the number of passages.
 
     Raises:
-        InputError: vectors are not finite or not of length 1, positions have gaps, or the folder holds another bank.
+        InputError: vectors are not finite, not of length 1 or all the same, positions have gaps, or the folder holds
+            another bank.
         StorageError: the disk is full, or another process is writing there.
     """
     if (folder / MANIFEST).exists():
         require_same_plan(folder, read_manifest(folder), plan, finished=True)
         return
+    table = _with_known_texts(table)
     with exclusive(folder):
         begun = read_plan(folder)
         require_bank_folder(folder, begun=begun is not None)
         if begun is not None:
             require_same_plan(folder, begun, plan, finished=False)
-        for start in range(0, len(vectors), ROWS_CHECKED):
-            block = vectors[start : start + ROWS_CHECKED]
+        for start, block in zip(range(0, len(vectors), ROWS_CHECKED), _in_blocks(vectors), strict=True):
             check_vectors(block, f"{where[0]}, rows {start} to {start + len(block) - 1}")
+        if len(vectors) > 1 and all((block == vectors[0]).all() for block in _in_blocks(vectors)):
+            raise InputError(f"{where[0]}: all {len(vectors):,} vectors are the same", fix="encode the passages again")
         order, counts = _order(table, where[1])
         write_json(folder / BUILD, plan.to_json())
         in_order = table.take(pa.array(order))
@@ -104,6 +109,10 @@ def bank_of_arrays(
             raise InputError(f"vectors and {what} do not match", got=got, expected="one for each vector")
     count: Counter[str] = Counter()
     names, positions = [str(one) for one in document_ids], []
+    numbers = {str(one) for one in document_ids if not isinstance(one, str)}
+    if both := numbers.intersection(one for one in document_ids if isinstance(one, str)):
+        fix = "give every document a unique id, and write all ids as texts"
+        raise InputError(f"two documents have the id {min(both)!r}, a number and a text", fix=fix)
     for one in names:
         positions.append(count[one])
         count[one] += 1
@@ -118,6 +127,20 @@ def bank_of_arrays(
         space=declared_space(name, vectors.shape[1]),
     )
     write_arrays(folder, vectors, pa.table(columns), plan, where=("vectors", "document_ids"))
+
+
+def _in_blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    return (vectors[start : start + ROWS_CHECKED] for start in range(0, len(vectors), ROWS_CHECKED))
+
+
+def _with_known_texts(table: pa.Table) -> pa.Table:
+    """Return the table with empty texts for null, and without texts where all are empty."""
+    if "text" not in table.column_names:
+        return table
+    texts = pc.fill_null(table["text"].cast(pa.string()), "")
+    if pc.any(pc.not_equal(pc.utf8_trim_whitespace(texts), "")).as_py():
+        return table.set_column(table.column_names.index("text"), "text", texts)
+    return table.drop_columns("text")
 
 
 def _order(table: pa.Table, where: str) -> tuple[Int[np.ndarray, "rows"], Int[np.ndarray, "document"]]:

@@ -23,7 +23,8 @@ from segue.bank.arrays import FLOATS, ROWS_CHECKED, write_arrays
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.manifest import BuildPlan
 from segue.corpus import VectorsCorpus
-from segue.corpus.parquet import NAMES
+from segue.corpus.intake import refuse_lfs_pointer
+from segue.corpus.parquet import NAMES, columns_of
 from segue.corpus.sources import described, files_of
 from segue.encoders.space import declared_space
 from segue.errors import InputError, StorageError
@@ -50,6 +51,7 @@ def import_vectors(
     tables = files_of(settings.table, NAMES)
     matrices = tables if settings.vectors is None else files_of(settings.vectors, r"\.npy$")
     table = pa.concat_tables([_read_table(path, settings) for path in tables])
+    _require_one_kind_of_id(tables, settings)
     vectors = _vectors_of(matrices, settings, folder)
     where = (described(settings.vectors or settings.table), described(settings.table))
     if len(vectors) != table.num_rows:
@@ -152,7 +154,11 @@ def _read_vectors(path: Path) -> np.ndarray:
         InputError: no such file, not a matrix of floats, or pickled objects.
     """
     try:
+        refuse_lfs_pointer(path)
         vectors = np.load(path, mmap_mode="r")
+        _require_size(path, vectors)
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
@@ -164,17 +170,33 @@ def _read_vectors(path: Path) -> np.ndarray:
     return np.asarray(vectors)
 
 
+def _require_size(path: Path, vectors: np.ndarray) -> None:
+    """Check that a .npy file ends with its last number; one that is too short cannot be mapped at all.
+
+    Raises:
+        InputError: bytes follow, as where two files were joined or the header was written for fewer rows.
+    """
+    if isinstance(vectors, np.memmap):
+        size, expected = path.stat().st_size, vectors.offset + vectors.nbytes
+        if size != expected:
+            got, fix = f"{size:,} bytes", "write it again with np.save"
+            wanted = f"{expected:,} for {vectors.dtype} {vectors.shape}, as its header says"
+            raise InputError(f"{path} does not end where its header says", got=got, expected=wanted, fix=fix)
+
+
 def _read_table(path: Path, settings: VectorsCorpus) -> pa.Table:
     """Read document_id (as text) and, where there are such columns, position (as integer) and text.
 
+    A text that is null is an empty one: it is not known.
+
     Raises:
-        InputError: no Parquet, a column is missing or has empty cells.
+        InputError: no Parquet, a column is missing, is there twice, or has empty cells.
     """
     own = {name: getattr(settings, f"{name}_column") for name in ("document_id", "position", "text")}
     needed = {own["document_id"], *(own[name] for name in own if f"{name}_column" in settings.model_fields_set)}
     try:
+        known = columns_of(path)
         with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.names
             columns = {name: column for name, column in own.items() if column in known}
             table = file.read(columns=list(columns.values()))
     except (OSError, pa.ArrowException) as error:
@@ -185,11 +207,27 @@ def _read_table(path: Path, settings: VectorsCorpus) -> pa.Table:
         raise InputError(f"{path} lacks columns", got=got, expected=", ".join(sorted(missing)), fix=fix)
     types = {"document_id": pa.string(), "position": pa.int64(), "text": pa.string()}
     table = pa.table({name: _cast(table[own[name]], types[name], f"{path}, column {own[name]}") for name in columns})
-    empty = [own[name] for name in columns if table[name].null_count]
-    if empty:
-        fix = f"fill them, or remove the column `{own['text']}`"
-        raise InputError(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix=fix)
+    if empty := [own[name] for name in columns if name != "text" and table[name].null_count]:
+        raise InputError(f"{path} has empty cells", got=f"in {', '.join(empty)}", fix="fill them")
     return table
+
+
+def _require_one_kind_of_id(paths: Sequence[Path], settings: VectorsCorpus) -> None:
+    """Check that no document is named by a number in one table and by a text in another.
+
+    Raises:
+        InputError: names the id and both tables.
+    """
+    seen: dict[str, tuple[Path, bool]] = {}
+    numbers = [pa.types.is_integer(pq.read_schema(path).field(settings.document_id_column).type) for path in paths]
+    for path, number in zip(paths, numbers, strict=True) if len(set(numbers)) > 1 else ():
+        column = pq.read_table(path, columns=[settings.document_id_column])[settings.document_id_column]
+        for name in column.unique().cast(pa.string()).to_pylist():
+            before, other = seen.setdefault(name, (path, number))
+            if other != number:
+                kinds = " and ".join("a number" if one else "a text" for one in (other, number))
+                fix = "give every document a unique id, and write all ids as texts"
+                raise InputError(f"two documents have the id {name!r}, {kinds}", got=f"{before} and {path}", fix=fix)
 
 
 def _with_positions(table: pa.Table) -> pa.Table:

@@ -46,6 +46,7 @@ from segue.checks.integrity.sg116_vectors_of_their_texts import CHECK as SG116
 from segue.checks.integrity.sg117_documents_are_units import CHECK as SG117
 from segue.checks.integrity.sg118_answers_stand_alone import CHECK as SG118
 from segue.checks.integrity.sg119_no_private_copy import CHECK as SG119
+from segue.checks.integrity.sg120_rows_in_step import CHECK as SG120
 from segue.comparison.record import Finding
 
 __all__ = [
@@ -55,7 +56,7 @@ __all__ = [
 
 AUDIT: tuple[Check, ...] = (
     SG101, SG102, SG103, SG104, SG105, SG106, SG107, SG108, SG109, SG110,
-    SG111, SG112, SG113, SG114, SG115, SG116, SG117, SG118, SG119,
+    SG111, SG112, SG113, SG114, SG115, SG116, SG117, SG118, SG119, SG120,
 )  # fmt: skip
 """Integrity: may the number be printed?"""
 

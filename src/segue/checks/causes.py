@@ -51,7 +51,7 @@ INTEGRITY: tuple[Rule, ...] = (
          "make the windows again from the bank; trace how targets were joined to contexts"),
     Rule("target-was-read", "a part of the target is in the context", ("SG115",),
          "cut passages without overlap, and encode each passage alone"),
-    Rule("vectors-of-other-texts", "vectors are not those of their texts", ("SG116",),
+    Rule("vectors-of-other-texts", "vectors are not those of their texts", ("SG116", "SG120"),
          "join texts and vectors by a key, and build the bank again", unless=("SG106",)),
     Rule("documents-are-not-units", "documents or the order of their passages were lost at import", ("SG117",),
          "give all passages of a text one document_id, number them as integers, and import again"),
