@@ -7,7 +7,6 @@ from fake_encoder import HashEncoder
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.build import build_bank
 from segue.bank.changes import append, copy_bank, remove
-from segue.corpus.intake import Reading
 from segue.corpus.passages import PassageSettings
 from segue.errors import InputError, SpaceError
 from segue.types import Document, Skipped
@@ -52,10 +51,10 @@ def test_added_passages_come_last_and_join_the_groups_of_their_texts(bank):
 
 
 def test_the_total_of_an_addition_counts_the_bank(bank):
-    """Of 3 documents with 2 passages 2 fill a shard of 4, at which half are said to be read: 10 + 4 / 0.5."""
+    """3 documents of 2 passages come to 10, in a shard of 4 and one of 2; all are read before the first is encoded."""
     seen = []
-    append(bank, Reading(documents("new", 3), lambda: 0.5), HashEncoder(), progress=lambda *said: seen.append(said[:2]))
-    assert seen == [(14, 18), (16, 16)]
+    append(bank, documents("new", 3), HashEncoder(), progress=lambda *said: seen.append(said[:2]))
+    assert seen == [(14, 16), (16, 16)]
 
 
 def test_an_interrupted_addition_leaves_the_bank_as_it_was(bank):

@@ -66,7 +66,7 @@ class DialogueCorpus(TextCorpus):
         if not isinstance(record, Mapping):
             raise _wrong(where, type(record).__name__, "one JSON object per line")
         columns = [name for name in ([self.turns_column] if self.turns_column else TURNS) if name in record]
-        turns = next((record[name] for name in columns if not is_null(record[name])), [])
+        turns: object = next((record[name] for name in columns if not is_null(record[name])), [])
         if not columns or not isinstance(turns, list):
             got = f"{type(turns).__name__} in {columns[0]!r}" if columns else f"keys {', '.join(record)}"
             raise _wrong(where, got, f"a list of turns in {self.turns_column or ', '.join(TURNS)}")
