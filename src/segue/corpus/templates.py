@@ -16,7 +16,7 @@ _FIRST = names(
     """nowrap; nobr; small; smaller; big; larger; sc; vanchor; visible anchor; quote; blockquote; cquote; quotation;
     abbr; tooltip; nihongo; angbr; angle bracket; math; mvar; strong; em; code; mono; keypress; key press; linktext;
     okina; abréviation; abrev; abr; comment; citation; cita; citazione; zitat; citaat; citat; цитата; "; kapitälchen;
-    versalitas; petites capitales; polytonisch; j; lj; esd; нобр; référence nécessaire; refnec; citation nécessaire;
+    versalitas; petites capitales; polytonisch; lj; esd; нобр; référence nécessaire; refnec; citation nécessaire;
     要出典範囲; ルビ; 読み仮名; formatnum"""
 )
 _LAST = names("lang; langx; tsl; translink; transl; transliteration; script; langue; lingua; idioma; taal; język; язык")
@@ -24,18 +24,17 @@ _SECOND = names("нп; нп2; нп3; нп4; нп5; не переведено; н
 _THIRD = names("le")
 _CONVERT = names(
     """convert; cvt; convertir; converti; converter; convertor; converteer; konvertera; umrechnen; конвертировать;
-    تحويل; حول; تبدیل; המרה; แปลงหน่วย; 변환; 換算; 单位换算; chuyển đổi"""
+    تحويل; حول; تبدیل; המרה; แปลงหน่วย; 변환; 換算; 单位换算; chuyển đổi; dönüştür"""
 )
 _DATE = names(
     "date; date-; date rép; fecha; data; datum; dato; дата; 日期; 日付; تاريخ; تاریخ; วันที่; दिनांक; 날짜; tarih; ngày"
 )
 _NO_TEXT = names(
     """0; !; anchor; ancre; якорь; anker; audio; clear; clarify; citation needed; cn; coord; coordinate; coordinates;
-    better source; dubious; failed verification; main; respell; where; which; by whom; vague; sic; efn;
-    fact; flagicon; harv; harvnb; harvsp; harvtxt; ipa; note; notetag; page needed; r; ref; ref label; refn; rp; sfn;
-    sfnp; snf; when; who; isbn; issn; doi; oclc; pmid; jstor; arxiv; bibcode; api; belege; quelle; cita requerida;
-    źródło; carece de fontes; citazione necessaria; нет аи; источник?; 要出典; 来源请求; 來源請求; 출처;
-    ต้องการอ้างอิง"""
+    better source; dubious; failed verification; main; respell; where; which; by whom; vague; sic; efn; fact;
+    flagicon; harv; harvnb; harvsp; harvtxt; ipa; note; notetag; page needed; r; ref; ref label; refn; rp; sfn; sfnp;
+    snf; when; who; isbn; issn; doi; oclc; pmid; jstor; arxiv; bibcode; api; belege; quelle; cita requerida; źródło;
+    carece de fontes; citazione necessaria; нет аи; источник?; 要出典; 来源请求; 來源請求; 출처; ต้องการอ้างอิง"""
 )
 _NO_TEXT_BEGINNINGS = ("cite", "citation needed", "coor", "koor", "ipa", "#tag", "#invoke", "sfn", "harv")
 _COMPUTED = names("age; density; pop density; densidad; densité; inflation; alter; âge; edad; idade; età; возраст")
