@@ -349,6 +349,14 @@ class TestHtml:
         page = f"<body><p>Menu</p><{tag}><p>{SENTENCE}</p></{tag.split()[0]}></body>"
         assert html.parse(page)[1] == ("Menu", SENTENCE)
 
+    def test_of_a_long_page_what_is_around_the_main_text_is_cut_off(self):
+        text = "".join(f"<p>Paragraph {number} of the long text. {SENTENCE * 3}</p>" for number in range(9))
+        comments = f'<div class="comments"><p>{"Someone else says that rain is nicer. " * 12}</p></div>'
+        page = f"<body><div class='post'><h1>Snow</h1>{text}</div>{comments}</body>"
+        found = html.parse(page)[1]
+        assert [one.split()[:2] for one in found] == [["Paragraph", str(number)] for number in range(9)]
+        assert len(html.parse(page.replace("comments", "chapter"))[1]) == 10
+
     def test_preformatted_prose_is_kept_and_code_is_not(self):
         mail = (
             "<pre>First sentence of a mail is here,\nand goes on.\n\n$ run --all;\n\nSecond paragraph is here.\n</pre>"

@@ -3,7 +3,8 @@
 Pages are parsed by Beautiful Soup with Python's ``html.parser``, which accepts broken markup. The text is that of
 ``<main>`` or of all ``<article>`` where these hold most of a page's prose, else of the body, without navigation,
 headings, code, tables of data and captions. Paragraphs are kept; list items, cells of other tables and loose text only
-if they read like sentences. Where these rules leave little of a page's prose, all of it is kept.
+if they read like sentences. Where these rules leave little of a page's prose, all of it is kept. Where main text begins
+and ends is said by Resiliparse (``benchmarks/extractors.py`` compares extractors).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _BLOCKS = names(
     caption; hr; html; td; th; fieldset; form; label; pre; [document]"""
 )
 _LISTED = names("li; td; th; caption; header; footer; aside")
-_MOST, _LITTLE = 0.5, 0.25
+_MOST, _LITTLE, _LEAST, _NEARLY_ALL = 0.5, 0.25, 0.25, 0.8  # shares of the prose of a page
+_LONG, _DEEPEST = 1000, 500  # characters of a page that may have menus and comments; elements inside one another
 _CODE = re.compile(
     r"code|highlight|listing|screen|synopsis|literal|example|console|program|source|verbatim|syntax", re.I
 )
@@ -55,6 +57,7 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     for line_break in soup.find_all("br"):
         line_break.replace_with("\u2028")
     everything = _paragraphs([soup])
+    deep = _is_deep(soup)
     for table in soup.find_all("table"):
         if _holds_data(table):
             table["class"] = "data"
@@ -64,7 +67,9 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     main = _paragraphs(_outermost(soup.select("main, [role=main]") or soup.select("article")))
     if _length(main) >= _MOST * _length(chosen):
         chosen = main
-    return title, join_words(chosen if _length(chosen) > _LITTLE * _length(everything) else everything)
+    if _length(chosen) <= _LITTLE * _length(everything):
+        return title, join_words(everything)
+    return title, join_words(chosen if deep or _length(chosen) < _LONG else _within(chosen, source))
 
 
 def decode_page(data: bytes) -> str:
@@ -99,6 +104,33 @@ def _holds_data(table: Tag) -> bool:
         return False
     heads = (head.find_parent("table") for head in table.find_all(["th", "thead", "caption"]))
     return any(parent is table for parent in heads)
+
+
+def _within(paragraphs: list[str], source: str) -> list[str]:
+    """Return the paragraphs from the first to the last that Resiliparse takes for main text.
+
+    What is cut off (menus, comments, teasers) is more than a fifth and less than three quarters, otherwise all is kept.
+    """
+    from resiliparse.extract.html2text import extract_plain_text
+
+    main = _grams(extract_plain_text(source, main_content=True, alt_texts=False, comments=False))
+    inside = [place for place, text in enumerate(paragraphs) if 2 * len(_grams(text) & main) >= len(_grams(text))]
+    kept = paragraphs[inside[0] : inside[-1] + 1] if inside else []
+    return kept if _LEAST <= _length(kept) / _length(paragraphs) < _NEARLY_ALL else paragraphs
+
+
+def _grams(text: str) -> set[tuple[str, ...]]:
+    """Return the sequences of four words of a text; a shorter text is one."""
+    words = re.findall(r"\w+", text)
+    return {tuple(words[place : place + 4]) for place in range(max(1, len(words) - 3))}
+
+
+def _is_deep(soup: BeautifulSoup) -> bool:
+    """Return whether elements are nested so deep that Resiliparse, whose time grows with the square, is not asked."""
+    depth = {id(soup): 0}
+    for tag in soup.find_all(True):
+        depth[id(tag)] = depth[id(tag.parent)] + 1
+    return max(depth.values()) > _DEEPEST
 
 
 def _outermost(tags: list[Tag]) -> list[Tag]:
@@ -145,7 +177,7 @@ def _is_code(pre: Tag) -> bool:
     """Return whether the markup says that preformatted text is code."""
     around = [pre, *itertools.islice(pre.parents, 2)]
     return pre.find("code") is not None or any(
-        _CODE.search(" ".join(tag.get_attribute_list("class", ""))) for tag in around
+        _CODE.search(" ".join(filter(None, tag.get_attribute_list("class")))) for tag in around
     )
 
 

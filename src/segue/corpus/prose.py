@@ -147,11 +147,12 @@ def join_words(paragraphs: Iterable[str]) -> tuple[str, ...]:
     texts = list(paragraphs)
     if any(_DIVIDED.search(text) for text in texts):
         words = {word.lower() for text in texts for word in _WORD.findall(_DIVIDED.sub(" ", text))}
-        texts = [_DIVIDED.sub(lambda match: _joined(*match.groups(), words), text) for text in texts]
+        texts = [_DIVIDED.sub(lambda match: _joined(match, words), text) for text in texts]
     return tuple(tidied for text in texts if (tidied := tidy(text)))
 
 
-def _joined(left: str, hyphen: str, right: str, words: set[str]) -> str:
+def _joined(divided: re.Match[str], words: set[str]) -> str:
+    left, hyphen, right = divided.groups()
     if right in _AND:
         return f"{left}{hyphen} {right}"
     compound, whole = f"{left}{hyphen}{right}", left + right
