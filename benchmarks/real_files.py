@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def main() -> None:
     shutil.rmtree(args.work, ignore_errors=True)
     damaged = make(args.sources, args.work / "files")
     now = whole_folder(args.work / "files")
+    print(json.dumps({name: value for name, value in now.items() if name != "read"}), flush=True)
     before = at_commit(args.before, args.work)
     record = {
         "environment": surroundings(),
@@ -68,8 +69,7 @@ def main() -> None:
         "damaged": dict(Counter(damaged.values())),
         "damaged_files": {"read": sorted(now["read"] & damaged.keys()), "left_out": len(damaged.keys() - now["read"])},
         "now": {name: value for name, value in now.items() if name != "read"},
-        "now_one_by_one": read_one_by_one(args.work / "files"),
-        f"before_one_by_one_{args.before}": before,
+        f"before_{args.before}": before,
     }
     print(json.dumps(record, indent=1))
     if args.json:
@@ -181,6 +181,7 @@ def whole_folder(files: Path) -> dict[str, Any]:
         "unreadable": sum(item.unreadable for item in listed),
         "documents_of_records": tables,
         "read": {item.id for item in documents},
+        **markup((item.id.partition("/")[0], item.paragraphs) for item in documents),
     }
 
 
@@ -191,27 +192,32 @@ def read_one_by_one(files: Path) -> dict[str, Any]:
     from segue.types import Document
 
     errors: Counter[str] = Counter()
-    characters: Counter[str] = Counter()
-    remnants: dict[str, Counter[str]] = {}
+    read: list[tuple[str, tuple[str, ...]]] = []
     for path in sorted(files.rglob("*")):
-        kind = path.parent.name
-        if kind not in ("jsonl", "parquet") and path.suffix:
+        if path.parent.name not in ("jsonl", "parquet") and path.suffix:
             try:
                 items = list(FolderCorpus(path=path.parent, glob=path.name).read())
             except (SegueError, UnicodeError, LookupError, RecursionError) as error:
                 errors[type(error).__name__] += 1
                 continue
-            for text in (text for item in items if isinstance(item, Document) for text in item.paragraphs):
-                characters[kind] += len(text)
-                for name, pattern in REMNANTS.items():
-                    remnants.setdefault(kind, Counter())[name] += len(re.findall(pattern, text))
+            read += [(path.parent.name, item.paragraphs) for item in items if isinstance(item, Document)]
+    return {"documents": len(read), "errors": dict(errors), **markup(read)}
+
+
+def markup(read: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
+    """Return characters and remnants per million of them, by format and by kind."""
+    characters: Counter[str] = Counter()
+    remnants: dict[str, Counter[str]] = {}
+    for kind, paragraphs in read:
+        for text in paragraphs:
+            characters[kind] += len(text)
+            for name, pattern in REMNANTS.items():
+                remnants.setdefault(kind, Counter())[name] += len(re.findall(pattern, text))
     total = sum(remnants.values(), Counter())
-    per_million = {kind: 1e6 * found.total() / characters[kind] for kind, found in remnants.items()}
     return {
-        "errors": dict(errors),
         "characters": dict(characters),
         "remnants_per_million": round(1e6 * total.total() / characters.total(), 1),
-        "by_format": {kind: round(value, 1) for kind, value in per_million.items()},
+        "by_format": {kind: round(1e6 * found.total() / characters[kind], 1) for kind, found in remnants.items()},
         "by_kind": {kind: round(1e6 * count / characters.total(), 1) for kind, count in total.most_common()},
     }
 

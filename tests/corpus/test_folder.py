@@ -131,6 +131,12 @@ class TestOneBadFileCostsNoOther:
         found = skipped(fill(tmp_path, **{name: "x"}, b_txt="Two."))
         assert list(found.values()) == [("cannot be parsed (AssertionError)", True)]
 
+    def test_text_that_is_nested_too_deep(self, tmp_path):
+        deep = "".join(f"{' ' * level}x\n\n" for level in range(300))
+        root = fill(tmp_path, a_rst=deep, b_html=f"<p>{SENTENCE}", c_md="> " * 10_000 + "x")
+        assert texts(root) == {"b.html": (SENTENCE,)}
+        assert skipped(root) == {"a.rst": ("cannot be parsed (RecursionError)", True), "c.md": ("empty", False)}
+
 
 class TestLinks:
     def test_one_file_is_one_document_and_the_rest_has_its_reason(self, tmp_path):
