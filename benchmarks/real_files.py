@@ -4,7 +4,8 @@ Files of eight formats are copied from unpacked Debian documentation packages (H
 Sphinx's .rst.txt, plain text; the paragraphs of further pages as JSON Lines and Parquet). One file in twenty is damaged
 on purpose, with a fixed seed, in the ways of ``DAMAGES``. Read are the folder with ``kind = "folder"``, and the JSON
 Lines and Parquet files, which are whole, with their own readers; passages are cut as ``segue bank build`` does, and
-nothing is encoded. The commit ``--before`` reads the same files one by one, since it ends at the first bad file.
+nothing is encoded. Remnants of markup are counted in files that are whole. The commit ``--before`` reads the same files
+one by one, since it ends at the first bad file.
 
     python -m benchmarks.real_files --sources packages/ /usr/share/doc/nodejs --work runs/real-files
         --before 7602b7a --json benchmarks/results/real_files.json
@@ -60,7 +61,8 @@ def main() -> None:
         return
     shutil.rmtree(args.work, ignore_errors=True)
     damaged = make(args.sources, args.work / "files")
-    now = whole_folder(args.work / "files")
+    write_json(args.work / "damaged.json", damaged)
+    now = whole_folder(args.work / "files", damaged)
     print(json.dumps({name: value for name, value in now.items() if name != "read"}), flush=True)
     before = at_commit(args.before, args.work)
     record = {
@@ -153,7 +155,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
 """What is done to a file."""
 
 
-def whole_folder(files: Path) -> dict[str, Any]:
+def whole_folder(files: Path, damaged: Iterable[str]) -> dict[str, Any]:
     """Read everything in one go, cut it into passages, and compare the files with what was read or listed."""
     from segue.corpus import FolderCorpus, JsonlCorpus, ParquetCorpus
     from segue.corpus.passages import PassageSettings, cut
@@ -181,7 +183,7 @@ def whole_folder(files: Path) -> dict[str, Any]:
         "unreadable": sum(item.unreadable for item in listed),
         "documents_of_records": tables,
         "read": {item.id for item in documents},
-        **markup((item.id.partition("/")[0], item.paragraphs) for item in documents),
+        **markup((item.id.partition("/")[0], item.paragraphs) for item in documents if item.id not in damaged),
     }
 
 
@@ -192,7 +194,7 @@ def read_one_by_one(files: Path) -> dict[str, Any]:
     from segue.types import Document
 
     errors: Counter[str] = Counter()
-    read: list[tuple[str, tuple[str, ...]]] = []
+    read: list[tuple[Path, tuple[str, ...]]] = []
     for path in sorted(files.rglob("*")):
         if path.parent.name not in ("jsonl", "parquet") and path.suffix:
             try:
@@ -200,8 +202,10 @@ def read_one_by_one(files: Path) -> dict[str, Any]:
             except (SegueError, UnicodeError, LookupError, RecursionError) as error:
                 errors[type(error).__name__] += 1
                 continue
-            read += [(path.parent.name, item.paragraphs) for item in items if isinstance(item, Document)]
-    return {"documents": len(read), "errors": dict(errors), **markup(read)}
+            read += [(path, item.paragraphs) for item in items if isinstance(item, Document)]
+    damaged = json.loads((files.parent / "damaged.json").read_text(encoding="utf-8"))
+    whole = [(path.parent.name, texts) for path, texts in read if path.relative_to(files).as_posix() not in damaged]
+    return {"documents": len(read), "errors": dict(errors), **markup(whole)}
 
 
 def markup(read: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
