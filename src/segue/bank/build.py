@@ -261,7 +261,7 @@ def known_groups(folder: Path, shards: int) -> DuplicateGroups:
 
 
 class Intake:
-    """Cuts documents into passages for a ``ShardWriter``; lists and counts those left out, and counts rests of markup."""
+    """Cuts documents into passages for a ``ShardWriter``; lists those left out, and counts them and rests of markup."""
 
     def __init__(self, writer: ShardWriter) -> None:
         self.skipped: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import TextCorpus, admit, decode_text
+from segue.corpus.intake import TextCorpus, admit, decode_text, is_lfs_pointer
 from segue.corpus.prose import split_paragraphs, tidy, without_front_matter
 from segue.corpus.sources import SourcePath
 from segue.errors import InputError
@@ -147,7 +147,7 @@ def _kind(path: Path) -> str:
 
 def _pointer(data: bytes) -> str:
     """Return why a file shows that its contents were never fetched, or "" where it does not."""
-    if data.startswith((b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")):
+    if is_lfs_pointer(data):
         return "git-LFS pointer, not the file itself: run `git lfs pull`"
     return "git-annex pointer, not the file itself: run `git annex get`" if data.startswith(b"/annex/objects/") else ""
 

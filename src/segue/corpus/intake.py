@@ -375,7 +375,9 @@ HEAD = 512
 
 def is_lfs_pointer(first_bytes: bytes) -> bool:
     """Return whether a file that begins so is a pointer of git-LFS, which stands for contents that are elsewhere."""
-    return first_bytes.startswith(b"version https://git-lfs.github.com/spec/")
+    return first_bytes.startswith(
+        (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
+    )
 
 
 def refuse_lfs_pointer(path: Path) -> None:
