@@ -118,7 +118,7 @@ def test_documents_shorter_than_the_minimum_and_empty_ones_give_no_passage():
 def test_languages_have_their_own_sentence_ends():
     german = "Am 3. Oktober war es z.B. in Berlin so. " * 8
     assert all(text.endswith("so.") for text in texts(german, target_characters=60, language="de"))
-    japanese = "これは文です。" * 40  # 15 letters each: one of Han counts four, five of kana two, the mark one; 5 are nearest to 70
+    japanese = "これは文です。" * 40  # 15 letters each: 4 of Han, 10 of kana, the mark
     assert texts(japanese, target_characters=70, language="ja")[0] == "これは文です。" * 5
 
 

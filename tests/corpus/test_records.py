@@ -88,7 +88,7 @@ def hub(monkeypatch):
     return make
 
 
-@pytest.fixture(params=[jsonl, beir, parquet, dialogue, custom, "hub"], ids=lambda kind: getattr(kind, "__name__", kind))
+@pytest.fixture(params=[jsonl, beir, parquet, dialogue, custom, "hub"], ids=lambda one: getattr(one, "__name__", one))
 def make(request, hub):
     """Make a corpus of records with id and text, of each kind."""
     return hub if request.param == "hub" else request.param
