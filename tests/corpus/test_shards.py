@@ -55,6 +55,14 @@ def test_a_folder_and_a_pattern_are_read_in_natural_order(shards, path):
     assert ids(JsonlCorpus(path=path)) == IN_ORDER
 
 
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path):
+    for folder in ("a [1]", "a 1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part-1.jsonl").write_text(f'{{"id": "{folder}", "text": "It snows."}}\n')
+    (document,) = JsonlCorpus(path=tmp_path / "a [1]" / "part-*.jsonl").read()
+    assert document.id == "a [1]"
+
+
 def test_a_list_is_read_as_it_stands(shards):
     paths = (shards / "part-10.jsonl", shards / "part-[01].jsonl*")
     assert ids(JsonlCorpus(path=paths)) == ["d10", "e10", "d0", "d1"]

@@ -286,7 +286,7 @@ def test_wrong_engines_are_refused_with_the_reason(kind, options, said, from_pyt
 
 
 SHORT = {"target_characters": 40, "minimum_characters": 1}
-DOCUMENTS = [("a", "One. Two.\n\nThree."), {"id": "b", "text": "Four."}, {"id": "c", "passages": ["Five.", "Six."]},
+DOCUMENTS = [("a", "One. Two.\n\nThree."), {"id": "b", "text": "Four."}, {"id": "c", "paragraphs": ["Five.", "Six."]},
              Document("d", "", ("Seven.",))]  # fmt: skip
 
 

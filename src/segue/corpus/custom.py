@@ -116,7 +116,6 @@ def as_document(item: Any, where: str) -> Document | Skipped:
     if isinstance(item, tuple) and len(item) == 2:
         item = {"id": item[0], "text" if isinstance(item[1], str) else "paragraphs": item[1]}
     if isinstance(item, Mapping):
-        item = {**item, "paragraphs": item["passages"]} if "passages" in item else item
         return document_from(item, where)
     got, expected = type(item).__name__, "a Document, a mapping with id and text or paragraphs, a pair (id, text)"
     raise InputError(f"{where} yielded a wrong object", got=got, expected=expected, fix="correct its read()")

@@ -88,7 +88,8 @@ def files_of(paths: Path | Sequence[Path], names: str) -> list[Path]:
         if path.is_dir():
             below = [one for one in path.rglob("*") if re.search(names, one.name) and _is_shard(one.relative_to(path))]
         elif _PATTERN.search(str(path)) and not path.exists():
-            below = [Path(one) for one in glob(str(path), recursive=True)]
+            top = next(parent for parent in path.parents if parent.is_dir())  # its name may hold brackets
+            below = [top / one for one in glob(str(path.relative_to(top)), root_dir=top, recursive=True)]
         else:
             below = [require_file(path)]
         below = sorted((one for one in below if one.is_file()), key=natural_order)
