@@ -126,8 +126,8 @@ def test_the_other_sides_metrics_are_ours(monkeypatch):
 
 def test_remnants_of_markup_are_counted():
     clean, left = "Snow reflects 90% of light; a < b & c.", "''Snow'' [[reflects]] <ref name=a> thumb|left &nbsp;"
-    assert len(parsing.REMNANTS.findall(clean)) == 0
-    assert len(parsing.REMNANTS.findall(left)) == 7
+    assert parsing.remnants(clean) == 0
+    assert parsing.remnants(left) == 7
 
 
 def test_peak_memory_sees_what_was_let_go_again():
