@@ -27,7 +27,7 @@ _NO_SPACES = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf\ua980-\ua9df\uaa60-\uaadf"
 _INVISIBLE = re.compile(
     rf"\u00ad(?:[^\S\n]*\n\s*)?|[\u2060-\u2064\u206a-\u206f\ufeff]|(?<![{_NO_SPACES}])\u200b|\u200b(?![{_NO_SPACES}])"
 )
-"""Soft hyphens and other characters that nobody sees and that only say where a word may break."""
+"""Soft hyphens and other invisible characters, which only say where a word may break."""
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 _DIVIDED = re.compile(r"(?<![^\W_])([^\W_]+)([-\u2010])[^\S\n]*\n\s*([^\W_]+)")
 _RULE = re.compile(r"^[-=*_~#+.:^ \t]{3,}$", re.MULTILINE)
