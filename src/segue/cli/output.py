@@ -68,9 +68,10 @@ def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in info.items():
-        shown = "\n".join(value) or "none" if isinstance(value, list) else str(value)
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else shown
-        table.add_row(name, escape(shown))
+        shown = "\n".join(value) if isinstance(value, list) else str("" if value is None else value)
+        if isinstance(value, dict):
+            shown = ", ".join(f"{k} {v}" for k, v in value.items() if v not in (None, ""))
+        table.add_row(name, escape(shown or "none"))
     Console().print(table)
 
 
