@@ -80,7 +80,7 @@ def measure(language: str, source: Path, out: Path) -> dict[str, Any]:
     info = bank_info(bank)
     about = {"documents": info["documents"], "passages": info["passages"], "mean_characters":
              info["mean_passage_characters"], "fewest_passages": info["passages_per_document"]["min"],
-             "reading": info["reading"], "warnings": info["warnings"]}  # fmt: skip
+             "text_statistics": info["text_statistics"], "warnings": info["warnings"]}  # fmt: skip
     rows = r5(parse_recipe(tables), out / "run", nullcontext())
     tables["triage"]["options"] = [*OPTIONS[:-1]]  # the rows of words alone
     before = r5(parse_recipe(tables), out / "run-0.1", words_of_version_0_1())

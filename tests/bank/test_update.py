@@ -15,7 +15,7 @@ from fake_encoder import HashEncoder
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import build_bank
 from segue.bank.changes import KNOWN, change, copy_bank, remove
-from segue.bank.history import Difference, changed_since, difference_since
+from segue.bank.history import BankDifference, changed_since, difference_since
 from segue.bank.shards import read_hashes
 from segue.corpus.passages import PassageSettings
 from segue.errors import InputError, StorageError
@@ -121,7 +121,7 @@ def test_of_a_thousand_documents_only_ten_changed_ones_are_encoded_and_ranks_are
     assert Pool(done.bank).size == Pool(anew).size == 3001
     assert ranks(done.bank) == ranks(anew)
     assert len(ranks(anew)) == 3000
-    assert difference_since(done.bank, bank.hash) == Difference(added=0, changed=10, removed=0)
+    assert difference_since(done.bank, bank.hash) == BankDifference(added=0, changed=10, removed=0)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_documents_that_are_gone_are_named_and_removed_only_on_request(bank):
     info = bank_info(fewer.bank)
     assert (info["documents"], info["deleted_passages"], info["duplicate_passages"]) == (6, 4 * 4, 5)
     assert changed_since(fewer.bank, bank.hash) == "2 documents added, 2 changed, 2 removed"
-    assert difference_since(fewer.bank, kept.bank.hash) == Difference(0, 0, 2)
+    assert difference_since(fewer.bank, kept.bank.hash) == BankDifference(0, 0, 2)
     assert changed_since(fewer.bank, fewer.bank.hash) is None
     assert "another bank" in changed_since(fewer.bank, "0" * 64)
 
@@ -244,7 +244,7 @@ def test_a_removed_document_may_come_back_and_removing_twice_is_no_change(bank):
     back = change(without.bank, [document("b")], HashEncoder(), replace=False).bank
     assert passages(back) == passages(build(map(document, "abdef"), bank.path.parent / "anew"))
     assert back.hash != bank.hash
-    assert difference_since(back, bank.hash) == Difference(added=0, changed=1, removed=1)
+    assert difference_since(back, bank.hash) == BankDifference(added=0, changed=1, removed=1)
     assert back.passage_ids(back.duplicate_group[[1, 25]]) == ["a#1", "a#1"]
 
 

@@ -34,7 +34,6 @@ from segue.bank.manifest import (
     what_is_read,
     write_bank,
 )
-from segue.bank.reading import Sample, read_by
 from segue.bank.shards import (
     ShardRecord,
     ShardRows,
@@ -48,6 +47,7 @@ from segue.bank.shards import (
     require_bank_folder,
     write_passages,
 )
+from segue.bank.text_statistics import EvenSample, text_statistics_of
 from segue.corpus import CorpusReader
 from segue.corpus.intake import read_most, share_of
 from segue.corpus.passages import PassageSettings, cut
@@ -126,10 +126,10 @@ def build_bank(
             got, fix = describe_skipped(intake.skipped), "check [corpus]: path, format, minimum_characters"
             expected = "at least one document with text"
             raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
-        reading = read_by(loaded, writer.sample.texts)
+        statistics = text_statistics_of(loaded, writer.sample.texts)
         intake.list_skipped()
-        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True, reading=reading,
-                   markup=intake.markup)  # fmt: skip
+        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True,
+                   text_statistics=statistics, markup=intake.markup)  # fmt: skip
     return PassageBank.open(folder)
 
 
@@ -192,7 +192,7 @@ class ShardWriter:
         self._existing = complete_shards(folder)[self.first_shard :]
         self._groups = known_groups(folder, self.first_shard)
         self._pending: list[Passage] = []
-        self.sample = Sample()
+        self.sample = EvenSample()
 
     def add(self, passages: list[Passage]) -> None:
         """Take the passages of one document."""

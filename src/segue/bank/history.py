@@ -11,7 +11,7 @@ from segue.bank.bank import PassageBank
 
 
 @dataclass(frozen=True)
-class Difference:
+class BankDifference:
     """Documents by which a bank differs from an earlier state of itself."""
 
     added: int
@@ -21,7 +21,7 @@ class Difference:
     def __str__(self) -> str:
         """Return the numbers in words.
 
-        >>> str(Difference(3, 10, 1))
+        >>> str(BankDifference(3, 10, 1))
         '3 documents added, 10 changed, 1 removed'
         """
         return f"{self.added:,} {'document' if self.added == 1 else 'documents'} added, {self.changed:,} changed, " + (
@@ -29,10 +29,10 @@ class Difference:
         )
 
 
-def difference_since(bank: PassageBank, known: str) -> Difference | None:
+def difference_since(bank: PassageBank, known: str) -> BankDifference | None:
     """Return what changed since the bank had the hash ``known``; None where it never had it."""
     if known == bank.hash:
-        return Difference(0, 0, 0)
+        return BankDifference(0, 0, 0)
     steps = bank.manifest.changes
     place = next((place for place in reversed(range(len(steps))) if steps[place].hash == known), None)
     if place is None:
@@ -42,7 +42,7 @@ def difference_since(bank: PassageBank, known: str) -> Difference | None:
     before = {name: number for number, name in enumerate(names) if number not in gone}
     now = bank.live_documents
     changed = sum(name in before and before[name] != number for name, number in now.items())
-    return Difference(len(now.keys() - before.keys()), changed, len(before.keys() - now.keys()))
+    return BankDifference(len(now.keys() - before.keys()), changed, len(before.keys() - now.keys()))
 
 
 def changed_since(bank: PassageBank, known: str) -> str | None:

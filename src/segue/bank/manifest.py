@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 from pydantic_core import to_jsonable_python
 
-from segue.bank.reading import Reading
 from segue.bank.shards import ShardRecord, Storage, damaged
+from segue.bank.text_statistics import TextStatistics
 from segue.corpus import corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
@@ -114,7 +114,8 @@ class Manifest(BuildPlan):
         documents_sha256: hash of the table of documents.
         hash: hash of all passages, vectors and documents, and of which were removed; equal hashes mean equal banks.
         changes: every change since it was built, oldest first.
-        reading: what the encoder read of the passages when it was built; None for vectors and in banks of version 0.1.
+        text_statistics: what the encoder read of the passages when it was built; None for vectors and in banks of
+            version 0.1.
         versions: versions of the packages that shape a bank.
     """
 
@@ -125,7 +126,7 @@ class Manifest(BuildPlan):
     hash: str
     versions: Mapping[str, str]
     changes: tuple[BankStep, ...] = ()
-    reading: Reading | None = None
+    text_statistics: TextStatistics | None = None
     markup: Mapping[str, int] | None = None
 
 
@@ -303,7 +304,7 @@ def write_bank(
     skipped: Mapping[str, int],
     has_texts: bool,
     changes: Sequence[BankStep] = (),
-    reading: Reading | None = None,
+    text_statistics: TextStatistics | None = None,
     markup: Counter[str] | None = None,
 ) -> None:
     """Write the documents and then the manifest, which makes the folder a bank.
@@ -334,7 +335,7 @@ def write_bank(
         hash=contents,
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         changes=tuple(changes),
-        reading=reading,
+        text_statistics=text_statistics,
         markup=None if markup is None else {REMNANTS: markup[REMNANTS], **dict(markup.most_common(MOST_DROPPED))},
     )
     write_json(folder / MANIFEST, manifest.to_json())
@@ -364,4 +365,4 @@ def extend_bank(
     total = None if manifest.markup is None else Counter(manifest.markup) + (markup or Counter())
     step = BankStep(hash=manifest.hash, documents=manifest.counts.documents, removed=tuple(sorted(removed)))
     write_bank(folder, manifest, [*manifest.shards, *added], documents, skipped=skipped, has_texts=manifest.has_texts,
-               changes=[*manifest.changes, step], reading=manifest.reading, markup=total)  # fmt: skip
+               changes=[*manifest.changes, step], text_statistics=manifest.text_statistics, markup=total)  # fmt: skip

@@ -16,16 +16,16 @@ from segue.comparison.record import Cause, Finding
 
 
 @dataclass(frozen=True)
-class Rule:
+class Root:
     """Conditions under which a cause is named.
 
     Attributes:
         issues: one of these checks must have raised an issue; all that did are evidence.
         tips: these count as evidence where they raised a tip in addition to an issue.
-        unless: the rule does not apply when one of these raised an issue, which explains the same more simply.
+        unless: it is not named when one of these raised an issue, which explains the same more simply.
         suspects: where none of ``issues`` did, a tip of one of these is enough, provided that
         confirmed_by: one of these raised an issue.
-        last_resort: does not apply where any other cause was found.
+        last_resort: not named where any other cause was found.
     """
 
     name: str
@@ -44,76 +44,76 @@ RAW = ("infonce-ar", "infonce")
 TEMPERATURES = tuple(f"infonce-ar-tau-{tau}" for tau in ("0.05", "0.10", "0.15"))
 ARCHITECTURES = ("amn", "gru", "lstm", "transformer", "mamba", "mlp")
 
-INTEGRITY: tuple[Rule, ...] = (
-    Rule("target-not-searched", "the right answer is not in the index", ("SG101",),
+INTEGRITY: tuple[Root, ...] = (
+    Root("target-not-searched", "the right answer is not in the index", ("SG101",),
          "build the index over the bank that holds the evaluated documents"),
-    Rule("truth-is-wrong", "the passage used as the target is not the next passage", ("SG102", "SG103"),
+    Root("truth-is-wrong", "the passage used as the target is not the next passage", ("SG102", "SG103"),
          "make the windows again from the bank; trace how targets were joined to contexts"),
-    Rule("target-was-read", "a part of the target is in the context", ("SG115",),
+    Root("target-was-read", "a part of the target is in the context", ("SG115",),
          "cut passages without overlap, and encode each passage alone"),
-    Rule("vectors-of-other-texts", "vectors are not those of their texts", ("SG116", "SG120"),
+    Root("vectors-of-other-texts", "vectors are not those of their texts", ("SG116", "SG120"),
          "join texts and vectors by a key, and build the bank again", unless=("SG106",)),
-    Rule("documents-are-not-units", "documents or the order of their passages were lost at import", ("SG117",),
+    Root("documents-are-not-units", "documents or the order of their passages were lost at import", ("SG117",),
          "give all passages of a text one document_id, number them as integers, and import again"),
-    Rule("leaked-split", "evaluation documents were used for training", ("SG104", "SG105"),
+    Root("leaked-split", "evaluation documents were used for training", ("SG104", "SG105"),
          "split by document, near-duplicates together, before windows are made; train again"),
-    Rule("spaces-differ", "encoder, bank, checkpoint and index are not in one space", ("SG106",),
+    Root("spaces-differ", "encoder, bank, checkpoint and index are not in one space", ("SG106",),
          "build the bank and the index again with the encoder that the checkpoint names"),
-    Rule("batch-dependence", "the answer depends on the other windows of the batch", ("SG118",),
+    Root("batch-dependence", "the answer depends on the other windows of the batch", ("SG118",),
          "compute each answer from its own context: check batch_first and every mean, norm and softmax"),
-    Rule("private-copy", "a model looks its answer up in passages that it holds", ("SG119",),
+    Root("private-copy", "a model looks its answer up in passages that it holds", ("SG119",),
          "take the passages out of the model, and train again"),
-    Rule("query-is-the-truth", "the query is the answer, not a prediction", ("SG111",),
+    Root("query-is-the-truth", "the query is the answer, not a prediction", ("SG111",),
          "query with the predictor's output; declare an oracle as a control"),
-    Rule("future-leaks", "later passages influence the prediction", ("SG107",),
+    Root("future-leaks", "later passages influence the prediction", ("SG107",),
          "read context passages only; fit statistics on training documents", unless=("SG111",)),
-    Rule("metadata-oracle", "the ranking reads ids, row numbers or positions", ("SG109",),
+    Root("metadata-oracle", "the ranking reads ids, row numbers or positions", ("SG109",),
          "remove those features; let ties count against the retriever", unless=("SG107", "SG111")),
-    Rule("wrong-model", "the evaluated model is not the one that was trained", ("SG112",),
+    Root("wrong-model", "the evaluated model is not the one that was trained", ("SG112",),
          "load the checkpoint with the code it came with, or train again", unless=("SG118",)),
-    Rule("loss-space-not-served", "the loss was computed in another space than the one that is searched", ("SG110",),
+    Root("loss-space-not-served", "the loss was computed in another space than the one that is searched", ("SG110",),
          "serve that space, or train on the raw vectors", RAW),
-    Rule("index-misses", "the approximate index misses passages that an exact search finds", ("SG113",),
+    Root("index-misses", "the approximate index misses passages that an exact search finds", ("SG113",),
          "probe more, or search exactly", unless=("SG101", "SG106")),
-    Rule("not-comparable", "the entries were not measured on the same queries and candidates", ("SG114",),
+    Root("not-comparable", "the entries were not measured on the same queries and candidates", ("SG114",),
          "evaluate all entries again under one recipe"),
-    Rule("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
+    Root("unfair-candidates", "passages that were just read are among the candidates", ("SG108",),
          "exclude the context and its duplicates, or declare the entry context-left-in"),
 )  # fmt: skip
 """Causes that block; the most fundamental first."""
 
-DIAGNOSIS: tuple[Rule, ...] = (
-    Rule("too-few-documents", "there are too few documents to tell", ("SG219",),
+DIAGNOSIS: tuple[Root, ...] = (
+    Root("too-few-documents", "there are too few documents to tell", ("SG219",),
          "evaluate on more documents, or with folds, so that every document is a test document"),
-    Rule("no-order-to-learn", "the order of the passages does not predict what comes next", ("SG213",),
+    Root("no-order-to-learn", "the order of the passages does not predict what comes next", ("SG213",),
          "use a retriever of similar passages; no predictor of the next one can beat it",
          suspects=("SG213",), confirmed_by=("SG201",)),
-    Rule("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),
+    Root("collapsed", "the predictions fill far fewer directions than the targets", ("SG206",),
          "train with a contrastive loss on the raw vectors", RAW, tips=("SG207", "SG208")),
-    Rule("temperature", "at this temperature the loss can hardly learn", ("SG212",),
+    Root("temperature", "at this temperature the loss can hardly learn", ("SG212",),
          "select the temperature by validation recall", TEMPERATURES),
-    Rule("too-few-negatives", "the loss has fewer negatives than claimed, or false ones", ("SG205",),
+    Root("too-few-negatives", "the loss has fewer negatives than claimed, or false ones", ("SG205",),
          "enlarge the batch itself, not its accumulation; mask duplicates", ("infonce-bank",)),
-    Rule("objectives-conflict", "the terms of the loss oppose each other, or one of them has no effect", ("SG204",),
+    Root("objectives-conflict", "the terms of the loss oppose each other, or one of them has no effect", ("SG204",),
          "drop a term, or bring both to one space and one scale", RAW, tips=("SG203",)),
-    Rule("loss-space-not-served", "the loss was computed in a projected space that is not searched", ("SG203",),
+    Root("loss-space-not-served", "the loss was computed in a projected space that is not searched", ("SG203",),
          "train on the raw vectors", RAW, unless=("SG204",)),
-    Rule("memorises", "the model memorises its training sequences", ("SG202",),
+    Root("memorises", "the model memorises its training sequences", ("SG202",),
          "train shorter or smaller, with dropout; add documents", tips=("SG215",)),
-    Rule("too-little-data", "recall still rises with more training documents", ("SG215",),
+    Root("too-little-data", "recall still rises with more training documents", ("SG215",),
          "add training documents", unless=("SG202",)),
-    Rule("copies-the-context", "the prediction is a copy of what was just read", ("SG209",),
+    Root("copies-the-context", "the prediction is a copy of what was just read", ("SG209",),
          "train with a contrastive loss from the anchor, context passages masked", ARCHITECTURES),
-    Rule("hubs", "a few passages are retrieved for most queries", ("SG208",),
+    Root("hubs", "a few passages are retrieved for most queries", ("SG208",),
          "correct for hubness when ranking, or train against the whole bank", ("infonce-bank",),
          tips=("SG207",), unless=("SG206",)),
-    Rule("test-statistics", "features use statistics of test passages", ("SG217",),
+    Root("test-statistics", "features use statistics of test passages", ("SG217",),
          "fit them on training documents, or declare them"),
-    Rule("slow-stage", "one stage takes most of the latency", ("SG214",),
+    Root("slow-stage", "one stage takes most of the latency", ("SG214",),
          "make that stage cheaper: a smaller model, an approximate index"),
-    Rule("fresh-pool", "the lead disappears in a fair comparison", ("SG218",),
+    Root("fresh-pool", "the lead disappears in a fair comparison", ("SG218",),
          "also report the fresh pool, and copy-last with the same reranker", unless=("SG202",)),
-    Rule("weak-model", "no fault was found, and the model does not beat the untrained baselines", ("SG201",),
+    Root("weak-model", "no fault was found, and the model does not beat the untrained baselines", ("SG201",),
          "start from the anchor, or serve the baseline", ARCHITECTURES,
          last_resort=True),
 )  # fmt: skip
@@ -139,7 +139,7 @@ def root_causes(findings: Sequence[Finding]) -> list[Cause]:
                      for found in own if found.blocks or not blocked]  # fmt: skip
 
 
-def _evidence(rule: Rule, issues: AbstractSet[str], tips: AbstractSet[str]) -> tuple[str, ...]:
+def _evidence(rule: Root, issues: AbstractSet[str], tips: AbstractSet[str]) -> tuple[str, ...]:
     """Return the codes that a rule rests on; empty where it does not apply."""
     found = [code for code in rule.issues if code in issues]
     if not found:

@@ -20,6 +20,7 @@ from bs4.element import PreformattedString
 
 from segue.corpus.intake import decode_text
 from segue.corpus.prose import is_prose, join_words, names, split_paragraphs, tidy, without_front_matter
+from segue.corpus.words import words
 
 _UNSEEN = (
     "title, script, style, template, iframe, object, audio, video, canvas, svg, math, button, select, option, textarea"
@@ -121,8 +122,8 @@ def _within(paragraphs: list[str], source: str) -> list[str]:
 
 def _grams(text: str) -> set[tuple[str, ...]]:
     """Return the sequences of four words of a text; a shorter text is one."""
-    words = re.findall(r"\w+", text)
-    return {tuple(words[place : place + 4]) for place in range(max(1, len(words) - 3))}
+    found = words(text)
+    return {tuple(found[place : place + 4]) for place in range(max(1, len(found) - 3))}
 
 
 def _is_deep(soup: BeautifulSoup) -> bool:

@@ -9,7 +9,7 @@ from fake_encoder import HashEncoder
 from segue.bank.bank import PassageBank, bank_info
 from segue.bank.build import build_bank
 from segue.bank.changes import remove
-from segue.bank.reading import Reading, Sample, read_by
+from segue.bank.text_statistics import EvenSample, TextStatistics, text_statistics_of
 from segue.corpus.passages import PassageSettings
 from segue.corpus.scripts import main_script, scripts_of
 from segue.types import Document
@@ -45,14 +45,14 @@ def built(folder, encoder, *texts, language="en"):
 def test_facts_are_stored_when_a_bank_is_built_and_stay_when_it_changes(tmp_path):
     texts = ("one two three four five.", "a b c d e f g h i j k l and é ü.")  # 5 and 15 tokens, 2 of 20 unknown
     bank = built(tmp_path / "bank", CountingEncoder(), *texts)
-    assert bank_info(bank)["reading"] == {
+    assert bank_info(bank)["text_statistics"] == {
         "passages": 2, "script": "Latin", "script_share": 1.0, "tokens": 10.0, "unknown_share": 0.1,
         "letters_per_token": 2.8, "limit": 10, "over_limit_share": 0.5, "longest": 15,
     }  # fmt: skip
     unknown, long = bank_info(bank)["warnings"]
     assert unknown.startswith("10.0% of the tokens are unknown to the encoder")
     assert long.startswith("50% of the passages are longer than the 10 tokens that the encoder reads (up to 15)")
-    assert remove(bank, ["d1"]).bank.manifest.reading == bank.manifest.reading
+    assert remove(bank, ["d1"]).bank.manifest.text_statistics == bank.manifest.text_statistics
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_facts_are_stored_when_a_bank_is_built_and_stay_when_it_changes(tmp_path
 )
 def test_a_language_that_the_script_contradicts_is_reported(tmp_path, text, language, warned):
     found = bank_info(built(tmp_path / "bank", HashEncoder(), text, language=language))
-    assert found["reading"]["tokens"] is None
+    assert found["text_statistics"]["tokens"] is None
     if warned is None:
         assert found["warnings"] == []
     else:
@@ -80,19 +80,19 @@ def test_a_language_that_the_script_contradicts_is_reported(tmp_path, text, lang
 
 
 def test_an_encoder_that_cuts_words_into_letters_is_reported():
-    reading = Reading(1, "Thai", 1.0, tokens=99.0, unknown_share=0.0, letters_per_token=1.1)
+    reading = TextStatistics(1, "Thai", 1.0, tokens=99.0, unknown_share=0.0, letters_per_token=1.1)
     assert [text.partition(":")[0] for text in reading.warnings("th")] == ["the encoder knows few of the words"]
     assert reading.warnings("th")[0].partition(": ")[2].startswith("1.1 letters per token")
 
 
 def test_a_bank_of_vectors_has_no_facts():
     bank = PassageBank.from_arrays(np.eye(2), ["a", "b"], [HINDI, HINDI + "!"])
-    assert (bank_info(bank)["reading"], bank_info(bank)["warnings"]) == (None, [])
+    assert (bank_info(bank)["text_statistics"], bank_info(bank)["warnings"]) == (None, [])
 
 
 def test_samples_are_drawn_evenly(monkeypatch):
-    monkeypatch.setattr("segue.bank.reading.SAMPLE", 10)
-    sample = Sample()
+    monkeypatch.setattr("segue.bank.text_statistics.SAMPLE", 10)
+    sample = EvenSample()
     for start in range(0, 100, 7):
         sample.add(map(str, range(start, min(start + 7, 100))))
     assert sample.texts == [str(number) for number in range(0, 100, 8)]
@@ -103,4 +103,4 @@ def test_scripts_and_languages():
     assert main_script(["Ｆｕｌｌ", "水 is"]) == ("Latin", 6 / 7)
     assert scripts_of("xyz") == frozenset()
     assert scripts_of("pa") == {"Arabic", "Gurmukhi"}
-    assert read_by(HashEncoder(), []).passages == 0
+    assert text_statistics_of(HashEncoder(), []).passages == 0

@@ -27,7 +27,7 @@ OVER_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextStatistics:
     """Facts about a sample of passages.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reading:
         return found
 
 
-class Sample:
+class EvenSample:
     """Texts drawn evenly from a stream: every n-th one, with n doubled whenever there are twice as many as wanted."""
 
     def __init__(self) -> None:
@@ -93,10 +93,10 @@ class Sample:
                 self.texts, self._every = self.texts[::2], 2 * self._every
 
 
-def read_by(encoder: Encoder, texts: list[str]) -> Reading:
-    """Measure what an encoder reads of passages; one without ``count_tokens`` is asked for nothing."""
+def text_statistics_of(encoder: Encoder, texts: list[str]) -> TextStatistics:
+    """Measure the script of passages and, where the encoder has ``count_tokens``, what it reads of them."""
     script, share = main_script(texts)
-    about = Reading(len(texts), script, round(share, 4))
+    about = TextStatistics(len(texts), script, round(share, 4))
     counted = encoder.count_tokens(texts) if hasattr(encoder, "count_tokens") and texts else None
     if counted is None:
         return about
