@@ -1,5 +1,7 @@
 """The comparing stage on one process and on several: the same ranks, and how much shorter.
 
+The processes start while the data are checked, before the stage, as in every triage.
+
 ``python -m benchmarks.processes --json benchmarks/results/processes.json`` runs the demo's comparison on the bank that
 ``segue demo`` built, in turns, each time in a new run folder. ``--all`` compares every option.
 """
@@ -8,23 +10,20 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import statistics
 import tempfile
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from benchmarks.surroundings import surroundings
-from segue.comparison.entries.baselines import Baselines
-from segue.comparison.job import Results
+from segue.comparison.job import Results, finished_results
 from segue.comparison.options import choose_options
-from segue.comparison.run import run_triage
 from segue.comparison.settings import ComputeSettings
 from segue.files import write_json
 from segue.hardware import limit_threads
 from segue.workflows.demo import demo_recipe
-from segue.workflows.prepare import experiment_of, make_job, open_bank
+from segue.workflows.prepare import bind_job, experiment_of, open_bank
+from segue.workflows.triage import run_comparison
 
 
 def main() -> None:
@@ -36,20 +35,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the result goes")
     args = parser.parse_args()
     limit_threads()
-    plan: Path | None = None
     seconds: dict[int, list[float]] = {1: [], args.processes: []}
     hashes: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(args.repeats):
             for processes, taken in seconds.items():
                 out = Path(scratch) / f"{processes}-{repeat}"
-                spent, results = compare_once(args.demo, out, processes=processes, every=args.all, plan=plan)
+                spent, results = compare_once(args.demo, out, processes=processes, every=args.all)
                 taken.append(spent)
                 hashes.add(sha256_of_ranks(results))
                 print(f"{processes} at once: {spent:.1f} s, ranks {sorted(hashes)}", flush=True)
-                if plan is None:  # every later run takes the same steps
-                    plan = Path(scratch) / "plan.json"
-                    shutil.copyfile(out / "plan.json", plan)
     medians = {count: statistics.median(found) for count, found in seconds.items()}
     record: dict[str, Any] = {
         "options": "all" if args.all else "core",
@@ -63,16 +58,15 @@ def main() -> None:
         write_json(args.json, record)
 
 
-def compare_once(demo: Path, out: Path, *, processes: int, every: bool, plan: Path | None) -> tuple[float, Results]:
-    """Run the comparing stage in a new folder and return its seconds and results."""
+def compare_once(demo: Path, out: Path, *, processes: int, every: bool) -> tuple[float, Results]:
+    """Compare in a new folder as the demo does, with its plan; return the seconds of the stage and the results."""
     recipe = demo_recipe(demo, options="all" if every else "core")
-    triage = recipe.triage.model_copy(update={"plan": None if plan is None else str(plan)})
+    triage = recipe.triage.model_copy(update={"plan": str(demo / "plan.json")})
     recipe = recipe.model_copy(update={"triage": triage, "compute": ComputeSettings(processes=processes)})
+    options = choose_options(recipe.triage.options)
     bank = open_bank(recipe)
-    job = make_job(recipe, bank, choose_options(recipe.triage.options), out, experiment=experiment_of(recipe, bank))
-    began = monotonic()
-    results = run_triage(job, baselines=Baselines(job))
-    return monotonic() - began, results
+    seconds = run_comparison(recipe, options, out, bank=bank, with_report=False).record.seconds
+    return seconds["comparing"], finished_results(bind_job(recipe, experiment_of(recipe, bank), options, out))
 
 
 def sha256_of_ranks(results: Results) -> str:

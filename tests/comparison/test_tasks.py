@@ -61,6 +61,20 @@ def test_processes_give_the_bits_of_one_process(tmp_path):
     assert not list(beside.out.rglob("progress.json"))
 
 
+def test_an_expensive_baseline_goes_first_where_another_process_shows_the_others_meanwhile(tmp_path):
+    """On one process the numbers of the cheap ones are shown first."""
+    begun: dict[int, list[str]] = {1: [], 2: []}
+    for processes, named in begun.items():
+        made = job(tmp_path / str(processes), processes=processes)
+
+        def note(done: int, total: int | None, text: str, named: list[str] = named) -> None:
+            named.append(text.split(",")[0])
+
+        run_triage(made, progress=note)
+    assert begun[2][0] == "encoder-context"
+    assert begun[1][0] == "chance" and begun[1].index("encoder-context") > begun[1].index("bm25")
+
+
 def test_a_class_that_main_lacks_is_left_to_the_task_that_needs_it(tmp_path):
     """That task names it, on one process and on several: model '__main__:Missing' cannot be imported."""
     made = job(tmp_path, processes=2)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -26,6 +25,7 @@ from segue.comparison.tasks import SECONDS_BETWEEN_NOTES, Task, Workers, open_wo
 from segue.comparison.tuning import require_extra
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold, lock_split
+from segue.hardware import threads
 from segue.old_names import option_folder
 from segue.progress import duration, quiet
 from segue.types import Progress, no_progress
@@ -44,7 +44,7 @@ def run_triage(
     Args:
         job: the comparison.
         baselines: the job's, where the caller uses them afterwards.
-        workers: do the tasks; None opens those that [compute] names.
+        workers: do the tasks, in whose number of threads this is called; None opens those that [compute] names.
         progress: called for every option and step.
         say: called with a line on each option that is finished.
 
@@ -62,15 +62,16 @@ def run_triage(
                              fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
     require_extra(job)
     baselines = baselines or Baselines(job)
-    with open_workers(job, baselines) if workers is None else nullcontext(workers) as opened:
-        run = _Run(job, opened, baselines, progress, say)
-        # the longest of a wave first, so that no process works alone at its end
-        in_order = sorted(job.options, key=lambda option: (_wave(option), not option.crossfitted))
-        run.all([option for option in in_order if _wave(option) == 0])
-        run.plan = _settle_plan(run)
-        run.all([option for option in in_order if _wave(option) > 0])
-        run.time_answers()
-        return {option.name: run.results(option) for option in job.options}
+    if workers is None:
+        with open_workers(job, baselines) as opened, threads(opened.threads_each):
+            return run_triage(job, baselines=baselines, workers=opened, progress=progress, say=say)
+    run = _Run(job, workers, baselines, progress, say)
+    in_order = sorted(job.options, key=lambda option: (_wave(option), not _is_long(option, workers)))
+    run.all([option for option in in_order if _wave(option) == 0])
+    run.plan = _settle_plan(run)
+    run.all([option for option in in_order if _wave(option) > 0])
+    run.time_answers()
+    return {option.name: run.results(option) for option in job.options}
 
 
 def _wave(option: Option) -> int:
@@ -78,6 +79,14 @@ def _wave(option: Option) -> int:
     if option.reuses_model or option.text:
         return 3
     return 0 if not option.trained else 2 if option.loss == WINNING_LOSS else 1
+
+
+def _is_long(option: Option, workers: Workers) -> bool:
+    """Return whether an option goes first in its wave, so that no process works alone at the wave's end.
+
+    On one process the baselines go before the expensive ones, so that their numbers are seen first.
+    """
+    return option.crossfitted or (option.may_be_too_expensive and workers.at_once > 1)
 
 
 class _Run:

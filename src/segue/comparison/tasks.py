@@ -39,7 +39,7 @@ from segue.comparison.scoring import evaluate_on_test, score_on_validation
 from segue.comparison.tuning import tune
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.evaluation.experiment import Fold
-from segue.hardware import choose_device, limit_threads, threads, usable_cores
+from segue.hardware import choose_device, limit_threads, usable_cores
 from segue.parts import GIVEN, given_parts, part_name, take_over
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress
@@ -135,9 +135,10 @@ class Worker:
 
 @runtime_checkable
 class Workers(Protocol):
-    """Does tasks and other work on a job, ``at_once`` side by side."""
+    """Does tasks and other work on a job, ``at_once`` side by side, each with ``threads_each`` threads."""
 
     at_once: int
+    threads_each: int
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Begin a task."""
@@ -156,8 +157,8 @@ class InThisProcess:
 
     at_once = 1
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Worker, threads_each: int) -> None:
+        self.worker, self.threads_each = worker, threads_each
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Do the task; it reports its own progress."""
@@ -179,8 +180,8 @@ class InThisProcess:
 class Processes:
     """Does the work in local processes; each task notes its progress in a file in the option's folder."""
 
-    def __init__(self, pool: Executor, job: Job, at_once: int) -> None:
-        self.pool, self.job, self.at_once = pool, job, at_once
+    def __init__(self, pool: Executor, job: Job, at_once: int, threads_each: int) -> None:
+        self.pool, self.job, self.at_once, self.threads_each = pool, job, at_once, threads_each
 
     def submit(self, task: Task, progress: Progress) -> Future[FoldResult]:
         """Send the task to the next free process."""
@@ -219,14 +220,16 @@ def share_machine(job: Job) -> tuple[int, int]:
 def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
     """Yield what does the job's tasks; its processes end with the block, and unfinished tasks with them.
 
+    Processes import what they need at once, beside what the caller does first. The caller limits its own threads to
+    ``threads_each`` before it begins a task.
+
     Raises:
         SettingsError: a class of ``__main__`` that the recipe names cannot be sent to processes.
         StorageError: a process ended before its task did.
     """
     processes, threads_each = share_machine(job)
     if processes == 1:
-        with threads(threads_each):
-            yield InThisProcess(Worker(job, baselines))
+        yield InThisProcess(Worker(job, baselines), threads_each)
         return
     limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
@@ -234,8 +237,8 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)
     finished = False
     try:
-        with threads(threads_each):
-            yield Processes(pool, job, processes)
+        pool.submit(os.getpid)  # the first call starts all processes
+        yield Processes(pool, job, processes, threads_each)
         finished = True
     except BrokenProcessPool as error:
         raise StorageError(

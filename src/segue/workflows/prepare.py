@@ -134,16 +134,32 @@ def make_job(
     ``experiment``, where given, is used instead of the recipe's own folds.
 
     Raises:
-        InputError: the folder holds a run of another recipe.
+        InputError: the folder holds a run of another recipe, or of another bank.
+    """
+    job = bind_job(recipe, experiment or experiment_of(recipe, bank), options, out)
+    record_job(job)
+    return job
+
+
+def bind_job(recipe: Recipe, experiment: Experiment, options: tuple[Option, ...], out: Path) -> Job:
+    """Bind a recipe, its experiment and some options to a run folder, in which nothing is written.
+
+    Raises:
+        InputError: the folder holds a run of another recipe, or of another bank.
     """
     _require_same_recipe(recipe, out)
     choose_device(recipe.training.device)
-    experiment = experiment or experiment_of(recipe, bank)
-    if isinstance(bank, PassageBank) and not (out / FRESH).exists():
-        require_same_bank(bank, out / SPLIT)
-        record_bank(out, bank)
-    write_json(out / "recipe.json", recipe.model_dump(mode="json"))  # last: a recipe that failed may be changed
-    return Job(recipe, experiment, options, EncoderLoader(recipe, bank), out)
+    if isinstance(experiment.bank, PassageBank) and not (out / FRESH).exists():
+        require_same_bank(experiment.bank, out / SPLIT)
+    return Job(recipe, experiment, options, EncoderLoader(recipe, experiment.bank), out)
+
+
+def record_job(job: Job) -> None:
+    """Record the recipe and the bank of a job in its run folder."""
+    if isinstance(job.experiment.bank, PassageBank) and not (job.out / FRESH).exists():
+        record_bank(job.out, job.experiment.bank)
+    recipe = job.recipe.model_dump(mode="json")
+    write_json(job.out / "recipe.json", recipe)  # last: a recipe that failed may be changed
 
 
 def require_own_parts(recipe: Recipe) -> None:

@@ -38,7 +38,7 @@ from segue.corpus import Corpus
 from segue.errors import BlockedError, InputError, MissingExtraError
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
-from segue.hardware import describe_machine, limit_threads
+from segue.hardware import describe_machine, limit_threads, threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
@@ -50,7 +50,15 @@ from segue.types import Bank
 from segue.version import __version__
 from segue.workflows.check_record import CheckPolicy, check_data, check_record
 from segue.workflows.confidence import winner_confidence
-from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, require_own_parts
+from segue.workflows.prepare import (
+    as_recipe,
+    bind_job,
+    case_of_recipe,
+    experiment_of,
+    open_bank,
+    record_job,
+    require_own_parts,
+)
 
 DEFAULT_POLICY = CheckPolicy()
 """All checks run, and an issue of an integrity check blocks the headline."""
@@ -274,22 +282,24 @@ def run_comparison(
     used = experiment.bank
     own = load_checks(recipe.checks.own)
     require_own_parts(recipe)
-    of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
-    job = make_job(recipe, used, options, out, experiment=experiment)
-    begin_watching(recipe.training.report_to, out)
+    job = bind_job(recipe, experiment, options, out)
     baselines = Baselines(job)
-    if job.encodes_sentences:
-        with stages("Encoding sentences") as progress:
-            baselines.sentences(progress)
-    encoded = monotonic()
     with open_workers(job, baselines) as workers:
-        with stages("Comparing options") as progress:
-            results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
-        compared = monotonic()
-        confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
-        judged = monotonic()
-        subject = case_of_job(job, results, baselines=baselines).subject
-        checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)
+        of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
+        record_job(job)
+        begin_watching(recipe.training.report_to, out)
+        if job.encodes_sentences:
+            with stages("Encoding sentences") as progress:
+                baselines.sentences(progress)
+        encoded = monotonic()
+        with threads(workers.threads_each):
+            with stages("Comparing options") as progress:
+                results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
+            compared = monotonic()
+            confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
+            judged = monotonic()
+            subject = case_of_job(job, results, baselines=baselines).subject
+            checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)
     with stages("Writing the report"):
         seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
                    "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
