@@ -72,7 +72,8 @@ def test_an_expensive_baseline_goes_first_where_another_process_shows_the_others
 
         run_triage(made, progress=note)
     assert begun[2][0] == "encoder-context"
-    assert begun[1][0] == "chance" and begun[1].index("encoder-context") > begun[1].index("bm25")
+    assert begun[1][0] == "chance"
+    assert begun[1].index("encoder-context") > begun[1].index("bm25")
 
 
 def test_a_class_that_main_lacks_is_left_to_the_task_that_needs_it(tmp_path):
