@@ -65,6 +65,13 @@ def t5_whole(t5) -> Encoder:
     return load(t5, precision="float32")
 
 
+def test_tokens_are_counted_uncut_with_the_two_of_the_encoder_and_unknown_words(minilm):
+    """By hand: [CLS] snow reflects light . [SEP] is 6; a sign that WordPiece does not know is one unknown word."""
+    tokens, unknown = minilm.count_tokens(["Snow reflects light.", "snow \u2603", "", "light " * 400])
+    assert tokens.tolist() == [6, 4, 2, 402]
+    assert unknown.tolist() == [0, 1, 0, 0]
+
+
 @pytest.mark.parametrize("which", ["minilm", "t5 float32", "t5 bfloat16", "import path"])
 def test_every_encoder_keeps_the_contract(which, t5, request):
     if which == "minilm":
