@@ -7,13 +7,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from segue.arithmetic import choices, measured
 from segue.hardware import describe_machine
 
 
 def surroundings() -> dict[str, Any]:
     """Return machine, versions, commit, and the load over one and five minutes (running processes, ours too)."""
     one, five, _ = os.getloadavg()
-    return {**describe_machine(), "commit": commit(), "load": round(one, 2), "load_5_minutes": round(five, 2)}
+    arithmetic = {"chosen": choices(), "gflops_of_one_thread": measured()}
+    return {**describe_machine(), "arithmetic": arithmetic, "commit": commit(), "load": round(one, 2),
+            "load_5_minutes": round(five, 2)}  # fmt: skip
 
 
 def commit() -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from segue.hardware import has_fast_bfloat16
+from segue.arithmetic import has_fast_bfloat16
 
 _SIDE = 2048  # of the multiplied matrices: 3 × 16 MB in float32
 _BYTES = 1 << 29  # read at once: far beyond the last cache

@@ -23,8 +23,8 @@ from benchmarks.speed.machine import matmul_gflops
 from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.structured_bank import middle_rows
 from benchmarks.speed.turns import Prepared, Side, SideResult, take_turns
+from segue.arithmetic import choices
 from segue.bank.bank import PassageBank
-from segue.hardware import has_fast_bfloat16
 from segue.ranking.blocks import QUERIES_PER_BLOCK, ROWS_PER_BLOCK
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import TIE, Pool
@@ -96,7 +96,7 @@ def prepare(bank: Path, candidates: int, queries: int) -> Prepared:
     wrong = found != float64_ranks(vectors[some], pool, targets[some], exclude[some])
     facts = {
         "dimension": part.dimension,
-        "arithmetic": "bfloat16" if has_fast_bfloat16("cpu") else "float32",
+        "arithmetic": choices()["ranks"],
         "differs_from_float64": int(wrong.sum()),
         "compared": len(found),
         "median_rank": float(np.median(found)),

@@ -14,8 +14,8 @@ from benchmarks.speed.growth import growth
 from benchmarks.speed.machine import matmul_gflops
 from benchmarks.speed.measurement import BenchSettings, Measurement, pairwise
 from benchmarks.speed.turns import Prepared, Side, take_turns
+from segue.arithmetic import has_fast_bfloat16
 from segue.bank.bank import PassageBank
-from segue.hardware import has_fast_bfloat16
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
 from segue.types import Progress, Windows
 from segue.windows.windows import WindowSettings, make_windows

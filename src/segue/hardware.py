@@ -1,4 +1,4 @@
-"""The machine: its devices, arithmetic and threads, and its description in reports."""
+"""The machine: its devices and threads, and its description in reports."""
 
 from __future__ import annotations
 
@@ -35,17 +35,7 @@ def choose_device(name: Device = "auto") -> str:
 
 
 @functools.cache
-def has_fast_bfloat16(device: str) -> bool:
-    """Return whether bfloat16 products run in hardware (CUDA, or a CPU with AMX or AVX-512 bf16 units)."""
-    if device == "cuda":
-        import torch
-
-        return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpu_info("flags").split())
-
-
-@functools.cache
-def _cpu_info(key: str) -> str:
+def processor(key: str) -> str:
     """Return the first value of a key in ``/proc/cpuinfo``, "" where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -97,8 +87,8 @@ def describe_machine() -> dict[str, str | float]:
     import psutil
     import torch
 
-    name = _cpu_info("model name") or platform.processor() or "unknown"
-    units = sorted({"amx_bf16", "avx512f", "avx2"}.intersection(_cpu_info("flags").split()))
+    name = processor("model name") or platform.processor() or "unknown"
+    units = sorted({"amx_bf16", "avx512f", "avx2"}.intersection(processor("flags").split()))
     return {
         "cpu": f"{name} ({', '.join(units)})" if units else name,
         "cores": usable_cores(),

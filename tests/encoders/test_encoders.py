@@ -150,7 +150,7 @@ def test_bfloat16_is_the_same_space_as_float32(minilm, t5, t5_whole):
 
 def test_auto_takes_bfloat16_only_where_it_is_fast(t5, monkeypatch):
     for fast, precision in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr("segue.encoders.sentence_transformer.has_fast_bfloat16", lambda _, fast=fast: fast)
+        monkeypatch.setattr("segue.encoders.sentence_transformer.has_fast_bfloat16", lambda *_, fast=fast: fast)
         assert load(t5).space.precision == precision
 
 

@@ -13,7 +13,7 @@ from segue.ranking.pool import TIE, Pool
 def always_coarse(monkeypatch):
     """Products in bfloat16, whatever the processor and however few the queries."""
     monkeypatch.setattr(counting, "MINIMUM_QUERIES_FOR_COARSE", 0)
-    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda *_: True)
 
 
 def exact_ranks(bank, queries, targets):
@@ -74,7 +74,7 @@ def test_coarse_ranks_keep_exclusions_and_duplicates(always_coarse, monkeypatch)
     queries, targets = unit(generator.standard_normal((50, 32))), generator.integers(len(bank), size=50)
     exclude = generator.integers(-1, len(bank), size=(50, 5))
     ranks = target_ranks(queries, Pool(bank), targets, exclude=exclude)
-    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda device: False)
+    monkeypatch.setattr(counting, "has_fast_bfloat16", lambda *_: False)
     assert np.array_equal(ranks, target_ranks(queries, Pool(bank), targets, exclude=exclude))
 
 

@@ -122,10 +122,27 @@ def _version(wanted: bool | None) -> None:
         raise typer.Exit
 
 
+def _machine(wanted: bool | None) -> None:
+    if wanted:
+        from segue.arithmetic import choices, measured
+        from segue.hardware import describe_machine
+
+        for name, value in {"segue": __version__, **describe_machine()}.items():
+            print(f"{name}: {value}")
+        for work, speeds in measured().items():
+            found = ", ".join(f"{kind} {speed:g}" for kind, speed in speeds.items())
+            print(f"arithmetic of {work}: {choices()[work]} (10^9 operations a second of one thread: {found})")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
+    machine: Annotated[
+        bool | None,
+        typer.Option("--machine", callback=_machine, is_eager=True, help="Print versions, machine and its arithmetic."),
     ] = None,
 ) -> None: ...
 

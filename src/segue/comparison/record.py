@@ -501,6 +501,8 @@ class MachineRecord(RecordPart):
     torch: str
     numpy: str
     faiss: str
+    arithmetic: str | None = None
+    """Kind of product for each work, where it was chosen by measuring."""
 
 
 class ArticleDropout(RecordPart):

@@ -28,6 +28,7 @@ import cloudpickle
 import loky
 import psutil
 
+from segue.arithmetic import VARIABLE, as_variable
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
@@ -232,6 +233,7 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         yield InThisProcess(Worker(job, baselines), threads_each)
         return
     limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    limits[VARIABLE] = as_variable()  # every process computes the same
     limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
     given = (cloudpickle.dumps((job, _classes_of_main(job), _given_parts(job))), threads_each, os.getpid())
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)

@@ -22,11 +22,12 @@ from huggingface_hub import model_info, try_to_load_from_cache
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from segue.arithmetic import has_fast_bfloat16
 from segue.encoders.encoder import EncoderSettings
 from segue.encoders.space import PROBES, Precision, Space, with_fingerprint
 from segue.errors import InputError
 from segue.files import file_sha256
-from segue.hardware import choose_device, has_fast_bfloat16, threads
+from segue.hardware import choose_device, threads
 from segue.types import Progress, no_progress
 
 if TYPE_CHECKING:  # importing it takes seconds, and most commands load no model
@@ -264,7 +265,7 @@ def _encoder(
     model.eval()
     _limit_tokens(model, settings.maximum_tokens)
     # Elsewhere than in fast transformers bfloat16 costs accuracy and gains nothing.
-    fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type)
+    fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type, "encoder")
     precision: Precision = (
         "bfloat16" if settings.precision == "bfloat16" or (settings.precision == "auto" and fast) else "float32"
     )

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int
 
+from segue.arithmetic import choices
 from segue.ranking import bfloat16
 from segue.ranking.pool import Pairs, Pool, best_of_runs
 
@@ -61,6 +63,7 @@ def score_blocks(
     by_candidate = np.argsort(removed[1], kind="stable")
     query, candidate = removed[0][by_candidate], removed[1][by_candidate]
     short = bfloat16.Rounded.of(queries) if rounded else None
+    multiply = _by_torch if choices()["ranks"] == "float32" else _by_numpy
     buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
     for first, vectors, count in _candidate_blocks(pool):
         last = first + (len(vectors) if count is None else len(count))
@@ -73,12 +76,26 @@ def score_blocks(
                 scores = _in_buffer(len(some), len(vectors), buffer)
                 error = bfloat16.product(short.take(slice(begin, begin + len(some))), short_rows, out=scores)
             elif count is None:
-                scores = np.matmul(some, vectors.T, out=_in_buffer(len(some), len(vectors), buffer))
+                scores = multiply(some, vectors, _in_buffer(len(some), len(vectors), buffer))
             else:
                 scores = np.ascontiguousarray(best_of_runs(vectors @ some.T, count).T)
             inside = (gone_query >= begin) & (gone_query < begin + len(scores))
             scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
             yield ScoreBlock(begin, first, scores, error, None if error is None else vectors)
+
+
+Queries = Float32[np.ndarray, "batch dim"]
+Scores = Float32[np.ndarray, "batch rows"]
+
+
+def _by_numpy(queries: Queries, rows: Float[np.ndarray, "rows dim"], out: Scores) -> Scores:
+    return np.matmul(queries, rows.T, out=out)
+
+
+def _by_torch(queries: Queries, rows: Float[np.ndarray, "rows dim"], out: Scores) -> Scores:
+    writable = np.require(rows, np.float32, ["C", "W"])  # copies vectors mapped from disk
+    torch.mm(torch.from_numpy(queries), torch.from_numpy(writable).T, out=torch.from_numpy(out))
+    return out
 
 
 def _in_buffer(

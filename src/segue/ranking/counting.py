@@ -1,8 +1,8 @@
 """Count the candidates that score above a line, in cheap arithmetic with a proven error bound.
 
-Products are computed in bfloat16 where the processor has it in hardware (``bfloat16.py``), otherwise in float32. Scores
-farther from the line than the error bound are counted. The others are computed again in float32, and those within its
-rounding error in float64. So the count is that of exact arithmetic.
+Products are computed in the arithmetic that is quickest on the machine (``arithmetic.py``): bfloat16 (``bfloat16.py``),
+or float32 by PyTorch or NumPy. Scores farther from the line than the error bound are counted. The others are computed
+again in float32, and those within its rounding error in float64. So the count is that of exact arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from segue.hardware import has_fast_bfloat16
+from segue.arithmetic import has_fast_bfloat16
 from segue.ranking import bfloat16
 from segue.ranking.blocks import ScoreBlock, score_blocks
 from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
@@ -39,7 +39,7 @@ def count_candidates_above(
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Float32Products()
-    coarse = len(queries) >= MINIMUM_QUERIES_FOR_COARSE and has_fast_bfloat16("cpu")
+    coarse = len(queries) >= MINIMUM_QUERIES_FOR_COARSE and has_fast_bfloat16("cpu", "ranks")
     for block in score_blocks(rounded, pool, removed, rounded=coarse):
         here = block.queries
         for place, unsure in enumerate(near):

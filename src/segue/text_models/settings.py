@@ -32,7 +32,7 @@ class FineTuningSettings(Settings):
     texts_at_once: int = Field(128, ge=1, le=65536, description="texts whose activations are in memory at a time")
     seed: int = Field(1, ge=0, description="seed of the order of the batches")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the transformer; auto: bfloat16 where the hardware is faster with it"
+        "auto", description="arithmetic of the transformer; auto: bfloat16 where it was measured to be faster"
     )
     device: Device = Field("auto", description="device: auto, cpu, cuda or mps")
 

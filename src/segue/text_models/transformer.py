@@ -48,7 +48,7 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.origin, self.prompt = origin, prompt
-        self.precision: Precision = resolve_precision(settings.precision, model.device.type)
+        self.precision: Precision = resolve_precision(settings.precision, model.device.type, work="encoder")
         _free_last_layers(model, settings.layers)
 
     @property

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from segue.arithmetic import Work, has_fast_bfloat16
 from segue.errors import InputError, SettingsError
-from segue.hardware import has_fast_bfloat16
 from segue.models.predictor import Predictor
 from segue.training.adamw import AdamW
 from segue.training.batches import Batch
@@ -38,14 +38,14 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
 
 
-def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
-    """Return the precision of the model; ``auto`` is bfloat16 where the hardware multiplies it faster.
+def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str, *, work: Work = "loss") -> Precision:
+    """Return the precision of the model; ``auto`` is bfloat16 where it was measured to be faster.
 
     Weights, optimiser and the sums of the loss are always float32; the loss's products with fixed documents follow.
     """
     if name != "auto":
         return name
-    return "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return "bfloat16" if has_fast_bfloat16(device, work) else "float32"
 
 
 def build_optimizer(predictor: nn.Module, loss: nn.Module, *, weight_decay: float, device: str) -> AdamW:

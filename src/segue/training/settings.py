@@ -44,7 +44,7 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="precision of the model's arithmetic and of the loss's products with fixed documents; auto: "
-        "bfloat16 where the hardware is faster with it",
+        "bfloat16 where it was measured to be faster",
     )
     device: Device = Field("auto", description="device: auto, cpu, cuda or mps")
     report_to: tuple[Tool, ...] = Field(

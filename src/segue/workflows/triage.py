@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 
+from segue.arithmetic import as_variable
 from segue.bank.bank import PassageBank
 from segue.checks.build_case import case_of_job
 from segue.checks.own import load_checks
@@ -337,7 +338,7 @@ def measured_setup(
         exclude=job.recipe.evaluation.exclude,
         seeds=tuple(job.seed(fold) for fold in experiment.folds),
         size=job.recipe.model.size,
-        machine=MachineRecord.model_validate(describe_machine()),
+        machine=MachineRecord.model_validate({**describe_machine(), "arithmetic": as_variable()}),
         seconds=seconds | _training_seconds(results) | _tuning_seconds(job),
         dropped_windows=_dropped(experiment),
         fresh=fresh,

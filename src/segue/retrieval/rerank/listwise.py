@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.arithmetic import has_fast_bfloat16
 from segue.errors import InputError
-from segue.hardware import has_fast_bfloat16
 from segue.models.tensors import copy_weights, prefixed, save_tensors, without_prefix
 from segue.retrieval.rerank.features import FeatureReranker, Features
 from segue.retrieval.rerank.interface import CandidateLists
