@@ -48,7 +48,7 @@ REPEATS = 3
 HOPELESS = 4.0
 """A kind whose first product takes this many times the best time is not timed again."""
 
-Table = dict[str, dict[str, float]]
+Table = dict[Work, dict[Kind, float]]
 """10⁹ operations a second of one thread, by work and kind."""
 
 
@@ -84,7 +84,7 @@ def as_variable() -> str:
     return ",".join(f"{work}={kind}" for work, kind in choices().items())
 
 
-def quickest(work: Work, speeds: Mapping[str, float]) -> Kind:
+def quickest(work: Work, speeds: Mapping[Kind, float]) -> Kind:
     """Return the kind that is fastest; one after the first has to be faster by ``GAIN``.
 
     >>> quickest("loss", {"float32": 100.0, "bfloat16": 105.0}), quickest("loss", {"float32": 100.0, "bfloat16": 220.0})
@@ -134,7 +134,7 @@ def _given(text: str) -> dict[Work, Kind]:
     return found
 
 
-def _time_kinds(work: Work) -> dict[str, float]:
+def _time_kinds(work: Work) -> dict[Kind, float]:
     """Return the speed of each kind of product for a work."""
     rows, inner, columns = SHAPES[work]
     products = {kind: product(kind, rows, inner, columns) for kind in KINDS[work]}

@@ -1,11 +1,15 @@
+import threading
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_matrix, transition_world, unit
 
+from segue import arithmetic, hardware
 from segue.errors import InputError
-from segue.ranking import blocks
+from segue.ranking import bfloat16, blocks
 from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.ranking.pool import TIE, Pool, rounding_bound
@@ -327,9 +331,36 @@ def test_blocks_of_duplicates_read_no_more_rows_than_their_limit(monkeypatch):
     monkeypatch.setattr(blocks, "ROWS_PER_BLOCK", 8)
     monkeypatch.setattr(MemoryBank, "gather", counted)
     none = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    widths = [block.scores.shape[1] for block in blocks.score_blocks(bank.vectors[:3], pool, none)]
+    widths: list[int] = []
+    blocks.visit_blocks(bank.vectors[:3], pool, none, lambda block: widths.append(block.scores.shape[1]))
     assert gathered == [8] * 7 + [4]
     assert widths == [4] * 7 + [2]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "float32", "bfloat16"])
+def test_blocks_of_different_queries_are_counted_side_by_side_with_the_same_ranks(kind, monkeypatch):
+    """The oracle is float64; 90 queries in blocks of 16 on three threads, and the limit of threads is restored."""
+    bank = noise_world(documents=30, length=20, dimension=16)
+    monkeypatch.setattr(blocks, "QUERIES_PER_BLOCK", 16)
+    monkeypatch.setattr(arithmetic, "choices", lambda: {"encoder": "float32", "loss": "float32", "ranks": kind})
+    monkeypatch.setattr(blocks, "choices", arithmetic.choices)
+    generator, used = np.random.default_rng(0), set()
+    queries, targets = unit(generator.standard_normal((90, 16))), generator.integers(len(bank), size=90)
+    product = bfloat16.product if kind == "bfloat16" else blocks._product
+
+    def noted(*given, **named):
+        used.add(threading.current_thread().name)
+        return product(*given, **named)
+
+    monkeypatch.setattr(*((bfloat16, "product", noted) if kind == "bfloat16" else (blocks, "_product", noted)))
+    scores = queries.astype(np.float64) @ bank.vectors.astype(np.float64).T
+    above = scores > scores[np.arange(90), targets][:, None] - 1e-6
+    with hardware.threads(3):
+        ranks = target_ranks(queries, Pool(bank), targets, exclude=np.full((90, 1), -1))
+        assert torch.get_num_threads() == 3
+    assert ranks.tolist() == above.sum(axis=1).tolist()
+    assert used
+    assert all(name.startswith("ThreadPoolExecutor") for name in used)
 
 
 def test_the_bound_of_rounding_is_that_of_the_formula():

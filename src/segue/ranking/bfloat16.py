@@ -10,7 +10,9 @@ its own error (see ``pool.rounding_bound``), and rounding the result to bfloat16
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,16 +40,20 @@ class Rounded:
     moved: Float[np.ndarray, "rows"]
 
     @classmethod
-    def of(cls, vectors: Float32[np.ndarray, "rows dim"]) -> Rounded:
-        """Round vectors, in parts that fit into the cache."""
+    def of(cls, vectors: Float32[np.ndarray, "rows dim"], mapped: Callable[..., Iterable[Any]] = map) -> Rounded:
+        """Round vectors, in parts that fit into the cache; ``mapped`` calls a function for each part."""
         exact = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"]))  # copies vectors mapped from disk
         rounded = torch.empty(exact.shape, dtype=torch.bfloat16)
         length, moved = torch.empty(len(exact)), torch.empty(len(exact))
-        for begin in range(0, len(exact), _AT_ONCE):
+
+        def round_part(begin: int) -> None:
             some = slice(begin, begin + _AT_ONCE)
             rounded[some] = exact[some]
             torch.linalg.vector_norm(exact[some], dim=1, out=length[some])
             torch.linalg.vector_norm(rounded[some].float().sub_(exact[some]), dim=1, out=moved[some])
+
+        for _ in mapped(round_part, range(0, len(exact), _AT_ONCE)):
+            pass
         lengths, differences = (_ROUNDED_LENGTHS * part.double().numpy() for part in (length, moved))
         return cls(rounded, lengths + differences, differences)
 

@@ -6,19 +6,28 @@ Memory does not grow with the bank.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 
 from segue.arithmetic import choices
+from segue.hardware import threads
 from segue.ranking import bfloat16
 from segue.ranking.pool import Pairs, Pool, best_of_runs
 
 QUERIES_PER_BLOCK = 256
 ROWS_PER_BLOCK = 4096
+Queries = Float32[np.ndarray, "batch dim"]
+Scores = Float32[np.ndarray, "batch rows"]
 
 
 @dataclass(frozen=True)
@@ -48,61 +57,102 @@ class ScoreBlock:
         return slice(self.first_query, self.first_query + len(self.scores))
 
 
-def score_blocks(
-    queries: Float[np.ndarray, "batch dim"], pool: Pool, removed: Pairs, *, rounded: bool = False
-) -> Iterator[ScoreBlock]:
-    """Yield the scores of all queries against all candidates, every pair once, reading the bank once.
+def visit_blocks(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    removed: Pairs,
+    visit: Callable[[ScoreBlock], None],
+    *,
+    rounded: bool = False,
+) -> None:
+    """Call ``visit`` with the scores of all queries against all candidates, every pair once, reading the bank once.
+
+    Where there are more queries than a block holds, blocks of different queries are computed and visited side by side,
+    one on each of torch's threads; blocks of the same queries are visited one after the other.
 
     Args:
         queries: vectors of any length; rounded to float32.
         pool: the candidates.
         removed: (query, candidate) pairs that get the score -inf.
+        visit: called with each block, whose scores it must not keep.
         rounded: compute scores of bfloat16 vectors, with their error, for candidates with one row.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     by_candidate = np.argsort(removed[1], kind="stable")
     query, candidate = removed[0][by_candidate], removed[1][by_candidate]
-    short = bfloat16.Rounded.of(queries) if rounded else None
-    multiply = _by_torch if choices()["ranks"] == "float32" else _by_numpy
-    buffer = np.empty((min(len(queries), QUERIES_PER_BLOCK), ROWS_PER_BLOCK), dtype=np.float32)
-    for first, vectors, count in _candidate_blocks(pool):
-        last = first + (len(vectors) if count is None else len(count))
-        here = slice(*np.searchsorted(candidate, [first, last]))
-        gone_query, gone_column = query[here], candidate[here] - first
-        short_rows = bfloat16.Rounded.of(vectors) if rounded and count is None else None
-        for begin in range(0, len(queries), QUERIES_PER_BLOCK):
-            some, error = queries[begin : begin + QUERIES_PER_BLOCK], None
-            if short is not None and short_rows is not None:
-                scores = _in_buffer(len(some), len(vectors), buffer)
-                error = bfloat16.product(short.take(slice(begin, begin + len(some))), short_rows, out=scores)
-            elif count is None:
-                scores = multiply(some, vectors, _in_buffer(len(some), len(vectors), buffer))
-            else:
-                scores = np.ascontiguousarray(best_of_runs(vectors @ some.T, count).T)
-            inside = (gone_query >= begin) & (gone_query < begin + len(scores))
-            scores[gone_query[inside] - begin, gone_column[inside]] = -np.inf
-            yield ScoreBlock(begin, first, scores, error, None if error is None else vectors)
+    buffers = threading.local()
+    with _side_by_side(len(queries)) as mapped:
+        short = bfloat16.Rounded.of(queries, mapped) if rounded else None
+        for first, vectors, count in _candidate_blocks(pool):
+            last = first + (len(vectors) if count is None else len(count))
+            here = slice(*np.searchsorted(candidate, [first, last]))
+            short_rows = bfloat16.Rounded.of(vectors, mapped) if rounded and count is None else None
+            some = _Candidates(first, vectors, count, short_rows, query[here], candidate[here] - first)
+            score = partial(_visit, queries, some, visit=visit, rounded=short, buffers=buffers)
+            for _ in mapped(score, range(0, len(queries), QUERIES_PER_BLOCK)):
+                pass
 
 
-Queries = Float32[np.ndarray, "batch dim"]
-Scores = Float32[np.ndarray, "batch rows"]
+@dataclass(frozen=True)
+class _Candidates:
+    """Consecutive candidates: their vectors, members and rounded vectors, and the (query, column) pairs to exclude."""
+
+    first: int
+    vectors: Float[np.ndarray, "rows dim"]
+    count: Int[np.ndarray, "candidate"] | None
+    rounded: bfloat16.Rounded | None
+    gone_query: Int[np.ndarray, "gone"]
+    gone_column: Int[np.ndarray, "gone"]
 
 
-def _by_numpy(queries: Queries, rows: Float[np.ndarray, "rows dim"], out: Scores) -> Scores:
-    return np.matmul(queries, rows.T, out=out)
+def _visit(
+    queries: Queries,
+    candidates: _Candidates,
+    begin: int,
+    *,
+    visit: Callable[[ScoreBlock], None],
+    rounded: bfloat16.Rounded | None,
+    buffers: threading.local,
+) -> None:
+    """Score the candidates for the queries from ``begin`` on, and call ``visit``."""
+    some, vectors, error = queries[begin : begin + QUERIES_PER_BLOCK], candidates.vectors, None
+    if rounded is not None and candidates.rounded is not None:
+        scores = _in_buffer(len(some), len(vectors), buffers)
+        error = bfloat16.product(rounded.take(slice(begin, begin + len(some))), candidates.rounded, out=scores)
+    elif candidates.count is None:
+        scores = _product(some, vectors, out=_in_buffer(len(some), len(vectors), buffers))
+    else:
+        scores = np.ascontiguousarray(best_of_runs(vectors @ some.T, candidates.count).T)
+    inside = (candidates.gone_query >= begin) & (candidates.gone_query < begin + len(scores))
+    scores[candidates.gone_query[inside] - begin, candidates.gone_column[inside]] = -np.inf
+    visit(ScoreBlock(begin, candidates.first, scores, error, None if error is None else vectors))
 
 
-def _by_torch(queries: Queries, rows: Float[np.ndarray, "rows dim"], out: Scores) -> Scores:
+@contextmanager
+def _side_by_side(queries: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a ``map`` that calls a function on all of torch's threads, or the builtin one where a block holds all."""
+    at_once = torch.get_num_threads()
+    if at_once == 1 or queries <= QUERIES_PER_BLOCK:
+        yield map
+        return
+    with threads(1), ThreadPoolExecutor(at_once, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
+        yield pool.map
+
+
+def _product(queries: Queries, rows: Float[np.ndarray, "rows dim"], *, out: Scores) -> Scores:
+    """Write the float32 scores by the library that is quickest on the machine."""
+    if choices()["ranks"] != "float32":
+        return np.matmul(queries, rows.T, out=out)
     writable = np.require(rows, np.float32, ["C", "W"])  # copies vectors mapped from disk
     torch.mm(torch.from_numpy(queries), torch.from_numpy(writable).T, out=torch.from_numpy(out))
     return out
 
 
-def _in_buffer(
-    queries: int, rows: int, buffer: Float32[np.ndarray, "most_queries most_rows"]
-) -> Float32[np.ndarray, "batch rows"]:
-    """Return a view of the buffer, so that all blocks use the same memory."""
-    return buffer.reshape(-1)[: queries * rows].reshape(queries, rows)
+def _in_buffer(queries: int, rows: int, buffers: threading.local) -> Scores:
+    """Return a part of the thread's buffer, so that all its blocks use the same memory."""
+    if not hasattr(buffers, "scores"):
+        buffers.scores = np.empty(QUERIES_PER_BLOCK * ROWS_PER_BLOCK, dtype=np.float32)
+    return buffers.scores[: queries * rows].reshape(queries, rows)  # type: ignore[no-any-return]
 
 
 def _candidate_blocks(pool: Pool) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"], Int[np.ndarray, "c"] | None]]:

@@ -7,6 +7,7 @@ again in float32, and those within its rounding error in float64. So the count i
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import faiss
@@ -15,7 +16,7 @@ from jaxtyping import Float, Float32, Int
 
 from segue.arithmetic import has_fast_bfloat16
 from segue.ranking import bfloat16
-from segue.ranking.blocks import ScoreBlock, score_blocks
+from segue.ranking.blocks import ScoreBlock, visit_blocks
 from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
 
 MINIMUM_QUERIES_FOR_COARSE = 64
@@ -40,12 +41,15 @@ def count_candidates_above(
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Float32Products()
     coarse = len(queries) >= MINIMUM_QUERIES_FOR_COARSE and has_fast_bfloat16("cpu", "ranks")
-    for block in score_blocks(rounded, pool, removed, rounded=coarse):
+
+    def decide(block: ScoreBlock) -> None:
         here = block.queries
         for place, unsure in enumerate(near):
             more, pairs = _decide(block, rounded[here], line[here, place], margin[here], exactly)
             above[here, place] += more
             unsure.append(pairs)
+
+    visit_blocks(rounded, pool, removed, decide, rounded=coarse)
     for place, unsure in enumerate(near):
         query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
         scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
@@ -107,11 +111,12 @@ def _between(
 
 
 class _Float32Products:
-    """Float32 products of chosen pairs, computed by FAISS without copying the vectors of each pair, on all threads."""
+    """Float32 products of chosen pairs, computed by FAISS without copying the vectors of each pair."""
 
     def __init__(self) -> None:
         self._vectors: Float[np.ndarray, "rows dim"] | None = None
         self._flat: Any = None  # the type stubs of FAISS are incomplete
+        self._alone = threading.Lock()
 
     def scores(
         self,
@@ -121,9 +126,11 @@ class _Float32Products:
         column: Int[np.ndarray, "pair"],
     ) -> Float32[np.ndarray, "pair"]:
         """Return the product of ``queries[place[i]]`` and ``vectors[column[i]]``; ``place`` rises."""
-        if self._flat is None or self._vectors is not vectors:
-            self._vectors, self._flat = vectors, faiss.IndexFlatIP(vectors.shape[1])
-            self._flat.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        with self._alone:  # blocks of other queries are decided beside this one
+            if self._flat is None or self._vectors is not vectors:
+                self._flat = faiss.IndexFlatIP(vectors.shape[1])
+                self._flat.add(np.ascontiguousarray(vectors, dtype=np.float32))
+                self._vectors = vectors
         count = np.bincount(place, minlength=len(queries))
         within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
         columns = np.full((len(queries), count.max()), -1, dtype=np.int64)

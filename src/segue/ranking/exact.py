@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from segue.ranking.blocks import ScoreBlock, score_blocks
+from segue.ranking.blocks import ScoreBlock, visit_blocks
 from segue.ranking.counting import count_candidates_above
 from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import (
@@ -144,13 +144,16 @@ def _fetch(
     """Return the ``count`` candidates with the best float32 scores, in no order, and the worst of those scores."""
     candidates = np.full((len(queries), count), -1, dtype=np.int64)
     best = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    for block in score_blocks(queries, pool, removed):
+
+    def keep_best(block: ScoreBlock) -> None:
         here = block.queries
         new, scores = _entering(block, best[here].min(axis=1))
         both = np.concatenate([best[here], scores], axis=1)
         kept = np.argpartition(both, both.shape[1] - count, axis=1)[:, both.shape[1] - count :]
         best[here] = np.take_along_axis(both, kept, axis=1)
         candidates[here] = np.take_along_axis(np.concatenate([candidates[here], new], axis=1), kept, axis=1)
+
+    visit_blocks(queries, pool, removed, keep_best)
     return candidates, best.min(axis=1)
 
 
