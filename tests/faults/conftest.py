@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -33,10 +34,21 @@ class Replay:
         return self
 
 
+@pytest.fixture(scope="session")
+def known():
+    """The short trainings that were done, by what they were made of."""
+    return {}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def each_short_training_once():
+def each_short_training_once(known):
     """Checks train the subject again; most faults leave bank, windows and settings as they were."""
-    known: dict[tuple[object, ...], tuple[object, dict[int, SimpleNamespace]]] = {}
+    with trained_once(known):
+        yield
+
+
+@contextlib.contextmanager
+def trained_once(known):
     begin = short_runs.begin_short_run
 
     def begin_once(bank, windows, **settings):

@@ -23,6 +23,7 @@ from torch import Tensor
 from segue.models import Predictor
 from segue.training.batches import Batch, gather_batch
 from segue.training.losses.loss import Loss
+from segue.training.random_streams import seed_generators
 from segue.types import Bank, Windows
 
 MOMENTS = 7
@@ -122,7 +123,7 @@ def _forward(predictor: Predictor, loss: Loss, batch: Batch) -> tuple[Tensor, di
     batch = batch.to(str(device))
     predictor.train()  # recurrent nets on CUDA have no backward pass in evaluation mode
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
+        seed_generators(0)
         prediction = predictor(batch.context, batch.mask)
         target = predictor.encode_documents(batch.target)
         negatives = batch.negatives and batch.negatives.through(predictor.encode_documents)

@@ -20,7 +20,11 @@ def random_stream(seed: int, purpose: int, number: int) -> np.random.Generator:
 
 def seed_torch(seed: int, step: int) -> None:
     """Seed torch's generators for a step (dropout draws from them)."""
-    number = int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1))
+    seed_generators(int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1)))
+
+
+def seed_generators(number: int) -> None:
+    """Seed torch's generators, to the same states as ``torch.manual_seed``."""
     if torch.accelerator.is_available():
         torch.manual_seed(number)
     else:  # without an accelerator, `torch.manual_seed` keeps a stack trace of each call until the process ends

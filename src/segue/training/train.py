@@ -32,6 +32,7 @@ from segue.training.losses.loss import Loss, LossSettings, build_loss
 from segue.training.losses.mining import Mining
 from segue.training.losses.whole_bank import TrainingBank
 from segue.training.optimiser import Optimisation, learning_rate, resolve_precision
+from segue.training.random_streams import seed_generators
 from segue.training.settings import TrainingSettings
 from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
@@ -255,7 +256,7 @@ def begin_short_run(
         InputError: there are no windows.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
+        seed_generators(training.seed)
         predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
     built = build_loss(loss, bank.dimension, seed=training.seed)
     return ShortRun(*assemble(predictor, built, bank, windows, training), training)

@@ -38,6 +38,7 @@ from segue.retrieval.retrievers.baselines import copy_last, mean, validation_mrr
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
+from segue.training.random_streams import seed_generators
 from segue.training.state import LOSS_FILE
 from segue.training.train import ShortRun, TrainingResult, TrainingSettings, assemble, train
 from segue.training.watch import watching
@@ -165,7 +166,7 @@ def build_predictor_and_loss(unit: OptionOnFold) -> tuple[Predictor, Loss]:
     """Build an option's untrained predictor, its anchor at the best of the three simple means, and its loss."""
     experiment, seed = unit.job.experiment, unit.job.seed(unit.fold)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_generators(seed)
         settings = model_settings(unit.job, unit.option)
         predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
     if predictor.anchor is not None:

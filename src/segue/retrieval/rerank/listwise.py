@@ -32,7 +32,7 @@ from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.lists import ListFeatures
 from segue.settings import Settings
 from segue.training.optimiser import build_optimizer, learning_rate
-from segue.training.random_streams import seed_torch
+from segue.training.random_streams import seed_generators, seed_torch
 from segue.training.state import (
     Record,
     TrainingState,
@@ -325,7 +325,7 @@ class _Fit:
         some = read.take(np.linspace(0, len(read) - 1, min(SAMPLE, len(read))).astype(np.int64))
         self.scaling = Scaling.of(some.values[some.lists.candidates.there])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            seed_generators(settings.seed)
             self.net = ListwiseNet(len(features.names), features.bank.dimension, features.context, settings)
         nothing = torch.nn.Module()
         self.optimizer = build_optimizer(self.net, nothing, weight_decay=settings.weight_decay, device="cpu")

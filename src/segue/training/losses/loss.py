@@ -31,7 +31,7 @@ from segue.training.losses.in_batch import info_nce
 from segue.training.losses.mining import HardNegatives, Negatives
 from segue.training.losses.sampled import draw_sample, sampled_info_nce
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
-from segue.training.random_streams import SAMPLE, random_stream
+from segue.training.random_streams import SAMPLE, random_stream, seed_generators
 
 LOWEST_TEMPERATURE = 0.01
 """Minimum τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
@@ -402,7 +402,7 @@ class Loss(nn.Module):
 def build_loss(settings: LossSettings, dimension: int, *, seed: int = 1) -> Loss:
     """Build a loss for vectors of ``dimension`` components; its head starts at weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_generators(seed)
         return Loss(settings, dimension)
 
 
