@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Compiled modules are kept, so that each of the many processes of the tests does not compile them again.
+unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -58,5 +60,6 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "== Installing Segue with its development tools"
-	$(PIP_INSTALL) --editable '.[demo,dev,docs]'
+	@# of 24,000 modules most are never imported: the others are compiled when they are
+	$(PIP_INSTALL) --no-compile --editable '.[demo,dev,docs]'
 	@touch $@

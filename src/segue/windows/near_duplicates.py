@@ -40,7 +40,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from jaxtyping import Int, UInt64
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
@@ -197,11 +196,14 @@ def _boilerplate_pairs(
     grams: _Grams, documents: Int[np.ndarray, "chosen"], threshold: float
 ) -> Iterator[tuple[int, int]]:
     """Yield a similar earlier document, if there is one, for each of ``documents``, on all their 5-grams."""
+    from datasketch import MinHash, MinHashLSH  # takes a third of a second: imported where it is needed
+
     # These weights propose too many pairs rather than miss one: at the threshold nearly all are proposed.
     index = MinHashLSH(threshold=0.7 * threshold, num_perm=_PERMUTATIONS, weights=(0.2, 0.8))
     signatures: dict[int, MinHash] = {}
     for document in documents.tolist():
-        signature = _signature(grams.of(document))
+        signature = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)  # grams are hashes already
+        signature.update_batch((grams.of(document) >> np.uint64(32)).tolist())  # datasketch gets the upper 32 bits
         likely = (other for other in sorted(index.query(signature))
                   if signature.jaccard(signatures[other]) >= threshold - _ESTIMATE_ERROR)  # fmt: skip
         for other in likely:
@@ -287,10 +289,3 @@ def jaccard(left: UInt64[np.ndarray, "left"], right: UInt64[np.ndarray, "right"]
     """
     shared = len(np.intersect1d(left, right, assume_unique=True))
     return shared / (len(left) + len(right) - shared)
-
-
-def _signature(grams: UInt64[np.ndarray, "gram"]) -> MinHash:
-    """Return the MinHash of grams; they are hashes already, and datasketch gets the upper 32 bits."""
-    signature = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
-    signature.update_batch((grams >> np.uint64(32)).tolist())
-    return signature
