@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fault import Fault, changed
 from healthy import Healthy, run_healthy
+from replay import trained_once
 from type_checks import shapes_checked
 
 from segue.checks import AUDIT, CHECKS
@@ -25,8 +26,8 @@ def healthy(tmp_path_factory) -> Healthy:
 
 
 @pytest.fixture(scope="session")
-def of_healthy(healthy):
-    with shapes_checked():
+def of_healthy(known, healthy):
+    with shapes_checked(), trained_once(known):
         return run_checks(CHECKS, healthy.case)
 
 
