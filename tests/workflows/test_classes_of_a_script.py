@@ -56,7 +56,7 @@ def said_by(folder, model):
     (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
     columns = {"document_id": [bank.document_ids[number] for number in bank.document_of], "position": bank.position}
     recipe = write_import(folder, bank.vectors, columns, model={"name": f"__main__:{model}"},
-                          triage={"budget_minutes": 30},
+                          triage={"budget_minutes": 5},
                           compute={"processes": 2})  # fmt: skip
     command = [sys.executable, str(folder / "script.py"), str(recipe), str(folder / "run")]
     done = subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True, text=True)

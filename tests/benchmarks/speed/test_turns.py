@@ -1,6 +1,7 @@
 import pytest
 from benchmarks_sides import counting, failing, holding, quadratic
 
+from benchmarks.speed import growth as growth_module
 from benchmarks.speed.growth import growth, slope
 from benchmarks.speed.measurement import Measurement, pairwise
 from benchmarks.speed.turns import Side, SideResult, take_turns
@@ -57,6 +58,15 @@ def test_growth_tells_the_exponent_of_work_whose_cost_is_known():
     found = growth(quadratic, {"size": 2400, "unit": 1}, size_name="size", repeats=3)
     assert found["size"] == [300, 600, 1200, 2400]
     assert 1.7 < found["slope"] < 2.3
+
+
+def test_growth_counts_what_the_sides_hold_from_the_fewest_on(monkeypatch):
+    """No process is needed for what the sides say of themselves."""
+
+    def facts_of(sides, *, repeats):
+        return [SideResult({"processor_seconds": [1.0]}, side.prepare(**side.arguments).facts) for side in sides]
+
+    monkeypatch.setattr(growth_module, "take_turns", facts_of)
     arguments = growth(quadratic, {"size": 80, "unit": 2}, size_name="size", counted="cells", fewest=30, repeats=1)
     assert arguments["cells"] == [30 * 30, 30 * 30, 40 * 40, 80 * 80]
 
