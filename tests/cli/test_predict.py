@@ -77,6 +77,8 @@ def test_other_ways_are_refused_with_what_to_do(bundle, tmp_path, capsys):
     (tmp_path / "text.txt").write_text("A text that the bundle does not hold.")
     for words, said in (
         ((), "got nothing, expected one of text, vectors, ids"),
+        (("--text", ""), "the text is empty: got '', expected the path of a file of UTF-8 text, or -"),
+        (("--text", "", "--id", "document-3#2"), "got text and ids"),
         (("--text", tmp_path / "text.txt", "--id", "document-3#2"), "got text and ids"),
         (("--vectors", tmp_path / "nowhere.npy"), "got no such file, expected a .npy file"),
         (("--id", "document-3#99"), "the bundle does not have this passage: got 'document-3#99'"),

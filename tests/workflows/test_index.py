@@ -96,9 +96,14 @@ def test_what_was_made_of_a_bank_says_that_it_has_changed(folder, tmp_path, caps
     assert f"{since}." in (where / "run" / "report.html").read_text()
     after = json.loads((where / "run" / "triage.json").read_text())
     assert {name for name in after if after[name] != before[name]} <= {"bank_changes", "unsafe"}
-    assert run("predict", bundle, "--id", f"{ids[3]}#2", "--bank", bank) == 0
-    shown = capsys.readouterr()
-    assert f"{bank} has changed since this bundle was built: {since}" in shown.err
-    assert shown.out.strip()
+    assert run("bundle", "promote", bundle, str(where / "bundles")) == 0
+    moved = shutil.copytree(bundle, where / "far" / "away" / "bundle")
+    for words, found in (((bundle, "--bank", bank), True), ((bundle,), True), ((str(where / "bundles"),), True),
+                         ((str(moved),), False)):  # fmt: skip
+        capsys.readouterr()
+        assert run("predict", *words, "--id", f"{ids[3]}#2") == 0
+        shown = capsys.readouterr()
+        assert (f"{bank} has changed since this bundle was built: {since}" in shown.err) == found
+        assert shown.out.strip()
     assert run("index", "tune", str(where / "index"), bank, "--queries", str(where / "vectors.npy")) == 2
     assert since in capsys.readouterr().err

@@ -5,6 +5,7 @@ The folder is written whole or not at all.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from segue.retrieval.saving import INDEX, Description, PartWriter
 from segue.version import __version__
 
 GOLDEN_QUERIES = 8
+NEAR = 2
+"""Folders up from a bundle to one that also holds its bank, at most, for the bank's path to be recorded."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def build_bundle(winner: Winner, out: Path) -> BundleManifest:
     sealed: list[BundleManifest] = []
 
     def fill(folder: Path) -> None:
-        _fill(winner, retriever, folder)
+        _fill(winner, retriever, folder, out)
         note = None if winner.refit is None else str(winner.refit["note"])
         sealed.append(seal(folder, name=winner.name, created=_now(), note=note))
 
@@ -98,8 +101,8 @@ def require_absent(out: Path) -> None:
         raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
 
 
-def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
-    """Write every file of a bundle except the manifest."""
+def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None:
+    """Write every file of a bundle except the manifest into a folder that becomes ``out``."""
     job, bank = winner.job, winner.job.experiment.bank
     assert isinstance(bank, PassageBank), "a run's bank is on disk"
     description = retriever.save_part(_part_writer(winner, folder))
@@ -115,7 +118,7 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path) -> None:
     write_json(
         folder / GOLDEN, golden_answers(retriever, bank, _golden_rows(winner), exclude=job.recipe.evaluation.exclude)
     )
-    contract = _contract(winner, description, len(trained))
+    contract = _contract(winner, description, len(trained), out)
     write_json(folder / CONTRACT, contract)
     gates = _gates(winner)
     write_json(folder / GATES, gates)
@@ -156,7 +159,7 @@ def _golden_rows(winner: Winner) -> Int[np.ndarray, "query context"]:
     return context[chosen]
 
 
-def _contract(winner: Winner, description: Description, trained: int) -> Mapping[str, Any]:
+def _contract(winner: Winner, description: Description, trained: int, out: Path) -> Mapping[str, Any]:
     job, bank = winner.job, winner.job.experiment.bank
     assert isinstance(bank, PassageBank), "a run's bank is on disk"
     space = bank.space
@@ -182,6 +185,7 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
             "passages": int(bank.alive.sum()),
             "documents": len(bank.live_documents),
             "candidates": job.experiment.pool.size,
+            "beside": _beside(bank.path, out),
         },
         "training_documents": trained,
         "refit": winner.refit,
@@ -189,6 +193,12 @@ def _contract(winner: Winner, description: Description, trained: int) -> Mapping
         "corpus": winner.record.corpus.to_json(),
         "seed": job.seed(winner.fold),
     }
+
+
+def _beside(bank: Path, out: Path) -> str | None:
+    """Return a bank's path from a bundle, or None if it is far away: a bundle is published, with its paths."""
+    path = os.path.relpath(bank.resolve(), out.resolve())
+    return path if Path(path).parts.count("..") <= NEAR else None
 
 
 def _index_facts(winner: Winner) -> Mapping[str, object]:

@@ -28,7 +28,7 @@ bundle_app = typer.Typer(
     help="Build a bundle of a run's winner; promote, roll back or list bundles.", no_args_is_help=True
 )
 
-SourceBank = Annotated[Path | None, typer.Option("--bank", help="The bank it was built from: states what changed.")]
+SourceBank = Annotated[Path | None, typer.Option("--bank", help="Its bank, if that was moved: states what changed.")]
 
 
 @index_app.command("build")
@@ -145,7 +145,7 @@ def _print_current(version: str, *, as_json: bool) -> None:
 
 
 def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
-            text: Annotated[Path | None,
+            text: Annotated[str | None,
                             typer.Option("--text", help="A file of UTF-8 text; - reads standard input.")] = None,
             vectors: Annotated[Path | None, typer.Option(help="Instead: a .npy of the vectors read, by row.")] = None,
             ids: Annotated[list[str] | None, typer.Option(

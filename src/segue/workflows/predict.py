@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from segue.bank.bank import PassageBank
-from segue.bank.history import changed_since
+from segue.bank.history import changed_since, difference_since
 from segue.bundles.answers import Answer
 from segue.bundles.open import Bundle
 from segue.bundles.released_retriever import load
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.hardware import Device, limit_threads
 
 
@@ -25,7 +27,7 @@ class Predicted:
 
     Attributes:
         bundle: its version.
-        outdated: what changed in the bank since the bundle was built, in words, where a bank was named.
+        outdated: what changed in the bank since the bundle was built, in words, where the bank is there.
     """
 
     bundle: str
@@ -58,37 +60,53 @@ def predict(
         vectors: a ``.npy`` file with the unit vectors of the passages read, oldest first [context, dim].
         ids: ids of passages of the bundle, oldest first, as its answers name them: ``document#position``.
         k: number of passages.
-        bank: folder of the bank that the bundle was built from; the answer states whether it has changed since.
+        bank: folder of the bank that the bundle was built from; the answer states whether it has changed since. None:
+            where the bundle recorded it, if it is still there.
         device: device of the models.
 
     Raises:
         InputError: not exactly one was given, or it cannot be read.
     """
     limit_threads()
-    given = [name for name, value in (("text", text), ("vectors", vectors), ("ids", ids)) if value]
+    given = [name for name, way in (("text", text), ("vectors", vectors), ("ids", ids or None)) if way is not None]
     if len(given) != 1:
         raise InputError("what was read is given in exactly one way", got=" and ".join(given) or "nothing",
                          expected="one of text, vectors, ids",
                          fix="give --text FILE, --vectors FILE.npy, or --id once for each passage")  # fmt: skip
     query: dict[str, Any]
-    if text:
+    if text is not None:
         query = {"text": read_text(text)}
     else:
-        query = {"vectors": read_vectors(vectors)} if vectors else {"ids": list(ids or ())}
+        query = {"ids": list(ids or ())} if vectors is None else {"vectors": read_vectors(vectors)}
     retriever = load(bundle, texts="text" in query, device=device or "auto")
-    outdated = None if bank is None else bundle_changes(retriever.bundle, bank)
-    return Predicted(retriever.bundle.version, retriever.next(**query, k=k), outdated)
+    return Predicted(retriever.bundle.version, retriever.next(**query, k=k), bundle_changes(retriever.bundle, bank))
 
 
-def bundle_changes(bundle: Bundle, bank: Path | str) -> str | None:
+def bundle_changes(bundle: Bundle, bank: Path | str | None = None) -> str | None:
     """Return in one line what changed in a bank since a bundle was built from it; None where nothing did.
 
+    Args:
+        bundle: the bundle.
+        bank: folder of the bank; None: where the bundle recorded it, if it is still there.
+
     Raises:
-        InputError: there is no bank.
+        InputError: there is no bank in that folder.
     """
-    words = changed_since(PassageBank.open(bank), str(bundle.contract["bank"]["hash"]))
-    line = f"{bank} has changed since this bundle was built: {{}}; it answers from the bank as it was. "
+    place, known = bank or _bank_beside(bundle), str(bundle.contract["bank"]["hash"])
+    words = None if place is None else changed_since(PassageBank.open(place), known)
+    line = f"{place} has changed since this bundle was built: {{}}; it answers from the bank as it was. "
     return None if words is None else line.format(words) + "Build a bundle of a new run."
+
+
+def _bank_beside(bundle: Bundle) -> Path | None:
+    """Return the folder of the bank that a bundle was built from, or None; a promoted bundle is one folder deeper."""
+    about = bundle.contract["bank"]
+    for folder in (bundle.path, bundle.path.parent) if about.get("beside") else ():
+        place = Path(os.path.normpath(folder.resolve() / about["beside"]))
+        with contextlib.suppress(InputError, StorageError):
+            if difference_since(PassageBank.open(place), str(about["hash"])) is not None:
+                return place
+    return None
 
 
 def read_vectors(path: Path | str) -> np.ndarray:
@@ -107,6 +125,10 @@ def read_vectors(path: Path | str) -> np.ndarray:
 
 def read_text(path: Path | str) -> str:
     """Read UTF-8 text from a file or, for ``-``, from standard input."""
+    if not str(path):
+        raise InputError(
+            "the text is empty", got="''", expected="the path of a file of UTF-8 text, or - for standard input"
+        )
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
         return raw.decode("utf-8")

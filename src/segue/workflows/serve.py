@@ -30,7 +30,8 @@ def serve(
 
     Args:
         bundle: a bundle, or a folder of bundles.
-        bank: folder of the bank that the bundle was built from; a line states whether it has changed since.
+        bank: folder of the bank that the bundle was built from; a line states whether it has changed since. None: where
+            the bundle recorded it, if it is still there.
         device: device of the models.
         stages: shows progress of loading.
         settings: fields of ``segue.serving.settings.ServeSettings``.
@@ -53,7 +54,7 @@ def serve(
         released = server.current.released
         assert released is not None
         print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
-        outdated = None if bank is None else bundle_changes(released.bundle, bank)
+        outdated = bundle_changes(released.bundle, bank)
         if outdated is not None:
             print(outdated, file=sys.stderr, flush=True)
         run(server, listening)
