@@ -96,7 +96,7 @@ def test_the_net_learns_what_the_first_stage_does_not_know_and_keeps_the_contrac
     model, record = fitted
     assert isinstance(model, Reranker)
     assert (record["lists"], record["lists_with_target"]) == (len(train), int(train.hits.sum()))
-    assert [point["epoch"] for point in record["curve"]] == [1, 2, 3]
+    assert [point["step"] for point in record["curve"]] == [1, 2, 3]
     reranked = Cascade("c", "candidate", cascade.first, 20, model)
     contexts = gather_contexts(bank, test, texts=True)
     before = cascade.target_ranks(contexts, test.target)

@@ -7,10 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import worlds
+from recorded_curves import record
 
 from segue.comparison.calibration import extra_trainings, reranking_seconds
 from segue.comparison.entries.baselines import Baselines
-from segue.comparison.entries.reranked import cross_fitting_folds
+from segue.comparison.entries.option_on_fold import OptionOnFold
+from segue.comparison.entries.reranked import CascadeBuilder, cross_fitting_folds
 from segue.comparison.job import Job, spread
 from segue.comparison.options import choose_options
 from segue.comparison.plan import make_plan
@@ -23,6 +25,7 @@ from segue.evaluation.experiment import build_experiment
 from segue.models import ModelSettings, hash_documents
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.lists import TrainingLists
+from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.training.train import TrainingSettings
 from segue.types import Windows
@@ -141,6 +144,25 @@ def test_a_killed_run_goes_on_to_the_same_ranks(ran, tmp_path):
     again = run_triage(dataclasses.replace(job, out=out))
     for name in CASCADES:
         assert np.array_equal(again[name][0].evaluation.ranks, results[name][0].evaluation.ranks)
+
+
+def test_a_tool_has_the_curve_of_a_listwise_reranker_but_not_of_its_refit(tmp_path, monkeypatch):
+    job = job_on(worlds.drift_world(1, 16, 12, 16), tmp_path / "run", ["copy-last-rerank"], kind="listwise",
+                 listwise=ListwiseSettings(width=8, heads=2, layers=1, epochs=2))  # fmt: skip
+    job = job.with_tables(training=job.recipe.training.model_copy(update={"report_to": ("tensorboard",)}))
+    found, (fold,) = record(monkeypatch, job.out), job.experiment.folds
+    unit = OptionOnFold(job, next(one for one in job.options if one.name == "copy-last-rerank"), fold, Baselines(job))
+    CascadeBuilder(unit).build()
+    curve = json.loads((unit.folder / "reranker" / "fit.json").read_text())["listwise"]["curve"]
+    assert [point["step"] for point in curve] == [1, 2]
+    ((name, points),) = found.items()
+    assert name == "copy-last-rerank/fold-0/reranker"
+    assert points == [*((point["step"], {"train/seconds": point["seconds"], "train/loss": point["loss"],
+                                         "validation/MRR": point["MRR"]}) for point in curve), True]  # fmt: skip
+    again = dataclasses.replace(job, out=tmp_path / "refit")
+    CascadeBuilder(dataclasses.replace(unit, job=again, like=unit.folder)).build()
+    assert len(found) == 1
+    assert len(points) == 3
 
 
 def test_a_row_that_borrows_says_so_where_there_is_nothing_to_borrow(tmp_path):

@@ -42,6 +42,7 @@ from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.rerank.own import OwnReranker
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
+from segue.training.watch import watching
 from segue.types import Bank, Windows
 
 LIST_BATCH = 256
@@ -158,9 +159,11 @@ class CascadeBuilder:
                                            progress=self.unit.progress)  # fmt: skip
         else:
             net = settings.listwise.model_copy(update=seed)
-            model, record = fit_listwise(*lists, features, settings=net, folder=folder / "state",
-                                         epochs=before.get("best_epoch"),
-                                         progress=self.unit.progress)  # fmt: skip
+            tools = self.unit.job.recipe.training.report_to if self.unit.like is None else ()
+            with watching(tools, self.unit.job.out, self.unit.name_in_run(folder), net.model_dump()) as follow:
+                model, record = fit_listwise(*lists, features, settings=net, folder=folder / "state",
+                                             epochs=before.get("best_epoch"), progress=self.unit.progress,
+                                             follow=follow)  # fmt: skip
         model.save(folder)
         return record
 

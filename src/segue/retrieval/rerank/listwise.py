@@ -40,6 +40,7 @@ from segue.training.state import (
     save_state,
     windows_hash,
 )
+from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Contexts, Progress, no_progress
 from segue.windows.windows import gather_contexts
 
@@ -275,6 +276,7 @@ def fit_listwise(
     folder: Path,
     epochs: int | None = None,
     progress: Progress = no_progress,
+    follow: Follow = follow_nothing,
 ) -> tuple[Listwise, Mapping[str, object]]:
     """Fit the net on lists, and return it with a record of the fit.
 
@@ -286,6 +288,7 @@ def fit_listwise(
         folder: keeps the state, so that a killed fit resumes.
         epochs: the epoch that is kept; None: the validation lists choose it.
         progress: called with the steps.
+        follow: called with the curve after every epoch; an epoch is a step.
 
     Raises:
         SettingsError: no list holds its target.
@@ -294,8 +297,10 @@ def fit_listwise(
     settings = settings or ListwiseSettings()
     read, watched = train.with_target(), validation.with_target()
     fit = _Fit(read, watched, features, settings, folder=folder, epochs=epochs)
+    follow(fit.state.curve)
     while not fit.state.finished:
         fit.epoch(progress)
+        follow(fit.state.curve)
     best = fit.state.best_score or {}
     return fit.model(), {"lists": len(train), "lists_with_target": len(read), "validation_lists": len(validation),
                          "validation_lists_with_target": len(watched), "epochs": fit.state.step,
@@ -344,7 +349,7 @@ class _Fit:
         if self.epochs is not None or state.improves(scored):
             state.best_step, state.best_score, self.best = state.step, scored, copy_weights(self.net)
         state.seconds += time.perf_counter() - began
-        state.curve.append({"epoch": state.step, "loss": float(np.mean(losses)), **scored})
+        state.add_record({"loss": float(np.mean(losses)), **scored})
         state.finished = state.step >= (self.epochs or self.settings.epochs)
         tensors = prefixed("net.", copy_weights(self.net)) | prefixed("best.", self.best)
         moments = prefixed("optimizer.", self.optimizer.tensors())
