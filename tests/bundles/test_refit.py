@@ -94,6 +94,30 @@ def test_a_run_with_folds_is_refitted_with_the_choices_of_one(run, tmp_path):
     assert chosen[0] == chosen[1]
 
 
+def test_a_model_of_a_run_with_folds_is_refitted_and_bundled_with_the_steps_and_the_seed_of_one(run, tmp_path):
+    bank, option = run.job.experiment.bank, option_of(run, "mlp")
+    folds = build_experiment(bank, SplitSettings(folds=2, validation=0.2), WINDOWS)
+    job = replace(run.job, experiment=folds, out=tmp_path / "run")
+    place = shutil.copytree(run.job.folder(option, run.job.experiment.folds[0]), job.folder(option, folds.folds[1]))
+    before = read_json(place / "training.json") | {"best_step": 5}
+    write_json(place / "training.json", before)
+    found = refit(job, option, folds.folds[1], WINDOWS, tmp_path / "refit")
+    build_bundle(Winner(found.job, option, found.fold, run.record, "whole", refit=found.facts), tmp_path / "bundle")
+
+    unit = OptionOnFold(job, option, folds.folds[1], Baselines(job), before["loss_name"])
+    predictor, loss = build_predictor_and_loss(unit)
+    settings = training_settings(job, folds.folds[1], steps=before["planned_steps"])
+    assert settings.seed == run.job.recipe.training.seed + 1
+    scores = iter([0.1, 0.3, 0.2])
+    train(predictor, loss, bank, all_windows(run), settings=settings, score=lambda model: {"MRR": next(scores)},
+          folder=tmp_path / "oracle")  # fmt: skip
+    released = load_predictor(tmp_path / "bundle" / "predictor")[0].state_dict()
+    for name, weight in predictor.state_dict().items():
+        np.testing.assert_allclose(released[name].numpy(), weight.numpy(), atol=1e-6)
+    contract = read_json(tmp_path / "bundle" / "bundle.json")
+    assert (contract["fold"], contract["refit"]["steps"], contract["training_documents"]) == (1, 5, 16)
+
+
 def test_a_text_encoder_is_not_refitted(run, tmp_path):
     option = next(option for option in OPTIONS if option.text is not None)
     with pytest.raises(InputError, match="cannot be trained again on all documents: got a fine-tuned text encoder"):

@@ -310,6 +310,16 @@ class TestCustom:
         with pytest.raises(SegueError, match=reader):
             CustomCorpus(reader=reader, options=options).read()
 
+    def test_tuples_are_paragraphs(self, monkeypatch):
+        items = [
+            ("a", ("One.", "Two.")),
+            {"id": "b", "paragraphs": ("Three.", "Four.")},
+            {"id": "c", "text": ("Five.",)},
+        ]
+        monkeypatch.setattr(sys.modules["my_readers"], "pairs", lambda: iter(items), raising=False)
+        assert [(item.id, item.paragraphs) for item in CustomCorpus(reader="my_readers:pairs").read()] == [
+            ("a", ("One.", "Two.")), ("b", ("Three.", "Four.")), ("c", ("Five.",))]  # fmt: skip
+
     def test_other_objects_than_documents_are_refused(self):
         with pytest.raises(InputError, match="my_readers:Numbers, document 1 yielded a wrong object: got str"):
             list(CustomCorpus(reader="my_readers:Numbers", options={"wrong": True}, strict=True).read())

@@ -93,6 +93,19 @@ def test_what_cannot_be_exported_says_why_and_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_exporter_that_fails_without_a_message_is_reported(tmp_path, monkeypatch):
+    def fails(*given, **named):
+        try:
+            raise KeyError
+        except KeyError as error:
+            raise RuntimeError("a long story") from error
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(InputError, match="'mlp' cannot be exported to ONNX: got KeyError: no message"):
+        predictor_of("mlp").to_onnx(tmp_path / "predictor.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bidirectional_gru_of_several_layers_is_refused(tmp_path):
     settings = ModelSettings(name="bidirectional-gru", size="toy", options={"layers": 2})
     predictor = build_model(settings, dimension=DIMENSION, context=CONTEXT)
