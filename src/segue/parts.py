@@ -161,10 +161,16 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
 
     Args:
         kind: the kind of part.
-        part: a class, a function or an instance; a name stays as it is.
+        part: a class, a function or an instance; a name stays as it is. An engine (index) stands for its class and its
+            arguments, since it is made again with the vectors of a bank.
+
+    Raises:
+        InputError: the arguments of an engine are not known.
     """
     if isinstance(part, str):
         return part, {}
+    if kind == "index" and not inspect.isclass(part) and hasattr(part, "search"):
+        return _engine(part)
     path, options = _import_path(part), _options(part)
     if kind == "model" and not (inspect.isclass(part) or inspect.isroutine(part)):
         path = None  # a module has weights of its own
@@ -173,6 +179,16 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
     if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):
         _given[_key(path, options)] = part
     return path, options
+
+
+def _engine(part: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name of an engine's class, and its arguments other than the vectors that it was made with."""
+    options = _options(part, skip=1)
+    if options is None:
+        raise InputError(f"the engine {part_name(part)} cannot be made again",
+                         got="arguments that are not its attributes", expected=_signature(type(part)),
+                         fix="give the class, and its options")  # fmt: skip
+    return hand_in("index", type(part))[0], options
 
 
 def part_table(kind: Kind, value: Any, *, key: str = "part") -> Any:
@@ -287,12 +303,15 @@ def _value_path(value: Any) -> str | None:
     return None
 
 
-def _options(part: Any) -> dict[str, Any] | None:
-    """Return the arguments that make an instance again, read from its attributes; None where they are not known."""
+def _options(part: Any, *, skip: int = 0) -> dict[str, Any] | None:
+    """Return the arguments that make an instance again, read from its attributes; None where they are not known.
+
+    The first ``skip`` arguments are left out.
+    """
     if inspect.isclass(part) or inspect.isroutine(part):
         return {}
     try:
-        parameters = inspect.signature(type(part)).parameters.values()
+        parameters = [*inspect.signature(type(part)).parameters.values()][skip:]
         options = {parameter.name: getattr(part, parameter.name) for parameter in parameters}
         again: dict[str, Any] = json.loads(json.dumps(options))
         return again if _with_tuples(type(part), again) == options else None

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from command_line import run as command
+from fake_encoder import HashEncoder
 from installed import install
 from own_world import write_talks
 from part_examples import EXAMPLES, example
@@ -29,6 +30,11 @@ QUICK = {"resamples": 200, "latency_queries": 5, "run_depth": 10}
 EITHER = {"name": "either", "any_of": [{"metric": "success at 3", "at_least": 0.9}]}
 
 
+def hashed(texts):
+    """Return twice the vectors of the tests' encoder; an encoder that is a function need not know of lengths."""
+    return 2 * HashEncoder().encode(texts)
+
+
 @pytest.fixture(scope="module")
 def from_python(tmp_path_factory):
     """A comparison whose parts are objects, and its folder."""
@@ -36,7 +42,7 @@ def from_python(tmp_path_factory):
     talks = CORPUS.Talks(str(write_talks(folder / "talks")))
     tables = {
         "corpus": {"kind": "custom", "reader": talks}, "bank": {"path": str(folder / "bank")},
-        "encoder": {"name": "fake_encoder:HashEncoder"}, **SMALL,
+        "encoder": hashed, **SMALL,
         "evaluation": {**QUICK, "metrics": {"success at 3": METRIC.SUCCESS, "log rank": METRIC.log_rank,
                                             "effort": METRIC.EFFORT}},
         "gates": [EITHER, {"name": "hard windows", "decide": GATE.helps_where_copying_fails, "source": "our contract"},
@@ -119,6 +125,16 @@ def test_checks_of_ones_own_run_with_the_others(from_python):
     assert raises.outcome == "skipped"
     assert raises.statement == "the check itself failed: KeyError: 'publisher'"
     assert "Published texts only" in text_of(folder / "run" / "report.html")
+
+
+def test_a_function_is_the_encoder_of_bank_and_comparison(from_python):
+    comparison, folder = from_python
+    bank = segue.PassageBank.open(folder / "bank")
+    some = np.arange(3)
+    np.testing.assert_allclose(bank.gather(some), HashEncoder().encode(bank.texts(some)), atol=1e-6)
+    assert json.loads((folder / "run" / "recipe.json").read_text())["encoder"]["name"] == f"{__name__}:hashed"
+    assert comparison.record.encoder.encoder == f"{__name__}:hashed"
+    assert f"{__name__}:hashed" in text_of(folder / "run" / "report.html")
 
 
 def test_the_corpus_is_named_and_what_it_left_out_is_counted(from_python):
@@ -206,6 +222,13 @@ def test_parts_of_a_recipe_are_found_beside_it_and_installed(from_recipe, from_p
         assert words in page
 
 
+@pytest.mark.parametrize("kind", ["planes", "example_index:Hyperplanes"])
+def test_an_index_of_ones_own_is_built_by_its_name_or_import_path(kind, from_recipe, tmp_path, capsys):
+    words = ("index", "build", str(from_recipe[1] / "bank"), "--out", str(tmp_path / "index"), "--kind", kind, "--json")
+    assert command(*words) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == kind
+
+
 def test_an_index_of_ones_own_is_built_tuned_bundled_and_opened_again(from_recipe, capsys):
     _, folder = from_recipe
     bank, index = str(folder / "bank"), str(folder / "index")
@@ -220,9 +243,12 @@ def test_an_index_of_ones_own_is_built_tuned_bundled_and_opened_again(from_recip
     assert json.loads((folder / "index" / "index.json").read_text())["effort"] == tuned["chosen"]["effort"]
     segue.bundle(folder / "run", folder / "bundle", option="copy-last", index=index)
     with_index, texts = segue.load(folder / "bundle"), ["What was read.", "And then that."]
-    assert json.loads((folder / "bundle" / CONTRACT).read_text())["index"]["kind"] == "planes"
+    contract = json.loads((folder / "bundle" / CONTRACT).read_text())
+    assert contract["index"]["kind"] == "planes"
+    assert {"kind": "index", "part": "planes"} in contract["parts"]
+    assert (contract["corpus"]["kind"], contract["corpus"]["name"]) == ("custom", "talks")
     card = (folder / "bundle" / CARD).read_text()
-    for words in ("| effort |", "hard windows"):
+    for words in ("| effort |", "hard windows", "`planes` (index)"):
         assert words in card
     stated = json.loads((folder / "bundle" / GATES).read_text())
     assert {"MY101", "OUR101"} <= {found["code"] for found in stated["checks"]}
@@ -232,6 +258,33 @@ def test_an_index_of_ones_own_is_built_tuned_bundled_and_opened_again(from_recip
     assert answers[0].score <= exact[0].score + 1e-6
     with pytest.raises(InputError, match="expected a kind of graph, inverted-lists, or an import path"):
         segue.index_bank(bank, folder / "other", kind="plane")
+
+
+class _Deep:
+    """Finds the member of one number, whatever the query."""
+
+    def __init__(self, vectors, depth=0, places=1):
+        self.depth, self.places = depth, places
+
+    def search(self, queries, count):
+        return np.full((len(queries), count), self.depth)
+
+
+class _Bare(_Deep):
+    def __init__(self, vectors, depth):
+        pass
+
+
+def test_an_engine_from_python_is_made_again_with_its_arguments(from_python, tmp_path):
+    """It was made with other vectors than the bank's."""
+    bank = segue.PassageBank.open(from_python[1] / "bank")
+    index = segue.index_bank(bank.path, tmp_path / "index", kind=_Deep(np.eye(4, dtype=np.float32), depth=7), places=3)
+    assert index.engine.settings.options == {"depth": 7, "places": 3}
+    again, nothing = load_index(tmp_path / "index", index.pool), np.empty((5, 0), dtype=np.int64)
+    found = again.search(bank.gather(np.arange(5)), 3, exclude=nothing)
+    assert found.rows[:, 0].tolist() == index.pool.members[[7] * 5].tolist()
+    with pytest.raises(InputError, match=r"engine .*_Bare cannot be made again: got arguments that are not its attrib"):
+        segue.index_bank(bank.path, tmp_path / "other", kind=_Bare(np.eye(4), depth=1))
 
 
 def test_an_index_from_python_follows_the_ranking_rule(from_python):

@@ -44,14 +44,15 @@ class TuningQueries:
 
 
 def build(
-    bank: Path | str, out: Path | str, *, kind: str | type = "graph", stages: Stages = quiet, **settings: Any
+    bank: Path | str, out: Path | str, *, kind: Any = "graph", stages: Stages = quiet, **settings: Any
 ) -> ApproximateIndex:
     """Build an index over all live passages of a bank; until it is tuned, it searches with its greatest effort.
 
     Args:
         bank: a bank folder.
         out: the index's folder.
-        kind: ``graph``, ``inverted-lists``, or an engine of your own: its class, import path or installed name.
+        kind: ``graph``, ``inverted-lists``, or an engine of your own: its class, import path or installed name, or an
+            engine, which is made again with its arguments over this bank.
         stages: shows progress.
         settings: settings of that kind; options of an engine of your own.
 
@@ -59,8 +60,8 @@ def build(
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
-    name, _ = hand_in("index", kind)
-    chosen = index_settings(name, **settings)
+    name, options = hand_in("index", kind)
+    chosen = index_settings(name, **{**options, **settings})
     pool = Pool(PassageBank.open(Path(bank)))
     with stages(f"Building the index ({name})") as progress:
         index = build_index(pool, chosen, progress=progress)
