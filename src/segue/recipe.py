@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from segue.bank.bank import BankSettings
 from segue.checks.own import CheckSettings
-from segue.comparison.settings import ComparisonSettings
+from segue.comparison.settings import OWN_TABLES, ComparisonSettings
 from segue.corpus import Corpus, corpus_kinds
 from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
@@ -92,7 +92,8 @@ def parse_recipe(tables: Mapping[str, object], *, where: str = "recipe") -> Reci
         SettingsError: lists every problem, one a line.
     """
     try:
-        named = {"metrics": tuple(_table(_table(tables, "evaluation"), "metrics"))}
+        own = {name: tuple(_table(tables, name)) for name in OWN_TABLES}
+        named = {"metrics": tuple(_table(_table(tables, "evaluation"), "metrics")), "own": own}
         recipe = Recipe.model_validate(tables, context=named)
     except ValidationError as error:
         problems = [_problem(issue) for issue in error.errors(include_url=False)]

@@ -11,9 +11,10 @@ import numpy as np
 import optuna
 import pytest
 import worlds
+from recorded_curves import record
 
-from segue.comparison import tuning
-from segue.comparison.calibration import calibrate
+from segue.comparison import calibration, tuning
+from segue.comparison.calibration import FAILED_RATE, calibrate
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
@@ -130,6 +131,17 @@ def test_hopeless_trials_are_stopped_and_said_to_be(tmp_path, known_world):
         assert place < EVALUATIONS - 1, "a trial that has ended saves nothing"
         assert max(trial["curve"]) < np.median(before)
         assert len(before) >= tuning.BEFORE_PRUNING
+
+
+def test_a_tool_has_the_curve_of_every_trial(tmp_path, known_world, monkeypatch):
+    job = job_on(tmp_path / "run", "ar-cosine", trials=6, report_to=("tensorboard",))
+    found = record(monkeypatch, job.out)
+    tune(search_in(job))
+    assert found.keys() == {f"tuning/ar-cosine/fold-0/trial-{number}" for number in range(6)}
+    for trial in trials_of(job):
+        *points, finished = found[f"tuning/ar-cosine/fold-0/trial-{trial['number']}"]
+        assert points == [(step, {"validation/MRR": value}) for step, value in enumerate(trial["curve"], start=1)]
+        assert finished is True
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 9])
@@ -257,6 +269,55 @@ def test_a_plan_reckons_with_the_widest_model_and_every_trial(tmp_path):
     with pytest.raises(SettingsError, match=r"do not fit.*0 steps for each of 6 trials.*at least 20.*raise \[triage\]"):
         calibrate(job.with_tables(training=job.recipe.training.model_copy(update={"steps": 100})), Baselines(job),
                   seconds_spent=3600.0, progress=no_progress)  # fmt: skip
+
+
+def own_job(out: Path, **tables: Any) -> Job:
+    """Return a job with a model and a loss of the user's own, both of which are tuned, and with the baselines."""
+    job = job_on(out)
+    recipe = parse_recipe({
+        "corpus": {"kind": "wikipedia-dump"},
+        "models": {"mine": {"name": "own_models:Honest", "options": {"width": 8}}},
+        "losses": {"sharp": {"terms": [{"kind": "infonce", "temperature": 0.05}]}},
+        "tuning": {"options": ["mine", "sharp"], "trials": 2}, "triage": {"options": "baselines"}, **tables,
+    })  # fmt: skip
+    recipe = recipe.model_copy(update={name: getattr(job.recipe, name) for name in ("model", "training", "evaluation")})
+    return dataclasses.replace(job, recipe=recipe, options=recipe.chosen_options())
+
+
+def test_models_and_losses_of_ones_own_are_tuned(tmp_path):
+    job = own_job(tmp_path / "run")
+    assert [option.name for option in job.searched] == ["sharp", "mine"]
+    for option in job.searched:
+        tune(OptionOnFold(job, option, job.experiment.folds[0], Baselines(job), "sharp", 4))
+        assert [trial["state"] for trial in trials_of(job, option)] == ["complete"] * 2
+        first, second = (trial["settings"] for trial in trials_of(job, option))
+        assert first["learning_rate"] == job.recipe.training.learning_rate != second["learning_rate"]
+        assert first["temperature"] == 0.05 != second["temperature"]
+    assert [(entry["option"], entry["loss"]) for entry in tuning_record(job)] == [("sharp", "sharp"), ("mine", "sharp")]
+    assert model_settings(widest(job, job.searched[1]), job.searched[1]).options == {"width": 16}
+
+
+def test_what_tuning_finds_reaches_a_model_and_a_loss_of_ones_own(tmp_path):
+    job = own_job(tmp_path / "run")
+    for name, loss in (("mine", "infonce"), ("sharp", "sharp")):
+        option, fold = next(one for one in job.options if one.name == name), job.experiment.folds[0]
+        choice = Choice(0.01, 0.1, None if name == "mine" else 0.25, 0.11, 0.5, False, False)
+        changed = with_choice(job, option, choice, loss=loss)
+        predictor, built = build_predictor_and_loss(OptionOnFold(changed, option, fold, Baselines(changed), loss))
+        assert dict(built.temperatures) == {"infonce": 0.11}
+        assert predictor.settings.options == {"width": 4 if name == "mine" else 16}
+        assert training_settings(changed, fold, steps=1).learning_rate == 0.01
+
+
+def test_a_model_that_cannot_be_imported_costs_the_others_nothing_in_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "CALIBRATION_SHARE", 0.0005)
+    job = own_job(tmp_path / "run", tuning=TuningSettings())
+    models = {"gone": ModelSettings(name="no_such_module:Net"), **job.recipe.models}
+    recipe = job.recipe.model_copy(update={"models": models})
+    plan = calibrate(dataclasses.replace(job, recipe=recipe, options=recipe.chosen_options()), Baselines(job),
+                     seconds_spent=0.0, progress=no_progress)  # fmt: skip
+    assert plan.steps == {"sharp": 12, "gone": 12, "mine": 12}
+    assert plan.steps_per_second["gone"] == FAILED_RATE > plan.steps_per_second["mine"] > 0
 
 
 def test_steps_of_trials_follow_from_their_share():

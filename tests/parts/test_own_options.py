@@ -83,6 +83,17 @@ def test_own_parts_are_candidates_like_every_other(comparison):
     assert comparison.record.blocked == ()
 
 
+def test_a_comparison_of_which_no_own_model_was_measured_says_so(comparison):
+    assert comparison.nothing_trained is None
+    names = ("convolution", "copy-last")
+    failed = {"status": "failed", "reason": "it fell", "metrics": {}}
+    entries = [
+        comparison.record.entry(name).model_copy(update=failed if name == "convolution" else {}) for name in names
+    ]
+    record = comparison.record.model_copy(update={"entries": tuple(entries)})
+    assert segue.Comparison(comparison.path, record).nothing_trained == "convolution: failed: it fell"
+
+
 def test_the_numbers_are_those_of_the_parts(comparison):
     """A function that answers as a baseline has its numbers; what reads rare words beats what reads no words."""
     assert comparison.metric("rare-words", "R@5") > comparison.metric("copy-last", "R@5")
@@ -96,6 +107,8 @@ def test_own_parts_are_in_table_report_and_json(comparison):
     for name in OWN:
         assert name in str(comparison)
         assert name in report
+    assert "hashed-words" in report
+    assert "encoder-context" in str(comparison)
     assert set(OWN) <= {option["name"] for option in comparison.to_json()["options"]}
 
 
@@ -138,6 +151,29 @@ def test_a_bundle_answers_as_the_run_and_lists_the_parts_it_needs(option, parts,
     assert len(list(answer)) == 3
 
 
+@pytest.mark.parametrize(
+    ("option", "kind", "part"),
+    [
+        ("rare-words", "retriever", "retriever:RareWords"),
+        ("of-words", "reranker", "reranker:NearTheTopic"),
+        ("convolution", "model", "model:Convolution"),
+        ("last-two", "encoder", "encoder:HashedWords"),
+    ],
+)
+def test_a_bundle_without_one_of_its_parts_is_refused_by_its_name(
+    option, kind, part, comparison, tmp_path, monkeypatch
+):
+    segue.bundle(comparison.path, tmp_path / "bundle", option=option)
+    monkeypatch.setitem(sys.modules, kind, None)
+    with as_in_another_process():
+        with pytest.raises(SettingsError, match=f"{kind} '{part}' cannot be imported: got ModuleNotFoundError"):
+            segue.load(tmp_path / "bundle")
+        if kind == "model":  # the checkpoint of the run is opened, too
+            with pytest.raises(SettingsError, match=f"{kind} '{part}' cannot be imported"):
+                segue.bundle(comparison.path, tmp_path / "again", option=option)
+            assert not (tmp_path / "again").exists()
+
+
 def test_another_part_under_a_name_of_the_run_is_refused(comparison, bank):
     with pytest.raises(InputError, match=r"changes in \[retrievers.rare-words\]"):
         segue.compare(bank, out=comparison.path, encoder=HashedWords(64), retrievers={"rare-words": last_two}, **QUICK)
@@ -178,7 +214,7 @@ def test_a_recipe_names_parts_by_import_path_and_by_entry_point(tmp_path, monkey
         "models": {"five": {"name": "convolution", "options": {"width": 8}}, "six": "model:Convolution"},
         "losses": {"seven": "angle", "eight": {"terms": [{"kind": "loss:SmoothedInfoNCE"}, {"kind": "mse"}]}},
         **QUICK,
-        "triage": {"options": [], "budget_minutes": 3},
+        "triage": {"options": ["one", "five"], "budget_minutes": 3},
     }
     record = segue.triage(json.loads(json.dumps(tables)), tmp_path / "run").record
     entries = {entry.name: entry for entry in record.entries}
@@ -200,6 +236,8 @@ def test_a_recipe_names_parts_by_import_path_and_by_entry_point(tmp_path, monkey
         ({"retrievers": {"x": "a:b"}, "models": {"x": "a:b"}}, "cannot have the name 'x'"),
         ({"rerankers": {"x": {"part": "a:b", "first": "infonce"}}}, "x has no such first stage: got 'infonce'"),
         ({"retrievers": {"x": {"prat": "a:b"}}}, r"\[retrievers\] x.prat: unknown key; did you mean 'part'"),
+        ({"retrievers": {"x": "a:b"}, "tuning": {"options": ["x"]}}, "nothing to tune: got x"),
+        ({"models": {"xyz": "a:b"}, "tuning": {"options": ["xy"]}}, r"unknown options: got 'xy' \(nearest: 'xyz'\)"),
         ({"losses": {"x": "ar-cosin"}}, "unknown kind: got 'ar-cosin'.*write 'ar-cosine'"),
         ({"models": {"x": "gur"}}, "unknown architecture: got 'gur'"),
         ({"retrievers": 3}, "valid dictionary"),

@@ -7,7 +7,7 @@ retrievers. A new option is one more line of ``OPTIONS``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -196,8 +196,12 @@ CORE = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "infonce-bank
 NOT_IN_PHASE_1 = ("infonce-bank", "copy-last-rerank", "fusion")
 
 
-def choose_options(names: Sequence[str] | Preset) -> tuple[Option, ...]:
+def choose_options(names: Sequence[str] | Preset, *, own: Collection[str] = ()) -> tuple[Option, ...]:
     """Return the options of a preset or those named, in reading order; baselines and controls are always among them.
+
+    Args:
+        names: a preset, or names.
+        own: names of options of the user's own, which may be among ``names`` and are not returned.
 
     Raises:
         SettingsError: a name is unknown.
@@ -213,7 +217,7 @@ def choose_options(names: Sequence[str] | Preset) -> tuple[Option, ...]:
         names = ()
     if names == "core":
         names = CORE
-    known = {option.name for option in OPTIONS}
+    known = {*(option.name for option in OPTIONS), *own}
     unknown = [name for name in names if name not in known]
     if unknown:
         near = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}

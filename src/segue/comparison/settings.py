@@ -35,13 +35,19 @@ OWN_TABLES = ("models", "losses", "retrievers", "rerankers")
 """Tables whose entries are options of the user's own."""
 
 
+def _own_names(info: Any, *tables: str) -> list[str]:
+    """Return the names of the recipe's own options, of all tables or of some."""
+    own = (info.context or {}).get("own", {})
+    return [name for table in tables or OWN_TABLES for name in own.get(table, ())]
+
+
 class TriageSettings(Settings):
     """The [triage] table."""
 
     options: Preset | tuple[str, ...] = Field(
         "core",
         description='"core", "phase1" (all that the original report compared and proposed), "all", '
-        '"baselines" (nothing is trained), or names',
+        '"baselines" (nothing is trained), or names; those of your own always take part',
     )
     budget_minutes: float = Field(30.0, gt=0, le=100_000, description="minutes for everything after encoding")
     encoder_share: float | None = Field(
@@ -59,10 +65,10 @@ class TriageSettings(Settings):
 
     @field_validator("options")
     @classmethod
-    def _known(cls, options: Preset | tuple[str, ...]) -> Preset | tuple[str, ...]:
+    def _known(cls, options: Preset | tuple[str, ...], info: Any) -> Preset | tuple[str, ...]:
         if not isinstance(options, str):
             options = tuple(current_name(name) for name in options)
-        choose_options(options)
+        choose_options(options, own=_own_names(info))
         return options
 
 
@@ -91,7 +97,7 @@ class TuningSettings(Settings):
     """The [tuning] table; `pip install 'segue[tune]'`."""
 
     options: tuple[str, ...] = Field(
-        (), description="trained options whose settings are searched, where they take part"
+        (), description="trained options, also of your own, whose settings are searched, where they take part"
     )
     trials: int = Field(8, ge=2, le=1000, description="trials of each of them; the first has the recipe's own settings")
     share: float = Field(
@@ -100,10 +106,10 @@ class TuningSettings(Settings):
 
     @field_validator("options")
     @classmethod
-    def _trained(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+    def _trained(cls, options: tuple[str, ...], info: Any) -> tuple[str, ...]:
         options = tuple(current_name(name) for name in options)
-        choose_options(options)
-        trained = {option.name for option in OPTIONS if option.trained}
+        choose_options(options, own=_own_names(info))
+        trained = {option.name for option in OPTIONS if option.trained} | {*_own_names(info, "models", "losses")}
         untrained = [name for name in options if name not in trained]
         if untrained:
             raise SettingsError("nothing to tune", got=", ".join(untrained),
@@ -157,8 +163,13 @@ class ComparisonSettings(Settings):
                                     expected=", ".join(known))  # fmt: skip
         return rerankers
 
+    def chosen_options(self) -> tuple[Option, ...]:
+        """Return the options that take part: those of [triage], and all of the user's own."""
+        own = self.own_options()
+        return (*choose_options(self.triage.options, own=[option.name for option in own]), *own)
+
     def own_options(self) -> tuple[Option, ...]:
-        """Return the options of the user's own models, losses, retrievers and rerankers; all take part."""
+        """Return the options of the user's own models, losses, retrievers and rerankers."""
         options = [Option(name, "loss", describe_loss(loss), "Does a loss of your own help?",
                           intent="projected" if loss.projected else "candidate", model=RECIPE_MODEL, loss=name)
                    for name, loss in self.losses.items()]  # fmt: skip

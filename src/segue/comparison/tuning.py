@@ -50,6 +50,7 @@ from segue.training.loop import TrainingLoop
 from segue.training.settings import ORIGINAL_DROPOUT
 from segue.training.state import selection_score
 from segue.training.train import assemble
+from segue.training.watch import Follow, watching
 
 RANDOM_TRIALS = 4
 """Trials, the first included, before the sampler learns from those that have finished."""
@@ -230,7 +231,9 @@ def _run_trial(unit: OptionOnFold, study: Any, number: int) -> TuningTrial:
     trial = TuningTrial(number, unit.loss, unit.steps, suggest(proposal, _own(unit)))
     try:
         loop = _loop(unit, trial.settings, number)
-        state = _train(unit, loop, proposal, number)
+        name = f"tuning/{unit.option.name}/fold-{unit.fold.number}/trial-{number}"
+        with watching(unit.job.recipe.training.report_to, unit.job.out, name, asdict(trial.settings)) as follow:
+            state = _train(unit, loop, proposal, number, follow)
         trial = replace(trial, state=state, curve=tuple(_curve(loop)), seconds=loop.state.seconds)
     except StorageError:
         raise  # a full disk is no fault of the settings
@@ -266,10 +269,11 @@ def _loop(unit: OptionOnFold, choice: Choice, number: int) -> TrainingLoop:
     )
 
 
-def _train(unit: OptionOnFold, loop: TrainingLoop, proposal: Any, number: int) -> str:
+def _train(unit: OptionOnFold, loop: TrainingLoop, proposal: Any, number: int, follow: Follow) -> str:
     """Train until the end, or until the study prunes the trial; return the state."""
     reported = 0
     while True:
+        follow(loop.state.curve)
         for place, value in enumerate(_curve(loop)[reported:], start=reported):
             proposal.report(value, place)
             reported += 1
@@ -365,7 +369,9 @@ def with_choice(job: Job, option: Option, choice: Choice, *, loss: str | None) -
         "article_dropout": dropout if choice.article_dropout else 0.0,
         "span_corruption": corruption if choice.span_corruption else 0.0,
     }
-    changed = job.with_tables(training=training.model_copy(update=update), model=_model(job, option, choice))
+    model = _model(job, option, choice)
+    own_model = {"models": {**job.recipe.models, option.name: model}} if option.name in job.recipe.models else {}
+    changed = job.with_tables(training=training.model_copy(update=update), **(own_model or {"model": model}))
     return changed if choice.temperature == own.temperature else _with_temperature(changed, choice.temperature, loss)
 
 
@@ -376,13 +382,14 @@ def widest(job: Job, option: Option) -> Job:
 
 
 def _model(job: Job, option: Option, choice: Choice) -> ModelSettings:
-    """Return a [model] table under which ``model_settings`` gives the option the choice's model."""
+    """Return a table of a model under which ``model_settings`` gives the option the choice's model."""
     model = model_settings(job, option)
     options = {name: value for name, value in model.options.items() if name != "dropout" or choice.dropout is None}
     if choice.width not in (None, 1.0):
         options |= {name: _times(value, float(choice.width)) for name, value in _widths(model).items()}
     update = {"name": model.name, "options": options}
-    return job.recipe.model.model_copy(update=update | ({} if choice.dropout is None else {"dropout": choice.dropout}))
+    table = job.recipe.models.get(option.name, job.recipe.model)
+    return table.model_copy(update=update | ({} if choice.dropout is None else {"dropout": choice.dropout}))
 
 
 def _widths(model: ModelSettings) -> Mapping[str, Any]:

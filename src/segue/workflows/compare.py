@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bank.bank import PassageBank
-from segue.comparison.options import Preset, choose_options
+from segue.comparison.options import Preset
 from segue.progress import Stages, quiet
 from segue.workflows.check_record import CheckPolicy
 from segue.workflows.prepare import as_recipe
@@ -48,9 +48,8 @@ def compare(
     chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
     recipe = as_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})
     folder = Path(tempfile.mkdtemp(prefix="segue-run-")) if out is None else Path(out)
-    taking_part = (*choose_options(recipe.triage.options), *recipe.own_options())
-    found = run_comparison(recipe, taking_part, folder, bank=opened, policy=policy, with_report=out is not None,
-                           stages=stages)  # fmt: skip
+    found = run_comparison(recipe, recipe.chosen_options(), folder, bank=opened, policy=policy,
+                           with_report=out is not None, stages=stages)  # fmt: skip
     if out is None:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found

@@ -19,7 +19,7 @@ from segue.checks.build_case import case_of_job
 from segue.checks.own import load_checks
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
-from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option, choose_options
+from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
 from segue.comparison.record import (
     CorpusRecord,
     EncoderRecord,
@@ -109,7 +109,8 @@ class Comparison:
     def nothing_trained(self) -> str | None:
         """Why no trained option was measured on every fold, where some should have been; None where one was."""
         trains = {option.name for option in (*OPTIONS, RECIPE_OPTION) if option.trained}
-        entries = [entry for entry in self.record.entries if entry.name in trains]
+        own = ("loss", "architecture")
+        entries = [entry for entry in self.record.entries if entry.name in trains or entry.family in own]
         if not entries or any(entry.measured for entry in entries):
             return None
         return f"{entries[0].name}: {entries[0].status}: {entries[0].reason}"
@@ -246,8 +247,7 @@ def triage(
         SegueError: states what is wrong, what was expected and what to do.
     """
     recipe = as_recipe(recipe)
-    options = (*choose_options(recipe.triage.options), *recipe.own_options())
-    return run_comparison(recipe, options, Path(out), policy=policy, stages=stages)
+    return run_comparison(recipe, recipe.chosen_options(), Path(out), policy=policy, stages=stages)
 
 
 def run_comparison(
