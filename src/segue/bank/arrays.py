@@ -21,6 +21,7 @@ from segue.bank.manifest import (
     BUILD,
     MANIFEST,
     BuildPlan,
+    TextFacts,
     documents_table,
     read_manifest,
     read_plan,
@@ -83,7 +84,7 @@ def write_arrays(
         shards = _write_shards(folder, vectors, in_order, order, plan=plan, progress=progress)
         ids = table["document_id"].unique().to_pylist()  # in order of first appearance
         documents = documents_table(ids, ids, counts.tolist(), first_row=0)
-        write_bank(folder, plan, shards, documents, skipped={}, has_texts="text" in table.column_names)
+        write_bank(folder, plan, shards, documents, TextFacts("text" in table.column_names))
 
 
 def bank_of_arrays(

@@ -28,6 +28,7 @@ from segue.bank.manifest import (
     SKIPPED,
     SOURCE_PATHS,
     BuildPlan,
+    TextFacts,
     documents_table,
     read_plan,
     require_same_plan,
@@ -128,8 +129,8 @@ def build_bank(
             raise InputError("the corpus yields no passages", got=got, expected=expected, fix=fix)
         statistics = text_statistics_of(loaded, writer.sample.texts)
         intake.list_skipped()
-        write_bank(folder, plan, shards, intake.documents(0), skipped=intake.skipped, has_texts=True,
-                   text_statistics=statistics, markup=intake.markup)  # fmt: skip
+        texts = TextFacts(True, intake.skipped, statistics, intake.markup)
+        write_bank(folder, plan, shards, intake.documents(0), texts)
     return PassageBank.open(folder)
 
 

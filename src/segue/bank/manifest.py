@@ -13,6 +13,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -295,17 +296,31 @@ def documents_sha256(documents: pa.Table) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class TextFacts:
+    """What is recorded of a bank's texts in addition to the texts.
+
+    Attributes:
+        known: whether the bank has texts.
+        skipped: documents left out, by reason.
+        statistics: what the encoder reads of them; None: not measured.
+        markup: remnants of markup in them, by kind; None: not counted.
+    """
+
+    known: bool
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    statistics: TextStatistics | None = None
+    markup: Counter[str] | None = None
+
+
 def write_bank(
     folder: Path,
     plan: BuildPlan,
     shards: Sequence[ShardRecord],
     documents: pa.Table,
+    texts: TextFacts,
     *,
-    skipped: Mapping[str, int],
-    has_texts: bool,
     changes: Sequence[BankStep] = (),
-    text_statistics: TextStatistics | None = None,
-    markup: Counter[str] | None = None,
 ) -> None:
     """Write the documents and then the manifest, which makes the folder a bank.
 
@@ -318,24 +333,25 @@ def write_bank(
         documents=documents.num_rows,
         passages=sum(shard.rows for shard in shards),
         characters=sum(shard.characters for shard in shards),
-        skipped=dict(sorted(skipped.items())),
+        skipped=dict(sorted(texts.skipped.items())),
     )
     of_documents = documents_sha256(documents)
     parts = [part for shard in shards for part in (shard.text_sha256, shard.vectors_sha256)]
     parts += [f"without {number}" for step in changes for number in step.removed]
     contents = hashlib.sha256("\n".join([*parts, of_documents]).encode()).hexdigest()
+    markup = texts.markup
     packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
     manifest = Manifest(
         **{name: getattr(plan, name) for name in BuildPlan.model_fields if name != "format"},
         format=FORMAT_CHANGED if changes else FORMAT,
-        has_texts=has_texts,
+        has_texts=texts.known,
         counts=counts,
         shards=tuple(shards),
         documents_sha256=of_documents,
         hash=contents,
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         changes=tuple(changes),
-        text_statistics=text_statistics,
+        text_statistics=texts.statistics,
         markup=None if markup is None else {REMNANTS: markup[REMNANTS], **dict(markup.most_common(MOST_DROPPED))},
     )
     write_json(folder / MANIFEST, manifest.to_json())
@@ -364,5 +380,5 @@ def extend_bank(
     """
     total = None if manifest.markup is None else Counter(manifest.markup) + (markup or Counter())
     step = BankStep(hash=manifest.hash, documents=manifest.counts.documents, removed=tuple(sorted(removed)))
-    write_bank(folder, manifest, [*manifest.shards, *added], documents, skipped=skipped, has_texts=manifest.has_texts,
-               changes=[*manifest.changes, step], text_statistics=manifest.text_statistics, markup=total)  # fmt: skip
+    texts = TextFacts(manifest.has_texts, skipped, manifest.text_statistics, total)
+    write_bank(folder, manifest, [*manifest.shards, *added], documents, texts, changes=[*manifest.changes, step])
