@@ -32,7 +32,8 @@ def test_triage_leaves_everything_a_report_names(triaged):
 def test_json_is_the_public_form_and_nothing_else(triaged, capsys):
     assert run("report", str(triaged / "run"), "--json") == 0
     public = json.loads(capsys.readouterr().out)
-    assert set(public) == {"pool", "windows", "documents", "blocked", "unsafe", "winner", "run", "gates", "options"}
+    assert set(public) == {"pool", "windows", "documents", "blocked", "unsafe", "winner", "choice", "run", "gates",
+                           "options"}  # fmt: skip
     assert public["options"][0].keys() >= {"name", "status", "intent", "metrics"}
     assert set(public["options"][0]["metrics"]) >= {
         "R@1", "R@5", "R@10", "Contain@50", "Eff@5", "MRR", "cosine", "search_p95_ms", "total_p95_ms",

@@ -18,13 +18,13 @@ from segue.comparison.calibration import _encoding_seconds, timed_loss
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import as_retriever
-from segue.comparison.job import FoldResult, Job, spread
+from segue.comparison.job import Job, spread
 from segue.comparison.options import OPTIONS, Option, choose_options
 from segue.comparison.plan import require_affordable
 from segue.comparison.run import run_triage, winning_loss
 from segue.comparison.scoring import evaluate_on_test, time_answers
 from segue.comparison.settings import ComparisonSettings, TriageSettings
-from segue.comparison.summary import choose_winner, chosen_by_fold, compare, merged, paired_differences
+from segue.comparison.summary import compare, merged, paired_differences
 from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.experiment import build_experiment
@@ -261,23 +261,6 @@ def twins_world() -> worlds.MemoryBank:
     vectors[1::2] = vectors[generator.integers(0, 6, 60) * 2]
     texts = [f"passage {row}" if row % 4 else f"said {row % 3} times" for row in range(120)]
     return worlds.make_bank(worlds.unit(vectors), [10] * 12, texts)
-
-
-def result(mrr: float, status: str = "done") -> FoldResult:
-    return FoldResult(status, validation={"MRR": mrr})
-
-
-def test_the_winner_is_chosen_on_validation_among_finished_candidates():
-    options = [option for option in OPTIONS if option.name in ("oracle", "copy-last", "mean", "ridge")]
-    results = {
-        "oracle": [result(1.0), result(1.0)],
-        "copy-last": [result(0.3), result(0.2)],
-        "mean": [result(0.1), result(0.5)],
-        "ridge": [result(0.9), FoldResult("failed", "diverged")],
-    }
-    assert choose_winner(options, results) == "mean"
-    assert chosen_by_fold(options, results) == ["copy-last", "mean"]
-    assert choose_winner(options, {name: [FoldResult("failed")] for name in results}) is None
 
 
 def test_paired_differences_are_those_of_the_ranks(tmp_path):

@@ -273,7 +273,8 @@ def test_unsafe_numbers_are_labelled(sample, tmp_path):
 
 def test_json_keeps_its_keys_and_says_null_for_what_is_not_there(sample):
     public = public_json(record(sample))
-    assert list(public) == ["pool", "windows", "documents", "blocked", "unsafe", "winner", "run", "gates", "options"]
+    assert list(public) == ["pool", "windows", "documents", "blocked", "unsafe", "winner", "choice", "run", "gates",
+                            "options"]  # fmt: skip
     assert set(public["gates"][0]) == {"name", "outcome", "value", "low", "high", "threshold"}
     assert all(tuple(row["metrics"]) == PUBLIC_METRICS for row in public["options"])
     bm25 = next(row for row in public["options"] if row["name"] == "bm25")

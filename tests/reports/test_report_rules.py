@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from records import COPY, entries_of, entry, record
 
 from segue.reports.contrasts import against, leader, winner
 from segue.reports.plots.small import spread
+from segue.reports.public import public_json
 from segue.reports.sections.advice import meanwhile, next_steps, what_to_train
 from segue.reports.sections.appendix import files_section
 from segue.reports.sections.hypotheses import hypotheses
-from segue.reports.sections.metrics import gate_table, tags
+from segue.reports.sections.metrics import gate_table, overview_entries, tags
 from segue.reports.sections.summary import headline, same_reranker
+from segue.reports.terminal import summary_lines
 from segue.reports.text import plain, to_html, to_markdown, to_text
+from segue.workflows.triage import Comparison
 
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 
@@ -75,6 +79,56 @@ def test_without_a_winner_the_best_on_validation_is_described_not_the_best_on_te
     found = record(COPY, entry("gru", 0.90, half=0.7, validation=0.1), entry("amn", 0.31, validation=0.6))
     assert "amn" in headline(found)
     assert "gru" not in headline(found)
+
+
+def chosen_for(best, saved, **more):
+    """Return the choice of a cheaper winner: 0.01 below the best in validation MRR."""
+    difference = {"value": -0.01, "low": -0.03, "high": 0.01}
+    return {"winner": more["winner"], "choice": {"winner": more["winner"], "best": best, "difference": difference,
+                                                 "saved": saved}}  # fmt: skip
+
+
+def test_a_winner_that_is_cheaper_than_the_best_says_so_in_every_place():
+    alone = entry("copy-last-rerank", 0.54, validation=0.40, family="rerank", against={"copy-last": (0.2, 0.02, 0.001)})
+    model = entry("rerank", 0.55, validation=0.41, family="rerank", against={"copy-last": (0.21, 0.02, 0.001)})
+    about = chosen_for("rerank", "without a trained model", winner="copy-last-rerank")
+    found = record(COPY, alone, model, **about)
+    why = "on validation as good as rerank (MRR −0.010, −0.030 to +0.010), without a trained model"
+    assert to_text(headline(found)).startswith(f"The winner is copy-last-rerank: {why}.")
+    assert f"It is {why}." in [to_text(line) for line in meanwhile(found)]
+    assert tags(found, winner(found)) == ("winner", "as good as the best")
+    assert [one.name for one in overview_entries(found)] == ["copy-last-rerank", "rerank", "copy-last"]
+    assert public_json(found)["choice"] == {
+        "best": "rerank", "difference": {"value": -0.01, "low": -0.03, "high": 0.01}, "why": why}  # fmt: skip
+    assert any(why in line for line in summary_lines(found))
+    assert Comparison(Path("run"), found).why == why
+    refused = record(COPY, alone, model, blocked=["SG101"], **about)
+    assert (public_json(refused)["choice"], Comparison(Path("run"), refused).why) == (None, "")
+
+
+def test_a_winner_that_is_the_best_says_how_the_others_fared():
+    gru = entry("gru", 0.35, against={"copy-last": (0.05, 0.02, 0.001)})
+    best = {"winner": "gru", "best": "gru"}
+    assert "every cheaper option is clearly worse" in headline(record(COPY, gru, winner="gru", choice=best))
+    old = headline(record(COPY, gru, winner="gru"))
+    assert to_text(old).startswith("The winner is gru: the best MRR on validation.")
+    alone = headline(record(COPY, gru, winner="gru", choice=best | {"fallback": "no ranks"}))
+    assert "the best MRR on validation, which alone decided: no ranks." in alone
+
+
+def test_copying_that_is_as_good_as_the_best_is_served_with_that_reason():
+    gru = entry("gru", 0.31, validation=0.5, against={"copy-last": (0.01, 0.02, 0.4)})
+    found = record(COPY, gru, **chosen_for("gru", "without a trained model", winner="copy-last"))
+    assert "No option clearly does better on validation than copying" in to_text(headline(found))
+    assert "as good as gru (MRR −0.010" in to_text(headline(found))
+    assert "Serve copy-last, R@5 30.0 % (28.0–32.0): on validation as good as gru" in to_text(meanwhile(found)[0])
+
+
+def test_the_baseline_that_was_chosen_is_served_not_the_one_with_the_best_mrr():
+    mean = entry("mean", 0.31, validation=0.4, against={"copy-last": (0.01, 0.005, 0.01)})
+    ridge = entry("ridge", 0.31, validation=0.5, family="baseline", against={"copy-last": (0.01, 0.02, 0.4)})
+    found = record(COPY, mean, ridge, **chosen_for("ridge", "with fewer learnt weights", winner="mean"))
+    assert to_text(meanwhile(found)[0]).startswith("Serve mean, R@5 31.0 % (29.0–33.0): on validation as good as ridge")
 
 
 def test_a_control_cannot_be_shown_as_the_winner():

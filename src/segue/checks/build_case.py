@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from segue.checks.case import Case, CaseEntry
+from segue.comparison.choice import choose
 from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import Option
-from segue.comparison.summary import choose_winner
 from segue.comparison.trained_files import trained_files
 from segue.encoders import Encoder
 from segue.evaluation.experiment import Experiment, Fold
@@ -41,7 +41,7 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
     Args:
         job: the comparison.
         results: its results; empty for a run that only trained.
-        subject: what diagnosis is about; None: the trained candidate that did best on validation.
+        subject: what diagnosis is about; None: what is chosen on validation among the trained candidates.
         baselines: the baselines of the job; None builds them.
     """
     baselines = baselines or Baselines(job)
@@ -49,6 +49,7 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
     rows = [row for unit in units if (row := _row(job, *unit, results, baselines)) is not None]
     trained = [option for option in job.options if option.trained and option.name in results]
     # without results the first trained candidate, or a trained entry that cannot win where there is no other
+    chosen = choose(job, results, among=trained)
     weights = sorted((row for row in rows if row.trained is not None), key=lambda row: row.intent != "candidate")
     return case_of_experiment(
         job.experiment,
@@ -56,7 +57,7 @@ def case_of_job(job: Job, results: Results, *, subject: str | None = None, basel
         exclude=job.recipe.evaluation.exclude,
         entries=tuple(rows),
         gates=job.recipe.gate_family(),
-        subject=subject or choose_winner(trained, results) or next((row.name for row in weights), None),
+        subject=subject or (chosen.winner if chosen else None) or next((row.name for row in weights), None),
         seed=job.recipe.evaluation.seed,
     )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from segue.comparison.options import Option
+from segue.comparison.options import Option, Reranking
 from segue.comparison.settings import ComparisonSettings
 from segue.encoders import Encoder
 from segue.errors import InputError
@@ -52,6 +52,12 @@ class Job:
         """Whether a fitted reranker reads the vectors of sentences, which take as long to compute as the bank's."""
         fitted = any(option.reranking is not None and option.reranking.order == "fitted" for option in self.options)
         return fitted and "sentences" in self.recipe.rerank.features
+
+    def sources(self, reranking: Reranking) -> dict[str, int]:
+        """Return what draws candidates besides the first stage, and how many; words only where the bank has texts."""
+        settings, texts = self.recipe.rerank, self.experiment.bank.has_texts
+        wanted = settings.words if reranking.order == "fitted" else dict.fromkeys(reranking.sources, settings.alone)
+        return {name: count for name, count in wanted.items() if count and (texts or not name.startswith("bm25"))}
 
     def with_tables(self, **tables: object) -> Job:
         """Return the job with other tables of its recipe, by name: ``job.with_tables(training=...)``."""
@@ -115,8 +121,8 @@ class FoldTraining(TypedDict):
     own_loop: NotRequired[bool]
 
 
-TIMINGS = "timings.npz"
-"""File of the answer times of an option on a fold."""
+TIMINGS, VALIDATION = "timings.npz", "validation.npz"
+"""Files of the answer times and of the validation ranks of an option on a fold."""
 FINISHED = ("done", "under-trained")
 """Statuses of a result that has numbers and is kept."""
 
@@ -131,6 +137,7 @@ class FoldResult:
         validation: metrics on the fold's validation documents.
         training: the record of its training, if any.
         evaluation: the test evaluation, if any.
+        validation_ranks: rank of each validation window; None in runs of version 0.1.
     """
 
     status: str
@@ -138,6 +145,7 @@ class FoldResult:
     validation: Mapping[str, float] | None = None
     training: FoldTraining | None = None
     evaluation: Evaluation | None = None
+    validation_ranks: Int[np.ndarray, "window"] | None = None
 
     def save(self, folder: Path) -> None:
         """Write the result; ``result.json`` comes last, so that its presence means that the rest is complete.
@@ -146,6 +154,8 @@ class FoldResult:
         """
         if self.evaluation is not None:
             self.evaluation.save(folder / "evaluation")
+        if self.validation_ranks is not None:
+            write_npz(folder / VALIDATION, {"ranks": self.validation_ranks.astype(np.int32)})
         record = {key: getattr(self, key) for key in ("status", "reason", "validation", "training")}
         write_json(folder / "result.json", record)
 
@@ -162,7 +172,8 @@ class FoldResult:
             evaluation = Evaluation.load(evaluated) if evaluated.exists() or record["status"] in FINISHED else None
             if evaluation is not None and timed.exists():
                 evaluation = evaluation.timed(read_npz(timed))
-            return cls(**record, evaluation=evaluation)
+            ranks = read_npz(folder / VALIDATION)["ranks"] if (folder / VALIDATION).exists() else None
+            return cls(**record, evaluation=evaluation, validation_ranks=ranks)
         except (InputError, KeyError, TypeError, AttributeError) as error:
             fix = "delete that result.json and run again; the trained model is kept"
             what = f"{folder / 'result.json'} cannot be read back"

@@ -241,7 +241,7 @@ class Entry(RecordPart):
 
 
 class Procedure(RecordPart):
-    """Evaluation of the choice itself: on each fold, the candidate that did best on that fold's validation.
+    """Evaluation of the choice itself: on each fold, the candidate that the rule chooses on that fold's validation.
 
     Attributes:
         chosen: the candidate of each fold.
@@ -554,12 +554,31 @@ class OwnMetric(RecordPart):
     description: str = ""
 
 
+class Choice(RecordPart):
+    """How the winner was chosen on validation documents.
+
+    Attributes:
+        winner: the cheapest candidate that is not clearly worse than the best.
+        best: the candidate with the best mean validation MRR.
+        difference: validation MRR of the winner minus that of the best, by windows; None where they are the same.
+        saved: what the winner costs less than the best, in words; "" where they are the same.
+        fallback: why the best validation MRR alone decided, in words; "" where it did not.
+    """
+
+    winner: str
+    best: str
+    difference: PairedDifference | None = None
+    saved: str = ""
+    fallback: str = ""
+
+
 class Compared(RecordPart):
     """Results of a comparison.
 
     Attributes:
         own_metrics: metrics of your own, by name; their values are among each entry's metrics.
-        winner: the candidate with the best validation MRR; None when no candidate finished.
+        winner: what was chosen on validation documents; None when no candidate finished.
+        choice: how; None when no candidate finished, and in files of older versions, which took the best MRR.
         winning_losses: for each fold the loss that architectures were trained with.
         procedure: None when no candidate finished.
         tuning: one for each option and fold that was tuned.
@@ -567,6 +586,7 @@ class Compared(RecordPart):
     """
 
     winner: str | None
+    choice: Choice | None = None
     own_metrics: Mapping[str, OwnMetric] = {}
     winning_losses: tuple[str, ...] | None
     article_dropout: ArticleDropout

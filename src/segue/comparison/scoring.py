@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from segue.comparison.job import Job
 from segue.comparison.options import Option
@@ -19,6 +19,13 @@ from segue.retrieval.retrievers import Retriever
 
 def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
     """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
+    return rank_on_validation(retriever, job, fold)[0]
+
+
+def rank_on_validation(
+    retriever: Retriever, job: Job, fold: Fold
+) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
+    """Return the same, and the rank of each window."""
     settings = job.recipe.evaluation
     return score_retriever(retriever, job.experiment.bank, job.validation_windows(fold), exclude=settings.exclude,
                            batch_size=settings.batch_size)  # fmt: skip

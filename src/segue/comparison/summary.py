@@ -1,19 +1,19 @@
 """Comparison of results: metrics with intervals, paired differences, the winner, its gates.
 
-Input: a job and the results of its options on every fold. Output: the results part of the record. The winner is the
-candidate with the best mean validation MRR. With folds, one fold's validation documents are another's test documents,
-so the winner's own test number would be a little too good: gates judge the *procedure*, which takes on each fold the
-candidate that did best on that fold's validation documents.
+Input: a job and the results of its options on every fold. Output: the results part of the record. With folds, one
+fold's validation documents are another's test documents, so the winner's own test number would be a little too good:
+gates judge the *procedure*, which takes on each fold the candidate that is chosen on that fold's validation documents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from segue.comparison.choice import choose, chosen_by_fold
 from segue.comparison.job import FINISHED, FoldResult, Job, Results
 from segue.comparison.options import ARCHITECTURE_OPTIONS, Option
 from segue.comparison.record import (
@@ -52,12 +52,14 @@ CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
 def compare(job: Job, results: Results) -> Compared:
     """Summarise the results; only the numbers that are shown are computed from test documents."""
     evaluations = merged(results)
-    winner = choose_winner(job.options, results)
-    chosen = chosen_by_fold(job.options, results)
+    choice = choose(job, results)
+    winner = None if choice is None else choice.winner
+    chosen = chosen_by_fold(job, results)
     procedure = _procedure(results, chosen)
     deltas = paired_differences(evaluations)
     return Compared(
         winner=winner,
+        choice=choice,
         own_metrics={
             name: OwnMetric(larger_is_better=metric.larger_is_better, description=metric.description)
             for name, metric in own_metrics(job.recipe.evaluation.metrics).items()
@@ -85,30 +87,6 @@ def merged(results: Results) -> dict[str, Evaluation]:
         name: merge([result.evaluation for result in folds if result.evaluation is not None])
         for name, folds in results.items()
         if folds and all(result.status in FINISHED and result.evaluation is not None for result in folds)
-    }
-
-
-def choose_winner(options: Iterable[Option], results: Results) -> str | None:
-    """Return the candidate with the best mean validation MRR, or None when no candidate finished."""
-    scores = {name: float(np.mean(values)) for name, values in _validation_mrr(options, results).items()}
-    return max(scores, key=scores.__getitem__) if scores else None
-
-
-def chosen_by_fold(options: Iterable[Option], results: Results) -> list[str]:
-    """Return for each fold the candidate with the best validation MRR on it; empty when no candidate finished."""
-    scores = _validation_mrr(options, results)
-    if not scores:
-        return []
-    names = list(scores)
-    return [names[int(place)] for place in np.argmax(np.array([scores[name] for name in names]), axis=0)]
-
-
-def _validation_mrr(options: Iterable[Option], results: Results) -> dict[str, list[float]]:
-    """Return validation MRR by fold, for candidates that finished every fold."""
-    return {
-        option.name: [result.validation["MRR"] for result in results[option.name] if result.validation is not None]
-        for option in options
-        if option.intent == "candidate" and all(result.status in FINISHED for result in results[option.name])
     }
 
 

@@ -36,7 +36,7 @@ from segue.comparison.entries.text import train_text_option
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult, FoldTraining, Job
 from segue.comparison.options import Option
-from segue.comparison.scoring import evaluate_on_test, score_on_validation
+from segue.comparison.scoring import evaluate_on_test, rank_on_validation
 from segue.comparison.tuning import tune
 from segue.errors import SegueError, SettingsError, StorageError
 from segue.evaluation.experiment import Fold
@@ -106,14 +106,14 @@ class Worker:
         """
         try:
             retriever, training = self._retriever(task, progress)
-            validation = score_on_validation(retriever, self.job, task.fold)
+            validation, ranks = rank_on_validation(retriever, self.job, task.fold)
             evaluation = evaluate_on_test(self.job, task.option, task.fold, retriever)
         except StorageError:
             raise  # a full disk is no fault of the option
         except SegueError as error:  # not kept: the next run tries again
             return FoldResult("failed" if task.option.trained else "skipped", str(error))
         status = "under-trained" if training and training["under_trained"] else "done"
-        result = FoldResult(status, None, validation, training, evaluation)
+        result = FoldResult(status, None, validation, training, evaluation, ranks)
         result.save(self.job.folder(task.option, task.fold))
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment
@@ -40,20 +41,21 @@ def score(
         raise InputError("there is no window to score", fix="add documents longer than the context")
     device = next(predictor.parameters()).device
     retriever = predictor_retriever("predictor", "candidate", predictor, pool=experiment.pool, device=device)
-    return score_retriever(retriever, experiment.bank, windows, exclude=exclude, batch_size=1024)
+    return score_retriever(retriever, experiment.bank, windows, exclude=exclude, batch_size=1024)[0]
 
 
 def score_retriever(
     retriever: Retriever, bank: Bank, windows: Windows, *, exclude: Exclusion, batch_size: int
-) -> dict[str, float]:
-    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
-    ranks, cosines = [], []
+) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
+    """Return R@1, R@5, R@10, Contain@50, MRR and, where there is one, the cosine to the target; and the ranks."""
+    found, cosines = [], []
     for batch in windows.batches(min(batch_size, retriever.batch_limit or batch_size)):
         contexts = gather_contexts(bank, batch, exclude=exclude, texts=retriever.reads_text)
         scores = retriever.score(contexts)
-        ranks.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
+        found.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
         if scores.queries is not None:
             cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
-    summary = summarise(np.concatenate(ranks))
-    found = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
-    return found | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {})
+    ranks = np.concatenate(found)
+    summary = summarise(ranks)
+    means = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
+    return means | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {}), ranks

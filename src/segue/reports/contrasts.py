@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from segue.comparison.record import Entry, Family, PairedDifference, Procedure, Record, TrainingRecord
-from segue.reports.text import SCALES, of_things, p_value
+from segue.reports.text import SCALES, code, of_things, p_value
 from segue.types import Interval
 
 Outcome = Literal["better", "worse", "undecided"]
@@ -180,8 +180,30 @@ def best_on_validation(entries: Iterable[Entry]) -> Entry | None:
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
+def choice_in_words(record: Record) -> str:
+    """State why the winner was chosen, on validation; "" without a winner."""
+    choice = record.choice
+    if winner(record) is None:
+        return ""
+    if choice is None or choice.fallback:  # None: a file of an older version
+        return f"the best MRR on validation{f', which alone decided: {choice.fallback}' if choice else ''}"
+    if choice.difference is None:
+        return "the best on validation, where every cheaper option is clearly worse"
+    scale, found = SCALES["MRR"], choice.difference
+    return (f"on validation as good as {code(choice.best)} (MRR {scale.signed(found.value)}, "
+            f"{scale.signed_span(found.interval)}), {choice.saved}")  # fmt: skip
+
+
+def chosen_for_cost(record: Record) -> bool:
+    """Return whether the winner is a cheaper option than the best on validation."""
+    return winner(record) is not None and record.choice is not None and record.choice.difference is not None
+
+
 def best_baseline(record: Record) -> Entry | None:
-    """Return the candidate without training that did best on validation, or copy-last where none was scored there."""
+    """Return the winner where it is a baseline, else the baseline that did best on validation, or copy-last."""
+    chosen = winner(record)
+    if chosen is not None and chosen.family == "baseline":
+        return chosen
     untrained = [entry for entry in candidates(record) if entry.family == "baseline"]
     return best_on_validation(untrained) or measured(record, "copy-last")
 

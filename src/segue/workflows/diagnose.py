@@ -77,7 +77,7 @@ def diagnose(
 
     Args:
         run: a run folder in which something was trained.
-        option: the option to explain; default: the trained candidate that did best on validation.
+        option: the option to explain; default: what is chosen on validation among the trained candidates.
         bank: folder of the run's bank; None: where the run recorded it.
         fast: leave out checks that train.
         mute: codes that are not run; recorded.

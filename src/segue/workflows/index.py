@@ -86,7 +86,7 @@ def tune(
         index: a folder that ``build`` wrote.
         bank: the bank it was built over.
         run: a run folder, whose model's queries on validation windows are used.
-        option: an option of the run; default: the trained candidate that did best on validation.
+        option: an option of the run; default: what is chosen on validation among the trained candidates.
         queries: instead of a run: a ``.npy`` matrix of query vectors.
         target: recall of the exact top ``k`` to reach.
         k: number of results compared.

@@ -17,6 +17,7 @@ from segue.arithmetic import as_variable
 from segue.bank.bank import PassageBank
 from segue.checks.build_case import case_of_job
 from segue.checks.own import load_checks
+from segue.comparison.choice import choose
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import Job, Results
 from segue.comparison.options import OPTIONS, RECIPE_OPTION, Option
@@ -32,7 +33,7 @@ from segue.comparison.record import (
     write_record,
 )
 from segue.comparison.run import run_triage
-from segue.comparison.summary import choose_winner, compare, merged
+from segue.comparison.summary import compare, merged
 from segue.comparison.tasks import open_workers
 from segue.comparison.tuning import tuning_record
 from segue.corpus import Corpus
@@ -44,7 +45,9 @@ from segue.old_names import option_folder
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
 from segue.reports import draw_plot, public_json, summary_lines, terminal_table, write_report
+from segue.reports.contrasts import choice_in_words
 from segue.reports.svg import Plot
+from segue.reports.text import to_text
 from segue.runs.runs import EntryAnswers, Run
 from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.types import Bank
@@ -94,8 +97,13 @@ class Comparison:
 
     @property
     def winner(self) -> str | None:
-        """The candidate that did best on validation documents."""
+        """The cheapest candidate that is not clearly worse than the best on validation documents."""
         return self.record.winner
+
+    @property
+    def why(self) -> str:
+        """Why it was chosen, in words; "" where there is no winner, or numbers are refused."""
+        return to_text(choice_in_words(self.record))
 
     @property
     def report(self) -> Path:
@@ -297,7 +305,8 @@ def run_comparison(
             with stages("Comparing options") as progress:
                 results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
             compared = monotonic()
-            confidence = winner_confidence(choose_winner(job.options, results), workers=workers, stages=stages)
+            chosen = choose(job, results)
+            confidence = winner_confidence(chosen.winner if chosen else None, workers=workers, stages=stages)
             judged = monotonic()
             subject = case_of_job(job, results, baselines=baselines).subject
             checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)

@@ -113,13 +113,9 @@ class CascadeBuilder:
         return OwnReranker(own.fitted(bank, self.unit.fold.train).over(bank), bank)
 
     def _sources(self) -> Iterator[tuple[Retriever, int]]:
-        """Yield the sources other than the first stage; a bank without texts has none that read words."""
-        settings = self.unit.job.recipe.rerank
-        fitted = self.reranking.order == "fitted"
-        wanted = settings.words if fitted else dict.fromkeys(self.reranking.sources, settings.alone)
-        for name, count in wanted.items():
-            if count and (self.unit.job.experiment.bank.has_texts or not name.startswith("bm25")):
-                yield self.unit.baselines.retriever(name, self.unit.fold), count
+        """Yield the sources other than the first stage."""
+        for name, count in self.unit.job.sources(self.reranking).items():
+            yield self.unit.baselines.retriever(name, self.unit.fold), count
 
     def _fitted(self, first: Retriever) -> tuple[Reranker, FitRecord]:
         """Return the reranker and the record of its fitting; fit it on lists of training documents first, if needed."""

@@ -16,6 +16,8 @@ from segue.reports.contrasts import (
     candidates,
     choice_against,
     choice_difference,
+    choice_in_words,
+    chosen_for_cost,
     converged,
     differences,
     leader,
@@ -54,10 +56,13 @@ def meanwhile(record: Record) -> list[str]:
         return [
             f"Serve {code(chosen.name)}: clearly above {code(baseline.name)}, the best baseline on validation, which "
             f"is the fallback{_latency(baseline)}.",
+            *([f"It is {choice_in_words(record)}."] if chosen_for_cost(record) else []),
             *_simpler(record, chosen),
         ]
-    advice = [f"Serve {code(baseline.name)}, R@5 {PERCENT.sentence(baseline.metrics.get('R@5'))}: the best baseline on "
-              f"validation{_latency(baseline)}."]  # fmt: skip
+    cheaper = baseline is chosen and chosen_for_cost(record)
+    why = choice_in_words(record) if cheaper else "the best baseline on validation"
+    advice = [f"Serve {code(baseline.name)}, R@5 {PERCENT.sentence(baseline.metrics.get('R@5'))}: "
+              f"{why}{_latency(baseline)}."]  # fmt: skip
     if chosen and contrast:
         advice.append(_why_not(record, chosen, contrast, gate))
     if gate == "fail":

@@ -16,6 +16,7 @@ from segue.reports.contrasts import (
     best_on_validation,
     candidates,
     choice_against,
+    chosen_for_cost,
     converged,
     leader,
     measured,
@@ -64,10 +65,11 @@ def unit_of(metric: str) -> str:
 def tags(record: Record, entry: Entry, *, status: bool = True) -> tuple[str, ...]:
     """Return the labels next to the name: the winner, a declared intent, a status other than done."""
     found = []
-    if won(record, entry):  # *winner* if the choice clearly beats copying, *chosen* if it only did best on validation
+    if won(record, entry):  # *winner* if the choice clearly beats copying, else *chosen*
         reference = measured(record, "copy-last")
         contrast = choice_against(record, reference) if reference else None
         found = ["winner" if reference is None or (contrast and contrast.outcome == "better") else "chosen"]
+        found += ["as good as the best"] if chosen_for_cost(record) else []
     found += [INTENT_TAGS[entry.intent]] if entry.intent in INTENT_TAGS else []
     ended = "under-trained" if entry.under_trained else entry.status
     return (*found, ended) if status and ended != "done" else tuple(found)
@@ -107,12 +109,13 @@ def references(record: Record) -> list[Entry]:
 def overview_entries(record: Record) -> list[Entry]:
     """Return the entries that answer the main questions, the leader first, then by R@5.
 
-    They are the leader, the same reranker without its model, the best single model, the best baseline, and those of
-    ``QUESTIONED``.
+    They are the leader, what it is as good as, the same reranker without its model, the best single model, the best
+    baseline, and those of ``QUESTIONED``.
     """
     chosen = leader(record)
     models = [entry for entry in candidates(record) if entry.training and entry.family != "rerank"]
-    found = [chosen, reranked_copies(record, chosen) if chosen else None, best_on_validation(models),
+    best = measured(record, record.choice.best) if record.choice else None
+    found = [chosen, best, reranked_copies(record, chosen) if chosen else None, best_on_validation(models),
              best_baseline(record), *(measured(record, name) for name in QUESTIONED)]  # fmt: skip
     known = {entry.name: entry for entry in found if entry is not None}
     return sorted(known.values(), key=lambda entry: (entry is not chosen, -(entry.value("R@5") or 0.0)))

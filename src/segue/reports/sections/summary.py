@@ -13,6 +13,8 @@ from segue.reports.contrasts import (
     candidates,
     choice_against,
     choice_difference,
+    choice_in_words,
+    chosen_for_cost,
     judged_procedure,
     leader,
     measured,
@@ -60,7 +62,9 @@ def headline(record: Record) -> str:
     if reference is None:
         return f"{_naming(record, chosen)} It {score}; {code('copy-last')} was not measured."
     if reference.name == chosen.name:
-        return f"{strong('No option does better on validation than copying the last passage,')} which {score}."
+        clearly = "clearly does" if chosen_for_cost(record) else "does"
+        start = strong(f"No option {clearly} better on validation than copying the last passage,")
+        return f"{start} which {score}{_for_cost(record)}."
     contrast = choice_against(record, reference)
     return f"{_opening(record, chosen, contrast)} It {score}{_verdict(record, contrast)}."
 
@@ -73,20 +77,28 @@ def _opening(record: Record, chosen: Entry, contrast: Contrast | None) -> str:
     if chosen in others:  # by its own test, though the choice inside each fold is not
         start = strong("The choice on validation does not clearly beat copying the last passage.")
         alone = f"{code(chosen.name)} alone does, but some of the documents it is tested on were used to choose it."
-        return f"{start} {alone} Chosen: {_described(chosen)}."
+        return f"{start} {alone} Chosen: {_described(chosen)}{_for_cost(record)}."
     if not others:
         start = strong("No option clearly beats copying the last passage.")
-        return f"{start} Best on validation: {_described(chosen)}."
-    start = strong("The best option on validation does not clearly beat copying the last passage.")
+        label = "Chosen on validation" if chosen_for_cost(record) else "Best on validation"
+        return f"{start} {label}: {_described(chosen)}{_for_cost(record)}."
+    which = "choice" if chosen_for_cost(record) else "best option"
+    start = strong(f"The {which} on validation does not clearly beat copying the last passage.")
     names = listing([code(entry.name) for entry in others])
     verb = "does" if len(others) == 1 else "do"
-    return f"{start} {names} {verb} on test documents, which are not used for choosing. Chosen: {_described(chosen)}."
+    return (f"{start} {names} {verb} on test documents, which are not used for choosing. "
+            f"Chosen: {_described(chosen)}{_for_cost(record)}.")  # fmt: skip
+
+
+def _for_cost(record: Record) -> str:
+    """Return why a cheaper option than the best was chosen, for the end of a sentence; "" where it was not."""
+    return f": {choice_in_words(record)}" if chosen_for_cost(record) else ""
 
 
 def _naming(record: Record, chosen: Entry) -> str:
     if winner(record) is None:
         return f"No winner is named; best on validation is {_described(chosen)}."
-    return f"{strong('The winner is')} {_described(chosen)}, chosen on validation."
+    return f"{strong('The winner is')} {_described(chosen)}: {choice_in_words(record)}."
 
 
 def _described(entry: Entry) -> str:
