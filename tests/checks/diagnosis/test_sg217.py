@@ -61,7 +61,7 @@ def test_undeclared_word_counts_are_an_issue_and_declared_ones_are_not():
     declared = examined(bank, row("bm25", words, declares=DECLARED))
     assert declared.outcome in ("passed", "tip")
     assert declared.details["undeclared"] == []
-    assert set(declared.details["rows"]["bm25"]["R@5"]) == {"bank", "training", "test"}
+    assert set(declared.details["rows"]["bm25"]["R@5"]) == {"own", "test_set", "lonely", "of_test_set", "of_own"}
 
 
 def test_a_retriever_that_counts_without_saying_so_is_found_by_its_behaviour():
@@ -72,16 +72,22 @@ def test_a_retriever_that_counts_without_saying_so_is_found_by_its_behaviour():
     assert "not stated, but other documents change its order" in verdict.statement
 
 
-def test_what_statistics_of_test_passages_gain_is_a_caveat_of_the_entry_they_help():
+def test_what_statistics_of_the_test_set_gain_is_a_caveat_of_the_entry_they_help():
     groups = np.repeat(np.arange(20), 5)
-    whole, part = np.tile([1.0, 1.0, 1.0, 0.0, 0.0], 20), np.tile([1.0, 1.0, 0.0, 0.0, 0.0], 20)
-    helped = sg217.Ablation(0.6, 0.4, paired(whole, part, groups))
-    alike = sg217.Ablation(0.6, 0.6, paired(whole, whole, groups))
-    found = sg217._caveats(
-        {"rerank": dict.fromkeys(sg217.METRICS, helped), "bm25": dict.fromkeys(sg217.METRICS, alike)}
+    more, less = np.tile([1.0, 1.0, 1.0, 0.0, 0.0], 20), np.tile([1.0, 1.0, 0.0, 0.0, 0.0], 20)
+    gain, none = paired(more, less, groups), paired(more, more, groups)
+    knows = sg217.Ablation(own=0.4, test_set=0.6, lonely=0.4, of_test_set=gain, of_own=none)
+    shifts = sg217.Ablation(own=0.6, test_set=0.6, lonely=0.4, of_test_set=none, of_own=gain)
+    found = {"rerank": dict.fromkeys(sg217.METRICS, knows), "fusion": dict.fromkeys(sg217.METRICS, shifts)}
+    assert [sg217._helps(one) for one in found.values()] == [True, False]
+    of_test_set, of_own, meaning = sg217._sentences(found)
+    assert of_test_set == (
+        "rerank has R@5 60.0 % where other test documents are counted and 40.0 % where as many documents outside the "
+        "test set are counted instead, +20.0 points (95 % +20.0 to +20.0): "
+        "that much rests on statistics of the test set."
     )
-    assert [*found] == ["rerank"]
-    assert "rerank has R@5 40.0 % instead of 60.0 %, −20.0 points (95 % −20.0 to −20.0)" in found["rerank"]
+    assert "fusion has R@5 60.0 % where the tested document is counted and 40.0 % where as many other" in of_own
+    assert meaning.startswith("That is no knowledge of the test set")
 
 
 def test_rows_that_count_nothing_pass():
@@ -153,52 +159,89 @@ def test_without_other_documents_to_add_nothing_is_found(monkeypatch):
     assert examined(bank, row("crowded", Crowded(bank, Pool(bank)))).details["undeclared"] == []
 
 
-class Favouring(DenseRetriever):
-    """Cosine with the last passage, raised for passages of counted documents: it states its statistics."""
+class Counting(DenseRetriever):
+    """Cosine with the last passage under statistics of some documents, which it states.
 
-    def __init__(self, bank, documents=None, raised=9.0):
-        super().__init__("favouring", "candidate", pool=Pool(bank), bank=bank, counts_bank=True)
-        self.counted, self.raised, self.vectors = bank, raised, bank.gather(np.arange(len(bank)))
-        self.known = np.ones(len(bank)) if documents is None else np.isin(bank.document_of, documents)
+    Args:
+        raised: what passages of counted documents gain.
+        known: documents without which, if one is not counted, it ranks backwards.
+    """
+
+    def __init__(self, bank, raised=0.0, known=(), documents=None):
+        super().__init__("counting", "candidate", pool=Pool(bank), bank=bank, counts_bank=True)
+        self.given, self.vectors = (bank, raised, known), bank.gather(np.arange(len(bank)))
+        counted = np.arange(len(bank.first_row)) if documents is None else documents
+        self.sign = 1.0 if np.isin(known, counted).all() else -1.0
+        self.gain = raised * np.isin(bank.document_of, counted)
 
     def over(self, bank):
-        return Favouring(bank, raised=self.raised)
+        return Counting(bank, *self.given[1:])
 
     def counting(self, documents):
-        return Favouring(self.counted, documents, self.raised)
+        return Counting(*self.given, documents)
 
     def values(self, contexts):
-        return (copy_last(contexts) @ self.vectors.T + self.raised * self.known).astype(np.float64)
+        return (self.sign * (copy_last(contexts) @ self.vectors.T) + self.gain).astype(np.float64)
 
 
-def finding_about(bank, *, declares=DECLARED):
-    """Return the finding about a retriever that ranks passages of documents it did not count behind all others."""
-    entry = row("favouring", Favouring(bank), declares=declares)
-    (finding,) = run_checks([CHECK], with_rows(small_case(bank), entry))
+def finding_about(bank, *, raised=0.0, of_test_set=False, declares=DECLARED):
+    """Return the finding about a retriever that favours counted passages, or needs all test documents counted."""
+    case = small_case(bank)
+    known = case.folds[0].split.test if of_test_set else ()
+    entry = row("counting", Counting(bank, raised, known), declares=declares)
+    (finding,) = run_checks([CHECK], with_rows(case, entry))
     return finding
 
 
-def test_declared_statistics_that_help_are_told_to_quote_both_numbers_not_to_declare_them():
-    """12 tested documents agree: p = 1/2¹². Without statistics of them, 144 other passages stand before the target."""
-    finding = finding_about(drift_world(documents=24, length=12))
-    assert finding.details["rows"]["favouring"]["R@5"]["training"] == 0.0
-    assert finding.details["rows"]["favouring"]["MRR"]["test"]["p_greater"] == 2.0**-12
+def test_knowledge_of_the_test_set_is_a_tip_that_says_to_quote_both_numbers():
+    """12 tested documents agree: p = 1/2¹². Where half of them are counted, every list is backwards."""
+    finding = finding_about(drift_world(documents=24, length=12), of_test_set=True)
+    found = finding.details["rows"]["counting"]
+    assert (found["R@5"]["own"], found["R@5"]["lonely"]) == (0.0, 0.0)
+    assert found["MRR"]["of_test_set"]["p_greater"] == 2.0**-12
     assert finding.outcome == "tip"
-    assert finding.fix == "quote both numbers: the lower one is for documents that the statistics have not seen"
-    assert [*finding.caveats] == ["favouring"]
+    assert finding.fix == "quote both numbers: the lower one is for a bank whose other documents were not tested"
+    assert [*finding.caveats] == ["counting"]
+    assert "rests on statistics of the test set" in finding.statement
 
 
-def test_the_same_statistics_undeclared_are_told_to_be_declared():
-    finding = finding_about(drift_world(documents=24, length=12), declares={})
+def test_the_same_knowledge_undeclared_is_told_to_be_declared():
+    finding = finding_about(drift_world(documents=24, length=12), of_test_set=True, declares={})
     assert finding.outcome == "issue"
     assert finding.fix == CHECK.fix
     assert CHECK.fix.startswith("declare it")
 
 
-@pytest.mark.parametrize(("documents", "raised"), [(24, 0.0), (12, 9.0)])
-def test_declared_statistics_that_do_not_help_or_of_too_few_documents_have_no_advice(documents, raised):
+def test_passages_that_look_lonely_where_they_are_not_counted_are_stated_and_raise_nothing():
+    """Of 144 candidates, the 72 of documents outside the test set are counted and stand before the target."""
+    finding = finding_about(drift_world(documents=24, length=12), raised=9.0)
+    found = finding.details["rows"]["counting"]
+    assert found["R@5"]["lonely"] == 0.0 < found["R@5"]["own"] == found["R@5"]["test_set"]
+    assert found["MRR"]["of_own"]["p_greater"] == 2.0**-12
+    assert (finding.outcome, finding.caveats) == ("passed", {})
+    assert "look lonelier" in finding.statement
+    assert "counting has R@5 100.0 % where the tested document is counted and 0.0 % where" in finding.statement
+    assert "rests on statistics of the test set" not in finding.statement
+
+
+@pytest.mark.parametrize(("documents", "of_test_set"), [(24, False), (12, True)])
+def test_declared_statistics_that_do_not_help_or_of_too_few_documents_have_no_advice(documents, of_test_set):
     """Of 6 tested documents the least p-value is 1/2⁶, above 0.01."""
-    bank = drift_world(documents=documents, length=12)
-    verdict = examined(bank, row("favouring", Favouring(bank, raised=raised), declares=DECLARED))
-    assert [*verdict.details["rows"]] == ["favouring"]
-    assert (verdict.outcome, verdict.fix, verdict.caveats) == ("passed", "", {})
+    finding = finding_about(drift_world(documents=documents, length=12), of_test_set=of_test_set)
+    assert [*finding.details["rows"]] == ["counting"]
+    assert (finding.outcome, finding.caveats) == ("passed", {})
+
+
+def test_each_half_meets_equally_many_counted_documents_and_never_the_other_half_as_candidates():
+    case = small_case(drift_world(documents=24, length=12))
+    halves, test = sg217._halves(case), case.folds[0].split.test
+    parts = [np.unique(case.documents(windows)) for windows in halves.windows]
+    assert sorted(np.concatenate(parts)) == sorted(test)
+    assert [len(documents) for documents in halves.counted] == [18, 18, 18]
+    for number, pool in enumerate(halves.pools):
+        inside = np.unique(case.bank.document_of[pool.mask])
+        assert np.isin(parts[number], inside).all()
+        assert not np.isin(parts[1 - number], inside).any()
+        for documents in halves.counted:
+            assert np.isin(np.setdiff1d(inside, test), documents).all()
+    assert [np.isin(parts[0], documents).all() for documents in halves.counted] == [True, False, True]
