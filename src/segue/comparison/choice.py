@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from segue.comparison.entries.trained import model_settings
 from segue.comparison.job import FINISHED, Job, Results
 from segue.comparison.options import Option
-from segue.comparison.record import Choice, PairedDifference
+from segue.comparison.record import ChoiceRecord, PairedDifference
 from segue.evaluation.experiment import Fold
 from segue.evaluation.intervals import bootstrap
 
@@ -70,7 +70,7 @@ class Candidate:
     reciprocal: Float[np.ndarray, "window"] | None
 
 
-def choose(job: Job, results: Results, *, among: Iterable[Option] | None = None) -> Choice | None:
+def choose(job: Job, results: Results, *, among: Iterable[Option] | None = None) -> ChoiceRecord | None:
     """Choose the winner among the candidates that finished every fold; None where there is none.
 
     Args:
@@ -87,7 +87,7 @@ def chosen_by_fold(job: Job, results: Results) -> list[str]:
     return [choice.winner for choice in found if choice is not None]
 
 
-def _choose(job: Job, results: Results, options: Iterable[Option], folds: Sequence[Fold]) -> Choice | None:
+def _choose(job: Job, results: Results, options: Iterable[Option], folds: Sequence[Fold]) -> ChoiceRecord | None:
     bank, windows = job.experiment.bank, [job.validation_windows(fold) for fold in folds]
     groups = np.concatenate([job.experiment.groups[bank.document_of[part.target]] for part in windows])
     candidates = []
@@ -106,7 +106,7 @@ def _choose(job: Job, results: Results, options: Iterable[Option], folds: Sequen
 
 def simplest(
     candidates: Sequence[Candidate], groups: Int[np.ndarray, "window"], *, resamples: int = 10_000, seed: int = 1
-) -> Choice | None:
+) -> ChoiceRecord | None:
     """Return the cheapest candidate that is not clearly worse than the best; of equally cheap ones the better.
 
     Without ranks of single windows, or without an interval, it is the one with the best validation MRR.
@@ -124,15 +124,15 @@ def simplest(
         if one is best:
             break
         if one.reciprocal is None or best.reciprocal is None:
-            return Choice(winner=best.name, best=best.name, fallback=NO_RANKS)
+            return ChoiceRecord(winner=best.name, best=best.name, fallback=NO_RANKS)
         values, limits = {"MRR": one.reciprocal - best.reciprocal}, {"MRR": (-1.0, 1.0)}
         difference = bootstrap(values, groups, limits=limits, resamples=resamples, seed=seed)["MRR"]
         if difference.high is None or difference.low is None:
-            return Choice(winner=best.name, best=best.name, fallback=NO_INTERVAL)
+            return ChoiceRecord(winner=best.name, best=best.name, fallback=NO_INTERVAL)
         if difference.high >= 0:
             found = PairedDifference(value=difference.value, low=difference.low, high=difference.high)
-            return Choice(winner=one.name, best=best.name, difference=found, saved=one.cost.saved(best.cost))
-    return Choice(winner=best.name, best=best.name)
+            return ChoiceRecord(winner=one.name, best=best.name, difference=found, saved=one.cost.saved(best.cost))
+    return ChoiceRecord(winner=best.name, best=best.name)
 
 
 def cost_of(job: Job, option: Option, results: Results) -> Cost:

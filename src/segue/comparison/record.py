@@ -554,7 +554,7 @@ class OwnMetric(RecordPart):
     description: str = ""
 
 
-class Choice(RecordPart):
+class ChoiceRecord(RecordPart):
     """How the winner was chosen on validation documents.
 
     Attributes:
@@ -586,7 +586,7 @@ class Compared(RecordPart):
     """
 
     winner: str | None
-    choice: Choice | None = None
+    choice: ChoiceRecord | None = None
     own_metrics: Mapping[str, OwnMetric] = {}
     winning_losses: tuple[str, ...] | None
     article_dropout: ArticleDropout
