@@ -94,7 +94,7 @@ def make_bank_on_disk(folder: Path, *, salt: str = ""):
 def make_toy_job(bank, folder: Path, names: tuple[str, ...], encoder: EncoderSettings) -> Job:
     """Return a job whose plan is written, so that it takes seconds."""
     options = choose_options(list(names))
-    steps = {option.name: 10 for option in options if option.trained}
+    steps = {option.name: 10 for option in options if option.planned}
     about = {"steps_per_second": {}, "score_seconds": 0.0, "budget_minutes": 1.0}
     (folder / "plan.json").write_text(json.dumps({"format": 1, "steps": steps, **about}))
     from segue.encoders import load_encoder

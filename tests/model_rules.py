@@ -5,6 +5,10 @@ import torch
 from segue.models import build_model
 from segue.models.conformance import check_save_and_load
 from segue.models.rules import CONTEXT, DIMENSION, RULES, check_every_parameter_learns, check_start_is_the_anchor
+from segue.models.settings import ARCHITECTURE_NAMES
+
+OF_VECTORS = tuple(name for name in ARCHITECTURE_NAMES if name != "tokens")
+"""Architectures that need no text encoder."""
 
 
 def check_rules(settings):

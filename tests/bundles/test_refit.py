@@ -58,7 +58,7 @@ def test_a_model_takes_the_steps_of_its_best_step_over_all_windows(run, tmp_path
 
     unit = OptionOnFold(run.job, option_of(run, "mlp"), fold, Baselines(run.job), before["loss_name"])
     predictor, loss = build_predictor_and_loss(unit)
-    settings = training_settings(run.job, fold, steps=before["planned_steps"])
+    settings = training_settings(run.job, unit.option, fold, steps=before["planned_steps"])
     scores = iter([0.1, 0.3, 0.2])
     result = train(predictor, loss, unit.job.experiment.bank, all_windows(run), settings=settings,
                    score=lambda model: {"MRR": next(scores)}, folder=tmp_path / "oracle")  # fmt: skip

@@ -241,7 +241,7 @@ def test_what_is_asked_for_holds_the_recipes_own_and_reaches_the_training(tmp_pa
     choice = Choice(0.01, 0.1, 0.25, 0.11 if option is WHOLE else None, 2.0, False, True)
     changed = with_choice(job, option, choice, loss=option.loss)
     fold = job.experiment.folds[0]
-    training = training_settings(changed, fold, steps=7)
+    training = training_settings(changed, option, fold, steps=7)
     assert (training.learning_rate, training.weight_decay, training.steps) == (0.01, 0.1, 7)
     assert (training.article_dropout, training.span_corruption) == (0.0, 0.1)
     predictor, loss = build_predictor_and_loss(OptionOnFold(changed, option, fold, Baselines(changed), option.loss))
@@ -373,7 +373,7 @@ def test_a_triage_tunes_each_fold_and_trains_with_what_it_found(tmp_path, folds)
         config = read_json(job.folder(option, fold) / "checkpoint" / "config.json")
         width = {0.5: 16, 1.0: None, 2.0: 64}[entry["settings"]["width"]]
         assert width is None or f'"width": {width}' in json.dumps(config)
-        training = training_settings(tuned(job, option, fold, loss=entry["loss"]), fold, steps=12)
+        training = training_settings(tuned(job, option, fold, loss=entry["loss"]), option, fold, steps=12)
         assert training.learning_rate == entry["settings"]["learning_rate"]
     json.dumps(record, allow_nan=False)
     again = compare(job, run_triage(job)).to_json()["tuning"]

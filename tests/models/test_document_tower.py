@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from model_rules import check_rules
+from model_rules import OF_VECTORS, check_rules
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
@@ -14,7 +14,6 @@ from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, 
 from segue.models.checkpoint import load_predictor, save_predictor
 from segue.models.conformance import as_if_trained, example_batch
 from segue.models.document_tower import weights_hash
-from segue.models.settings import ARCHITECTURE_NAMES
 
 LEARNT = ("linear", "mlp", "shared")
 
@@ -31,7 +30,7 @@ def passages(count=6, dimension=24, seed=4):
 
 
 @pytest.mark.parametrize("documents", LEARNT)
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_every_tower_keeps_the_contract(name, documents):
     check_rules(ModelSettings(name=name, size="toy", documents=documents))
 
@@ -72,7 +71,7 @@ def test_the_mlp_tower_by_its_formula():
     torch.testing.assert_close(predictor.encode_documents(vectors), total / total.norm(dim=1, keepdim=True))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_siamese_reads_a_passage_as_a_context_of_one(name):
     predictor = as_if_trained(toy(name, documents="shared"))
     vectors = passages()

@@ -6,16 +6,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from model_rules import OF_VECTORS
 from torch import nn
 from type_checks import shapes_checked
 
 from segue.errors import InputError
-from segue.models.build import ARCHITECTURES, build_model
+from segue.models.build import build_model
 from segue.models.predictor import Predictor
 from segue.models.rules import CONTEXT, DIMENSION, as_if_trained, example_batch
 from segue.models.settings import ModelSettings
 
-NAMES = sorted(ARCHITECTURES)
+NAMES = sorted(OF_VECTORS)
 BATCH, MASK = example_batch(seed=3)
 
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from model_rules import check_rules
+from model_rules import OF_VECTORS, check_rules
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
@@ -37,7 +37,7 @@ def _toy(name, *, anchor=True, dimension=24, context=5, **more):
 
 
 @pytest.mark.parametrize("anchor", [True, False])
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_every_architecture_keeps_the_contract(name, anchor):
     check_rules(ModelSettings(name=name, size="toy", anchor=anchor))
 
@@ -156,7 +156,7 @@ def test_the_order_of_the_passages_matters(name):
 
 
 @pytest.mark.parametrize("anchor", [True, False])
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_a_known_transition_is_learnt(name, anchor):
     # A ring of 20 passages, each followed by the next: where to go depends on the newest passage alone.
     torch.manual_seed(3)
@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_weights():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_dropout_acts_in_training_only(name):
     predictor = as_if_trained(_toy(name, dropout=0.5))
     context, mask = example_batch()
@@ -189,7 +189,7 @@ def test_dropout_acts_in_training_only(name):
     assert not torch.equal(predictor(context, mask), predictor(context, mask))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURE_NAMES)
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_bfloat16_autocast_stays_near_float32(name):
     predictor = as_if_trained(_toy(name))
     context, mask = example_batch()

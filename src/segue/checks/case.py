@@ -236,9 +236,9 @@ class Case:
         """Return the windows whose target is among the candidates."""
         return windows.take(self.pool.candidates_of(windows.target) >= 0)
 
-    def read(self, windows: Windows) -> Contexts:
-        """Return the vectors that windows read, without texts and exclusions."""
-        return self.gather(self.bank, windows, exclude="none", texts=False)
+    def read(self, windows: Windows, *, texts: bool = False) -> Contexts:
+        """Return the vectors that windows read, without exclusions, and their texts on request."""
+        return self.gather(self.bank, windows, exclude="none", texts=texts)
 
     def contexts(self, entry: CaseEntry, windows: Windows) -> Contexts:
         """Return what an entry reads of some windows."""

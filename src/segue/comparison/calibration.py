@@ -11,7 +11,12 @@ import numpy as np
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
-from segue.comparison.entries.trained import build_predictor_and_loss, model_settings, training_settings
+from segue.comparison.entries.trained import (
+    as_retriever,
+    build_predictor_and_loss,
+    model_settings,
+    training_settings,
+)
 from segue.comparison.job import Job, spread
 from segue.comparison.options import WINNING_LOSS, Option, Reranking
 from segue.comparison.plan import Plan, make_plan, plan_trials
@@ -72,7 +77,7 @@ def calibrate(
     """
     began = monotonic()
     fold = job.experiment.folds[0]
-    trained = [option for option in job.options if option.trained]
+    trained = [option for option in job.options if option.planned]
     alike: dict[Work, list[Option]] = {}
     for option in trained:
         alike.setdefault(_work(job, option), []).append(option)
@@ -90,7 +95,8 @@ def calibrate(
     began_scoring = monotonic()
     score_on_validation(baselines.retriever("copy-last", fold), job, fold)
     score_seconds = monotonic() - began_scoring
-    reserved = (_encoding_seconds(job, trained, baselines) + reranking_seconds(job, baselines)) / at_once
+    reserved = _encoding_seconds(job, trained, baselines) + _reading_seconds(job, trained, baselines)
+    reserved = (reserved + reranking_seconds(job, baselines)) / at_once
     left = 60 * minutes - seconds_spent - reserved - (monotonic() - began)
     trial_steps, spent = _plan_trials(job, rates, baselines, seconds=job.recipe.tuning.share * left * at_once,
                                       score=score_seconds)  # fmt: skip
@@ -164,7 +170,7 @@ def _rate(job: Job, option: Option, fold: Fold, baselines: Baselines, *, seconds
     loss = timed_loss(job, option) or option.loss
     unit = OptionOnFold(_timed_job(job, option), option, fold, baselines, loss)
     predictor, built = build_predictor_and_loss(unit)
-    settings = training_settings(job, fold, steps=most_steps(job))
+    settings = training_settings(job, option, fold, steps=most_steps(job))
     return steps_per_second(predictor, built, job.experiment.bank, fold.train, settings=settings, seconds=seconds)
 
 
@@ -182,6 +188,30 @@ def _encoding_seconds(job: Job, trained: Sequence[Option], baselines: Baselines)
             encoder.encode(vectors)
             seconds += (monotonic() - began) * len(bank) / len(vectors)
     return seconds * len(folds) * (training.evaluations + ENCODINGS)
+
+
+def _reading_seconds(job: Job, trained: Sequence[Option], baselines: Baselines) -> float:
+    """Return what reading contexts costs wherever an option whose model reads text is scored; once for each context."""
+    fold, evaluations = job.experiment.folds[0], job.recipe.training.evaluations
+    readers = [option for option in trained if model_settings(job, option).name == "tokens"]
+    if not readers or not job.experiment.bank.has_texts:
+        return 0.0
+    unit = OptionOnFold(job, readers[0], fold, baselines, FALLBACK_LOSS)
+    try:
+        retriever = as_retriever(unit, build_predictor_and_loss(unit)[0])
+    except InputError:  # of an option that fails in its own turn
+        return 0.0
+    windows = spread(job.validation_windows(fold), TIMED_LISTS)
+    contexts = gather_contexts(job.experiment.bank, windows, texts=True)
+    retriever.score(contexts.take(slice(0, 1)))  # the first call pays for more than its work
+    began = monotonic()
+    retriever.score(contexts)
+    each, watched = (monotonic() - began) / len(windows), len(job.validation_windows(fold))
+    scored = 0
+    for option in readers:
+        trainings, lists = (1 + HALVES, job.recipe.rerank.lists) if option.crossfitted else (1, 0)
+        scored += trainings * (evaluations + 1) * watched + len(fold.test) + min(lists, len(fold.train))
+    return len(job.experiment.folds) * scored * each
 
 
 def _test_cost(job: Job, fold: Fold, score_seconds: float) -> int:

@@ -83,6 +83,11 @@ class Option:
         return self.model is not None
 
     @property
+    def planned(self) -> bool:
+        """Whether its steps are those of the plan; what reads tokens has steps of its own ([text])."""
+        return self.trained and self.model != "tokens"
+
+    @property
     def always(self) -> bool:
         """Whether it takes part in every comparison: baselines and controls do."""
         return self.family in ("baseline", "control")
@@ -100,7 +105,7 @@ class Option:
     @property
     def may_be_too_expensive(self) -> bool:
         """Whether its cost is measured, on its first fold, and compared with its share of the budget."""
-        return self.text is not None or self.name == "encoder-context"
+        return self.text is not None or self.model == "tokens" or self.name == "encoder-context"
 
     @property
     def reusable(self) -> bool:
@@ -161,6 +166,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("amn-mse", "loss", "AMN with a mean squared error", "What does the smallest model reach?",
            model="amn", loss="mse"),
     *ARCHITECTURES,
+    Option("tokens", "architecture", "the bank's encoder reads the end of the context, from the anchor, under InfoNCE "
+           "over the bank", "Does reading the text help?", "medium", model="tokens", loss="infonce-bank", anchor=True),
     Option("two-tower", "towers", "bidirectional GRU for the context, a linear tower for documents, InfoNCE τ 0.07",
            "Do separate towers for queries and documents help?", "medium",
            model="bidirectional-gru", loss="infonce", anchor=True, documents="linear"),
@@ -193,7 +200,7 @@ Preset = Literal["core", "phase1", "all", "baselines"]
 CORE = ("ar-cosine", "infonce-projected", "infonce-ar", "infonce", "infonce-bank", "mlp", "gru", "copy-last-rerank",
         "rerank")  # fmt: skip
 """The default preset: the main losses, two architectures, reranking with and without a model."""
-NOT_IN_PHASE_1 = ("infonce-bank", "copy-last-rerank", "fusion")
+NOT_IN_PHASE_1 = ("infonce-bank", "tokens", "copy-last-rerank", "fusion")
 
 
 def choose_options(names: Sequence[str] | Preset, *, own: Collection[str] = ()) -> tuple[Option, ...]:

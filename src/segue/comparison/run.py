@@ -158,7 +158,7 @@ class _Run:
         scores = {name: found[fold.number].validation for name, found in self.found.items() if fold.number in found}
         loss = winning_loss(self.job, scores) if option.loss == WINNING_LOSS else option.loss
         model = best_model(self.job, scores) if option.reuses_model else None
-        planned = self.plan if option.trained else None
+        planned = self.plan if option.planned else None
         return Task(option, fold, loss, model, steps=planned.steps[option.name] if planned else 0,
                     trial_steps=planned.trial_steps if planned else 0)  # fmt: skip
 
@@ -232,7 +232,7 @@ def _best(options: Sequence[Option], scores: FoldScores) -> Option | None:
 
 
 def _trained(job: Job) -> tuple[str, ...]:
-    return tuple(option.name for option in job.options if option.trained)
+    return tuple(option.name for option in job.options if option.planned)
 
 
 def _settle_plan(run: _Run) -> Plan | None:

@@ -109,7 +109,7 @@ class TuningSettings(Settings):
     def _trained(cls, options: tuple[str, ...], info: Any) -> tuple[str, ...]:
         options = tuple(current_name(name) for name in options)
         choose_options(options, own=_own_names(info))
-        trained = {option.name for option in OPTIONS if option.trained} | {*_own_names(info, "models", "losses")}
+        trained = {option.name for option in OPTIONS if option.planned} | {*_own_names(info, "models", "losses")}
         untrained = [name for name in options if name not in trained]
         if untrained:
             raise SettingsError("nothing to tune", got=", ".join(untrained),

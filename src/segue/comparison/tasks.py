@@ -32,7 +32,7 @@ from segue.arithmetic import VARIABLE, as_variable
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
-from segue.comparison.entries.text import train_text_option
+from segue.comparison.entries.text import train_text_option, with_own_steps
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult, FoldTraining, Job
 from segue.comparison.options import Option
@@ -111,7 +111,7 @@ class Worker:
         except StorageError:
             raise  # a full disk is no fault of the option
         except SegueError as error:  # not kept: the next run tries again
-            return FoldResult("failed" if task.option.trained else "skipped", str(error))
+            return FoldResult("failed" if task.option.planned else "skipped", str(error))
         status = "under-trained" if training and training["under_trained"] else "done"
         result = FoldResult(status, None, validation, training, evaluation, ranks)
         result.save(self.job.folder(task.option, task.fold))
@@ -130,7 +130,7 @@ class Worker:
         if option.reranking is not None:
             return CascadeBuilder(unit).build()
         if option.trained:
-            return train_option(unit)
+            return train_option(unit if option.planned else with_own_steps(unit))
         return self.baselines.retriever(option.name, fold), None
 
 

@@ -111,4 +111,4 @@ def trained_files(job: Job, option: Option, fold: Fold) -> Trained:
     record = read_json(folder / "training.json")
     name = record["loss_name"]
     job = tuned(job, option, fold, loss=name)
-    return Trained(folder, job.loss_settings(name), training_settings(job, fold, steps=record["planned_steps"]))
+    return Trained(folder, job.loss_settings(name), training_settings(job, option, fold, steps=record["planned_steps"]))

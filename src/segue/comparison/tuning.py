@@ -258,7 +258,7 @@ def _loop(unit: OptionOnFold, choice: Choice, number: int) -> TrainingLoop:
     job = with_choice(unit.job, unit.option, choice, loss=unit.loss)
     trial = replace(unit, job=job)
     predictor, loss = build_predictor_and_loss(trial)
-    settings = training_settings(job, fold, steps=unit.steps)
+    settings = training_settings(job, unit.option, fold, steps=unit.steps)
     batches, optimisation = assemble(predictor, loss, job.experiment.bank, fold.train, settings)
     return TrainingLoop(
         batches,

@@ -9,10 +9,12 @@ to 1e-6.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +51,10 @@ TOKENISED_TOGETHER = 1024
 class SentenceTransformerEncoder:
     """A sentence-transformers model whose vectors are float32 and of length 1."""
 
-    def __init__(self, model: SentenceTransformer, space: Space, *, batch_size: int) -> None:
-        self._model = model
+    def __init__(
+        self, model: SentenceTransformer, space: Space, *, batch_size: int, reload: Callable[[], SentenceTransformer]
+    ) -> None:
+        self._model, self._reload = model, reload
         self._prompt = space.prompt
         self._dimension = space.dimension
         self._batch_size = batch_size
@@ -65,6 +69,10 @@ class SentenceTransformerEncoder:
     def model(self) -> SentenceTransformer:
         """The model, to fine-tune it."""
         return self._model
+
+    def copy_to_train(self) -> SentenceTransformer:
+        """Return the model once more, in float32; one that runs in bfloat16 is read again."""
+        return copy.deepcopy(self._model) if self._space.precision == "float32" else self._reload()
 
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return one unit vector per text, in order.
@@ -173,8 +181,8 @@ def load_sentence_transformer(settings: EncoderSettings) -> SentenceTransformerE
         raise InputError(f"encoder {settings.name!r} cannot be loaded", got="no such folder",
                                  expected="the folder of a sentence-transformers model",
                                  fix="check [encoder] name")  # fmt: skip
-    model = _load(settings.name, settings, local=False)
-    return _encoder(model, settings, encoder=settings.name, revision=_hub_revision(settings.name))
+    load = partial(_load, settings.name, settings, local=False)
+    return _encoder(load(), settings, encoder=settings.name, revision=_hub_revision(settings.name), reload=load)
 
 
 def load_from_folder(
@@ -185,7 +193,17 @@ def load_from_folder(
     Raises:
         InputError: it cannot be loaded.
     """
-    return _encoder(_load(str(folder), settings, local=True), settings, encoder=encoder, revision=revision)
+    load = partial(_load, str(folder), settings, local=True)
+    return _encoder(load(), settings, encoder=encoder, revision=revision, reload=load)
+
+
+def load_module(folder: Path) -> SentenceTransformer:
+    """Load the model of a folder as it is, on the CPU, without a network.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    return _load(str(folder), EncoderSettings(name=str(folder), device="cpu"), local=True)
 
 
 def folder_revision(folder: Path) -> str:
@@ -259,11 +277,16 @@ def progress_bars(shown: bool) -> Iterator[None]:
 
 
 def _encoder(
-    model: SentenceTransformer, settings: EncoderSettings, *, encoder: str, revision: str
+    model: SentenceTransformer,
+    settings: EncoderSettings,
+    *,
+    encoder: str,
+    revision: str,
+    reload: Callable[[], SentenceTransformer],
 ) -> SentenceTransformerEncoder:
     """Set the length limit and the precision, and describe the space."""
     model.eval()
-    _limit_tokens(model, settings.maximum_tokens)
+    limit_tokens(model, settings.maximum_tokens)
     # Elsewhere than in fast transformers bfloat16 costs accuracy and gains nothing.
     fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type, "encoder")
     precision: Precision = (
@@ -285,10 +308,10 @@ def _encoder(
         fingerprint=None,
     )
     fitting = BATCH_ON_CPU if model.device.type == "cpu" else BATCH_ELSEWHERE
-    return SentenceTransformerEncoder(model, space, batch_size=settings.batch_size or fitting)
+    return SentenceTransformerEncoder(model, space, batch_size=settings.batch_size or fitting, reload=reload)
 
 
-def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> None:
+def limit_tokens(model: SentenceTransformer, maximum_tokens: int | None, *, where: str = "[encoder]") -> None:
     """Cut texts at ``maximum_tokens``; more than the model has positions for would crash it later.
 
     FlashAttention's padding-free input is switched off: its features cannot be cut into batches.
@@ -301,7 +324,7 @@ def _limit_tokens(model: SentenceTransformer, maximum_tokens: int | None) -> Non
     config = getattr(getattr(first, "auto_model", None), "config", None)
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and maximum_tokens > positions:
-        fix = "lower [encoder] maximum_tokens"
+        fix = f"lower {where} maximum_tokens"
         raise InputError(
             "the encoder cannot read that many tokens", got=maximum_tokens, expected=f"at most {positions}", fix=fix
         )

@@ -50,7 +50,8 @@ def compatibility(
     other = np.random.default_rng(seed).permutation(windows.target)
     spaces: dict[str, Bank] = {"raw": bank, "projected": projected_bank(bank, loss)}
     found: dict[str, dict[str, float | None]] = {"R@5": {}}
-    queries = np.concatenate([query(gather_contexts(bank, batch)) for batch in windows.batches(BATCH)])
+    texts = bool(getattr(query, "reads_text", False))
+    queries = np.concatenate([query(gather_contexts(bank, batch, texts=texts)) for batch in windows.batches(BATCH)])
     for name, space in spaces.items():
         seen = queries if name == "raw" else project(loss, queries)
         found[name] = {

@@ -6,6 +6,7 @@ from segue.models.checkpoint import CheckpointConfig, load_predictor, read_confi
 from segue.models.model_card import ModelCard, hash_documents
 from segue.models.predictor import Predictor, num_parameters
 from segue.models.settings import ModelSettings
+from segue.models.tokens import reader_of
 
 __all__ = [
     "CheckpointConfig",
@@ -18,5 +19,6 @@ __all__ = [
     "load_predictor",
     "num_parameters",
     "read_config",
+    "reader_of",
     "save_predictor",
 ]

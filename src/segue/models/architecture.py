@@ -7,7 +7,7 @@ the newest passage is always in the last place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,6 +25,9 @@ Features = Float[Tensor, "batch features"]
 Vectors = Float[Tensor, "batch dim"]
 """One vector for each context or passage."""
 
+Texts = Sequence[tuple[str, ...]]
+"""Texts of the passages of each context, oldest first, without padding."""
+
 Sizes = dict[Size, Mapping[str, object]]
 """Keyword arguments of an architecture's class, for each size of the recipe."""
 
@@ -35,7 +38,7 @@ class Correction(Protocol):
 
     It is called with vectors scaled to components of about 1 and with the padding at the front, all zeros, and answers
     in the same scale. ``head`` is its last layer; with an anchor it is set to zero, so that training starts at the
-    anchor.
+    anchor. One with ``reads_text = True`` is called with the texts of the passages as well.
     """
 
     head: nn.Linear

@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from torch import nn
 
 from segue.errors import InputError, SettingsError
-from segue.models import amn, mamba, mlp, recurrent, transformer
+from segue.models import amn, mamba, mlp, recurrent, tokens, transformer
 from segue.models.architecture import Sizes
 from segue.models.document_tower import build_document_tower
 from segue.models.predictor import Predictor
 from segue.models.rules import require_rules
 from segue.models.settings import ModelSettings
 from segue.parts import GIVEN, is_import_path, load_part
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 ARCHITECTURES: dict[str, tuple[type[nn.Module], Sizes]] = {
     "amn": (amn.Amn, amn.SIZES),
@@ -26,13 +29,16 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], Sizes]] = {
     "transformer": (transformer.Transformer, transformer.SIZES),
     "mamba": (mamba.Mamba, mamba.SIZES),
     "mlp": (mlp.Mlp, mlp.SIZES),
+    "tokens": (tokens.Tokens, tokens.SIZES),
 }
 
 _KEEP_RULES: set[tuple[object, str, int, int]] = set()
 """Own models that keep the rules, with settings, dimension and context."""
 
 
-def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Predictor:
+def build_model(
+    settings: ModelSettings, *, dimension: int, context: int, reader: SentenceTransformer | None = None
+) -> Predictor:
     """Build an untrained predictor.
 
     First weights come from torch's global generator; call ``torch.manual_seed(...)`` before to repeat them. An anchor
@@ -45,12 +51,13 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
         settings: architecture and size.
         dimension: components of an embedding.
         context: places of the window, at least 1.
+        reader: for ``tokens``: the model that reads (``reader_of(encoder)``); it becomes part of the predictor.
 
     Raises:
         SettingsError: the class cannot be imported, does not take the options, or cannot be shared with documents.
-        InputError: a class of your own breaks a rule.
+        InputError: a class of your own breaks a rule, or the reader cannot be trained as the options state.
     """
-    predictor, part = assemble_model(settings, dimension=dimension, context=context)
+    predictor, part = assemble_model(settings, dimension=dimension, context=context, reader=reader)
     key = (part, settings.model_dump_json(), dimension, context)
     if settings.name not in ARCHITECTURES and key not in _KEEP_RULES:
         _KEEP_RULES.add(key)
@@ -62,7 +69,9 @@ def build_model(settings: ModelSettings, *, dimension: int, context: int) -> Pre
     return predictor
 
 
-def assemble_model(settings: ModelSettings, *, dimension: int, context: int) -> tuple[Predictor, object]:
+def assemble_model(
+    settings: ModelSettings, *, dimension: int, context: int, reader: SentenceTransformer | None = None
+) -> tuple[Predictor, object]:
     """Return a predictor whose rules are not checked, and the class, function or module that it is made of."""
     architecture: Any
     if settings.name in ARCHITECTURES:
@@ -74,6 +83,11 @@ def assemble_model(settings: ModelSettings, *, dimension: int, context: int) -> 
         architecture = _load_own(settings.name)
         options = ({"dropout": settings.dropout} if settings.dropout else {}) | settings.options
     correction = _construct(architecture, dimension, context, options, name=settings.name)
+    if isinstance(correction, tokens.Tokens):
+        if reader is None:
+            raise InputError("model 'tokens' reads with the bank's encoder", got="none",
+                             fix="build_model(..., reader=segue.models.reader_of(encoder))")  # fmt: skip
+        correction.read_with(reader)
     tower = build_document_tower(settings.documents, correction, dimension=dimension, size=settings.size)
     return Predictor(correction, settings, dimension=dimension, context=context, documents=tower), architecture
 

@@ -6,6 +6,7 @@
 ``training_documents.txt`` sha256 of each training document's id, one a line
 ``golden.safetensors``     an input and the output that the trained nets gave to it, document tower included
 ``README.md``              the model card
+``reader/``                a model that reads text: its transformer, whole, as sentence-transformers saves it
 ========================== =================================================================================
 
 Two nets may share every parameter's name and shape and still compute different things; the golden pair distinguishes
@@ -29,8 +30,10 @@ from segue.models.architecture import Context, Mask
 from segue.models.build import build_model
 from segue.models.model_card import ModelCard, render_card
 from segue.models.predictor import Predictor, num_parameters
+from segue.models.rules import example_texts
 from segue.models.settings import ModelSettings
 from segue.models.tensors import Tensors, save_tensors
+from segue.models.tokens import Tokens, load_reader, save_reader
 from segue.version import __version__
 
 FORMAT_VERSION = 1
@@ -46,6 +49,8 @@ WEIGHTS, CONFIG, DOCUMENTS, GOLDEN, CARD = (
     "golden.safetensors",
     "README.md",
 )
+READER, READER_WEIGHTS = "reader", "correction.reader."
+"""Folder of the transformer of a model that reads text, and the prefix of its weights, which are not in ``WEIGHTS``."""
 
 
 class CheckpointConfig(ModelCard):
@@ -77,6 +82,9 @@ def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> No
             got=f"NaN or infinite numbers in {', '.join(broken)}",
             fix="train again with a lower learning rate",
         )
+    reader = predictor.correction.reader if isinstance(predictor.correction, Tokens) else None
+    if reader is not None:
+        weights = {name: value for name, value in weights.items() if not name.startswith(READER_WEIGHTS)}
     context, mask = golden_input(predictor.context, predictor.dimension)
     golden = {"context": context, "mask": mask, **_golden_answers(predictor, context, mask)}
     text = render_card(
@@ -93,6 +101,8 @@ def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> No
         write_text(place / DOCUMENTS, "".join(f"{digest}\n" for digest in card.training_documents))
         write_text(place / CARD, text)
         write_json(place / CONFIG, _config(predictor, card))
+        if reader is not None:
+            save_reader(reader, place / READER)
 
     write_folder(Path(folder), fill)
 
@@ -110,7 +120,8 @@ def load_predictor(folder: Path) -> tuple[Predictor, CheckpointConfig]:
     """
     folder = Path(folder)
     config = read_config(folder)
-    predictor = build_model(config.model, dimension=config.dimension, context=config.context)
+    reader = load_reader(folder / READER) if config.model.name == "tokens" else None
+    predictor = build_model(config.model, dimension=config.dimension, context=config.context, reader=reader)
     _fill_weights(predictor, _read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     predictor.eval()
     _check_golden(predictor, _read_tensors(folder / GOLDEN), folder)
@@ -130,7 +141,7 @@ def golden_input(context: int, dimension: int) -> tuple[Context, Mask]:
 def _golden_answers(predictor: Predictor, context: Context, mask: Mask) -> Tensors:
     """Return the output and, with a document tower, the newest passages as it encodes them; in float64, on a copy."""
     exact = copy.deepcopy(predictor).cpu().double().eval()
-    answers = {"output": exact(context.double(), mask)}
+    answers = {"output": exact(context.double(), mask, example_texts(mask))}
     if predictor.documents is not None:
         answers["documents"] = exact.encode_documents(context[:, -1].double())
     return answers
@@ -195,7 +206,8 @@ def _read_tensors(path: Path) -> Tensors:
 
 def _fill_weights(predictor: Predictor, weights: Tensors, path: Path) -> None:
     """Load the weights into the net; every name and shape must match."""
-    wanted = predictor.state_dict()
+    others = READER_WEIGHTS if isinstance(predictor.correction, Tokens) else ()
+    wanted = {name: value for name, value in predictor.state_dict().items() if not name.startswith(others)}
     problems = [f"{name} is missing" for name in wanted.keys() - weights.keys()]
     problems += [f"{name} is not part of the net" for name in weights.keys() - wanted.keys()]
     problems += [
@@ -209,7 +221,7 @@ def _fill_weights(predictor: Predictor, weights: Tensors, path: Path) -> None:
             got="; ".join(sorted(problems)[:5]),
             fix="keep the two files of one checkpoint together; copy or train it again",
         )
-    predictor.load_state_dict(weights)
+    predictor.load_state_dict(weights, strict=False)  # the reader has its own already
 
 
 def _check_golden(predictor: Predictor, golden: Tensors, folder: Path) -> None:

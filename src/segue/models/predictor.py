@@ -20,10 +20,21 @@ from torch.nn import functional
 
 from segue.errors import InputError, SegueError
 from segue.models.anchor import Anchor
-from segue.models.architecture import Context, Correction, Encoding, Features, Mask, Vectors, is_exported, pad_at_front
+from segue.models.architecture import (
+    Context,
+    Correction,
+    Encoding,
+    Features,
+    Mask,
+    Texts,
+    Vectors,
+    is_exported,
+    pad_at_front,
+)
 from segue.models.document_tower import DocumentTower
 from segue.models.export import write_onnx
 from segue.models.settings import ModelSettings
+from segue.models.tokens import Tokens
 
 
 @final
@@ -62,18 +73,28 @@ class Predictor(nn.Module):
                 if head.bias is not None:
                     head.bias.zero_()
 
-    def forward(self, context: Context, mask: Mask) -> Vectors:
+    @property
+    def reads_text(self) -> bool:
+        """Whether contexts must bring texts."""
+        return bool(getattr(self.correction, "reads_text", False))
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        """Return the learning rates of weights that learn at another rate than the recipe's, as factors of it."""
+        return self.correction.rates() if isinstance(self.correction, Tokens) else {}
+
+    def forward(self, context: Context, mask: Mask, texts: Texts | None = None) -> Vectors:
         """Predict the next passage.
 
         Args:
             context: unit vectors, oldest first; values where ``mask`` is False are ignored.
             mask: True where there is a passage; at least one in each row.
+            texts: texts of the passages that are there, oldest first; only for an architecture that reads them.
 
         Returns:
             Unit vectors.
 
         Raises:
-            InputError: an architecture of your own fails.
+            InputError: an architecture of your own fails, or it reads texts and there are none.
         """
         if not is_exported():
             assert context.shape[1:] == (self.context, self.dimension), "the contexts do not have the predictor's shape"
@@ -82,15 +103,18 @@ class Predictor(nn.Module):
         # Components of unit vectors are about 1/√dim; initialisations assume about 1. The scale makes a correction of
         # ordinary size about as long as the anchor, so a first step of the optimiser cannot drown it.
         scale = math.sqrt(self.dimension)
-        total = self._correct(context * scale, mask).to(context.dtype)
+        total = self._correct(context * scale, mask, texts).to(context.dtype)
         if self.anchor is not None:
             total = total + self.anchor(context, mask) * scale
         return functional.normalize(total, dim=-1)
 
-    def _correct(self, context: Context, mask: Mask) -> Vectors:
+    def _correct(self, context: Context, mask: Mask, texts: Texts | None) -> Vectors:
         """Call the architecture; an error of one of your own becomes one that names it."""
+        if self.reads_text and texts is None:
+            raise InputError(f"model {self.settings.name!r} reads texts, but the contexts bring vectors only",
+                             fix="gather the contexts with texts")  # fmt: skip
         try:
-            return cast(Vectors, self.correction(context, mask))
+            return cast(Vectors, self.correction(context, mask, *((texts,) if self.reads_text else ())))
         except SegueError:
             raise
         except Exception as error:
@@ -131,6 +155,9 @@ class Predictor(nn.Module):
             InputError: the architecture cannot be exported, or the file answers otherwise than the predictor.
             StorageError: the file cannot be written.
         """
+        if self.reads_text:
+            raise InputError(f"model {self.settings.name!r} cannot be exported to ONNX",
+                             got="a model that reads texts", expected="one that reads vectors alone")  # fmt: skip
         net = copy.deepcopy(self).cpu().float().eval()
         write_onnx(net, Path(path), dimension=self.dimension, context=self.context, name=self.settings.name)
         return Path(path)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segue.encoders.space import PROBES
 from segue.errors import InputError
 from segue.models.anchor import AnchorKind, anchor_weights
 from segue.models.architecture import Context, Mask
@@ -83,10 +84,17 @@ def example_batch(
     return (functional.normalize(vectors, dim=-1) * mask[..., None]).to(dtype), mask
 
 
-def _example(predictor: Predictor, *, seed: int = 1) -> tuple[Context, Mask]:
-    """Return an example batch of the predictor's shape and precision."""
+def example_texts(mask: Mask, *, seed: int = 1) -> list[tuple[str, ...]]:
+    """Return a text for each passage that is there; neighbours in time and in the batch have different ones."""
+    counts = enumerate(mask.sum(dim=1).tolist(), start=seed)
+    return [tuple(PROBES[(row + place) % len(PROBES)] for place in range(count)) for row, count in counts]
+
+
+def _example(predictor: Predictor, *, seed: int = 1) -> tuple[Context, Mask, list[tuple[str, ...]]]:
+    """Return an example batch of the predictor's shape and precision, and its texts."""
     dtype = next(predictor.parameters()).dtype
-    return example_batch(predictor.dimension, predictor.context, seed=seed, dtype=dtype)
+    context, mask = example_batch(predictor.dimension, predictor.context, seed=seed, dtype=dtype)
+    return context, mask, example_texts(mask, seed=seed)
 
 
 def as_if_trained(predictor: Predictor) -> Predictor:
@@ -99,8 +107,8 @@ def as_if_trained(predictor: Predictor) -> Predictor:
 
 def check_unit_vectors(predictor: Predictor) -> None:
     """Check that answers are finite unit vectors, since the index compares by inner product."""
-    context, mask = _example(predictor)
-    answer = as_if_trained(predictor)(context, mask)
+    context, mask, texts = _example(predictor)
+    answer = as_if_trained(predictor)(context, mask, texts)
     assert answer.shape == (len(context), predictor.dimension), f"answers of shape {tuple(answer.shape)}"
     norms = answer.norm(dim=-1)
     assert torch.allclose(norms, torch.ones_like(norms), atol=TOLERANCE), f"norms {norms.tolist()}"
@@ -108,22 +116,22 @@ def check_unit_vectors(predictor: Predictor) -> None:
 
 def check_repeatable(predictor: Predictor) -> None:
     """Check that the same contexts get the same answers again: nothing is kept from one call to the next, or drawn."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     predictor = as_if_trained(predictor)
-    before = predictor(context, mask)
-    predictor(context.flip(0), mask.flip(0))
-    _same(predictor(context, mask), before, "the same contexts get other answers the second time")
+    before = predictor(context, mask, texts)
+    predictor(context.flip(0), mask.flip(0), texts[::-1])
+    _same(predictor(context, mask, texts), before, "the same contexts get other answers the second time")
 
 
 def check_padding_is_ignored(predictor: Predictor) -> None:
     """Check that values in padding change nothing, and that holes count as passages that were never read."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     predictor = as_if_trained(predictor)
-    answer = predictor(context, mask)
+    answer = predictor(context, mask, texts)
     noise = torch.randn(context.shape, generator=torch.Generator().manual_seed(2)).to(context.dtype)
-    _same(predictor(torch.where(mask[..., None], context, noise), mask), answer, "padding changes the answer")
+    _same(predictor(torch.where(mask[..., None], context, noise), mask, texts), answer, "padding changes the answer")
     broken = context.masked_fill(~mask[..., None], float("nan"))
-    _same(predictor(broken, mask), answer, "NaN in padding reaches the answer")
+    _same(predictor(broken, mask, texts), answer, "NaN in padding reaches the answer")
     places = predictor.context
     present = torch.arange(places) % 2 == 0
     full = context[mask.all(dim=1)]
@@ -131,34 +139,37 @@ def check_padding_is_ignored(predictor: Predictor) -> None:
     closed = torch.zeros_like(full)
     closed[:, places - kept :] = full[:, present]
     front = (torch.arange(places) >= places - kept).expand(len(full), -1)
-    _same(
-        predictor(full, present.expand(len(full), -1)), predictor(closed, front), "a masked passage changes the answer"
-    )
+    texts = example_texts(front)
+    _same(predictor(full, present.expand(len(full), -1), texts), predictor(closed, front, texts),
+          "a masked passage changes the answer")  # fmt: skip
 
 
 def check_rows_are_independent(predictor: Predictor) -> None:
     """Check that a context's answer does not depend on the rest of the batch."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     predictor = as_if_trained(predictor)
-    alone = torch.cat([predictor(context[row : row + 1], mask[row : row + 1]) for row in range(len(context))])
-    _same(predictor(context, mask), alone, "answers depend on the rest of the batch")
-    _same(predictor(context.flip(0), mask.flip(0)).flip(0), alone, "answers depend on the order of the batch")
+    rows = [slice(row, row + 1) for row in range(len(context))]
+    alone = torch.cat([predictor(context[row], mask[row], texts[row]) for row in rows])
+    _same(predictor(context, mask, texts), alone, "answers depend on the rest of the batch")
+    _same(
+        predictor(context.flip(0), mask.flip(0), texts[::-1]).flip(0), alone, "answers depend on the order of the batch"
+    )
 
 
 def check_input_is_kept(predictor: Predictor) -> None:
     """Check that the caller's tensors are not changed."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     before = context.clone(), mask.clone()
-    as_if_trained(predictor)(context, mask)
+    as_if_trained(predictor)(context, mask, texts)
     assert torch.equal(context, before[0]), "the contexts were changed"
     assert torch.equal(mask, before[1]), "the mask was changed"
 
 
 def check_every_parameter_learns(predictor: Predictor) -> None:
     """Check that every parameter gets a gradient; one without is a mistake in the forward pass."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     target = functional.normalize(torch.randn(len(context), predictor.dimension), dim=-1)
-    answer = as_if_trained(predictor).train()(context, mask)
+    answer = as_if_trained(predictor).train()(context, mask, texts)
     (1 - (answer * predictor.encode_documents(target)).sum(-1)).mean().backward()
     for name, parameter in predictor.named_parameters():
         if not parameter.requires_grad:
@@ -172,19 +183,18 @@ def check_start_is_the_anchor(predictor: Predictor) -> None:
     """Check that an untrained anchored predictor is the baseline it was anchored at, for short contexts too."""
     if predictor.anchor is None:
         return
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     kinds: tuple[AnchorKind, ...] = ("copy-last", "mean", "exp-mean")
     for kind in kinds:
         weights = anchor_weights(kind, predictor.context, decay=0.6).to(context.dtype)
         predictor.start_anchor(weights)
         expected = functional.normalize((weights[:, None] * context).sum(1), dim=-1)  # padding is zero
-        _same(predictor(context, mask), expected, f"the start is not {kind}")
+        _same(predictor(context, mask, texts), expected, f"the start is not {kind}")
 
 
 def check_documents(predictor: Predictor) -> None:
     """Check that passages start unchanged, and that a trained tower returns unit vectors, independent of the batch."""
-    vectors, _ = _example(predictor)
-    vectors = vectors[:, -1]
+    vectors = _example(predictor)[0][:, -1]
     _same(predictor.eval().encode_documents(vectors), vectors, "the document tower does not start at the identity")
     encoded = as_if_trained(predictor).encode_documents(vectors)
     _same(encoded.norm(dim=-1), torch.ones(len(vectors), dtype=vectors.dtype), "encoded passages are not unit vectors")
@@ -196,17 +206,21 @@ def check_documents(predictor: Predictor) -> None:
 
 def check_context_matters(predictor: Predictor) -> None:
     """Check that the answer depends on the passages that were read."""
-    context, mask = _example(predictor)
-    answer = as_if_trained(predictor)(context, mask)
-    other = predictor(_example(predictor, seed=2)[0], mask)
-    assert not torch.allclose(answer, other, atol=TOLERANCE), "the answer ignores the context"
+    context, mask, texts = _example(predictor)
+    answer = as_if_trained(predictor)(context, mask, texts)
+    context, _, texts = _example(predictor, seed=2)
+    assert not torch.allclose(answer, predictor(context, mask, texts), atol=TOLERANCE), "the answer ignores the context"
 
 
 def check_weights_are_all(predictor: Predictor, other: Predictor) -> None:
     """Check that another net with the same weights gives the same answers: nothing else has to be saved."""
-    context, mask = _example(predictor)
+    context, mask, texts = _example(predictor)
     other.load_state_dict(as_if_trained(predictor).state_dict())
-    _same(other.eval()(context, mask), predictor(context, mask), "another net with the same weights answers otherwise")
+    _same(
+        other.eval()(context, mask, texts),
+        predictor(context, mask, texts),
+        "another net with the same weights answers otherwise",
+    )
 
 
 RULES: tuple[Callable[[Predictor], None], ...] = (

@@ -11,7 +11,7 @@ from segue.errors import explain
 from segue.parts import installed, part_table
 from segue.settings import Settings
 
-ARCHITECTURE_NAMES = ("amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp")
+ARCHITECTURE_NAMES = ("amn", "bidirectional-gru", "gru", "lstm", "transformer", "mamba", "mlp", "tokens")
 """Names of the built-in architectures."""
 
 Size = Literal["toy", "demo", "full"]
@@ -23,8 +23,8 @@ class ModelSettings(Settings):
 
     name: str = Field(
         "gru",
-        description="amn, bidirectional-gru, gru, lstm, transformer, mamba, mlp, or your own: "
-        "'package.module:Class' or an installed one",
+        description="amn, bidirectional-gru, gru, lstm, transformer, mamba, mlp, tokens (reads text with the "
+        "bank's encoder), or your own: 'package.module:Class' or an installed one",
     )
     size: Size = Field("demo", description="toy for tests, demo for two cores, full for the published sizes")
     anchor: bool = Field(True, description="add the correction to a learnt weighted mean of the context")

@@ -73,6 +73,17 @@ class CrossEncoderSettings(FineTuningSettings):
         return self
 
 
+class TokensSettings(Settings):
+    """Training of an option that reads tokens, instead of the same keys of [training]."""
+
+    steps: int = Field(400, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=2, le=65536, description="windows per step")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=1, description="highest rate of AdamW; the transformer's weights learn at a tenth of it"
+    )
+    evaluations: int = Field(4, ge=1, le=10_000, description="validation scorings, and one at the start")
+
+
 class TextSettings(Settings):
     """The [text] table: options that fine-tune the bank's encoder, and how much time they may take."""
 
@@ -86,4 +97,5 @@ class TextSettings(Settings):
     dual_encoder: DualEncoderSettings = DualEncoderSettings(documents="frozen")
     cross_encoder_steps: int = Field(100, ge=1, description="optimiser steps of the cross-encoder")
     cross_encoder: CrossEncoderSettings = CrossEncoderSettings()
+    tokens: TokensSettings = TokensSettings()
     candidates: int = Field(10, ge=2, le=1000, description="candidates that the cross-encoder reads")

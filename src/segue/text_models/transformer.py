@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from segue.encoders import EncoderSettings, load_encoder
 from segue.encoders.sentence_transformer import SentenceTransformerEncoder, progress_bars
-from segue.errors import InputError
 from segue.files import write_folder
+from segue.models.tokens import free_last_layers, not_trainable
 from segue.text_models.settings import FineTuningSettings
 from segue.training.optimiser import Precision, resolve_precision
 
@@ -49,7 +49,7 @@ class TextTransformer(nn.Module):
         self.model = model.eval()
         self.origin, self.prompt = origin, prompt
         self.precision: Precision = resolve_precision(settings.precision, model.device.type, work="encoder")
-        _free_last_layers(model, settings.layers)
+        free_last_layers(model, settings.layers, fix="lower `layers`")
 
     @property
     def dimension(self) -> int:
@@ -90,32 +90,9 @@ def open_transformer(encoder: EncoderSettings, settings: FineTuningSettings) -> 
     changes = {"precision": "float32", "device": settings.device, "maximum_tokens": settings.maximum_tokens}
     loaded = load_encoder(encoder.model_copy(update=changes))
     if not isinstance(loaded, SentenceTransformerEncoder):
-        raise _not_trainable(encoder.name)
+        raise not_trainable(encoder.name)
     model = loaded.model
     if encoder.prompt:  # the bank's passages were encoded with it
         model.prompts = {**model.prompts, "segue": encoder.prompt}
         model.default_prompt_name = "segue"
     return TextTransformer(model, settings, origin=loaded.space.revision, prompt=loaded.space.prompt)
-
-
-def _free_last_layers(model: SentenceTransformer, count: int) -> None:
-    """Make only the transformer's last layers and the modules after it (such as a dense layer) trainable."""
-    model.requires_grad_(False)
-    lists = [list(module) for module in model[0].modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise _not_trainable(type(model[0]).__name__)
-    layers = max(lists, key=len)  # a transformer's layers are its longest list of modules
-    if count > len(layers):
-        raise InputError(
-            "the encoder has fewer layers", got=count, expected=f"1 to {len(layers)}", fix="lower `layers`"
-        )
-    for module in [*layers[len(layers) - count :], *list(model)[1:]]:
-        module.requires_grad_(True)
-
-
-def _not_trainable(name: str) -> InputError:
-    return InputError(
-        f"the encoder {name!r} cannot be fine-tuned",
-        expected="a transformer of sentence-transformers",
-        fix="name another one in [encoder], or leave the text options out",
-    )

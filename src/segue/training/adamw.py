@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +26,16 @@ class AdamW:
         others: weights that do not.
         weight_decay: share of the rate by which ``decaying`` shrink in a step.
         fused: whether one kernel updates a weight; None: PyTorch decides by device.
+        rates: factors of the learning rate, of weights where it is not 1.
     """
 
     def __init__(
         self, decaying: Iterable[nn.Parameter], others: Iterable[nn.Parameter], *, weight_decay: float,
-        fused: bool | None = None,
+        fused: bool | None = None, rates: Mapping[nn.Parameter, float] | None = None,
     ) -> None:  # fmt: skip
         groups = [(list(decaying), weight_decay), (list(others), 0.0)]
         self.weights = [weight for weights, _ in groups for weight in weights]
-        self._decay = [decay for weights, decay in groups for _ in weights]
+        self._kinds = [(decay, (rates or {}).get(weight, 1.0)) for weights, decay in groups for weight in weights]
         self._moments: dict[int, dict[str, Tensor]] = {}
         self._fused = fused
 
@@ -46,18 +47,18 @@ class AdamW:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Change every weight that has a gradient."""
-        for decay in dict.fromkeys(self._decay):
+        for decay, factor in dict.fromkeys(self._kinds):
             weights: list[Tensor] = []
             gradients: list[Tensor] = []
             moments: list[dict[str, Tensor]] = []
             for number, weight in enumerate(self.weights):
-                if weight.grad is not None and self._decay[number] == decay:
+                if weight.grad is not None and self._kinds[number] == (decay, factor):
                     weights.append(weight)
                     gradients.append(weight.grad)
                     moments.append(self._moments.setdefault(number, self._begin(weight)))
             averages, squares, steps = ([entry[name] for entry in moments] for name in NAMES)
             torch_adamw.adamw(weights, gradients, averages, squares, [], steps, fused=self._fused, amsgrad=False,
-                              beta1=BETA1, beta2=BETA2, lr=rate, weight_decay=decay, eps=EPSILON,
+                              beta1=BETA1, beta2=BETA2, lr=rate * factor, weight_decay=decay, eps=EPSILON,
                               maximize=False)  # fmt: skip
 
     def tensors(self) -> Tensors:

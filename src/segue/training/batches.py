@@ -10,7 +10,7 @@ contrastive loss is the same in all steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +41,8 @@ class Batch:
         groups: duplicate group of each target.
         context_groups: duplicate groups of the context before corruption, −1 for padding.
         negatives: hard negatives in addition to the other targets, or None.
+        texts: texts of the context's passages, one tuple for each window without padding; None where nothing reads
+            them.
         step: counted from 0; a loss draws its samples for it. Held-out batches are of step 0.
     """
 
@@ -51,6 +53,7 @@ class Batch:
     context_groups: Int[Tensor, "batch context"]
     negatives: Negatives | None = None
     step: int = 0
+    texts: Sequence[tuple[str, ...]] | None = None
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device."""
@@ -60,7 +63,8 @@ class Batch:
     def take(self, which: slice) -> Batch:
         """Return some of the windows."""
         taken = {name: getattr(self, name)[which] for name in TENSORS}
-        return replace(self, **taken, negatives=self.negatives and self.negatives.take(which))
+        return replace(self, **taken, negatives=self.negatives and self.negatives.take(which),
+                       texts=self.texts and self.texts[which])  # fmt: skip
 
 
 class Batches:
@@ -75,6 +79,7 @@ class Batches:
         span_corruption: share of contexts with one passage of another document.
         mining: source of hard negatives, or None.
         order: returns the windows of an epoch in the order they are seen; by default a random permutation.
+        texts: whether batches bring the texts of contexts.
 
     Raises:
         InputError: there are no windows.
@@ -91,6 +96,7 @@ class Batches:
         span_corruption: float = 0.0,
         mining: Mining | None = None,
         order: Callable[[np.random.Generator], Int[np.ndarray, "window"]] | None = None,
+        texts: bool = False,
     ) -> None:
         if len(windows) == 0:
             raise InputError(
@@ -103,6 +109,7 @@ class Batches:
         self.article_dropout = article_dropout
         self.span_corruption = span_corruption
         self.mining = mining
+        self.texts = texts
         self._order = order
         self._orders: dict[int, Int[np.ndarray, "window"]] = {}
 
@@ -133,7 +140,7 @@ class Batches:
         generator = random_stream(self.seed, CORRUPTION, step)
         documents = self.bank.document_of[windows.target].astype(np.int64)
         rows = swap_one(windows.context, documents, rate=self.span_corruption, generator=generator)
-        batch = gather_batch(self.bank, windows, read=rows)
+        batch = gather_batch(self.bank, windows, read=rows, texts=self.texts)
         vectors = drop_last(batch.context.numpy(), batch.mask.numpy(), rate=self.article_dropout, generator=generator)
         if not (np.isfinite(vectors).all() and bool(batch.target.isfinite().all())):
             raise InputError(
@@ -154,22 +161,26 @@ class Batches:
             self.mining.restore(state)
 
 
-def gather_batch(bank: Bank, windows: Windows, *, read: Int[np.ndarray, "batch context"] | None = None) -> Batch:
+def gather_batch(
+    bank: Bank, windows: Windows, *, read: Int[np.ndarray, "batch context"] | None = None, texts: bool = False
+) -> Batch:
     """Gather windows as a batch of step 0.
 
     Args:
         bank: holds the vectors.
         windows: of the bank.
-        read: rows whose vectors stand for those of the contexts (corruption); None: the contexts' own.
+        read: rows that stand for those of the contexts (corruption); None: the contexts' own.
+        texts: gather the texts of contexts too.
     """
     rows = windows if read is None else Windows(read, windows.target)
-    contexts = gather_contexts(bank, rows, exclude="none")
+    contexts = gather_contexts(bank, rows, exclude="none", texts=texts)
     return Batch(
         context=torch.from_numpy(np.ascontiguousarray(contexts.vectors)),
         mask=torch.from_numpy(contexts.mask),
         target=torch.from_numpy(np.ascontiguousarray(target_vectors(bank, windows))),
         groups=torch.from_numpy(bank.duplicate_group[windows.target]),
         context_groups=torch.from_numpy(groups_of(bank, windows.context)),
+        texts=contexts.texts,
     )
 
 

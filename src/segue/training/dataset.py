@@ -95,6 +95,7 @@ def window_loader(
     settings: TrainingSettings | None = None,
     *,
     anchor: bool = True,
+    texts: bool = False,
     epoch: int = 0,
     **options: Any,
 ) -> DataLoader[Batch]:
@@ -108,6 +109,7 @@ def window_loader(
         windows: windows of the training documents.
         settings: the [training] table; ``batch_size``, ``seed``, ``article_dropout`` and ``span_corruption`` are read.
         anchor: whether the model has an anchor, which the default of ``article_dropout`` depends on.
+        texts: whether batches bring the texts of contexts, for a model that reads them.
         epoch: the first epoch, counted from 0, to continue a training.
         options: of ``torch.utils.data.DataLoader``, such as ``num_workers`` and ``persistent_workers``.
 
@@ -127,6 +129,7 @@ def window_loader(
         seed=settings.seed,
         article_dropout=settings.dropout(anchored=anchor),
         span_corruption=settings.span_corruption,
+        texts=texts,
     )
     sampler = Epochs(batches.steps_per_epoch, epoch)
     return DataLoader(_Steps(batches), batch_size=None, sampler=sampler, **options)

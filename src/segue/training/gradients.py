@@ -45,12 +45,14 @@ class BatchGradients:
     control: float
 
 
-def held_out_batches(bank: Bank, windows: Windows, *, size: int, most: int, seed: int = 1) -> Iterator[Batch]:
+def held_out_batches(
+    bank: Bank, windows: Windows, *, size: int, most: int, seed: int = 1, texts: bool = False
+) -> Iterator[Batch]:
     """Yield up to ``most`` disjoint batches of ``size`` windows in random order, without corruption."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(windows), generator=generator).numpy()
     for start in range(0, min(most * size, len(order) - size + 1), size):
-        yield gather_batch(bank, windows.take(order[start : start + size]))
+        yield gather_batch(bank, windows.take(order[start : start + size]), texts=texts)
 
 
 def moments(steps: int) -> list[int]:
@@ -124,7 +126,7 @@ def _forward(predictor: Predictor, loss: Loss, batch: Batch) -> tuple[Tensor, di
     predictor.train()  # recurrent nets on CUDA have no backward pass in evaluation mode
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_generators(0)
-        prediction = predictor(batch.context, batch.mask)
+        prediction = predictor(batch.context, batch.mask, batch.texts)
         target = predictor.encode_documents(batch.target)
         negatives = batch.negatives and batch.negatives.through(predictor.encode_documents)
     found: tuple[Tensor, dict[str, Tensor]] = loss(

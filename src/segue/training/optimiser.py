@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -48,16 +49,24 @@ def resolve_precision(name: Literal["auto", "float32", "bfloat16"], device: str,
     return "bfloat16" if has_fast_bfloat16(device, work) else "float32"
 
 
-def build_optimizer(predictor: nn.Module, loss: nn.Module, *, weight_decay: float, device: str) -> AdamW:
+def build_optimizer(
+    predictor: nn.Module,
+    loss: nn.Module,
+    *,
+    weight_decay: float,
+    device: str,
+    rates: Mapping[nn.Parameter, float] | None = None,
+) -> AdamW:
     """Return AdamW over the weights of both modules; matrices decay, the rest does not.
 
-    Biases, norms, the anchor and temperatures do not decay, since zero is not a sensible value for them.
+    Biases, norms, the anchor and temperatures do not decay, since zero is not a sensible value for them. ``rates`` has
+    factors of the learning rate.
     """
     named = [(name, weight) for module in (predictor, loss) for name, weight in module.named_parameters()]
     decaying, others = ([weight for name, weight in named if (weight.ndim >= 2 and "anchor" not in name) == decays]
                         for decays in (True, False))  # fmt: skip
     # Fused is bit-exact under resumption too, and several times faster on one core.
-    return AdamW(decaying, others, weight_decay=weight_decay, fused=device in ("cpu", "cuda"))
+    return AdamW(decaying, others, weight_decay=weight_decay, fused=device in ("cpu", "cuda"), rates=rates)
 
 
 class Optimisation:
@@ -79,7 +88,8 @@ class Optimisation:
     ) -> None:
         _require_contrast(predictor, loss)
         self.predictor, self.loss = predictor.to(device), loss.to(device)
-        self.optimizer = build_optimizer(predictor, loss, weight_decay=settings.weight_decay, device=device)
+        self.optimizer = build_optimizer(predictor, loss, weight_decay=settings.weight_decay, device=device,
+                                         rates=predictor.rates())  # fmt: skip
         self.settings, self.precision, self.device = settings, precision, device
 
     def step(self, number: int, batch: Batch, rate: float) -> dict[str, float]:
@@ -105,7 +115,7 @@ class Optimisation:
 
     def _forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            prediction = self.predictor(batch.context, batch.mask)
+            prediction = self.predictor(batch.context, batch.mask, batch.texts)
             target = self.predictor.encode_documents(batch.target)
             negatives = batch.negatives and batch.negatives.through(self.predictor.encode_documents)
         products = getattr(torch, self.precision)

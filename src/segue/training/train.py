@@ -18,12 +18,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from segue.errors import InputError
 from segue.hardware import choose_device
 from segue.models import ModelSettings, Predictor, build_model
 from segue.training.batches import Batches
@@ -38,6 +40,9 @@ from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 __all__ = [
     "Score",
@@ -135,8 +140,11 @@ def assemble(
     """Return the batches and the optimisation of a training, ready for step 0; attach a training bank to the loss.
 
     Raises:
-        InputError: no windows, or the device is not there.
+        InputError: no windows, the device is not there, or the model reads texts and the bank has none.
     """
+    if predictor.reads_text and not bank.has_texts:
+        raise InputError(f"model {predictor.settings.name!r} reads texts, and the bank has none",
+                         fix="give the texts along with the vectors, or choose another model")  # fmt: skip
     device = choose_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     mined = next(iter(loss.settings.negatives), None)
@@ -150,9 +158,10 @@ def assemble(
     def predict(windows: Windows) -> Float[Tensor, "window dim"]:
         """Return what the present weights predict for windows, without corruption."""
         predictor.eval()
-        contexts = gather_contexts(bank, windows, exclude="none")
+        contexts = gather_contexts(bank, windows, exclude="none", texts=predictor.reads_text)
         vectors = torch.from_numpy(np.ascontiguousarray(contexts.vectors)).to(device)
-        return torch.nn.functional.normalize(predictor(vectors, torch.from_numpy(contexts.mask).to(device)), dim=-1)
+        predicted = predictor(vectors, torch.from_numpy(contexts.mask).to(device), contexts.texts)
+        return torch.nn.functional.normalize(predicted, dim=-1)
 
     batches = Batches(
         bank,
@@ -162,6 +171,7 @@ def assemble(
         article_dropout=settings.dropout(anchored=predictor.anchor is not None),
         span_corruption=settings.span_corruption,
         mining=Mining(candidates, windows, mined, predict) if mined and candidates else None,
+        texts=predictor.reads_text,
     )
     return batches, Optimisation(predictor, loss, settings, precision=precision, device=device)
 
@@ -241,7 +251,13 @@ class ShortRun:
 
 
 def begin_short_run(
-    bank: Bank, windows: Windows, *, model: ModelSettings, loss: LossSettings, training: TrainingSettings
+    bank: Bank,
+    windows: Windows,
+    *,
+    model: ModelSettings,
+    loss: LossSettings,
+    training: TrainingSettings,
+    reader: SentenceTransformer | None = None,
 ) -> ShortRun:
     """Build an untrained predictor and its loss, ready for the first step; an anchor starts at copy-last.
 
@@ -251,12 +267,13 @@ def begin_short_run(
         model: architecture and size.
         loss: what is minimised.
         training: batch size, seed, rate; ``steps`` must be given.
+        reader: what a model that reads text starts from.
 
     Raises:
         InputError: there are no windows.
     """
     with torch.random.fork_rng(devices=[]):
         seed_generators(training.seed)
-        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
+        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1], reader=reader)
     built = build_loss(loss, bank.dimension, seed=training.seed)
     return ShortRun(*assemble(predictor, built, bank, windows, training), training)

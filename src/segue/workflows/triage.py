@@ -116,7 +116,7 @@ class Comparison:
     @property
     def nothing_trained(self) -> str | None:
         """Why no trained option was measured on every fold, where some should have been; None where one was."""
-        trains = {option.name for option in (*OPTIONS, RECIPE_OPTION) if option.trained}
+        trains = {option.name for option in (*OPTIONS, RECIPE_OPTION) if option.planned}
         own = ("loss", "architecture")
         entries = [entry for entry in self.record.entries if entry.name in trains or entry.family in own]
         if not entries or any(entry.measured for entry in entries):

@@ -124,7 +124,8 @@ def _batches(case: Case, entry: CaseEntry) -> list[Batch]:
     """Return held-out batches as large as the entry's own, if there are enough validation windows."""
     windows = case.fold_of(entry).validation
     size = max(MINIMUM_BATCH_SIZE, min(entry.training.settings.batch_size, len(windows) // case.effort.batches))
-    return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed))
+    return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed,
+                                 texts=entry.training.predictor.reads_text))  # fmt: skip
 
 
 def _course(case: Case, entry: CaseEntry, batches: list[Batch]) -> GradientCourse:

@@ -104,8 +104,9 @@ def _cosine_logits(case: Case, entry: CaseEntry, term: LossTerm) -> list[Float[T
         return []
     predictor = trained.predictor.eval()
     found = []
-    for batch in held_out_batches(case.bank, windows, size=size, most=BATCHES, seed=case.seed):
-        pair = predictor(batch.context, batch.mask), predictor.encode_documents(batch.target)
+    for batch in held_out_batches(case.bank, windows, size=size, most=BATCHES, seed=case.seed,
+                                  texts=predictor.reads_text):  # fmt: skip
+        pair = predictor(batch.context, batch.mask, batch.texts), predictor.encode_documents(batch.target)
         if term.space == "projected":
             pair = trained.loss.project(pair[0]), trained.loss.project(pair[1])
         groups = batch.context_groups if term.mask_context else None

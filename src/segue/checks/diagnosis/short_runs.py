@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.checks.case import BATCH, Case, CaseEntry
+from segue.models import reader_of
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
@@ -30,13 +31,17 @@ def begin_like(
         loss: default: the entry's.
         changes: of the training settings; the default number of steps is the effort's.
     """
-    trained = entry.training
+    trained, reader = entry.training, None
+    if trained.predictor.settings.name == "tokens":
+        assert case.encoder is not None, "what was trained with an encoder was checked to have the bank's"
+        reader = reader_of(case.encoder())
     return begin_short_run(
         case.bank,
         case.fold_of(entry).train if windows is None else windows,
         model=trained.predictor.settings,
         loss=loss or trained.loss_settings,
         training=trained.settings.model_copy(update={"steps": case.effort.steps, **changes}),
+        reader=reader,
     )
 
 
@@ -64,8 +69,11 @@ def ranks_of_query(
 ) -> Int[np.ndarray, "window"]:
     """Return the exact ranks of the targets over the case's pool or another, under its exclusion or another."""
     exclude = excluded_rows(case.bank, windows, case.exclude) if exclude is None else exclude
+    texts = bool(getattr(query, "reads_text", False))
     found = [np.empty(0, dtype=np.int64)]
     for number, batch in enumerate(windows.batches(BATCH)):
         removed = exclude[number * BATCH : (number + 1) * BATCH]
-        found.append(target_ranks(query(case.read(batch)), pool or case.pool, batch.target, exclude=removed))
+        found.append(
+            target_ranks(query(case.read(batch, texts=texts)), pool or case.pool, batch.target, exclude=removed)
+        )
     return np.concatenate(found)

@@ -71,7 +71,7 @@ def _repeat(case: Case, entry: CaseEntry) -> Repeated:
     evaluation = entry.evaluation
     if len(windows) == 0 or evaluation is None:
         return Repeated()
-    queries = PredictorQuery(predictor)(gather_contexts(case.bank, windows))
+    queries = PredictorQuery(predictor)(gather_contexts(case.bank, windows, texts=predictor.reads_text))
     if entry.training.encoder is not None:
         others = _other_ranks(case, entry, windows, queries)
         wrong = f"{others:.0%} of its recorded ranks differ from those of its two towers."

@@ -6,11 +6,10 @@ from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder
 from segue.comparison.entries.text import load_text_option
-from segue.comparison.entries.trained import as_retriever
+from segue.comparison.entries.trained import load_trained
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.evaluation.experiment import Fold
-from segue.models import load_predictor
 from segue.retrieval.retrievers import Retriever
 
 
@@ -22,6 +21,5 @@ def load_retriever(job: Job, option: Option, fold: Fold, baselines: Baselines) -
     if option.reranking is not None:
         return CascadeBuilder(unit).build()[0]
     if option.trained:
-        predictor, _ = load_predictor(unit.folder / "checkpoint")
-        return as_retriever(unit, predictor)
+        return load_trained(unit, unit.folder)
     return baselines.retriever(option.name, fold)

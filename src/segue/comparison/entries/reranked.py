@@ -23,13 +23,12 @@ import numpy as np
 from jaxtyping import Int
 
 from segue.comparison.entries.option_on_fold import OptionOnFold
-from segue.comparison.entries.trained import as_retriever, train_option
+from segue.comparison.entries.trained import load_trained, train_option
 from segue.comparison.job import FoldTraining, Job, spread
 from segue.comparison.options import BEST_MODEL, OWN_MODEL, Option, Reranking
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
 from segue.files import read_json, write_json
-from segue.models import load_predictor
 from segue.old_names import current_name
 from segue.retrieval.own import OwnPart
 from segue.retrieval.rerank import Reranker
@@ -90,8 +89,8 @@ class CascadeBuilder:
         """Return the trained model of the option that ``record_model_used`` noted."""
         name = model_used(self.unit.folder)
         option = next(option for option in self.unit.job.options if option.name == name)
-        predictor, _ = load_predictor(self.unit.job.folder(option, self.unit.fold) / "checkpoint")
-        searcher = as_retriever(replace(self.unit, option=option), predictor).searcher()
+        folder = self.unit.job.folder(option, self.unit.fold)
+        searcher = load_trained(replace(self.unit, option=option), folder).searcher()
         assert searcher is not None
         assert searcher.predicts, "models with a document tower are not used by other options"
         return searcher

@@ -7,8 +7,10 @@ those of the plan.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from segue.comparison.entries.option_on_fold import OptionOnFold
+from segue.comparison.entries.trained import build_predictor_and_loss, training_settings
 from segue.comparison.job import FoldTraining, spread
 from segue.comparison.plan import require_affordable
 from segue.comparison.scoring import score_on_validation
@@ -22,7 +24,7 @@ from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
 from segue.text_models import cross_encoder, dual_encoder
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings
-from segue.training.train import TrainingResult
+from segue.training.train import TrainingResult, steps_per_second
 from segue.training.watch import Follow, watching
 from segue.types import Windows
 
@@ -47,6 +49,28 @@ def train_text_option(unit: OptionOnFold) -> tuple[Retriever, FoldTraining]:
     unit.job.load_encoder()  # refuses a bank whose vectors the recipe's encoder did not make
     record = _train_dual_encoder(unit) if unit.option.text == "dual-encoder" else _train_cross_encoder(unit)
     return load_text_option(unit), record
+
+
+def with_own_steps(unit: OptionOnFold) -> OptionOnFold:
+    """Return an option that reads tokens with the steps of [text].
+
+    Raises:
+        InputError: it would take more than its share of the budget, or the bank has no texts or no such encoder.
+    """
+    job, fold, text = unit.job, unit.fold, unit.job.recipe.text
+    steps = text.tokens.steps
+
+    def cost() -> float:
+        predictor, loss = build_predictor_and_loss(unit)
+        settings = training_settings(job, unit.option, fold, steps=steps)
+        rate = steps_per_second(
+            predictor, loss, job.experiment.bank, fold.train, settings=settings, seconds=MEASURED_SECONDS
+        )
+        windows = (settings.evaluations + 1) * len(job.validation_windows(fold)) + len(fold.test)
+        return len(job.experiment.folds) * (steps + READING * windows / settings.batch_size) / rate
+
+    require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
+    return replace(unit, steps=steps)
 
 
 def load_text_option(unit: OptionOnFold) -> Retriever:

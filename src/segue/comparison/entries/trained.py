@@ -5,6 +5,7 @@ Only training and validation windows are read here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import cast
@@ -30,12 +31,15 @@ from segue.models import (
     hash_documents,
     load_predictor,
     num_parameters,
+    reader_of,
     save_predictor,
 )
+from segue.models.document_tower import weights_hash
 from segue.models.tensors import copy_weights, save_tensors
-from segue.retrieval.retrievers import QueryFunction, Retriever
+from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last, mean, validation_mrr
 from segue.retrieval.retrievers.predictor import PredictorQuery, predictor_retriever
+from segue.retrieval.retrievers.vector import QueryCache
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.random_streams import seed_generators
@@ -57,15 +61,23 @@ def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Ret
     folder = folder or unit.folder
     if not (folder / "training.json").exists():
         _train(unit, folder)
+    return load_trained(unit, folder), cast(FoldTraining, read_json(folder / "training.json"))
+
+
+def load_trained(unit: OptionOnFold, folder: Path) -> Retriever:
+    """Return a trained option of a folder; what it predicts from text is kept there, since reading takes long."""
     predictor, _ = load_predictor(folder / "checkpoint")
-    return as_retriever(unit, predictor), cast(FoldTraining, read_json(folder / "training.json"))
+    retriever, bank = as_retriever(unit, predictor), unit.job.experiment.bank
+    if not predictor.reads_text or bank.hash is None:
+        return retriever
+    return replace(retriever, cache=QueryCache(folder / "queries.npz", key=f"{bank.hash}, {weights_hash(predictor)}"))
 
 
 def _train(unit: OptionOnFold, folder: Path) -> None:
     """Train an option, and write checkpoint and record."""
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
     predictor, loss = build_predictor_and_loss(unit)
-    settings = training_settings(job, fold, steps=unit.steps)
+    settings = training_settings(job, unit.option, fold, steps=unit.steps)
     if unit.like is not None:
         best_step = read_json(unit.like / folder.relative_to(unit.folder) / "training.json")["best_step"]
         keep_training(unit, predictor, loss, _take_steps(unit, predictor, loss, settings, best_step), folder)
@@ -121,7 +133,7 @@ def keep_training(
         own_loop: it was trained outside Segue, so it cannot be trained again.
     """
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
-    settings = training_settings(job, fold, steps=unit.steps)
+    settings = training_settings(job, unit.option, fold, steps=unit.steps)
     device = choose_device(settings.device)
     record = FoldTraining(
         model=predictor.settings.name,
@@ -168,7 +180,10 @@ def build_predictor_and_loss(unit: OptionOnFold) -> tuple[Predictor, Loss]:
     with torch.random.fork_rng(devices=[]):
         seed_generators(seed)
         settings = model_settings(unit.job, unit.option)
-        predictor = build_model(settings, dimension=experiment.bank.dimension, context=experiment.context)
+        reader = reader_of(unit.job.load_encoder()) if settings.name == "tokens" else None
+        predictor = build_model(
+            settings, dimension=experiment.bank.dimension, context=experiment.context, reader=reader
+        )
     if predictor.anchor is not None:
         predictor.start_anchor(_best_anchor(unit)[1])
     return predictor, build_loss(unit.job.loss_settings(unit.loss), experiment.bank.dimension, seed=seed)
@@ -186,9 +201,10 @@ def model_settings(job: Job, option: Option) -> ModelSettings:
     return job.recipe.model.model_copy(update=own)
 
 
-def training_settings(job: Job, fold: Fold, *, steps: int) -> TrainingSettings:
-    """Return the recipe's training settings with the plan's steps and the fold's own seed."""
-    return job.recipe.training.model_copy(update={"steps": steps, "seed": job.seed(fold)})
+def training_settings(job: Job, option: Option, fold: Fold, *, steps: int) -> TrainingSettings:
+    """Return the recipe's training settings, or those of [text] tokens, with an option's steps and the fold's seed."""
+    own = {} if option.planned else job.recipe.text.tokens.model_dump()
+    return job.recipe.training.model_copy(update={**own, "steps": steps, "seed": job.seed(fold)})
 
 
 def anchor_start(unit: OptionOnFold) -> str | None:
@@ -217,7 +233,7 @@ def _best_anchor(unit: OptionOnFold) -> tuple[int, torch.Tensor]:
     return best, starts[best][1]
 
 
-def as_retriever(unit: OptionOnFold, predictor: Predictor) -> Retriever:
+def as_retriever(unit: OptionOnFold, predictor: Predictor) -> VectorRetriever:
     """Return a trained option as it is evaluated; a document tower encodes the bank again."""
     job, option = unit.job, unit.option
     return predictor_retriever(

@@ -31,6 +31,16 @@ class ByCosine(UncountedReranker):
     bank: Bank
     name: str = "cosine"
 
+    @property
+    def reads_text(self) -> bool:  # type: ignore[override]
+        """Whether the query is made of texts."""
+        return bool(getattr(self.query, "reads_text", False))
+
+    @property
+    def requires_text(self) -> bool:  # type: ignore[override]
+        """Whether the query is made of texts."""
+        return self.reads_text
+
     def over(self, bank: Bank) -> ByCosine:
         """Return the reranker over another bank."""
         return replace(self, query=move_query(self.query, bank), bank=bank)

@@ -17,6 +17,7 @@ from segue.models.document_tower import weights_hash
 from segue.models.predictor import Predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
+from segue.retrieval.retrievers.interface import Stage
 from segue.retrieval.retrievers.vector import VectorRetriever
 from segue.retrieval.saving import PREDICTOR, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Intent
@@ -34,19 +35,28 @@ class PredictorQuery:
         self._predictor = predictor.to(device)
         self._device = torch.device(device)
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether contexts must bring texts."""
+        return bool(getattr(self._predictor, "reads_text", False))
+
     def __call__(self, contexts: Contexts) -> Float[np.ndarray, "batch dim"]:
-        """Return the predictions, unit float32; the predictor is left in the mode it was in."""
+        """Return the predictions, unit float32; the predictor is left in the mode it was in.
+
+        Raises:
+            InputError: the predictor reads texts, and the contexts bring none.
+        """
         vectors = torch.from_numpy(np.ascontiguousarray(contexts.vectors, dtype=np.float32)).to(self._device)
         mask = torch.from_numpy(np.ascontiguousarray(contexts.mask)).to(self._device)
         with _answering(self._predictor):
-            predicted: torch.Tensor = self._predictor(vectors, mask)
+            predicted: torch.Tensor = self._predictor(vectors, mask, *((contexts.texts,) if self.reads_text else ()))
             return predicted.float().cpu().numpy()
 
     def save_part(self, writer: PartWriter) -> Description:
         """Copy the checkpoint that the predictor was read from."""
         assert writer.checkpoint is not None, "a predictor was read from its checkpoint"
         writer.copy(writer.checkpoint, PREDICTOR)
-        return {"kind": "predictor"}
+        return {"kind": "predictor", **({"reads_text": True} if self.reads_text else {})}
 
     @classmethod
     def load_part(cls, about: Description, reader: PartReader) -> PredictorQuery:
@@ -122,7 +132,8 @@ def predictor_retriever(
         index: an index over ``pool``; with a document tower an exact one over the re-encoded candidates replaces it.
         device: device of the predictor.
     """
-    retriever = VectorRetriever(name, intent, PredictorQuery(predictor, device), pool, index)
+    stage: Stage = "encode" if predictor.reads_text else "predict"
+    retriever = VectorRetriever(name, intent, PredictorQuery(predictor, device), pool, index, stage=stage)
     if predictor.documents is None:
         return retriever
     encoded = retriever.reencoded(PredictorDocuments(predictor, device))
