@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bundle_world import make_toy_job
+from records import SETUP
 from text_world import bert_folder, encoder_settings, topic_texts
 
 import segue
@@ -38,11 +39,11 @@ DOCUMENTS, LENGTH = 16, 10
 def job_of(folder, *, names=NAMES, settings=None):
     """Return a comparison whose model reads tokens, over a bank on disk."""
     settings = settings or encoder_settings(bert_folder(folder))
-    texts = topic_texts(documents=DOCUMENTS, length=LENGTH)
+    texts = topic_texts(documents=DOCUMENTS, length=LENGTH, noise=12)
     lines = [json.dumps({"id": str(n), "paragraphs": texts[n * LENGTH : (n + 1) * LENGTH]}) for n in range(DOCUMENTS)]
     (folder / "corpus.jsonl").write_text("\n".join(lines))
     corpus = JsonlCorpus(kind="jsonl", path=str(folder / "corpus.jsonl"))
-    passages = PassageSettings(target_characters=20, minimum_characters=1)
+    passages = PassageSettings(target_characters=40, minimum_characters=20)
     bank = build_bank(corpus, settings, folder / "bank", passages=passages)
     own = TokensSettings(steps=8, batch_size=16, learning_rate=1e-2, evaluations=2)
     job = make_toy_job(bank, folder, names, settings)
@@ -89,8 +90,6 @@ def test_checks_examine_it_like_any_other_model(job, results):
 def test_a_bundle_answers_texts_as_the_run_did(job, results, tmp_path, name):
     (option,) = (option for option in job.options if option.name == name)
     setup = {"pool": job.experiment.pool.size, "windows": 1, "documents": 1}
-    from records import SETUP
-
     record = Record.model_validate(SETUP | setup | dict(compare(job, results)))
     build_bundle(Winner(job, option, job.experiment.folds[0], record, "tokens"), tmp_path / "bundle")
     released = segue.load(tmp_path / "bundle")
@@ -138,10 +137,13 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(job, results, tmp_path, m
 
 def test_it_is_skipped_where_it_costs_too_much(job, tmp_path):
     again = dataclasses.replace(job, out=tmp_path / "run", options=choose_options(["tokens"]))
-    again = again.with_tables(triage=TriageSettings(budget_minutes=1e-6))
+    again = again.with_tables(triage=TriageSettings(budget_minutes=5))
+    (again.out / "options" / "tokens").mkdir(parents=True)
+    (again.out / "options" / "tokens" / "cost.json").write_text(json.dumps({"format": 1, "seconds": 600.0}))
     (found,) = run_triage(again)["tokens"]
     assert found.status == "skipped"
     assert "tokens is over budget" in found.reason
+    assert "10.0 minutes" in found.reason
 
 
 def test_it_is_skipped_where_no_transformer_made_the_bank(tmp_path):
