@@ -34,8 +34,8 @@ SIZES: Sizes = {
     "full": {"depth": 6, "maximum_tokens": 256},
 }
 
-GAIN_UNIT = 10.0
-"""Gain of a weight of 1: AdamW moves a weight by its rate, which for the gain has to be a hundredth or so."""
+GAIN_UNIT = 30.0
+"""Gain of a weight of 1: AdamW moves a weight by its rate, 1e-3 at most, and the gain has to reach about 1 soon."""
 LONGEST_TOKEN = 12
 """Letters of a token, on average at most: more text than so many times the tokens is not tokenised."""
 READ_TOGETHER = 16
