@@ -369,9 +369,12 @@ def with_choice(job: Job, option: Option, choice: Choice, *, loss: str | None) -
         "article_dropout": dropout if choice.article_dropout else 0.0,
         "span_corruption": corruption if choice.span_corruption else 0.0,
     }
-    model = _model(job, option, choice)
-    own_model = {"models": {**job.recipe.models, option.name: model}} if option.name in job.recipe.models else {}
-    changed = job.with_tables(training=training.model_copy(update=update), **(own_model or {"model": model}))
+    model, own_models = _model(job, option, choice), job.recipe.models
+    changed = job.with_tables(training=training.model_copy(update=update))
+    if option.name in own_models:
+        changed = changed.with_tables(models={**own_models, option.name: model})
+    else:
+        changed = changed.with_tables(model=model)
     return changed if choice.temperature == own.temperature else _with_temperature(changed, choice.temperature, loss)
 
 
