@@ -1,20 +1,23 @@
 """The model that reads tokens: what it reads, that it keeps the rules of every architecture, and what it learns."""
 
+from string import ascii_lowercase
+
 import numpy as np
 import pytest
 import torch
 from fake_encoder import HashEncoder
 from safetensors.torch import load_file
 from text_world import bert_folder, encoder_settings, topic_bank
+from torch import nn
 from worlds import make_bank
 
 from segue.encoders import load_encoder
 from segue.errors import InputError, SettingsError
 from segue.evaluation.experiment import build_experiment
 from segue.evaluation.score import score
-from segue.models import ModelSettings, build_model, load_predictor, reader_of
+from segue.models import ModelCard, ModelSettings, build_model, load_predictor, reader_of, save_predictor
 from segue.models.conformance import as_if_trained, example_batch
-from segue.models.rules import RULES, check_every_parameter_learns, check_start_is_the_anchor
+from segue.models.rules import RULES, check_every_parameter_learns, check_start_is_the_anchor, example_texts
 from segue.models.tokens import GAIN_UNIT
 from segue.retrieval.retrievers.predictor import PredictorQuery
 from segue.training.losses.loss import LOSSES, build_loss
@@ -80,8 +83,6 @@ def test_it_keeps_the_rules_of_every_architecture(encoder, check, anchor):
 def test_a_checkpoint_holds_its_own_reader(encoder, tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    from segue.models import ModelCard, save_predictor
-
     predictor = as_if_trained(build(encoder))
     save_predictor(predictor, tmp_path / "model", card=ModelCard(name="tokens"))
     loaded, config = load_predictor(tmp_path / "model")
@@ -118,6 +119,31 @@ def test_training_reads_the_topics_that_vectors_do_not_show(encoder, experiment,
                    folder=tmp_path)  # fmt: skip
     assert result.curve[0]["MRR"] < 0.15
     assert result.best_score["MRR"] > 2 * result.curve[0]["MRR"]
+
+
+class Letters(nn.Module):
+    """An architecture of one's own that counts letters of the last passage."""
+
+    reads_text = True
+
+    def __init__(self, dimension, context):
+        super().__init__()
+        self.head = nn.Linear(26, dimension)
+
+    def forward(self, context, mask, texts):
+        counts = [[passages[-1].count(letter) for letter in ascii_lowercase] for passages in texts]
+        return self.head(context.new_tensor(counts))
+
+
+def test_a_class_of_one_s_own_may_read_texts_too(tmp_path):
+    predictor = as_if_trained(build_model(ModelSettings(name=f"{__name__}:Letters"), dimension=24, context=5))
+    save_predictor(predictor, tmp_path / "model", card=ModelCard(name="letters"))
+    loaded, _ = load_predictor(tmp_path / "model")
+    context, mask = example_batch()
+    texts = example_texts(mask)
+    assert loaded.reads_text
+    assert torch.equal(loaded(context, mask, texts), predictor(context, mask, texts))
+    assert not torch.equal(predictor(context, mask, texts), predictor(context, mask, example_texts(mask, seed=2)))
 
 
 def test_contexts_without_texts_are_refused(encoder, experiment):
