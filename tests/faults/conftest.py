@@ -18,3 +18,4 @@ def each_short_training_once(known: Known) -> Iterator[None]:
     """Most faults leave bank, windows and settings as they were."""
     with trained_once(known):
         yield
+    known.clear()  # hundreds of nets
