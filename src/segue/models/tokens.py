@@ -34,8 +34,8 @@ SIZES: Sizes = {
     "full": {"depth": 6, "maximum_tokens": 256},
 }
 
-GAIN_UNIT = 30.0
-"""Gain of a weight of 1: AdamW moves a weight by its rate, 1e-3 at most, and the gain has to reach about 1 soon."""
+GAIN_RATE = 30.0
+"""Learning rate of the gain, as a factor of the recipe's: it starts at zero and has to reach about 1 soon."""
 LONGEST_TOKEN = 12
 """Letters of a token, on average at most: more text than so many times the tokens is not tokenised."""
 READ_TOGETHER = 16
@@ -72,7 +72,7 @@ class Tokens(nn.Module):
         self.dimension, self.depth, self.maximum_tokens = dimension, depth, maximum_tokens
         self.rate, self.dropout = rate, dropout
         self.head = nn.Linear(1, 1, bias=False)
-        nn.init.constant_(self.head.weight, 1 / GAIN_UNIT)
+        nn.init.ones_(self.head.weight)
         self.reader: Any = None
 
     def read_with(self, reader: SentenceTransformer) -> None:
@@ -96,8 +96,8 @@ class Tokens(nn.Module):
             part.p = self.dropout
 
     def rates(self) -> dict[nn.Parameter, float]:
-        """Return the learning rates of the transformer's weights, as factors of the recipe's."""
-        return dict.fromkeys(self.reader.parameters(), self.rate)
+        """Return the learning rates of the transformer's weights and of the gain, as factors of the recipe's."""
+        return {self.head.weight: GAIN_RATE, **dict.fromkeys(self.reader.parameters(), self.rate)}
 
     def train(self, mode: bool = True) -> Tokens:
         """Switch to training or evaluation; of the reader, dropout alone: its own settings are not the recipe's."""
@@ -109,8 +109,7 @@ class Tokens(nn.Module):
 
     def forward(self, context: Context, mask: Mask, texts: Texts) -> Vectors:
         """Return one correction for each context."""
-        scale = GAIN_UNIT * math.sqrt(self.dimension)
-        return self.head((self.read(texts) * scale)[..., None]).squeeze(-1)
+        return self.head((self.read(texts) * math.sqrt(self.dimension))[..., None]).squeeze(-1)
 
     def read(self, texts: Texts) -> Vectors:
         """Return the unit vector of each context's end; texts of like length are read together where nothing learns."""

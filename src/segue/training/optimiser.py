@@ -59,11 +59,12 @@ def build_optimizer(
 ) -> AdamW:
     """Return AdamW over the weights of both modules; matrices decay, the rest does not.
 
-    Biases, norms, the anchor and temperatures do not decay, since zero is not a sensible value for them. ``rates`` has
-    factors of the learning rate.
+    Biases, norms, single numbers, the anchor and temperatures do not decay, since zero is not a sensible value for
+    them. ``rates`` has factors of the learning rate.
     """
     named = [(name, weight) for module in (predictor, loss) for name, weight in module.named_parameters()]
-    decaying, others = ([weight for name, weight in named if (weight.ndim >= 2 and "anchor" not in name) == decays]
+    matrices = [weight.ndim >= 2 and weight.numel() > 1 and "anchor" not in name for name, weight in named]
+    decaying, others = ([weight for (_, weight), matrix in zip(named, matrices, strict=True) if matrix == decays]
                         for decays in (True, False))  # fmt: skip
     # Fused is bit-exact under resumption too, and several times faster on one core.
     return AdamW(decaying, others, weight_decay=weight_decay, fused=device in ("cpu", "cuda"), rates=rates)
