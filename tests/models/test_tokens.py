@@ -111,6 +111,25 @@ def test_the_last_layers_learn_at_a_tenth_of_the_rate_and_the_others_not_at_all(
         assert distance == pytest.approx(rate, rel=1e-3), name
 
 
+def test_dropout_acts_in_training_only(encoder):
+    predictor = as_if_trained(build(encoder, dropout=0.5))
+    context, mask = example_batch(32, 2)
+    texts = [("ta tb", "na nb")[: int(count)] for count in mask.sum(1)]
+    assert torch.equal(predictor(context, mask, texts), predictor(context, mask, texts))
+    predictor.train()
+    assert not torch.equal(predictor(context, mask, texts), predictor(context, mask, texts))
+
+
+def test_bfloat16_autocast_stays_near_float32(encoder):
+    predictor = as_if_trained(build(encoder))
+    context, mask = example_batch(32, 2)
+    texts = [("ta tb", "na nb")[: int(count)] for count in mask.sum(1)]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = predictor(context, mask, texts)
+    assert rounded.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(rounded, predictor(context, mask, texts)).min() > 0.99
+
+
 def test_training_reads_the_topics_that_vectors_do_not_show(encoder, experiment, tmp_path):
     """The toy's encoder is random, so copying the last vector finds little."""
     predictor, fold = build(encoder), experiment.folds[0]

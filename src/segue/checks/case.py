@@ -110,6 +110,11 @@ class CaseEntry:
         assert self.trained is not None, f"{self.name} was not trained"
         return self.trained
 
+    @property
+    def quick_to_train(self) -> bool:
+        """Whether a short training of its configuration takes seconds or minutes; of one that reads tokens, hours."""
+        return self.trained is not None and self.trained.config.model.name != "tokens"
+
     def as_searched(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
         """Return vectors of the bank as this entry should search them: encoded by its document tower, if it has one."""
         encoder = None if self.trained is None else self.trained.encoder

@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,9 +39,6 @@ from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 __all__ = [
     "Score",
@@ -251,13 +247,7 @@ class ShortRun:
 
 
 def begin_short_run(
-    bank: Bank,
-    windows: Windows,
-    *,
-    model: ModelSettings,
-    loss: LossSettings,
-    training: TrainingSettings,
-    reader: SentenceTransformer | None = None,
+    bank: Bank, windows: Windows, *, model: ModelSettings, loss: LossSettings, training: TrainingSettings
 ) -> ShortRun:
     """Build an untrained predictor and its loss, ready for the first step; an anchor starts at copy-last.
 
@@ -267,13 +257,12 @@ def begin_short_run(
         model: architecture and size.
         loss: what is minimised.
         training: batch size, seed, rate; ``steps`` must be given.
-        reader: what a model that reads text starts from.
 
     Raises:
         InputError: there are no windows.
     """
     with torch.random.fork_rng(devices=[]):
         seed_generators(training.seed)
-        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1], reader=reader)
+        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
     built = build_loss(loss, bank.dimension, seed=training.seed)
     return ShortRun(*assemble(predictor, built, bank, windows, training), training)

@@ -17,6 +17,7 @@ from segue.checks import AUDIT
 from segue.checks.build_case import case_of_job
 from segue.checks.run import run_checks
 from segue.comparison.calibration import _reading_seconds
+from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.options import choose_options
 from segue.comparison.record import Record
@@ -28,8 +29,10 @@ from segue.corpus.passages import PassageSettings
 from segue.errors import InputError
 from segue.files import read_json
 from segue.models import ModelSettings, load_predictor
+from segue.models.tokens import Tokens
 from segue.text_models.settings import TextSettings, TokensSettings
 from segue.training import loop
+from segue.windows.windows import gather_contexts
 
 NAMES = ("tokens", "bm25-by-model", "rerank")
 SIZE = {"depth": 2, "maximum_tokens": 16}
@@ -105,6 +108,20 @@ def test_a_bundle_answers_texts_as_the_run_did(job, results, tmp_path, name):
         with torch.no_grad():
             expected = predictor(vectors, torch.tensor([[False, True, True]]), [tuple(read)])[0]
         np.testing.assert_allclose(answer.prediction, expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tokens", "rerank"])
+def test_evaluation_reads_a_context_once_and_an_answer_reads_it_anew(job, results, monkeypatch, name):
+    (option,) = (option for option in job.options if option.name == name)
+    live = load_retriever(job, option, job.experiment.folds[0], Baselines(job))
+    contexts = gather_contexts(job.experiment.bank, job.experiment.folds[0].test.take(slice(0, 2)), texts=True)
+    read = []
+    whole = Tokens.read
+    monkeypatch.setattr(Tokens, "read", lambda self, texts: read.append(len(texts)) or whole(self, texts))
+    live.score(contexts)
+    assert read == []
+    live.rank(contexts, 3)
+    assert read == [2]
 
 
 class Stop(Exception):

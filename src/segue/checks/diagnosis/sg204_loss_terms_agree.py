@@ -86,7 +86,8 @@ class FrontPoint:
 
 def examine(case: Case) -> Verdict:
     """Train entries of several terms briefly, compare the terms' gradients, and vary the weights of the terms."""
-    several = {e.name: e for e in case.first_entries if e.trained and len(e.trained.loss_settings.terms) > 1}
+    several = {e.name: e for e in case.first_entries
+               if e.quick_to_train and len(e.training.loss_settings.terms) > 1}  # fmt: skip
     wanted = [several[name] for name in dict.fromkeys([case.subject or "", *PREFERRED]) if name in several]
     entries = wanted or list(several.values())[:1]
     if not entries:
@@ -124,8 +125,7 @@ def _batches(case: Case, entry: CaseEntry) -> list[Batch]:
     """Return held-out batches as large as the entry's own, if there are enough validation windows."""
     windows = case.fold_of(entry).validation
     size = max(MINIMUM_BATCH_SIZE, min(entry.training.settings.batch_size, len(windows) // case.effort.batches))
-    return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed,
-                                 texts=entry.training.predictor.reads_text))  # fmt: skip
+    return list(held_out_batches(case.bank, windows, size=size, most=case.effort.batches, seed=case.seed))
 
 
 def _course(case: Case, entry: CaseEntry, batches: list[Batch]) -> GradientCourse:

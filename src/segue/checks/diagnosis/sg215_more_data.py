@@ -22,9 +22,9 @@ STEPS_FACTOR = 4
 
 def examine(case: Case) -> Verdict:
     """Train the subject's configuration on growing sets of documents, for the same number of steps."""
-    entry = next((entry for entry in (*case.subject_entries, *case.first_entries) if entry.trained is not None), None)
+    entry = next((entry for entry in (*case.subject_entries, *case.first_entries) if entry.quick_to_train), None)
     if entry is None:
-        return not_applicable("nothing was trained")
+        return not_applicable("nothing was trained that could be trained again in minutes")
     train = case.fold_of(entry).train
     groups = case.groups_of(train)
     names = np.unique(groups)

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from segue.checks.case import BATCH, Case, CaseEntry
-from segue.models import reader_of
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers.predictor import PredictorDocuments, PredictorQuery
@@ -26,22 +25,18 @@ def begin_like(
 
     Args:
         case: gives bank, effort and fold.
-        entry: a trained one, whose model, loss and training settings are used.
+        entry: one that is ``quick_to_train``, whose model, loss and training settings are used.
         windows: to train on; default: the fold's.
         loss: default: the entry's.
         changes: of the training settings; the default number of steps is the effort's.
     """
-    trained, reader = entry.training, None
-    if trained.predictor.settings.name == "tokens":
-        assert case.encoder is not None, "what was trained with an encoder was checked to have the bank's"
-        reader = reader_of(case.encoder())
+    trained = entry.training
     return begin_short_run(
         case.bank,
         case.fold_of(entry).train if windows is None else windows,
         model=trained.predictor.settings,
         loss=loss or trained.loss_settings,
         training=trained.settings.model_copy(update={"steps": case.effort.steps, **changes}),
-        reader=reader,
     )
 
 

@@ -32,6 +32,7 @@ from segue.retrieval.retrievers.interface import (
     join_rankings,
     no_lap,
 )
+from segue.retrieval.retrievers.vector import VectorRetriever
 from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Intent, Rankings
 
@@ -473,9 +474,12 @@ class Cascade(Ranks):
         return join_rankings([self._rank(part, k, lap) for _, part in batches_of(contexts, self.batch_limit)])
 
     def _rank(self, contexts: Contexts, k: int, lap: Lap) -> Rankings:
-        first = self.first.score(contexts)
+        first = self.first
+        if isinstance(first, VectorRetriever) and first.cache is not None:
+            first = replace(first, cache=None)  # a served query is in no cache
+        scores = first.score(contexts)
         lap(self.stage)
-        return self._scored(contexts, first).top(self.pool, k, exclude=contexts.exclude, lap=lap)
+        return self._scored(contexts, scores).top(self.pool, k, exclude=contexts.exclude, lap=lap)
 
     def save_part(self, writer: PartWriter) -> Description:
         """Write the files of the stages and of the reranker."""
