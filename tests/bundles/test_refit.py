@@ -106,7 +106,7 @@ def test_a_model_of_a_run_with_folds_is_refitted_and_bundled_with_the_steps_and_
 
     unit = OptionOnFold(job, option, folds.folds[1], Baselines(job), before["loss_name"])
     predictor, loss = build_predictor_and_loss(unit)
-    settings = training_settings(job, folds.folds[1], steps=before["planned_steps"])
+    settings = training_settings(job, option, folds.folds[1], steps=before["planned_steps"])
     assert settings.seed == run.job.recipe.training.seed + 1
     scores = iter([0.1, 0.3, 0.2])
     train(predictor, loss, bank, all_windows(run), settings=settings, score=lambda model: {"MRR": next(scores)},

@@ -306,7 +306,7 @@ def test_what_tuning_finds_reaches_a_model_and_a_loss_of_ones_own(tmp_path):
         predictor, built = build_predictor_and_loss(OptionOnFold(changed, option, fold, Baselines(changed), loss))
         assert dict(built.temperatures) == {"infonce": 0.11}
         assert predictor.settings.options == {"width": 4 if name == "mine" else 16}
-        assert training_settings(changed, fold, steps=1).learning_rate == 0.01
+        assert training_settings(changed, option, fold, steps=1).learning_rate == 0.01
 
 
 def test_a_model_that_cannot_be_imported_costs_the_others_nothing_in_the_plan(tmp_path, monkeypatch):

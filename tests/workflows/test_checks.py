@@ -71,7 +71,9 @@ def test_a_comparison_measures_once_how_sure_its_winner_may_be(finished, copy, m
     recipe = segue.load_recipe(finished / "recipe.toml")
     job = make_job(recipe, open_bank(recipe), (), copy)
     monkeypatch.setattr("segue.workflows.confidence.kept_case", lambda *_: pytest.fail("it was measured again"))
-    again = winner_confidence(record["winner"], workers=InThisProcess(Worker(job, Baselines(job))), stages=quiet)
+    again = winner_confidence(
+        record["winner"], workers=InThisProcess(Worker(job, Baselines(job)), threads_each=1), stages=quiet
+    )
     assert again.to_json() == record["confidence"]
 
 
@@ -219,7 +221,7 @@ def test_what_is_muted_is_muted_in_audit_and_diagnosis(monkeypatch, finished, co
     policy = check_record.CheckPolicy(mute=tuple(code for code in codes if code not in spared))
     own = load_checks([replace(CHECKS[-1], code="MY201", needs=(), data_alone=True)])  # diagnosis: not run before
     before = check_record.check_data(small_case(noise_world()), policy, own=own, stages=quiet)
-    workers = InThisProcess(Worker(job, Baselines(job)))
+    workers = InThisProcess(Worker(job, Baselines(job)), threads_each=1)
     found = check_record.check_record("mlp", policy, data=before, own=own, workers=workers, stages=quiet)
     outcomes = {finding.code: finding.outcome for finding in (*found.audit, *found.diagnosis)}
     assert list(outcomes) == [*codes, "MY201"]

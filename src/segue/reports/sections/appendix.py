@@ -91,7 +91,11 @@ def definitions_section() -> Section:
 def machine_section(record: Record) -> Section:
     """Return what was measured on what, where it ran, and where the time went."""
     machine = record.machine.model_dump() | {"memory_gb": f"{record.machine.memory_gb:.1f}"}
-    rows = [TableRow((Cell(plain(name.replace("_", " "))), Cell(plain(value)))) for name, value in machine.items()]
+    rows = [
+        TableRow((Cell(plain(name.replace("_", " "))), Cell(plain(value))))
+        for name, value in machine.items()
+        if value is not None
+    ]
     columns = (Column("Machine", False), Column("", False))
     table = Table("machine", "As recorded by the run.", columns, single(rows))
     spent = seconds_table(record)
