@@ -22,7 +22,16 @@ from jaxtyping import Float, Int
 
 from segue.bank.bank import PassageBank
 from segue.bank.build import DuplicateGroups
-from segue.bank.manifest import BUILD, MANIFEST, BuildPlan, documents_table, read_plan, require_same_plan, write_bank
+from segue.bank.manifest import (
+    BUILD,
+    MANIFEST,
+    BuildPlan,
+    TextFacts,
+    documents_table,
+    read_plan,
+    require_same_plan,
+    write_bank,
+)
 from segue.bank.shards import ShardRows, complete_shards, exclusive, require_bank_folder, write_shard
 from segue.encoders.space import declared_space
 from segue.errors import InputError, explain
@@ -150,7 +159,7 @@ def _write(real: Bank, pairs: Pairs, out: Path, *, plan: BuildPlan, progress: Pr
             records.append(write_shard(out, number, rows, _vectors(real, pairs, start), groups=group))
         progress(start + len(rows), len(pairs.left), "synthetic passages")
     documents = documents_table(pairs.names, pairs.names, pairs.num_rows.tolist(), first_row=0)
-    write_bank(out, plan, records, documents, skipped={}, has_texts=True)
+    write_bank(out, plan, records, documents, TextFacts(known=True))
 
 
 def _shard_rows(real: Bank, pairs: Pairs) -> Iterator[ShardRows]:
