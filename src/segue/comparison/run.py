@@ -56,7 +56,7 @@ def run_triage(
     """
     lock_split(job.experiment, job.out / "split.json")
     if job.recipe.triage.plan is not None:
-        plan = load_plan(Path(job.recipe.triage.plan), options=_trained(job))  # fails before anything is trained
+        plan = load_plan(Path(job.recipe.triage.plan), options=_planned(job))  # fails before anything is trained
         if job.searched and not plan.trial_steps:
             raise InputError(f"{job.recipe.triage.plan} has no steps for the trials of [tuning]",
                              fix="leave [triage] plan out, or name the plan of a run that tuned")  # fmt: skip
@@ -231,14 +231,14 @@ def _best(options: Sequence[Option], scores: FoldScores) -> Option | None:
     return max(found, key=found.__getitem__) if found else None
 
 
-def _trained(job: Job) -> tuple[str, ...]:
+def _planned(job: Job) -> tuple[str, ...]:
     return tuple(option.name for option in job.options if option.planned)
 
 
 def _settle_plan(run: _Run) -> Plan | None:
     """Load the run's plan or the one that the recipe names, otherwise calibrate; save it in the run folder."""
     job = run.job
-    trained = _trained(job)
+    trained = _planned(job)
     if not trained:
         return None
     path = job.out / "plan.json"
