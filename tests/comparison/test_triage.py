@@ -35,6 +35,7 @@ from segue.models import ModelSettings, load_predictor
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.retrieval.retrievers.baselines import copy_last
+from segue.training.loop import TrainingLoop
 from segue.training.train import TrainingSettings
 from segue.types import Windows
 from segue.windows.splits import SplitSettings
@@ -411,3 +412,15 @@ def test_a_cost_is_measured_once_also_in_a_folder_that_is_there(tmp_path):
     with pytest.raises(InputError, match="rerank is over budget"):
         require_affordable(job, "rerank", share=0.4, cost=cost, fix="leave it out")
     assert len(measured) == 1
+
+
+def test_what_one_option_trained_is_not_trained_again_for_another(tmp_path, monkeypatch):
+    """The first stage of ``rerank`` is the recipe's model from the anchor under ``infonce-bank``: here that of ``mlp``."""
+    monkeypatch.setattr("segue.comparison.run.winning_loss", lambda job, scores: "infonce-bank")
+    job = job_on(worlds.drift_world(2, 14, 10, 16), tmp_path / "run", choose_options(["mlp", "rerank"]))
+    steps: list[int] = []
+    monkeypatch.setattr(TrainingLoop, "_step", lambda self, step=TrainingLoop._step: steps.append(1) or step(self))
+    results = run_triage(job)
+    assert len(steps) == 3 * 20  # rerank's first stage and its halves
+    records = [results[name][0].training for name in ("mlp", "rerank")]
+    assert records[0]["curve"] == records[1]["curve"]

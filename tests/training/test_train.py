@@ -207,6 +207,26 @@ def test_a_finished_folder_is_only_read(tmp_path):
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
+def test_the_same_training_in_another_folder_is_copied_if_it_is_finished(tmp_path, monkeypatch):
+    done, head, expected = run(tmp_path / "done")
+    run(tmp_path / "another", settings=FAST.model_copy(update={"seed": 2}))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "state.safetensors").write_bytes(b"no state")
+    unfinished = tmp_path / "unfinished"
+    monkeypatch.setattr(loop.TrainingLoop, "_finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        run(unfinished)
+    monkeypatch.setattr(loop.TrainingLoop, "_step", lambda _: pytest.fail("it was trained"))
+    others = [tmp_path / name for name in ("missing", "damaged", "another", "unfinished", "done")]
+    model, other_head, result = run(tmp_path / "new", others=others)
+    assert same_weights(model, done)
+    assert same_weights(head, other_head)
+    assert result == expected
+    model, _, result = run(tmp_path / "new")  # it is a training of its own now
+    assert same_weights(model, done)
+    assert result == expected
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"no state"])
 def test_a_damaged_state_is_one_clear_error(tmp_path, damage):
     run(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from segue.training.settings import TrainingSettings
 from segue.training.state import (
     Record,
     TrainingState,
+    find_finished,
     load_state,
     save_state,
     selection_score,
@@ -37,7 +38,14 @@ class TrainingLoop:
     """A training between two steps; ``advance`` goes to the next point at which it may be interrupted."""
 
     def __init__(
-        self, batches: Batches, optimisation: Optimisation, settings: TrainingSettings, *, score: Score, folder: Path
+        self,
+        batches: Batches,
+        optimisation: Optimisation,
+        settings: TrainingSettings,
+        *,
+        score: Score,
+        folder: Path,
+        others: Iterable[Path] = (),
     ) -> None:
         self.batches, self.optimisation, self.settings = batches, optimisation, settings
         self.score, self.folder = score, folder
@@ -45,7 +53,7 @@ class TrainingLoop:
         self.evaluate_at = {round(self.steps * n / settings.evaluations) for n in range(1, settings.evaluations + 1)}
         self.identity = _identity(batches, optimisation, settings)
         self.best: Tensors = {}
-        self.state = self._resume() or TrainingState()
+        self.state = self._resume(others) or TrainingState()
         self.clock = self.saved = time.perf_counter()
         self.pause = 0.0
 
@@ -113,10 +121,14 @@ class TrainingLoop:
         self.saved = time.perf_counter()
         self.pause = (self.saved - began) / STATE_SHARE
 
-    def _resume(self) -> TrainingState | None:
+    def _resume(self, others: Iterable[Path]) -> TrainingState | None:
+        """Load the state of this training: its own, or a finished one of another folder, which is copied."""
         found = load_state(self.folder, identity=self.identity)
         if found is None:
-            return None
+            found = find_finished(others, identity=self.identity)
+            if found is None:
+                return None
+            save_state(self.folder, *found, identity=self.identity)
         state, tensors = found
         self.best = without_prefix("best.", tensors)
         self._load(self.best if state.finished else tensors)

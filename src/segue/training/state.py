@@ -7,9 +7,10 @@ in readable form. A finished run's state keeps the best weights only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[Trainin
             fix="choose another folder, or delete this one",
         )
     return state, tensors
+
+
+def find_finished(
+    folders: Iterable[Path], *, identity: Mapping[str, object]
+) -> tuple[TrainingState, Tensors] | None:
+    """Return the first finished state of the same training; folders of other trainings are passed over."""
+    for folder in folders:
+        with contextlib.suppress(InputError):
+            found = load_state(folder, identity=identity)
+            if found is not None and found[0].finished:
+                return found
+    return None
 
 
 def windows_hash(windows: Windows) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,18 +109,19 @@ def train(
     folder: Path,
     progress: Progress = no_progress,
     follow: Follow = follow_nothing,
+    others: Iterable[Path] = (),
 ) -> TrainingResult:
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
-    A folder with a state of the same training is resumed, to the bit; a finished one is only read. ``follow`` is called
-    with the curve after each step (``watch.py``).
+    A folder with a state of the same training is resumed, to the bit; a finished one is only read, also where it is
+    found in one of ``others``. ``follow`` is called with the curve after each step (``watch.py``).
 
     Raises:
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.
         StorageError: the folder cannot be written.
     """
     batches, optimisation = assemble(predictor, loss, bank, windows, settings)
-    loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder)
+    loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder, others=others)
     while not loop.state.finished:
         progress(loop.state.step, loop.steps, loop.note())
         follow(loop.state.curve)

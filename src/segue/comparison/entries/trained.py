@@ -95,6 +95,7 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
             folder=folder / "training",
             progress=unit.progress,
             follow=follow,
+            others=(job.out / "options").glob(f"*/{unit.folder.name}/training"),
         )
     keep_training(unit, predictor, loss, result, folder)
 
