@@ -415,7 +415,7 @@ def test_a_cost_is_measured_once_also_in_a_folder_that_is_there(tmp_path):
 
 
 def test_what_one_option_trained_is_not_trained_again_for_another(tmp_path, monkeypatch):
-    """The first stage of ``rerank`` is the recipe's model from the anchor under ``infonce-bank``: here that of ``mlp``."""
+    """The first stage of ``rerank`` is the recipe's model from the anchor under ``infonce-bank``, as ``mlp`` is."""
     monkeypatch.setattr("segue.comparison.run.winning_loss", lambda job, scores: "infonce-bank")
     job = job_on(worlds.drift_world(2, 14, 10, 16), tmp_path / "run", choose_options(["mlp", "rerank"]))
     steps: list[int] = []
