@@ -7,43 +7,108 @@ A file is written under a temporary name beside its place, flushed, and renamed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 from zipfile import BadZipFile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from segue.errors import InputError, StorageError
 
+AT_CWD, EXCHANGE = -100, 2
+"""Arguments of Linux's renameat2."""
 JsonObject = dict[str, Any]
 """A JSON object as read from a file."""
+
+
+class Disk:
+    """Every change that Segue makes on a disk; tests let its operations fail."""
+
+    def open(self, path: Path, mode: Literal["wb", "ab+"]) -> BinaryIO:
+        """Open a file to write or to append to."""
+        return path.open(mode)
+
+    def sync(self, path: Path) -> None:
+        """Wait until the contents of a file are on the disk."""
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and those above it, where they are missing."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file or folder another name; a file of that name is replaced."""
+        path.replace(target)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Let two folders change names in one step, or in three where the system has no such step."""
+        call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if call is None or call(AT_CWD, os.fsencode(one), AT_CWD, os.fsencode(other), EXCHANGE):
+            between = one.with_name(f"{one.name}.old")
+            other.replace(between)
+            one.replace(other)
+            between.replace(one)
+
+    def link(self, path: Path, target: Path) -> None:
+        """Give a file a second name."""
+        os.link(path, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with what is in it; one that is missing is no error."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+disk = Disk()
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on failure it is removed.
 
+    It is for libraries that open files themselves; others write with ``writing``.
+
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(path.parent)
         yield temporary
-        if temporary.is_file():  # the functions that write folders flush each file
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-        temporary.replace(path)
+        disk.sync(temporary)
+        disk.rename(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            disk.remove(temporary)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which appears as ``path`` when the block ends, and not at all where it fails.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    with atomic_path(path) as temporary, disk.open(temporary, "wb") as handle:
+        yield handle
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
@@ -55,8 +120,8 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with writing(path) as handle:
+        handle.write(text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -66,15 +131,21 @@ def write_json(path: Path, value: object) -> None:
 
 def write_npy(path: Path, values: np.ndarray) -> None:
     """Write an array as ``.npy``, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+    with writing(path) as handle:
         np.save(handle, np.ascontiguousarray(values))
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write named arrays as ``.npz``, atomically."""
     named: Any = dict(arrays)  # any: the stubs of NumPy take the names for its own parameters
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, **named)
+    with writing(path) as handle:
+        (np.savez_compressed if compressed else np.savez)(handle, **named)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet, atomically."""
+    with writing(path) as handle:
+        pq.write_table(table, handle, compression="zstd", write_page_checksum=True)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -115,8 +186,8 @@ def read_json(path: Path) -> JsonObject:
 def append_text(path: Path, text: str) -> None:
     """Append ``text`` as UTF-8, not atomically; half a character is written as its escape."""
     try:
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as handle:
-            handle.write(text)
+        with disk.open(path, "ab+") as handle:
+            handle.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -125,8 +196,8 @@ def append_jsonl(path: Path, record: Mapping[str, object]) -> None:
     """Append one line to a JSONL file."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as handle:
+        disk.make_folder(path.parent)
+        with disk.open(path, "ab+") as handle:
             # After a kill the last line may lack its end; the new one must start on a line of its own.
             broken = handle.tell() > 0 and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
             handle.write((("\n" if broken else "") + line).encode())
@@ -146,19 +217,74 @@ def read_jsonl(path: Path) -> list[JsonObject]:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a folder under a temporary name, then rename it to ``path``, replacing what was there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Let ``fill`` write a folder under a temporary name, then rename it to ``path``, replacing what was there.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    temporary = _temporary(path)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # left over by a killed process with the same id
-        temporary.mkdir(parents=True)
+        disk.remove(temporary)  # left over by a killed process with the same id
+        disk.make_folder(temporary)
         fill(temporary)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():  # a library may have written it
+                disk.sync(file)
+        (disk.exchange if path.exists() else disk.rename)(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            disk.remove(temporary)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, atomically; folders are made."""
+    with source.open("rb") as original, writing(target) as handle:
+        shutil.copyfileobj(original, handle)
+
+
+def copy_folder(source: Path, target: Path, *, without: Sequence[str] = ()) -> None:
+    """Copy the files of a folder, each atomically, over those that are there; patterns of names are left out."""
+    names = sorted(path.name for path in source.iterdir())
+    ignored = shutil.ignore_patterns(*without)(str(source), names)
+    disk.make_folder(target)
+    for name in names:
+        if name in ignored:
+            continue
+        if (source / name).is_dir():
+            copy_folder(source / name, target / name, without=without)
+        else:
+            copy_file(source / name, target / name)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, *, below: bool = False) -> Iterator[None]:
+    """Lock a folder for one writer, and remove what killed ones left incomplete; a kill releases the lock.
+
+    Args:
+        folder: made where it is missing.
+        below: remove it in the folders of the folder too.
+
+    Raises:
+        StorageError: another process is writing there, or the folder cannot be made.
+    """
+    try:
+        disk.make_folder(folder)
+        handle = disk.open(folder / ".lock", "wb")
+    except OSError as error:
+        raise StorageError(f"cannot write in {folder}", got=error.strerror, fix="choose another place") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            got = "another process is writing there"
+            raise StorageError(f"{folder} is in use", got=got, fix="wait for it, or stop it") from error
+        except OSError:  # a file system without locks; the user has to take care
+            pass
+        for leftover in [*(folder.rglob if below else folder.glob)(".*.part")]:
+            disk.remove(leftover)
+        yield
 
 
 def file_sha256(path: Path) -> str:

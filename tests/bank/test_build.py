@@ -15,7 +15,6 @@ from processes import environment
 
 from segue.bank.bank import BankSettings, PassageBank, bank_info
 from segue.bank.build import build_bank
-from segue.bank.shards import exclusive
 from segue.corpus.folder import FolderCorpus
 from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.passages import PassageSettings, cut
@@ -23,7 +22,7 @@ from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.corpus.words import normalise_text
 from segue.encoders import EncoderSettings
 from segue.errors import InputError, StorageError
-from segue.files import read_json, write_json
+from segue.files import exclusive, read_json, write_json
 from segue.types import Document, Skipped
 from segue.workflows.bank import read_skipped
 

@@ -283,7 +283,7 @@ def test_a_corpus_that_lost_everything_and_a_busy_bank_are_refused(bank, tmp_pat
         remove(bank, "abcdef")
     with pytest.raises(InputError, match="two documents have the id 'a'"):
         change(bank, [document("a"), document("a")], HashEncoder(), replace=True)
-    from segue.bank.shards import exclusive
+    from segue.files import exclusive
 
     with exclusive(bank.path), pytest.raises(StorageError, match="another process"):
         remove(bank, ["a"])

@@ -11,11 +11,11 @@ import pytest
 import torch
 from clocks import clock_of
 from processes import environment
-from safetensors import SafetensorError
 from worlds import make_bank, transition_world
 
+from segue import files
 from segue.errors import InputError, StorageError
-from segue.models import ModelSettings, build_model, tensors
+from segue.models import ModelSettings, build_model
 from segue.training import loop
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.losses.mining import HardNegatives
@@ -325,20 +325,20 @@ def test_no_windows_is_one_clear_error(tmp_path):
 def test_a_full_disk_is_a_storage_error_and_keeps_the_state_before(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     monkeypatch.setattr(loop, "STATE_SHARE", 1e9)
-    save, saved = tensors.save_file, []
+    sync, synced = files.disk.sync, []
 
-    def fill_up(values, path, metadata):
-        saved.append(path)
-        if len(saved) > 5:
-            Path(path).write_bytes(b"half")
-            raise SafetensorError("I/O error: No space left on device (os error 28)")
-        save(values, path, metadata=metadata)
+    def fill_up(path):
+        synced.append(path)
+        if len(synced) > 10:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        sync(path)
 
-    monkeypatch.setattr(tensors, "save_file", fill_up)
+    monkeypatch.setattr(files.disk, "sync", fill_up)
     with pytest.raises(StorageError, match="No space left on device"):
         run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.safetensors"]
-    monkeypatch.setattr(tensors, "save_file", save)
+    monkeypatch.undo()
     resumed, _, _ = run(tmp_path)
     whole, _, _ = run(tmp_path / "whole")
     assert same_weights(resumed, whole)

@@ -28,10 +28,10 @@ from segue.bank.manifest import (
     require_same_plan,
     write_bank,
 )
-from segue.bank.shards import ShardRecord, ShardRows, check_vectors, exclusive, require_bank_folder, write_shard
+from segue.bank.shards import ShardRecord, ShardRows, check_vectors, require_bank_folder, write_shard
 from segue.encoders.space import declared_space
 from segue.errors import InputError
-from segue.files import write_json
+from segue.files import exclusive, write_json
 from segue.types import Progress, no_progress
 
 FLOATS = (np.float16, np.float32, np.float64)

@@ -41,7 +41,6 @@ from segue.bank.shards import (
     check_vectors,
     complete_shard,
     complete_shards,
-    exclusive,
     read_hashes,
     read_rows,
     remove_shards,
@@ -56,7 +55,7 @@ from segue.corpus.prose import remnants
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.endpoint import EndpointSettings
 from segue.errors import InputError
-from segue.files import append_text, atomic_path, write_json
+from segue.files import append_text, disk, exclusive, write_json, writing
 from segue.settings import Settings
 from segue.types import Document, Passage, Progress, Skipped, no_progress
 
@@ -120,7 +119,7 @@ def build_bank(
         except InputError:
             if begun is None:  # nothing is encoded: the folder is as it was
                 remove_shards(folder, beyond=0)
-                (folder / BUILD).unlink(missing_ok=True)
+                disk.remove(folder / BUILD)
             raise
         shards = intake.finish()
         if not shards:
@@ -322,13 +321,13 @@ class Intake:
         before = [path] if after and path.exists() else []
         if not self.skipped:
             if not before:
-                path.unlink(missing_ok=True)
+                disk.remove(path)
             return
         self._flush()
-        with atomic_path(path) as temporary, temporary.open("wb") as out:  # a bank's files are replaced, never changed
+        with writing(path) as out:  # a bank's files are replaced, never changed
             for part in (*before, self._listed):
                 out.write(part.read_bytes())
-        self._listed.unlink()
+        disk.remove(self._listed)
 
     def documents(self, first_row: int) -> pa.Table:
         """Return the table of the documents that were read, with rows counted from ``first_row``."""

@@ -12,8 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,14 +26,14 @@ from jaxtyping import Float, Int
 from segue.bank.bank import PassageBank
 from segue.bank.build import EncoderSource, Intake, ShardWriter, describe_skipped, known_groups, loaded_encoder
 from segue.bank.manifest import documents_table, extend_bank
-from segue.bank.shards import ShardRecord, ShardRows, exclusive, remove_shards, write_shard
+from segue.bank.shards import ShardRecord, ShardRows, remove_shards, write_shard
 from segue.corpus.intake import Reading, share_of
 from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.words import visible
 from segue.encoders import Encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
-from segue.files import JsonObject, write_folder
+from segue.files import JsonObject, copy_file, disk, exclusive, write_folder
 from segue.types import Document, Progress, Skipped, no_progress
 
 ROWS_AT_ONCE = 4096
@@ -400,7 +398,7 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
         for path in source.path.rglob("*"):
             if path.is_file() and not path.name.startswith("."):
                 target = folder / path.relative_to(source.path)
-                target.parent.mkdir(exist_ok=True)
+                disk.make_folder(target.parent)
                 _link(path, target)
 
     write_folder(out, fill)
@@ -409,6 +407,6 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
 
 def _link(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        disk.link(source, target)
+    except OSError:  # another file system
+        copy_file(source, target)

@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -31,7 +30,7 @@ from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.encoders.space import Space, difference
 from segue.errors import InputError
-from segue.files import JsonObject, atomic_path, read_json, write_json
+from segue.files import JsonObject, read_json, write_json, write_table
 from segue.types import BankCounts
 
 FORMAT, FORMAT_CHANGED = 1, 2
@@ -327,8 +326,7 @@ def write_bank(
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    with atomic_path(folder / DOCUMENTS) as temporary:
-        pq.write_table(documents, temporary, compression="zstd", write_page_checksum=True)
+    write_table(folder / DOCUMENTS, documents)
     counts = BankCounts(
         documents=documents.num_rows,
         passages=sum(shard.rows for shard in shards),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from jaxtyping import Float, Int
 from segue.encoders import Encoder
 from segue.encoders.space import LENGTH_TOLERANCE, Space
 from segue.errors import InputError
-from segue.files import write_npy
+from segue.files import disk, write_npy
 from segue.types import Bank, Progress, no_progress
 
 Reencode = Callable[[Float[np.ndarray, "rows dim"]], Float[np.ndarray, "rows out"]]
@@ -157,7 +156,7 @@ def reencode_texts(bank: Bank, encoder: Encoder, *, folder: Path, progress: Prog
     if not path.exists():
         parts = path.with_suffix("")
         write_npy(path, np.concatenate(list(_encode(bank, encoder, parts, progress))))
-        shutil.rmtree(parts)
+        disk.remove(parts)
     return ReencodedBank(bank, np.load(path, mmap_mode="r"), encoder.space)
 
 

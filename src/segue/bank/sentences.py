@@ -25,13 +25,12 @@ import torch
 from jaxtyping import Bool, Float16, Float32, Int, UInt8
 
 from segue.bank.bank import PassageBank
-from segue.bank.shards import exclusive
 from segue.corpus.passages import divide
 from segue.corpus.prose import characters
 from segue.encoders import Encoder
 from segue.encoders.space import Space, require_same
 from segue.errors import InputError, StorageError
-from segue.files import JsonObject, read_json, write_json, write_npy
+from segue.files import JsonObject, disk, exclusive, read_json, write_json, write_npy
 from segue.types import Bank, Progress, no_progress
 
 MAXIMUM_SENTENCES = 6
@@ -289,7 +288,7 @@ def _encode(bank: Bank, encoder: Encoder, folder: Path, progress: Progress) -> l
     write_json(folder / RECORD, _settings(bank) | {"space": encoder.space.to_json(), "blocks": blocks})
     kept = {path(folder, name) for name in blocks for path in (_vectors_path, _counts_path)}
     for path in set(folder.glob("*.npy")) - kept:
-        path.unlink()
+        disk.remove(path)
     return blocks
 
 

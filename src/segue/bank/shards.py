@@ -7,12 +7,9 @@ and the lock that keeps a second writer out of a folder.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +21,7 @@ from jaxtyping import Float, Int
 
 from segue.corpus.words import normalise_text
 from segue.errors import InputError, StorageError
-from segue.files import atomic_path, file_sha256, read_json, write_json, write_npy
+from segue.files import disk, file_sha256, read_json, write_json, write_npy, write_table
 
 Storage = Literal["float32", "float16"]
 
@@ -124,8 +121,7 @@ def write_passages(folder: Path, number: int, rows: ShardRows, *, groups: Int[np
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    with atomic_path(passages_path(folder, number)) as temporary:
-        pq.write_table(_table(rows, groups), temporary, compression="zstd", write_page_checksum=True)
+    write_table(passages_path(folder, number), _table(rows, groups))
 
 
 def complete_shard(folder: Path, number: int, rows: ShardRows, vectors: Float[np.ndarray, "rows dim"]) -> ShardRecord:
@@ -158,7 +154,7 @@ def remove_shards(folder: Path, *, beyond: int) -> None:
     for pattern in ("shard-*.json", "vectors-*.npy", "passages-*.parquet"):
         for path in folder.glob(pattern):
             if int(path.stem.rpartition("-")[2]) >= beyond:
-                path.unlink()
+                disk.remove(path)
 
 
 def read_rows(folder: Path, number: int) -> ShardRows:
@@ -221,29 +217,6 @@ def check_vectors(vectors: Float[np.ndarray, "rows dim"], where: str) -> None:
         got = f"lengths from {lengths.min():.4g} to {lengths.max():.4g}" + (f", {zeros} of them zero" if zeros else "")
         fix = "drop the zero vectors and normalise the others" if zeros else "divide every vector by its length"
         raise InputError(f"{where}: vectors must have length 1", got=got, expected="1 ± 0.001", fix=fix)
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Lock a folder for one writer, and remove incomplete files of earlier ones; a kill releases the lock.
-
-    Raises:
-        StorageError: another process is writing there, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(f"cannot write in {folder}", got=error.strerror, fix="choose another place") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            got = "another process is writing there"
-            raise StorageError(f"{folder} is in use", got=got, fix="wait for it, or stop it") from error
-        for leftover in folder.glob(".*.part"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        yield
 
 
 def require_bank_folder(folder: Path, *, begun: bool) -> None:

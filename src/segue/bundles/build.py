@@ -6,7 +6,6 @@ The folder is written whole or not at all.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from segue.comparison.record import Record
 from segue.encoders.endpoint import PREFIX
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import read_json, read_npz, write_folder, write_json, write_text
+from segue.files import copy_file, copy_folder, read_json, read_npz, write_folder, write_json, write_text
 from segue.models import hash_documents, read_config
 from segue.old_names import option_folder
 from segue.parts import HERE_ALONE, is_own
@@ -107,10 +106,10 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None
     assert isinstance(bank, PassageBank), "a run's bank is on disk"
     description = retriever.save_part(_part_writer(winner, folder))
     if winner.index is not None:
-        shutil.copytree(winner.index, folder / INDEX, ignore=shutil.ignore_patterns(".*"))
+        copy_folder(winner.index, folder / INDEX, without=(".*",))
     unwanted = [".*", "shard-*.json", "build.json", "skipped.jsonl"]
     unwanted += [] if "sentences" in str(description) else ["sentences"]
-    shutil.copytree(bank.path, folder / BANK, ignore=shutil.ignore_patterns(*unwanted))
+    copy_folder(bank.path, folder / BANK, without=unwanted)
     write_json(folder / BANK / MANIFEST, without_places(bank.manifest).to_json())
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)
@@ -124,7 +123,7 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None
     write_json(folder / GATES, gates)
     confidence = job.out / "confidence.json"
     if confidence.exists() and read_json(confidence).get("option") == winner.option.name:
-        shutil.copyfile(confidence, folder / CONFIDENCE)
+        copy_file(confidence, folder / CONFIDENCE)
     write_text(folder / CARD, bundle_card(contract, gates))
 
 

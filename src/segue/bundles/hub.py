@@ -5,13 +5,12 @@ A local folder, named ``file://FOLDER``, works like a repository, without a netw
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from segue.bundles.files import MANIFEST, verify
 from segue.errors import InputError, StorageError
-from segue.files import write_folder
+from segue.files import copy_folder, write_folder
 
 FILE = "file://"
 
@@ -97,5 +96,4 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 
 def _copy(source: Path, place: Path) -> None:
     """Copy the files, since a downloaded snapshot holds links into the hub's cache."""
-    unwanted = shutil.ignore_patterns(".git", ".cache", ".gitattributes")
-    shutil.copytree(source, place, dirs_exist_ok=True, ignore=unwanted)
+    copy_folder(source, place, without=(".git", ".cache", ".gitattributes"))

@@ -7,16 +7,14 @@ leaves the old current bundle or the new one.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segue.bank.shards import exclusive
 from segue.bundles.files import CONTRACT, MANIFEST, verify
 from segue.errors import InputError
-from segue.files import read_json, write_folder, write_json
+from segue.files import copy_folder, exclusive, read_json, write_folder, write_json
 
 CURRENT = "current.json"
 
@@ -122,4 +120,4 @@ def _make_current(folder: Path, version: str) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", ".cache"))
+    copy_folder(source, target, without=(".git", ".cache"))

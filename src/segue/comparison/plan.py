@@ -199,7 +199,6 @@ def require_affordable(job: Job, name: str, *, share: float, cost: Callable[[], 
     """
     path = option_folder(job.out / "options", name) / COST_FILE
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": 1, "seconds": cost()})
     seconds = float(read_json(path)["seconds"])
     allowed = 60 * job.recipe.triage.budget_minutes * share

@@ -29,7 +29,6 @@ which then proposes what it would have proposed; the interrupted trial is resume
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,7 +41,7 @@ from segue.comparison.options import Option
 from segue.comparison.scoring import score_on_validation
 from segue.errors import InputError, MissingExtraError, SegueError, StorageError
 from segue.evaluation.experiment import Fold
-from segue.files import append_jsonl, read_json, read_jsonl, write_json
+from segue.files import append_jsonl, disk, read_json, read_jsonl, write_json
 from segue.models import ModelSettings
 from segue.models.build import ARCHITECTURES
 from segue.old_names import option_folder
@@ -188,7 +187,7 @@ def _trials(unit: OptionOnFold) -> list[TuningTrial]:
     for number in range(len(trials), unit.job.recipe.tuning.trials):
         trials.append(_run_trial(unit, study, number))
         append_jsonl(path, asdict(trials[-1]))
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        disk.remove(folder / "work")
     return trials
 
 

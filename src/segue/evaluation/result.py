@@ -19,7 +19,7 @@ from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
 from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
-from segue.files import read_json, read_npz, write_folder, write_json
+from segue.files import read_json, read_npz, write_folder, write_json, write_npz
 from segue.types import Exclusion, Intent, Interval
 
 OPTIONAL = ("cosine", "contrastive", "copying", "horizon")
@@ -131,7 +131,7 @@ class Evaluation:
         arrays |= {f"ranks_by_pool/{name}": ranks for name, ranks in self.ranks_by_pool.items()}
         arrays |= {f"timings/{name}": samples for name, samples in self.timings.items()}
         arrays |= {f"own/{name}": values for name, values in self.own.items()}
-        np.savez_compressed(folder / "arrays.npz", **arrays)
+        write_npz(folder / "arrays.npz", arrays, compressed=True)
         plain = ("name", "intent", "exclude", "pool_size", "fresh_pool_sizes", "limits", "resamples", "seed")
         record = {name: getattr(self, name) for name in plain}
         record["metrics"] = {name: asdict(interval) for name, interval in self.metrics.items()}

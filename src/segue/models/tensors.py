@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxtyping import Shaped
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from segue.files import writing
 
 Tensors = dict[str, Shaped[Tensor, "..."]]
 
 
 def save_tensors(path: Path, tensors: Tensors, *, header: dict[str, str] | None = None) -> None:
-    """Write tensors as safetensors; failures of the disk raise ``OSError``."""
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata=header)
-    except SafetensorError as error:  # raised for a full disk or a missing folder
-        raise OSError(str(error)) from error
+    """Write tensors as safetensors, atomically."""
+    with writing(path) as handle:
+        handle.write(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header))
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:

@@ -5,12 +5,11 @@ Nothing is measured here: a statement is printed when the entries it rests on we
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from segue.comparison.record import read_record
-from segue.files import write_folder, write_json, write_text
+from segue.files import disk, write_folder, write_json, write_text
 from segue.reports.document import Figure
 from segue.reports.public import public_json
 from segue.reports.render import FILES_FOLDER, render_html, render_markdown
@@ -60,11 +59,11 @@ def write_report(run: Path) -> ReportPaths:
 def _write_plots(folder: Path, figures: list[Figure]) -> None:
     """Replace all plots, so that none of an earlier report remains."""
     if not figures:
-        shutil.rmtree(folder, ignore_errors=True)
+        disk.remove(folder)
         return
 
     def fill(target: Path) -> None:
         for figure in figures:
-            (target / f"{figure.name}.svg").write_text(standalone_svg(figure.svg), encoding="utf-8")
+            write_text(target / f"{figure.name}.svg", standalone_svg(figure.svg))
 
     write_folder(folder, fill)

@@ -7,7 +7,6 @@ Each kind of retriever, query function and reranker writes its own files (``save
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from segue.bank.bank import PassageBank
 from segue.encoders import Encoder, EncoderSettings
 from segue.errors import InputError
+from segue.files import copy_folder
 from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index import Index
@@ -62,8 +62,7 @@ class PartWriter:
     def copy(self, source: Path, name: str) -> None:
         """Copy a folder of the run once, without the state of its training and its cached queries."""
         if not (self.folder / name).exists():
-            unwanted = shutil.ignore_patterns(".*", "state.safetensors", "queries.npz")
-            shutil.copytree(source, self.folder / name, ignore=unwanted)
+            copy_folder(source, self.folder / name, without=(".*", "state.safetensors", "queries.npz"))
 
 
 class PartReader:

@@ -26,7 +26,7 @@ from segue.encoders import EncoderSettings
 from segue.encoders.keep_end import keep_end
 from segue.encoders.sentence_transformer import batches_of_like_length
 from segue.errors import InputError
-from segue.files import atomic_path, read_json, write_text
+from segue.files import read_json, write_text
 from segue.models.tensors import copy_weights, save_tensors
 from segue.text_models.dual_encoder import MODEL_FOLDER, require_texts
 from segue.text_models.fine_tuning import FineTuning, seconds_of_a_step
@@ -105,8 +105,7 @@ class CrossEncoder(nn.Module):
         """Write the model; ``load_cross_encoder`` reads it."""
         self.transformer.save(folder / MODEL_FOLDER)
         weights = {**copy_weights(self.head), "log_first_weight": self.log_first_weight.detach().reshape(1)}
-        with atomic_path(folder / HEAD_FILE) as temporary:
-            save_tensors(temporary, weights)
+        save_tensors(folder / HEAD_FILE, weights)
         write_text(folder / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from segue.errors import InputError
-from segue.files import atomic_path, write_text
+from segue.files import write_text
 from segue.models.tensors import Tensors, save_tensors
 from segue.types import Windows
 
@@ -102,8 +102,7 @@ def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity
     """
     write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in state.curve))
     header = {"format": "1", "identity": json.dumps(identity), "state": json.dumps(asdict(state))}
-    with atomic_path(folder / STATE_FILE) as temporary:
-        save_tensors(temporary, tensors, header=header)
+    save_tensors(folder / STATE_FILE, tensors, header=header)
 
 
 def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[TrainingState, Tensors] | None:
@@ -137,9 +136,7 @@ def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[Trainin
     return state, tensors
 
 
-def find_finished(
-    folders: Iterable[Path], *, identity: Mapping[str, object]
-) -> tuple[TrainingState, Tensors] | None:
+def find_finished(folders: Iterable[Path], *, identity: Mapping[str, object]) -> tuple[TrainingState, Tensors] | None:
     """Return the first finished state of the same training; folders of other trainings are passed over."""
     for folder in folders:
         with contextlib.suppress(InputError):

@@ -6,7 +6,6 @@ the old passages and theirs; every test window is one of theirs. The run's own f
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.intake import read_most
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import read_json, write_json
+from segue.files import copy_file, copy_folder, read_json, write_json
 from segue.hardware import Device
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
@@ -112,7 +111,7 @@ def _evaluate_fresh(
     for option in options:
         _copy_option(option, run, folder)
     if (run / "plan.json").exists():
-        shutil.copyfile(run / "plan.json", folder / "plan.json")
+        copy_file(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
     return run_comparison(recipe, options, folder, experiment=experiment, fresh=facts, policy=policy, stages=stages)
 
@@ -223,16 +222,14 @@ def _copy_option(option: Option, run: Path, folder: Path) -> None:
     source = option_folder(run / "options", option.name) / "fold-0"
     target = folder / "options" / option.name / "fold-0"
     if option.reranking is not None and (source / "reranker" / "fit.json").exists():
-        shutil.copytree(source / "reranker", target / "reranker", dirs_exist_ok=True)
+        copy_folder(source / "reranker", target / "reranker")
     if not option.trained:
         return
     if (source / "training.json").exists() and not (target / "training.json").exists():
-        shutil.copytree(source / "checkpoint", target / "checkpoint", dirs_exist_ok=True)
+        copy_folder(source / "checkpoint", target / "checkpoint")
         if (source / "training" / LOSS_FILE).exists():
-            (target / "training").mkdir(exist_ok=True)
-            shutil.copyfile(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
-        shutil.copyfile(source / "training.json", target / "training.json")
+            copy_file(source / "training" / LOSS_FILE, target / "training" / LOSS_FILE)
+        copy_file(source / "training.json", target / "training.json")
     tuned = option_folder(run / "tuning", option.name) / "fold-0" / "best.json"
     if tuned.exists():  # checks read the settings that an option was trained with
-        (folder / "tuning" / option.name / "fold-0").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tuned, folder / "tuning" / option.name / "fold-0" / "best.json")
+        copy_file(tuned, folder / "tuning" / option.name / "fold-0" / "best.json")

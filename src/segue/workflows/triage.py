@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ from segue.corpus import Corpus
 from segue.errors import BlockedError, InputError, MissingExtraError
 from segue.evaluation.experiment import Experiment
 from segue.evaluation.trec import write_qrels, write_run
+from segue.files import exclusive
 from segue.hardware import describe_machine, limit_threads, threads
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
@@ -293,33 +295,35 @@ def run_comparison(
     require_own_parts(recipe)
     job = bind_job(recipe, experiment, options, out)
     baselines = Baselines(job)
-    with open_workers(job, baselines) as workers:
-        of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
-        record_job(job)
-        begin_watching(recipe.training.report_to, out)
-        if job.encodes_sentences:
-            with stages("Encoding sentences") as progress:
-                baselines.sentences(progress)
-        encoded = monotonic()
-        with threads(workers.threads_each):
-            with stages("Comparing options") as progress:
-                results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
-            compared = monotonic()
-            chosen = choose(job, results)
-            confidence = winner_confidence(chosen.winner if chosen else None, workers=workers, stages=stages)
-            judged = monotonic()
-            subject = case_of_job(job, results, baselines=baselines).subject
-            checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)
-    with stages("Writing the report"):
-        seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
-                   "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
-        write_runs(job, results)
-        setup = measured_setup(recipe, job, results, seconds=seconds, fresh=fresh)
-        record = Record(**dict(setup), **dict(compare(job, results)), **dict(checked), confidence=confidence,
-                        files=_files(job))  # fmt: skip
-        write_record(out / "triage.json", record)
-        if with_report:
-            write_report(out)
+    with ExitStack() as held:
+        with open_workers(job, baselines) as workers:
+            of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
+            held.enter_context(exclusive(out, below=True))
+            record_job(job)
+            begin_watching(recipe.training.report_to, out)
+            if job.encodes_sentences:
+                with stages("Encoding sentences") as progress:
+                    baselines.sentences(progress)
+            encoded = monotonic()
+            with threads(workers.threads_each):
+                with stages("Comparing options") as progress:
+                    results = run_triage(job, baselines=baselines, workers=workers, progress=progress, say=stages.say)
+                compared = monotonic()
+                chosen = choose(job, results)
+                confidence = winner_confidence(chosen.winner if chosen else None, workers=workers, stages=stages)
+                judged = monotonic()
+                subject = case_of_job(job, results, baselines=baselines).subject
+                checked = check_record(subject, policy, data=of_data, own=own, workers=workers, stages=stages)
+        with stages("Writing the report"):
+            seconds = {"reading and encoding": encoded - began, "comparing": compared - encoded,
+                       "measuring confidence": judged - compared, "checking": monotonic() - judged}  # fmt: skip
+            write_runs(job, results)
+            setup = measured_setup(recipe, job, results, seconds=seconds, fresh=fresh)
+            record = Record(**dict(setup), **dict(compare(job, results)), **dict(checked), confidence=confidence,
+                            files=_files(job))  # fmt: skip
+            write_record(out / "triage.json", record)
+            if with_report:
+                write_report(out)
     found = Comparison(out, record, used if isinstance(used, PassageBank) else None)
     watch_table(recipe.training.report_to, out, found._rows(),
                 {"winner": record.winner, "blocked": ", ".join(record.blocked)})  # fmt: skip

@@ -197,7 +197,6 @@ class CascadeBuilder:
             batch_size=min(LIST_BATCH, cascade.batch_limit or LIST_BATCH),
             progress=self.unit.progress,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
         lists.save(path)
         return lists
 
@@ -237,7 +236,6 @@ def record_model_used(job: Job, option: Option, fold: Fold, *, best: str | None)
                          fix="add a trained option without a document tower")  # fmt: skip
     path = job.folder(option, fold) / MODEL_USED
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": 1, "option": best})
 
 

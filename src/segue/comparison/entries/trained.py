@@ -20,7 +20,7 @@ from segue.comparison.options import RECIPE_MODEL, Option
 from segue.comparison.scoring import score_on_validation
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
-from segue.files import atomic_path, read_json, write_json
+from segue.files import read_json, write_json
 from segue.hardware import choose_device
 from segue.models import (
     ModelCard,
@@ -169,8 +169,7 @@ def keep_training(
         training={"steps": result.steps, "best step": result.best_step, "fold": fold.number},
         seed=settings.seed,
     )
-    with atomic_path(folder / "training" / LOSS_FILE) as temporary:
-        save_tensors(temporary, copy_weights(loss))
+    save_tensors(folder / "training" / LOSS_FILE, copy_weights(loss))
     save_predictor(predictor, folder / "checkpoint", card=card)
     write_json(folder / "training.json", record)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from segue.errors import StorageError
-from segue.files import atomic_path
+from segue.files import writing
 from segue.ranking.pool import Pool
 from segue.settings import Settings
 
@@ -169,8 +169,8 @@ def training_sample(pool: Pool, seed: int) -> Float[np.ndarray, "rows dim"]:
 
 def write_index(index: faiss.Index, path: Path) -> None:
     """Write a FAISS index, atomically."""
-    with atomic_path(path) as temporary:
-        faiss.write_index(index, str(temporary))
+    with writing(path) as handle:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(handle.write))
 
 
 def read_index(path: Path, *, mapped: bool = False) -> Any:

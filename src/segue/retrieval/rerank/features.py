@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 
 from segue.bank.sentences import SentenceVectors, build_sentences
 from segue.errors import InputError
-from segue.files import read_json, write_json
+from segue.files import read_json, write_json, write_npy
 from segue.ranking.exact import top_k
 from segue.ranking.pool import TIE, Pool
 from segue.retrieval.rerank import late_interaction
@@ -142,7 +142,7 @@ class Features:
     def save_part(self, writer: PartWriter) -> Description:
         """Write the neighbours' cosines, which take long to compute; words are counted again from the texts."""
         if "density" in self.groups and not (writer.folder / DENSITY).exists():
-            np.save(writer.folder / DENSITY, writer.density().astype(np.float32), allow_pickle=False)
+            write_npy(writer.folder / DENSITY, writer.density().astype(np.float32))
         return {"groups": list(self.groups), "context": self.context}
 
     @classmethod
@@ -458,7 +458,6 @@ class FeatureReranker(ABC):
 
     def save(self, folder: Path, *, record: Mapping[str, object] | None = None) -> None:
         """Write what was fitted, the features that it reads, and the record of the fit."""
-        folder.mkdir(parents=True, exist_ok=True)
         about = {"format": 1, "kind": self.kind, "groups": self.features.groups, "context": self.features.context,
                  "features": self.features.names}  # fmt: skip
         write_json(folder / f"{self.kind}.json", {**about, **self._save_fitted(folder), "fit": record})
