@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from segue.bundles.store import list_bundles, promote, rollback
 from segue.errors import SegueError
 from segue.files import read_npz
 
-CLOCKED = {"seconds", "latency", "created", "time", "timings", "steps_per_second", "score_seconds", "machine"}
-"""Keys of records, and files, that a clock decides."""
+CLOCKED = re.compile(
+    "latency|created|time|timings|steps_per_second|machine|.*seconds|.*_ms|effort|chosen|confirmed_recall"
+)
+"""Keys of records that a clock decides; the quickest effort of an index is one."""
 UNCOMPARED = {"report.html", "report.md", "report.json", "timings.npz", ".lock", "triage.json", "README.md"}
 """Files with the date or times in their text; ``triage.json`` is compared by what it says of the options."""
 
@@ -78,7 +81,7 @@ def _add(at: Path) -> object:
 def _update(at: Path) -> object:
     texts, _ = worlds.essay_texts_and_vectors(documents=24, length=9)
     write_texts(at / "essays.jsonl", [[*texts[0][:-1], "another end"], *texts[1:20]])
-    return segue.update_bank(at / "bank", at / "essays.jsonl", remove_gone=True)
+    return segue.update_bank(at / "recipe.toml", remove_gone=True)
 
 
 def _promote(at: Path) -> object:
@@ -224,7 +227,7 @@ def _comparable(path: Path) -> bytes:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(inner) for key, inner in value.items() if key not in CLOCKED}
+        return {key: _timeless(inner) for key, inner in value.items() if not CLOCKED.fullmatch(key)}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 
 

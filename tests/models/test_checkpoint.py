@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from faulty_disk import faulty
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -199,11 +199,7 @@ def test_a_bare_card_is_enough(saved, tmp_path):
     assert "license" not in (tmp_path / "bare" / "README.md").read_text().split("---")[1]
 
 
-def test_a_full_disk_is_a_storage_error_and_leaves_nothing(saved, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise SafetensorError("I/O error: No space left on device")
-
-    monkeypatch.setattr("segue.models.tensors.save_file", full)
-    with pytest.raises(StorageError, match="No space left"):
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing(saved, tmp_path):
+    with faulty("full", at=4), pytest.raises(StorageError, match="No space left"):
         save_predictor(saved[0], tmp_path / "full", card=CARD)
     assert not list(tmp_path.glob("*full*"))
