@@ -174,4 +174,3 @@ def faulty(kind: str = "", at: int = 0) -> Iterator[FaultyDisk]:
         yield files.disk  # type: ignore[misc]
     finally:
         files.disk.__class__ = healthy
-        files.disk.__dict__.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 from zipfile import BadZipFile
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -83,8 +85,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = _temporary(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        _remove_leftovers(path)
         disk.make_folder(path.parent)
         yield temporary
         disk.sync(temporary)
@@ -107,8 +110,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         yield handle
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of ``path``."""
+    if path.parent.is_dir():
+        for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            writer = old.name.split(".")[-2]
+            if writer.isdigit() and int(writer) != os.getpid() and not psutil.pid_exists(int(writer)):
+                disk.remove(old)
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
@@ -222,8 +230,9 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = _temporary(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        _remove_leftovers(path)
         disk.remove(temporary)  # left over by a killed process with the same id
         disk.make_folder(temporary)
         fill(temporary)
@@ -259,12 +268,8 @@ def copy_folder(source: Path, target: Path, *, without: Sequence[str] = ()) -> N
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path, *, below: bool = False) -> Iterator[None]:
-    """Lock a folder for one writer, and remove what killed ones left incomplete; a kill releases the lock.
-
-    Args:
-        folder: made where it is missing.
-        below: remove it in the folders of the folder too.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock a folder for one writer, and remove incomplete files of earlier ones; a kill releases the lock.
 
     Raises:
         StorageError: another process is writing there, or the folder cannot be made.
@@ -282,7 +287,7 @@ def exclusive(folder: Path, *, below: bool = False) -> Iterator[None]:
             raise StorageError(f"{folder} is in use", got=got, fix="wait for it, or stop it") from error
         except OSError:  # a file system without locks; the user has to take care
             pass
-        for leftover in [*(folder.rglob if below else folder.glob)(".*.part")]:
+        for leftover in folder.glob(".*.part"):
             disk.remove(leftover)
         yield
 

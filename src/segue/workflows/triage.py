@@ -298,7 +298,7 @@ def run_comparison(
     with ExitStack() as held:
         with open_workers(job, baselines) as workers:
             of_data = check_data(case_of_recipe(recipe, experiment), policy, own=own, stages=stages)
-            held.enter_context(exclusive(out, below=True))
+            held.enter_context(exclusive(out))
             record_job(job)
             begin_watching(recipe.training.report_to, out)
             if job.encodes_sentences:
