@@ -170,7 +170,7 @@ def training_sample(pool: Pool, seed: int) -> Float[np.ndarray, "rows dim"]:
 def write_index(index: faiss.Index, path: Path) -> None:
     """Write a FAISS index, atomically."""
     with writing(path) as handle:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(handle.write))
+        faiss.write_index(index, faiss.PyCallbackIOWriter(handle.write))  # type: ignore[attr-defined]
 
 
 def read_index(path: Path, *, mapped: bool = False) -> Any:
