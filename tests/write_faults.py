@@ -228,7 +228,7 @@ def contents(folder: Path) -> dict[str, str]:
 def _comparable(path: Path) -> bytes:
     if path.suffix == ".json":
         record = _timeless(json.loads(path.read_text()))
-        for dated in ("README.md", "contract.json") if path.name == "manifest.json" else ():
+        for dated in ("README.md", "bundle.json") if path.name == "manifest.json" else ():
             record.get("files", {}).pop(dated, None)
         return json.dumps(record, sort_keys=True).encode()
     if path.suffix == ".jsonl":
