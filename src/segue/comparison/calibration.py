@@ -236,7 +236,8 @@ def reranking_seconds(job: Job, baselines: Baselines) -> float:
 
     Options that rerank without a trained model are finished before the plan is made, and are left out.
     """
-    planned = [option for option in job.options if option.crossfitted or option.reuses_model]
+    planned = [option for option in job.options
+               if option.crossfitted or (option.reuses_model and option.text is None)]  # fmt: skip
     if not planned:
         return 0.0
     fold = job.experiment.folds[0]

@@ -95,7 +95,7 @@ class Option:
     @property
     def reuses_model(self) -> bool:
         """Whether it needs a model that another option trained."""
-        return self.reranking is not None and self.reranking.reuses_model
+        return self.text == "cross-encoder" or (self.reranking is not None and self.reranking.reuses_model)
 
     @property
     def crossfitted(self) -> bool:
@@ -176,13 +176,14 @@ OPTIONS: tuple[Option, ...] = (
            model="bidirectional-gru", loss="infonce", anchor=True, documents="shared"),
     Option("text-dual-encoder", "towers", "the bank's encoder, fine-tuned to put the end of a context near the next "
            "passage", "Does reading the text itself help?", "medium", text="dual-encoder"),
-    Option("cross-encoder", "rerank", "candidates of copy-last, each read together with the context",
-           "Does reading context and candidate together help?", "high", text="cross-encoder"),
     Option("copy-last-rerank", "rerank", "candidates of copy-last and of words, reranked",
            "What does reranking gain without a model?", reranking=Reranking("copy-last", "fitted")),
     Option("rerank", "rerank", "candidates of a model from the anchor and of words, reranked",
            "Does retrieve-then-rerank help?", "medium", model=RECIPE_MODEL, loss="infonce-bank", anchor=True,
            reranking=Reranking(OWN_MODEL, "fitted")),
+    Option("cross-encoder", "rerank", "the first candidates of rerank (or copy-last-rerank), each read together with "
+           "the context", "Does reading context and candidate together help?", "high",
+           text="cross-encoder"),
     Option("bm25-by-model", "rerank", "candidates of BM25 in the order of the best model's prediction",
            "Does the model work as a reranker of words?", reranking=Reranking("bm25-context", "prediction")),
     Option("copy-last-by-model", "rerank", "candidates of copy-last in the order of the best model's prediction",
@@ -192,6 +193,9 @@ OPTIONS: tuple[Option, ...] = (
            reranking=Reranking(BEST_MODEL, "fusion", ("bm25-context", "copy-last"))),
 )  # fmt: skip
 """Every option, in reading order. Towers are not trained under the winning loss, which a tower may not suit."""
+
+READ_AGAIN = ("rerank", "copy-last-rerank")
+"""Options whose first candidates a cross-encoder reads: the first of them that there is."""
 
 RECIPE_OPTION = Option("model", "architecture", "the recipe's model and loss", "Is this model worth serving?",
                        model=RECIPE_MODEL, loss="recipe")  # fmt: skip

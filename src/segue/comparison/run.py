@@ -18,7 +18,7 @@ from segue.comparison.calibration import FALLBACK_LOSS, calibrate
 from segue.comparison.entries import load_retriever
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.job import FoldResult, Job, Results
-from segue.comparison.options import WINNING_LOSS, Option
+from segue.comparison.options import READ_AGAIN, WINNING_LOSS, Option
 from segue.comparison.plan import CLOCK_SLACK, COST_FILE, Plan, load_plan
 from segue.comparison.scoring import time_answers
 from segue.comparison.tasks import SECONDS_BETWEEN_NOTES, Task, Workers, open_workers, progress_in_words
@@ -140,7 +140,7 @@ class _Run:
             return (option_folder(self.job.out / "options", option.name) / COST_FILE).exists()
         chosen_among = [other.name for other in self.job.options
                         if (option.loss == WINNING_LOSS and other.loss_candidate)
-                        or (option.reuses_model and other.reusable)]  # fmt: skip
+                        or (option.reuses_model and (other.reusable or other.name in READ_AGAIN))]  # fmt: skip
         return all(fold.number in self.found[name] for name in chosen_among)
 
     def _known(self, option: Option, fold: Fold) -> FoldResult | None:
@@ -158,6 +158,8 @@ class _Run:
         scores = {name: found[fold.number].validation for name, found in self.found.items() if fold.number in found}
         loss = winning_loss(self.job, scores) if option.loss == WINNING_LOSS else option.loss
         model = best_model(self.job, scores) if option.reuses_model else None
+        if option.text == "cross-encoder":
+            model = next((name for name in READ_AGAIN if scores.get(name)), READ_AGAIN[-1])
         planned = self.plan if option.planned else None
         return Task(option, fold, loss, model, steps=planned.steps[option.name] if planned else 0,
                     trial_steps=planned.trial_steps if planned else 0)  # fmt: skip

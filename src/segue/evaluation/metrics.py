@@ -30,7 +30,7 @@ RATIOS: Mapping[str, tuple[str, str]] = {"Eff@5": ("R@5", "Contain@50")}
 HISTOGRAM: Mapping[str, int] = {"1": 1, "2–5": 5, "6–10": 10, "11–50": 50, "51–100": 100, "101–1000": 1000}
 """Upper edges of the bins of ranks; the bin above is ``>1000``."""
 
-STAGES = ("encode", "predict", "search", "rerank", "total")
+STAGES = ("encode", "predict", "search", "rerank", "read", "total")
 """Stages of an answer; one that a retriever does not have is left out, never 0."""
 
 KNOWN_METRICS = (

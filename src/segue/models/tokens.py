@@ -156,15 +156,24 @@ def free_last_layers(model: SentenceTransformer, count: int, *, fix: str) -> lis
         InputError: it is no transformer, or has fewer layers.
     """
     model.requires_grad_(False)
-    lists = [list(module) for module in model[0].modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise not_trainable(type(model[0]).__name__)
-    layers = max(lists, key=len)  # a transformer's layers are its longest list of modules
+    layers = list(layers_of(model))
     if count > len(layers):
         raise InputError("the encoder has fewer layers", got=count, expected=f"1 to {len(layers)}", fix=fix)
     for module in [*layers[len(layers) - count :], *list(model)[1:]]:
         module.requires_grad_(True)
     return layers[len(layers) - count :]
+
+
+def layers_of(model: SentenceTransformer) -> nn.ModuleList:
+    """Return a transformer's layers: its longest list of modules.
+
+    Raises:
+        InputError: it is no transformer.
+    """
+    lists = [module for module in model[0].modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise not_trainable(type(model[0]).__name__)
+    return max(lists, key=len)
 
 
 def reader_of(encoder: Encoder) -> SentenceTransformer:

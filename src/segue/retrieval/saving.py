@@ -25,10 +25,11 @@ from segue.retrieval.index import Index
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.index.store import KINDS, load_index
 
-INDEX, PREDICTOR, RERANKER, RIDGE, DENSITY, TEXT_MODEL = (
+INDEX, PREDICTOR, RERANKER, READER, RIDGE, DENSITY, TEXT_MODEL = (
     "index",
     "predictor",
     "reranker",
+    "cross-encoder",
     "ridge.safetensors",
     "density.npy",
     "text-model",

@@ -59,6 +59,7 @@ class FineTuning:
         steps: number of steps of the whole run.
         folder: folder of the run; a state found there is resumed.
         score: returns the learner's present validation scores, ``MRR`` among them.
+        patience: scorings without a better one before training ends; None: none ends it.
 
     Raises:
         InputError: the folder holds the state of another run.
@@ -72,9 +73,10 @@ class FineTuning:
         steps: int,
         folder: Path,
         score: Callable[[], Mapping[str, float | None]],
+        patience: int | None = None,
     ) -> None:
         self.learner, self.settings, self.steps = learner, settings, steps
-        self.folder, self.score = folder, score
+        self.folder, self.score, self.patience = folder, score, patience
         self.weights = learnt_weights(learner.model)
         self.optimizer = adamw(self.weights, settings)
         self.evaluate_at = {round(steps * n / settings.evaluations) for n in range(1, settings.evaluations + 1)}
@@ -90,7 +92,7 @@ class FineTuning:
         scored = bool(state.curve) and state.curve[-1]["step"] == state.step
         if state.step in self.evaluate_at and not scored:
             self._evaluate()
-        elif state.step < self.steps:
+        elif state.step < self.steps and not state.stopped_early:
             self._step()
             if state.step in self.evaluate_at or time.perf_counter() - self.saved > STATE_SECONDS:
                 self._save()
@@ -112,10 +114,11 @@ class FineTuning:
         return f"loss {sums['loss'] / sums['steps']:.3f}" if sums else "validation scored"
 
     def result(self, steps_per_epoch: int) -> TrainingResult:
-        """Return the result; fewer steps than one pass over the windows count as under-trained."""
+        """Return the result; fewer steps than one pass over the windows count as under-trained, unless it stopped."""
         curve = self.state.curve
         rising = len(curve) > 1 and still_rising(curve)
-        return TrainingResult.of(self.state, under_trained=rising or self.state.step < steps_per_epoch)
+        short = self.state.step < steps_per_epoch and not self.state.stopped_early
+        return TrainingResult.of(self.state, under_trained=rising or short)
 
     def _step(self) -> None:
         state, settings = self.state, self.settings
@@ -129,8 +132,11 @@ class FineTuning:
         with torch.random.fork_rng(devices=[]):
             scores: Record = {name: None if value is None else float(value) for name, value in self.score().items()}
         if state.improves(scores):
-            state.best_step, state.best_score = state.step, scores
+            state.best_step, state.best_score, state.stale = state.step, scores, 0
             self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        else:
+            state.stale += 1
+            state.stopped_early = self.patience is not None and state.stale >= self.patience
         self._tick()
         state.add_record({**state.means(), **scores})
 

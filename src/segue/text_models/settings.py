@@ -56,20 +56,39 @@ class DualEncoderSettings(FineTuningSettings):
 
 
 class CrossEncoderSettings(FineTuningSettings):
-    """A model that reads context and candidate together and corrects the first stage's score."""
+    """A model that reads context and candidate together and corrects the reranker's score."""
 
-    maximum_tokens: int = Field(128, ge=16, le=8192, description="length of context and candidate together, tokens")
+    layers: int = Field(3, ge=1, le=1000, description="first layers of the encoder that it is made of")
+    trained_layers: int | None = Field(
+        None, ge=1, le=1000, description="last of its layers that learn; all where none is given; embeddings stay fixed"
+    )
+    maximum_tokens: int = Field(112, ge=16, le=8192, description="length of context and candidate together, tokens")
     context_tokens: int = Field(64, ge=4, le=8192, description="length of the context's end in a pair, tokens")
     batch_size: int = Field(8, ge=1, le=65536, description="windows per step")
-    negatives: int = Field(7, ge=1, le=1000, description="candidates of the first stage in addition to each target")
-    first_weight: float = Field(
-        20.0, gt=0, le=1000, description="factor of the first stage's score before training (1/τ for cosines); learnt"
+    negatives: int = Field(
+        7,
+        ge=1,
+        le=1000,
+        description="candidates of the list in addition to each target, those of its document before others",
     )
+    first_weight: float = Field(
+        1.0, gt=0, le=1000, description="factor of the reranker's score before training; learnt"
+    )
+    evaluations: int = Field(4, ge=1, le=1000, description="validation scorings, evenly spread, the last at the end")
+    patience: int = Field(2, ge=1, le=1000, description="scorings without a better one before training ends")
+    validation_lists: int = Field(400, ge=1, description="validation lists that are scored, evenly spread")
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Length of the candidate's start in a pair, tokens."""
+        return self.maximum_tokens - self.context_tokens
 
     @model_validator(mode="after")
     def _room_for_the_candidate(self) -> CrossEncoderSettings:
         if self.context_tokens > self.maximum_tokens - 8:
             raise ValueError(f"context_tokens is {self.context_tokens}, but a pair has {self.maximum_tokens}")
+        if self.trained_layers is not None and self.trained_layers > self.layers:
+            raise ValueError(f"trained_layers is {self.trained_layers}, but there are {self.layers} layers")
         return self
 
 
@@ -95,7 +114,7 @@ class TextSettings(Settings):
     )
     dual_encoder_steps: int = Field(300, ge=1, description="optimiser steps of the dual encoder")
     dual_encoder: DualEncoderSettings = DualEncoderSettings(documents="frozen")
-    cross_encoder_steps: int = Field(100, ge=1, description="optimiser steps of the cross-encoder")
+    cross_encoder_steps: int = Field(400, ge=1, description="optimiser steps of the cross-encoder")
     cross_encoder: CrossEncoderSettings = CrossEncoderSettings()
     tokens: TokensSettings = TokensSettings()
-    candidates: int = Field(10, ge=2, le=1000, description="candidates that the cross-encoder reads")
+    candidates: int = Field(20, ge=2, le=1000, description="first candidates that the cross-encoder reads again")

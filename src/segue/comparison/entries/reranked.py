@@ -36,7 +36,14 @@ from segue.retrieval.rerank.cosine import ByCosine
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
 from segue.retrieval.rerank.lambdamart import LambdaMart, fit_lambdamart
-from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, draw_lists, features_of, join_lists
+from segue.retrieval.rerank.lists import (
+    ListFeatures,
+    TrainingLists,
+    draw_lists,
+    features_of,
+    join_lists,
+    score_lists,
+)
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.rerank.own import OwnReranker
 from segue.retrieval.retrievers import Retriever, VectorSearch
@@ -116,31 +123,69 @@ class CascadeBuilder:
         for name, count in self.unit.job.sources(self.reranking).items():
             yield self.unit.baselines.retriever(name, self.unit.fold), count
 
+    def scored_lists(self, most: int, folder: Path) -> TrainingLists:
+        """Return lists of training documents that hold their target, with a reranker's scores as the first stage's.
+
+        Each half of the documents is scored by a reranker that was fitted on lists of the other half: on lists that it
+        was fitted on, its scores would be better than any that are served (cross-fitting).
+
+        Args:
+            most: lists at most, evenly spread; the rerankers are fitted on them too.
+            folder: receives the lists and the two rerankers, or holds them.
+
+        Raises:
+            SettingsError: a half has no list with its target.
+        """
+        path, job, bank = folder / "lists-scored.npz", self.unit.job, self.unit.job.experiment.bank
+        if path.exists():
+            return TrainingLists.load(path)
+        lists = self.training_lists()[0]
+        held = np.flatnonzero(lists.hits)
+        lists = lists.take(held[np.linspace(0, len(held) - 1, min(most, len(held))).round().astype(np.int64)])
+        first, _ = self.first_stage(self.unit.fold, self.unit.folder)
+        validation = self._lists(first, job.validation_windows(self.unit.fold), "validation")
+        half, _ = cross_fitting_folds(self.unit.fold, bank, job.experiment.groups, seed=job.seed(self.unit.fold))
+        inside = np.isin(bank.document_of[lists.windows.target], half.split.train)
+        scores = np.full(lists.candidates.rows.shape, -np.inf)
+        for number, fitted_on in enumerate((inside, ~inside)):
+            own, other = (lists.take(np.flatnonzero(which)) for which in (fitted_on, ~fitted_on))
+            reranker, _ = self._fit_on(own, validation, folder / f"half-{number}")
+            scores[~fitted_on] = score_lists(reranker, other, bank, exclude=job.recipe.evaluation.exclude,
+                                             progress=self.unit.progress)  # fmt: skip
+        lists = replace(lists, candidates=replace(lists.candidates, first=scores, sources=None, queries=None))
+        lists.save(path)
+        return lists
+
     def _fitted(self, first: Retriever) -> tuple[Reranker, FitRecord]:
         """Return the reranker and the record of its fitting; fit it on lists of training documents first, if needed."""
-        folder, features, kinds = (
-            self.unit.folder / "reranker",
-            self.unit.baselines.features,
-            self.unit.job.recipe.rerank.kinds,
-        )
+        folder = self.unit.folder / "reranker"
         if not (folder / "fit.json").exists():
             began = monotonic()
-            train, trainings = self._training_lists()
+            train, trainings = self.training_lists()
             validation = self._lists(first, self.unit.job.validation_windows(self.unit.fold), "validation")
-            exclude = self.unit.job.recipe.evaluation.exclude
-            lists = (
-                features_of(train, features, exclude=exclude, progress=self.unit.progress),
-                features_of(validation, features, exclude=exclude, progress=self.unit.progress),
-            )
             record: FitRecord = {
-                **{kind: self._fit(kind, lists, folder) for kind in kinds},
+                **self._fit_on(train, validation, folder)[1],
                 "first_stage_mrr": {"training": train.reciprocal_rank, "validation": validation.reciprocal_rank},
                 "halves": trainings,
                 "seconds": monotonic() - began,
             }
             write_json(folder / "fit.json", record)
+        return self._read_back(folder), read_json(folder / "fit.json")
+
+    def _read_back(self, folder: Path) -> Reranker:
+        kinds, features = self.unit.job.recipe.rerank.kinds, self.unit.baselines.features
         members = tuple(load_fitted(kind, folder, features) for kind in kinds)
-        return members[0] if len(members) == 1 else Mixture(members), read_json(folder / "fit.json")
+        return members[0] if len(members) == 1 else Mixture(members)
+
+    def _fit_on(self, train: TrainingLists, validation: TrainingLists, folder: Path) -> tuple[Reranker, FitRecord]:
+        """Fit every kind of reranker on training and validation lists; return the reranker and the records."""
+        exclude, features = self.unit.job.recipe.evaluation.exclude, self.unit.baselines.features
+        lists = (
+            features_of(train, features, exclude=exclude, progress=self.unit.progress),
+            features_of(validation, features, exclude=exclude, progress=self.unit.progress),
+        )
+        record = {kind: self._fit(kind, lists, folder) for kind in self.unit.job.recipe.rerank.kinds}
+        return self._read_back(folder), record
 
     def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
         """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""
@@ -162,7 +207,7 @@ class CascadeBuilder:
         model.save(folder)
         return record
 
-    def _training_lists(self) -> tuple[TrainingLists, list[FoldTraining]]:
+    def training_lists(self) -> tuple[TrainingLists, list[FoldTraining]]:
         """Return lists of training documents that their first stage was not trained on, and the trainings of halves.
 
         A first stage without training was trained on none.

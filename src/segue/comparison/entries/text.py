@@ -6,19 +6,25 @@ those of the plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+import numpy as np
+
 from segue.comparison.entries.option_on_fold import OptionOnFold
+from segue.comparison.entries.reranked import CascadeBuilder, model_used
 from segue.comparison.entries.trained import build_predictor_and_loss, training_settings
 from segue.comparison.job import FoldTraining, spread
+from segue.comparison.options import OPTIONS
 from segue.comparison.plan import require_affordable
 from segue.comparison.scoring import score_on_validation
 from segue.encoders import Encoder
-from segue.retrieval.rerank import CandidateLists
+from segue.evaluation.score import score_retriever
+from segue.retrieval.rerank import Reranker
 from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
-from segue.retrieval.rerank.fusion import Fusion
-from segue.retrieval.rerank.lists import draw_lists
+from segue.retrieval.rerank.fusion import Diversified
+from segue.retrieval.rerank.lists import TrainingLists
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.retrieval.retrievers.text_encoder import dual_encoder_retriever
@@ -26,12 +32,9 @@ from segue.text_models import cross_encoder, dual_encoder
 from segue.text_models.settings import CrossEncoderSettings, DualEncoderSettings
 from segue.training.train import TrainingResult, steps_per_second
 from segue.training.watch import Follow, watching
-from segue.types import Windows
 
 MEASURED_SECONDS = 1.0
 """Seconds for which a training step is timed."""
-MEASURED_LISTS = 64
-"""Lists of candidates that a cross-encoder's step is timed with."""
 CHEAPER = "use fewer [text] steps"
 READING = 1 / 3
 """Cost of reading a text relative to training on it: one of three passes."""
@@ -78,7 +81,7 @@ def load_text_option(unit: OptionOnFold) -> Retriever:
     training = unit.folder / "training"
     if unit.option.text == "dual-encoder":
         return _dual_encoder(unit, dual_encoder.load_dual_encoder(training, unit.job.recipe.encoder))
-    return _cross_encoder(unit, cross_encoder.load_cross_encoder(training))
+    return _cross_encoder(unit, cross_encoder.load_cross_encoder(training), _reranked(unit).build()[0])
 
 
 def _dual_encoder(unit: OptionOnFold, encoder: Encoder) -> Retriever:
@@ -87,10 +90,20 @@ def _dual_encoder(unit: OptionOnFold, encoder: Encoder) -> Retriever:
                                   folder=unit.folder / "encoded", progress=unit.progress)  # fmt: skip
 
 
-def _cross_encoder(unit: OptionOnFold, model: cross_encoder.CrossEncoder) -> Retriever:
-    first = unit.baselines.retriever("copy-last", unit.fold)
-    reranker = CrossEncoderReranker(model, unit.job.experiment.bank)
-    return Cascade(unit.option.name, unit.option.intent, first, unit.job.recipe.text.candidates, reranker)
+def _reranked(unit: OptionOnFold) -> CascadeBuilder:
+    """Return the builder of the option whose first candidates are read."""
+    name = model_used(unit.folder)
+    return CascadeBuilder(replace(unit, option=next(option for option in OPTIONS if option.name == name)))
+
+
+def _cross_encoder(unit: OptionOnFold, model: cross_encoder.CrossEncoder, cascade: Cascade) -> Cascade:
+    """Return a reranked option whose first candidates are read; variety, where it is wanted, comes last."""
+    bank, count, reranker = unit.job.experiment.bank, unit.job.recipe.text.candidates, cascade.reranker
+    inner = reranker.reranker if isinstance(reranker, Diversified) else reranker
+    read: Reranker = CrossEncoderReranker(inner, model, bank, count)
+    if isinstance(reranker, Diversified):
+        read = replace(reranker, reranker=read)
+    return replace(cascade, name=unit.option.name, intent=unit.option.intent, reranker=read)
 
 
 def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
@@ -120,38 +133,43 @@ def _train_dual_encoder(unit: OptionOnFold) -> FoldTraining:
 
 
 def _train_cross_encoder(unit: OptionOnFold) -> FoldTraining:
-    job, option, fold = unit.job, unit.option, unit.fold
+    job, fold = unit.job, unit.fold
     bank, text, encoder = job.experiment.bank, job.recipe.text, job.recipe.encoder
     steps = text.cross_encoder_steps
     settings = text.cross_encoder.model_copy(update={"seed": job.seed(fold)})
-    first = unit.baselines.retriever("copy-last", fold)
-    windows = spread(fold.train, 2 * steps * settings.batch_size)
-    drawing = Cascade(option.name, option.intent, first, max(text.candidates, 2 * settings.negatives), Fusion())
-
-    def candidates_of(windows: Windows) -> CandidateLists:
-        return draw_lists(
-            lambda contexts: drawing.candidates(contexts).candidates, bank, drawing.pool, windows,
-            exclude=job.recipe.evaluation.exclude, texts=False, batch_size=256, progress=unit.progress,
-        ).candidates  # fmt: skip
+    builder = _reranked(unit)
+    cascade, _ = builder.build()
+    windows = spread(job.validation_windows(fold), settings.validation_lists)
 
     def cost() -> float:
-        some = spread(windows, MEASURED_LISTS)
+        some = _first(builder.training_lists()[0], text.candidates)
         second = cross_encoder.seconds_per_step(
-            bank, some, candidates_of(some), encoder=encoder, settings=settings, seconds=MEASURED_SECONDS
+            bank, some, encoder=encoder, settings=settings, seconds=MEASURED_SECONDS
         )
         pair = READING * second / (settings.batch_size * (1 + settings.negatives))
-        scored = settings.evaluations * len(job.validation_windows(fold)) + POOLS * len(fold.test)
+        scored = settings.evaluations * len(windows) + len(job.validation_windows(fold)) + POOLS * len(fold.test)
         return len(job.experiment.folds) * (steps * second + scored * text.candidates * pair)
 
-    require_affordable(job, option.name, share=text.share, cost=cost, fix=CHEAPER)
+    def score(model: cross_encoder.CrossEncoder) -> Mapping[str, float]:
+        return score_retriever(_cross_encoder(unit, model, cascade), bank, windows,
+                               exclude=job.recipe.evaluation.exclude, batch_size=256)[0]  # fmt: skip
+
+    require_affordable(job, unit.option.name, share=text.share, cost=cost, fix=CHEAPER)
+    lists = _first(builder.scored_lists(steps * settings.batch_size, unit.folder), text.candidates)
     with _watching(unit, settings, steps) as follow:
         result = cross_encoder.train_cross_encoder(
-            bank, windows, candidates_of(windows), encoder=encoder, settings=settings, steps=steps,
-            folder=unit.folder / "training",
-            score=lambda model: score_on_validation(_cross_encoder(unit, model), job, fold),
+            bank, lists, encoder=encoder, settings=settings, steps=steps, folder=unit.folder / "training", score=score,
             progress=unit.progress, follow=follow,
         )  # fmt: skip
-    return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of copy-last", steps)
+    return _record(result, settings, f"softmax over 1 + {settings.negatives} candidates of {cascade.name}", steps)
+
+
+def _first(lists: TrainingLists, count: int) -> cross_encoder.ScoredLists:
+    """Return the best candidates of each list, best first."""
+    found = lists.candidates
+    order = np.argsort(-found.first, axis=1, kind="stable")[:, :count]
+    rows, first = (np.take_along_axis(values, order, axis=1) for values in (found.rows, found.first))
+    return cross_encoder.ScoredLists(lists.windows, rows, np.where(rows >= 0, first, 0.0))
 
 
 def _watching(
@@ -166,7 +184,7 @@ def _record(
 ) -> FoldTraining:
     return FoldTraining(
         model="text encoder",
-        size=f"last {settings.layers} layers learn",
+        size=f"{'first' if isinstance(settings, CrossEncoderSettings) else 'last'} {settings.layers} layers learn",
         anchor=False,
         parameters=None,
         loss_name=None,

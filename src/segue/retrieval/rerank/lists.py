@@ -16,7 +16,7 @@ from segue.errors import InputError, SettingsError, StorageError
 from segue.files import read_npz, write_npz
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank.features import Features
-from segue.retrieval.rerank.interface import CandidateLists
+from segue.retrieval.rerank.interface import CandidateLists, Reranker
 from segue.types import Bank, Contexts, Exclusion, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
 
@@ -163,6 +163,19 @@ def features_of(
         values[start : start + len(part)] = np.clip(found, -6e4, 6e4)  # half precision ends there
         progress(start + len(part), len(lists), "features of lists")
     return ListFeatures(lists, values)
+
+
+def score_lists(
+    reranker: Reranker, lists: TrainingLists, bank: Bank, *, exclude: Exclusion, progress: Progress = no_progress
+) -> Float[np.ndarray, "list candidate"]:
+    """Return a reranker's scores of lists, a batch at a time; -inf at the pads."""
+    scores = np.full(lists.candidates.rows.shape, -np.inf)
+    for start in range(0, len(lists), LISTS_AT_ONCE):
+        part = lists.take(slice(start, start + LISTS_AT_ONCE))
+        contexts = gather_contexts(bank, part.windows, exclude=exclude, texts=reranker.reads_text)
+        scores[start : start + len(part)] = reranker.scores(contexts, part.candidates)
+        progress(start + len(part), len(lists), "lists scored")
+    return scores
 
 
 def join_lists(parts: list[TrainingLists]) -> TrainingLists:

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from segue.ranking.pool import TIE, Pool
 from segue.retrieval.index import Index
 from segue.retrieval.rerank import CandidateLists, Reranker
+from segue.retrieval.rerank.cross_encoder import CrossEncoderReranker
 from segue.retrieval.retrievers.interface import (
     Lap,
     Ranks,
@@ -321,7 +322,7 @@ class CascadeScores:
     def top(self, pool: Pool, k: int, *, exclude: Int[np.ndarray, "batch excluded"], lap: Lap = no_lap) -> Rankings:
         """Return the best ``k``."""
         rankings = self.ordered(pool, exclude, k=k, lap=lap).top(pool, k)
-        lap("rerank")
+        lap("read" if isinstance(self.reranker, CrossEncoderReranker) else "rerank")
         return rankings
 
     def reranked(self, pool: Pool, *, exclude: Int[np.ndarray, "batch excluded"]) -> Int[np.ndarray, "batch candidate"]:
@@ -341,7 +342,7 @@ class CascadeScores:
         if known is None:
             drawn = self.draw(pool, exclude, k=k)
             lap("search")
-            known = self.order(drawn)
+            known = self.order(drawn, lap=lap)
         elif known.drawn.ranking is None or known.drawn.ranking.rows.shape[1] < k:
             known = replace(known, drawn=self.draw(pool, exclude, k=k))
         self._known[key] = known
@@ -352,16 +353,24 @@ class CascadeScores:
         drawn = draw(self.sources, pool, exclude=exclude, k=k)
         return replace(drawn, candidates=replace(drawn.candidates, queries=self.queries))
 
-    def order(self, drawn: Drawn, which: Int[np.ndarray, "chosen"] | None = None) -> Ordered:
+    def order(self, drawn: Drawn, which: Int[np.ndarray, "chosen"] | None = None, *, lap: Lap = no_lap) -> Ordered:
         """Rerank the candidates of the batch, or of some of its contexts, a part at a time."""
         which = np.arange(len(self.contexts)) if which is None else which
         candidates = replace(drawn.candidates, queries=None if self.queries is None else self.queries[which])
         parts = []
         for start in range(0, len(which), LISTS_AT_ONCE):
             part = slice(start, start + LISTS_AT_ONCE)
-            scores = self.reranker.scores(self.contexts.take(which[part]), candidates.take(part))
+            scores = self._scores(self.contexts.take(which[part]), candidates.take(part), lap)
             parts.append(np.asarray(scores, dtype=np.float64))
         return Ordered(drawn, np.concatenate(parts) if parts else candidates.first)
+
+    def _scores(self, contexts: Contexts, candidates: CandidateLists, lap: Lap) -> Float[np.ndarray, "batch candidate"]:
+        """Return the reranker's scores; reading text is timed as a stage of its own."""
+        if not isinstance(self.reranker, CrossEncoderReranker):
+            return self.reranker.scores(contexts, candidates)
+        scores = self.reranker.reranker.scores(contexts, candidates)
+        lap("rerank")
+        return self.reranker.read(contexts, candidates, scores)
 
 
 @dataclass(frozen=True)
