@@ -24,6 +24,7 @@ from segue.text_models.cross_encoder import (
     CrossLearner,
     ScoredLists,
     load_cross_encoder,
+    most_probable_weight,
     open_cross_encoder,
     seconds_per_step,
     train_cross_encoder,
@@ -237,6 +238,17 @@ def test_the_loss_is_that_of_choosing_the_target_where_what_is_drawn_stands_for_
     )
     assert stands_for[0].tolist() == [1.0] * 5 + [14.0]  # three quarters of five, rounded up, of its document
     assert {len(set(row.tolist())) for row in places} == {6}
+
+
+def test_the_weight_of_the_reranker_begins_where_targets_are_most_probable(encoder, bank):
+    """The target is 1 above one other candidate in three lists of four: its share is 3/4 at w = ln 3."""
+    truth = np.array([[True, False, False]] * 3 + [[False, True, False]])
+    scores = np.tile([2.0, 1.0, -np.inf], (4, 1))
+    assert most_probable_weight(scores, truth) == pytest.approx(math.log(3), rel=1e-3)
+    settings, asked = FAST.model_copy(update={"first_weight": None}), windows(bank, 0, 9)
+    model = CrossLearner(bank, scored(bank, asked), encoder=encoder, settings=settings).model
+    assert 0.01 <= model.first_weight <= 1000
+    assert model.first_weight != 1.0
 
 
 def test_lists_worked_off_in_parts_give_the_same_gradient(encoder, bank):

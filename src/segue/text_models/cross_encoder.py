@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from segue.encoders import EncoderSettings, load_encoder
@@ -145,7 +147,7 @@ class CrossEncoder(nn.Module):
             self.head = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(),
                                       nn.Linear(width, 1, bias=False))  # fmt: skip
         nn.init.zeros_(self.head[-1].weight)  # type: ignore[arg-type]
-        self.log_first_weight = nn.Parameter(torch.tensor(math.log(settings.first_weight)))
+        self.log_first_weight = nn.Parameter(torch.tensor(math.log(settings.first_weight or 1.0)))
         self.to(reader.device)
 
     def forward(self, packed: Packed) -> Float[Tensor, "sequence candidate"]:
@@ -377,6 +379,23 @@ def seconds_per_step(
     return seconds_of_a_step(learner, settings, seconds=seconds)
 
 
+def most_probable_weight(
+    scores: Float[np.ndarray, "list candidate"], truth: Bool[np.ndarray, "list candidate"]
+) -> float:
+    """Return the w in [0.01, 1000] under which the targets are most probable, where candidates are as exp(w · score).
+
+    Args:
+        scores: -inf at the pads.
+        truth: one target in each list.
+    """
+    behind = scores - scores[truth][:, None]
+
+    def surprise(log_weight: float) -> float:
+        return float(logsumexp(math.exp(log_weight) * behind, axis=1).mean())
+
+    return math.exp(minimize_scalar(surprise, bounds=(math.log(0.01), math.log(1000)), method="bounded").x)
+
+
 class CrossLearner:
     """A cross-encoder with the lists it learns from; see ``fine_tuning.Learner``.
 
@@ -403,6 +422,9 @@ class CrossLearner:
         self.near = bank.document_of[self.rows] == bank.document_of[windows.target][:, None]
         self.batches = Batches(bank, windows, batch_size=settings.batch_size, seed=settings.seed)
         self.model = open_cross_encoder(encoder, settings)
+        if settings.first_weight is None:
+            weight = most_probable_weight(np.where(self.rows >= 0, self.first, -np.inf), self.truth)
+            nn.init.constant_(self.model.log_first_weight, math.log(weight))
 
     def gradients(self, step: int) -> float:
         """Add the gradient of a step to the weights, and return its loss."""

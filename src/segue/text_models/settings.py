@@ -71,8 +71,11 @@ class CrossEncoderSettings(FineTuningSettings):
         le=1000,
         description="candidates of the list in addition to each target, those of its document before others",
     )
-    first_weight: float = Field(
-        1.0, gt=0, le=1000, description="factor of the reranker's score before training; learnt"
+    first_weight: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="factor of the reranker's score before training; none: the most probable; learnt",
     )
     evaluations: int = Field(4, ge=1, le=1000, description="validation scorings, evenly spread, the last at the end")
     patience: int = Field(2, ge=1, le=1000, description="scorings without a better one before training ends")
