@@ -138,10 +138,10 @@ class CrossEncoder(nn.Module):
         reader.requires_grad_(False)
         for layer in list(layers)[-(settings.trained_layers or settings.layers) :]:
             layer.requires_grad_(True)
-        self._require_packed()
-        self.transformer.config.num_hidden_layers = settings.layers  # saved with it
+        config = self._require_packed()
+        config.num_hidden_layers = settings.layers  # saved with it
         self.precision = resolve_precision(settings.precision, reader.device.type, work="encoder")
-        width = self.transformer.config.hidden_size
+        width = config.hidden_size
         with torch.random.fork_rng(devices=[]):
             seed_generators(settings.seed)
             self.head = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(),
@@ -240,8 +240,8 @@ class CrossEncoder(nn.Module):
         pad = getattr(tables[0], "padding_idx", None) if tables else None
         return 0 if pad is None else pad + 1
 
-    def _require_packed(self) -> None:
-        """Compare a packed sequence with its pairs, each by itself.
+    def _require_packed(self) -> Any:
+        """Compare a packed sequence with its pairs, each by itself; return the transformer's configuration.
 
         Raises:
             InputError: the transformer gives other vectors, or takes no such sequence.
@@ -267,6 +267,7 @@ class CrossEncoder(nn.Module):
             raise InputError("the encoder cannot read candidates beside each other", got=different,
                              expected="a transformer that takes a mask of four dimensions and positions, such as BERT",
                              fix="name another [encoder], or leave out what reads text")  # fmt: skip
+        return self.transformer.config
 
 
 def _mean(hidden: Float[Tensor, "*_ length dim"], mask: Float[Tensor, "*_ length 1"]) -> Float[Tensor, "*_ dim"]:

@@ -93,7 +93,7 @@ CHECK = Check(
     title="Latency by stage",
     question="What does the latency consist of?",
     detection="The timings of the evaluation, one query at a time on one thread: P50, P95 and share of encode, "
-    "predict, search and rerank. An issue only against a gate: where the 95 % interval of the bounded percentile "
+    "predict, search, rerank and read. An issue only against a gate: where the 95 % interval of the bounded percentile "
     "(order statistics over queries) lies wholly above it; a tip where only the estimate does.",
     why="A faster index does not help a slow model: most of what is called search latency often comes from the "
     "encoder.",

@@ -124,10 +124,11 @@ class CascadeBuilder:
             yield self.unit.baselines.retriever(name, self.unit.fold), count
 
     def scored_lists(self, most: int, folder: Path) -> TrainingLists:
-        """Return lists of training documents that hold their target, with a reranker's scores as the first stage's.
+        """Return lists of training documents that hold their target, with a reranker's scores; the option is built.
 
-        Each half of the documents is scored by a reranker that was fitted on lists of the other half: on lists that it
-        was fitted on, its scores would be better than any that are served (cross-fitting).
+        Each half of the documents is scored by a reranker that was fitted on lists of the other half, with as many
+        trees or epochs as the served one: on lists that it was fitted on, its scores would be better than any that are
+        served (cross-fitting).
 
         Args:
             most: lists at most, evenly spread; the rerankers are fitted on them too.
@@ -146,10 +147,11 @@ class CascadeBuilder:
         validation = self._lists(first, job.validation_windows(self.unit.fold), "validation")
         half, _ = cross_fitting_folds(self.unit.fold, bank, job.experiment.groups, seed=job.seed(self.unit.fold))
         inside = np.isin(bank.document_of[lists.windows.target], half.split.train)
+        like_served = CascadeBuilder(replace(self.unit, like=self.unit.folder))
         scores = np.full(lists.candidates.rows.shape, -np.inf)
         for number, fitted_on in enumerate((inside, ~inside)):
             own, other = (lists.take(np.flatnonzero(which)) for which in (fitted_on, ~fitted_on))
-            reranker, _ = self._fit_on(own, validation, folder / f"half-{number}")
+            reranker, _ = like_served._fit_on(own, validation, folder / f"half-{number}")
             scores[~fitted_on] = score_lists(reranker, other, bank, exclude=job.recipe.evaluation.exclude,
                                              progress=self.unit.progress)  # fmt: skip
         lists = replace(lists, candidates=replace(lists.candidates, first=scores, sources=None, queries=None))

@@ -24,7 +24,7 @@ Stage = Literal["encode", "predict", "search"]
 """Name of the first stage in latency tables: the query is encoded from text, predicted, or there is none."""
 
 Lap = Callable[[str], None]
-"""Called with the name of a stage (``encode``, ``predict``, ``search``, ``rerank``) when that stage has ended."""
+"""Called with the name of a stage when it has ended: ``encode``, ``predict``, ``search``, ``rerank``, ``read``."""
 
 
 def no_lap(stage: str) -> None:

@@ -23,7 +23,7 @@ export function showConfidence(place, confidence, usual) {
 const meter = (name, chance) => el("div", { class: "meter" },
   el("span", {}, name), el("i", { class: "bar", style: { "--share": chance } }), el("b", {}, percent(chance)));
 
-const STAGES = ["encode", "predict", "search", "rerank"];
+const STAGES = ["encode", "predict", "search", "rerank", "read"];
 
 // The rest of the round trip is transport, waiting, and writing the answer.
 export function showTime(place, stages, total) {
