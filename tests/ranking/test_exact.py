@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from segue.ranking import bfloat16, blocks
 from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.ranking.pool import TIE, Pool, rounding_bound
+from segue.ranking.shards import over_shards
 
 NOTHING = np.empty((1, 0), dtype=np.int64)
 
@@ -94,6 +96,8 @@ def test_ranks_equal_the_naive_loop(question):
         ]
         pool = Pool(bank, documents)
         assert target_ranks(queries, pool, targets, exclude=exclude).tolist() == expected
+        thirds = over_shards(pool, 3)  # one may hold no row, or only later members of duplicate groups
+        assert target_ranks(queries, pool, targets, exclude=exclude, count=thirds).tolist() == expected
         assert ranks_of_scores(scores, pool, targets, exclude=exclude).tolist() == expected
 
 
@@ -306,6 +310,24 @@ def test_a_target_that_is_excluded_does_not_count_before_the_others():
     nothing, best = np.empty((1, 0), dtype=np.int64), np.array([[0]])
     assert ranks_of_several(query, pool, targets, exclude=nothing).tolist() == [[3, 1, 4]]
     assert ranks_of_several(query, pool, targets, exclude=best).tolist() == [[2, 1, 3]]
+
+
+def test_a_text_in_several_shards_counts_once_by_its_best_member():
+    """Cosines 0.9, 0.5, 0.7, 0.9, 0.2 and 0.8; rows 0, 3 and 4 have the same text, and so have rows 1 and 5.
+
+    In shards of two rows, the candidate of row 1 is counted in the first, though only its member in the third is above
+    row 2. Left: the texts of rows 0 and 1 before row 2. Without the text of row 4, which is that of row 0: one.
+    """
+    cosines = np.array([0.9, 0.5, 0.7, 0.9, 0.2, 0.8])
+    bank = make_bank(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1), [6], ["a", "b", "c", "a", "a", "b"])
+    pool, query, target = Pool(bank), np.array([[1.0, 0.0]], dtype=np.float32), np.array([2])
+    assert [pool.part(first, first + 2).size for first in (0, 2, 4)] == [2, 1, 0]
+    with ThreadPoolExecutor(1) as elsewhere:
+        for thirds in (over_shards(pool, 3), over_shards(pool, 3, elsewhere)):
+            assert target_ranks(query, pool, target, exclude=NOTHING, count=thirds).tolist() == [3]
+            assert target_ranks(query, pool, target, exclude=np.array([[4]]), count=thirds).tolist() == [2]
+        less = Pool(make_bank(bank.vectors, [3, 3]), np.array([0]))  # another pool, of a document: rows 0 to 2
+        assert target_ranks(query, less, target, exclude=NOTHING, count=over_shards(less, 3, elsewhere)).tolist() == [2]
 
 
 def test_targets_of_one_candidate_count_once_among_several():

@@ -10,6 +10,8 @@ arithmetic.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
@@ -29,12 +31,29 @@ from segue.ranking.pool import (
 from segue.types import Bank, Rankings
 
 
+@runtime_checkable
+class Count(Protocol):
+    """Counts as ``count_above``."""
+
+    def __call__(
+        self,
+        queries: Float[np.ndarray, "batch dim"],
+        pool: Pool,
+        line: Float[np.ndarray, "batch several"],
+        /,
+        *,
+        exclude: Int[np.ndarray, "batch excluded"],
+    ) -> Int[np.ndarray, "batch several"]:
+        """Return the number of candidates above each line."""
+
+
 def target_ranks(
     queries: Float[np.ndarray, "batch dim"],
     pool: Pool,
     targets: Int[np.ndarray, "batch"],
     *,
     exclude: Int[np.ndarray, "batch excluded"],
+    count: Count | None = None,
 ) -> Int[np.ndarray, "batch"]:
     """Return the exact rank of each target among the candidates, 1 = best.
 
@@ -45,12 +64,13 @@ def target_ranks(
         pool: the candidates; any member of a duplicate group may be the target.
         targets: rows of the true passages.
         exclude: rows to exclude with their duplicates, padded with -1; the group of the target is never excluded.
+        count: counts in place of ``count_above``, anywhere: ``over_shards`` (``shards.py``).
 
     Raises:
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
     """
     require_targets(targets, pool.mask)
-    return ranks_of_several(queries, pool, targets[:, None], exclude=exclude)[:, 0]
+    return ranks_of_several(queries, pool, targets[:, None], exclude=exclude, count=count)[:, 0]
 
 
 def ranks_of_several(
@@ -59,6 +79,7 @@ def ranks_of_several(
     targets: Int[np.ndarray, "batch several"],
     *,
     exclude: Int[np.ndarray, "batch excluded"],
+    count: Count | None = None,
 ) -> Int[np.ndarray, "batch several"]:
     """Return the exact rank of each of several targets of a query, as ``target_ranks``, in one pass over the bank.
 
@@ -67,6 +88,7 @@ def ranks_of_several(
         pool: the candidates.
         targets: rows; -1 means that there is none, and gets the rank -1.
         exclude: rows to exclude with their duplicates, padded with -1; for its own rank no target is excluded.
+        count: as in ``target_ranks``.
 
     Raises:
         InputError: a query is not finite or of another dimension, or a target is not among the candidates.
@@ -78,12 +100,31 @@ def ranks_of_several(
     scores[there] = exact_candidate_scores(queries, pool, query=np.nonzero(there)[0], candidates=own[there])
     line = np.where(there, scores - TIE, np.inf)
     removed = pool.removed_pairs(exclude)
-    of_targets = np.nonzero(there)[0], own[there]  # compared with each other below, in float64
-    others = (np.concatenate(pair) for pair in zip(removed, of_targets, strict=True))
-    above = count_candidates_above(queries, pool, line, removed=(next(others), next(others)))
+    gone = np.concatenate([exclude, targets], axis=1)  # targets are compared with each other below, in float64
+    above = (count or count_above)(queries, pool, line, exclude=gone)
     rivals = _first_of_each(own) & there & ~among_pairs(own, removed)
     before = rivals[:, None, :] & (own[:, None, :] != own[:, :, None]) & (scores[:, None, :] > line[:, :, None])
     return np.where(there, 1 + above + before.sum(axis=2), -1)
+
+
+def count_above(
+    queries: Float[np.ndarray, "batch dim"],
+    pool: Pool,
+    line: Float[np.ndarray, "batch several"],
+    *,
+    exclude: Int[np.ndarray, "batch excluded"],
+) -> Int[np.ndarray, "batch several"]:
+    """Count the candidates that score above each line of each query, as in exact arithmetic.
+
+    A rank is one more than such a count, and the counts of parts of a pool add up to that of the pool.
+
+    Args:
+        queries: vectors of any length.
+        pool: the candidates.
+        line: scores, float64; for infinity the count is 0.
+        exclude: rows that do not count, nor their duplicates; padded with -1.
+    """
+    return count_candidates_above(queries, pool, line, removed=pool.removed_pairs(exclude))
 
 
 def _first_of_each(own: Int[np.ndarray, "batch several"]) -> Bool[np.ndarray, "batch several"]:

@@ -38,6 +38,7 @@ class Pool:
         documents: document numbers; None means all.
 
     Attributes:
+        documents: the chosen ones, as given.
         size: number of candidates.
         num_single: candidates below this number have one row each, ascending.
         members: rows of the candidates, those of one candidate side by side, ascending.
@@ -50,7 +51,7 @@ class Pool:
     """
 
     def __init__(self, bank: Bank, documents: Int[np.ndarray, "chosen"] | None = None) -> None:
-        self.bank = bank
+        self.bank, self.documents = bank, documents
         self.mask = np.array(bank.alive)
         if documents is not None:
             chosen = np.zeros(len(bank.first_row), dtype=bool)
@@ -71,6 +72,23 @@ class Pool:
         self.start = np.cumsum(self.count) - self.count
         self._candidate_of_group = np.full(len(bank), -1, dtype=np.int64)
         self._candidate_of_group[bank.duplicate_group[self.members[self.start]]] = np.arange(self.size)
+
+    def part(self, first: int, end: int) -> Pool:
+        """Return the candidates whose first row is in [first, end); other members of theirs may lie anywhere.
+
+        So parts that cover the bank share no candidate, and what they count adds up to what the whole counts.
+        """
+        chosen = np.flatnonzero((self.members[self.start] >= first) & (self.members[self.start] < end))
+        other = copy.copy(self)
+        other.num_single = int(np.searchsorted(chosen, self.num_single))
+        other.size, other.count = len(chosen), self.count[chosen]
+        other.members = self.expand(chosen)[1]
+        other.start = np.cumsum(other.count) - other.count
+        other.mask = np.zeros_like(self.mask)
+        other.mask[other.members] = True
+        other._candidate_of_group = np.full(len(self.bank), -1, dtype=np.int64)
+        other._candidate_of_group[self.bank.duplicate_group[other.members[other.start]]] = np.arange(other.size)
+        return other
 
     def candidates_of(self, rows: Int[np.ndarray, "*any"]) -> Int[np.ndarray, "*any"]:
         """Return the candidate with the text of each row; -1 for padding and for texts outside the pool.
