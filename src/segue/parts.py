@@ -19,6 +19,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import pickle
 import re
 import secrets
 import sys
@@ -250,6 +251,46 @@ def given_parts(text: str) -> dict[str, Any]:
 def take_over(key: str, part: Any) -> None:
     """Keep a part that another process was given, under its key there."""
     _given[key] = part
+
+
+def pickled_parts(text: str) -> dict[str, bytes]:
+    """Return what only this process has and a text (settings in JSON) names, pickled, for ``take_pickled``.
+
+    These are classes of a script or notebook, named as ``__main__:Class``, and parts that were given from Python; those
+    that a process can make again may be missing.
+
+    Raises:
+        SettingsError: one that no other process can make cannot be pickled.
+    """
+    import cloudpickle
+
+    main = sys.modules["__main__"]
+    classes = {name: getattr(main, name.partition(":")[2], None) for name in re.findall(r'"(__main__:\w+)"', text)}
+    found = {}
+    for key, part in {**classes, **given_parts(text)}.items():
+        if part is None:
+            continue  # whatever needs it says that it is missing
+        try:
+            found[key] = cloudpickle.dumps(part)
+        except Exception as error:  # whatever it refers to may refuse
+            if key in classes or key.startswith(GIVEN):
+                name = repr(key) if key in classes else part_name(part)
+                raise SettingsError(
+                    f"{name} cannot be sent to other processes",
+                    got=f"{type(error).__name__}: {error}",
+                    expected="a class that does not refer to locks, open files or the like",
+                    fix="put it in a module beside your script and name that, or set [compute] processes = 1",
+                ) from error
+    return found
+
+
+def take_pickled(found: Mapping[str, bytes]) -> None:
+    """Keep in this process what ``pickled_parts`` returned in another one."""
+    for key, pickled in found.items():
+        if " " not in key:  # a class; parts have their options behind a space
+            setattr(sys.modules["__main__"], key.partition(":")[2], pickle.loads(pickled))
+        else:
+            take_over(key, pickle.loads(pickled))
 
 
 @contextlib.contextmanager

@@ -11,16 +11,21 @@ same device, byte for byte. Memory: one shard, the documents' ids and titles, 16
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from segue.bank.bank import BankSettings, PassageBank
 from segue.bank.duplicates import DuplicateGroups
+from segue.bank.encode_on_ray import encode_on_ray
 from segue.bank.manifest import (
     BUILD,
     MANIFEST,
@@ -48,6 +53,7 @@ from segue.bank.shards import (
     write_passages,
 )
 from segue.bank.text_statistics import EvenSample, text_statistics_of
+from segue.cluster import ComputeSettings, connected
 from segue.corpus import CorpusReader
 from segue.corpus.intake import read_most, share_of
 from segue.corpus.passages import PassageSettings, cut
@@ -72,6 +78,7 @@ def build_bank(
     *,
     passages: PassageSettings | None = None,
     settings: BankSettings | None = None,
+    compute: ComputeSettings | None = None,
     progress: Progress = no_progress,
 ) -> PassageBank:
     """Build a bank in ``out``, continue an unfinished build, or open a finished one of the same settings.
@@ -82,13 +89,16 @@ def build_bank(
         out: folder of the bank.
         passages: settings of cutting documents.
         settings: storage of the bank; its ``path`` is not used.
+        compute: the [compute] table: with ``executor="ray"``, a Ray cluster encodes; None: this process does.
         progress: called per batch with the number of encoded passages, and how many there will be; while the corpus is
             read, with 0, None and how much was read.
 
     Raises:
         InputError: the corpus yields no passages or repeats an id, too much of it cannot be read, the source changed
-            since the build began, or the folder holds other files or a bank of another source, encoder or settings.
-        StorageError: the disk is full, or another process is writing there.
+            since the build began, or the folder holds other files or a bank of another source, encoder or settings; or
+            the cluster does not answer.
+        StorageError: the disk is full, another process is writing there, or workers of the cluster are lost again and
+            again.
     """
     folder, settings, passages = Path(out), settings or BankSettings(), passages or PassageSettings()
     table = reader.model_dump(mode="json") if isinstance(reader, Settings) else {"kind": type(reader).__name__}
@@ -102,7 +112,8 @@ def build_bank(
     )
     if (folder / MANIFEST).exists():
         return _reuse(folder, plan, encoder)
-    with exclusive(folder):
+    cluster = compute if compute is not None and compute.executor == "ray" else None
+    with connected(cluster) if cluster else contextlib.nullcontext(), exclusive(folder):  # before the corpus is read
         begun = read_plan(folder)
         require_bank_folder(folder, begun=begun is not None)
         if begun is not None and begun.encoder is not None and isinstance(encoder, EncoderSettings):
@@ -113,7 +124,11 @@ def build_bank(
         if begun is not None:
             require_same_plan(folder, begun, plan, finished=False)
             plan = begun  # its fingerprint may differ in the last digits
-        intake = Intake(writer := ShardWriter(folder, loaded, plan, progress=progress))
+        elsewhere = None
+        if cluster:
+            elsewhere = partial(encode_on_ray, folder=folder, load=partial(loaded_encoder, encoder),
+                                settings=plan.encoder, space=loaded.space, compute=cluster)  # fmt: skip
+        intake = Intake(writer := ShardWriter(folder, loaded, plan, elsewhere=elsewhere, progress=progress))
         try:
             intake.read(read_most(reader), passages)
         except InputError:
@@ -167,6 +182,7 @@ class ShardWriter:
         encoder: turns text into vectors.
         plan: written as ``build.json`` before the first shard of a new bank.
         after: the bank that the new shards are appended to; None for a new bank.
+        elsewhere: yields the vectors of shards by number, in order, in place of the encoder.
         progress: called per batch with the number of passages done, and of all that there will be.
 
     Attributes:
@@ -180,9 +196,11 @@ class ShardWriter:
         plan: BuildPlan,
         *,
         after: PassageBank | None = None,
+        elsewhere: Callable[[Sequence[int]], Iterator[Float[np.ndarray, "rows dim"]]] | None = None,
         progress: Progress = no_progress,
     ) -> None:
         self.folder = folder
+        self._elsewhere = elsewhere
         self.first_shard = 0 if after is None else len(after.manifest.shards)
         self.progress = progress
         self._shards = 0  # whose passages were read
@@ -210,13 +228,13 @@ class ShardWriter:
         if len(self._existing) > self._shards:
             raise self._changed("fewer passages than before")
         remove_shards(self.folder, beyond=self.first_shard + self._shards)  # of a reading that was interrupted
-        done, records = self._first_row, []
-        for place in range(self._shards):
-            records.append(self._existing[place] if place < len(self._existing) else self._encode(place, done))
-            done += records[-1].rows
-            if place < len(self._existing):
-                self.progress(done, self._rows, "passages found encoded")
-        return records
+        self._done = self._first_row
+        for record in self._existing:
+            self._done += record.rows
+            self.progress(self._done, self._rows, "passages found encoded")
+        missing = range(self.first_shard + len(self._existing), self.first_shard + self._shards)
+        vectors = (self._elsewhere or self._encode)(missing)
+        return self._existing + [self._complete(*one) for one in zip(missing, vectors, strict=True)]
 
     def _write(self, passages: list[Passage]) -> None:
         """Write the passages of the next shard, or compare them with those that exist."""
@@ -234,16 +252,24 @@ class ShardWriter:
         self._shards += 1
         self._rows += len(rows)
 
-    def _encode(self, place: int, done: int) -> ShardRecord:
-        """Encode a shard whose passages are written; ``done`` rows are before it."""
-        rows = read_rows(self.folder, self.first_shard + place)
+    def _encode(self, shards: Sequence[int]) -> Iterator[Float[np.ndarray, "rows dim"]]:
+        """Yield the vectors of shards whose passages are written."""
 
         def report(encoded: int, total: int | None, note: str) -> None:
-            self.progress(done + encoded, self._rows, note)
+            self.progress(self._done + encoded, self._rows, note)
 
-        vectors = self._encoder.encode(rows.texts or [], progress=report)
+        for number in shards:
+            yield self._encoder.encode(read_rows(self.folder, number).texts or [], progress=report)
+
+    def _complete(self, number: int, vectors: Float[np.ndarray, "rows dim"]) -> ShardRecord:
+        """Check and write the vectors of a shard, and its record."""
         check_vectors(vectors, f"encoder {self._encoder.space.encoder}")
-        return complete_shard(self.folder, self.first_shard + place, rows, vectors.astype(self._plan.storage))
+        rows = read_rows(self.folder, number)
+        record = complete_shard(self.folder, number, rows, vectors.astype(self._plan.storage))
+        self._done += record.rows
+        if self._elsewhere:
+            self.progress(self._done, self._rows, "passages encoded")
+        return record
 
     def _changed(self, got: str) -> InputError:
         fix = f"restore the source, or delete {self.folder} and build again"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from segue.cluster import ComputeSettings
 from segue.comparison.options import (
     BEST_MODEL,
     OPTIONS,
@@ -70,27 +71,6 @@ class TriageSettings(Settings):
             options = tuple(current_name(name) for name in options)
         choose_options(options, own=_own_names(info))
         return options
-
-
-class ComputeSettings(Settings):
-    """The [compute] table: how the tasks of a comparison (one option on one fold each) share the machine.
-
-    ``processes`` changes no result. ``threads`` may change last bits.
-    """
-
-    processes: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="tasks that run side by side (null: cores / threads on a CPU, where there is memory for them; "
-        "1 on a GPU, and where nothing is trained)",
-    )
-    threads: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="threads of each task (null: 1 on a CPU where something is trained, otherwise every core)",
-    )
 
 
 class TuningSettings(Settings):

@@ -1,4 +1,4 @@
-"""Tasks of a comparison: one option on one fold each, done here or by local processes, with the same results.
+"""Tasks of a comparison: one option on one fold each, done here, by local processes or on Ray, with the same results.
 
 Input: a ``Job`` and tasks whose inputs are named in full. Output: their results, each also kept in its folder. A
 process builds what tasks share (index, words, features) once. Every task runs with the same number of threads, so the
@@ -12,9 +12,7 @@ import functools
 import json
 import os
 import pickle
-import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +26,7 @@ import cloudpickle
 import loky
 import psutil
 
-from segue.arithmetic import VARIABLE, as_variable
+from segue.cluster import RayExecutor, connected, places, require_seen, thread_limits
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, record_model_used
@@ -38,10 +36,10 @@ from segue.comparison.job import FoldResult, FoldTraining, Job
 from segue.comparison.options import Option
 from segue.comparison.scoring import evaluate_on_test, rank_on_validation
 from segue.comparison.tuning import tune
-from segue.errors import SegueError, SettingsError, StorageError
+from segue.errors import SegueError, StorageError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device, limit_threads, usable_cores
-from segue.parts import GIVEN, given_parts, part_name, take_over
+from segue.parts import pickled_parts, take_pickled
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress
 
@@ -179,7 +177,7 @@ class InThisProcess:
 
 
 class Processes:
-    """Does the work in local processes; each task notes its progress in a file in the option's folder."""
+    """Does the work in other processes, here or on Ray; each task notes its progress in the option's folder."""
 
     def __init__(self, pool: Executor, job: Job, at_once: int, threads_each: int) -> None:
         self.pool, self.job, self.at_once, self.threads_each = pool, job, at_once, threads_each
@@ -228,14 +226,16 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         SettingsError: a class of ``__main__`` that the recipe names cannot be sent to processes.
         StorageError: a process ended before its task did.
     """
+    if job.recipe.compute.executor == "ray":
+        with _on_ray(job) as workers:
+            yield workers
+        return
     processes, threads_each = share_machine(job)
     if processes == 1:
         yield InThisProcess(Worker(job, baselines), threads_each)
         return
-    limits = {name: str(threads_each) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    limits[VARIABLE] = as_variable()  # every process computes the same
-    limits["LOKY_MAX_MEMORY_LEAK_SIZE"] = "1e15"  # what tasks share is no leak, over which it would restart
-    given = (cloudpickle.dumps((job, _classes_of_main(job), _given_parts(job))), threads_each, os.getpid())
+    limits = {**thread_limits(threads_each), "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}  # what tasks share is no leak
+    given = (_sent(job), threads_each, os.getpid())
     pool = loky.ProcessPoolExecutor(processes, initializer=_begin, initargs=given, env=limits)
     finished = False
     try:
@@ -253,47 +253,24 @@ def open_workers(job: Job, baselines: Baselines) -> Iterator[Workers]:
         pool.shutdown(wait=True, kill_workers=not finished)
 
 
-def _classes_of_main(job: Job) -> dict[str, bytes]:
-    """Return the classes that the recipe names as ``__main__:Class``, pickled by value.
-
-    A script or notebook defines them, and a process of the pool does not run it.
-
-    Raises:
-        SettingsError: one of them cannot be pickled.
-    """
-    main, found = sys.modules["__main__"], {}
-    for name in sorted(set(re.findall(r'"__main__:(\w+)"', job.recipe.model_dump_json()))):
-        if hasattr(main, name):  # the task that needs a missing one says so
-            try:
-                found[name] = cloudpickle.dumps(getattr(main, name))
-            except Exception as error:  # whatever the class refers to may refuse
-                raise SettingsError(
-                    f"'__main__:{name}' cannot be sent to other processes",
-                    got=f"{type(error).__name__}: {error}",
-                    expected="a class that does not refer to locks, open files or the like",
-                    fix="put it in a module beside your script and name that, or set [compute] processes = 1",
-                ) from error
-    return found
+@contextlib.contextmanager
+def _on_ray(job: Job) -> Iterator[Workers]:
+    """Yield what does the job's tasks on a Ray cluster, as ``Processes``; a lost task is begun again."""
+    settings = job.recipe.compute
+    with connected(settings) as cluster:
+        tasks = len(job.options) * len(job.experiment.folds)
+        pool = RayExecutor(cluster, settings, initializer=_take, initargs=(_sent(job), str(job.out.absolute())))
+        with pool:
+            yield Processes(pool, job, min(places(cluster, settings), tasks), settings.threads_each)
 
 
-def _given_parts(job: Job) -> dict[str, bytes]:
-    """Return the parts that were given from Python, pickled; those that a process can make again may be missing.
+def _sent(job: Job) -> bytes:
+    """Return a job for another process, with what only this one has.
 
     Raises:
-        SettingsError: a part that no other process can make cannot be pickled.
+        SettingsError: a class or a part that the recipe names cannot be pickled.
     """
-    found = {}
-    for key, part in given_parts(job.recipe.model_dump_json()).items():
-        try:
-            found[key] = cloudpickle.dumps(part)
-        except Exception as error:  # whatever it refers to may refuse
-            if key.startswith(GIVEN):
-                raise SettingsError(
-                    f"{part_name(part)} cannot be sent to other processes",
-                    got=f"{type(error).__name__}: {error}",
-                    fix="put it in a module and name that, or set [compute] processes = 1",
-                ) from error
-    return found
+    return cloudpickle.dumps((job, pickled_parts(job.recipe.model_dump_json())))
 
 
 _job = b""
@@ -302,11 +279,23 @@ _job = b""
 
 def _begin(job: bytes, threads_each: int, parent: int) -> None:
     """Prepare a process of the pool; it ends when the process that started it does."""
-    global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends the pool
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     limit_threads(threads_each)
+    _take(job, None)
+
+
+def _take(job: bytes, folder: str | None) -> None:
+    """Make a job that of this process; its run folder, where it is given, has to be there.
+
+    Raises:
+        StorageError: this machine does not see the folder.
+    """
+    global _job
+    if folder is not None:
+        require_seen(folder)
     _job = job
+    _this_worker.cache_clear()
 
 
 def _end_with(parent: int) -> None:
@@ -320,11 +309,8 @@ def _end_with(parent: int) -> None:
 def _this_worker() -> Worker:
     """Return the worker of this process, made at its first task, so that an error reaches the one who waits."""
     job: Job
-    job, classes, parts = pickle.loads(_job)
-    for key, pickled in parts.items():
-        take_over(key, pickle.loads(pickled))
-    for name, pickled in classes.items():
-        setattr(sys.modules["__main__"], name, pickle.loads(pickled))
+    job, parts = pickle.loads(_job)
+    take_pickled(parts)
     return Worker(job, Baselines(job))
 
 

@@ -110,6 +110,7 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
             folder,
             passages=recipe.passages,
             settings=recipe.bank,
+            compute=recipe.compute,
             progress=progress,
         )
 
