@@ -32,7 +32,7 @@ from segue.bank.manifest import (
     require_same_plan,
     write_bank,
 )
-from segue.bank.shards import ShardRows, complete_shards, exclusive, require_bank_folder, write_shard
+from segue.bank.shards import ShardRows, Storage, complete_shards, exclusive, require_bank_folder, write_shard
 from segue.encoders.space import declared_space
 from segue.errors import InputError, explain
 from segue.files import write_json
@@ -65,7 +65,13 @@ class Pairs:
 
 
 def build_structured_bank(
-    real: Bank, out: Path, *, rows: int = ROWS, seed: int = 1, progress: Progress = no_progress
+    real: Bank,
+    out: Path,
+    *,
+    rows: int = ROWS,
+    seed: int = 1,
+    storage: Storage = "float32",
+    progress: Progress = no_progress,
 ) -> PassageBank:
     """Build the bank in ``out``, go on with an unfinished build, or open a finished one of the same settings.
 
@@ -74,6 +80,7 @@ def build_structured_bank(
         out: the new bank's folder.
         rows: passages.
         seed: of the pairs.
+        storage: of the vectors on disk.
         progress: called per shard with the rows done so far.
 
     Raises:
@@ -82,7 +89,7 @@ def build_structured_bank(
     """
     source = {"kind": "structured", "of": real.hash or "unknown", "rows": rows, "seed": seed}
     space = declared_space("pairs of real passages", 2 * real.dimension)
-    plan = BuildPlan(source=source, passages=None, storage="float32", shard_passages=SHARD, space=space)
+    plan = BuildPlan(source=source, passages=None, storage=storage, shard_passages=SHARD, space=space)
     if (out / MANIFEST).exists():
         whole = PassageBank.open(out)
         require_same_plan(out, whole.manifest, plan, finished=True)
@@ -156,7 +163,8 @@ def _write(real: Bank, pairs: Pairs, out: Path, *, plan: BuildPlan, progress: Pr
         start = number * SHARD
         group = groups.add(rows.hashes(), start)
         if number == len(records):
-            records.append(write_shard(out, number, rows, _vectors(real, pairs, start), groups=group))
+            vectors = _vectors(real, pairs, start).astype(plan.storage, copy=False)
+            records.append(write_shard(out, number, rows, vectors, groups=group))
         progress(start + len(rows), len(pairs.left), "synthetic passages")
     documents = documents_table(pairs.names, pairs.names, pairs.num_rows.tolist(), first_row=0)
     write_bank(out, plan, records, documents, TextFacts(known=True))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segue.workflows.audit import audit
     from segue.workflows.bank import add as add_to_bank
     from segue.workflows.bank import build as build_bank
+    from segue.workflows.bank import convert as convert_bank
     from segue.workflows.bank import remove as remove_from_bank
     from segue.workflows.bank import update as update_bank
     from segue.workflows.bundle import bundle
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from segue.workflows.evaluate import evaluate
     from segue.workflows.index import build as index_bank
     from segue.workflows.index import tune as tune_index
+    from segue.workflows.index import update as update_index
     from segue.workflows.own_training import experiment, record_training
     from segue.workflows.predict import predict
     from segue.workflows.report import report
@@ -62,6 +64,7 @@ _PLACES = {
     "demo": "segue.workflows.demo",
     "build_bank": "segue.workflows.bank:build",
     "add_to_bank": "segue.workflows.bank:add",
+    "convert_bank": "segue.workflows.bank:convert",
     "remove_from_bank": "segue.workflows.bank:remove",
     "update_bank": "segue.workflows.bank:update",
     "audit": "segue.workflows.audit",
@@ -77,6 +80,7 @@ _PLACES = {
     "report": "segue.workflows.report",
     "index_bank": "segue.workflows.index:build",
     "tune_index": "segue.workflows.index:tune",
+    "update_index": "segue.workflows.index:update",
     "bundle": "segue.workflows.bundle",
     "predict": "segue.workflows.predict",
     "serve": "segue.workflows.serve",

@@ -29,6 +29,7 @@ WORLD = drift_world(2, 40, 15, 16)
 SETTINGS = {
     "graph": index_settings("graph", neighbours=16, energy=0.95),
     "inverted-lists": index_settings("inverted-lists", lists=12, components_per_code=2),
+    "lance": index_settings("lance", lists=2, codes="none"),
 }
 
 
@@ -149,7 +150,8 @@ def test_an_index_of_other_passages_or_vectors_is_refused(index, tmp_path):
     turned = dataclasses.replace(WORLD, vectors=np.roll(WORLD.vectors, 1, axis=1))
     with pytest.raises(StorageError, match="other vectors than the bank"):
         load_index(folder, Pool(turned))
-    (folder / "codes.faiss").write_bytes(b"cut")
+    for path in [*folder.glob("codes.faiss"), *folder.glob("lance/*/data/*")]:
+        path.write_bytes(b"cut")
     with pytest.raises(StorageError, match="build the index again"):
         load_index(folder, Pool(WORLD))
 

@@ -248,6 +248,22 @@ def bank_update(recipe: RecipeFile, *, bank: OwnBank = None,
     print_change(found, as_json=as_json)
 
 
+@bank_app.command("convert")
+def bank_convert(source: Annotated[str, typer.Argument(metavar="SOURCE", help="A bank, or a database of LanceDB.")],
+                 out: Annotated[str, typer.Argument(metavar="OUT", help="The database, or the new bank's folder.")], *,
+                 at: Annotated[str | None, typer.Option(help="Of a database: hash of an earlier state.")] = None,
+                 quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
+    """Write a bank into LanceDB, or what changed since; or write a database back as a bank.
+
+    Example: `segue bank convert bank/ lance/`
+    """
+    from segue.bank.bank import PassageBank
+    from segue.workflows.bank import convert, info
+
+    done = convert(source, out, at=at, stages=stages(quiet))
+    print_info(info(done.path) if isinstance(done, PassageBank) else done.to_json(), as_json=as_json)
+
+
 @app.command()
 def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recipe, a bank folder or a run folder.")], *,
           bank: OwnBank = None, mute: Mute = None, quiet: Quiet = False,

@@ -23,7 +23,7 @@ from segue.cli.output import (
 )
 from segue.errors import SettingsError
 
-index_app = typer.Typer(help="Build an approximate index over a bank, or tune one.", no_args_is_help=True)
+index_app = typer.Typer(help="Build an approximate index over a bank, tune one or update one.", no_args_is_help=True)
 bundle_app = typer.Typer(
     help="Build a bundle of a run's winner; promote, roll back or list bundles.", no_args_is_help=True
 )
@@ -33,7 +33,7 @@ SourceBank = Annotated[Path | None, typer.Option("--bank", help="Its bank, if th
 
 @index_app.command("build")
 def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", help="Index folder.")],
-                kind: Annotated[str, typer.Option(help="Engine: graph, inverted-lists, or module:Class.")] = "graph",
+                kind: Annotated[str, typer.Option(help="graph, inverted-lists, lance, or module:Class.")] = "graph",
                 quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Build an approximate index over all live passages of a bank.
 
@@ -43,6 +43,18 @@ def index_build(bank: BankFolder, out: Annotated[Path, typer.Option("--out", hel
 
     index = build(bank, out, kind=kind, stages=stages(quiet))
     print_info({**index.facts(), "path": str(out)}, as_json=as_json)
+
+
+@index_app.command("update")
+def index_update(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder of the kind lance.")],
+                 bank: BankFolder, quiet: Quiet = False, as_json: AsJson = False) -> None:  # fmt: skip
+    """Delete the passages that left the bank from an index, and append the new ones; nothing is trained again.
+
+    Example: `segue index update runs/index bank/`
+    """
+    from segue.workflows.index import update
+
+    print_info({**update(index, bank, stages=stages(quiet)).facts(), "path": str(index)}, as_json=as_json)
 
 
 @index_app.command("tune")

@@ -15,6 +15,7 @@ from segue.bank.build import EncoderSource
 from segue.bank.changes import KNOWN, BankChange, append_bank, change
 from segue.bank.changes import remove as remove_documents
 from segue.bank.history import difference_since
+from segue.bank.lance import LanceChange, from_lance, is_lance, to_lance
 from segue.bank.manifest import MANIFEST, SKIPPED
 from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.custom import as_document
@@ -228,6 +229,33 @@ def update(
     with stages("Reading the corpus and encoding what changed") as progress:
         return change(opened, read_most(recipe.corpus), recipe.encoder, replace=True, remove_gone=remove_gone,
                       dry_run=dry_run, progress=progress)  # fmt: skip
+
+
+def convert(
+    source: PassageBank | Path | str, out: Path | str, *, at: str | None = None, stages: Stages = quiet
+) -> LanceChange | PassageBank:
+    """Write a bank into a database of LanceDB, or only what changed since; or write a database back as a bank.
+
+    Args:
+        source: a bank or its folder; or a database that this function wrote, as a folder or an address (``s3://…``).
+        out: the database; or the folder of the new bank, which has the hash of the one that was converted.
+        at: of a database: an earlier state, by its hash or the beginning of it.
+        stages: shows progress.
+
+    Raises:
+        InputError: there is no bank, or ``out`` holds something else.
+        MissingExtraError: lancedb is not installed.
+        StorageError: the disk is full, or another process is writing there.
+    """
+    limit_threads()
+    if isinstance(source, PassageBank) or not is_lance(source):
+        bank = source if isinstance(source, PassageBank) else PassageBank.open(source)
+        if at is not None:
+            raise InputError("a bank is converted as it is", got=f"--at {at}", fix="leave it out")
+        with stages("Writing to LanceDB") as progress:
+            return to_lance(bank, out, progress=progress)
+    with stages("Reading from LanceDB") as progress:
+        return from_lance(source, out, at=at, progress=progress)
 
 
 def read_ids(path: Path | str) -> list[str]:

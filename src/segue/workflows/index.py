@@ -18,7 +18,14 @@ from segue.parts import hand_in
 from segue.progress import Stages, quiet
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
-from segue.retrieval.index.store import build_index, index_settings, load_index, record_tuning, save_index
+from segue.retrieval.index.store import (
+    build_index,
+    index_settings,
+    load_index,
+    record_tuning,
+    save_index,
+    update_index,
+)
 from segue.retrieval.index.tuning import Tuned
 from segue.retrieval.index.tuning import tune as tune_index
 from segue.runs.bank import is_bank_of
@@ -51,8 +58,8 @@ def build(
     Args:
         bank: a bank folder.
         out: the index's folder.
-        kind: ``graph``, ``inverted-lists``, or an engine of your own: its class, import path or installed name, or an
-            engine, which is made again with its arguments over this bank.
+        kind: ``graph``, ``inverted-lists``, ``lance``, or an engine of your own: its class, import path or installed
+            name, or an engine, which is made again with its arguments over this bank.
         stages: shows progress.
         settings: settings of that kind; options of an engine of your own.
 
@@ -67,6 +74,23 @@ def build(
         index = build_index(pool, chosen, progress=progress)
     save_index(index, Path(out))
     return index
+
+
+def update(index: Path | str, bank: Path | str, *, stages: Stages = quiet) -> ApproximateIndex:
+    """Bring an index of the kind ``lance`` to what its bank is now: rows that left are deleted, new ones appended.
+
+    Args:
+        index: a folder that ``build`` wrote.
+        bank: the bank that it was built over, as it is now.
+        stages: shows progress.
+
+    Raises:
+        InputError: the index is of another kind, or of another bank.
+        StorageError: another process is writing there.
+    """
+    limit_threads()
+    with stages("Updating the index") as progress:
+        return update_index(Path(index), Pool(PassageBank.open(Path(bank))), progress=progress)
 
 
 def tune(

@@ -69,7 +69,7 @@ class GraphEngine(RefinedEngine):
         return [{"width": width} for width in _WIDTHS]
 
     @classmethod
-    def load(cls, folder: Path, settings: GraphSettings) -> GraphEngine:
+    def load(cls, folder: Path, settings: GraphSettings, _members: Int[np.ndarray, "members"]) -> GraphEngine:
         """Read what ``save`` wrote."""
         return cls(settings, Refined.load(folder))
 

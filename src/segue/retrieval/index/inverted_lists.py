@@ -75,6 +75,8 @@ class InvertedListsEngine(RefinedEngine):
         return [{"lists": number, "refined": refined} for number in numbers for refined in _REFINED]
 
     @classmethod
-    def load(cls, folder: Path, settings: InvertedListsSettings) -> InvertedListsEngine:
+    def load(
+        cls, folder: Path, settings: InvertedListsSettings, _members: Int[np.ndarray, "members"]
+    ) -> InvertedListsEngine:
         """Read what ``save`` wrote."""
         return cls(settings, Refined.load(folder))

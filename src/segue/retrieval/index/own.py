@@ -91,7 +91,7 @@ class OwnEngine:
         write_index(self._vectors, folder / VECTORS)
 
     @classmethod
-    def load(cls, folder: Path, settings: OwnSettings) -> OwnEngine:
+    def load(cls, folder: Path, settings: OwnSettings, _members: Int[np.ndarray, "members"]) -> OwnEngine:
         """Read what ``save`` wrote; an engine that saves nothing is made again.
 
         Raises:

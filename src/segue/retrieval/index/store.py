@@ -17,14 +17,16 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from segue.bank.bank import PassageBank
 from segue.bank.history import changed_since, difference_since
+from segue.bank.shards import exclusive
 from segue.errors import InputError, StorageError
-from segue.files import read_json, write_folder, write_json
+from segue.files import JsonObject, read_json, write_folder, write_json
 from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
 from segue.retrieval.index.engine import Engine
 from segue.retrieval.index.graph import GraphEngine, GraphSettings
 from segue.retrieval.index.inverted_lists import InvertedListsEngine, InvertedListsSettings
+from segue.retrieval.index.lance import LanceEngine, LanceSettings
 from segue.retrieval.index.own import OwnEngine, OwnSettings
 from segue.retrieval.index.tuning import Tuned
 from segue.types import Progress, no_progress
@@ -32,14 +34,15 @@ from segue.types import Progress, no_progress
 FORMAT = 1
 MANIFEST = "index.json"
 
-IndexSettings = Annotated[GraphSettings | InvertedListsSettings, Field(discriminator="kind")]
+IndexSettings = Annotated[GraphSettings | InvertedListsSettings | LanceSettings, Field(discriminator="kind")]
 """Settings of the engines that come with Segue."""
 
-AnySettings = GraphSettings | InvertedListsSettings | OwnSettings
-_SETTINGS: TypeAdapter[GraphSettings | InvertedListsSettings] = TypeAdapter(IndexSettings)
-_ENGINES: dict[str, type[GraphEngine | InvertedListsEngine | OwnEngine]] = {
+AnySettings = GraphSettings | InvertedListsSettings | LanceSettings | OwnSettings
+_SETTINGS: TypeAdapter[GraphSettings | InvertedListsSettings | LanceSettings] = TypeAdapter(IndexSettings)
+_ENGINES: dict[str, type[GraphEngine | InvertedListsEngine | LanceEngine | OwnEngine]] = {
     "graph": GraphEngine,
     "inverted-lists": InvertedListsEngine,
+    "lance": LanceEngine,
 }
 KINDS = tuple(_ENGINES)
 MINIMUM_MEMBERS = 64
@@ -101,7 +104,8 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
 
 def record_tuning(folder: Path, tuned: Tuned, *, source: str) -> None:
     """Write the chosen effort into an index's folder; ``source`` names the queries that chose it."""
-    chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"source": source, **tuned.to_json()}}
+    chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"source": source, **tuned.to_json()},
+              "changed_since_tuned": 0}  # fmt: skip
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
 
 
@@ -112,14 +116,7 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
         InputError: there is none, or it was built from other passages or other vectors.
         StorageError: a file is damaged.
     """
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is not an index", got=f"no {MANIFEST} in it",
-                         fix="name a folder that `segue index build` wrote")  # fmt: skip
-    record = read_json(folder / MANIFEST)
-    fix = "build the index again over the present bank"
-    if record.get("format") != FORMAT:
-        got = f"format {record.get('format')}"
-        raise InputError(f"{folder} was built by another version", got=got, expected=FORMAT, fix=fix)
+    record, fix = _record(folder), "build the index again over the present bank"
     here = pool_identity(pool)
     changed = [name for name, value in here.items() if record["pool"].get(name) != value]
     if changed:
@@ -127,11 +124,46 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
         known = str(record["pool"].get("bank"))
         if isinstance(pool.bank, PassageBank) and difference_since(pool.bank, known) is not None and "bank" in changed:
             got = f"{pool.bank.path} has changed since: {changed_since(pool.bank, known)}"
+            if record["settings"]["kind"] == "lance":
+                fix = f"run `segue index update {folder} {pool.bank.path}`"
         raise InputError(f"{folder} was built over other passages", got=got, fix=fix)
     kind = record["settings"]["kind"]
     settings = (_SETTINGS if kind in KINDS else TypeAdapter(OwnSettings)).validate_python(record["settings"])
-    engine: Engine = _ENGINES.get(kind, OwnEngine).load(folder, settings)  # type: ignore[arg-type]
+    engine: Engine = _ENGINES.get(kind, OwnEngine).load(folder, settings, pool.members)  # type: ignore[arg-type]
     _require_same_vectors(folder, engine, pool)
+    return ApproximateIndex(pool, engine, record["effort"])
+
+
+def _record(folder: Path) -> JsonObject:
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is not an index", got=f"no {MANIFEST} in it",
+                         fix="name a folder that `segue index build` wrote")  # fmt: skip
+    record = read_json(folder / MANIFEST)
+    if record.get("format") != FORMAT:
+        raise InputError(f"{folder} was built by another version", got=f"format {record.get('format')}",
+                         expected=FORMAT, fix="build the index again over the present bank")  # fmt: skip
+    return record
+
+
+def update_index(folder: Path, pool: Pool, *, progress: Progress = no_progress) -> ApproximateIndex:
+    """Bring a saved index of the kind ``lance`` to what its bank is now; its effort stays.
+
+    Raises:
+        InputError: it is of another kind, or the bank is no later state of the one it was built over.
+        StorageError: a file is damaged, or another process is writing there.
+    """
+    record = _record(folder)
+    if record["settings"]["kind"] != "lance":
+        raise InputError(f"{folder} cannot be updated", got=f"kind {record['settings']['kind']}", expected="kind lance",
+                         fix="build it again over the present bank")  # fmt: skip
+    if not isinstance(pool.bank, PassageBank) or difference_since(pool.bank, record["pool"]["bank"]) is None:
+        raise InputError(f"{folder} was built over another bank", fix="build an index over this one")
+    with exclusive(folder):
+        engine, changed = LanceEngine.update(folder, LanceSettings(**record["settings"]), pool, progress=progress)
+        changed += record.get("changed_since_tuned", 0)
+        write_json(folder / MANIFEST, record | {"settings": engine.settings.model_dump(), "pool": pool_identity(pool),
+                                                "changed_since_tuned": changed})  # fmt: skip
+        engine.forget()
     return ApproximateIndex(pool, engine, record["effort"])
 
 
