@@ -63,3 +63,11 @@ class BlockedError(SegueError, RuntimeError):
     """An integrity check failed, so no headline number may be printed."""
 
     exit_code = 3
+
+
+class OtherRankError(SegueError, RuntimeError):
+    """Another rank of a training failed and has reported why; this one ends without a message of its own."""
+
+    def __init__(self, what: str = "another rank of this training failed", *, exit_code: int = 2) -> None:
+        super().__init__(what)
+        self.exit_code = exit_code

@@ -7,6 +7,7 @@ an integrity check; 130 or 143 interrupted, finished work is kept.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from segue.cli.output import (
     stages,
 )
 from segue.cli.release import bundle_app, index_app, predict, serve
-from segue.errors import BlockedError, SegueError
+from segue.errors import BlockedError, OtherRankError, SegueError, SettingsError
 from segue.version import __version__
 
 if TYPE_CHECKING:
@@ -52,6 +53,22 @@ class FlowOrder(typer.core.TyperGroup):
     def list_commands(self, ctx: object) -> list[str]:
         """Return the names of the verbs."""
         return list(VERBS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb of the words; several ranks only train.
+
+        Raises:
+            SettingsError: ``torchrun`` started several processes of another verb.
+        """
+        found = super().resolve_command(ctx, args)
+        if found[0] != "train" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ["WORLD_SIZE"] != "1":
+            fix = "start it without torchrun; only `segue train` is for it"
+            raise (
+                OtherRankError
+                if _rank()
+                else SettingsError(f"`segue {found[0]}` is no work for several ranks", fix=fix)
+            )
+        return found
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; an interruption prints a message and has its own exit code."""
@@ -103,17 +120,24 @@ def main() -> None:
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
-    _say(f"terminated; {KEPT}")
+    if not _rank():
+        _say(f"terminated; {KEPT}")
     sys.exit(TERMINATED)
 
 
 def _fail(error: SegueError) -> NoReturn:
-    _say(str(error))
+    if not isinstance(error, OtherRankError):
+        _say(f"rank {_rank()}: {error}" if _rank() else str(error))
     sys.exit(error.exit_code)
 
 
 def _say(text: str) -> None:
     print(f"segue: {text}", file=sys.stderr)
+
+
+def _rank() -> int:
+    """Return this process's number among those that ``torchrun`` started; without it, 0."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
 def _version(wanted: bool | None) -> None:
@@ -297,6 +321,8 @@ def train(
     from segue.workflows.train import train as verb
 
     record = verb(_load(recipe, device), _out(out, recipe), stages=stages(quiet))
+    if _rank():
+        return
     if as_json:
         print_json({name: value for name, value in record.items() if name != "curve"})
     else:

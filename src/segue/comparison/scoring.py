@@ -15,20 +15,24 @@ from segue.evaluation.latency import measure_latency
 from segue.evaluation.score import score_retriever
 from segue.files import append_jsonl
 from segue.retrieval.retrievers import Retriever
+from segue.training.ranks import ALONE, Ranks
 
 
-def score_on_validation(retriever: Retriever, job: Job, fold: Fold) -> dict[str, float]:
-    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one."""
-    return rank_on_validation(retriever, job, fold)[0]
+def score_on_validation(retriever: Retriever, job: Job, fold: Fold, ranks: Ranks = ALONE) -> dict[str, float]:
+    """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one.
+
+    Where processes (``ranks``) train together, each scores its part of the windows.
+    """
+    return rank_on_validation(retriever, job, fold, ranks)[0]
 
 
 def rank_on_validation(
-    retriever: Retriever, job: Job, fold: Fold
+    retriever: Retriever, job: Job, fold: Fold, ranks: Ranks = ALONE
 ) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
     """Return the same, and the rank of each window."""
     settings = job.recipe.evaluation
     return score_retriever(retriever, job.experiment.bank, job.validation_windows(fold), exclude=settings.exclude,
-                           batch_size=settings.batch_size)  # fmt: skip
+                           batch_size=settings.batch_size, shared=ranks)  # fmt: skip
 
 
 def evaluate_on_test(job: Job, option: Option, fold: Fold, retriever: Retriever) -> Evaluation:

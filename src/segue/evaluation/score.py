@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from segue.errors import InputError
@@ -11,6 +12,7 @@ from segue.evaluation.metrics import summarise
 from segue.models import Predictor
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.predictor import predictor_retriever
+from segue.training.ranks import ALONE, Ranks
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import gather_contexts
 
@@ -45,17 +47,30 @@ def score(
 
 
 def score_retriever(
-    retriever: Retriever, bank: Bank, windows: Windows, *, exclude: Exclusion, batch_size: int
+    retriever: Retriever, bank: Bank, windows: Windows, *, exclude: Exclusion, batch_size: int, shared: Ranks = ALONE
 ) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
-    """Return R@1, R@5, R@10, Contain@50, MRR and, where there is one, the cosine to the target; and the ranks."""
+    """Return R@1, R@5, R@10, Contain@50, MRR and, where there is one, the cosine to the target; and the ranks.
+
+    Processes that are ``shared`` score a part of the windows each, and all of them get the whole result.
+    """
+    if len(windows) < shared.size:
+        shared = ALONE
     found, cosines = [], []
-    for batch in windows.batches(min(batch_size, retriever.batch_limit or batch_size)):
+    for batch in windows.take(shared.share(len(windows))).batches(min(batch_size, retriever.batch_limit or batch_size)):
         contexts = gather_contexts(bank, batch, exclude=exclude, texts=retriever.reads_text)
         scores = retriever.score(contexts)
         found.append(scores.ranks(retriever.pool, batch.target, exclude=contexts.exclude))
         if scores.queries is not None:
             cosines.append(np.einsum("bd,bd->b", scores.queries, bank.gather(batch.target)))
-    ranks = np.concatenate(found)
+    ranks = _joined(found, len(windows), shared)
     summary = summarise(ranks)
     means = {name: float(value) for name in SCORED if (value := summary[name]) is not None}
-    return means | ({"cosine": float(np.concatenate(cosines).mean())} if cosines else {}), ranks
+    return means | ({"cosine": float(_joined(cosines, len(windows), shared).mean())} if cosines else {}), ranks
+
+
+def _joined(parts: list[np.ndarray], count: int, shared: Ranks) -> np.ndarray:
+    """Return the values of all windows, of which each process has its part."""
+    own = np.concatenate(parts)
+    every = np.zeros(count, dtype=own.dtype)
+    every[shared.share(count)] = own
+    return shared.sum(torch.from_numpy(every)).numpy()

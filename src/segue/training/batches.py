@@ -21,6 +21,7 @@ from torch import Tensor
 from segue.errors import InputError
 from segue.training.losses.mining import Mining, Negatives, groups_of
 from segue.training.random_streams import CORRUPTION, ORDER, random_stream
+from segue.training.ranks import ALONE, Ranks
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
@@ -80,9 +81,10 @@ class Batches:
         mining: source of hard negatives, or None.
         order: returns the windows of an epoch in the order they are seen; by default a random permutation.
         texts: whether batches bring the texts of contexts.
+        ranks: the processes that share each batch.
 
     Raises:
-        InputError: there are no windows.
+        InputError: there are no windows, or a batch cannot be divided among the ranks.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Batches:
         mining: Mining | None = None,
         order: Callable[[np.random.Generator], Int[np.ndarray, "window"]] | None = None,
         texts: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         if len(windows) == 0:
             raise InputError(
@@ -105,11 +108,18 @@ class Batches:
         self.bank = bank
         self.windows = windows
         self.batch_size = min(batch_size, len(windows))
+        if self.batch_size % ranks.size:
+            raise InputError(
+                "the ranks cannot share a batch equally",
+                got=f"{self.batch_size} windows a step and {ranks.size} ranks",
+                fix=f"set [training] batch_size to a multiple of {ranks.size}, at most {len(windows)}",
+            )
         self.seed = seed
         self.article_dropout = article_dropout
         self.span_corruption = span_corruption
         self.mining = mining
         self.texts = texts
+        self.ranks = ranks
         self._order = order
         self._orders: dict[int, Int[np.ndarray, "window"]] = {}
 
@@ -131,7 +141,7 @@ class Batches:
         return self._orders[epoch][place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
-        """Gather the batch of a step, counted from 0.
+        """Gather this rank's share of the batch of a step, counted from 0.
 
         Raises:
             InputError: the bank's vectors are not finite.
@@ -140,15 +150,16 @@ class Batches:
         generator = random_stream(self.seed, CORRUPTION, step)
         documents = self.bank.document_of[windows.target].astype(np.int64)
         rows = swap_one(windows.context, documents, rate=self.span_corruption, generator=generator)
-        batch = gather_batch(self.bank, windows, read=rows, texts=self.texts)
-        vectors = drop_last(batch.context.numpy(), batch.mask.numpy(), rate=self.article_dropout, generator=generator)
+        own = self.ranks.share(len(windows))
+        batch = gather_batch(self.bank, windows.take(own), read=rows[own], texts=self.texts)
+        vectors = drop_last(batch.context.numpy(), rows >= 0, rate=self.article_dropout, generator=generator, own=own)
         if not (np.isfinite(vectors).all() and bool(batch.target.isfinite().all())):
             raise InputError(
                 "the bank holds vectors that are not finite",
                 got=f"a vector that is not finite in training step {step + 1}",
                 fix="run `segue bank info` on it with verification, and build it again",
             )
-        negatives = self.mining.of_step(step, self.chosen) if self.mining else None
+        negatives = self.mining.of_step(step, self.chosen, own) if self.mining else None
         return replace(batch, context=torch.from_numpy(vectors), negatives=negatives, step=step)
 
     def state(self) -> dict[str, Tensor]:
@@ -185,21 +196,23 @@ def gather_batch(
 
 
 def drop_last(
-    vectors: Float[np.ndarray, "batch context dim"],
+    vectors: Float[np.ndarray, "own context dim"],
     mask: Bool[np.ndarray, "batch context"],
     *,
     rate: float,
     generator: np.random.Generator,
-) -> Float[np.ndarray, "batch context dim"]:
+    own: slice = slice(None),
+) -> Float[np.ndarray, "own context dim"]:
     """Zero the last 1 to 3 vectors of a share of the contexts ("article dropout"); at least one passage is left.
 
     The mask is not changed, as in the original work: the model sees that a passage was there, but not its content.
 
     Args:
         vectors: contexts, oldest first, padded at the front.
-        mask: True where there is a passage.
+        mask: True where there is a passage, of the whole batch.
         rate: probability for each context, 0 to 1.
         generator: the only source of randomness; always advanced by the same amount.
+        own: windows of the batch that ``vectors`` are of.
 
     Returns:
         A copy, or ``vectors`` itself where nothing is dropped.
@@ -213,7 +226,7 @@ def drop_last(
     chosen = generator.random(size=(batch,)) < rate
     drawn = generator.integers(1, MAXIMUM_DROPPED + 1, size=batch)
     count = np.where(chosen, np.minimum(drawn, mask.sum(axis=1) - 1), 0)
-    zeroed = np.arange(places) >= places - count[:, None]  # [batch, context]
+    zeroed = np.arange(places) >= places - count[own, None]  # [own, context]
     return np.where(zeroed[:, :, None], np.float32(0), vectors) if zeroed.any() else vectors
 
 

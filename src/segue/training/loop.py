@@ -12,6 +12,7 @@ from segue.models.predictor import Predictor
 from segue.models.tensors import Tensors, copy_weights, prefixed, without_prefix
 from segue.training.batches import Batches
 from segue.training.optimiser import Optimisation, learning_rate
+from segue.training.ranks import ALONE, Ranks
 from segue.training.settings import TrainingSettings
 from segue.training.state import (
     Record,
@@ -24,7 +25,10 @@ from segue.training.state import (
 )
 
 Score = Callable[[Predictor], Mapping[str, float | None]]
-"""Returns the validation scores of a predictor, ``MRR`` among them, which selects; None means "not computed"."""
+"""Returns the validation scores of a predictor, ``MRR`` among them, which selects; None means "not computed".
+
+Every rank calls it, so that they may share the windows; the first one's scores count.
+"""
 
 STATE_SECONDS = 20.0
 """Minimum time between two states written between evaluations, seconds."""
@@ -38,17 +42,11 @@ class TrainingLoop:
     """A training between two steps; ``advance`` goes to the next point at which it may be interrupted."""
 
     def __init__(
-        self,
-        batches: Batches,
-        optimisation: Optimisation,
-        settings: TrainingSettings,
-        *,
-        score: Score,
-        folder: Path,
-        others: Iterable[Path] = (),
-    ) -> None:
+        self, batches: Batches, optimisation: Optimisation, settings: TrainingSettings, *, score: Score, folder: Path,
+        others: Iterable[Path] = (), ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
         self.batches, self.optimisation, self.settings = batches, optimisation, settings
-        self.score, self.folder = score, folder
+        self.score, self.folder, self.ranks = score, folder, ranks
         self.steps = settings.steps or max(1, round(settings.epochs * batches.steps_per_epoch))
         self.evaluate_at = {round(self.steps * n / settings.evaluations) for n in range(1, settings.evaluations + 1)}
         self.identity = _identity(batches, optimisation, settings)
@@ -92,7 +90,8 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         """Score on validation, remember the best weights, add a record to the curve."""
         state, means = self.state, self.state.means()
-        scores = _scored(self.optimisation.predictor, self.score)
+        found = _scored(self.optimisation.predictor, self.score)
+        scores = self.ranks.once(lambda: found)
         if state.improves(scores):
             state.best_step, state.best_score, state.stale = state.step, scores, 0
             self.best = self._weights()
@@ -114,6 +113,8 @@ class TrainingLoop:
         return prefixed("predictor.", predictor) | prefixed("loss.", loss)
 
     def _save(self) -> None:
+        if not self.ranks.first:
+            return
         began = time.perf_counter()
         tensors = self._weights() | prefixed("optimizer.", self.optimisation.optimizer.tensors())
         tensors |= prefixed("batches.", self.batches.state())
@@ -121,14 +122,17 @@ class TrainingLoop:
         self.saved = time.perf_counter()
         self.pause = (self.saved - began) / STATE_SHARE
 
-    def _resume(self, others: Iterable[Path]) -> TrainingState | None:
-        """Load the state of this training: its own, or a finished one of another folder, which is copied."""
+    def _find(self, others: Iterable[Path]) -> tuple[TrainingState, Tensors] | None:
+        """Return the state of this training: its own, or a finished one of another folder, which is copied."""
         found = load_state(self.folder, identity=self.identity)
-        if found is None:
-            found = find_finished(others, identity=self.identity)
-            if found is None:
-                return None
+        if found is None and (found := find_finished(others, identity=self.identity)) is not None:
             save_state(self.folder, *found, identity=self.identity)
+        return found
+
+    def _resume(self, others: Iterable[Path]) -> TrainingState | None:
+        found = self.ranks.once(lambda: self._find(others))
+        if found is None:
+            return None
         state, tensors = found
         self.best = without_prefix("best.", tensors)
         self._load(self.best if state.finished else tensors)
@@ -145,7 +149,8 @@ class TrainingLoop:
         """Load the best weights, and write them in a finished state."""
         self._load(self.best)
         self.state.finished = True
-        save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
+        if self.ranks.first:
+            save_state(self.folder, self.state, prefixed("best.", self.best), identity=self.identity)
 
 
 def _identity(batches: Batches, optimisation: Optimisation, settings: TrainingSettings) -> dict[str, object]:

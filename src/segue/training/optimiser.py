@@ -16,6 +16,7 @@ from segue.training.adamw import AdamW
 from segue.training.batches import Batch
 from segue.training.losses.loss import Loss
 from segue.training.random_streams import seed_torch
+from segue.training.ranks import ALONE, Ranks
 from segue.training.settings import TrainingSettings
 
 Precision = Literal["float32", "bfloat16"]
@@ -79,19 +80,22 @@ class Optimisation:
         settings: weight decay, clipping, and the seed: dropout of step n draws from (seed, n).
         precision: precision of the model's arithmetic.
         device: ``cpu``, ``cuda`` or ``mps``.
+        ranks: the processes that share each step.
 
     Raises:
         SettingsError: the predictor's document tower and the loss do not go together.
     """
 
     def __init__(
-        self, predictor: Predictor, loss: Loss, settings: TrainingSettings, *, precision: Precision, device: str
-    ) -> None:
+        self, predictor: Predictor, loss: Loss, settings: TrainingSettings, *, precision: Precision, device: str,
+        ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
         _require_contrast(predictor, loss)
         self.predictor, self.loss = predictor.to(device), loss.to(device)
         self.optimizer = build_optimizer(predictor, loss, weight_decay=settings.weight_decay, device=device,
                                          rates=predictor.rates())  # fmt: skip
-        self.settings, self.precision, self.device = settings, precision, device
+        self.settings, self.precision, self.device, self.ranks = settings, precision, device, ranks
+        self.loss.ranks = ranks
 
     def step(self, number: int, batch: Batch, rate: float) -> dict[str, float]:
         """Take one step and return ``loss``, ``loss/<term>`` for each term, and ``grad_norm`` before clipping.
@@ -102,17 +106,35 @@ class Optimisation:
         self.predictor.train()
         cuda = [torch.cuda.current_device()] if self.device == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
-            seed_torch(self.settings.seed, number)
+            seed_torch(self.settings.seed, number, rank=self.ranks.number)
             total, parts = self._forward(batch.to(self.device))
             self.optimizer.zero_grad()
             total.backward()
+        loss, *terms = self._average(torch.stack([total.detach(), *(value.detach() for value in parts.values())]))
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.weights, self.settings.clip)
-        values = {"loss": float(total.detach()), "grad_norm": float(norm)}
-        values |= {f"loss/{name}": float(value.detach()) for name, value in parts.items()}
-        _require_finite(number, values, rate=rate, precision=self.precision)
+        values = {"loss": loss, "grad_norm": float(norm)}
+        values |= {f"loss/{name}": value for name, value in zip(parts, terms, strict=True)}
+        try:
+            _require_finite(number, values, rate=rate, precision=self.precision)
+        except InputError as error:
+            raise self.ranks.everywhere(error) from error
         self.optimizer.step(rate)
         self.loss.clamp()
         return values
+
+    def _average(self, values: torch.Tensor) -> list[float]:
+        """Average gradients and values over the ranks, in one sum; return the values."""
+        if self.ranks.size == 1:
+            return [float(value) for value in values]
+        weights = self.optimizer.weights
+        used = [weight.grad is not None for weight in weights]  # of a weight that no rank uses there is no gradient
+        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        flat = torch.cat([gradient.flatten() for gradient in gradients] + [values, values.new_tensor(used)])
+        flat = self.ranks.sum(flat) / self.ranks.size
+        *averaged, values, shares = flat.split([weight.numel() for weight in weights] + [len(values), len(weights)])
+        for weight, gradient, share in zip(weights, averaged, shares.tolist(), strict=True):
+            weight.grad = gradient.view_as(weight) if share else None
+        return values.tolist()
 
     def _forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):

@@ -18,9 +18,9 @@ def random_stream(seed: int, purpose: int, number: int) -> np.random.Generator:
     return np.random.default_rng((seed, purpose, number))
 
 
-def seed_torch(seed: int, step: int) -> None:
-    """Seed torch's generators for a step (dropout draws from them)."""
-    seed_generators(int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1)))
+def seed_torch(seed: int, step: int, *, rank: int = 0) -> None:
+    """Seed torch's generators for a rank's share of a step (dropout draws from them)."""
+    seed_generators(int(random_stream(seed, WEIGHTS, step).integers(2**63 - 1, size=rank + 1)[-1]))
 
 
 def seed_generators(number: int) -> None:

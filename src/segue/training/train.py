@@ -34,6 +34,7 @@ from segue.training.losses.mining import Mining
 from segue.training.losses.whole_bank import TrainingBank
 from segue.training.optimiser import Optimisation, learning_rate, resolve_precision
 from segue.training.random_streams import seed_generators
+from segue.training.ranks import ALONE, Ranks
 from segue.training.settings import TrainingSettings
 from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
@@ -110,18 +111,21 @@ def train(
     progress: Progress = no_progress,
     follow: Follow = follow_nothing,
     others: Iterable[Path] = (),
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
     A folder with a state of the same training is resumed, to the bit; a finished one is only read, also where it is
-    found in one of ``others``. ``follow`` is called with the curve after each step (``watch.py``).
+    found in one of ``others``. ``follow`` is called with the curve after each step (``watch.py``). Where ``ranks`` share
+    the training, each calls this with the same arguments; only the first reads and writes the folder.
 
     Raises:
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.
+        SegueError: another rank ended.
         StorageError: the folder cannot be written.
     """
-    batches, optimisation = assemble(predictor, loss, bank, windows, settings)
-    loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder, others=others)
+    batches, optimisation = assemble(predictor, loss, bank, windows, settings, ranks=ranks)
+    loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder, others=others, ranks=ranks)
     while not loop.state.finished:
         progress(loop.state.step, loop.steps, loop.note())
         follow(loop.state.curve)
@@ -132,24 +136,32 @@ def train(
 
 
 def assemble(
-    predictor: Predictor, loss: Loss, bank: Bank, windows: Windows, settings: TrainingSettings
+    predictor: Predictor,
+    loss: Loss,
+    bank: Bank,
+    windows: Windows,
+    settings: TrainingSettings,
+    *,
+    ranks: Ranks = ALONE,
 ) -> tuple[Batches, Optimisation]:
     """Return the batches and the optimisation of a training, ready for step 0; attach a training bank to the loss.
 
     Raises:
-        InputError: no windows, the device is not there, or the model reads texts and the bank has none.
+        InputError: no windows, the device is not there, the model reads texts and the bank has none, or the ranks
+            cannot share a batch.
     """
     if predictor.reads_text and not bank.has_texts:
         raise InputError(f"model {predictor.settings.name!r} reads texts, and the bank has none",
                          fix="give the texts along with the vectors, or choose another model")  # fmt: skip
     device = choose_device(settings.device)
-    precision = resolve_precision(settings.precision, device)
+    precision = ranks.once(lambda: resolve_precision(settings.precision, device))
     mined = next(iter(loss.settings.negatives), None)
-    candidates = None
-    if len(windows) and (loss.needs_bank or mined):
-        candidates = TrainingBank(bank, windows, dtype=getattr(torch, precision), device=device)
-    if loss.needs_bank and candidates is not None:
-        loss.attach(candidates, seed=settings.seed)
+
+    def candidates(ranks: Ranks) -> TrainingBank:
+        return TrainingBank(bank, windows, dtype=getattr(torch, precision), device=device, ranks=ranks)
+
+    if loss.needs_bank and len(windows):
+        loss.attach(candidates(ranks), seed=settings.seed)
 
     @torch.no_grad()
     def predict(windows: Windows) -> Float[Tensor, "window dim"]:
@@ -160,6 +172,10 @@ def assemble(
         predicted = predictor(vectors, torch.from_numpy(contexts.mask).to(device), contexts.texts)
         return torch.nn.functional.normalize(predicted, dim=-1)
 
+    mining = None
+    if mined and len(windows):  # each rank ranks the whole bank for its share of the windows
+        whole = loss.bank if loss.bank is not None and ranks.size == 1 else candidates(ALONE)
+        mining = Mining(whole, windows, mined, predict, ranks)
     batches = Batches(
         bank,
         windows,
@@ -167,10 +183,11 @@ def assemble(
         seed=settings.seed,
         article_dropout=settings.dropout(anchored=predictor.anchor is not None),
         span_corruption=settings.span_corruption,
-        mining=Mining(candidates, windows, mined, predict) if mined and candidates else None,
+        mining=mining,
         texts=predictor.reads_text,
+        ranks=ranks,
     )
-    return batches, Optimisation(predictor, loss, settings, precision=precision, device=device)
+    return batches, Optimisation(predictor, loss, settings, precision=precision, device=device, ranks=ranks)
 
 
 def still_rising(curve: Sequence[Record]) -> bool:

@@ -11,21 +11,35 @@ from segue.checks.own import load_checks
 from segue.comparison.calibration import most_steps
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
-from segue.comparison.entries.trained import anchor_start, train_option
+from segue.comparison.entries.trained import anchor_start, ensure_trained
+from segue.comparison.job import Job
 from segue.comparison.options import RECIPE_OPTION
 from segue.comparison.plan import Plan, load_plan
 from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import lock_split
-from segue.hardware import limit_threads
+from segue.files import read_json
+from segue.hardware import choose_device, limit_threads
 from segue.progress import Stages, quiet
-from segue.recipe import AnyRecipe
+from segue.recipe import AnyRecipe, Recipe
+from segue.training.ranks import joined
 from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.workflows.check_record import CheckPolicy, check_data
-from segue.workflows.prepare import as_recipe, case_of_recipe, experiment_of, make_job, open_bank, recipe_option
+from segue.workflows.prepare import (
+    as_recipe,
+    built_bank,
+    case_of_recipe,
+    experiment_of,
+    make_job,
+    open_bank,
+    recipe_option,
+)
 
 
 def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
     """Train and write a checkpoint, without reading a test document. A killed training is resumed.
+
+    Processes that ``torchrun`` started train together, with the results of one up to rounding: each calls this with the
+    same arguments, the first one reads and writes the run folder, and each gets the record. The bank has to be built.
 
     Returns:
         The record of the training (``steps``, ``best_step``, ``seconds``, ...) with the folder ``checkpoint``, its
@@ -39,9 +53,22 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
+    with joined(choose_device(recipe.training.device)) as ranks:
+        stages = stages if ranks.first else quiet
+        alone = ranks.size == 1
+        job, steps = ranks.once(lambda: _prepare(recipe, out, may_build=alone, stages=stages))
+        (option,), fold = job.options, job.experiment.folds[0]
+        with stages(f"Training {recipe.model.name}") as progress:
+            unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
+            ensure_trained(unit, unit.folder, ranks)
+        return ranks.once(lambda: _record(unit, stages=stages))
+
+
+def _prepare(recipe: Recipe, out: Path, *, may_build: bool, stages: Stages) -> tuple[Job, int]:
+    """Open the bank, check the data, record the run in its folder; return the job and the number of steps."""
     require_tools(recipe.training.report_to)
     option = recipe_option(recipe)
-    bank = open_bank(recipe, stages=stages)
+    bank = open_bank(recipe, stages=stages) if may_build else built_bank(recipe)
     experiment = experiment_of(recipe, bank)
     own = load_checks(recipe.checks.own)
     check_data(case_of_recipe(recipe, experiment), CheckPolicy(), own=own, stages=stages)
@@ -50,17 +77,20 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
     begin_watching(recipe.training.report_to, out)
     steps = most_steps(job)
     add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
-    fold = job.experiment.folds[0]
-    with stages(f"Training {recipe.model.name}") as progress:
-        unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
-        _, record = train_option(unit)
+    return job, steps
+
+
+def _record(unit: OptionOnFold, *, stages: Stages) -> Mapping[str, Any]:
+    """Return the record of a training, with its scores beside those of copying the last passage."""
+    job, fold = unit.job, unit.fold
+    record = read_json(unit.folder / "training.json")
     with stages("Scoring on validation documents"):
         copied = score_on_validation(unit.baselines.retriever("copy-last", fold), job, fold)
     best = next(point for point in record["curve"] if point["step"] == record["best_step"])
-    checkpoint = job.folder(option, fold) / "checkpoint"
+    checkpoint = unit.folder / "checkpoint"
     validation = {"model": {name: best[name] for name in copied}, "copy-last": copied}
-    watch_table(recipe.training.report_to, out, [{"name": name, **scores} for name, scores in validation.items()],
-                {"measured on": "validation documents"})  # fmt: skip
+    watch_table(job.recipe.training.report_to, job.out, [{"name": name, **scores} for name, scores in
+                validation.items()], {"measured on": "validation documents"})  # fmt: skip
     return {
         **record,
         "validation": validation,

@@ -43,6 +43,7 @@ from segue.retrieval.retrievers.vector import QueryCache
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.random_streams import seed_generators
+from segue.training.ranks import ALONE, Ranks
 from segue.training.state import LOSS_FILE
 from segue.training.train import ShortRun, TrainingResult, TrainingSettings, assemble, train
 from segue.training.watch import watching
@@ -59,9 +60,14 @@ def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Ret
         folder: where checkpoint and record are kept; None: the option's folder on that fold.
     """
     folder = folder or unit.folder
-    if not (folder / "training.json").exists():
-        _train(unit, folder)
+    ensure_trained(unit, folder)
     return load_trained(unit, folder), cast(FoldTraining, read_json(folder / "training.json"))
+
+
+def ensure_trained(unit: OptionOnFold, folder: Path, ranks: Ranks = ALONE) -> None:
+    """Train an option on a fold unless that was done; ``ranks`` train it together, and the first one writes."""
+    if not ranks.once((folder / "training.json").exists):
+        _train(unit, folder, ranks)
 
 
 def load_trained(unit: OptionOnFold, folder: Path) -> Retriever:
@@ -73,10 +79,10 @@ def load_trained(unit: OptionOnFold, folder: Path) -> Retriever:
     return replace(retriever, cache=QueryCache(folder / "queries.npz", key=f"{bank.hash}, {weights_hash(predictor)}"))
 
 
-def _train(unit: OptionOnFold, folder: Path) -> None:
+def _train(unit: OptionOnFold, folder: Path, ranks: Ranks) -> None:
     """Train an option, and write checkpoint and record."""
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
-    predictor, loss = build_predictor_and_loss(unit)
+    predictor, loss = ranks.once(lambda: build_predictor_and_loss(unit))
     settings = training_settings(job, unit.option, fold, steps=unit.steps)
     if unit.like is not None:
         best_step = read_json(unit.like / folder.relative_to(unit.folder) / "training.json")["best_step"]
@@ -84,20 +90,21 @@ def _train(unit: OptionOnFold, folder: Path) -> None:
         return
     facts = {"model": predictor.settings.name, "size": predictor.settings.size, "loss": describe_loss(loss.settings),
              "batch_size": settings.batch_size, "steps": unit.steps, "seed": settings.seed}  # fmt: skip
-    with watching(settings.report_to, job.out, unit.name_in_run(folder), facts) as follow:
+    with watching(settings.report_to if ranks.first else (), job.out, unit.name_in_run(folder), facts) as follow:
         result = train(
             predictor,
             loss,
             bank,
             fold.train,
             settings=settings,
-            score=lambda model: score_on_validation(as_retriever(unit, model), job, fold),
+            score=lambda model: score_on_validation(as_retriever(unit, model), job, fold, ranks),
             folder=folder / "training",
             progress=unit.progress,
             follow=follow,
             others=(job.out / "options").glob(f"*/{unit.folder.name}/training"),
+            ranks=ranks,
         )
-    keep_training(unit, predictor, loss, result, folder)
+    ranks.once(lambda: keep_training(unit, predictor, loss, result, folder))
 
 
 def _take_steps(

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from segue.training.losses.mining import Negatives
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, Pairs, log_sum_exp, shift_of
+from segue.training.ranks import ALONE, Ranks
 
 SAFE_TEMPERATURE = 0.0145
 """Minimum temperature at which no logit of unit vectors underflows in the shifted sums of ``softmax_sums.py``."""
@@ -33,6 +34,7 @@ def info_nce(
     margin: float = 0.0,
     negatives: Negatives | None = None,
     products: torch.dtype = torch.float32,
+    ranks: Ranks = ALONE,
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of each prediction choosing its target among the targets of the batch.
 
@@ -53,6 +55,8 @@ def info_nce(
         products: arithmetic of the products, where predictions are float32, the targets fixed and there are no hard
             negatives (such a loss is differentiable once); the error of bfloat16 is below
             ``whole_bank.bfloat16_bound``.
+        ranks: the processes that share the batch, equally; their mean is the loss of the whole batch. With fixed
+            targets each contrasts its own predictions; else each computes the loss of the whole batch.
 
     >>> same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     >>> round(float(info_nce(same, same, temperature=0.07)), 4)  # one negative, as near as the target: log 2
@@ -62,9 +66,12 @@ def info_nce(
     """
     plain = not (target.requires_grad or symmetric or negatives) and prediction.dtype == torch.float32
     if plain and float(temperature.detach() if isinstance(temperature, Tensor) else temperature) >= SAFE_TEMPERATURE:
-        hidden = _no_negatives(len(prediction), groups, context_groups)
+        hidden = _no_negatives(len(prediction), groups, context_groups, ranks)
         return _with_fixed_targets(prediction, target, hidden, temperature=temperature, margin=margin,
-                                   products=products)  # fmt: skip
+                                   products=products, ranks=ranks)  # fmt: skip
+    prediction, target = ranks.gather(prediction), ranks.gather(target)
+    groups, context_groups = (None if one is None else ranks.gather(one) for one in (groups, context_groups))
+    negatives = negatives and Negatives(ranks.gather(negatives.vectors), ranks.gather(negatives.groups))
     logits = contrast_logits(prediction, target, temperature=temperature, groups=groups, context_groups=context_groups)
     truth = torch.arange(len(logits), device=logits.device)
     if margin:
@@ -103,19 +110,22 @@ def _with_fixed_targets(
     temperature: float | Float[Tensor, ""],
     margin: float,
     products: torch.dtype,
+    ranks: Ranks,
 ) -> Float[Tensor, ""]:
     """Return InfoNCE and its gradient in one pass over the targets: fewer products, less memory."""
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1)
     temperature = torch.as_tensor(temperature, dtype=query.dtype, device=query.device)
     positive = ((query * truth).sum(dim=-1) - margin) / temperature
     shift = shift_of(positive, temperature, products)
-    negative = log_sum_exp(query, temperature, _Targets(truth.to(products)), hidden=hidden, shift=shift)
+    candidates = _Targets(ranks.gather(truth).to(products))
+    negative = log_sum_exp(query, temperature, candidates, hidden=hidden, shift=shift)
     return functional.softplus(negative - positive).mean()
 
 
 def _no_negatives(
-    batch: int, groups: Int[Tensor, "batch"] | None, context_groups: Int[Tensor, "batch context"] | None
-) -> Pairs:
+    batch: int, groups: Int[Tensor, "batch"] | None, context_groups: Int[Tensor, "batch context"] | None,
+    ranks: Ranks = ALONE,
+) -> Pairs:  # fmt: skip
     """Return the pairs (window, target) of ``not_negatives`` and the diagonal, without computing the square.
 
     >>> window, target = _no_negatives(3, torch.tensor([4, 4, 6]), torch.tensor([[-1], [6], [5]]))
@@ -123,11 +133,11 @@ def _no_negatives(
     [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 2)]
     """
     if groups is None:
-        return torch.arange(batch), torch.arange(batch)
+        return torch.arange(batch), torch.arange(batch) + ranks.number * batch
     hidden = groups[:, None] if context_groups is None else torch.cat([groups[:, None], context_groups], dim=1)
     hidden = hidden.sort(dim=1).values
     hidden[:, 1:].masked_fill_(hidden[:, 1:] == hidden[:, :-1], -1)  # each once
-    ordered, order = groups.sort()
+    ordered, order = ranks.gather(groups).sort()
     first = torch.searchsorted(ordered, hidden.flatten())
     count = torch.searchsorted(ordered, hidden.flatten(), right=True) - first
     window = torch.arange(batch, device=groups.device).repeat_interleave(hidden.shape[1])

@@ -32,6 +32,7 @@ from segue.training.losses.mining import HardNegatives, Negatives
 from segue.training.losses.sampled import draw_sample, sampled_info_nce
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
 from segue.training.random_streams import SAMPLE, random_stream, seed_generators
+from segue.training.ranks import ALONE, Ranks
 
 LOWEST_TEMPERATURE = 0.01
 """Minimum τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
@@ -286,6 +287,8 @@ class Loss(nn.Module):
         names: names of the terms in logs: their kinds, numbered from the second on where a kind repeats.
         projection: the head that projected terms share, or None.
         bank: the candidates of ``infonce-bank`` and ``infonce-sampled``; set by ``attach``.
+        ranks: the processes that share each batch. Each computes the loss of its windows; the mean over the ranks is
+            the loss of the batch, in value and gradient.
     """
 
     def __init__(self, settings: LossSettings, dimension: int) -> None:
@@ -294,6 +297,7 @@ class Loss(nn.Module):
         self.names = _term_names(settings.terms)
         self.projection = _head(settings, dimension)
         self.bank: TrainingBank | None = None
+        self.ranks: Ranks = ALONE
         self._own = {name: OwnTerm(term) for name, term in self._terms() if term.is_own}
         self.own_weights = nn.ModuleList(own.part for own in self._own.values() if isinstance(own.part, nn.Module))
         self._seed = 1
@@ -365,9 +369,11 @@ class Loss(nn.Module):
             return torch.stack([term.weight * parts[name] for name, term in self._terms()]).sum(), parts
 
     def _term(self, name: str, term: LossTerm, batch: _Inputs) -> Tensor:
-        prediction, target, groups = batch.prediction, batch.target, batch.groups
-        if term.is_own:
-            return self._own[name](prediction, target, groups=groups, context_groups=batch.context_groups)
+        prediction, target, groups, ranks = batch.prediction, batch.target, batch.groups, self.ranks
+        if term.is_own:  # it may compare windows, so every rank computes it for the whole batch
+            more = {"groups": groups, "context_groups": batch.context_groups}
+            every = {key: None if one is None else ranks.gather(one) for key, one in more.items()}
+            return self._own[name](ranks.gather(prediction), ranks.gather(target), **every)
         if not term.contrasts:
             return (ar_cosine if term.kind == "ar-cosine" else mse)(prediction, target)
         temperature, margin = self._temperature(name, term), term.margin
@@ -380,7 +386,7 @@ class Loss(nn.Module):
                 negatives = negatives and negatives.through(lambda vectors: self.project(vectors).detach())
             return info_nce(prediction, target, temperature=temperature, groups=groups, context_groups=context_groups,
                             symmetric=term.symmetric, margin=margin, negatives=negatives,
-                            products=batch.products)  # fmt: skip
+                            products=batch.products, ranks=ranks)  # fmt: skip
         if self.bank is None or groups is None:
             missing = "the training bank: attach it" if self.bank is None else "duplicate groups"
             raise InputError(f"the loss term {term.kind!r} cannot be computed", got="none", expected=missing)

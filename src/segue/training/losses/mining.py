@@ -23,6 +23,7 @@ from torch import Tensor
 from segue.settings import Settings
 from segue.training.losses.softmax_sums import hide, pairs
 from segue.training.losses.whole_bank import TrainingBank
+from segue.training.ranks import ALONE, Ranks
 from segue.types import Bank, Windows
 
 WINDOWS_AT_ONCE = 512
@@ -102,17 +103,20 @@ class Mining:
         windows: training windows.
         settings: how many, how often, how guarded.
         predict: called at each refresh.
+        ranks: the processes that share the windows at a refresh.
     """
 
-    def __init__(self, bank: TrainingBank, windows: Windows, settings: HardNegatives, predict: Predict) -> None:
+    def __init__(self, bank: TrainingBank, windows: Windows, settings: HardNegatives, predict: Predict,
+                 ranks: Ranks = ALONE) -> None:  # fmt: skip
         self.bank, self.windows, self.settings, self.predict = bank, windows, settings, predict
+        self.ranks = ranks
         self._begun = -1
         self._numbers = np.empty(0, dtype=np.int64)
         self._rows = np.empty((0, settings.count), dtype=np.int64)
 
-    def of_step(self, step: int, chosen: Chosen) -> Negatives:
-        """Gather the negatives of a step's windows, hardest first; at a refresh, rank the bank before."""
-        bank, rows = self.bank.bank, self.rows_of_step(step, chosen)
+    def of_step(self, step: int, chosen: Chosen, own: slice = slice(None)) -> Negatives:
+        """Gather the negatives of some windows of a step, hardest first; at a refresh, rank the bank before."""
+        bank, rows = self.bank.bank, self.rows_of_step(step, chosen)[own]
         vectors = np.zeros((*rows.shape, bank.dimension), dtype=np.float32)
         vectors[rows >= 0] = bank.gather(rows[rows >= 0])
         return Negatives(torch.from_numpy(vectors), torch.from_numpy(groups_of(bank, rows)))
@@ -124,8 +128,12 @@ class Mining:
             assert step == begin, "between two refreshes the state has to be restored"
             seen = [chosen(begin + later) for later in range(self.settings.refresh)]
             self._numbers = np.unique(np.concatenate(seen))
-            parts = range(0, len(self._numbers), WINDOWS_AT_ONCE)
-            self._rows = np.concatenate([self._mine(self._numbers[at : at + WINDOWS_AT_ONCE]) for at in parts])
+            own, self._rows = self.ranks.share(len(self._numbers)), np.zeros((len(self._numbers), self.settings.count),
+                                                                             dtype=np.int64)  # fmt: skip
+            for at in range(own.start, own.stop, WINDOWS_AT_ONCE):
+                part = slice(at, min(at + WINDOWS_AT_ONCE, own.stop))
+                self._rows[part] = self._mine(self._numbers[part])
+            self._rows = self.ranks.sum(torch.from_numpy(self._rows)).numpy()
             self._begun = begin
         return self._rows[np.searchsorted(self._numbers, chosen(step))]
 

@@ -11,13 +11,15 @@ before the first block (``shift_of``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from segue.training.ranks import ALONE, Ranks
 
 ROWS_PER_BLOCK = 8192
 """Candidates of one block."""
@@ -48,6 +50,7 @@ def log_sum_exp(
     *,
     hidden: Pairs,
     shift: Float[Tensor, "batch"],
+    ranks: Ranks = ALONE,
 ) -> Float[Tensor, "batch"]:
     """Return log Σ exp(q·d/τ) over the candidates that are not hidden; −inf where none is left.
 
@@ -57,10 +60,11 @@ def log_sum_exp(
         query: unit vectors, float32.
         temperature: τ > 0.014; with lower ones a candidate that is 87 or more below the shift counts for nothing.
         candidates: unit vectors; they get no gradient.
-        hidden: candidates that are left out of the sum.
+        hidden: candidates that are left out of the sum, for the queries of all ranks.
         shift: the result of ``shift_of``.
+        ranks: each has queries of its own and a part of the candidates, and sums over its part for all queries.
     """
-    found: Tensor = _LogSumExp.apply(query, temperature, _Sum(candidates, hidden, shift))  # type: ignore[no-untyped-call]
+    found: Tensor = _LogSumExp.apply(query, temperature, _Sum(candidates, hidden, shift, ranks))  # type: ignore[no-untyped-call]
     return found
 
 
@@ -78,11 +82,12 @@ def shift_of(
 
 @dataclass(frozen=True)
 class _Sum:
-    """Arguments of one pass: the candidates, hidden pairs, and the shift of each query's logits."""
+    """Arguments of one pass: the candidates, hidden pairs, the shift of each query's logits, and who shares it."""
 
     candidates: CandidateBlocks
     hidden: Pairs
     shift: Float[Tensor, "batch"]
+    ranks: Ranks
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -90,7 +95,9 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, temperature: Tensor, over: _Sum) -> Tensor:
-        total, weighted = _sums(query / temperature, over)
+        ranks, own = over.ranks, over.ranks.share(over.ranks.size * len(query))
+        every = replace(over, shift=ranks.gather(over.shift))
+        total, weighted = (ranks.sum(part)[own] for part in _sums(ranks.gather(query / temperature), every))
         mean = weighted / total.clamp(min=torch.finfo(total.dtype).tiny)[:, None]
         ctx.save_for_backward(query, temperature, mean)
         return over.shift + total.log()

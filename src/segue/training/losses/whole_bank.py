@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from segue.ranking.pool import Pool
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pairs, shift_of
+from segue.training.ranks import ALONE, Ranks
 from segue.types import Bank, Windows
 
 MAXIMUM_BYTES = 2 << 30
@@ -38,6 +39,7 @@ class TrainingBank:
         dtype: type of the vectors, and so of the products.
         device: holds the vectors that are kept in memory.
         most_bytes: maximum bytes of vectors kept in memory; more are read from the bank in every pass.
+        ranks: the processes that share the candidates; each reads and keeps its own part.
 
     Attributes:
         size: candidates, one for each duplicate group.
@@ -53,13 +55,14 @@ class TrainingBank:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         most_bytes: int = MAXIMUM_BYTES,
+        ranks: Ranks = ALONE,
     ) -> None:
         pool = Pool(bank, np.unique(bank.document_of[windows.target]).astype(np.int64))
-        self.bank, self.dtype, self.device = bank, dtype, device
-        self.size = pool.size
+        self.bank, self.dtype, self.device, self.ranks = bank, dtype, device, ranks
+        self.size, self._own = pool.size, ranks.share(pool.size)
         self.rows: Int[np.ndarray, "candidate"] = pool.members[pool.start]
         self.frequency = np.bincount(pool.candidates_of(windows.target), minlength=pool.size)
-        self._kept = pool.size * bank.dimension * dtype.itemsize <= most_bytes
+        self._kept = (self._own.stop - self._own.start) * bank.dimension * dtype.itemsize <= most_bytes
         self._vectors: Tensor | None = None
         self._place_of_group = torch.from_numpy(pool.candidates_of(np.arange(len(bank)))).to(device)
 
@@ -68,18 +71,20 @@ class TrainingBank:
         return torch.where(groups >= 0, self._place_of_group[groups.clamp(min=0)], -1)
 
     def blocks(self) -> Iterator[tuple[int, Float[Tensor, "rows dim"]]]:
-        """Yield (first candidate, vectors) of consecutive candidates, all of them once."""
-        for first in range(0, self.size, ROWS_PER_BLOCK):
-            block = slice(first, min(first + ROWS_PER_BLOCK, self.size))
-            yield first, self._resident()[block] if self._kept else self._gather(block)
+        """Yield (first candidate, vectors) of consecutive candidates, this rank's part of them once."""
+        for first in range(self._own.start, self._own.stop, ROWS_PER_BLOCK):
+            block = slice(first, min(first + ROWS_PER_BLOCK, self._own.stop))
+            kept = slice(first - self._own.start, block.stop - self._own.start)
+            yield first, self._resident()[kept] if self._kept else self._gather(block)
 
-    def _resident(self) -> Float[Tensor, "candidate dim"]:
-        """Return all vectors, read on first use."""
+    def _resident(self) -> Float[Tensor, "own dim"]:
+        """Return all vectors of this rank's part, read on first use."""
         if self._vectors is None:
-            vectors = torch.empty(self.size, self.bank.dimension, dtype=self.dtype, device=self.device)
-            for first in range(0, self.size, ROWS_PER_BLOCK):
-                block = slice(first, first + ROWS_PER_BLOCK)
-                vectors[block] = self._gather(block)
+            first, size = self._own.start, self._own.stop - self._own.start
+            vectors = torch.empty(size, self.bank.dimension, dtype=self.dtype, device=self.device)
+            for at in range(0, size, ROWS_PER_BLOCK):
+                kept = slice(at, min(at + ROWS_PER_BLOCK, size))
+                vectors[kept] = self._gather(slice(first + kept.start, first + kept.stop))
             self._vectors = vectors
         return self._vectors
 
@@ -117,7 +122,8 @@ def bank_info_nce(
     positive = ((query * truth).sum(dim=-1) - margin) / temperature
     hidden = groups[:, None] if context_groups is None else torch.cat([groups[:, None], context_groups], dim=1)
     shift = shift_of(positive, temperature, bank.dtype)
-    negative = log_sum_exp(query, temperature, bank, hidden=pairs(bank.places(hidden)), shift=shift)
+    everywhere = pairs(bank.ranks.gather(bank.places(hidden)))
+    negative = log_sum_exp(query, temperature, bank, hidden=everywhere, shift=shift, ranks=bank.ranks)
     return functional.softplus(negative - positive).mean()
 
 
