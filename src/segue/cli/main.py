@@ -62,12 +62,9 @@ class FlowOrder(typer.core.TyperGroup):
         """
         found = super().resolve_command(ctx, args)
         if found[0] != "train" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ["WORLD_SIZE"] != "1":
-            fix = "start it without torchrun; only `segue train` is for it"
-            raise (
-                OtherRankError
-                if _rank()
-                else SettingsError(f"`segue {found[0]}` is no work for several ranks", fix=fix)
-            )
+            error = SettingsError(f"`segue {found[0]}` is no work for several ranks",
+                                  fix="start it without torchrun; only `segue train` is for it")  # fmt: skip
+            raise OtherRankError if _rank() else error
         return found
 
     def invoke(self, ctx: Any) -> Any:

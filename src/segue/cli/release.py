@@ -193,6 +193,7 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
           cors: Annotated[list[str] | None, typer.Option(help="Web origin that may use the API; repeatable.")] = None,
           allow_host: Annotated[list[str] | None, typer.Option(help="Host name to answer for; repeatable.")] = None,
           runs: Annotated[Path | None, typer.Option(help="Folder of runs for the page to show.")] = None,
+          workers: Annotated[int, typer.Option(help="Processes that answer.")] = 1,
           limit: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of docs/serving.md; repeatable.")] = None,
           bank: SourceBank = None, device: Device = None, quiet: Quiet = False) -> None:  # fmt: skip
     """Answer over HTTP from a bundle; SIGTERM stops it gracefully, SIGHUP reloads the bundle.
@@ -211,4 +212,4 @@ def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="
     limits = dict(one.partition("=")[::2] for one in limit or ())
     verb(bundle, bank=bank, device=device, stages=stages(quiet), host=host, port=port,
          keys=None if keys is None else str(keys), runs=None if runs is None else str(runs),
-         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits)  # fmt: skip
+         cors_origins=tuple(cors or ()), hosts=tuple(allow_host or ()), limits=limits, workers=workers)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.openapi.models import Example
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from segue.bundles.answers import NextPassage
 from segue.bundles.files import CARD, GOLDEN
@@ -245,4 +245,4 @@ def _add_state(routes: APIRouter, server: Server) -> None:
 
     @routes.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(server.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)

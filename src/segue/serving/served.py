@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from segue.bundles.answers import Answer
 from segue.bundles.queries import Query, ResolvedQuery
@@ -30,13 +33,16 @@ log = logging.getLogger("segue.serving")
 
 Load = Callable[[Path], ReleasedRetriever]
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of the folder in which workers share their metrics."""
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Prometheus metrics of one server."""
+    """Prometheus metrics of one server; where workers share it, in files of PROMETHEUS_MULTIPROC_DIR."""
 
     def __init__(self) -> None:
+        self._served: tuple[str, str] | None = None
         self.registry = to = CollectorRegistry()
         self.requests = Counter("segue_requests", "Requests answered", ["route", "status"], registry=to)
         self.seconds = Histogram("segue_request_seconds", "From the request's first byte to the answer", ["route"],
@@ -44,10 +50,28 @@ class Metrics:
         self.stages = Histogram("segue_stage_seconds", "Time of a stage, per batch", ["stage"], buckets=SECONDS,
                                 registry=to)  # fmt: skip
         self.batches = Histogram("segue_batch_size", "Requests answered together", ["kind"], buckets=SIZES, registry=to)
-        self.working = Gauge("segue_requests_in_progress", "Requests being worked on", registry=to)
+        self.working = Gauge("segue_requests_in_progress", "Requests being worked on", registry=to,
+                             multiprocess_mode="livesum")  # fmt: skip
         self.refused = Counter("segue_refused", "Requests refused, by reason", ["reason"], registry=to)
         self.swaps = Counter("segue_bundle_swaps", "Changes of the bundle", ["outcome"], registry=to)
-        self.bundle = Gauge("segue_bundle", "1 for the bundle that is served", ["version", "name"], registry=to)
+        self.bundle = Gauge("segue_bundle", "Processes that serve a bundle", ["version", "name"], registry=to,
+                            multiprocess_mode="livesum")  # fmt: skip
+
+    def serve(self, version: str, name: str) -> None:
+        """Count the bundle that is served from now on."""
+        if MULTIPROCESS not in os.environ:
+            self.bundle.clear()
+        elif self._served is not None:  # a label that processes share cannot be removed
+            self.bundle.labels(*self._served).set(0)
+        self._served = version, name
+        self.bundle.labels(version, name).set(1)
+
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus reads them, summed over the workers."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        MultiProcessCollector(every := CollectorRegistry())
+        return generate_latest(every)
 
 
 class Served:
@@ -128,8 +152,7 @@ class Current:
 
     def _serve(self, released: ReleasedRetriever) -> None:
         self._served = Served(released, self._batch_size, self._metrics)
-        self._metrics.bundle.clear()
-        self._metrics.bundle.labels(released.bundle.version, str(released.bundle.contract["name"])).set(1)
+        self._metrics.serve(released.bundle.version, str(released.bundle.contract["name"]))
 
     @property
     def released(self) -> ReleasedRetriever:

@@ -13,7 +13,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import uvicorn
@@ -140,12 +140,18 @@ def _unavailable(host: str, port: int, error: OSError) -> InputError:
                       fix="choose an address of this machine (--host) and a port above 1023 (--port)")  # fmt: skip
 
 
-def run(server: Server, listening: socket.socket) -> None:
-    """Serve until a signal arrives."""
-    asyncio.run(_run(server, listening))
+def address_of(listening: socket.socket) -> str:
+    """Return the address of the server as a URL."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _run(server: Server, listening: socket.socket) -> None:
+def run(server: Server, listening: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until a signal arrives; ``started`` is called when requests are answered."""
+    asyncio.run(_run(server, listening, started))
+
+
+async def _run(server: Server, listening: socket.socket, started: Callable[[], None]) -> None:
     settings, loop = server.settings, asyncio.get_running_loop()
     config = uvicorn.Config(
         make_app(server), host=settings.host, port=settings.port, http="h11", ws="none", lifespan="on",
@@ -181,6 +187,5 @@ async def _run(server: Server, listening: socket.socket) -> None:
     for number, handler in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, reload)):
         loop.add_signal_handler(number, handler)  # in place of uvicorn's own
     if process.started:
-        host, port = listening.getsockname()[:2]
-        print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        started()
     await serving

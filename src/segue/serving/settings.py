@@ -36,6 +36,7 @@ class ServeSettings(Settings):
     watch_seconds: float = Field(1.0, gt=0, description="time between checks of a folder of bundles, s")
     drain_seconds: float = Field(1.0, ge=0, description="time in which requests are still taken after SIGTERM, s")
     limits: Limits = Field(default_factory=Limits, description="limits of one request")
+    workers: int = Field(1, ge=1, le=256, description="processes that answer; limits are those of each")
     batch_size: int = Field(16, ge=1, le=1024, description="maximum number of queries answered together")
 
     @property

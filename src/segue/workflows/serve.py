@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from socket import socket
+from typing import TYPE_CHECKING, Any
 
 from segue.bundles.open import open_bundle
 from segue.bundles.released_retriever import ReleasedRetriever
-from segue.errors import MissingExtraError, SettingsError
-from segue.hardware import Device, limit_threads
+from segue.errors import MissingExtraError, SegueError, SettingsError
+from segue.hardware import Device, limit_threads, usable_cores
 from segue.progress import Stages, quiet
 from segue.runs.runs import RunsFolder
 from segue.workflows.predict import bundle_changes
+
+if TYPE_CHECKING:
+    from segue.serving.settings import ServeSettings
 
 
 def serve(
@@ -42,22 +48,53 @@ def serve(
         SegueError: the bundle cannot be loaded, there is no such folder of runs, or the port is in use.
     """
     require_extra()
-    from segue.serving.server import listen, make_server, run
+    from segue.serving.server import address_of, listen
 
-    limit_threads()
     made = make_settings(settings)
     if made.runs is not None:
         RunsFolder(Path(made.runs))  # refuses a wrong folder before the bundle is read
     with closing(listen(made.host, made.port)) as listening:
-        with stages("Verifying and loading the bundle"):
-            server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
-        released = server.current.released
-        assert released is not None
-        print(f"serving {released.bundle.contract['name']}, version {released.bundle.version}", flush=True)
-        outdated = bundle_changes(released.bundle, bank)
-        if outdated is not None:
-            print(outdated, file=sys.stderr, flush=True)
-        run(server, listening)
+
+        def announce(line: str) -> None:
+            print(f"{line}\nlistening on {address_of(listening)}", flush=True)
+
+        if made.workers == 1:
+            limit_threads()
+            _answer(bundle, made, listening, announce, bank=bank, device=device, stages=stages)
+        else:
+            from segue.serving.workers import Workers
+
+            work = partial(_work, bundle, made, listening, bank=bank, device=device)
+            Workers(work, made.workers).run(announce)
+
+
+def _answer(
+    bundle: Path | str, made: ServeSettings, listening: socket, started: Callable[[str], None], *,
+    bank: Path | str | None, device: Device | None, stages: Stages = quiet,
+) -> None:  # fmt: skip
+    """Load a bundle and serve it in this process; ``started`` gets a line about the bundle."""
+    from segue.serving.server import make_server, run
+
+    with stages("Verifying and loading the bundle"):
+        server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
+    found = server.current.released.bundle
+    outdated = bundle_changes(found, bank)
+    if outdated is not None:
+        print(outdated, file=sys.stderr, flush=True)
+    run(server, listening, lambda: started(f"serving {found.contract['name']}, version {found.version}"))
+
+
+def _work(
+    bundle: Path | str, made: ServeSettings, listening: socket, answering: Connection, *, bank: Path | str | None,
+    device: Device | None,
+) -> None:  # fmt: skip
+    """Serve a bundle in one of several workers, which share the machine's cores."""
+    limit_threads(int(os.environ.get("OMP_NUM_THREADS", max(1, usable_cores() // made.workers))))
+    try:
+        _answer(bundle, made, listening, answering.send, bank=bank, device=device)
+    except SegueError as error:
+        answering.send(error)
+        sys.exit(error.exit_code)
 
 
 def make_settings(given: Mapping[str, object]) -> Any:
