@@ -95,17 +95,12 @@ class Study:
     def fitted(self, train: ListFeatures, validation: ListFeatures, features: Features) -> np.ndarray:
         """Fit trees and return the validation ranks."""
         model, _ = fit_lambdamart(train, validation, features, settings=self.job.recipe.rerank.lambdamart)
-        there = validation.lists.candidates.there
-        scores = np.full(there.shape, -np.inf)
-        scores[there] = model._booster.predict(validation.values[there].astype(np.float32))
-        return self.ranks(scores, validation.lists)
+        return self.ranks(model.scores_of(validation.values, validation.lists.candidates.there), validation.lists)
 
     def without(self, group: str) -> np.ndarray:
         """Leave a group of features out."""
         features = self.baselines.features
-        left = Features(features.bank, features.pool, context=features.context,
-                        groups=[name for name in features.groups if name != group],
-                        sentences=None if group == "sentences" else self.baselines.sentences())  # fmt: skip
+        left = features.only([name for name in features.groups if name != group])
         columns = [features.names.index(name) for name in left.names]
         parts = [dataclasses.replace(part, values=part.values[..., columns]) for part in (self.train, self.validation)]
         return self.fitted(*parts, left)

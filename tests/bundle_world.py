@@ -63,12 +63,12 @@ class Run:
 
 def make_run(
     folder: Path, *, names: tuple[str, ...] = ("mlp", "copy-last-rerank"), salt: str = "",
-    reranker: str = "lambdamart",
+    **rerank: object,
 ) -> Run:  # fmt: skip
     """Build a bank of 16 documents of 12 passages, and compare a few options on it."""
     bank = make_bank_on_disk(folder, salt=salt)
     job = make_toy_job(bank, folder, names, encoder_settings(salt))
-    job = job.with_tables(rerank=job.recipe.rerank.model_copy(update={"kind": reranker}))
+    job = job.with_tables(rerank=job.recipe.rerank.model_copy(update=rerank))
     results = run_triage(job)
     about = {"pool": job.experiment.pool.size, "windows": len(job.experiment.folds[0].test), "documents": 4}
     return Run(job, Record.model_validate(SETUP | about | dict(compare(job, results))))

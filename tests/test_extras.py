@@ -48,7 +48,10 @@ def guarded_imports() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("extra", ["serve", "notebook", "rank", "tune", "huggingface", "onnx", "endpoint", "ray", "lance"])
+EXTRAS = ("serve", "notebook", "rank", "tune", "huggingface", "onnx", "endpoint", "ray", "lance")
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
 def test_an_error_about_a_missing_package_names_the_extra_that_has_it(extra):
     imported = guarded_imports()[extra]
     assert imported

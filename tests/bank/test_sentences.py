@@ -7,7 +7,7 @@ import pytest
 from fake_encoder import HashEncoder
 from worlds import make_bank, unit
 
-from segue.bank import sentences
+from segue.bank import pieces
 from segue.bank.build import build_bank
 from segue.bank.changes import append, copy_bank, remove
 from segue.bank.sentences import MAXIMUM_SENTENCES, build_sentences, split_sentences
@@ -27,20 +27,21 @@ def text_bank(encoder=None, count=23):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(sentences, "ROWS_PER_BLOCK", 5)
+    monkeypatch.setattr(pieces, "ROWS_PER_BLOCK", 5)
 
 
 def naive(texts, encoder):
-    """Return padded vectors and mask, text by text."""
-    vectors, mask = (
-        np.zeros((len(texts), MAXIMUM_SENTENCES, 8), np.float32),
-        np.zeros((len(texts), MAXIMUM_SENTENCES), bool),
-    )
-    for number, text in enumerate(texts):
-        for place, sentence in enumerate(split_sentences(text)):
-            vectors[number, place] = encoder.vectors([sentence])[0].astype(np.float16)
-            mask[number, place] = True
-    return vectors, mask
+    """Return vectors and counts, text by text."""
+    vectors, counts = [], []
+    for text in texts:
+        counts.append(len(split_sentences(text)))
+        vectors += [encoder.vectors([sentence])[0].astype(np.float16) for sentence in split_sentences(text)]
+    return np.array(vectors), np.array(counts)
+
+
+def same(found, expected):
+    """Compare stored vectors and counts."""
+    return all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_a_passage_of_up_to_six_sentences_is_cut_at_each_and_of_more_keeps_three_and_two():
@@ -63,26 +64,21 @@ def test_a_long_sentence_is_divided_and_no_word_is_lost():
     assert " ".join(pieces).split() == text.split()
 
 
-def test_each_row_has_its_sentences_vectors_and_padding_has_none(tmp_path):
+def test_each_row_has_its_sentences_vectors_and_pads_have_none(tmp_path):
     encoder = HashEncoder()
     bank = text_bank(encoder)
     sentences = build_sentences(bank, lambda: encoder, tmp_path)
     rows = np.array([22, -1, 0, 4, 4, 11])
-    vectors, mask = sentences.gather(rows)
-    expected, there = naive([bank.passage_texts[row] for row in rows], encoder)
-    there[1], expected[1] = False, 0
-    assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, expected)
-    assert np.array_equal(mask, there)
-    assert [found.shape for found in sentences.gather(rows[:0])] == [(0, 6, 8), (0, 6)]
+    assert same(sentences.packed(rows), naive([bank.passage_texts[row] if row >= 0 else "" for row in rows], encoder))
+    assert sentences.packed(rows)[0].dtype == np.float16
+    assert [found.shape for found in sentences.packed(rows[:0])] == [(0, 8), (0,)]
 
 
 def test_texts_are_encoded_as_the_bank_s_are(tmp_path):
     encoder = HashEncoder()
     bank = text_bank(encoder)
     sentences = build_sentences(bank, lambda: encoder, tmp_path)
-    for one, other in zip(sentences.encode(bank.passage_texts), sentences.gather(np.arange(23)), strict=True):
-        assert np.array_equal(one, other)
+    assert same(sentences.encode(bank.passage_texts), sentences.packed(np.arange(23)))
     assert not sentences.encode([""])[1].any()
 
 
@@ -110,7 +106,7 @@ def test_a_whole_build_opens_without_an_encoder(tmp_path):
         raise AssertionError
 
     opened = build_sentences(bank, no_encoder, tmp_path)
-    assert np.array_equal(opened.gather(np.arange(23))[0], built.gather(np.arange(23))[0])
+    assert same(opened.packed(np.arange(23)), built.packed(np.arange(23)))
 
 
 def test_progress_only_rises_and_ends_at_all_passages(tmp_path):
@@ -152,11 +148,9 @@ def test_another_bank_takes_the_vectors_of_texts_it_shares_and_encodes_the_other
     texts[3], texts[20] = " ".join(SIX[:3]), ""
     other = replace(make_bank(bank.vectors[order], [23], texts), space=bank.space)
     encoder.encoded.clear()
-    vectors, mask = sentences.over(other).gather(np.arange(23))
+    found = sentences.over(other).packed(np.arange(23))
     assert encoder.encoded == SIX[:3]
-    expected, there = naive(texts, encoder)
-    assert np.array_equal(vectors, expected)
-    assert np.array_equal(mask, there)
+    assert same(found, naive(texts, encoder))
     with pytest.raises(SpaceError):
         sentences.over(text_bank(HashEncoder(salt="other")))
 
@@ -183,13 +177,13 @@ def test_documents_that_join_a_bank_get_theirs_and_the_rest_is_kept(tmp_path):
     assert len(bank) // 5 * 5 > 0
     started = [s for text in grown.texts(rows[len(bank) // 5 * 5 :]) for s in split_sentences(text)]
     assert encoder.encoded == started
-    assert np.array_equal(sentences.gather(rows)[0], naive(grown.texts(rows), encoder)[0])
+    assert same(sentences.packed(rows), naive(grown.texts(rows), encoder))
     assert len(list((grown.path / "sentences").glob("vectors-*.npy"))) == -(-len(grown) // 5)
     build_sentences(bank, HashEncoder, bank.path / "sentences")  # the original still has all of its own
 
 
 def test_vectors_are_of_length_one_to_what_storage_costs(tmp_path):
     sentences = build_sentences(text_bank(), HashEncoder, tmp_path)
-    vectors, mask = sentences.gather(np.arange(23))
-    assert np.abs(np.linalg.norm(vectors[mask], axis=1) - 1).max() < 1e-3
-    assert np.allclose(vectors[mask], unit(vectors[mask]), atol=1e-3)
+    vectors = sentences.packed(np.arange(23))[0].astype(np.float64)
+    assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3
+    assert np.allclose(vectors, unit(vectors), atol=1e-3)

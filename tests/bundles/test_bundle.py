@@ -32,11 +32,23 @@ def test_every_row_that_may_win_answers_from_its_bundle_as_it_did_in_its_run(run
 
 @pytest.mark.parametrize("reranker", ["listwise", "both"])
 def test_every_kind_of_reranker_answers_from_its_bundle_as_it_did_in_its_run(tmp_path, reranker):
-    run = make_run(tmp_path, names=("copy-last-rerank",), reranker=reranker)
+    run = make_run(tmp_path, names=("copy-last-rerank",), kind=reranker)
     answers_as_in_its_run(run, "copy-last-rerank", tmp_path)
     assert read_json(tmp_path / "bundle" / CONTRACT)["retriever"]["reranker"]["kind"] == {"both": "mixture"}.get(
         reranker, reranker
     )
+
+
+def test_tokens_and_two_steps_answer_from_a_bundle_as_in_the_run_and_for_a_new_text(tmp_path):
+    groups = ("prediction", "words", "tokens", "places")
+    run = make_run(tmp_path, names=("copy-last-rerank",), features=groups, kept=6, quick=("prediction", "context"))
+    answers_as_in_its_run(run, "copy-last-rerank", tmp_path)
+    about = read_json(tmp_path / "bundle" / CONTRACT)["retriever"]["reranker"]
+    assert (about["kind"], about["kept"], about["reranker"]["features"]["groups"]) == ("two-steps", 6, list(groups))
+    assert (tmp_path / "bundle" / "bank" / "tokens" / "tokens.json").exists()
+    shutil.rmtree(tmp_path / "run")
+    shutil.rmtree(tmp_path / "bank")
+    assert len(segue.load(tmp_path / "bundle").next(["Here is a passage of no volume."], k=3)) == 3
 
 
 def answers_as_in_its_run(run, name, tmp_path):

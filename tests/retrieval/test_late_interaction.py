@@ -147,7 +147,7 @@ def test_empty_lists_have_no_features(case, width):
 
 def test_features_have_the_group_with_places_and_less_the_neighbours(case):
     bank, sentences, _, contexts, candidates = case
-    features = Features(bank, Pool(bank), context=3, groups=ALL_GROUPS, sentences=sentences)
+    features = Features(bank, Pool(bank), context=3, groups=(*GROUPS, "sentences"), pieces={"sentences": sentences})
     values = features.compute(contexts, candidates)
     of = {name: values[:, :, place] for place, name in enumerate(features.names)}
     found = columns(sentences, bank, contexts, candidates)
@@ -164,7 +164,7 @@ def test_features_have_the_group_with_places_and_less_the_neighbours(case):
 
 def test_features_over_another_bank_take_its_sentences(case):
     bank, sentences, windows, contexts, candidates = case
-    features = Features(bank, Pool(bank), context=3, groups=("sentences",), sentences=sentences)
+    features = Features(bank, Pool(bank), context=3, groups=("sentences",), pieces={"sentences": sentences})
     other, moved = reverse_documents(bank, windows)
     other = replace(other, space=bank.space)
     place = np.array([other.passage_texts.index(text) for text in bank.passage_texts])

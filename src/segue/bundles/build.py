@@ -34,7 +34,7 @@ from segue.old_names import option_folder
 from segue.parts import HERE_ALONE, is_own
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
-from segue.retrieval.rerank.features import neighbour_cosines
+from segue.retrieval.rerank.features import PIECES, neighbour_cosines
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.saving import INDEX, Description, PartWriter
 from segue.version import __version__
@@ -108,7 +108,8 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None
     if winner.index is not None:
         copy_folder(winner.index, folder / INDEX, without=(".*",))
     unwanted = [".*", "shard-*.json", "build.json", "skipped.jsonl"]
-    unwanted += [] if "sentences" in str(description) else ["sentences"]
+    read = {group for about in _nested(description) for group in about.get("groups", ())}
+    unwanted += [name for name in PIECES if name not in read]
     copy_folder(bank.path, folder / BANK, without=unwanted)
     write_json(folder / BANK / MANIFEST, without_places(bank.manifest).to_json())
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
@@ -227,15 +228,19 @@ def _own_parts(winner: Winner, description: Description) -> list[tuple[str, str]
     return found
 
 
-def _saved_parts(about: object) -> Iterator[tuple[str, str]]:
+def _saved_parts(about: Description) -> Iterator[tuple[str, str]]:
     """Yield kind and name of the own parts that a retriever's description names."""
-    if isinstance(about, list):
-        about = dict(enumerate(about))
+    for part in _nested(about):
+        if str(part.get("kind")).startswith("own-"):
+            yield "reranker" if part["kind"] == "own-reranker" else "retriever", str(part["part"])
+
+
+def _nested(about: object) -> Iterator[Mapping[str, Any]]:
+    """Yield a description and those inside it."""
     if isinstance(about, Mapping):
-        if str(about.get("kind")).startswith("own-"):
-            yield "reranker" if about["kind"] == "own-reranker" else "retriever", str(about["part"])
-        for inner in about.values():
-            yield from _saved_parts(inner)
+        yield about
+    for inner in about.values() if isinstance(about, Mapping) else about if isinstance(about, list) else ():
+        yield from _nested(inner)
 
 
 def _gates(winner: Winner) -> Mapping[str, Any]:

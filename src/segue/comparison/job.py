@@ -18,6 +18,7 @@ from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, read_npz, write_json, write_npz
 from segue.old_names import option_folder
+from segue.retrieval.rerank.features import PIECES, Group
 from segue.training.losses.loss import LOSSES, LossSettings
 from segue.types import Windows
 
@@ -48,10 +49,10 @@ class Job:
         return tuple(option for option in self.options if option.name in self.recipe.tuning.options)
 
     @property
-    def encodes_sentences(self) -> bool:
-        """Whether a fitted reranker reads the vectors of sentences, which take as long to compute as the bank's."""
+    def pieces(self) -> list[Group]:
+        """Pieces of passages that a fitted reranker reads, each of which takes as long to encode as the bank."""
         fitted = any(option.reranking is not None and option.reranking.order == "fitted" for option in self.options)
-        return fitted and "sentences" in self.recipe.rerank.features
+        return [group for group in PIECES if fitted and group in self.recipe.rerank.features]
 
     def sources(self, reranking: Reranking) -> dict[str, int]:
         """Return what draws candidates besides the first stage, and how many; words only where the bank has texts."""

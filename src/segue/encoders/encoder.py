@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 
 from segue.encoders.endpoint import PREFIX, EndpointSettings
@@ -63,3 +63,13 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return one float32 unit vector per text, in order; the same texts always give the same bytes."""
+
+
+@runtime_checkable
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that gives the vectors of tokens too, as late interaction reads them."""
+
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Int[np.ndarray, "token"], Float[np.ndarray, "token dim"]]]:
+        """Return the tokens of each text and their vectors before pooling; no special tokens, no prompt."""

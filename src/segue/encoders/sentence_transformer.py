@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # importing it takes seconds, and most commands load no model
 
 Features = Mapping[str, Any]
 """Output of a tokeniser for some texts: tensors by name, and other values of some tokenisers."""
+
+Result = TypeVar("Result")
 
 HUB_SECONDS = 10.0
 """Time limit of the hub's first answer, seconds."""
@@ -80,14 +82,37 @@ class SentenceTransformerEncoder:
         On a CPU, batches run side by side with one thread each, which is faster than all threads on each batch. Batches
         depend on the texts alone, so the same texts give the same bytes on the same kind of machine.
         """
-        vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
-        side_by_side = torch.get_num_threads() if self._model.device.type == "cpu" else 1
-        if side_by_side == 1 or len(texts) <= self._batch_size:
-            self._encode_into(vectors, texts, map, progress)
-        else:
-            with threads(1), ThreadPoolExecutor(side_by_side) as pool:
-                self._encode_into(vectors, texts, pool.map, progress)
+        vectors, done = np.zeros((len(texts), self._dimension), dtype=np.float32), 0
+        for places, encoded in self._by_batch(texts, self._forward):
+            vectors[places] = encoded
+            done += len(places)
+            progress(done, len(texts), "passages encoded")
         return vectors
+
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Int[np.ndarray, "token"], Float[np.ndarray, "token dim"]]]:
+        """Return the tokens of each text and their float32 vectors before pooling; no special tokens, no prompt.
+
+        Raises:
+            InputError: the model is no transformer with a tokeniser.
+        """
+        if self._tokenizer is None:
+            raise InputError("the encoder gives no vectors of tokens", got=self._space.encoder,
+                             expected="a transformer with a tokeniser")  # fmt: skip
+        found: list[Any] = [None] * len(texts)
+        for places, tokens in self._by_batch(texts, self._forward_tokens):
+            for place, one in zip(places, tokens, strict=True):
+                found[place] = one
+        return found
+
+    @property
+    def _tokenizer(self) -> Any:
+        """The tokeniser of transformers; None where the model has none."""
+        from transformers import PreTrainedTokenizerBase
+
+        tokenizer = getattr(self._model[0], "tokenizer", None)
+        return tokenizer if isinstance(tokenizer, PreTrainedTokenizerBase) else None
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[Int[np.ndarray, "text"], Int[np.ndarray, "text"]] | None:
         """Return the tokens of each text, those of the prompt included, and how many are unknown words; uncut.
@@ -95,45 +120,63 @@ class SentenceTransformerEncoder:
         Returns:
             None where the model has no tokeniser of transformers.
         """
-        from transformers import PreTrainedTokenizerBase
-
-        tokenizer = getattr(self._model[0], "tokenizer", None)
-        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        tokenizer = self._tokenizer
+        if tokenizer is None:
             return None
         whole = [self._prompt + text for text in texts]
         ids = tokenizer(whole, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         tokens = np.array([len(one) for one in ids], dtype=np.int64) + tokenizer.num_special_tokens_to_add()
         return tokens, np.array([one.count(tokenizer.unk_token_id) for one in ids], dtype=np.int64)
 
-    def _encode_into(
+    def _by_batch(
+        self, texts: Sequence[str], forward: Callable[[Features], Result]
+    ) -> Iterator[tuple[np.ndarray, Result]]:
+        """Yield the places of the texts of each batch and what ``forward`` returns for it."""
+        side_by_side = torch.get_num_threads() if self._model.device.type == "cpu" else 1
+        if side_by_side == 1 or len(texts) <= self._batch_size:
+            yield from self._mapped(texts, forward, map)
+        else:
+            with threads(1), ThreadPoolExecutor(side_by_side) as pool:
+                yield from self._mapped(texts, forward, pool.map)
+
+    def _mapped(
         self,
-        vectors: Float[np.ndarray, "text dim"],
         texts: Sequence[str],
-        mapped: Callable[..., Iterable[np.ndarray]],
-        progress: Progress,
-    ) -> None:
-        """Write the vectors; ``mapped`` applies a function to every batch."""
-        done = 0
+        forward: Callable[[Features], Result],
+        mapped: Callable[..., Iterable[Any]],
+    ) -> Iterator[tuple[np.ndarray, Result]]:
         for start in range(0, len(texts), TOKENISED_TOGETHER):
             together = list(texts[start : start + TOKENISED_TOGETHER])
             features = self._model.preprocess(together, prompt=self._prompt or None)
             rows, batches = zip(*batches_of_like_length(features, self._batch_size), strict=True)
-            for places, encoded in zip(rows, mapped(self._forward, batches), strict=True):
-                vectors[start + places] = encoded
-                done += len(places)
-                progress(done, len(texts), "passages encoded")
+            for places, found in zip(rows, mapped(forward, batches), strict=True):
+                yield start + places, found
 
     @torch.inference_mode()
     def _forward(self, features: Features) -> Float[np.ndarray, "batch dim"]:
         """Run the first module in its own precision and all others in float32."""
-        device = self._model.device
-        features = {key: value.to(device) if torch.is_tensor(value) else value for key, value in features.items()}
-        first, *others = self._model
-        features = {key: _as_float32(value) for key, value in first(features).items()}
-        for module in others:
+        features = self._first(features)
+        for module in list(self._model)[1:]:
             features = module(features)
         unit: Tensor = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
         return unit.cpu().numpy()
+
+    @torch.inference_mode()
+    def _forward_tokens(self, features: Features) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Run the first module and return the tokens of each text, with their vectors."""
+        tokenizer = self._tokenizer
+        prompt = len(tokenizer(self._prompt, add_special_tokens=False)["input_ids"]) if self._prompt else 0
+        special = torch.tensor([one for one in tokenizer.all_special_ids if one != tokenizer.unk_token_id])
+        ids, vectors = features["input_ids"].cpu(), self._first(features)["token_embeddings"].cpu()
+        there = features["attention_mask"].cpu().bool() & ~torch.isin(ids, special)
+        return [(one[mask][prompt:].numpy(), rows[mask][prompt:].numpy())
+                for one, rows, mask in zip(ids, vectors, there, strict=True)]  # fmt: skip
+
+    def _first(self, features: Features) -> dict[str, Any]:
+        """Run the first module in its own precision, and return its output in float32."""
+        device = self._model.device
+        features = {key: value.to(device) if torch.is_tensor(value) else value for key, value in features.items()}
+        return {key: _as_float32(value) for key, value in self._model[0](features).items()}
 
 
 def batches_of_like_length(features: Features, batch_size: int) -> list[tuple[np.ndarray, Features]]:

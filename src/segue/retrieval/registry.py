@@ -11,6 +11,7 @@ from segue.retrieval.rerank.fusion import Diversified, Fusion, Mixture
 from segue.retrieval.rerank.lambdamart import LambdaMart
 from segue.retrieval.rerank.listwise import Listwise
 from segue.retrieval.rerank.own import OwnReranker
+from segue.retrieval.rerank.two_steps import TwoSteps
 from segue.retrieval.retrievers import Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import CopyLast, ExponentialMean, Mean, Ridge
 from segue.retrieval.retrievers.bm25 import Bm25
@@ -42,6 +43,7 @@ KINDS: Mapping[str, Callable[[Description, PartReader], Any]] = {
     "lambdamart": LambdaMart.load_part,
     "listwise": Listwise.load_part,
     "mixture": Mixture.load_part,
+    "two-steps": TwoSteps.load_part,
     "fusion": Fusion.load_part,
     "diversified": Diversified.load_part,
     "own-query": OwnQuery.load_part,

@@ -116,8 +116,8 @@ def train(
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
     A folder with a state of the same training is resumed, to the bit; a finished one is only read, also where it is
-    found in one of ``others``. ``follow`` is called with the curve after each step (``watch.py``). Where ``ranks`` share
-    the training, each calls this with the same arguments; only the first reads and writes the folder.
+    found in one of ``others``. ``follow`` is called with the curve after each step (``watch.py``). Where ``ranks``
+    share the training, each calls this with the same arguments; only the first reads and writes the folder.
 
     Raises:
         InputError: no windows, vectors that are not finite, a loss that diverged, or a folder of another training.

@@ -301,9 +301,9 @@ def run_comparison(
             held.enter_context(exclusive(out))
             record_job(job)
             begin_watching(recipe.training.report_to, out)
-            if job.encodes_sentences:
-                with stages("Encoding sentences") as progress:
-                    baselines.sentences(progress)
+            for name in job.pieces:
+                with stages(f"Encoding {name}") as progress:
+                    baselines.pieces(name, progress)
             encoded = monotonic()
             with threads(workers.threads_each):
                 with stages("Comparing options") as progress:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from segue.bank.sentences import SentenceVectors, build_sentences, sentences_folder
+from segue.bank.pieces import PieceVectors, pieces_folder
 from segue.comparison.job import Job, spread
 from segue.comparison.plan import require_affordable
 from segue.errors import InputError
@@ -22,7 +22,7 @@ from segue.evaluation.experiment import Fold
 from segue.files import read_npz, write_npz
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.own import OwnPart
-from segue.retrieval.rerank.features import Features, neighbour_cosines
+from segue.retrieval.rerank.features import PIECES, Features, Group, neighbour_cosines
 from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
 from segue.retrieval.retrievers.baselines import (
     ALPHAS,
@@ -130,15 +130,15 @@ class Baselines:
                 path, key=key, fit=lambda: {"density": neighbour_cosines(experiment.bank, experiment.pool)}
             )
             density = kept["density"]
-        sentences = self.sentences() if "sentences" in groups else None
+        pieces = {name: self.pieces(name) for name in PIECES if name in groups}
         return Features(bank, pool, context=experiment.context, groups=groups, words=words,
-                        density=density, sentences=sentences)  # fmt: skip
+                        density=density, pieces=pieces)  # fmt: skip
 
-    def sentences(self, progress: Progress = no_progress) -> SentenceVectors:
-        """Encode the sentences of the bank's passages, or open them where that was done."""
+    def pieces(self, name: Group, progress: Progress = no_progress) -> PieceVectors:
+        """Encode the sentences or the tokens of the bank's passages, or open them where that was done."""
         bank = self.job.experiment.bank
-        folder = sentences_folder(bank, self.job.out / "cache")
-        return build_sentences(bank, self.job.load_encoder, folder, progress=progress)
+        folder = pieces_folder(bank, name, self.job.out / "cache")
+        return PIECES[name](bank, self.job.load_encoder, folder, progress=progress)
 
     @functools.cached_property
     def _words(self) -> Bm25:

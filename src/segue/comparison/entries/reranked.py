@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -46,6 +47,7 @@ from segue.retrieval.rerank.lists import (
 )
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.rerank.own import OwnReranker
+from segue.retrieval.rerank.two_steps import QUICK, TwoSteps, keep_best
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.training.watch import watching
@@ -175,19 +177,57 @@ class CascadeBuilder:
         return self._read_back(folder), read_json(folder / "fit.json")
 
     def _read_back(self, folder: Path) -> Reranker:
-        kinds, features = self.unit.job.recipe.rerank.kinds, self.unit.baselines.features
-        members = tuple(load_fitted(kind, folder, features) for kind in kinds)
-        return members[0] if len(members) == 1 else Mixture(members)
+        settings, features = self.unit.job.recipe.rerank, self.unit.baselines.features
+        members: tuple[Reranker, ...] = tuple(load_fitted(kind, folder, features) for kind in settings.kinds)
+        reranker = members[0] if len(members) == 1 else Mixture(members)
+        if settings.kept is None:
+            return reranker
+        return TwoSteps(LambdaMart.load(folder / QUICK, self._quick_features), reranker, settings.kept)
 
     def _fit_on(self, train: TrainingLists, validation: TrainingLists, folder: Path) -> tuple[Reranker, FitRecord]:
         """Fit every kind of reranker on training and validation lists; return the reranker and the records."""
-        exclude, features = self.unit.job.recipe.evaluation.exclude, self.unit.baselines.features
-        lists = (
-            features_of(train, features, exclude=exclude, progress=self.unit.progress),
-            features_of(validation, features, exclude=exclude, progress=self.unit.progress),
-        )
+        features, quick = self.unit.baselines.features, dict[str, Any]()
+        if self.unit.job.recipe.rerank.kept is not None:
+            train, validation, quick = self._first_step(train, validation, folder)
+        lists = self._features_of(train, features), self._features_of(validation, features)
         record = {kind: self._fit(kind, lists, folder) for kind in self.unit.job.recipe.rerank.kinds}
-        return self._read_back(folder), record
+        return self._read_back(folder), record | quick
+
+    def _features_of(self, lists: TrainingLists, features: Features) -> ListFeatures:
+        return features_of(lists, features, exclude=self.unit.job.recipe.evaluation.exclude,
+                           progress=self.unit.progress)  # fmt: skip
+
+    @property
+    def _quick_features(self) -> Features:
+        return self.unit.baselines.features.only(self.unit.job.recipe.rerank.quick)
+
+    def _first_step(
+        self, train: TrainingLists, validation: TrainingLists, folder: Path
+    ) -> tuple[TrainingLists, TrainingLists, dict[str, Any]]:
+        """Fit the first of two steps, save it, and return what it keeps of the lists, and the record of its fitting.
+
+        Of each half of the training documents, the trees fitted on the other half choose (cross-fitting).
+        """
+        job, fold, features = self.unit.job, self.unit.fold, self._quick_features
+        most = job.recipe.rerank.kept
+        assert most is not None, "there are two steps"
+        known, watched = self._features_of(train, features), self._features_of(validation, features)
+        settings = job.recipe.rerank.lambdamart.model_copy(update={"seed": job.seed(fold)})
+        before = {} if self.unit.like is None else read_json(self.unit.like / "reranker" / "fit.json")[QUICK]
+        fit = partial(fit_lambdamart, features=features, settings=settings, progress=self.unit.progress)
+        model, record = fit(known, watched, trees=before.get("trees"))
+        model.save(folder / QUICK)
+        bank, groups = job.experiment.bank, job.experiment.groups
+        half, _ = cross_fitting_folds(fold, bank, groups, seed=job.seed(fold))
+        inside = np.isin(bank.document_of[train.windows.target], half.split.train)
+        scores = np.empty(train.candidates.rows.shape)
+        for own in (inside, ~inside):
+            other, _ = fit(known.take(np.flatnonzero(~own)), watched, trees=record["trees"])
+            scores[own] = other.scores_of(known.values[own], train.candidates.there[own])
+        kept = keep_best(train, scores, most)
+        seen = keep_best(validation, model.scores_of(watched.values, validation.candidates.there), most)
+        targets = {"training": int(kept.hits.sum()), "validation": int(seen.hits.sum())}
+        return kept, seen, {QUICK: {**record, "targets_kept": targets}}
 
     def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
         """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""

@@ -10,6 +10,7 @@ Groups can be left out, to measure what each adds:
 ``words``       BM25 overlaps with each passage read
 ``length``      characters, and their ratio to the newest passage's
 ``sentences``   similarity of the candidate's sentences to those of the passages read (``late_interaction.py``)
+``tokens``      similarity of the candidate's first tokens to the last ones read (``token_interaction.py``)
 ``places``      for the strongest of these: rank within the list, and distance to the best of the list
 
 Cosines and sums are float64 and rounded once at the end, so that they depend neither on the order of the bank's rows
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -28,30 +29,37 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from segue.bank.sentences import SentenceVectors, build_sentences
+from segue.bank.pieces import PieceVectors
+from segue.bank.sentences import build_sentences
+from segue.bank.tokens import build_tokens
 from segue.errors import InputError
 from segue.files import read_json, write_json, write_npy
 from segue.ranking.exact import top_k
 from segue.ranking.pool import TIE, Pool
-from segue.retrieval.rerank import late_interaction
+from segue.retrieval.rerank import late_interaction, token_interaction
 from segue.retrieval.rerank.interface import CandidateLists
 from segue.retrieval.rerank.late_interaction import LateInteraction
+from segue.retrieval.rerank.token_interaction import TokenInteraction, token_rarity
 from segue.retrieval.rerank.words import PassageWords, count_again, count_words, cut_words, overlaps
 from segue.retrieval.saving import DENSITY, RERANKER, Description, PartReader, PartWriter
 from segue.types import Bank, Contexts, Progress, no_progress
 
-Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "places"]
+Group = Literal["prediction", "context", "density", "list", "words", "length", "sentences", "tokens", "places"]
 ALL_GROUPS: tuple[Group, ...] = get_args(Group)
-GROUPS: tuple[Group, ...] = tuple(group for group in ALL_GROUPS if group != "sentences")
-"""Groups that need nothing but the bank; sentences have to be encoded first."""
-NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length", "sentences"})
-COUNTS_BANK: frozenset[Group] = frozenset({"words", "density"})
+PIECES: Mapping[Group, Callable[..., PieceVectors]] = {"sentences": build_sentences, "tokens": build_tokens}
+"""Groups that read pieces of passages, which are encoded first, and what encodes them."""
+GROUPS: tuple[Group, ...] = tuple(group for group in ALL_GROUPS if group not in PIECES)
+"""Groups that need nothing but the bank."""
+QUICK: tuple[Group, ...] = ("prediction", "context", "words", "places")
+"""Groups of the first of two steps: they are computed fast for many candidates."""
+NEEDS_TEXT: frozenset[Group] = frozenset({"words", "length", *PIECES})
+COUNTS_BANK: frozenset[Group] = frozenset({"words", "density", "tokens"})
 LISTS_AT_ONCE = 16
 """Lists whose vectors are in memory at once; as float64 they should fit into the processor's cache."""
 CENTRE, BEST, SIMILAR = 10, 20, 3
 """Candidates in the mean of a list, candidates compared with each, and the most similar of them that count."""
 PLACED = ("prediction cosine", "newest cosine", "best context cosine", "words sum", "newest words", "centre cosine",
-          *late_interaction.PLACED)  # fmt: skip
+          *late_interaction.PLACED, *token_interaction.PLACED)  # fmt: skip
 """Features that get a rank and a distance to the best of the list."""
 CROWDED = late_interaction.CROWDED
 """Features from which the cosine of the candidate's 10th neighbour is subtracted, where both exist."""
@@ -70,10 +78,10 @@ class Features:
         counted: numbers of the documents over which words and neighbours are counted; None: over the pool.
         words: the counted words; None counts them.
         density: the neighbours' cosines (``neighbour_cosines``); None computes them.
-        sentences: the vectors of the bank's sentences, for the group of that name.
+        pieces: the bank's sentences and tokens, for the groups of these names.
 
     Raises:
-        InputError: the group ``sentences`` is given without them.
+        InputError: such a group is given without its pieces.
     """
 
     def __init__(
@@ -86,14 +94,15 @@ class Features:
         counted: Int[np.ndarray, "counted"] | None = None,
         words: PassageWords | None = None,
         density: Float[np.ndarray, "bank neighbour"] | None = None,
-        sentences: SentenceVectors | None = None,
+        pieces: Mapping[Group, PieceVectors] | None = None,
     ) -> None:
         self.bank, self.pool, self.context = bank, pool, context
         self.groups = tuple(group for group in ALL_GROUPS if group in groups)
-        if "sentences" in groups and sentences is None:
-            raise InputError("the feature group 'sentences' needs the vectors of sentences",
-                             fix="give sentences=build_sentences(...), or leave the group out")  # fmt: skip
-        self._sentences = sentences
+        self.pieces = {name: found for name, found in (pieces or {}).items() if name in self.groups}
+        for name in PIECES:
+            if name in self.groups and name not in self.pieces:
+                fix = f"give pieces={{'{name}': build_{name}(...)}}, or leave the group out"
+                raise InputError(f"the feature group '{name}' needs the vectors of {name}", fix=fix)
         self._counted = None if counted is None else Pool(bank, counted)
         self._known_words, self._known_density = words, density
         self._moved: Features | None = None
@@ -126,8 +135,8 @@ class Features:
         The last ones are kept: rerankers that share features share them again.
         """
         if self._moved is None or self._moved.bank is not bank:
-            sentences = None if self._sentences is None else self._sentences.over(bank)
-            self._moved = Features(bank, Pool(bank), context=self.context, groups=self.groups, sentences=sentences)
+            pieces = {name: found.over(bank) for name, found in self.pieces.items()}
+            self._moved = Features(bank, Pool(bank), context=self.context, groups=self.groups, pieces=pieces)
         return self._moved
 
     def counting(self, documents: Int[np.ndarray, "counted"]) -> Features:
@@ -135,9 +144,15 @@ class Features:
         if self._recounted is None or self._recounted[0] is not documents:
             words = None if self._words is None else count_again(self._words, self.pool, Pool(self.bank, documents))
             features = Features(self.bank, self.pool, context=self.context, groups=self.groups, counted=documents,
-                                words=words, sentences=self._sentences)  # fmt: skip
+                                words=words, pieces=self.pieces)  # fmt: skip
             self._recounted = documents, features
         return self._recounted[1]
+
+    def only(self, groups: Sequence[Group]) -> Features:
+        """Return features of other groups over the same bank, with what was counted and encoded for these."""
+        density = self._density if "density" in groups and "density" in self.groups else None
+        return Features(self.bank, self.pool, context=self.context, groups=groups, words=self._words, density=density,
+                        pieces=self.pieces)  # fmt: skip
 
     def save_part(self, writer: PartWriter) -> Description:
         """Write the neighbours' cosines, which take long to compute; words are counted again from the texts."""
@@ -152,12 +167,11 @@ class Features:
 
         def load() -> Features:
             density = np.load(reader.folder / DENSITY, allow_pickle=False) if "density" in groups else None
-            sentences = None
-            if "sentences" in groups:
-                sentences = build_sentences(bank, reader.load_encoder, bank.path / "sentences")
+            pieces = {name: build(bank, reader.load_encoder, bank.path / name)
+                      for name, build in PIECES.items() if name in groups}  # fmt: skip
             words = reader.once("words", lambda: count_words(bank, pool)) if bank.has_texts else None
             return cls(bank, pool, context=int(about["context"]), groups=groups, words=words, density=density,
-                       sentences=sentences)  # fmt: skip
+                       pieces=pieces)  # fmt: skip
 
         return reader.once(f"features {groups}", load)
 
@@ -193,6 +207,8 @@ class Features:
             columns |= self._lengths(contexts, candidates)
         if self._late_interaction is not None:
             columns |= self._late_interaction.columns(contexts, candidates, vectors)
+        if self._token_interaction is not None:
+            columns |= self._token_interaction.columns(contexts, candidates)
         if {"density", "sentences"} <= set(self.groups):
             columns |= {f"{name} - neighbour 10": columns[name] - columns["neighbour 10"] for name in CROWDED}
         if "places" in self.groups:
@@ -208,9 +224,13 @@ class Features:
 
     @functools.cached_property
     def _late_interaction(self) -> LateInteraction | None:
-        if self._sentences is None or "sentences" not in self.groups:
-            return None
-        return LateInteraction(self._sentences, self.context)
+        sentences = self.pieces.get("sentences")
+        return None if sentences is None else LateInteraction(sentences, self.context)
+
+    @functools.cached_property
+    def _token_interaction(self) -> TokenInteraction | None:
+        tokens = self.pieces.get("tokens")
+        return None if tokens is None else TokenInteraction(tokens, token_rarity(tokens, self._counted or self.pool))
 
     @functools.cached_property
     def _words(self) -> PassageWords | None:
@@ -291,6 +311,7 @@ def _names(context: int) -> dict[Group, tuple[str, ...]]:
                   "reverse words", "rarest shared word", "share of own words"),
         "length": ("characters", "length ratio"),
         "sentences": late_interaction.NAMES,
+        "tokens": token_interaction.NAMES,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 
 from segue.errors import InputError, MissingExtraError
@@ -58,10 +58,16 @@ class LambdaMart(FeatureReranker):
 
     def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
         """Return the trees' sums, -inf at the pads."""
-        scores = np.full(candidates.rows.shape, -np.inf)
-        if candidates.there.any():
-            values = self.features.compute(contexts, candidates)
-            scores[candidates.there] = self._booster.predict(values[candidates.there])
+        if not candidates.there.any():
+            return np.full(candidates.rows.shape, -np.inf)
+        return self.scores_of(self.features.compute(contexts, candidates), candidates.there)
+
+    def scores_of(
+        self, values: Float[np.ndarray, "batch candidate feature"], there: Bool[np.ndarray, "batch candidate"]
+    ) -> Float[np.ndarray, "batch candidate"]:
+        """Return the trees' sums for computed features, -inf at the pads."""
+        scores = np.full(there.shape, -np.inf)
+        scores[there] = self._booster.predict(values[there].astype(np.float32, copy=False))
         return scores
 
     def _save_fitted(self, folder: Path) -> Mapping[str, object]:
@@ -85,7 +91,7 @@ def fit_lambdamart(
     settings: LambdaMartSettings | None = None,
     trees: int | None = None,
     progress: Progress = no_progress,
-) -> tuple[LambdaMart, Mapping[str, object]]:
+) -> tuple[LambdaMart, Mapping[str, Any]]:
     """Fit trees on lists, and return them with a record of the fit.
 
     Args:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
-from segue.bank.sentences import Packed, SentenceVectors, widened
+from segue.bank.pieces import Packed, PieceVectors
+from segue.bank.sentences import widened
 from segue.retrieval.rerank.interface import CandidateLists
 from segue.types import Contexts
 
@@ -92,7 +93,7 @@ class LateInteraction:
         context: most passages read.
     """
 
-    sentences: SentenceVectors
+    sentences: PieceVectors
     context: int
 
     def columns(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.retrieval.rerank.features import GROUPS, Group
+from segue.retrieval.rerank.features import GROUPS, QUICK, Group
 from segue.retrieval.rerank.lambdamart import LambdaMartSettings
 from segue.retrieval.rerank.listwise import ListwiseSettings
 from segue.settings import Settings
@@ -24,6 +24,10 @@ class RerankSettings(Settings):
     bm25_context: int = Field(40, ge=0, le=10_000, description="candidates by the words of the whole context")
     alone: int = Field(100, ge=1, le=10_000, description="candidates of each source where nothing is fitted")
     features: tuple[Group, ...] = Field(GROUPS, min_length=1, description="groups of features that trees read")
+    kept: int | None = Field(
+        None, ge=1, le=10_000, description="candidates that quick trees keep for all features; null: no such step"
+    )
+    quick: tuple[Group, ...] = Field(QUICK, min_length=1, description="groups of features that the quick trees read")
     mmr: float | None = Field(
         None, ge=0, le=1, description="λ of maximal marginal relevance: 1 keeps the order, less gives more variety"
     )
