@@ -1,9 +1,10 @@
 """What each part of reranking is worth: kinds of reranker, groups of features, sources of candidates.
 
-Reads the run of a triage that held `rerank`: its lists of training documents (none of which their first stage
-has seen) and of validation windows. Trees are fitted again for every variant, on the same lists and with the same
-settings; ranks are over the whole bank, as a cascade has them (what was not drawn follows in the first stage's order).
-Differences are paired over validation windows. The test part is not used.
+Reads the run of a triage that held `rerank`, or another reranked option: its lists of training documents (none of which
+their first stage has seen) and of validation windows. Trees are fitted again for every variant, on the same lists and
+with the same settings; with two steps, on the candidates that the first one keeps. Ranks are over the whole bank, as a
+cascade has them (what was not drawn follows in the first stage's order). Differences are paired over validation windows.
+The test part is not used.
 
     python -m benchmarks.reranking runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,11 @@ from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import standardised
 from segue.retrieval.rerank.lambdamart import fit_lambdamart
 from segue.retrieval.rerank.lists import ListFeatures, TrainingLists, features_of, join_lists
+from segue.retrieval.rerank.two_steps import fit_first_step
 from segue.runs.bank import bank_of_run
 from segue.windows.windows import gather_contexts
 from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
-OPTION = "rerank"
 REFERENCE = "trees, all features, all sources"
 CUTOFFS = (1, 5, 10, 50)
 SOURCES = ("the model", "bm25", "bm25-context")
@@ -45,32 +47,35 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each unit; gone on with")
     parser.add_argument("--json", type=Path, help="where the summary goes")
+    parser.add_argument("--option", default="rerank", help="the option whose lists are read: rerank, copy-last-rerank")
+    parser.add_argument("--kept", type=int, nargs="*", default=[50], help="candidates kept by the first of two steps")
     parser.add_argument("--lists", type=int, default=10_000, help="training lists that trees are fitted on")
     args = parser.parse_args()
     limit_threads()
-    study = Study(args.run, args.lists)
-    variants = study.variants()
+    study = Study(args.run, args.lists, args.option)
+    variants = study.variants(args.kept)
     units = Units(args.out, total=len(variants))
     for name, work in variants.items():
-        units.one({"variant": name, "lists": args.lists}, lambda work=work: {"ranks": work().tolist()})
-    summary = {"environment": surroundings(), "lists": args.lists, "windows": len(study.validation),
-               "reference": REFERENCE, "table": study.table(units)}  # fmt: skip
+        unit = {"option": args.option, "variant": name, "lists": args.lists}
+        units.one(unit, lambda work=work: {"ranks": work().tolist()})
+    summary = {"environment": surroundings(), "option": args.option, "lists": args.lists,
+               "windows": len(study.validation), "reference": REFERENCE, "table": study.table(units)}  # fmt: skip
     write_json(args.json or args.out.with_suffix(".json"), summary)
 
 
 class Study:
     """The lists of a run with all their features, and the windows they belong to."""
 
-    def __init__(self, run: Path, lists: int) -> None:
+    def __init__(self, run: Path, lists: int, option: str) -> None:
         recipe = recorded_recipe(run)
         bank = bank_of_run(run)
         self.job: Job = make_job(recipe, bank, options_of_run(run), run)
         self.fold = self.job.experiment.folds[0]
-        self.option = next(option for option in self.job.options if option.name == OPTION)
+        self.option = next(one for one in self.job.options if one.name == option)
         self.baselines = Baselines(self.job)
         self.folder = self.job.folder(self.option, self.fold)
-        drawn = [TrainingLists.load(path) for path in sorted(self.folder.glob("lists-of-half-*.npz"))]
-        every = join_lists(drawn)
+        halves = sorted(self.folder.glob("lists-of-half-*.npz"))
+        every = join_lists([TrainingLists.load(path) for path in halves or [self.folder / "lists-train.npz"]])
         chosen = np.linspace(0, len(every) - 1, min(lists, len(every))).round().astype(np.int64)
         exclude, features = self.job.recipe.evaluation.exclude, self.baselines.features
         self.train = features_of(every.take(chosen), features, exclude=exclude)
@@ -78,13 +83,15 @@ class Study:
                                       exclude=exclude)  # fmt: skip
         self.first_ranks = self._first_ranks()
 
-    def variants(self) -> dict[str, Any]:
+    def variants(self, kept: Sequence[int]) -> dict[str, Any]:
         """Return what is measured, by name."""
         features = self.baselines.features
         found: dict[str, Any] = {"no reranking": lambda: self.first_ranks}
         found[REFERENCE] = lambda: self.fitted(self.train, self.validation, features)
         for group in features.groups:
             found[f"without {group}"] = lambda group=group: self.without(group)
+        for most in kept:
+            found[f"{most} kept by the first of two steps"] = lambda most=most: self.in_two_steps(most)
         for sources in ((0,), (0, 1), (0, 2), (1, 2)):
             name = "candidates of " + " and ".join(SOURCES[source] for source in sources)
             found[name] = lambda sources=sources: self.from_sources(sources)
@@ -101,9 +108,22 @@ class Study:
         """Leave a group of features out."""
         features = self.baselines.features
         left = features.only([name for name in features.groups if name != group])
-        columns = [features.names.index(name) for name in left.names]
-        parts = [dataclasses.replace(part, values=part.values[..., columns]) for part in (self.train, self.validation)]
-        return self.fitted(*parts, left)
+        return self.fitted(*self.with_features(left), left)
+
+    def with_features(self, features: Features) -> list[ListFeatures]:
+        """Return training and validation lists with some of their features."""
+        columns = [self.baselines.features.names.index(name) for name in features.names]
+        return [dataclasses.replace(part, values=part.values[..., columns]) for part in (self.train, self.validation)]
+
+    def in_two_steps(self, kept: int) -> np.ndarray:
+        """Let trees over the recipe's quick features choose the candidates that all features are computed for."""
+        recipe, experiment = self.job.recipe, self.job.experiment
+        quick = self.baselines.features.only(recipe.rerank.quick)
+        half = experiment.groups[experiment.bank.document_of[self.train.lists.windows.target]] % 2 == 0
+        _, lists, _ = fit_first_step(*self.with_features(quick), quick, half=half, kept=kept,
+                                     settings=recipe.rerank.lambdamart)  # fmt: skip
+        features, exclude = self.baselines.features, recipe.evaluation.exclude
+        return self.fitted(*(features_of(part, features, exclude=exclude) for part in lists), features)
 
     def from_sources(self, sources: tuple[int, ...]) -> np.ndarray:
         """Keep the candidates that some sources drew; features within the list stay those of the whole list."""

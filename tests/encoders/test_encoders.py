@@ -72,6 +72,21 @@ def test_tokens_are_counted_uncut_with_the_two_of_the_encoder_and_unknown_words(
     assert unknown.tolist() == [0, 1, 0, 0]
 
 
+def test_tokens_have_the_vectors_of_the_last_layer_without_special_tokens_and_prompt(minilm):
+    model = minilm.model[0]
+    texts = ["Snow reflects light.", "", "Ice melts slowly in the sun of spring.", "Snow reflects light."]
+    found = minilm.encode_tokens(texts)
+    for text, (numbers, vectors) in zip(texts, found, strict=True):
+        read = model.tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = model.auto_model(**read).last_hidden_state[0, 1:-1]
+        assert numbers.tolist() == read["input_ids"][0, 1:-1].tolist()
+        assert np.allclose(vectors, hidden.numpy(), atol=1e-5)
+    prompted = load("minilm", precision="float32", prompt="passage: ").encode_tokens(texts[:1])
+    assert prompted[0][0].tolist() == found[0][0].tolist()
+    assert not np.allclose(prompted[0][1], found[0][1], atol=1e-3)
+
+
 @pytest.mark.parametrize("which", ["minilm", "t5 float32", "t5 bfloat16", "import path"])
 def test_every_encoder_keeps_the_contract(which, t5, request):
     if which == "minilm":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -47,7 +46,7 @@ from segue.retrieval.rerank.lists import (
 )
 from segue.retrieval.rerank.listwise import Listwise, fit_listwise
 from segue.retrieval.rerank.own import OwnReranker
-from segue.retrieval.rerank.two_steps import QUICK, TwoSteps, keep_best
+from segue.retrieval.rerank.two_steps import QUICK, TwoSteps, fit_first_step
 from segue.retrieval.retrievers import Retriever, VectorSearch
 from segue.retrieval.retrievers.cascade import Cascade
 from segue.training.watch import watching
@@ -209,25 +208,17 @@ class CascadeBuilder:
         Of each half of the training documents, the trees fitted on the other half choose (cross-fitting).
         """
         job, fold, features = self.unit.job, self.unit.fold, self._quick_features
-        most = job.recipe.rerank.kept
-        assert most is not None, "there are two steps"
-        known, watched = self._features_of(train, features), self._features_of(validation, features)
+        kept, bank = job.recipe.rerank.kept, job.experiment.bank
+        assert kept is not None, "there are two steps"
         settings = job.recipe.rerank.lambdamart.model_copy(update={"seed": job.seed(fold)})
         before = {} if self.unit.like is None else read_json(self.unit.like / "reranker" / "fit.json")[QUICK]
-        fit = partial(fit_lambdamart, features=features, settings=settings, progress=self.unit.progress)
-        model, record = fit(known, watched, trees=before.get("trees"))
-        model.save(folder / QUICK)
-        bank, groups = job.experiment.bank, job.experiment.groups
-        half, _ = cross_fitting_folds(fold, bank, groups, seed=job.seed(fold))
+        half, _ = cross_fitting_folds(fold, bank, job.experiment.groups, seed=job.seed(fold))
         inside = np.isin(bank.document_of[train.windows.target], half.split.train)
-        scores = np.empty(train.candidates.rows.shape)
-        for own in (inside, ~inside):
-            other, _ = fit(known.take(np.flatnonzero(~own)), watched, trees=record["trees"])
-            scores[own] = other.scores_of(known.values[own], train.candidates.there[own])
-        kept = keep_best(train, scores, most)
-        seen = keep_best(validation, model.scores_of(watched.values, validation.candidates.there), most)
-        targets = {"training": int(kept.hits.sum()), "validation": int(seen.hits.sum())}
-        return kept, seen, {QUICK: {**record, "targets_kept": targets}}
+        known, watched = self._features_of(train, features), self._features_of(validation, features)
+        model, lists, record = fit_first_step(known, watched, features, half=inside, kept=kept, settings=settings,
+                                              trees=before.get("trees"), progress=self.unit.progress)  # fmt: skip
+        model.save(folder / QUICK)
+        return (*lists, {QUICK: record})
 
     def _fit(self, kind: str, lists: tuple[ListFeatures, ListFeatures], folder: Path) -> Mapping[str, Any]:
         """Fit one kind of reranker on training and validation lists, save it, and return the record of its fitting."""

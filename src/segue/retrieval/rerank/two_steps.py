@@ -6,7 +6,10 @@ depend on the order of rows: candidates that tie with the last one kept are kept
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,10 +18,10 @@ from segue.ranking.pool import TIE
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.fusion import Combined
 from segue.retrieval.rerank.interface import CandidateLists, Reranker
-from segue.retrieval.rerank.lambdamart import LambdaMart
-from segue.retrieval.rerank.lists import TrainingLists
+from segue.retrieval.rerank.lambdamart import LambdaMart, LambdaMartSettings, fit_lambdamart
+from segue.retrieval.rerank.lists import ListFeatures, TrainingLists
 from segue.retrieval.saving import RERANKER, Description, PartReader, PartWriter
-from segue.types import Bank, Contexts
+from segue.types import Bank, Contexts, Progress, no_progress
 
 QUICK = "quick"
 """Folder of the trees of the first step, inside the reranker's."""
@@ -122,3 +125,46 @@ def keep_best(lists: TrainingLists, scores: Float[np.ndarray, "list candidate"],
     same = best & (order == lists.label[:, None])
     label = np.where(same.any(axis=1), same.argmax(axis=1), -1)
     return TrainingLists(lists.windows, _take(lists.candidates, order, best), label)
+
+
+def fit_first_step(
+    train: ListFeatures,
+    validation: ListFeatures,
+    features: Features,
+    *,
+    half: Bool[np.ndarray, "list"],
+    kept: int,
+    settings: LambdaMartSettings | None = None,
+    trees: int | None = None,
+    progress: Progress = no_progress,
+) -> tuple[LambdaMart, tuple[TrainingLists, TrainingLists], Mapping[str, Any]]:
+    """Fit the first step, and return it, what it keeps of both kinds of lists, and the record of the fit.
+
+    Of each half of the training lists, trees that were fitted on the other half choose: on lists that they were fitted
+    on, they would keep the target too often.
+
+    Args:
+        train: training lists, with the features of the first step.
+        validation: lists of other documents, which choose the number of trees.
+        features: the first step's features.
+        half: the lists of one half of the training documents.
+        kept: candidates kept of each list.
+        settings: the [rerank.lambdamart] table.
+        trees: number of trees; None: the validation lists choose it.
+        progress: called with the trees.
+
+    Raises:
+        MissingExtraError: lightgbm is not installed.
+        SettingsError: no list of a half holds its target.
+    """
+    fit = partial(fit_lambdamart, features=features, settings=settings, progress=progress)
+    model, record = fit(train, validation, trees=trees)
+    there = train.lists.candidates.there
+    scores = np.empty(there.shape)
+    for own in (half, ~half):
+        other, _ = fit(train.take(np.flatnonzero(~own)), validation, trees=record["trees"])
+        scores[own] = other.scores_of(train.values[own], there[own])
+    seen = model.scores_of(validation.values, validation.lists.candidates.there)
+    lists = keep_best(train.lists, scores, kept), keep_best(validation.lists, seen, kept)
+    targets = {name: int(found.hits.sum()) for name, found in zip(("training", "validation"), lists, strict=True)}
+    return model, lists, {**record, "targets_kept": targets}
