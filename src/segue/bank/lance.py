@@ -36,9 +36,9 @@ from segue.bank.manifest import (
     Manifest,
     documents_sha256,
 )
-from segue.bank.shards import ShardRows, exclusive, passages_path, read_table, write_shard
+from segue.bank.shards import ShardRows, passages_path, read_table, write_shard
 from segue.errors import InputError, MissingExtraError, StorageError
-from segue.files import JsonObject, write_folder, write_json, write_text
+from segue.files import JsonObject, exclusive, write_folder, write_json, write_text
 from segue.types import Progress, no_progress
 
 PASSAGES, REMOVED, PAPERS, BANKS = "passages", "removed", "documents", "banks"

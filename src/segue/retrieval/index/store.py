@@ -17,9 +17,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from segue.bank.bank import PassageBank
 from segue.bank.history import changed_since, difference_since
-from segue.bank.shards import exclusive
 from segue.errors import InputError, StorageError
-from segue.files import JsonObject, read_json, write_folder, write_json
+from segue.files import JsonObject, exclusive, read_json, write_folder, write_json
 from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
