@@ -92,7 +92,7 @@ def _counted(job: Job, option: Option) -> str:
         kind: Literal["retriever", "reranker"] = "retriever" if option.reranking is None else "reranker"
         counts = OwnPart.make(kind, option.name, own).declares("counts_bank")
         return "statistics of the whole bank, as its class states" if counts else ""
-    if option.reranking is None:
+    if option.reranks is None:
         return ""
-    density = option.reranking.order == "fitted" and "density" in job.recipe.rerank.features
+    density = option.reranks.order == "fitted" and "density" in job.recipe.rerank.features
     return f"word counts{' and neighbours' if density else ''} over the whole bank"

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from segue.comparison.entries.trained import model_settings
 from segue.comparison.job import FINISHED, Job, Results
-from segue.comparison.options import Option, Reranking
+from segue.comparison.options import Option
 from segue.comparison.record import ChoiceRecord, PairedDifference
 from segue.evaluation.experiment import Fold
 from segue.evaluation.intervals import bootstrap
@@ -137,10 +137,8 @@ def simplest(
 
 def cost_of(job: Job, option: Option, results: Results) -> Cost:
     """Return what an option costs: facts of its settings and weights, nothing that was timed."""
-    reranking, experiment = option.reranking, job.experiment
+    reranking, experiment = option.reranks, job.experiment
     parts = 2 if option.text is not None else 1  # a reader behind a reranker, or a bank that is encoded again
-    if option.text == "cross-encoder":
-        reranking = Reranking("copy-last", "fitted")  # as many parts as that of a model
     if reranking is not None:
         parts += len(job.sources(reranking)) + (len(job.recipe.rerank.kinds) if reranking.order == "fitted" else 1)
     elif option.trained and model_settings(job, option).documents != "identity":

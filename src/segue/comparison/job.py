@@ -51,7 +51,7 @@ class Job:
     @property
     def pieces(self) -> list[Group]:
         """Pieces of passages that a fitted reranker reads, each of which takes as long to encode as the bank."""
-        fitted = any(option.reranking is not None and option.reranking.order == "fitted" for option in self.options)
+        fitted = any(option.reranks is not None and option.reranks.order == "fitted" for option in self.options)
         return [group for group in PIECES if fitted and group in self.recipe.rerank.features]
 
     def sources(self, reranking: Reranking) -> dict[str, int]:

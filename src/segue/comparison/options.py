@@ -98,6 +98,11 @@ class Option:
         return self.text == "cross-encoder" or (self.reranking is not None and self.reranking.reuses_model)
 
     @property
+    def reranks(self) -> Reranking | None:
+        """How candidates are put in order, before some of them are read again."""
+        return Reranking("copy-last", "fitted") if self.text == "cross-encoder" else self.reranking
+
+    @property
     def crossfitted(self) -> bool:
         """Whether its first stage is trained three times: for serving, and on each half of the documents."""
         return self.reranking is not None and self.reranking.first == OWN_MODEL
