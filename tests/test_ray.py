@@ -33,7 +33,7 @@ from segue.ranking.pool import Pool
 from segue.ranking.shards import over_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.*")  # of its own settings
-OPTIONS = choose_options(["ar-cosine", "infonce", "copy-last-rerank"])
+OPTIONS = choose_options(["infonce", "mlp"])  # the second takes the loss that won
 RAY = ComputeSettings(executor="ray", processes=2)
 
 
