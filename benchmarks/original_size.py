@@ -49,7 +49,7 @@ from segue.training.train import train
 from segue.types import Windows
 from segue.windows.windows import WindowSettings, excluded_rows, gather_contexts, make_windows
 
-WINDOWS, BATCH, EVALUATED, SCORED, TUNED_ON = 396_258, 1024, 5_000, 1_000, 1_000
+WINDOWS, BATCH, EVALUATED, SCORED, TUNED_ON = 396_258, 1024, 5_000, 1_000, 400
 LOSS, MODEL = "infonce-tau-0.05", {"name": "mlp", "size": "demo"}
 K, RECALL, LIMIT_GB = 50, 0.99, 8
 KINDS = ("graph", "inverted-lists", "lance")

@@ -256,7 +256,7 @@ def test_an_index_of_ones_own_is_built_tuned_bundled_and_opened_again(from_recip
     segue.bundle(folder / "run", folder / "exact", option="copy-last")
     exact = segue.load(folder / "exact").next(passages=texts, k=3)
     assert answers[0].score <= exact[0].score + 1e-6
-    with pytest.raises(InputError, match="expected a kind of graph, inverted-lists, or an import path"):
+    with pytest.raises(InputError, match="expected a kind of graph, inverted-lists, lance, or an import path"):
         segue.index_bank(bank, folder / "other", kind="plane")
 
 

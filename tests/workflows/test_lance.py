@@ -46,14 +46,17 @@ def test_the_commands_convert_both_ways_and_keep_an_index_up_to_date(tmp_path, c
 
 
 def test_a_hundred_appends_while_searching_lose_nothing(tmp_path):
-    """Each answer is the exact one over the rows that its version holds, and at the end all rows are there."""
+    """Each answer is the exact one over the rows that its version holds, and at the end all rows are there.
+
+    A search begins with every third append and runs beside the next ones.
+    """
     bank = bank_of(tmp_path / "bank", 0, 100)
     segue.convert_bank(bank, tmp_path / "lance")
-    seen, wrong, stop = set(), [], threading.Event()
+    seen, wrong, stop, begin = set(), [], threading.Event(), threading.Semaphore(0)
 
     def search():
         table = connect(tmp_path / "lance").open_table("passages")
-        while not stop.wait(0.05):
+        while begin.acquire() and not stop.is_set():
             table.checkout_latest()
             table.checkout(table.version)
             count = table.count_rows()
@@ -68,10 +71,13 @@ def test_a_hundred_appends_while_searching_lose_nothing(tmp_path):
     searcher.start()
     try:
         for start in range(100, 600, 5):
+            if start % 15 == 0:
+                begin.release()
             bank = append_bank(bank, bank_of(tmp_path / f"new{start}", start, start + 5))
             assert segue.convert_bank(bank, tmp_path / "lance").added == 5
     finally:
         stop.set()
+        begin.release()
         searcher.join()
     assert wrong == []
     assert len(seen) > 10

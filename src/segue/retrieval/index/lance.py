@@ -30,9 +30,9 @@ from segue.types import Progress, no_progress
 
 FOLDER, TABLE = "lance", "members"
 REBUILD = "build the index again"
-_SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)  # of the lists
-_REFINED = (1, 4, 16)  # times the members wanted
-_PLACES_AT_ONCE = 1 << 20  # members that one call may find, for all of its queries
+_SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of the lists
+_REFINED = {"none": (1,), "scalar": (1, 4), "product": (4, 16)}  # times the members wanted, by codes
+_PLACES_AT_ONCE = 1 << 15  # members that one call scores, for all of its queries: 100 MB of 768 dimensions
 _NEVER = timedelta(days=100_000)
 _TRAINED_ON = 256  # vectors of each list that LanceDB trains on; it makes no more lists than so many vectors allow
 
@@ -157,7 +157,7 @@ class LanceEngine:
         """Return growing numbers of lists, each with growing numbers of members scored again."""
         lists = _lists(self.settings, len(self._rows))
         numbers = sorted({max(1, round(share * lists)) for share in _SHARES})
-        refined = (1,) if self.settings.codes == "none" else _REFINED
+        refined = _REFINED[self.settings.codes]
         return [{"lists": number, "refined": times} for number in numbers for times in refined]
 
     def facts(self) -> Mapping[str, object]:
