@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+from segue.errors import InputError
 
 TESTS = Path(__file__).parent
 
@@ -38,3 +41,13 @@ class CallCounter:
         """Count from here on."""
         sys.setprofile(self)
         return self
+
+
+def refuse(answering: Connection) -> None:
+    """Work of a server's worker that cannot load its bundle."""
+    answering.send(InputError("no such bundle"))
+
+
+def die(answering: Connection) -> None:
+    """Work of a server's worker that is killed before it answers."""
+    os.kill(os.getpid(), signal.SIGKILL)

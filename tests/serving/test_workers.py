@@ -4,12 +4,16 @@ import os
 import signal
 import time
 
-import command_line
 import httpx
 import psutil
+import pytest
 from bundle_world import PATIENCE, serving, some_vectors
+from processes import die, refuse
 
 from segue.bundles.store import promote
+from segue.errors import SegueError
+from segue.serving.settings import MULTIPROCESS
+from segue.serving.workers import Workers
 
 REQUESTS = 'segue_requests_total{route="/v1/next",status="200"}'
 
@@ -36,7 +40,7 @@ def until(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.3)
 
 
 def test_workers_answer_alone_are_replaced_change_the_bundle_and_stop_together(run, bundle, tmp_path):
@@ -72,10 +76,10 @@ def test_workers_answer_alone_are_replaced_change_the_bundle_and_stop_together(r
         assert f"worker {dead} ended (exit code -9); another one begins" in server.stderr.read()
 
 
-def test_a_bundle_that_cannot_be_loaded_is_reported_once(tmp_path, capfd):
-    (tmp_path / "nothing").mkdir()
-    assert command_line.run("serve", str(tmp_path / "nothing"), "--workers", "2", "--port", "0", "--quiet") == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.count("nothing") == 1
-    assert "Traceback" not in err
+@pytest.mark.parametrize(("work", "message"), [(refuse, "no such bundle"), (die, "ended before it answered")])
+def test_a_first_worker_that_cannot_begin_is_the_only_one_and_its_error_is_raised(work, message):
+    lines = []
+    with pytest.raises(SegueError, match=message):
+        Workers(work, 3).run(lines.append)
+    assert lines == []
+    assert MULTIPROCESS not in os.environ

@@ -27,14 +27,12 @@ from segue.bundles.store import current_bundle
 from segue.encoders.space import require_same
 from segue.errors import InputError, SegueError
 from segue.serving.batching import Batcher
-from segue.serving.settings import ServeSettings
+from segue.serving.settings import MULTIPROCESS, ServeSettings
 
 log = logging.getLogger("segue.serving")
 
 Load = Callable[[Path], ReleasedRetriever]
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable of the folder in which workers share their metrics."""
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 

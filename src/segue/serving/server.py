@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import signal
 import socket
@@ -24,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from segue.errors import InputError
 from segue.serving.limits import Gate, read_keys
+from segue.serving.listening import unavailable
 from segue.serving.pages import add_pages
 from segue.serving.routes import make_routes
 from segue.serving.schema import ApiError, Problem, invalid
@@ -116,36 +116,6 @@ def add_error_handlers(app: FastAPI) -> None:
         return ApiError(500, "internal_error", "the server met an unexpected error; see its log").response()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Take an address; connections are refused until the server has begun.
-
-    Raises:
-        InputError: it is in use, may not be used, or is no address of this machine.
-    """
-    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((host, port))
-    except OSError as error:
-        taken.close()
-        raise _unavailable(host, port, error) from error
-    return taken
-
-
-def _unavailable(host: str, port: int, error: OSError) -> InputError:
-    if error.errno == errno.EADDRINUSE:
-        return InputError(f"port {port} of {host} is in use", got="another process listens there",
-                          fix="stop it, or choose another port; --port 0 takes any free one")  # fmt: skip
-    return InputError(f"cannot listen on {host}, port {port}", got=error.strerror or str(error),
-                      fix="choose an address of this machine (--host) and a port above 1023 (--port)")  # fmt: skip
-
-
-def address_of(listening: socket.socket) -> str:
-    """Return the address of the server as a URL."""
-    host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def run(server: Server, listening: socket.socket, started: Callable[[], None]) -> None:
     """Serve until a signal arrives; ``started`` is called when requests are answered."""
     asyncio.run(_run(server, listening, started))
@@ -180,7 +150,7 @@ async def _run(server: Server, listening: socket.socket, started: Callable[[], N
     try:
         listening.listen()  # here, so that a server that took the port meanwhile is named
     except OSError as error:
-        raise _unavailable(settings.host, settings.port, error) from error
+        raise unavailable(settings.host, settings.port, error) from error
     serving = loop.create_task(process.serve(sockets=[listening]))
     while not (process.started or serving.done()):
         await asyncio.sleep(0.01)

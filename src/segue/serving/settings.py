@@ -6,6 +6,8 @@ from pydantic import Field
 
 from segue.settings import Settings
 
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable: the folder in which workers share their metrics."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

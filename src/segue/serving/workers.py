@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from prometheus_client.multiprocess import mark_process_dead
 
 from segue.errors import SegueError
-from segue.serving.served import MULTIPROCESS
+from segue.serving.settings import MULTIPROCESS
 
 log = logging.getLogger("segue.serving")
 

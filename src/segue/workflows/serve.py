@@ -12,15 +12,12 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
-from segue.bundles.open import open_bundle
-from segue.bundles.released_retriever import ReleasedRetriever
 from segue.errors import MissingExtraError, SegueError, SettingsError
 from segue.hardware import Device, limit_threads, usable_cores
 from segue.progress import Stages, quiet
-from segue.runs.runs import RunsFolder
-from segue.workflows.predict import bundle_changes
 
 if TYPE_CHECKING:
+    from segue.bundles.released_retriever import ReleasedRetriever
     from segue.serving.settings import ServeSettings
 
 
@@ -48,10 +45,12 @@ def serve(
         SegueError: the bundle cannot be loaded, there is no such folder of runs, or the port is in use.
     """
     require_extra()
-    from segue.serving.server import address_of, listen
+    from segue.serving.listening import address_of, listen
 
     made = make_settings(settings)
     if made.runs is not None:
+        from segue.runs.runs import RunsFolder
+
         RunsFolder(Path(made.runs))  # refuses a wrong folder before the bundle is read
     with closing(listen(made.host, made.port)) as listening:
 
@@ -72,8 +71,12 @@ def _answer(
     bundle: Path | str, made: ServeSettings, listening: socket, started: Callable[[str], None], *,
     bank: Path | str | None, device: Device | None, stages: Stages = quiet,
 ) -> None:  # fmt: skip
-    """Load a bundle and serve it in this process; ``started`` gets a line about the bundle."""
+    """Load a bundle and serve it in this process; ``started`` gets a line about the bundle.
+
+    What is heavy is imported here and below: the supervisor of several workers needs none of it.
+    """
     from segue.serving.server import make_server, run
+    from segue.workflows.predict import bundle_changes
 
     with stages("Verifying and loading the bundle"):
         server = make_server(Path(bundle), made, partial(_load, device=device or "auto"))
@@ -131,4 +134,7 @@ def require_extra() -> None:
 
 
 def _load(path: Path, *, device: Device) -> ReleasedRetriever:
+    from segue.bundles.open import open_bundle
+    from segue.bundles.released_retriever import ReleasedRetriever
+
     return ReleasedRetriever(open_bundle(path, device=device))
