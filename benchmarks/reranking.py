@@ -3,8 +3,8 @@
 Reads the run of a triage that held `rerank`, or another reranked option: its lists of training documents (none of which
 their first stage has seen) and of validation windows. Trees are fitted again for every variant, on the same lists and
 with the same settings; with two steps, on the candidates that the first one keeps. Ranks are over the whole bank, as a
-cascade has them (what was not drawn follows in the first stage's order). Differences are paired over validation windows.
-The test part is not used.
+cascade has them (what was not drawn follows in the first stage's order). Differences are paired over validation
+windows. The test part is not used.
 
     python -m benchmarks.reranking runs/best --out runs/reranking.jsonl --json benchmarks/results/reranking.json
 """
