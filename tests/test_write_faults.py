@@ -27,7 +27,7 @@ def test_the_faulty_disk_counts_and_fails_as_it_is_told(tmp_path):
 
 
 def write_both(path):
-    with files.writing(path) as handle:
+    with files.atomic_file(path) as handle:
         handle.write(b"x" * 2000)
     append_jsonl(path.with_name("other"), {})
 

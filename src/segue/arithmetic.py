@@ -16,12 +16,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Literal, get_args
 
 from segue.errors import InputError, SettingsError, StorageError
 from segue.files import read_json, write_json
 from segue.hardware import describe_machine, processor, threads
+from segue.storage import cache_folder
 
 Work = Literal["encoder", "loss", "ranks"]
 """What multiplies: a transformer's layers, a loss against all passages, exact ranks."""
@@ -101,7 +101,7 @@ def measured() -> Table:
     machine = {name: value for name, value in describe_machine().items() if name not in ("memory_gb", "cores")}
     about = {**machine, "flags": processor("flags"), "blas": os.environ.get("OPENBLAS_CORETYPE", "")}
     key = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
-    path = _cache_folder() / f"arithmetic-{key}.json"
+    path = cache_folder() / f"arithmetic-{key}.json"
     try:
         kept: Table = read_json(path)["gflops_of_one_thread"]
         if all(kept[work].keys() == set(kinds) for work, kinds in KINDS.items()):
@@ -113,10 +113,6 @@ def measured() -> Table:
     with contextlib.suppress(StorageError):  # the next process measures again
         write_json(path, {"cpu": machine["cpu"], "gflops_of_one_thread": table})
     return table
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "segue"
 
 
 def _given(text: str) -> dict[Work, Kind]:

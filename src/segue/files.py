@@ -80,7 +80,7 @@ disk = Disk()
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on failure it is removed.
 
-    It is for libraries that open files themselves; others write with ``writing``.
+    It is for libraries that open files themselves; others write with ``atomic_file``.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -100,7 +100,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write to, which appears as ``path`` when the block ends, and not at all where it fails.
 
     Raises:
@@ -128,7 +128,7 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         handle.write(text.encode())
 
 
@@ -139,20 +139,20 @@ def write_json(path: Path, value: object) -> None:
 
 def write_npy(path: Path, values: np.ndarray) -> None:
     """Write an array as ``.npy``, atomically."""
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         np.save(handle, np.ascontiguousarray(values))
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write named arrays as ``.npz``, atomically."""
     named: Any = dict(arrays)  # any: the stubs of NumPy take the names for its own parameters
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         (np.savez_compressed if compressed else np.savez)(handle, **named)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet, atomically."""
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         pq.write_table(table, handle, compression="zstd", write_page_checksum=True)
 
 
@@ -249,7 +249,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file, atomically; folders are made."""
-    with source.open("rb") as original, writing(target) as handle:
+    with source.open("rb") as original, atomic_file(target) as handle:
         shutil.copyfileobj(original, handle)
 
 

@@ -29,6 +29,7 @@ from segue.encoders.endpoint import PREFIX
 from segue.errors import SettingsError
 from segue.parts import is_import_path
 from segue.settings import Settings
+from segue.storage import place_of, pull
 from segue.windows.splits import SplitSettings
 from segue.windows.windows import WindowSettings
 
@@ -72,7 +73,7 @@ def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = No
     Raises:
         SettingsError: the file is missing, is not TOML, or has problems; the message lists all of them.
     """
-    path = Path(path)
+    path = pull(path)
     return parse_recipe(_merge(_located(_read_toml(path), path.parent), overrides or {}), where=str(path))
 
 
@@ -180,14 +181,14 @@ def _is_path(table: Mapping[str, object], key: str) -> bool:
 
 
 def _places_in(folder: Path, paths: object) -> object:
-    """Return paths from the folder of a recipe; a URL stays as it is, to be refused."""
+    """Return paths from the folder of a recipe; a URL stays as it is."""
     if isinstance(paths, list):
         return [_places_in(folder, path) for path in paths]
     return paths if "://" in str(paths) else _place_in(folder, paths)
 
 
 def _place_in(folder: Path, path: object) -> str:
-    return os.path.abspath(folder / str(path))
+    return place_of(os.path.abspath(folder / str(path)))
 
 
 def _merge(base: Mapping[str, object], overrides: Mapping[str, object]) -> Mapping[str, object]:

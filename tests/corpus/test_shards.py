@@ -148,10 +148,10 @@ def test_columns_have_the_names_of_the_user(tmp_path):
 
 URLS = [
     {"kind": "jsonl", "path": "https://example.org/c.jsonl.gz"},
-    {"kind": "parquet", "path": ["a.parquet", "s3://bucket/b.parquet"]},
-    {"kind": "folder", "path": "file:///docs"},
+    {"kind": "parquet", "path": ["a.parquet", "http://bucket/b.parquet"]},
+    {"kind": "folder", "path": "ftps://docs"},
     {"kind": "wikipedia-dump", "path": "https://dumps.example.org/enwiki.xml.bz2"},
-    {"kind": "vectors", "table": "t.parquet", "vectors": "gs://bucket/v.npy"},
+    {"kind": "vectors", "table": "t.parquet", "vectors": "hdf://bucket/v.npy"},
     {"kind": "dialogue", "path": "hf://datasets/a/b"},
 ]
 
@@ -169,8 +169,8 @@ def test_a_url_in_place_of_a_path_is_refused_with_the_way(tmp_path, table):
 def test_other_urls_and_types_are_refused_too():
     with pytest.raises(SettingsError, match=r"\[corpus\] name: .*the part after \"datasets/\""):
         parse_recipe({"corpus": {"kind": "huggingface", "name": "https://huggingface.co/datasets/a/b"}})
-    with pytest.raises(SettingsError, match=r"\[bank\] path: .*the URL s3://"):
-        parse_recipe({"corpus": {"kind": "wikipedia-dump"}, "bank": {"path": "s3://bucket/bank"}})
+    with pytest.raises(SettingsError, match=r"\[bank\] path: .*the URL https://"):
+        parse_recipe({"corpus": {"kind": "wikipedia-dump"}, "bank": {"path": "https://bucket/bank"}})
     with pytest.raises(SettingsError, match=r"1 problem.*\n.*path: not a path: got 3, expected a path, or a list"):
         parse_recipe({"corpus": {"kind": "jsonl", "path": 3}})
 

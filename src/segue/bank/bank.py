@@ -33,11 +33,12 @@ from segue.bank.manifest import (
     read_manifest,
 )
 from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
-from segue.corpus.sources import no_url
+from segue.corpus.sources import readable
 from segue.encoders.space import Space
 from segue.errors import InputError
 from segue.files import JsonObject, file_sha256, read_json
 from segue.settings import Settings
+from segue.storage import fetch, is_absent, place_of, pull, size_bytes
 from segue.types import BankCounts, Passage
 
 TABLES_KEPT = 8
@@ -47,7 +48,7 @@ TABLES_KEPT = 8
 class BankSettings(Settings):
     """Location and storage of the bank."""
 
-    path: Annotated[str, BeforeValidator(no_url)] = Field(
+    path: Annotated[str, BeforeValidator(readable)] = Field(
         "bank", min_length=1, description="folder of the bank; built there if absent"
     )
     shard_passages: int = Field(
@@ -64,7 +65,8 @@ class PassageBank:
         self.manifest = manifest
         rows = [shard.rows for shard in manifest.shards]
         self._starts: Int[np.ndarray, "shards"] = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._shards = [self._map(number, count) for number, count in enumerate(rows)]
+        absent = [is_absent(vectors_path(path, number)) for number in range(len(rows))]
+        self._shards = [None if absent[number] else self._map(number) for number in range(len(rows))]
         self._tables: dict[int, pa.Table] = {}
 
     @classmethod
@@ -75,7 +77,7 @@ class PassageBank:
             InputError: there is no bank, or it is not whole.
             StorageError: a file is missing, damaged or changed.
         """
-        path = Path(path)
+        path = pull(path, whole=False)
         bank = cls(path, read_manifest(path))
         if verify:
             bank._verify()
@@ -245,7 +247,7 @@ class PassageBank:
         assert rows.size == 0 or (rows.min() >= 0 and rows.max() < len(self)), "gather takes rows of the bank"
         vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
         for number, places in self._by_shard(rows):
-            vectors[places] = self._shards[number][rows[places] - self._starts[number]]
+            vectors[places] = self._vectors(number)[rows[places] - self._starts[number]]
         return vectors
 
     def blocks(self, rows_per_block: int = 8192) -> Iterator[tuple[int, Float[np.ndarray, "rows dim"]]]:
@@ -259,7 +261,7 @@ class PassageBank:
             first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
             for number in range(first, last + 1):
                 low, high = max(start, self._starts[number]), min(stop, self._starts[number + 1])
-                shard = self._shards[number][low - self._starts[number] : high - self._starts[number]]
+                shard = self._vectors(number)[low - self._starts[number] : high - self._starts[number]]
                 vectors[low - start : high - start] = shard
             yield start, vectors
 
@@ -340,14 +342,22 @@ class PassageBank:
             self._tables[number] = read_table(passages_path(self.path, number), columns=["text"])
         return self._tables[number]
 
-    def _map(self, number: int, rows: int) -> np.ndarray:
+    def _vectors(self, number: int) -> np.ndarray:
+        """Return a shard's vectors, which are fetched and mapped when they are first read where a bucket holds them."""
+        found = self._shards[number]
+        if found is None:
+            found = self._shards[number] = self._map(number)
+        return found
+
+    def _map(self, number: int) -> np.ndarray:
         """Map a shard's vectors into memory, read-only; a plain view, since ``np.memmap`` is slow to index."""
-        path = vectors_path(self.path, number)
+        shard = self.manifest.shards[number]
+        path = fetch(vectors_path(self.path, number), shard.vectors_sha256)
         try:
             vectors = np.asarray(np.load(path, mmap_mode="r"))
         except (OSError, ValueError, EOFError) as error:
             raise damaged(path, str(error)) from error
-        expected = (rows, self.dimension)
+        expected = (shard.rows, self.dimension)
         if vectors.shape != expected:
             raise damaged(path, f"shape {vectors.shape}, expected {expected}")
         return vectors
@@ -355,7 +365,7 @@ class PassageBank:
     def _verify(self) -> None:
         """Hash every file again and compare with the manifest."""
         for number, shard in enumerate(self.manifest.shards):
-            if file_sha256(vectors_path(self.path, number)) != shard.vectors_sha256:
+            if file_sha256(fetch(vectors_path(self.path, number))) != shard.vectors_sha256:
                 raise damaged(vectors_path(self.path, number), "a sha256 that differs from the manifest")
             if read_rows(self.path, number).text_sha256() != shard.text_sha256:
                 raise damaged(passages_path(self.path, number), "passages that differ from the manifest")
@@ -391,7 +401,7 @@ def bank_info(bank: PassageBank) -> JsonObject:
     rows = bank.num_rows[list(bank.live_documents.values())]
     passages, alive = len(bank), int(bank.alive.sum())
     return {
-        "path": str(bank.path),
+        "path": place_of(bank.path),
         "documents": len(rows),
         "passages": passages,
         "deleted_passages": passages - alive,
@@ -409,7 +419,7 @@ def bank_info(bank: PassageBank) -> JsonObject:
         "storage": manifest["storage"],
         "changes": len(bank.manifest.changes),
         "shards": len(bank.manifest.shards),
-        "size_bytes": sum(path.stat().st_size for path in bank.path.iterdir() if path.is_file()),
+        "size_bytes": size_bytes(bank.path),
         "passage_settings": manifest["passages"],
         "source": manifest["source"],
         "versions": manifest["versions"],

@@ -61,8 +61,9 @@ from segue.corpus.prose import remnants
 from segue.encoders import Encoder, EncoderSettings, load_encoder
 from segue.encoders.endpoint import EndpointSettings
 from segue.errors import InputError
-from segue.files import append_text, disk, exclusive, write_json, writing
+from segue.files import append_text, atomic_file, disk, exclusive, write_json
 from segue.settings import Settings
+from segue.storage import place_of, publish
 from segue.types import Document, Passage, Progress, Skipped, no_progress
 
 DOCUMENTS_BETWEEN_REPORTS = 500
@@ -108,7 +109,7 @@ def build_bank(
         storage=settings.storage,
         shard_passages=settings.shard_passages,
         encoder=encoder if isinstance(encoder, EncoderSettings) else None,
-        folder=str(folder.resolve()) if any(key in table for key in SOURCE_PATHS) else None,
+        folder=place_of(folder.resolve()) if any(key in table for key in SOURCE_PATHS) else None,
     )
     if (folder / MANIFEST).exists():
         return _reuse(folder, plan, encoder)
@@ -228,6 +229,7 @@ class ShardWriter:
         if len(self._existing) > self._shards:
             raise self._changed("fewer passages than before")
         remove_shards(self.folder, beyond=self.first_shard + self._shards)  # of a reading that was interrupted
+        publish(self.folder)
         self._done = self._first_row
         for record in self._existing:
             self._done += record.rows
@@ -266,6 +268,7 @@ class ShardWriter:
         check_vectors(vectors, f"encoder {self._encoder.space.encoder}")
         rows = read_rows(self.folder, number)
         record = complete_shard(self.folder, number, rows, vectors.astype(self._plan.storage))
+        publish(self.folder)
         self._done += record.rows
         if self._elsewhere:
             self.progress(self._done, self._rows, "passages encoded")
@@ -350,7 +353,7 @@ class Intake:
                 disk.remove(path)
             return
         self._flush()
-        with writing(path) as out:  # a bank's files are replaced, never changed
+        with atomic_file(path) as out:  # a bank's files are replaced, never changed
             for part in (*before, self._listed):
                 out.write(part.read_bytes())
         disk.remove(self._listed)

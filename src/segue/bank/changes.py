@@ -34,6 +34,7 @@ from segue.encoders import Encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.files import JsonObject, copy_file, disk, exclusive, write_folder
+from segue.storage import place_of, pull
 from segue.types import Document, Progress, Skipped, no_progress
 
 ROWS_AT_ONCE = 4096
@@ -395,7 +396,7 @@ def copy_bank(bank: PassageBank | Path | str, out: Path | str) -> PassageBank:
         raise InputError(f"{out} already exists", fix="choose another folder for the copy")
 
     def fill(folder: Path) -> None:
-        for path in source.path.rglob("*"):
+        for path in pull(place_of(source.path)).rglob("*"):
             if path.is_file() and not path.name.startswith("."):
                 target = folder / path.relative_to(source.path)
                 disk.make_folder(target.parent)

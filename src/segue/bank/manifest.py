@@ -31,6 +31,7 @@ from segue.encoders import EncoderSettings
 from segue.encoders.space import Space, difference
 from segue.errors import InputError
 from segue.files import JsonObject, read_json, write_json, write_table
+from segue.storage import place_of, publish
 from segue.types import BankCounts
 
 FORMAT, FORMAT_CHANGED = 1, 2
@@ -149,7 +150,9 @@ def read_manifest(folder: Path) -> Manifest:
         got = "a file" if folder.exists() else "no such folder"
     fix = "run `segue bank build` with the same recipe; it resumes where it stopped"
     raise InputError(
-        f"{folder} is not a bank", got=got, fix=fix if begun else "name a folder that `segue bank build` wrote"
+        f"{place_of(folder)} is not a bank",
+        got=got,
+        fix=fix if begun else "name a folder that `segue bank build` wrote",
     )
 
 
@@ -250,7 +253,7 @@ def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, fin
     """
     before, now = recorded.to_json(), plan.to_json()
     before["source"] = what_is_read(before["source"])
-    moved = (recorded.folder, str(folder.resolve())) if recorded.folder is not None else None
+    moved = (recorded.folder, place_of(folder.resolve())) if recorded.folder is not None else None
     if same_source(before["source"], now["source"], moved=moved):
         before["source"] = now["source"]
     names = ("source", "passages", "storage", "shard_passages")
@@ -353,6 +356,7 @@ def write_bank(
         markup=None if markup is None else {REMNANTS: markup[REMNANTS], **dict(markup.most_common(MOST_DROPPED))},
     )
     write_json(folder / MANIFEST, manifest.to_json())
+    publish(folder)
 
 
 def extend_bank(

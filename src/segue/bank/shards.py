@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from segue.corpus.words import normalise_text
 from segue.errors import InputError, StorageError
 from segue.files import disk, file_sha256, read_json, write_json, write_npy, write_table
+from segue.storage import fetch
 
 Storage = Literal["float32", "float16"]
 
@@ -187,6 +188,7 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
     Raises:
         StorageError: the file is missing or damaged.
     """
+    fetch(path)
     try:
         return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
     except (OSError, pa.ArrowException) as error:

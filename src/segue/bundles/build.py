@@ -37,6 +37,7 @@ from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.features import PIECES, neighbour_cosines
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.saving import INDEX, Description, PartWriter
+from segue.storage import place_of, pull
 from segue.version import __version__
 
 GOLDEN_QUERIES = 8
@@ -110,7 +111,7 @@ def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None
     unwanted = [".*", "shard-*.json", "build.json", "skipped.jsonl"]
     read = {group for about in _nested(description) for group in about.get("groups", ())}
     unwanted += [name for name in PIECES if name not in read]
-    copy_folder(bank.path, folder / BANK, without=unwanted)
+    copy_folder(pull(place_of(bank.path)), folder / BANK, without=unwanted)
     write_json(folder / BANK / MANIFEST, without_places(bank.manifest).to_json())
     documents = [bank.document_ids[number] for number in winner.fold.split.train]
     trained = hash_documents(documents)

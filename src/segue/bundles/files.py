@@ -14,6 +14,7 @@ from pathlib import Path
 
 from segue.errors import InputError, StorageError
 from segue.files import file_sha256, read_json, write_json, write_text
+from segue.storage import place_of
 
 FORMAT = 1
 """Format of bundles; a higher number means that older bundles cannot be read."""
@@ -66,7 +67,7 @@ def verify(folder: Path) -> BundleManifest:
         StorageError: names the first file that differs.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is not a bundle", got=f"no {MANIFEST} in it",
+        raise InputError(f"{place_of(folder)} is not a bundle", got=f"no {MANIFEST} in it",
                          fix="name a folder that `segue bundle build` wrote")  # fmt: skip
     version = _sealed(folder)[:VERSION_DIGITS]
     record = read_json(folder / MANIFEST)

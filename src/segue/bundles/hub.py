@@ -11,6 +11,7 @@ from typing import Any
 from segue.bundles.files import MANIFEST, verify
 from segue.errors import InputError, StorageError
 from segue.files import copy_folder, write_folder
+from segue.storage import pull
 
 FILE = "file://"
 
@@ -33,7 +34,7 @@ def push_to_hub(
     Raises:
         StorageError: the bundle is damaged, or the upload failed.
     """
-    bundle = Path(bundle)
+    bundle = pull(bundle)
     version = verify(bundle).version
     if repository.startswith(FILE):
         write_folder(Path(repository.removeprefix(FILE)), lambda place: _copy(bundle, place))

@@ -38,6 +38,7 @@ from segue.retrieval.registry import KINDS
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.interface import batches_of
 from segue.retrieval.saving import PartReader
+from segue.storage import place_of, pull
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import gather_contexts
 
@@ -113,7 +114,7 @@ def open_bundle(
         StorageError: a file is missing, changed or added; the message names it.
         SpaceError: the encoder, or a part of the bundle, is of another space than the bank.
     """
-    path = Path(path)
+    path = pull(place_of(path))
     manifest = verify(path)
     contract = read_json(path / CONTRACT)
     bank = PassageBank.open(path / BANK)

@@ -15,6 +15,7 @@ from typing import Any
 from segue.bundles.files import CONTRACT, MANIFEST, verify
 from segue.errors import InputError
 from segue.files import copy_folder, exclusive, read_json, write_folder, write_json
+from segue.storage import local, on_storage, place_of, pull
 
 CURRENT = "current.json"
 
@@ -33,6 +34,7 @@ class Listed:
         return asdict(self)
 
 
+@on_storage("folder")
 def promote(bundle: Path | str, folder: Path | str) -> str:
     """Verify a bundle, copy it into ``folder`` unless it is there, and make it current.
 
@@ -43,7 +45,7 @@ def promote(bundle: Path | str, folder: Path | str) -> str:
         InputError: there is no bundle.
         StorageError: the bundle or its copy is damaged, or the folder cannot be written.
     """
-    bundle, folder = Path(bundle), Path(folder)
+    bundle, folder = pull(bundle), Path(folder)
     version = verify(bundle).version
     with exclusive(folder):
         place = folder / version
@@ -55,6 +57,7 @@ def promote(bundle: Path | str, folder: Path | str) -> str:
     return version
 
 
+@on_storage("folder")
 def rollback(folder: Path | str, version: str | None = None) -> str:
     """Make the previous current bundle current again, or the one named.
 
@@ -88,7 +91,7 @@ def list_bundles(folder: Path | str) -> list[Listed]:
     Raises:
         InputError: nothing was promoted there.
     """
-    folder = Path(folder)
+    folder = pull(folder)
     current = _state(folder)["version"]
     found = []
     for path in folder.iterdir():
@@ -100,7 +103,9 @@ def list_bundles(folder: Path | str) -> list[Listed]:
 
 def current_bundle(path: Path) -> Path:
     """Return the bundle itself, or the current one where ``path`` is a folder of bundles."""
-    return path / _state(path)["version"] if (path / CURRENT).is_file() else path
+    pull(f"{place_of(path)}/{CURRENT}")
+    folder = local(path)
+    return folder / _state(folder)["version"] if (folder / CURRENT).is_file() else folder
 
 
 def _state(folder: Path) -> Any:

@@ -16,6 +16,7 @@ from segue.comparison.job import Job
 from segue.errors import InputError, SettingsError
 from segue.files import read_json, write_json
 from segue.old_names import current_name, option_folder
+from segue.storage import pull
 
 MINIMUM_STEPS = 20
 """Minimum number of steps of an option, at any budget."""
@@ -56,7 +57,7 @@ def load_plan(path: Path, *, options: tuple[str, ...]) -> Plan:
     Raises:
         InputError: the file is missing, is not a plan, or lacks one of ``options``.
     """
-    record = read_json(path)
+    record = read_json(pull(path))
     for key in ("steps", "steps_per_second"):
         if isinstance(record.get(key), dict):
             record[key] = {current_name(name): value for name, value in record[key].items()}

@@ -28,6 +28,7 @@ from segue.evaluation.experiment import Fold, lock_split
 from segue.hardware import threads
 from segue.old_names import option_folder
 from segue.progress import duration, quiet
+from segue.storage import publish
 from segue.types import Progress, no_progress
 
 
@@ -166,6 +167,7 @@ class _Run:
 
     def _keep(self, option: Option, fold: Fold, result: FoldResult) -> None:
         self.found[option.name][fold.number] = result
+        publish(self.job.out)
         if len(self.found[option.name]) == len(self.job.experiment.folds):
             self.say(outcome_line(option.name, self.results(option)))
 

@@ -19,7 +19,7 @@ from segue.corpus.folder import FolderCorpus
 from segue.corpus.huggingface import HuggingFaceCorpus
 from segue.corpus.jsonl import JsonlCorpus
 from segue.corpus.parquet import ParquetCorpus
-from segue.corpus.sources import SourcePath, SourcePaths, no_url
+from segue.corpus.sources import WRITTEN, SourcePath, SourcePaths, readable
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.errors import InputError
 from segue.settings import Settings
@@ -38,7 +38,7 @@ class VectorsCorpus(Settings):
     """Embeddings of your own: a table that names the passage of each row, and its vectors, in it or in a matrix."""
 
     kind: Literal["vectors"] = "vectors"
-    vectors: Annotated[Path | tuple[Path, ...] | None, BeforeValidator(no_url)] = Field(
+    vectors: Annotated[Path | tuple[Path, ...] | None, BeforeValidator(readable), WRITTEN] = Field(
         None,
         description=".npy file of floats, one unit vector per row [passage, dim], or several; null: vector_column",
     )

@@ -1,4 +1,4 @@
-"""Files that a recipe names: one file, several, a folder of shards, or a pattern; never a URL.
+"""Files that a recipe names: one file, several, a folder of shards, or a pattern, here or in object storage.
 
 Input: what stands under ``path``. Output: files in natural order, in which ``part-2`` comes before ``part-10``.
 Hidden files, and those whose name begins with ``_`` as Spark's markers do, are no shards.
@@ -13,36 +13,44 @@ from glob import glob
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from segue.corpus.intake import SourceFile, require_file
 from segue.errors import InputError, explain
+from segue.storage import is_known, place_of, url_of
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path has lost the second slash
 _PATTERN = re.compile(r"[*?\[]")
 
 PACKED = r"(\.(gz|bz2|xz|zst))?"
 """End of a compressed file's name, as part of a pattern."""
 
 
-def no_url(path: object) -> object:
-    """Return what stands where a path or a list of paths is expected, if it is one and no URL; None is let through.
+def readable(path: object) -> object:
+    """Return what stands where a path, a URL of object storage or a list of them is expected; None is let through.
 
     Raises:
-        ValueError: it is another type, or a URL; then the message says how to get a file.
+        ValueError: it is another type, or another URL; then the message says how to get a file.
     """
     for one in path if isinstance(path, list | tuple) else [path]:
         if not isinstance(one, str | Path | None):
             raise ValueError(explain("not a path", got=repr(one), expected="a path, or a list of paths"))
-        if _URL.match(str(one)):
+        if one is not None and (url := url_of(one)) and not is_known(url):
             fix = 'download it (curl -LO …) and name the file; for a data set of the hub, kind = "huggingface"'
-            raise ValueError(explain("only files of this machine are read", got=f"the URL {one}", fix=fix))
+            raise ValueError(explain("only files and object storage are read", got=f"the URL {url}", fix=fix))
     return path
 
 
-SourcePath = Annotated[Path, BeforeValidator(no_url)]
-"""A path that is no URL."""
-SourcePaths = Annotated[Path | tuple[Path, ...], BeforeValidator(no_url)]
+def _as_text(paths: Path | tuple[Path, ...] | None) -> str | list[str] | None:
+    if paths is None or isinstance(paths, tuple):
+        return None if paths is None else [place_of(path) for path in paths]
+    return place_of(paths)
+
+
+WRITTEN = PlainSerializer(_as_text, when_used="json")
+"""How paths are recorded: a URL as the URL."""
+SourcePath = Annotated[Path, BeforeValidator(readable), WRITTEN]
+"""A path, or a URL of object storage."""
+SourcePaths = Annotated[Path | tuple[Path, ...], BeforeValidator(readable), WRITTEN]
 """One path or several, each of a file, a folder or a pattern."""
 
 

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, Field
 from segue.corpus import wikitext
 from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged
 from segue.corpus.mediawiki import CATEGORIES, FILES, REDIRECTS
-from segue.corpus.sources import no_url
+from segue.corpus.sources import WRITTEN, readable
 from segue.errors import InputError, MissingExtraError
 from segue.types import Document, Skipped
 
@@ -44,7 +44,7 @@ class WikipediaDumpCorpus(TextCorpus):
     """Articles of a Wikipedia dump."""
 
     kind: Literal["wikipedia-dump"] = "wikipedia-dump"
-    path: Annotated[str, BeforeValidator(no_url)] = Field(
+    path: Annotated[str, BeforeValidator(readable), WRITTEN] = Field(
         "demo", description='pages-articles dump (.xml, .xml.gz, .xml.bz2), or "demo": gensim\'s sample'
     )
     minimum_characters: int = Field(

@@ -21,7 +21,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from segue.errors import InputError
-from segue.files import write_json, writing
+from segue.files import atomic_file, write_json
 
 LEVEL = 1
 """gzip level; higher levels take five times as long to save a third."""
@@ -84,7 +84,7 @@ def write_qrels(path: Path, queries: Sequence[str], targets: Sequence[str]) -> N
 @contextmanager
 def _writing(path: Path) -> Iterator[TextIO]:
     """Open ``path`` for atomic writing; the same content gives the same bytes, compressed too."""
-    with writing(path) as raw, ExitStack() as stack:
+    with atomic_file(path) as raw, ExitStack() as stack:
         packed = path.suffix == ".gz"
         stream = stack.enter_context(gzip.GzipFile("", "wb", LEVEL, raw, mtime=0)) if packed else raw
         yield stack.enter_context(TextIOWrapper(stream, encoding="utf-8", newline="\n"))

@@ -9,14 +9,14 @@ from jaxtyping import Shaped
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from segue.files import writing
+from segue.files import atomic_file
 
 Tensors = dict[str, Shaped[Tensor, "..."]]
 
 
 def save_tensors(path: Path, tensors: Tensors, *, header: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, atomically."""
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         handle.write(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header))
 
 

@@ -16,6 +16,7 @@ from segue.bank.manifest import MANIFEST
 from segue.errors import InputError, StorageError
 from segue.evaluation.experiment import require_same_bank
 from segue.files import JsonObject, read_json, write_json
+from segue.storage import place_of, pull
 
 BANK, RECIPE, SPLIT, FRESH = "bank.json", "recipe.json", "split.json", "corpus.json"
 """Files of a run folder; ``corpus.json`` is only in those of fresh documents."""
@@ -25,7 +26,7 @@ def record_bank(run: Path, bank: PassageBank) -> None:
     """Record the bank of a run: its absolute path, its path from the run folder, and its hash."""
     place = bank.path.resolve()
     relative = os.path.relpath(place, run.resolve())
-    write_json(run / BANK, {"path": str(place), "relative": relative, "hash": bank.hash})
+    write_json(run / BANK, {"path": place_of(place), "relative": relative, "hash": bank.hash})
 
 
 def bank_of_run(run: Path, *, given: PassageBank | Path | str | None = None) -> PassageBank:
@@ -44,7 +45,7 @@ def bank_of_run(run: Path, *, given: PassageBank | Path | str | None = None) -> 
         require_same_bank(bank, run / SPLIT)
         return bank
     places, other = list(dict.fromkeys(_places(run))), None
-    for place in places:
+    for place in (pull(place_of(one), whole=False) for one in places):
         if (place / MANIFEST).is_file():
             bank = PassageBank.open(place)
             if _hash(run) in (None, bank.hash):
@@ -64,7 +65,7 @@ def changes_of_bank(run: Path) -> str | None:
     known, found = _hash(run), []
     for place in dict.fromkeys(_places(run)):
         with contextlib.suppress(InputError, StorageError):
-            found.append(PassageBank.open(place))
+            found.append(PassageBank.open(place_of(place)))
     if known is None or any(bank.hash == known for bank in found):
         return None
     later = [bank for bank in found if difference_since(bank, known) is not None]

@@ -26,6 +26,7 @@ from segue.files import append_jsonl, read_json
 from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.runs.bank import FRESH, RECIPE, SPLIT, bank_of_run
+from segue.storage import publish, pull
 from segue.windows.windows import WindowSettings, make_windows
 
 RECORD, LOOKS = "triage.json", "looks.jsonl"
@@ -125,6 +126,7 @@ class Run:
             found = self._read(option)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             append_jsonl(self.path / LOOKS, {"time": now, "option": option, "for": "reading failures"})
+            publish(self.path)
             self._answers[option] = found
         return self._answers[option]
 
@@ -186,6 +188,7 @@ class RunsFolder:
     """
 
     def __init__(self, path: Path) -> None:
+        path = pull(path)
         if not path.is_dir():
             raise InputError("there is no such folder of runs", got=path, fix="name the folder given to --out")
         self.path = path

@@ -175,7 +175,7 @@ class Current:
         """
         async with self._changing:
             try:
-                wanted = current_bundle(self.path)
+                wanted = await asyncio.to_thread(current_bundle, self.path)
                 if wanted == self._loaded and not forced:
                     return False
                 released = await asyncio.to_thread(self._load, wanted)
@@ -200,7 +200,7 @@ class Current:
         while True:
             await asyncio.sleep(seconds)
             with contextlib.suppress(SegueError):
-                wanted = current_bundle(self.path)
+                wanted = await asyncio.to_thread(current_bundle, self.path)
                 if wanted not in (self._loaded, refused):
                     refused = None if await self.change() else wanted
 

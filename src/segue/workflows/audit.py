@@ -22,6 +22,7 @@ from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
 from segue.reports import write_report
 from segue.runs.bank import bank_of_run
+from segue.storage import on_storage
 from segue.workflows.check_record import checked
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
@@ -63,6 +64,7 @@ class Audit:
                 "findings": [finding.to_json() for finding in self.findings]}  # fmt: skip
 
 
+@on_storage("target")
 def audit(
     target: AnyRecipe,
     *,

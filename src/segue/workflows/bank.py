@@ -29,8 +29,9 @@ from segue.files import read_jsonl
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
+from segue.storage import local, pull
 from segue.types import Document, Skipped
-from segue.workflows.prepare import as_recipe, built_bank, on_device, open_bank, opened_vectors
+from segue.workflows.prepare import as_recipe, built_bank, fetched, on_device, open_bank, opened_vectors
 
 TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 """Kinds of corpus by the ending of a file's name, compression left out; every other file is one document."""
@@ -87,7 +88,7 @@ def estimate(recipe: AnyRecipe, *, stages: Stages = quiet) -> Mapping[str, objec
     prompt, price = len(recipe.encoder.prompt), recipe.encoder.endpoint.price
     found = dict.fromkeys(("documents", "passages", "characters", "tokens"), 0)
     with stages("Reading") as progress:
-        for document in read_most(recipe.corpus):
+        for document in read_most(fetched(recipe.corpus)):
             passages = cut(document, recipe.passages) if isinstance(document, Document) else []
             found["documents"] += bool(passages)
             found["passages"] += len(passages)
@@ -104,7 +105,7 @@ def info(bank: Path | str, *, verify: bool = False) -> Mapping[str, object]:
     Raises:
         InputError: there is no bank, or it is not whole.
     """
-    opened = PassageBank.open(Path(bank), verify=verify)
+    opened = PassageBank.open(bank, verify=verify)
     found = dict(bank_info(opened))
     if steps := opened.manifest.changes:
         words = f"{difference_since(opened, steps[0].hash)}; what was made of it before is out of date"
@@ -118,7 +119,7 @@ def read_skipped(bank: Path | str) -> Iterator[Skipped]:
     Raises:
         InputError: there is no bank.
     """
-    opened = PassageBank.open(Path(bank))
+    opened = PassageBank.open(bank)
     path = opened.path / SKIPPED
     return (Skipped(**item) for item in read_jsonl(path))
 
@@ -227,7 +228,7 @@ def update(
         recipe = recipe.model_copy(update={"bank": recipe.bank.model_copy(update={"path": str(bank)})})
     opened = built_bank(recipe)
     with stages("Reading the corpus and encoding what changed") as progress:
-        return change(opened, read_most(recipe.corpus), recipe.encoder, replace=True, remove_gone=remove_gone,
+        return change(opened, read_most(fetched(recipe.corpus)), recipe.encoder, replace=True, remove_gone=remove_gone,
                       dry_run=dry_run, progress=progress)  # fmt: skip
 
 
@@ -265,7 +266,7 @@ def read_ids(path: Path | str) -> list[str]:
         InputError: it cannot be read as UTF-8.
     """
     try:
-        return [line for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line for line in pull(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the ids in {path}", got=error, expected="UTF-8, one id a line") from error
 
@@ -287,8 +288,8 @@ def corpus_of(bank: PassageBank, given: AnyRecipe) -> Corpus:
         InputError: there is nothing at the path.
     """
     if isinstance(given, Mapping | Recipe) or Path(given).suffix == ".toml":
-        return as_recipe(given).corpus
-    path = Path(given)
+        return fetched(as_recipe(given).corpus)
+    path = pull(given)
     if (path / MANIFEST).is_file():
         return BankCorpus(path=path)
     if not path.exists():
@@ -299,7 +300,7 @@ def corpus_of(bank: PassageBank, given: AnyRecipe) -> Corpus:
     own = dict(bank.manifest.source) if bank.manifest.source.get("kind") == kind else {}
     table = {**own, "kind": kind, "path": str(path), "maximum_documents": None}
     if kind == "folder":
-        root, place = Path(str(own.get("path", path))).resolve(), path.resolve()
+        root, place = local(str(own.get("path", path))).resolve(), path.resolve()
         if not (own and place.is_relative_to(root)):
             root = place if place.is_dir() else place.parent
         below = glob.escape(place.relative_to(root).as_posix())

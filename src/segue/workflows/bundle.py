@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.build import Winner, build_bundle, require_absent
+from segue.bundles.files import MANIFEST
 from segue.comparison.job import FINISHED
 from segue.comparison.options import Option
 from segue.comparison.record import Record, read_record
@@ -19,6 +21,7 @@ from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe
 from segue.runs.bank import bank_of_run
+from segue.storage import on_storage, place_of, pull, url_of
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
 
@@ -34,9 +37,10 @@ class Built:
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what ``--json`` prints."""
-        return {"path": str(self.path), "version": self.version, "option": self.option, "bytes": self.size_bytes}
+        return {"path": place_of(self.path), "version": self.version, "option": self.option, "bytes": self.size_bytes}
 
 
+@on_storage("run", "out")
 def bundle(
     run: Path | str,
     out: Path | str,
@@ -84,7 +88,9 @@ def bundle(
     job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
     chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
-                    None if index is None else Path(index))  # fmt: skip
+                    None if index is None else pull(index))  # fmt: skip
+    if url_of(out) and not (out / MANIFEST).exists():
+        shutil.rmtree(out, ignore_errors=True)  # of an upload that was interrupted
     require_absent(out)
     with tempfile.TemporaryDirectory() as folder:
         if refit:

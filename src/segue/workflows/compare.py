@@ -12,11 +12,13 @@ from typing import Any
 from segue.bank.bank import PassageBank
 from segue.comparison.options import Preset
 from segue.progress import Stages, quiet
+from segue.storage import on_storage, place_of
 from segue.workflows.check_record import CheckPolicy
 from segue.workflows.prepare import as_recipe
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, run_comparison
 
 
+@on_storage("out")
 def compare(
     bank: PassageBank | Path | str,
     options: Sequence[str] | Preset = "baselines",
@@ -43,7 +45,7 @@ def compare(
         SegueError: states what is wrong, what was expected and what to do.
     """
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
-    place = str(opened.path.resolve())
+    place = place_of(opened.path.resolve())
     named = options if isinstance(options, str) else tuple(options)
     chosen = {"triage": {**tables.pop("triage", {}), "options": named}}
     recipe = as_recipe({"corpus": {"kind": "bank", "path": place}, "bank": {"path": place}, **tables, **chosen})

@@ -9,6 +9,7 @@ from segue.comparison.options import Preset
 from segue.hardware import Device
 from segue.progress import Stages, quiet
 from segue.recipe import Recipe, load_recipe
+from segue.storage import on_storage
 from segue.workflows.check_record import CheckPolicy
 from segue.workflows.prepare import on_device
 from segue.workflows.triage import DEFAULT_POLICY, Comparison, triage
@@ -21,6 +22,7 @@ def demo_recipe(folder: Path, *, options: Preset = "core") -> Recipe:
         return load_recipe(path, overrides=changes)
 
 
+@on_storage("out")
 def demo(
     out: Path | str = "runs/demo",
     *,

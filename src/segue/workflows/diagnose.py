@@ -16,6 +16,7 @@ from segue.errors import InputError
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.reports import write_report
+from segue.storage import on_storage
 from segue.workflows.audit import case_of, own_checks
 from segue.workflows.check_record import checked
 from segue.workflows.prepare import recorded_recipe
@@ -63,6 +64,7 @@ class RunDiagnosis:
                 "findings": [finding.to_json() for finding in self.shown]}  # fmt: skip
 
 
+@on_storage("run")
 def diagnose(
     run: Path | str,
     *,

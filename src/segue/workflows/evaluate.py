@@ -28,6 +28,7 @@ from segue.progress import Stages, quiet
 from segue.ranking.pool import Pool
 from segue.recipe import Recipe, load_corpus
 from segue.runs.bank import FRESH, bank_of_run
+from segue.storage import on_storage
 from segue.training.state import LOSS_FILE
 from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
@@ -36,6 +37,7 @@ from segue.workflows.check_record import CheckPolicy
 from segue.workflows.prepare import (
     EncoderLoader,
     experiment_of,
+    fetched,
     on_device,
     opened_vectors,
     options_of_run,
@@ -47,6 +49,7 @@ NEAR = "near-duplicate of a document of the bank"
 WINDOWLESS = "yields no windows"
 
 
+@on_storage("run")
 def evaluate(
     run: Path | str,
     *,
@@ -187,7 +190,7 @@ def _grow(bank: PassageBank, recipe: Recipe, corpus: Corpus, out: Path, *, stage
         with stages("Adding fresh vectors") as progress, opened_vectors(corpus) as fresh:
             return append_bank(grown, fresh, progress=progress)
     with stages("Reading and encoding fresh documents") as progress:
-        return append(grown, read_most(corpus), EncoderLoader(recipe, bank), progress=progress)
+        return append(grown, read_most(fetched(corpus)), EncoderLoader(recipe, bank), progress=progress)
 
 
 def _fresh_experiment(trained: Experiment, grown: Bank, recipe: Recipe) -> Experiment:

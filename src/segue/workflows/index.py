@@ -29,6 +29,7 @@ from segue.retrieval.index.store import (
 from segue.retrieval.index.tuning import Tuned
 from segue.retrieval.index.tuning import tune as tune_index
 from segue.runs.bank import is_bank_of
+from segue.storage import on_storage, pull
 from segue.workflows.audit import case_of
 
 MAXIMUM_QUERIES = 1000
@@ -50,6 +51,7 @@ class TuningQueries:
     source: str
 
 
+@on_storage("out")
 def build(
     bank: Path | str, out: Path | str, *, kind: Any = "graph", stages: Stages = quiet, **settings: Any
 ) -> ApproximateIndex:
@@ -69,13 +71,14 @@ def build(
     limit_threads()
     name, options = hand_in("index", kind)
     chosen = index_settings(name, **{**options, **settings})
-    pool = Pool(PassageBank.open(Path(bank)))
+    pool = Pool(PassageBank.open(bank))
     with stages(f"Building the index ({name})") as progress:
         index = build_index(pool, chosen, progress=progress)
     save_index(index, Path(out))
     return index
 
 
+@on_storage("index")
 def update(index: Path | str, bank: Path | str, *, stages: Stages = quiet) -> ApproximateIndex:
     """Bring an index of the kind ``lance`` to what its bank is now: rows that left are deleted, new ones appended.
 
@@ -93,6 +96,7 @@ def update(index: Path | str, bank: Path | str, *, stages: Stages = quiet) -> Ap
         return update_index(Path(index), Pool(PassageBank.open(Path(bank))), progress=progress)
 
 
+@on_storage("index", "run")
 def tune(
     index: Path | str,
     bank: Path | str,
@@ -120,9 +124,9 @@ def tune(
         InputError: no effort reaches the target; or run, queries, bank and index do not fit each other.
     """
     limit_threads()
-    opened = load_index(Path(index), Pool(PassageBank.open(Path(bank))))
+    opened = load_index(Path(index), Pool(PassageBank.open(bank)))
     pool = opened.pool
-    chosen = _queries_of_file(Path(queries)) if queries is not None else _queries_of_run(run, option, pool)
+    chosen = _queries_of_file(pull(queries)) if queries is not None else _queries_of_run(run, option, pool)
     with stages("Tuning") as progress:
         tuned = tune_index(opened, chosen.queries, exclude=chosen.exclude, target=target, k=k, progress=progress)
     record_tuning(Path(index), tuned, source=chosen.source)

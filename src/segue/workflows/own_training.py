@@ -18,6 +18,7 @@ from segue.hardware import limit_threads
 from segue.models import Predictor
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe
+from segue.storage import on_storage
 from segue.training.losses.loss import Loss
 from segue.training.state import Record, selection_score
 from segue.training.train import TrainingResult, still_rising
@@ -39,6 +40,7 @@ def experiment(recipe: AnyRecipe, *, stages: Stages = quiet) -> Experiment:
     return experiment_of(recipe, open_bank(recipe, stages=stages))
 
 
+@on_storage("out")
 def record_training(
     recipe: AnyRecipe,
     out: Path | str,

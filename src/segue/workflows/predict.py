@@ -19,6 +19,7 @@ from segue.bundles.open import Bundle
 from segue.bundles.released_retriever import load
 from segue.errors import InputError, StorageError
 from segue.hardware import Device, limit_threads
+from segue.storage import place_of, pull
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _bank_beside(bundle: Bundle) -> Path | None:
     for folder in (bundle.path, bundle.path.parent) if about.get("beside") else ():
         place = Path(os.path.normpath(folder.resolve() / about["beside"]))
         with contextlib.suppress(InputError, StorageError):
-            if difference_since(PassageBank.open(place), str(about["hash"])) is not None:
+            if difference_since(PassageBank.open(place_of(place)), str(about["hash"])) is not None:
                 return place
     return None
 
@@ -112,7 +113,7 @@ def _bank_beside(bundle: Bundle) -> Path | None:
 def read_vectors(path: Path | str) -> np.ndarray:
     """Read a matrix of floats from a ``.npy`` file; one vector is a matrix of one row."""
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(pull(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
@@ -130,7 +131,7 @@ def read_text(path: Path | str) -> str:
             "the text is empty", got="''", expected="the path of a file of UTF-8 text, or - for standard input"
         )
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        raw = sys.stdin.buffer.read() if str(path) == "-" else pull(path).read_bytes()
         return raw.decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from segue.bank.bank import PassageBank
 from segue.bank.build import build_bank
@@ -32,7 +33,11 @@ from segue.parts import is_own, load_part
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe, load_recipe, parse_recipe
 from segue.runs.bank import FRESH, SPLIT, record_bank
+from segue.settings import Settings
+from segue.storage import is_url, place_of, pull, writing
 from segue.types import Bank
+
+AnyCorpus = TypeVar("AnyCorpus", bound=Settings)
 
 RESULT_TABLES = ("corpus", "passages", "encoder", "bank", "split", "windows", "model", "loss", "training", "rerank",
            "tuning", "evaluation")  # fmt: skip
@@ -53,7 +58,7 @@ def as_recipe(recipe: AnyRecipe) -> Recipe:
         recipe = load_recipe(recipe)
     if not isinstance(recipe.corpus, BankCorpus) or "encoder" in recipe.model_fields_set:
         return recipe
-    encoder = read_manifest(recipe.corpus.path).encoder
+    encoder = read_manifest(pull(recipe.corpus.path, whole=False)).encoder
     return recipe if encoder is None else recipe.model_copy(update={"encoder": encoder})
 
 
@@ -83,9 +88,9 @@ def built_bank(recipe: Recipe, given: Path | str | None = None) -> PassageBank:
     """
     if given is not None:
         return PassageBank.open(given)
-    folder = Path(recipe.corpus.path if isinstance(recipe.corpus, BankCorpus) else recipe.bank.path)
+    folder = pull(recipe.corpus.path if isinstance(recipe.corpus, BankCorpus) else recipe.bank.path, whole=False)
     if not (folder / MANIFEST).is_file():
-        raise InputError("the recipe's bank is not built", got=f"no bank at {folder.absolute()}",
+        raise InputError("the recipe's bank is not built", got=f"no bank at {place_of(folder.absolute())}",
                          fix="run `segue bank build` with this recipe, or name its folder with --bank")  # fmt: skip
     return open_bank(recipe)
 
@@ -97,29 +102,48 @@ def open_bank(recipe: Recipe, *, out: Path | str | None = None, stages: Stages =
         InputError: the corpus cannot be read, or the folder holds a bank of other settings.
         StorageError: it cannot be written.
     """
-    folder = Path(out if out is not None else recipe.bank.path)
     if isinstance(recipe.corpus, BankCorpus):
         return PassageBank.open(recipe.corpus.path)
-    if isinstance(recipe.corpus, VectorsCorpus):
-        with stages("Importing vectors") as progress:
-            return import_vectors(recipe.corpus, folder, bank=recipe.bank, progress=progress)
-    with stages("Reading and encoding") as progress:
-        return build_bank(
-            recipe.corpus,
-            recipe.encoder,
-            folder,
-            passages=recipe.passages,
-            settings=recipe.bank,
-            compute=recipe.compute,
-            progress=progress,
-        )
+    place = out if out is not None else recipe.bank.path
+    found = pull(place, whole=False)
+    corpus = fetched(recipe.corpus)
+    with nullcontext(found) if (found / MANIFEST).is_file() else writing(place) as folder:
+        if isinstance(corpus, VectorsCorpus):
+            with stages("Importing vectors") as progress:
+                return import_vectors(corpus, folder, bank=recipe.bank, progress=progress)
+        with stages("Reading and encoding") as progress:
+            return build_bank(
+                corpus,
+                recipe.encoder,
+                folder,
+                passages=recipe.passages,
+                settings=recipe.bank,
+                compute=recipe.compute,
+                progress=progress,
+            )
+
+
+def fetched(corpus: AnyCorpus) -> AnyCorpus:
+    """Return a corpus whose URLs are files of the cache, equal to what is in the bucket now.
+
+    Raises:
+        StorageError: they cannot be read whole.
+    """
+    given = {key: paths for key in SOURCE_PATHS if (paths := getattr(corpus, key, None)) is not None}
+    found = {key: tuple(map(pull, paths)) if isinstance(paths, tuple) else type(paths)(pull(paths))
+             for key, paths in given.items()
+             if any(map(is_url, paths if isinstance(paths, tuple) else [paths]))}  # fmt: skip
+    return corpus.model_copy(update=found) if found else corpus
 
 
 @contextmanager
 def opened_vectors(corpus: VectorsCorpus | BankCorpus) -> Iterator[PassageBank]:
     """Yield the bank of vectors that are given as a corpus; imported ones are there as long as the block."""
     with tempfile.TemporaryDirectory() as folder:
-        yield PassageBank.open(corpus.path) if isinstance(corpus, BankCorpus) else import_vectors(corpus, folder)
+        if isinstance(corpus, BankCorpus):
+            yield PassageBank.open(corpus.path)
+        else:
+            yield import_vectors(fetched(corpus), folder)
 
 
 def make_job(

@@ -7,10 +7,12 @@ from pathlib import Path
 from segue.comparison.record import write_record
 from segue.reports import write_report
 from segue.runs.bank import changes_of_bank
+from segue.storage import on_storage
 from segue.workflows.check_record import is_unsafe
 from segue.workflows.triage import Comparison
 
 
+@on_storage("run")
 def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
     """Write ``report.md``, ``report.html`` and ``report.json`` into a run folder; they state if its bank has changed.
 

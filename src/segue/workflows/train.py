@@ -21,6 +21,7 @@ from segue.files import read_json
 from segue.hardware import choose_device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
+from segue.storage import on_storage
 from segue.training.ranks import joined
 from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.workflows.check_record import CheckPolicy, check_data
@@ -35,6 +36,7 @@ from segue.workflows.prepare import (
 )
 
 
+@on_storage("out")
 def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
     """Train and write a checkpoint, without reading a test document. A killed training is resumed.
 

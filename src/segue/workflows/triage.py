@@ -51,6 +51,7 @@ from segue.reports.contrasts import choice_in_words
 from segue.reports.svg import Plot
 from segue.reports.text import to_text
 from segue.runs.runs import EntryAnswers, Run
+from segue.storage import on_storage, pull
 from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.types import Bank
 from segue.version import __version__
@@ -91,11 +92,12 @@ class Comparison:
         Raises:
             InputError: the folder holds no comparison.
         """
-        path = Path(run) / "triage.json"
+        run = pull(run)
+        path = run / "triage.json"
         if not path.exists():
             raise InputError(f"{run} holds no comparison", got="no triage.json in it",
                              fix="run `segue triage` or `segue evaluate` first")  # fmt: skip
-        return cls(Path(run), read_record(path))
+        return cls(run, read_record(path))
 
     @property
     def winner(self) -> str | None:
@@ -240,6 +242,7 @@ def _printed(record: Record) -> Console:
     return console
 
 
+@on_storage("out")
 def triage(
     recipe: AnyRecipe,
     out: Path | str,

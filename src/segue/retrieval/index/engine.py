@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from segue.errors import StorageError
-from segue.files import writing
+from segue.files import atomic_file
 from segue.ranking.pool import Pool
 from segue.settings import Settings
 
@@ -169,7 +169,7 @@ def training_sample(pool: Pool, seed: int) -> Float[np.ndarray, "rows dim"]:
 
 def write_index(index: faiss.Index, path: Path) -> None:
     """Write a FAISS index, atomically."""
-    with writing(path) as handle:
+    with atomic_file(path) as handle:
         faiss.write_index(index, faiss.PyCallbackIOWriter(handle.write))  # type: ignore[attr-defined]
 
 
