@@ -16,6 +16,7 @@ import functools
 import inspect
 import os
 import re
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,9 @@ _PATTERN = re.compile(r"[*?\[]")
 SHARD = re.compile(r"(vectors-\d+\.npy|passages-\d+\.parquet)$")
 """Files of a bank that are fetched when they are first read."""
 DERIVED = "sentences"
-"""Folder beside a bank's files that is made again from them; it is neither deleted nor uploaded."""
+"""Folder beside a bank's files that is made from them and states their hash; the cache keeps one that is no object."""
+PASSING = "progress.json"
+"""File of a task that runs; it is not uploaded."""
 BEGINNINGS = ("build.json", "recipe.json")
 """Files that say what a folder is of."""
 SEALS = ("result.json", "manifest.json", "manifest.sha256", "triage.json", "current.json")
@@ -105,7 +108,7 @@ def pull(path: Path | str, *, whole: bool = True) -> Path:
         StorageError: it cannot be read whole.
     """
     place = local(path)
-    if is_url(path) and url_of(path) and not _is_written(place):
+    if is_url(path) and url_of(path) and not is_written(place):
         _make_equal(place, whole=whole)
     return place
 
@@ -121,7 +124,7 @@ def _make_equal(place: Path, *, whole: bool) -> None:
             wanted[file] = info
     top = _before_pattern(place)
     for file in [top] if top.is_file() else _files(top):
-        if file in wanted or file not in there:
+        if file in wanted or (file not in there and DERIVED not in file.parts):
             file.unlink()
     fetched = [file for file in wanted if whole or not SHARD.search(file.name)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -211,7 +214,7 @@ def on_storage(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def publish(folder: Path) -> None:
-    """Upload what was written in a folder of the cache, records and manifests last; other folders are left alone.
+    """Upload a file, or all that was written in a folder, of the cache, records and manifests last; leave others alone.
 
     Nothing is deleted in the bucket. A file that somebody else wrote there meanwhile is not replaced.
 
@@ -220,10 +223,18 @@ def publish(folder: Path) -> None:
     """
     if url_of(folder) is None or not folder.exists():
         return
-    for file in sorted(_files(folder), key=_place_in_order):
-        with contextlib.suppress(FileNotFoundError):  # it was replaced meanwhile, and is uploaded the next time
-            if _published.get(file) != file.stat().st_mtime_ns:
+    for file in sorted([folder] if folder.is_file() else _files(folder), key=_place_in_order):
+        time = _modified(file)
+        try:
+            if time not in (None, _published.get(file)):
                 _upload(file)
+        except OSError:
+            if _modified(file) == time:
+                raise  # else it was removed or replaced meanwhile, and is uploaded the next time
+
+
+def _modified(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.is_file() else None
 
 
 def size_bytes(folder: Path) -> int:
@@ -270,7 +281,7 @@ def _listed(place: Path) -> tuple[Any, dict[Path, Mapping[str, Any]]]:
 def _download(system: Any, info: Mapping[str, Any], file: Path, sha256: str | None = None) -> None:
     """Fetch one object; it gets its name when it is whole."""
     url = place_of(file)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
+    temporary = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}.part")
     with _named_errors(url, "read"):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -322,8 +333,8 @@ def _place_in_order(file: Path) -> tuple[bool, bool, bool, int, str]:
 
 
 def _is_ours(file: Path, top: Path) -> bool:
-    """Return whether a file below ``top`` is one of those in the bucket, and no lock, part, or something derived."""
-    return not any(part.startswith(".") or part == DERIVED for part in file.relative_to(top).parts)
+    """Return whether a file below ``top`` belongs into the bucket: no lock, no part, nothing of a running task."""
+    return not any(part.startswith(".") or part == PASSING for part in file.relative_to(top).parts)
 
 
 def _files(top: Path) -> list[Path]:
@@ -345,7 +356,7 @@ def _lock_of(place: Path) -> Path:
     return place.with_name(f".{place.name}.lock")
 
 
-def _is_written(place: Path) -> bool:
+def is_written(place: Path) -> bool:
     """Return whether a process of this machine writes in a folder, in one above it, or in one below it."""
     root = cache_folder()
     locks = [_lock_of(one) for one in (place, *place.parents) if one.is_relative_to(root)]

@@ -6,19 +6,23 @@ import itertools
 import json
 import logging
 import shutil
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from bundle_world import sentence
+from doc_blocks import blocks
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from recipes import SMALL
 from segue import storage
 
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "object-storage.md"
 _NUMBERS = itertools.count()
 
 
@@ -115,13 +119,15 @@ def corpus(documents: int = 20, length: int = 9) -> bytes:
 
 
 def tables(place: str, **more: Any) -> dict[str, Any]:
-    """Return the tables of a recipe whose corpus and bank are below a URL or a folder."""
+    """Return the tables of a recipe whose corpus and bank are below a URL or a folder, as docs/ shows it."""
+    (shown,) = blocks(PAGE, "toml")
+    page = tomllib.loads(shown.replace("s3://my-bucket", place))
     return {
         **SMALL,
-        "corpus": {"kind": "jsonl", "path": f"{place}/corpus.jsonl"},
+        **page,
         "passages": {"target_characters": 70, "minimum_characters": 20},
         "encoder": {"name": "fake_encoder:HashEncoder", "options": {"dimension": 12}},
-        "bank": {"path": f"{place}/bank", "shard_passages": 50},
+        "bank": {**page["bank"], "shard_passages": 50},
         **more,
     }
 

@@ -227,6 +227,18 @@ def test_a_second_process_of_a_machine_is_refused_and_a_reader_reads(memory, cac
     assert memory["/run/a.txt"].getvalue() == b"not uploaded yet"
 
 
+def test_what_a_cached_bank_derived_stays_and_what_else_the_bucket_lacks_goes(memory, path, cache):
+    build("memory://bank", path)
+    folder = cache / "remote/memory/bank"
+    for name in ("sentences/a.npy", "vectors-00009.npy", "below/b.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("left over")
+    pull("memory://bank")
+    left = {file.name for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")}
+    assert left == {name.rpartition("/")[2] for name in memory} | {"a.npy"}
+    assert not (folder / "below").exists()
+
+
 def test_a_corpus_is_read_as_it_is_in_the_bucket_now(memory, cache, world):
     corpus = world[0](6, 3).split(b"\n")
     system = MemoryFileSystem()

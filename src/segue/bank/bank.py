@@ -123,9 +123,9 @@ class PassageBank:
             weakref.finalize(bank, shutil.rmtree, folder, ignore_errors=True)
         return bank
 
-    def __reduce__(self) -> tuple[Callable[[Path, str], PassageBank], tuple[Path, str]]:
-        """Return how another process opens the same folder; vectors are mapped there, not sent."""
-        return _open_unchanged, (self.path, self.hash)
+    def __reduce__(self) -> tuple[Callable[[str, str], PassageBank], tuple[str, str]]:
+        """Return how another process opens the same folder, or URL; vectors are mapped there, not sent."""
+        return _open_unchanged, (place_of(self.path), self.hash)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -373,7 +373,7 @@ class PassageBank:
             raise damaged(self.path / DOCUMENTS, "documents that differ from the manifest")
 
 
-def _open_unchanged(path: Path, known: str) -> PassageBank:
+def _open_unchanged(path: str, known: str) -> PassageBank:
     bank = PassageBank.open(path)
     if bank.hash != known:
         raise InputError(f"{path} has changed while it was in use", got=f"hash {bank.hash[:12]}…",

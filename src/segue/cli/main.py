@@ -324,7 +324,7 @@ def train(
         print_json({name: value for name, value in record.items() if name != "curve"})
     else:
         _print_training(record)
-        print(f"next: segue evaluate {_out(out, recipe)}")
+        print(f"next: segue evaluate {_shown(_out(out, recipe))}")
 
 
 @app.command()
@@ -370,7 +370,7 @@ def triage(recipe: RecipeFile, *, out: Out = None, device: Device = None, mute: 
 
     Example: `segue triage recipe.toml --out runs/mine`
     """
-    shown = stages(quiet, f"segue {__version__}: comparing options of {recipe}, results in {_out(out, recipe)}")
+    shown = stages(quiet, f"segue {__version__}: comparing options of {recipe}, results in {_shown(_out(out, recipe))}")
     from segue.workflows.triage import triage as verb
 
     comparison = verb(_load(recipe, device), _out(out, recipe), policy=_policy(mute, unsafe), stages=shown)
@@ -420,6 +420,13 @@ def _policy(mute: list[str] | None, unsafe: bool) -> Any:
 
 def _out(out: Path | None, recipe: Path) -> Path:
     return out if out is not None else Path("runs") / recipe.stem
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it was written; a URL that became a path lost a slash."""
+    from segue.storage import place_of
+
+    return place_of(path)
 
 
 def _show(comparison: Comparison, *, as_json: bool, gate: bool, wide: bool) -> None:

@@ -26,7 +26,7 @@ from segue.files import append_jsonl, read_json
 from segue.old_names import option_folder
 from segue.reports import public_json
 from segue.runs.bank import FRESH, RECIPE, SPLIT, bank_of_run
-from segue.storage import publish, pull
+from segue.storage import is_written, publish, pull
 from segue.windows.windows import WindowSettings, make_windows
 
 RECORD, LOOKS = "triage.json", "looks.jsonl"
@@ -126,7 +126,8 @@ class Run:
             found = self._read(option)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             append_jsonl(self.path / LOOKS, {"time": now, "option": option, "for": "reading failures"})
-            publish(self.path)
+            if not is_written(self.path):  # who writes there uploads it
+                publish(self.path / LOOKS)
             self._answers[option] = found
         return self._answers[option]
 

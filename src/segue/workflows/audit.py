@@ -22,7 +22,7 @@ from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
 from segue.reports import write_report
 from segue.runs.bank import bank_of_run
-from segue.storage import on_storage
+from segue.storage import on_storage, place_of
 from segue.workflows.check_record import checked
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
@@ -96,7 +96,7 @@ def audit(
         findings = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
     if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
         _record(Path(target), findings)
-    name = target.title if isinstance(target, Recipe) else str(target)
+    name = target.title if isinstance(target, Recipe) else place_of(target)
     return Audit(name, tuple(findings))
 
 

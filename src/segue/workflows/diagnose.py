@@ -16,7 +16,7 @@ from segue.errors import InputError
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.reports import write_report
-from segue.storage import on_storage
+from segue.storage import on_storage, place_of
 from segue.workflows.audit import case_of, own_checks
 from segue.workflows.check_record import checked
 from segue.workflows.prepare import recorded_recipe
@@ -106,7 +106,7 @@ def diagnose(
         findings = run_checks((*DIAGNOSIS, *own.diagnosis), case, fast=fast, mute=mute, progress=progress)
     unsafe = _record(run, audit, findings, subject=case.subject)
     causes = tuple(root_causes([*audit, *findings]))
-    return RunDiagnosis(str(run), case.subject, tuple(audit), tuple(findings), causes, unsafe)
+    return RunDiagnosis(place_of(run), case.subject, tuple(audit), tuple(findings), causes, unsafe)
 
 
 def _record(run: Path, audit: list[Finding], findings: list[Finding], *, subject: str | None) -> bool:
