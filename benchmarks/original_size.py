@@ -6,7 +6,8 @@ The bank is the structured synthetic bank of the speed benchmarks (``benchmarks/
 float16; ``--documents`` names the bank of real passages it is made of (default: the demo's, which is too small for the
 full size). Steps: the bank is written; a small anchored model is trained for one epoch, in batches of 1,024, with
 in-batch InfoNCE at τ 0.05; it is evaluated exactly on 5,000 windows of other documents, under every condition; an index
-of each kind is built, and tuned to a recall@50 of 0.99 on the model's queries, the context excluded.
+of each kind is built, and tuned to a recall@50 of 0.99 on the model's queries, the context excluded. The bank is also
+converted to LanceDB and back.
 
 Each step is a process of its own, and its record is a file beside the bank: a run that was stopped goes on with the
 step it was in. Memory is the peak of anonymous memory of that process, imports included; pages of mapped files do not
@@ -33,6 +34,7 @@ from benchmarks.speed.memory import PeakMemory
 from benchmarks.speed.structured_bank import ROWS, build_structured_bank
 from benchmarks.surroundings import surroundings
 from segue.bank.bank import PassageBank
+from segue.bank.lance import from_lance, to_lance
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
 from segue.files import read_json, write_json
 from segue.hardware import limit_threads
@@ -125,6 +127,15 @@ def evaluation(problem: Problem) -> dict[str, Any]:
     return {"windows": len(windows), "MRR": float((1 / found.ranks).mean()), "conditions": settings.conditions}
 
 
+def conversion(problem: Problem) -> dict[str, Any]:
+    bank, began = problem.bank, time.monotonic()
+    to_lance(bank, problem.folder / "database")
+    there = time.monotonic() - began
+    again = from_lance(problem.folder / "database", problem.folder / "again")
+    size = sum(path.stat().st_size for path in (problem.folder / "database").rglob("*") if path.is_file())
+    return {"seconds_there": round(there, 1), "bytes": size, "same_hash": again.hash == bank.hash}
+
+
 def index(kind: str) -> Callable[[Problem], dict[str, Any]]:
     def build(problem: Problem) -> dict[str, Any]:
         built = build_index(Pool(problem.bank), index_settings(kind))
@@ -149,7 +160,7 @@ def tuning(kind: str) -> Callable[[Problem], dict[str, Any]]:
 
 
 STEPS: dict[str, Callable[[Problem], dict[str, Any]]] = {
-    "start": start, "bank": bank, "epoch": epoch, "evaluation": evaluation,
+    "start": start, "bank": bank, "epoch": epoch, "evaluation": evaluation, "conversion": conversion,
     **{f"{verb}-{kind}": make(kind) for kind in KINDS for verb, make in (("index", index), ("tuning", tuning))},
 }  # fmt: skip
 
