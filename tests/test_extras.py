@@ -48,10 +48,10 @@ def guarded_imports() -> dict[str, set[str]]:
     return found
 
 
-EXTRAS = ("serve", "notebook", "rank", "tune", "huggingface", "onnx", "endpoint", "ray", "lance")
+OPTIONAL = ("serve", "notebook", "rank", "tune", "huggingface", "onnx", "endpoint", "ray", "lance")
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", OPTIONAL)
 def test_an_error_about_a_missing_package_names_the_extra_that_has_it(extra):
     imported = guarded_imports()[extra]
     assert imported
