@@ -9,7 +9,7 @@ import torch
 from rank_processes import commands, run_ranks
 from training_of_ranks import BANK, CASES, FOR_FOUR, TRAIN, curve, everything, gradient, killed
 
-from segue.errors import InputError
+from segue.errors import InputError, OtherRankError
 from segue.files import read_json
 from segue.training.batches import Batches
 from segue.training.losses.whole_bank import TrainingBank
@@ -105,6 +105,14 @@ def test_shares_are_equal_or_refused():
     (_, whole), *_ = TrainingBank(BANK, TRAIN).blocks()
     assert [first for first, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
     assert torch.equal(torch.cat([part for _, part in parts]), whole)
+
+
+def test_an_error_that_every_rank_meets_is_reported_by_the_first():
+    for number, expected in enumerate((InputError, OtherRankError)):
+        with pytest.raises(expected) as raised, Ranks(number, 2).reported_once():
+            raise InputError("it diverged")
+        assert raised.type is expected
+        assert raised.value.exit_code == 2
 
 
 def test_a_process_that_torchrun_did_not_start_is_alone(monkeypatch):

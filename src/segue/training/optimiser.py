@@ -114,10 +114,8 @@ class Optimisation:
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.weights, self.settings.clip)
         values = {"loss": loss, "grad_norm": float(norm)}
         values |= {f"loss/{name}": value for name, value in zip(parts, terms, strict=True)}
-        try:
+        with self.ranks.reported_once():
             _require_finite(number, values, rate=rate, precision=self.precision)
-        except InputError as error:
-            raise self.ranks.everywhere(error) from error
         self.optimizer.step(rate)
         self.loss.clamp()
         return values

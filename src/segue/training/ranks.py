@@ -84,9 +84,15 @@ class Ranks:
         assert held[0] is not None, "the first rank sends a message"
         return held[0]
 
-    def everywhere(self, error: SegueError) -> SegueError:
-        """Return an error that every rank meets, as this one should raise it: the first reports it."""
-        return error if self.first else OtherRankError(exit_code=error.exit_code)
+    @contextlib.contextmanager
+    def reported_once(self) -> Iterator[None]:
+        """Let the first rank alone report an error that every rank meets in the block."""
+        try:
+            yield
+        except SegueError as error:
+            if self.first:
+                raise
+            raise OtherRankError(exit_code=error.exit_code) from error
 
     def sum(self, values: Tensor) -> Tensor:
         """Replace values by their sum over the ranks, and return them; not differentiable."""

@@ -124,7 +124,8 @@ def train(
         SegueError: another rank ended.
         StorageError: the folder cannot be written.
     """
-    batches, optimisation = assemble(predictor, loss, bank, windows, settings, ranks=ranks)
+    with ranks.reported_once():
+        batches, optimisation = assemble(predictor, loss, bank, windows, settings, ranks=ranks)
     loop = TrainingLoop(batches, optimisation, settings, score=score, folder=folder, others=others, ranks=ranks)
     while not loop.state.finished:
         progress(loop.state.step, loop.steps, loop.note())
