@@ -102,7 +102,7 @@ class Study:
         """Return the run's features with other words or another density."""
         of_bank = {"words": self.whole._words, "density": self.whole._density, **known}
         return Features(self.bank, self.whole.pool, context=self.whole.context, groups=self.whole.groups,
-                        sentences=self.whole._sentences, **of_bank)  # type: ignore[arg-type]  # fmt: skip
+                        pieces=self.whole.pieces, **of_bank)  # type: ignore[arg-type]  # fmt: skip
 
     def fitted(self, features: Features) -> LambdaMart:
         """Fit trees on the run's lists, with other features."""
