@@ -37,7 +37,7 @@ from segue.bank.manifest import (
     documents_sha256,
 )
 from segue.bank.shards import ShardRows, passages_path, read_table, write_shard
-from segue.errors import InputError, MissingExtraError, StorageError
+from segue.errors import InputError, MissingExtraError, SegueError, StorageError
 from segue.files import JsonObject, exclusive, write_folder, write_json, write_text
 from segue.types import Progress, no_progress
 
@@ -104,7 +104,7 @@ def lance_errors(
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, InputError | StorageError):
+        if isinstance(error, SegueError):
             raise
         got = str(error).splitlines()[0]
         raise StorageError(f"LanceDB cannot use {uri}", got=got, fix=fix) from error
