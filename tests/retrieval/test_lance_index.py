@@ -44,6 +44,14 @@ def test_codes_reach_the_recall_by_scoring_more_members(tmp_path, codes):
     assert tuned.confirmed > 0.98
 
 
+def test_tuning_counts_the_processor_time_of_the_threads_that_search(tmp_path, monkeypatch):
+    built = build_index(Pool(bank_of(tmp_path / "bank", 0, 600)), index_settings("lance", codes="none", lists=1))
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(type(built.engine), "clock", staticmethod(lambda: next(ticks)))
+    tuned = tune(built, queries_between(), exclude=nothing(60), target=0.99, k=20)
+    assert tuned.chosen.processor_ms == 1000
+
+
 def test_an_update_deletes_and_appends_and_a_searcher_keeps_its_version(tmp_path):
     bank = bank_of(tmp_path / "bank", 0, 400)
     save_index(build_index(Pool(bank), index_settings("lance", lists=1)), tmp_path / "index")

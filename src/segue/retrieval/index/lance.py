@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -60,6 +61,8 @@ class LanceEngine:
     Raises:
         StorageError: that version holds other rows.
     """
+
+    clock = staticmethod(time.process_time)  # LanceDB searches in threads of its own
 
     def __init__(self, settings: LanceSettings, folder: Path, members: Int[np.ndarray, "members"]) -> None:
         self.settings = settings
