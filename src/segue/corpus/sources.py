@@ -40,7 +40,7 @@ def readable(path: object) -> object:
     return path
 
 
-def _as_text(paths: Path | tuple[Path, ...] | None) -> str | list[str] | None:
+def _as_text(paths: Path | str | tuple[Path, ...] | None) -> str | list[str] | None:
     if paths is None or isinstance(paths, tuple):
         return None if paths is None else [place_of(path) for path in paths]
     return place_of(paths)
