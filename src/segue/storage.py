@@ -33,8 +33,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)  # a Path has 
 _PATTERN = re.compile(r"[*?\[]")
 SHARD = re.compile(r"(vectors-\d+\.npy|passages-\d+\.parquet)$")
 """Files of a bank that are fetched when they are first read."""
-DERIVED = "sentences"
-"""Folder beside a bank's files that is made from them and states their hash; the cache keeps one that is no object."""
+DERIVED = {"sentences", "tokens"}
+"""Folders beside a bank's files that are made from them and state their hash; the cache keeps one that is no object."""
 PASSING = "progress.json"
 """File of a task that runs; it is not uploaded."""
 BEGINNINGS = ("build.json", "recipe.json")
@@ -124,7 +124,7 @@ def _make_equal(place: Path, *, whole: bool) -> None:
             wanted[file] = info
     top = _before_pattern(place)
     for file in [top] if top.is_file() else _files(top):
-        if file in wanted or (file not in there and DERIVED not in file.parts):
+        if file in wanted or (file not in there and DERIVED.isdisjoint(file.parts)):
             file.unlink()
     fetched = [file for file in wanted if whole or not SHARD.search(file.name)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
