@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -97,12 +98,12 @@ def curve(case: str, folder: Path, ranks: Ranks, *, stop: int | None = None, **m
         if done == stop:
             raise Stop
 
-    loop.STATE_SECONDS, loop.EVALUATION_SECONDS, loop.STATE_SHARE = 0.0, 0.0, 1e9
     model, loss = parts(case)
     settings = SETTINGS.model_copy(update=more)
     try:
-        found = train(model, loss, BANK, TRAIN, settings=settings, score=score, folder=folder, progress=progress,
-                      ranks=ranks)  # fmt: skip
+        with patch.multiple(loop, STATE_SECONDS=0.0, EVALUATION_SECONDS=0.0, STATE_SHARE=1e9):
+            found = train(model, loss, BANK, TRAIN, settings=settings, score=score, folder=folder, progress=progress,
+                          ranks=ranks)  # fmt: skip
     except Stop:
         return []
     return found.curve
@@ -126,10 +127,10 @@ def killed(folder: Path) -> str:
                 os.kill(os.getpid(), signal.SIGKILL)
             return score(model)
 
-        loop.STATE_SECONDS, loop.STATE_SHARE = 0.0, 1e9
         model, loss = parts("whole bank")
         try:
-            train(model, loss, BANK, TRAIN, settings=SETTINGS, score=score_or_die, folder=folder, ranks=ranks)
+            with patch.multiple(loop, STATE_SECONDS=0.0, STATE_SHARE=1e9):
+                train(model, loss, BANK, TRAIN, settings=SETTINGS, score=score_or_die, folder=folder, ranks=ranks)
         except SegueError as error:
             return str(error)
     return ""

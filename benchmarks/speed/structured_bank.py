@@ -32,10 +32,10 @@ from segue.bank.manifest import (
     require_same_plan,
     write_bank,
 )
-from segue.bank.shards import ShardRows, Storage, complete_shards, exclusive, require_bank_folder, write_shard
+from segue.bank.shards import ShardRows, Storage, complete_shards, require_bank_folder, write_shard
 from segue.encoders.space import declared_space
 from segue.errors import InputError, explain
-from segue.files import write_json
+from segue.files import exclusive, write_json
 from segue.ranking.exact import top_k
 from segue.ranking.pool import Pool
 from segue.types import Bank, Progress, no_progress

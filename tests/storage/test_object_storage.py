@@ -49,7 +49,7 @@ def test_bank_run_bundle_and_service_in_a_bucket_are_those_of_local_folders(
     forget()
     served = []
 
-    def run(server, listening):
+    def run(server, listening, started):
         served.append(server.current.released.bundle.version)
         served.append([one.id for one in server.current.released.next(text=text.read_text())])
         rollback(f"{there}/bundles")

@@ -17,7 +17,7 @@ from segue.workflows.check_record import CheckPolicy
 def untrained(monkeypatch):
     """Whatever is trained or evaluated fails the test."""
     monkeypatch.setattr("segue.workflows.triage.run_triage", lambda *_, **__: pytest.fail("the comparison began"))
-    monkeypatch.setattr("segue.workflows.train.train_option", lambda *_, **__: pytest.fail("a training began"))
+    monkeypatch.setattr("segue.workflows.train.ensure_trained", lambda *_, **__: pytest.fail("a training began"))
 
 
 def leaked_split(bank, settings, *, groups=None):
