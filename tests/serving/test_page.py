@@ -163,7 +163,7 @@ def test_a_document_is_chosen_and_read_on_by_keyboard_and_the_truth_is_marked(pa
         assert text_of(7).split("\n\n")[upto] in texts(page, ".answer.true .prose")
         assert page.locator("li.following .prose").inner_text() == text_of(7).split("\n\n")[upto]
         page.keyboard.press("ArrowDown")  # the list of passages has the focus
-    assert "read=5" in page.url
+    expect(page).to_have_url(re.compile("read=5"))
 
 
 def served_recall(released) -> float:
