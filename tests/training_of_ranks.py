@@ -17,7 +17,7 @@ from segue.models import ModelSettings, build_model
 from segue.training import loop
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm, build_loss
 from segue.training.losses.mining import HardNegatives
-from segue.training.ranks import Ranks, joined
+from segue.training.ranks import ProcessGroup, joined
 from segue.training.train import TrainingSettings, assemble, train
 from segue.windows.windows import WindowSettings, gather_contexts, make_windows
 
@@ -79,7 +79,7 @@ def score(model: Any) -> dict[str, float]:
     return {"MRR": mrr, "cosine": float(truth.mean())}
 
 
-def gradient(case: str, ranks: Ranks) -> np.ndarray:
+def gradient(case: str, ranks: ProcessGroup) -> np.ndarray:
     """Return the gradient of the first step on all weights."""
     model, loss = parts(case)
     batches, optimisation = assemble(model, loss, BANK, TRAIN, SETTINGS, ranks=ranks)
@@ -88,7 +88,9 @@ def gradient(case: str, ranks: Ranks) -> np.ndarray:
     return np.concatenate([weight.grad.numpy().ravel() for weight in weights if weight.grad is not None])
 
 
-def curve(case: str, folder: Path, ranks: Ranks, *, stop: int | None = None, **more: Any) -> list[dict[str, Any]]:
+def curve(
+    case: str, folder: Path, ranks: ProcessGroup, *, stop: int | None = None, **more: Any
+) -> list[dict[str, Any]]:
     """Train and return the curve; ``stop``: end before that step, with the state saved."""
 
     class Stop(Exception):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from bank.test_changes import SHARED, ListReader
 from fake_encoder import HashEncoder
 
 from segue.bank.bank import BankSettings, PassageBank
@@ -14,16 +15,6 @@ from segue.bank.lance import connect, from_lance, to_lance
 from segue.corpus.passages import PassageSettings
 from segue.errors import InputError, StorageError
 from segue.types import Document
-
-SHARED = "This sentence stands in documents of both batches alike."
-
-
-class ListReader:
-    def __init__(self, items) -> None:
-        self.items = items
-
-    def read(self):
-        yield from self.items
 
 
 def documents(prefix: str, count: int) -> list[Document]:

@@ -13,7 +13,7 @@ from processes import die, refuse
 from segue.bundles.store import promote
 from segue.errors import SegueError
 from segue.serving.settings import MULTIPROCESS
-from segue.serving.workers import Workers
+from segue.serving.workers import Supervisor
 
 REQUESTS = 'segue_requests_total{route="/v1/next",status="200"}'
 
@@ -80,6 +80,6 @@ def test_workers_answer_alone_are_replaced_change_the_bundle_and_stop_together(r
 def test_a_first_worker_that_cannot_begin_is_the_only_one_and_its_error_is_raised(work, message):
     lines = []
     with pytest.raises(SegueError, match=message):
-        Workers(work, 3).run(lines.append)
+        Supervisor(work, 3).run(lines.append)
     assert lines == []
     assert MULTIPROCESS not in os.environ

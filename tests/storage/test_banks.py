@@ -260,9 +260,9 @@ def test_a_corpus_is_read_as_it_is_in_the_bucket_now(memory, cache, world):
 
 def test_a_recipe_in_a_bucket_reads_what_is_beside_it(memory, cache, world):
     system = MemoryFileSystem()
-    system.pipe_file("memory://work/corpus.jsonl", world[0]())
+    system.pipe_file("memory://shelf/corpus.jsonl", world[0]())
     system.pipe_file(
-        "memory://work/recipe.toml",
+        "memory://shelf/recipe.toml",
         b"""
 [corpus]
 kind = "jsonl"
@@ -274,10 +274,10 @@ minimum_characters = 20
 name = "fake_encoder:HashEncoder"
 """,
     )
-    bank = segue.build_bank("memory://work/recipe.toml")
-    assert "/work/bank/manifest.json" in memory
-    assert bank.manifest.source["path"] == "memory://work/corpus.jsonl"
-    assert PassageBank.open("memory://work/bank").hash == bank.hash
+    bank = segue.build_bank("memory://shelf/recipe.toml")
+    assert "/shelf/bank/manifest.json" in memory
+    assert bank.manifest.source["path"] == "memory://shelf/corpus.jsonl"
+    assert PassageBank.open("memory://shelf/bank").hash == bank.hash
 
 
 def test_a_file_url_is_a_path(tmp_path, path, cache):

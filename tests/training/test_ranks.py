@@ -13,7 +13,7 @@ from segue.errors import InputError, OtherRankError
 from segue.files import read_json
 from segue.training.batches import Batches
 from segue.training.losses.whole_bank import TrainingBank
-from segue.training.ranks import ALONE, Ranks, joined
+from segue.training.ranks import ALONE, ProcessGroup, joined
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def test_the_command_line_prints_and_writes_once(tmp_path, capsys):
 
 def test_shares_are_equal_or_refused():
     with pytest.raises(InputError, match=r"got 48 windows a step and 5 ranks.*multiple of 5, at most 216"):
-        Batches(BANK, TRAIN, batch_size=48, seed=1, ranks=Ranks(0, 5))
-    shards = [TrainingBank(BANK, TRAIN, ranks=Ranks(number, 5)) for number in range(5)]
+        Batches(BANK, TRAIN, batch_size=48, seed=1, ranks=ProcessGroup(0, 5))
+    shards = [TrainingBank(BANK, TRAIN, ranks=ProcessGroup(number, 5)) for number in range(5)]
     parts = [(first, vectors) for shard in shards for first, vectors in shard.blocks()]
     (_, whole), *_ = TrainingBank(BANK, TRAIN).blocks()
     assert [first for first, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
@@ -109,7 +109,7 @@ def test_shares_are_equal_or_refused():
 
 def test_an_error_that_every_rank_meets_is_reported_by_the_first():
     for number, expected in enumerate((InputError, OtherRankError)):
-        with pytest.raises(expected) as raised, Ranks(number, 2).reported_once():
+        with pytest.raises(expected) as raised, ProcessGroup(number, 2).reported_once():
             raise InputError("it diverged")
         assert raised.type is expected
         assert raised.value.exit_code == 2

@@ -54,7 +54,7 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     return pieces
 
 
-class Sentences:
+class SentenceCutting:
     """Cuts passages into sentences."""
 
     name, most = "sentences", MAXIMUM_SENTENCES
@@ -86,7 +86,7 @@ def build_sentences(
     bank: Bank, load_encoder: Callable[[], Encoder], folder: Path, *, progress: Progress = no_progress
 ) -> PieceVectors:
     """Encode the sentences of every passage, or open them where that was done; see ``build_pieces``."""
-    return build_pieces(Sentences(), bank, load_encoder, folder, progress=progress)
+    return build_pieces(SentenceCutting(), bank, load_encoder, folder, progress=progress)
 
 
 def widened(vectors: Float16[np.ndarray, "piece dim"], dtype: torch.dtype) -> np.ndarray:

@@ -36,7 +36,7 @@ FORMAT = 1
 """Version of the stored files; raised when tokens are stored in another way."""
 
 
-class Tokens:
+class TokenCutting:
     """Cuts passages into tokens.
 
     Args:
@@ -139,4 +139,4 @@ def build_tokens(
     bank: Bank, load_encoder: Callable[[], Encoder], folder: Path, *, progress: Progress = no_progress
 ) -> PieceVectors:
     """Encode the tokens of every passage, or open them where that was done; see ``build_pieces``."""
-    return build_pieces(Tokens(folder), bank, load_encoder, folder, progress=progress)
+    return build_pieces(TokenCutting(folder), bank, load_encoder, folder, progress=progress)

@@ -15,10 +15,10 @@ from segue.evaluation.latency import measure_latency
 from segue.evaluation.score import score_retriever
 from segue.files import append_jsonl
 from segue.retrieval.retrievers import Retriever
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 
 
-def score_on_validation(retriever: Retriever, job: Job, fold: Fold, ranks: Ranks = ALONE) -> dict[str, float]:
+def score_on_validation(retriever: Retriever, job: Job, fold: Fold, ranks: ProcessGroup = ALONE) -> dict[str, float]:
     """Return R@1, R@5, R@10, Contain@50, MRR over the whole pool, and the cosine to the target where there is one.
 
     Where processes (``ranks``) train together, each scores its part of the windows.
@@ -27,7 +27,7 @@ def score_on_validation(retriever: Retriever, job: Job, fold: Fold, ranks: Ranks
 
 
 def rank_on_validation(
-    retriever: Retriever, job: Job, fold: Fold, ranks: Ranks = ALONE
+    retriever: Retriever, job: Job, fold: Fold, ranks: ProcessGroup = ALONE
 ) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
     """Return the same, and the rank of each window."""
     settings = job.recipe.evaluation

@@ -12,7 +12,7 @@ from segue.evaluation.metrics import summarise
 from segue.models import Predictor
 from segue.retrieval.retrievers import Retriever
 from segue.retrieval.retrievers.predictor import predictor_retriever
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Exclusion, Windows
 from segue.windows.windows import gather_contexts
 
@@ -47,7 +47,13 @@ def score(
 
 
 def score_retriever(
-    retriever: Retriever, bank: Bank, windows: Windows, *, exclude: Exclusion, batch_size: int, shared: Ranks = ALONE
+    retriever: Retriever,
+    bank: Bank,
+    windows: Windows,
+    *,
+    exclude: Exclusion,
+    batch_size: int,
+    shared: ProcessGroup = ALONE,
 ) -> tuple[dict[str, float], Int[np.ndarray, "window"]]:
     """Return R@1, R@5, R@10, Contain@50, MRR and, where there is one, the cosine to the target; and the ranks.
 
@@ -68,7 +74,7 @@ def score_retriever(
     return means | ({"cosine": float(_joined(cosines, len(windows), shared).mean())} if cosines else {}), ranks
 
 
-def _joined(parts: list[np.ndarray], count: int, shared: Ranks) -> np.ndarray:
+def _joined(parts: list[np.ndarray], count: int, shared: ProcessGroup) -> np.ndarray:
     """Return the values of all windows, of which each process has its part."""
     own = np.concatenate(parts)
     every = np.zeros(count, dtype=own.dtype)

@@ -32,8 +32,8 @@ Work = Callable[[Connection], None]
 """Work of a worker; it sends a line when it answers, or the error with which it ends."""
 
 
-class Workers:
-    """The workers of a server.
+class Supervisor:
+    """Starts the workers of a server, and replaces those that end.
 
     Args:
         work: can be pickled.

@@ -21,7 +21,7 @@ from torch import Tensor
 from segue.errors import InputError
 from segue.training.losses.mining import Mining, Negatives, groups_of
 from segue.training.random_streams import CORRUPTION, ORDER, random_stream
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
 from segue.windows.windows import gather_contexts, target_vectors
 
@@ -99,7 +99,7 @@ class Batches:
         mining: Mining | None = None,
         order: Callable[[np.random.Generator], Int[np.ndarray, "window"]] | None = None,
         texts: bool = False,
-        ranks: Ranks = ALONE,
+        ranks: ProcessGroup = ALONE,
     ) -> None:
         if len(windows) == 0:
             raise InputError(

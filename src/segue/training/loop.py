@@ -12,7 +12,7 @@ from segue.models.predictor import Predictor
 from segue.models.tensors import Tensors, copy_weights, prefixed, without_prefix
 from segue.training.batches import Batches
 from segue.training.optimiser import Optimisation, learning_rate
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.training.settings import TrainingSettings
 from segue.training.state import (
     Record,
@@ -43,7 +43,7 @@ class TrainingLoop:
 
     def __init__(
         self, batches: Batches, optimisation: Optimisation, settings: TrainingSettings, *, score: Score, folder: Path,
-        others: Iterable[Path] = (), ranks: Ranks = ALONE,
+        others: Iterable[Path] = (), ranks: ProcessGroup = ALONE,
     ) -> None:  # fmt: skip
         self.batches, self.optimisation, self.settings = batches, optimisation, settings
         self.score, self.folder, self.ranks = score, folder, ranks

@@ -16,7 +16,7 @@ from segue.training.adamw import AdamW
 from segue.training.batches import Batch
 from segue.training.losses.loss import Loss
 from segue.training.random_streams import seed_torch
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.training.settings import TrainingSettings
 
 Precision = Literal["float32", "bfloat16"]
@@ -88,7 +88,7 @@ class Optimisation:
 
     def __init__(
         self, predictor: Predictor, loss: Loss, settings: TrainingSettings, *, precision: Precision, device: str,
-        ranks: Ranks = ALONE,
+        ranks: ProcessGroup = ALONE,
     ) -> None:  # fmt: skip
         _require_contrast(predictor, loss)
         self.predictor, self.loss = predictor.to(device), loss.to(device)

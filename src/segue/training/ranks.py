@@ -31,7 +31,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """Place of this process among the ranks of a training; by default it is alone, and nothing is sent.
 
     Attributes:
@@ -50,7 +50,7 @@ class Ranks:
     def share(self, count: int) -> slice:
         """Return this rank's part of ``count`` things; the parts are in the order of the ranks.
 
-        >>> [Ranks(number, 3).share(8) for number in range(3)]
+        >>> [ProcessGroup(number, 3).share(8) for number in range(3)]
         [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
         """
         return slice(count * self.number // self.size, count * (self.number + 1) // self.size)
@@ -109,7 +109,7 @@ class Ranks:
         return rows if self.size == 1 else _Gather.apply(rows, self)  # type: ignore[no-untyped-call,no-any-return]
 
 
-ALONE = Ranks()
+ALONE = ProcessGroup()
 """A single process."""
 
 
@@ -117,7 +117,7 @@ class _Gather(torch.autograd.Function):
     """The rows of all ranks."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, ranks: Ranks) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, ranks: ProcessGroup) -> Tensor:
         ctx.ranks = ranks
         every = rows.new_empty((ranks.size * len(rows), *rows.shape[1:]))
         with _together():
@@ -131,7 +131,7 @@ class _Gather(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def joined(device: str) -> Iterator[ProcessGroup]:
     """Yield this process's place among the ranks that ``torchrun`` started; without it, the process is alone.
 
     Args:
@@ -147,7 +147,7 @@ def joined(device: str) -> Iterator[Ranks]:
     mine = not distributed.is_initialized()
     if mine:
         _connect(device)
-    yield Ranks(distributed.get_rank(), distributed.get_world_size())
+    yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     if mine:  # after an error the process ends, and the others learn from it
         distributed.destroy_process_group()
 

@@ -34,7 +34,7 @@ from segue.training.losses.mining import Mining
 from segue.training.losses.whole_bank import TrainingBank
 from segue.training.optimiser import Optimisation, learning_rate, resolve_precision
 from segue.training.random_streams import seed_generators
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.training.settings import TrainingSettings
 from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
@@ -111,7 +111,7 @@ def train(
     progress: Progress = no_progress,
     follow: Follow = follow_nothing,
     others: Iterable[Path] = (),
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = ALONE,
 ) -> TrainingResult:
     """Train a predictor in place; afterwards it (and the loss) has the weights that scored best.
 
@@ -143,7 +143,7 @@ def assemble(
     windows: Windows,
     settings: TrainingSettings,
     *,
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = ALONE,
 ) -> tuple[Batches, Optimisation]:
     """Return the batches and the optimisation of a training, ready for step 0; attach a training bank to the loss.
 
@@ -158,7 +158,7 @@ def assemble(
     precision = ranks.once(lambda: resolve_precision(settings.precision, device))
     mined = next(iter(loss.settings.negatives), None)
 
-    def candidates(ranks: Ranks) -> TrainingBank:
+    def candidates(ranks: ProcessGroup) -> TrainingBank:
         return TrainingBank(bank, windows, dtype=getattr(torch, precision), device=device, ranks=ranks)
 
     if loss.needs_bank and len(windows):

@@ -61,10 +61,10 @@ def serve(
             limit_threads()
             _answer(bundle, made, listening, announce, bank=bank, device=device, stages=stages)
         else:
-            from segue.serving.workers import Workers
+            from segue.serving.workers import Supervisor
 
             work = partial(_work, bundle, made, listening, bank=bank, device=device)
-            Workers(work, made.workers).run(announce)
+            Supervisor(work, made.workers).run(announce)
 
 
 def _answer(

@@ -43,7 +43,7 @@ from segue.retrieval.retrievers.vector import QueryCache
 from segue.training.losses.loss import Loss, build_loss, describe_loss
 from segue.training.optimiser import resolve_precision
 from segue.training.random_streams import seed_generators
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.training.state import LOSS_FILE
 from segue.training.train import ShortRun, TrainingResult, TrainingSettings, assemble, train
 from segue.training.watch import watching
@@ -64,7 +64,7 @@ def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Ret
     return load_trained(unit, folder), cast(FoldTraining, read_json(folder / "training.json"))
 
 
-def ensure_trained(unit: OptionOnFold, folder: Path, ranks: Ranks = ALONE) -> None:
+def ensure_trained(unit: OptionOnFold, folder: Path, ranks: ProcessGroup = ALONE) -> None:
     """Train an option on a fold unless that was done; ``ranks`` train it together, and the first one writes."""
     if not ranks.once((folder / "training.json").exists):
         _train(unit, folder, ranks)
@@ -79,7 +79,7 @@ def load_trained(unit: OptionOnFold, folder: Path) -> Retriever:
     return replace(retriever, cache=QueryCache(folder / "queries.npz", key=f"{bank.hash}, {weights_hash(predictor)}"))
 
 
-def _train(unit: OptionOnFold, folder: Path, ranks: Ranks) -> None:
+def _train(unit: OptionOnFold, folder: Path, ranks: ProcessGroup) -> None:
     """Train an option, and write checkpoint and record."""
     job, fold, bank = unit.job, unit.fold, unit.job.experiment.bank
     predictor, loss = ranks.once(lambda: build_predictor_and_loss(unit))

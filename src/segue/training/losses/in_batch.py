@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from segue.training.losses.mining import Negatives
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, Pairs, log_sum_exp, shift_of
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 
 SAFE_TEMPERATURE = 0.0145
 """Minimum temperature at which no logit of unit vectors underflows in the shifted sums of ``softmax_sums.py``."""
@@ -34,7 +34,7 @@ def info_nce(
     margin: float = 0.0,
     negatives: Negatives | None = None,
     products: torch.dtype = torch.float32,
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = ALONE,
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of each prediction choosing its target among the targets of the batch.
 
@@ -110,7 +110,7 @@ def _with_fixed_targets(
     temperature: float | Float[Tensor, ""],
     margin: float,
     products: torch.dtype,
-    ranks: Ranks,
+    ranks: ProcessGroup,
 ) -> Float[Tensor, ""]:
     """Return InfoNCE and its gradient in one pass over the targets: fewer products, less memory."""
     query, truth = functional.normalize(prediction, dim=-1), functional.normalize(target, dim=-1)
@@ -124,7 +124,7 @@ def _with_fixed_targets(
 
 def _no_negatives(
     batch: int, groups: Int[Tensor, "batch"] | None, context_groups: Int[Tensor, "batch context"] | None,
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = ALONE,
 ) -> Pairs:  # fmt: skip
     """Return the pairs (window, target) of ``not_negatives`` and the diagonal, without computing the square.
 

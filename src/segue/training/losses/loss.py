@@ -32,7 +32,7 @@ from segue.training.losses.mining import HardNegatives, Negatives
 from segue.training.losses.sampled import draw_sample, sampled_info_nce
 from segue.training.losses.whole_bank import TrainingBank, bank_info_nce
 from segue.training.random_streams import SAMPLE, random_stream, seed_generators
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 
 LOWEST_TEMPERATURE = 0.01
 """Minimum τ: logits are never scaled by more than 100, as in CLIP (Radford et al. 2021, section 2.5)."""
@@ -297,7 +297,7 @@ class Loss(nn.Module):
         self.names = _term_names(settings.terms)
         self.projection = _head(settings, dimension)
         self.bank: TrainingBank | None = None
-        self.ranks: Ranks = ALONE
+        self.ranks: ProcessGroup = ALONE
         self._own = {name: OwnTerm(term) for name, term in self._terms() if term.is_own}
         self.own_weights = nn.ModuleList(own.part for own in self._own.values() if isinstance(own.part, nn.Module))
         self._seed = 1

@@ -23,7 +23,7 @@ from torch import Tensor
 from segue.settings import Settings
 from segue.training.losses.softmax_sums import hide, pairs
 from segue.training.losses.whole_bank import TrainingBank
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
 
 WINDOWS_AT_ONCE = 512
@@ -107,7 +107,7 @@ class Mining:
     """
 
     def __init__(self, bank: TrainingBank, windows: Windows, settings: HardNegatives, predict: Predict,
-                 ranks: Ranks = ALONE) -> None:  # fmt: skip
+                 ranks: ProcessGroup = ALONE) -> None:  # fmt: skip
         self.bank, self.windows, self.settings, self.predict = bank, windows, settings, predict
         self.ranks = ranks
         self._begun = -1

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 
 ROWS_PER_BLOCK = 8192
 """Candidates of one block."""
@@ -50,7 +50,7 @@ def log_sum_exp(
     *,
     hidden: Pairs,
     shift: Float[Tensor, "batch"],
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = ALONE,
 ) -> Float[Tensor, "batch"]:
     """Return log Σ exp(q·d/τ) over the candidates that are not hidden; −inf where none is left.
 
@@ -87,7 +87,7 @@ class _Sum:
     candidates: CandidateBlocks
     hidden: Pairs
     shift: Float[Tensor, "batch"]
-    ranks: Ranks
+    ranks: ProcessGroup
 
 
 class _LogSumExp(torch.autograd.Function):

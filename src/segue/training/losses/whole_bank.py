@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from segue.ranking.pool import Pool
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pairs, shift_of
-from segue.training.ranks import ALONE, Ranks
+from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
 
 MAXIMUM_BYTES = 2 << 30
@@ -55,7 +55,7 @@ class TrainingBank:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         most_bytes: int = MAXIMUM_BYTES,
-        ranks: Ranks = ALONE,
+        ranks: ProcessGroup = ALONE,
     ) -> None:
         pool = Pool(bank, np.unique(bank.document_of[windows.target]).astype(np.int64))
         self.bank, self.dtype, self.device, self.ranks = bank, dtype, device, ranks
