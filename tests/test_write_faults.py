@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from faulty_disk import KINDS, FaultyDisk, Killed, faulty
-from write_faults import COMMANDS, Sweep, places
+from write_faults import ANOTHER_PROCESS, COMMANDS, Sweep, places
 
 from segue import files
 from segue.errors import StorageError
@@ -50,6 +50,18 @@ def test_a_folder_is_replaced_in_one_step(tmp_path):
         with faulty("killed", at), pytest.raises(Killed):
             write_folder(tmp_path / "made", lambda place: write_json(place / "a.json", {"a": 2}))
         assert read_json(tmp_path / "made" / "a.json")["a"] in (1, 2)
+
+
+def test_what_another_machine_writes_is_left_alone(tmp_path):
+    here, there = (
+        tmp_path / f".a.json.{files.HERE}-{ANOTHER_PROCESS}.part",
+        tmp_path / f".a.json.0-{ANOTHER_PROCESS}.part",
+    )
+    here.touch()
+    there.touch()
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert not here.exists()
+    assert there.exists()
 
 
 def test_a_sweep_notices_what_is_left_behind_and_what_differs(tmp_path, monkeypatch):

@@ -13,7 +13,9 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,6 +30,8 @@ from segue.errors import InputError, StorageError
 
 AT_CWD, EXCHANGE = -100, 2
 """Arguments of Linux's renameat2."""
+HERE = f"{zlib.crc32(platform.node().encode()):08x}"
+"""This machine, in the names of incomplete files: a process number says nothing about other machines."""
 JsonObject = dict[str, Any]
 """A JSON object as read from a file."""
 
@@ -85,7 +89,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HERE}-{os.getpid()}.part")
     try:
         _remove_leftovers(path)
         disk.make_folder(path.parent)
@@ -111,11 +115,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of ``path``."""
+    """Remove what killed processes of this machine left of ``path``; other machines may be writing it."""
     if path.parent.is_dir():
-        for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            writer = old.name.split(".")[-2]
-            if writer.isdigit() and int(writer) != os.getpid() and not psutil.pid_exists(int(writer)):
+        for old in path.parent.glob(f".{glob.escape(path.name)}.{HERE}-*.part"):
+            writer = int(old.name.split("-")[-1].removesuffix(".part"))
+            if writer != os.getpid() and not psutil.pid_exists(writer):
                 disk.remove(old)
 
 
@@ -230,7 +234,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HERE}-{os.getpid()}.part")
     try:
         _remove_leftovers(path)
         disk.remove(temporary)  # left over by a killed process with the same id
