@@ -67,10 +67,17 @@ def _rank(
         send.send((traceback.format_exc(), None))
 
 
-def commands(lines: list[list[str]]) -> list[tuple[int, str, str]]:
-    """Run command lines on this rank, one after the other; return the exit code, stdout and stderr of each."""
+def commands(lines: list[list[str]], cache: str) -> tuple[list[tuple[int, str, str]], list[str]]:
+    """Run command lines on this rank, one after the other, with a storage in memory that is the rank's own.
+
+    Returns:
+        The exit code, stdout and stderr of each, and the names of what this rank uploaded.
+    """
+    from fsspec.implementations.memory import MemoryFileSystem
+
     from segue.cli.main import main
 
+    os.environ["SEGUE_CACHE"] = cache
     found = []
     for words in lines:
         sys.argv, code, out, err = ["segue", *words], 0, io.StringIO(), io.StringIO()
@@ -80,4 +87,4 @@ def commands(lines: list[list[str]]) -> list[tuple[int, str, str]]:
             except SystemExit as stop:
                 code = int(stop.code or 0)
         found.append((code, out.getvalue(), err.getvalue()))
-    return found
+    return found, sorted(MemoryFileSystem.store)

@@ -76,14 +76,14 @@ def test_when_a_rank_dies_the_others_say_so_and_a_single_process_continues(tmp_p
     np.testing.assert_allclose(numbers(points[1:], ["loss"]), numbers(alone["whole bank"][1][1:], ["loss"]), atol=1e-5)
 
 
-def test_the_command_line_prints_and_writes_once(tmp_path, capsys):
+def test_the_command_line_prints_writes_and_uploads_once(tmp_path, capsys):
     recipe, unready = command_line.write_corpus(tmp_path), tmp_path / "unready.toml"
     unready.write_text(recipe.read_text().replace(str(tmp_path / "bank"), str(tmp_path / "nothing")))
     assert command_line.run("train", str(recipe), "--out", str(tmp_path / "alone"), "--quiet", "--json") == 0
     wanted = json.loads(capsys.readouterr().out)
     lines = [["bank", "build", str(unready)], ["train", str(unready), "--out", str(tmp_path / "unready")],
-             ["train", str(recipe), "--out", str(tmp_path / "run"), "--json"]]  # fmt: skip
-    first, second = run_ranks(2, commands, lines)
+             ["train", str(recipe), "--out", "memory://run", "--json"]]  # fmt: skip
+    (first, uploaded), (second, by_the_second) = run_ranks(2, commands, lines, str(tmp_path / "cache"))
     assert [code for code, _, _ in first] == [code for code, _, _ in second] == [2, 2, 0]
     assert [(out, err) for _, out, err in second] == [("", "")] * 3
     assert "`segue bank` is no work for several ranks" in first[0][2]
@@ -92,9 +92,13 @@ def test_the_command_line_prints_and_writes_once(tmp_path, capsys):
     assert printed["validation"]["copy-last"] == wanted["validation"]["copy-last"]
     assert printed["validation"]["model"] == pytest.approx(wanted["validation"]["model"], abs=1e-5)
     assert printed["steps"] == wanted["steps"] == 10
-    alone, together = (read_json(tmp_path / run / "options/model/fold-0/training.json") for run in ("alone", "run"))
+    alone, together = (read_json(tmp_path / run / "options/model/fold-0/training.json")
+                       for run in ("alone", "cache/remote/memory/run"))  # fmt: skip
     of_steps = [numbers(one["curve"][1:], ["step", "loss", "MRR"]) for one in (alone, together)]
     np.testing.assert_allclose(*of_steps, atol=1e-5)
+    kept = {f"/{path.relative_to(tmp_path / 'alone')}" for path in (tmp_path / "alone").rglob("*") if path.is_file()}
+    assert {name.removeprefix("/run") for name in uploaded} == {name for name in kept if "/." not in name}
+    assert by_the_second == [], "the first rank alone uploads"
 
 
 def test_shares_are_equal_or_refused():

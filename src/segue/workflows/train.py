@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from segue.files import read_json
 from segue.hardware import choose_device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
-from segue.storage import on_storage
+from segue.storage import writing
 from segue.training.ranks import joined
 from segue.training.watch import begin_watching, require_tools, watch_table
 from segue.workflows.check_record import CheckPolicy, check_data
@@ -36,7 +37,6 @@ from segue.workflows.prepare import (
 )
 
 
-@on_storage("out")
 def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapping[str, Any]:
     """Train and write a checkpoint, without reading a test document. A killed training is resumed.
 
@@ -54,16 +54,19 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
-    recipe, out = as_recipe(recipe), Path(out)
-    with joined(choose_device(recipe.training.device)) as ranks:
+    recipe = as_recipe(recipe)
+    with joined(choose_device(recipe.training.device)) as ranks, ExitStack() as uploaded:
         stages = stages if ranks.first else quiet
         alone = ranks.size == 1
-        job, steps = ranks.once(lambda: _prepare(recipe, out, may_build=alone, stages=stages))
+        folder = ranks.once(lambda: uploaded.enter_context(writing(out)))  # the first rank alone reads and writes there
+        job, steps = ranks.once(lambda: _prepare(recipe, folder, may_build=alone, stages=stages))
         (option,), fold = job.options, job.experiment.folds[0]
         with stages(f"Training {recipe.model.name}") as progress:
             unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
             ensure_trained(unit, unit.folder, ranks)
-        return ranks.once(lambda: _record(unit, stages=stages))
+        record = ranks.once(lambda: _record(unit, stages=stages))
+        ranks.once(uploaded.close)
+        return record
 
 
 def _prepare(recipe: Recipe, out: Path, *, may_build: bool, stages: Stages) -> tuple[Job, int]:
