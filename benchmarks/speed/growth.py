@@ -1,8 +1,9 @@
-"""How cost grows with the size of the work: one side at several sizes, in turns, and the slope on log scales."""
+"""How cost grows with the size of the work: one side at several sizes, in turns, the slope on log scales, the line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,34 @@ def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float | None:
     if len(set(sizes)) < 2:
         return None
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line through measured values.
+
+    Attributes:
+        start: value at size 0.
+        slope: value added by one more unit of size.
+        deviation: largest distance of a value from the line, as a share of the value.
+    """
+
+    start: float
+    slope: float
+    deviation: float
+
+
+def line(sizes: Sequence[float], values: Sequence[float]) -> Line:
+    """Fit a line by least squares of the relative errors, so that every size counts alike.
+
+    Args:
+        sizes: two different ones or more.
+        values: above 0, one for each size.
+
+    >>> line([1, 2, 3], [3.0, 5.0, 7.0])
+    Line(start=1.0, slope=2.0, deviation=0.0)
+    """
+    size, value = np.asarray(sizes, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    slope, start = np.polyfit(size, value, 1, w=1 / value)
+    deviation = np.abs((start + slope * size) / value - 1).max()
+    return Line(*(round(float(number), 12) for number in (start, slope, deviation)))

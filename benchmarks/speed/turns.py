@@ -74,15 +74,23 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def take_turns(sides: Sequence[Side], *, repeats: int, progress: Progress = no_progress) -> list[SideResult]:
+def take_turns(
+    sides: Sequence[Side], *, repeats: int, warm_up: bool = True, progress: Progress = no_progress
+) -> list[SideResult]:
     """Let the sides take turns, and return what each measured, in their order.
+
+    Args:
+        sides: the sides.
+        repeats: counted turns of each.
+        warm_up: take one more turn of each before, which is not counted.
+        progress: called after every turn of all.
 
     Raises:
         SegueError: whatever a side raised.
     """
     with ExitStack() as stack:
         workers = [stack.enter_context(_Worker(side)) for side in sides]
-        for turn in range(repeats + 1):
+        for turn in range(0 if warm_up else 1, repeats + 1):
             for worker in workers:
                 worker.turn(counted=turn > 0)
             progress(turn, repeats, "turns")

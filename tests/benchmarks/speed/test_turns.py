@@ -2,7 +2,7 @@ import pytest
 from benchmarks_sides import counting, failing, holding, quadratic
 
 from benchmarks.speed import growth as growth_module
-from benchmarks.speed.growth import growth, slope
+from benchmarks.speed.growth import Line, growth, line, slope
 from benchmarks.speed.measurement import Measurement, pairwise
 from benchmarks.speed.turns import Side, SideResult, take_turns
 from segue.errors import InputError
@@ -73,3 +73,13 @@ def test_growth_counts_what_the_sides_hold_from_the_fewest_on(monkeypatch):
 
 def test_one_size_alone_has_no_exponent():
     assert slope([7, 7], [1.0, 2.0]) is None
+
+
+def test_a_line_goes_through_what_is_linear_and_names_what_is_furthest_from_it():
+    """2 + n / 2, a constant, n² (which no line comes near), and two different values of one size."""
+    assert line([10, 20, 40, 80], [7.0, 12.0, 22.0, 42.0]) == Line(2.0, 0.5, 0.0)
+    assert line([100, 100, 200, 200], [1.0, 1.0, 1.0, 1.0]) == Line(1.0, 0.0, 0.0)
+    assert line([1, 2, 4, 8], [1.0, 4.0, 16.0, 64.0]).deviation > 0.5
+    quick, slow = line([1, 2], [1.0, 3.0]), line([1, 1, 2], [0.9, 1.1, 3.0])
+    assert (quick.slope, quick.start) == (2.0, -1.0)
+    assert 0.09 < slow.deviation < 0.12, "the line passes between two turns of one size"
