@@ -1,11 +1,12 @@
 """A bank and a comparison on one process, on two, on Ray, and on Ray with workers killed: the same bits, and the cost.
 
-``python -m benchmarks.ray --json benchmarks/results/ray.json`` takes articles of the demo. Each way builds its own bank
-and compares the same options over two folds, with the steps that the first way planned. On Ray, two tasks run at a
-time, on a cluster of this machine that starts and ends with each stage that uses it. In the last way one process gets
-SIGKILL while a shard is encoded, and another one while a model is trained.
+``python -m benchmarks.ray --repeats 3 --json benchmarks/results/ray.json`` takes articles of the demo. Each way builds
+its own bank and compares the same options over two folds, with the steps that the first way planned. On Ray, two tasks
+run at a time, on a cluster of this machine that starts and ends with each stage that uses it. In the last way one
+process gets SIGKILL while a shard is encoded, and another one while a model is trained.
 
-The overhead of Ray is the difference to two local processes: its start is in the first stage that uses it.
+With ``--repeats`` the ways take turns; seconds are medians, with the least and greatest. The overhead of Ray is the
+difference to two local processes, turn by turn: its start is in each stage that uses it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import psutil
 
 from benchmarks.processes import sha256_of_ranks
+from benchmarks.speed.turns import spread
 from benchmarks.surroundings import surroundings
 from segue.cluster import ComputeSettings
 from segue.comparison.job import finished_results
@@ -52,21 +54,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="optimiser steps of each option (else: as the budget holds)")
     parser.add_argument("--address", help="a cluster of this machine, instead of one that each way starts")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--repeats", type=int, default=1, help="turns of each way")
     parser.add_argument("--json", type=Path, help="where the result goes")
     args = parser.parse_args()
     limit_threads(1)
-    found: dict[str, dict[str, Any]] = {}
+    taken: dict[str, list[dict[str, Any]]] = {way: [] for way in args.ways}
     with tempfile.TemporaryDirectory() as scratch:
-        for way in args.ways:
-            found[way] = once(way, Path(scratch), args)
-            print(way, json.dumps(found[way]), flush=True)
-    same = {key: len({str(one[key]) for one in found.values()}) == 1 for key in ("bank", "ranks", "metrics")}
-    record: dict[str, Any] = {"documents": args.documents, "ways": found, "same": same, **surroundings()}
-    if {"two processes", "Ray"} <= found.keys():
-        record["overhead_seconds"] = {
-            stage: round(found["Ray"]["seconds"][stage] - found["two processes"]["seconds"][stage], 1)
-            for stage in found["Ray"]["seconds"]
-        }
+        for turn in range(args.repeats):
+            for way, turns in taken.items():
+                turns.append(once(way, Path(scratch) / str(turn), args, plan=Path(scratch) / "plan.json"))
+                print(way, json.dumps(turns[-1]), flush=True)
+    every = [one for turns in taken.values() for one in turns]
+    same = {key: len({str(one[key]) for one in every}) == 1 for key in ("bank", "ranks", "metrics")}
+    ways = {way: {**turns[0], "killed": [one["killed"] for one in turns], "seconds": by_stage(turns)}
+            for way, turns in taken.items()}  # fmt: skip
+    record: dict[str, Any] = {"documents": args.documents, "repeats": args.repeats, "ways": ways, "same": same,
+                              **surroundings()}  # fmt: skip
+    if {"two processes", "Ray"} <= taken.keys():
+        record["overhead_seconds"] = by_stage(taken["Ray"], less=taken["two processes"])
     print(f"the same: {same}; overhead of Ray over local processes: {record.get('overhead_seconds')}")
     if args.json:
         write_json(args.json, record)
@@ -74,9 +79,17 @@ def main() -> None:
         raise SystemExit("the ways differ")
 
 
-def once(way: str, scratch: Path, args: argparse.Namespace) -> dict[str, Any]:
+def by_stage(turns: list[dict[str, Any]], less: list[dict[str, Any]] | None = None) -> dict[str, dict[str, float]]:
+    """Return the median, least and greatest seconds of each stage; ``less``: of the difference, turn by turn."""
+    others = less or [{"seconds": dict.fromkeys(one["seconds"], 0.0)} for one in turns]
+    pairs = [(one["seconds"], other["seconds"]) for one, other in zip(turns, others, strict=True)]
+    values = {stage: spread([mine[stage] - theirs[stage] for mine, theirs in pairs]) for stage in pairs[0][0]}
+    return {stage: {name: round(value, 1) for name, value in found.items()} for stage, found in values.items()}
+
+
+def once(way: str, scratch: Path, args: argparse.Namespace, *, plan: Path) -> dict[str, Any]:
     """Build a bank and compare in a new folder; return hashes, and seconds by stage."""
-    folder, plan = scratch / way.replace(" ", "-"), scratch / "plan.json"
+    folder = scratch / way.replace(" ", "-")
     compute = WAYS[way]
     if compute.executor == "ray":
         compute = compute.model_copy(update={"address": args.address})
