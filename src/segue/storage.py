@@ -37,7 +37,7 @@ DERIVED = {"sentences", "tokens"}
 """Folders beside a bank's files that are made from them and state their hash; the cache keeps one that is no object."""
 PASSING = "progress.json"
 """File of a task that runs; it is not uploaded."""
-BEGINNINGS = ("build.json", "recipe.json")
+BEGINNINGS = ("build.json", "recipe.json", "bundle.json")
 """Files that say what a folder is of."""
 SEALS = ("result.json", "manifest.json", "manifest.sha256", "triage.json", "current.json")
 """Files that say that others are whole."""

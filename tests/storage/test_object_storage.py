@@ -9,7 +9,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import segue
 from segue.bundles.store import list_bundles, promote, rollback
 from segue.comparison.run import _Run
-from segue.errors import StorageError
+from segue.errors import InputError, StorageError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +35,15 @@ def test_bank_run_bundle_and_service_in_a_bucket_are_those_of_local_folders(
     remote = segue.triage(tables(there), f"{there}/run")
     assert remote.bank.hash == local.bank.hash
     assert measured(remote) == measured(local)
+    for more, message in ((), "already exists"), (("bundle.json",), r"holds other files: got notes\.txt"):
+        for name in ("notes.txt", *more):
+            bucket.write(f"taken/{name}", b"{}")
+        before = bucket.contents("taken")
+        with pytest.raises(InputError, match=f"{there}/taken {message}"):
+            segue.bundle(f"{here}/run", f"{there}/taken", option="mean")
+        assert bucket.contents("taken") == before
     forget()
+    bucket.write("bundle/bundle.json", b"{}")  # of an upload that was interrupted
     winner = segue.bundle(f"{there}/run", f"{there}/bundle", option="mean")
     assert winner.to_json()["path"] == f"{there}/bundle"
     other = segue.bundle(f"{there}/run", f"{here}/other", option="copy-last").path
@@ -45,6 +53,7 @@ def test_bank_run_bundle_and_service_in_a_bucket_are_those_of_local_folders(
     expected = segue.predict(segue.bundle(f"{here}/run", f"{here}/bundle", option="mean").path, text)
     assert [one.id for one in answer.answer] == [one.id for one in expected.answer]
 
+    bucket.write(f"bundles/{winner.version}/bundle.json", b"{}")
     versions = [promote(one, f"{there}/bundles") for one in (other, f"{there}/bundle")]
     forget()
     served = []

@@ -98,7 +98,7 @@ def require_absent(out: Path) -> None:
         InputError: there is.
     """
     if out.exists():
-        raise InputError(f"{out} already exists", fix="choose another folder, or delete it")
+        raise InputError(f"{place_of(out)} already exists", fix="choose another folder, or delete it")
 
 
 def _fill(winner: Winner, retriever: Retriever, folder: Path, out: Path) -> None:

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segue.bundles.files import CONTRACT, MANIFEST, verify
+from segue.bundles.files import CONTRACT, MANIFEST, SEAL, verify
 from segue.errors import InputError
 from segue.files import copy_folder, exclusive, read_json, write_folder, write_json
-from segue.storage import local, on_storage, place_of, pull
+from segue.storage import local, on_storage, place_of, pull, url_of
 
 CURRENT = "current.json"
 
@@ -49,7 +49,7 @@ def promote(bundle: Path | str, folder: Path | str) -> str:
     version = verify(bundle).version
     with exclusive(folder):
         place = folder / version
-        if not place.exists():
+        if not place.exists() or (url_of(place) and not (place / SEAL).exists()):  # an interrupted upload has no seal
             write_folder(place, lambda target: _copy(bundle, target))
         if verify(place).version != version:
             raise InputError(f"{place} holds another bundle", fix="delete that folder and promote again")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.build import Winner, build_bundle, require_absent
-from segue.bundles.files import MANIFEST
+from segue.bundles.files import CONTRACT, MANIFEST, SEAL
 from segue.comparison.job import FINISHED
 from segue.comparison.options import Option
 from segue.comparison.record import Record, read_record
@@ -89,8 +89,7 @@ def bundle(
     chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
                     None if index is None else pull(index))  # fmt: skip
-    if url_of(out) and not (out / MANIFEST).exists():
-        shutil.rmtree(out, ignore_errors=True)  # of an upload that was interrupted
+    interrupted = _take_interrupted(out)
     require_absent(out)
     with tempfile.TemporaryDirectory() as folder:
         if refit:
@@ -99,8 +98,25 @@ def bundle(
             winner = replace(winner, job=found.job, fold=found.fold, refit=found.facts)
         with stages("Building the bundle"):
             manifest = build_bundle(winner, out)
+    if others := interrupted - manifest.files.keys() - {MANIFEST}:
+        shutil.rmtree(out)
+        raise InputError(f"{place_of(out)} holds other files", got=min(others), expected="nothing, or this bundle",
+                         fix="choose another folder, or delete it")  # fmt: skip
     size = sum(int(facts["bytes"]) for facts in manifest.files.values())
     return Built(out, manifest.version, chosen.name, size)
+
+
+def _take_interrupted(out: Path) -> set[str]:
+    """Remove from the cache what an interrupted upload of a bundle left, and return the names of its files.
+
+    Its contract was uploaded first, and the seal, which comes last, is missing.
+    """
+    if url_of(out) is None or (out / SEAL).exists() or not (out / CONTRACT).exists():
+        return set()
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*")
+             if path.is_file() and not path.name.startswith(".")}  # fmt: skip
+    shutil.rmtree(out)
+    return names
 
 
 def _comparison(run: Path) -> Record:
