@@ -1,6 +1,7 @@
 """Every extra that a page, a recipe or an error names exists, and installs what the name promises."""
 
 import ast
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_every_named_extra_exists():
     assert [one for one in sorted(named) if one[1] not in EXTRAS] == []
 
 
+@functools.cache
 def guarded_imports() -> dict[str, set[str]]:
     """Return, by extra, what is imported where an ImportError names that extra."""
     found: dict[str, set[str]] = {}
