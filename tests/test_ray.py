@@ -17,10 +17,12 @@ from bank.test_build import DOCUMENTS as DOCUMENTS_OF_BANK
 from bank.test_build import PASSAGES, SMALL, ListReader, build, files
 from comparison.test_tasks import hashes
 from comparison.test_triage import job_on, without_times
+from fake_encoder import HashEncoder
 from ray.cluster_utils import Cluster
 
 from segue import cluster
 from segue.bank.build import build_bank
+from segue.bank.changes import change
 from segue.cluster import VARIABLES, ComputeSettings, RayExecutor, connected, places
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.options import choose_options
@@ -31,6 +33,7 @@ from segue.errors import InputError, SettingsError, SpaceError, StorageError
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 from segue.ranking.shards import over_shards
+from segue.types import Document
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.*")  # of its own settings
 OPTIONS = choose_options(["infonce", "mlp"])  # the second takes the loss that won
@@ -106,6 +109,22 @@ def test_a_bank_has_the_bytes_of_a_local_one_though_an_actor_is_killed(tmp_path,
     assert (tmp_path / "died").exists()
     assert encoder.encoded == []  # nothing was encoded here
     assert bank.hash == local.hash
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
+
+
+def test_an_update_encodes_new_texts_on_the_cluster_and_has_the_bytes_of_a_local_one(tmp_path, connection):
+    """The first new shard repeats what the bank holds, so nothing of it is sent."""
+    old, *others = DOCUMENTS_OF_BANK[5], *DOCUMENTS_OF_BANK[:5], *DOCUMENTS_OF_BANK[6:]
+    news = ["This sentence follows the others of its document.", "A document that the bank did not have."]
+    items = [Document(old.id, old.title, (*old.paragraphs, news[0])), *others, Document("new", "", (news[1],))]
+    done, encoded = {}, {}
+    for name, compute in (("local", None), ("ray", RAY)):
+        bank, encoder = build(tmp_path / name), HashEncoder()
+        done[name] = change(bank, items, encoder, replace=True, passages=PASSAGES, compute=compute)
+        encoded[name] = encoder.encoded
+    assert encoded == {"local": news, "ray": []}
+    assert (done["ray"].added, done["ray"].changed) == (("new",), (old.id,))
+    assert done["ray"].bank.hash == done["local"].bank.hash
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 

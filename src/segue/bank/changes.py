@@ -25,12 +25,14 @@ from jaxtyping import Float, Int
 
 from segue.bank.bank import PassageBank
 from segue.bank.build import EncoderSource, Intake, ShardWriter, describe_skipped, known_groups, loaded_encoder
+from segue.bank.encode_on_ray import encode_on_ray
 from segue.bank.manifest import documents_table, extend_bank
-from segue.bank.shards import ShardRecord, ShardRows, remove_shards, write_shard
+from segue.bank.shards import ShardRecord, ShardRows, read_rows, remove_shards, write_shard
+from segue.cluster import ComputeSettings, connected
 from segue.corpus.intake import Reading, share_of
 from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.words import visible
-from segue.encoders import Encoder
+from segue.encoders import Encoder, EncoderSettings
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.files import JsonObject, copy_file, disk, exclusive, write_folder
@@ -93,6 +95,7 @@ def change(
     remove_gone: bool = False,
     dry_run: bool = False,
     passages: PassageSettings | None = None,
+    compute: ComputeSettings | None = None,
     progress: Progress = no_progress,
 ) -> BankChange:
     """Take documents into a bank in one step; only texts that are new to their document are encoded.
@@ -108,15 +111,21 @@ def change(
         remove_gone: remove the documents of the bank that are not among ``documents``.
         dry_run: change nothing.
         passages: how documents are cut; default: like the bank's.
+        compute: the [compute] table: with ``executor="ray"``, a Ray cluster encodes; None: this process does.
         progress: called per batch.
 
     Raises:
-        InputError: an id comes twice, or every document of the bank would be removed.
+        InputError: an id comes twice, every document of the bank would be removed, or the cluster does not answer.
         SpaceError: the encoder has another space.
-        StorageError: the disk is full, or another process is writing there.
+        StorageError: the disk is full, another process is writing there, or workers of the cluster are lost again and
+            again.
     """
     began, settings = monotonic(), passages or bank.manifest.passages or PassageSettings()
-    with contextlib.nullcontext() if dry_run else exclusive(bank.path):
+    cluster = compute if compute is not None and compute.executor == "ray" and not dry_run else None
+    with (
+        connected(cluster) if cluster else contextlib.nullcontext(),
+        contextlib.nullcontext() if dry_run else exclusive(bank.path),
+    ):
         bank = PassageBank.open(bank.path)
         plan = _Plan(bank, settings, replace=replace)
         if dry_run:
@@ -126,7 +135,9 @@ def change(
         else:
             remove_shards(bank.path, beyond=len(bank.manifest.shards))
             texts = _NewTexts(bank, encoder, plan.known)
-            intake = Intake(ShardWriter(bank.path, texts, bank.manifest, after=bank, progress=progress))
+            elsewhere = functools.partial(texts.encode_on, cluster) if cluster else None
+            writer = ShardWriter(bank.path, texts, bank.manifest, after=bank, elsewhere=elsewhere, progress=progress)
+            intake = Intake(writer)
             intake.read(Reading(plan.news(documents), share_of(documents)), settings)
             skipped = intake.skipped
         live = bank.live_documents
@@ -263,12 +274,34 @@ class _NewTexts:
 
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return the vectors of texts."""
-        rows = np.array([self._known.get(text, -1) for text in texts], dtype=np.int64)
+        rows = self._rows(texts)
+        new = [texts[number] for number in np.flatnonzero(rows < 0)]
+        return self._filled(rows, self._encoder.encode(new, progress=progress) if new else None)
+
+    def encode_on(self, cluster: ComputeSettings, shards: Sequence[int]) -> Iterator[Float[np.ndarray, "rows dim"]]:
+        """Yield the vectors of shards whose passages are written; the cluster encodes the new texts."""
+        folder, source = self._bank.path, self._source
+        rows = {number: self._rows(read_rows(folder, number).texts or []) for number in shards}
+        chosen = {number: new for number, known in rows.items() if len(new := np.flatnonzero(known < 0))}
+        settings = source if isinstance(source, EncoderSettings) else None
+        encoded = encode_on_ray(list(chosen), folder=folder, load=functools.partial(loaded_encoder, source),
+                                settings=settings, space=self.space, compute=cluster, chosen=chosen)  # fmt: skip
+        for number in shards:
+            yield self._filled(rows[number], next(encoded) if number in chosen else None)
+        assert next(encoded, None) is None, "every chosen shard was yielded, and the cluster is done"
+
+    def _rows(self, texts: Sequence[str]) -> Int[np.ndarray, "text"]:
+        """Return the row of each text that is known, -1 for the others."""
+        return np.array([self._known.get(text, -1) for text in texts], dtype=np.int64)
+
+    def _filled(
+        self, rows: Int[np.ndarray, "text"], new: Float[np.ndarray, "new dim"] | None
+    ) -> Float[np.ndarray, "text dim"]:
+        """Return the bank's vectors of known rows, and the new ones in the other places."""
         vectors = np.empty((len(rows), self._bank.dimension), dtype=np.float32)
         vectors[rows >= 0] = self._bank.gather(rows[rows >= 0])
-        new = [text for text, row in zip(texts, rows.tolist(), strict=True) if row < 0]
-        if new:
-            vectors[rows < 0] = self._encoder.encode(new, progress=progress)
+        if new is not None:
+            vectors[rows < 0] = new
         return vectors
 
 

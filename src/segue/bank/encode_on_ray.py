@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from segue.bank.shards import read_rows
 from segue.cluster import ComputeSettings, connected, lost, places, process_state, require_seen, take_state
@@ -34,6 +34,7 @@ def encode_on_ray(
     settings: EncoderSettings | None,
     space: Space,
     compute: ComputeSettings,
+    chosen: Mapping[int, Int[np.ndarray, "rows"]] | None = None,
 ) -> Iterator[Float[np.ndarray, "rows dim"]]:
     """Yield the vectors of shards whose passages are written, in their order.
 
@@ -44,6 +45,7 @@ def encode_on_ray(
         settings: of the encoder, where it has any: parts of the user's own in them are sent along.
         space: of the vectors; an actor whose encoder has another one is refused.
         compute: the cluster, and what an actor reserves.
+        chosen: rows to encode of each shard, counted from its first; None: all. Only their vectors are yielded.
 
     Raises:
         InputError: the cluster does not answer, or the encoder fails there.
@@ -65,7 +67,8 @@ def encode_on_ray(
 
         at_once = min(places(ray, compute), len(shards))
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        rows = from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
+        rows = from_items([{"shard": number, "rows": b"" if chosen is None else pickle.dumps(chosen[number])}
+                           for number in shards], override_num_blocks=len(shards))  # fmt: skip
         rows.context.enable_progress_bars = rows.context.print_on_execution_start = False
         rows.context.execution_options.preserve_order = True
         encoded = rows.map_batches(
@@ -103,7 +106,10 @@ class _Actor:
         """Return the vectors of the shard of a batch, or the error."""
         try:
             encoder = self._encoder
-            vectors = encoder.encode(read_rows(Path(self._folder), int(batch["shard"][0])).texts or [])
+            texts = read_rows(Path(self._folder), int(batch["shard"][0])).texts or []
+            if rows := batch["rows"][0]:
+                texts = [texts[row] for row in pickle.loads(rows)]
+            vectors = encoder.encode(texts)
             return {"error": [b""], "vectors": np.ascontiguousarray(vectors, dtype=np.float32)[None]}
         except Exception as error:  # the encoder's too; Ray would try it again
             return {"error": [cloudpickle.dumps(error)], "vectors": np.zeros((1, 0, 1), dtype=np.float32)}

@@ -205,7 +205,7 @@ def update(
     """Read the corpus of a bank again and encode what is new or changed, in one step.
 
     Documents are compared by the hash of their title and passages. Those that the corpus no longer has are named and
-    stay, since they may have been added from elsewhere.
+    stay, since they may have been added from elsewhere. With ``executor = "ray"`` the cluster encodes.
 
     Args:
         recipe: the recipe of the bank.
@@ -229,7 +229,7 @@ def update(
     opened = built_bank(recipe)
     with stages("Reading the corpus and encoding what changed") as progress:
         return change(opened, read_most(fetched(recipe.corpus)), recipe.encoder, replace=True, remove_gone=remove_gone,
-                      dry_run=dry_run, progress=progress)  # fmt: skip
+                      dry_run=dry_run, compute=recipe.compute, progress=progress)  # fmt: skip
 
 
 def convert(
