@@ -150,7 +150,9 @@ def connected(settings: ComputeSettings) -> Iterator[Any]:
         raise InputError(
             f"the Ray cluster at {where} does not answer" if where else "no Ray cluster can be started here",
             got=_reason(error),
-            fix="check [compute] address, RAY_AUTH_MODE, and `ray status` on the cluster's head",
+            fix="check [compute] address, RAY_AUTH_MODE, and `ray status` on the cluster's head"
+            if where
+            else 'run again; on a busy machine start one with `ray start --head`, and write address = "auto"',
         ) from error
     try:
         yield ray
