@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,6 +41,9 @@ from segue.training.state import Record, TrainingState, selection_score
 from segue.training.watch import Follow, follow_nothing
 from segue.types import Bank, Progress, Windows, no_progress
 from segue.windows.windows import gather_contexts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 __all__ = [
     "Score",
@@ -266,7 +270,13 @@ class ShortRun:
 
 
 def begin_short_run(
-    bank: Bank, windows: Windows, *, model: ModelSettings, loss: LossSettings, training: TrainingSettings
+    bank: Bank,
+    windows: Windows,
+    *,
+    model: ModelSettings,
+    loss: LossSettings,
+    training: TrainingSettings,
+    reader: SentenceTransformer | None = None,
 ) -> ShortRun:
     """Build an untrained predictor and its loss, ready for the first step; an anchor starts at copy-last.
 
@@ -276,12 +286,13 @@ def begin_short_run(
         model: architecture and size.
         loss: what is minimised.
         training: batch size, seed, rate; ``steps`` must be given.
+        reader: what a model that reads text reads with.
 
     Raises:
         InputError: there are no windows.
     """
     with torch.random.fork_rng(devices=[]):
         seed_generators(training.seed)
-        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1])
+        predictor = build_model(model, dimension=bank.dimension, context=windows.context.shape[1], reader=reader)
     built = build_loss(loss, bank.dimension, seed=training.seed)
     return ShortRun(*assemble(predictor, built, bank, windows, training), training)
