@@ -51,7 +51,7 @@ def open_case(args: argparse.Namespace) -> Case:
 
 
 class Units:
-    """The results so far, and the file they are appended to."""
+    """The results so far, and the file they are appended to; ``total`` is 0 where nobody knows it."""
 
     def __init__(self, path: Path, *, total: int) -> None:
         self.path, self.total, self.began = path, total, time.perf_counter()
@@ -79,7 +79,8 @@ class Units:
     def _print_progress(self, name: str) -> None:
         done, spent = len(self.done), time.perf_counter() - self.began
         left = (self.total - done) * spent / self.fresh if self.fresh else 0.0
-        print(f"{done}/{self.total}, {spent:.0f} s, about {left:.0f} s left: {name}", file=sys.stderr, flush=True)
+        of = f"/{self.total}, {spent:.0f} s, about {left:.0f} s left" if self.total else f", {spent:.0f} s"
+        print(f"{done}{of}: {name}", file=sys.stderr, flush=True)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

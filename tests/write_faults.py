@@ -1,6 +1,6 @@
 """Commands that write, each on small data, with a fault at any of their writes; afterwards they are run again.
 
-``python -m benchmarks.fault_at_write`` does all of it; ``tests/test_fault_at_write.py`` a part.
+``python -m benchmarks.write_faults`` does all of it; ``tests/test_write_faults.py`` a part.
 """
 
 from __future__ import annotations
@@ -132,13 +132,23 @@ def _second(at: Path) -> None:
     _promote(at)
 
 
-def prepare(command: Command, folder: Path) -> None:
-    """Write the corpus, and run what the command needs."""
-    folder.mkdir(parents=True)
-    recipe_of(folder)
-    np.save(folder / "queries.npy", worlds.unit(np.random.default_rng(1).normal(size=(60, 16)).astype(np.float32)))
-    for name in command.needs:
-        _second(folder) if name == "second" else COMMANDS[name].run(folder)
+def prepare(command: Command, folder: Path, kept: Path) -> None:
+    """Write the corpus, and run what the command needs; copies in ``kept`` save that to other commands of the folder."""
+    for number in range(len(command.needs) + 1):
+        copy = kept / " ".join(["corpus", *command.needs[:number]]).replace(" ", "-")
+        if copy.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(copy, folder)
+            continue
+        if number == 0:
+            folder.mkdir(parents=True)
+            recipe_of(folder)
+            queries = np.random.default_rng(1).normal(size=(60, 16)).astype(np.float32)
+            np.save(folder / "queries.npy", worlds.unit(queries))
+        else:
+            name = command.needs[number - 1]
+            _second(folder) if name == "second" else COMMANDS[name].run(folder)
+        shutil.copytree(folder, copy)
 
 
 @dataclass(frozen=True)
@@ -166,12 +176,14 @@ class Sweep:
 
     Args:
         command: which.
-        folder: has room for two copies of its files.
+        folder: has room for copies of its files, which other sweeps in it share.
     """
 
     def __init__(self, command: Command, folder: Path) -> None:
         self.command, self.before, self.place = command, folder / "before", folder / "at"
-        prepare(command, self.place)
+        for old in (self.before, self.place):
+            shutil.rmtree(old, ignore_errors=True)
+        prepare(command, self.place, folder / "kept")
         self.place.rename(self.before)
         self._restore()
         with faulty() as disk:

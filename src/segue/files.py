@@ -12,6 +12,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -34,6 +35,7 @@ HERE = f"{zlib.crc32(platform.node().encode()):08x}"
 """This machine, in the names of incomplete files: a process number says nothing about other machines."""
 JsonObject = dict[str, Any]
 """A JSON object as read from a file."""
+log = logging.getLogger("segue.files")
 
 
 class Disk:
@@ -278,22 +280,54 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: another process is writing there, or the folder cannot be made.
     """
-    try:
-        disk.make_folder(folder)
-        handle = disk.open(folder / ".lock", "wb")
-    except OSError as error:
-        raise StorageError(f"cannot write in {folder}", got=error.strerror, fix="choose another place") from error
-    with handle:
+    with locked(folder / ".lock", name=str(folder)):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            got = "another process is writing there"
-            raise StorageError(f"{folder} is in use", got=got, fix="wait for it, or stop it") from error
-        except OSError:  # a file system without locks; the user has to take care
-            pass
-        for leftover in folder.glob(".*.part"):
-            disk.remove(leftover)
+            for leftover in folder.glob(".*.part"):
+                disk.remove(leftover)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
+
+
+@contextlib.contextmanager
+def locked(lock: Path, *, name: str) -> Iterator[None]:
+    """Hold a lock's file; on a file system without locks a warning is logged, and nothing is refused.
+
+    Args:
+        lock: the file; its folder is made if it is missing.
+        name: what is locked, for messages.
+
+    Raises:
+        StorageError: another process holds it, or it cannot be made.
+    """
+    try:
+        disk.make_folder(lock.parent)
+        handle = disk.open(lock, "wb")
+    except OSError as error:
+        raise StorageError(f"cannot write in {name}", got=error.strerror, fix="choose another place") from error
+    with handle:
+        if not _take(handle, lock):
+            got = "another process is writing there"
+            raise StorageError(f"{name} is in use", got=got, fix="wait for it, or stop it")
+        yield
+
+
+def is_locked(lock: Path) -> bool:
+    """Return whether a process of this machine holds a lock's file."""
+    with contextlib.suppress(FileNotFoundError), lock.open("rb") as handle:
+        return not _take(handle, lock)
+    return False
+
+
+def _take(handle: BinaryIO, lock: Path) -> bool:
+    """Lock an open file until it is closed; return False where another process has locked it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system without locks: ENOLCK, ENOSYS, EOPNOTSUPP
+        log.warning("%s cannot be locked (%s); let only one process write there", lock, error.strerror)
+    return True
 
 
 def file_sha256(path: Path) -> str:

@@ -11,7 +11,6 @@ object, with nine digits of its ETag as fractions of a second, so the two are co
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import inspect
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from segue.errors import InputError, MissingExtraError, SegueError, StorageError
-from segue.files import file_sha256
+from segue.files import file_sha256, is_locked, locked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -175,14 +174,7 @@ def writing(path: Path | str, *, whole: bool = True) -> Iterator[Path]:
     if not is_url(path) or url_of(path) is None:
         yield place
         return
-    lock = _lock_of(place)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            got = "another process of this machine is writing there"
-            raise StorageError(f"{place_of(path)} is in use", got=got, fix="wait for it, or stop it") from error
+    with locked(_lock_of(place), name=place_of(path)):
         _make_equal(place, whole=whole)
         yield place
         publish(place)
@@ -360,14 +352,7 @@ def is_written(place: Path) -> bool:
     """Return whether a process of this machine writes in a folder, in one above it, or in one below it."""
     root = cache_folder()
     locks = [_lock_of(one) for one in (place, *place.parents) if one.is_relative_to(root)]
-    for lock in (*locks, *place.rglob("*.lock")):
-        if lock.is_file():
-            with lock.open() as handle:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return True
-    return False
+    return any(is_locked(lock) for lock in (*locks, *place.rglob("*.lock")))
 
 
 def _flipped(where: str, sha256: str, fix: str) -> StorageError:

@@ -33,6 +33,7 @@ from segue.cli.output import (
     stages,
 )
 from segue.cli.release import bundle_app, index_app, predict, serve
+from segue.cli.signals import interrupted, rank, terminated
 from segue.errors import BlockedError, OtherRankError, SegueError, SettingsError
 from segue.version import __version__
 
@@ -64,7 +65,7 @@ class FlowOrder(typer.core.TyperGroup):
         if found[0] != "train" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ["WORLD_SIZE"] != "1":
             error = SettingsError(f"`segue {found[0]}` is no work for several ranks",
                                   fix="start it without torchrun; only `segue train` is for it")  # fmt: skip
-            raise OtherRankError if _rank() else error
+            raise OtherRankError if rank() else error
         return found
 
     def invoke(self, ctx: Any) -> Any:
@@ -72,8 +73,7 @@ class FlowOrder(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _say(f"interrupted; {KEPT}")
-            sys.exit(INTERRUPTED)
+            interrupted()
 
 
 app = typer.Typer(
@@ -96,8 +96,7 @@ for command in (predict, serve):
 
 WIDEST = 400
 """Columns for a table that may take any width."""
-INTERRUPTED, TERMINATED, GATE_MISSED = 130, 143, 1
-KEPT = "finished work is kept, run the same command to resume"
+GATE_MISSED = 1
 
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 unless every gate of the recipe passes.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/ and the recipe's name.")]
@@ -109,32 +108,17 @@ Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that tr
 
 def main() -> None:
     """Run the command line; every SegueError becomes one message and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     try:
         app(standalone_mode=True)
     except SegueError as error:
         _fail(error)
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    if not _rank():
-        _say(f"terminated; {KEPT}")
-    sys.exit(TERMINATED)
-
-
 def _fail(error: SegueError) -> NoReturn:
     if not isinstance(error, OtherRankError):
-        _say(f"rank {_rank()}: {error}" if _rank() else str(error))
+        print(f"segue: rank {rank()}: {error}" if rank() else f"segue: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
-
-
-def _say(text: str) -> None:
-    print(f"segue: {text}", file=sys.stderr)
-
-
-def _rank() -> int:
-    """Return this process's number among those that ``torchrun`` started; without it, 0."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
 def _version(wanted: bool | None) -> None:
@@ -318,7 +302,7 @@ def train(
     from segue.workflows.train import train as verb
 
     record = verb(_load(recipe, device), _out(out, recipe), stages=stages(quiet))
-    if _rank():
+    if rank():
         return
     if as_json:
         print_json({name: value for name, value in record.items() if name != "curve"})

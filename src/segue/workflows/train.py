@@ -18,7 +18,7 @@ from segue.comparison.options import RECIPE_OPTION
 from segue.comparison.plan import Plan, load_plan
 from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import lock_split
-from segue.files import read_json
+from segue.files import exclusive, read_json
 from segue.hardware import choose_device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
@@ -50,33 +50,35 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
 
     Raises:
         BlockedError: a check of the data failed, so nothing was trained.
+        StorageError: another process works on the run folder, or it cannot be written.
         MissingExtraError: a tool of [training] report_to is not installed.
         SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe = as_recipe(recipe)
-    with joined(choose_device(recipe.training.device)) as ranks, ExitStack() as uploaded:
+    with joined(choose_device(recipe.training.device)) as ranks, ExitStack() as held:
         stages = stages if ranks.first else quiet
         alone = ranks.size == 1
-        folder = ranks.once(lambda: uploaded.enter_context(writing(out)))  # the first rank alone reads and writes there
-        job, steps = ranks.once(lambda: _prepare(recipe, folder, may_build=alone, stages=stages))
+        folder = ranks.once(lambda: held.enter_context(writing(out)))  # the first rank alone reads and writes there
+        job, steps = ranks.once(lambda: _prepare(recipe, folder, held, may_build=alone, stages=stages))
         (option,), fold = job.options, job.experiment.folds[0]
         with stages(f"Training {recipe.model.name}") as progress:
             unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps, progress)
             ensure_trained(unit, unit.folder, ranks)
         record = ranks.once(lambda: _record(unit, stages=stages))
-        ranks.once(uploaded.close)
+        ranks.once(held.close)
         return record
 
 
-def _prepare(recipe: Recipe, out: Path, *, may_build: bool, stages: Stages) -> tuple[Job, int]:
-    """Open the bank, check the data, record the run in its folder; return the job and the number of steps."""
+def _prepare(recipe: Recipe, out: Path, held: ExitStack, *, may_build: bool, stages: Stages) -> tuple[Job, int]:
+    """Open the bank, check the data, lock the run folder, record the run in it; return the job and its steps."""
     require_tools(recipe.training.report_to)
     option = recipe_option(recipe)
     bank = open_bank(recipe, stages=stages) if may_build else built_bank(recipe)
     experiment = experiment_of(recipe, bank)
     own = load_checks(recipe.checks.own)
     check_data(case_of_recipe(recipe, experiment), CheckPolicy(), own=own, stages=stages)
+    held.enter_context(exclusive(out))
     job = make_job(recipe, bank, (option,), out, experiment=experiment)
     lock_split(job.experiment, out / "split.json")
     begin_watching(recipe.training.report_to, out)

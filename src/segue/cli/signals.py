@@ -1,0 +1,58 @@
+"""Signals that end a command: one line on stderr and the documented exit code, from the first import on.
+
+It imports nothing, so a signal that arrives while the command line is still loading ends in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after SIGINT and SIGTERM."""
+KEPT = "finished work is kept, run the same command to resume"
+
+_ended: list[int] = []
+
+
+def listen() -> None:
+    """End the process at SIGINT and at SIGTERM; a second signal does not wait for anything.
+
+    A SIGINT that the parent process ignores, as shells do for jobs in the background, stays ignored.
+    """
+    signal.signal(signal.SIGTERM, terminated)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupted)
+
+
+def stop_listening() -> None:
+    """Give both signals their default action: the command is done, and the interpreter may end at any moment."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def interrupted(number: int = 0, frame: object = None) -> NoReturn:
+    """Report a SIGINT and exit with 130."""
+    _end("interrupted", INTERRUPTED)
+
+
+def terminated(number: int = 0, frame: object = None) -> NoReturn:
+    """Report a SIGTERM and exit with 143."""
+    _end("terminated", TERMINATED)
+
+
+def rank() -> int:
+    """Return this process's number among those that ``torchrun`` started; without it, 0."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def _end(word: str, code: int) -> NoReturn:
+    if os.getpid() in _ended:
+        os._exit(code)
+    _ended.append(os.getpid())
+    if not rank():
+        os.write(2, f"segue: {word}; {KEPT}\n".encode())  # print may be what was interrupted
+    sys.exit(code)
