@@ -133,7 +133,7 @@ def _second(at: Path) -> None:
 
 
 def prepare(command: Command, folder: Path, kept: Path) -> None:
-    """Write the corpus, and run what the command needs; copies in ``kept`` save that to other commands of the folder."""
+    """Write the corpus, and run what the command needs; other commands of the folder take copies from ``kept``."""
     for number in range(len(command.needs) + 1):
         copy = kept / " ".join(["corpus", *command.needs[:number]]).replace(" ", "-")
         if copy.exists():
