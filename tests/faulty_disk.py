@@ -129,11 +129,13 @@ class FaultyFile(io.BufferedIOBase):
 
     def write(self, data: Any) -> int:
         whole = memoryview(data).cast("B")
-        if self.disk.step():
-            self.handle.write(whole[: len(whole) // 2])
-            self.handle.flush()
-            self.disk.end()
-        return int(self.handle.write(whole))
+        if not self.disk.step():
+            return int(self.handle.write(whole))
+        half = len(whole) // 2
+        self.handle.write(whole[:half])
+        self.handle.flush()
+        self.disk.end()
+        return half + int(self.handle.write(whole[half:]))  # where the end is a signal that is handled later
 
     def read(self, size: int | None = -1) -> bytes:
         return bytes(self.handle.read(-1 if size is None else size))
