@@ -8,7 +8,8 @@ again undisturbed, it has to end in the files of an undisturbed run, those that 
 nothing else behind. Exits with 1 where a cell does not.
 
 The first 50 ms and any moment are counted from the entry point, in processes that have imported everything; "fresh"
-cells are new interpreters, killed at any moment from 50 ms of processor time on, also while they import.
+cells are new interpreters, killed at any moment from 50 ms of processor time on, also while they import. A full and a
+read-only disk are mounted (tmpfs), and left out where that is not allowed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from signal import Signals
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from killed import FINE, MOMENTS, NAMES, SIGNALS, WEATHER, Cells
+from killed import DISKS, FINE, MOMENTS, NAMES, SIGNALS, WEATHER, Cells, can_mount
 
 from benchmarks.resumable import Units
 from benchmarks.surroundings import surroundings
@@ -64,9 +65,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of lines, one for each cell; gone on with")
     parser.add_argument("--json", type=Path, help="where the summary goes")
     args = parser.parse_args()
-    wanted = _wanted(args)
-    units = Units(args.out, total=len(wanted))
     with tempfile.TemporaryDirectory() as folder:
+        wanted = _wanted(args, (*WEATHER, *DISKS) if can_mount(Path(folder)) else WEATHER)
+        units = Units(args.out, total=len(wanted))
         cells = cache(lambda name: Cells(name, Path(folder)))  # made when a cell is missing
         outcomes = [units.one(asdict(one), lambda one=one: one.outcome(cells(one.command)))["outcome"]
                     for one in wanted]  # fmt: skip
@@ -82,14 +83,14 @@ def main() -> None:
     sys.exit(bool(bad))
 
 
-def _wanted(args: argparse.Namespace) -> list[Cell]:
+def _wanted(args: argparse.Namespace, weather: tuple[str, ...]) -> list[Cell]:
     """List the cells, quick ones first."""
     found = []
     for name in args.commands:
         for group in [f"{Signals(number).name}, {moment}" for number in SIGNALS for moment in MOMENTS]:
             count = args.slow_cells if name in SLOW else args.cells
             found += [Cell(name, "kills", group, n) for n in range(count)]
-        for kind in WEATHER:
+        for kind in weather:
             count = 2 if kind in ("memory", "full") and name not in SLOW else 1
             found += [Cell(name, "weather", kind, n) for n in range(count)]
         signals = [Signals(SIGNALS[(n + NAMES.index(name)) % len(SIGNALS)]).name for n in range(args.fresh)]

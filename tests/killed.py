@@ -1,7 +1,7 @@
 """Commands of the command line in processes that are killed, or that meet bad weather; afterwards they are run again.
 
 ``python -m benchmarks.kills`` does hundreds of cells; ``tests/test_killed.py`` a few. Each command runs in a fork of
-this process, which has imported everything, so a cell costs what the command computes. Nothing here starts a thread.
+this process, which imports what the first run of a command imported, so a cell costs what the command computes.
 """
 
 from __future__ import annotations
@@ -33,24 +33,16 @@ from faulty_disk import FaultyDisk
 from write_faults import _timeless, contents, recipe_of
 
 import segue.__main__
-import segue.bundles.store
 import segue.cli.main
-import segue.workflows.audit
-import segue.workflows.bank
-import segue.workflows.bundle
-import segue.workflows.evaluate
-import segue.workflows.index
-import segue.workflows.predict
-import segue.workflows.report
-import segue.workflows.train
-import segue.workflows.triage
 from segue import files
 from segue.cli.signals import INTERRUPTED, TERMINATED, listen
 
 EXIT = {signal.SIGINT: (INTERRUPTED, "segue: interrupted"), signal.SIGTERM: (TERMINATED, "segue: terminated")}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOMENTS = ("first 50 ms", "any moment", "at a write")
-WEATHER = ("memory", "full", "read-only", "clock", "two", "no locks")
+WEATHER = ("memory", "clock", "two", "no locks")
+DISKS = ("full", "read-only")
+"""Weather for which a file system is mounted, where that is allowed."""
 FINE = ("finished", "refused", "ended", "aborted")
 """Outcomes of a first run; ``aborted``: out of memory outside Python, which ends the process without a message."""
 BUILT = ("bank build",)
@@ -273,7 +265,7 @@ class Cells:
     def weather(self, kind: str, draw: random.Random) -> str:
         """Run the command in bad weather, run it again in good weather, and return what came of it."""
         self._restore()
-        if kind in ("full", "read-only"):
+        if kind in DISKS:
             return self._on_small_disk(kind, draw)
         if kind == "two":
             both = [Process(self.verb.words, self.place, self.logs) for _ in range(2)]
@@ -284,7 +276,7 @@ class Cells:
         return self._again(self._judged(Process(self.verb.words, self.place, self.logs, before[kind]).wait()))
 
     def _on_small_disk(self, kind: str, draw: random.Random) -> str:
-        """Mount a small file system over the folder; where that is not allowed, files of the process have a limit."""
+        """Mount a small file system over the folder, which a command fills, or which is read-only."""
         held = sum(_pages(path) for path in self.place.rglob("*"))
         more = max(64, sum(_pages(self.before / name) for name in self.expected) // 2)
         shutil.rmtree(self.place)
@@ -338,6 +330,13 @@ FRESH_SECONDS = 0.05
 
 def _pages(path: Path) -> int:
     return 1 + (path.stat().st_size + 4095) // 4096 if path.exists() else 0
+
+
+def can_mount(folder: Path) -> bool:
+    """Return whether this process may mount file systems."""
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], check=False).returncode:
+        return False
+    return subprocess.run(["umount", str(folder)], check=True).returncode == 0
 
 
 def _mount(*words: str) -> None:

@@ -1,11 +1,15 @@
 """What is on disk is either old or new, never a half."""
 
+import errno
+import fcntl
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.errors import InputError, StorageError
-from segue.files import append_jsonl, atomic_path, read_json, read_jsonl, write_folder, write_json
+from segue.files import append_jsonl, atomic_path, exclusive, is_locked, read_json, read_jsonl, write_folder, write_json
 
 
 def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -67,3 +71,26 @@ def test_json_never_holds_what_other_readers_refuse(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(InputError, match="is not JSON"):
         read_json(tmp_path / "b.json")
+
+
+def test_a_lock_is_held_by_one_and_noticed_by_others(tmp_path):
+    lock = tmp_path / "folder" / ".lock"
+    assert not is_locked(lock)
+    with exclusive(lock.parent):
+        assert is_locked(lock)
+        with pytest.raises(StorageError, match=r"folder is in use: got another process"), exclusive(lock.parent):
+            pass
+    assert not is_locked(lock)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_refuses_nothing_and_says_so(tmp_path, monkeypatch, caplog, code):
+    def refuse(handle, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".left.json.part").touch()
+    with exclusive(tmp_path):
+        assert not (tmp_path / ".left.json.part").exists()
+    assert not is_locked(tmp_path / ".lock")
+    assert f"cannot be locked ({os.strerror(code)})" in caplog.text

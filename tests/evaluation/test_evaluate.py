@@ -6,8 +6,11 @@ import faiss
 import numpy as np
 import pytest
 import torch
+from check_cases import EFFORT
 from worlds import cycle_world, drift_world, make_bank, noise_world, transition_world
 
+from segue.checks import Case
+from segue.checks.diagnosis.sg207_anisotropy import CHECK as SG207
 from segue.errors import InputError
 from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings, evaluate, merge
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
@@ -453,3 +456,55 @@ def test_contrastive_accuracy_leaves_out_what_was_read_and_the_passage_after_the
 
     evaluation = run(vector("next", query, bank), bank, windows_of(bank, context=1))
     assert evaluation.contrastive.tolist() == [1.0, 1.0, 1.0, 0.75, 1.0, 0.75]
+
+
+QUERIES = {"copy-last": copy_last, "mean": mean}
+
+
+def drawn_from(kind, bank):
+    return Bm25(bank, Pool(bank)) if kind == "bm25" else vector(kind, QUERIES[kind], bank)
+
+
+def with_documents_in(bank, order):
+    """Return the bank with its documents in another order, and the old row of each of its rows."""
+    rows = np.concatenate([np.flatnonzero(bank.document_of == document) for document in order])
+    texts = [bank.passage_texts[row] for row in rows]
+    return make_bank(bank.vectors[rows], bank.num_rows[order].tolist(), texts), rows
+
+
+@pytest.mark.parametrize("kind", ["copy-last", "mean", "bm25"])
+def test_the_order_of_the_documents_changes_no_rank_and_no_metric(kind):
+    bank = drift_world(documents=12, length=10)
+    order = np.random.default_rng(4).permutation(12)
+    other, rows = with_documents_in(bank, order)
+    before, after = (run(drawn_from(kind, one), one, windows_of(one)) for one in (bank, other))
+    of_target = dict(zip(before.targets.tolist(), before.ranks.tolist(), strict=True))
+    assert [of_target[row] for row in rows[after.targets]] == after.ranks.tolist()
+    for name, metric in before.metrics.items():
+        assert after.metrics[name].value == pytest.approx(metric.value, rel=1e-12), name
+
+
+def test_the_number_of_threads_changes_no_rank_and_no_answer():
+    bank = drift_world(documents=12, length=10)
+    found = []
+    for count in (1, 3):
+        with threads(count):
+            found.append(run(drawn_from("mean", bank), bank, windows_of(bank)))
+    assert same(*found)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-4])
+def test_a_constant_and_a_nearly_constant_encoder_score_no_more_than_chance_and_sg207_names_them(noise):
+    world = noise_world(documents=40, length=14)
+    vectors = np.tile(np.eye(16)[0], (len(world), 1)) + noise * world.vectors
+    bank = make_bank(vectors, world.num_rows.tolist(), world.passage_texts)
+    found = run(drawn_from("mean", bank), bank, windows_of(bank)).metrics
+    expected = expected_by_chance(len(bank) - 3)
+    for name in ("R@5", "R@20", "MRR"):
+        spread = max((found[name].high or 0.0) - (found[name].low or 0.0), 0.01)
+        assert found[name].value <= expected[name] + spread
+    if noise == 0.0:  # each target ties with all other candidates, and ties count against it
+        assert found["MRR"].value == pytest.approx(1 / (len(bank) - 3))
+    verdict = SG207.examine(Case(bank, Pool(bank), effort=EFFORT))
+    assert verdict.outcome == "tip"
+    assert verdict.details["as it is"]["random_cosine"] == pytest.approx(1.0, abs=1e-3)

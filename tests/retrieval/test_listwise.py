@@ -125,6 +125,19 @@ def test_order_and_pads_of_a_list_change_no_score(drawn, fitted):
     assert np.allclose(again[:, :-4], scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_the_fit_and_the_epochs_before_are_kept(read, features, tmp_path, value):
+    fit = _Fit(*(part.with_target() for part in read), features, SMALL, folder=tmp_path)
+    fit.epoch(lambda *_: None)
+    before = copy_weights(fit.net)
+    next(fit.net.parameters()).register_hook(lambda gradient: gradient * value)
+    with pytest.raises(InputError, match=rf"diverged at step {fit.per_epoch + 1}: .*batch 1 of .* in epoch 2"):
+        fit.epoch(lambda *_: None)
+    assert all(torch.equal(weight, before[name]) for name, weight in copy_weights(fit.net).items())
+    again = _Fit(*(part.with_target() for part in read), features, SMALL, folder=tmp_path)
+    assert again.state.step == 1
+
+
 def test_a_killed_fit_ends_in_the_same_weights(read, features, fitted, tmp_path):
     first = _Fit(*(part.with_target() for part in read), features, SMALL, folder=tmp_path)
     first.epoch(lambda *_: None)

@@ -290,7 +290,12 @@ def test_progress_counts_steps_and_says_loss_and_score(tmp_path):
     assert "validation MRR 0." in calls[-1][2]
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_state(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("spoil", "named"), [
+    (lambda weight: torch.nn.init.constant_(weight, float("nan")), "loss = nan"),
+    (lambda weight: torch.nn.init.constant_(weight, float("inf")), "loss = nan"),
+    (lambda weight: weight.register_hook(lambda gradient: gradient * float("inf")), r"got grad_norm = (nan|inf)"),
+], ids=["a weight is NaN", "a weight is infinite", "a gradient is infinite"])  # fmt: skip
+def test_what_is_not_finite_names_step_and_batch_and_keeps_the_last_good_state(tmp_path, monkeypatch, spoil, named):
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     monkeypatch.setattr(loop, "STATE_SHARE", 1e9)
     model, steps = predictor(), []
@@ -298,9 +303,11 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_state(
     def poison(done, total, note):
         steps.append(done)
         if done == 5:
-            torch.nn.init.constant_(next(model.parameters()), float("nan"))
+            spoil(next(model.parameters()))
 
-    with pytest.raises(InputError, match=r"diverged at step 6: .*loss = nan.*learning_rate"):
+    epoch, place = divmod(5, len(TRAIN) // 32)
+    batch = f"batch {place + 1} of {len(TRAIN) // 32} in epoch {epoch + 1}"
+    with pytest.raises(InputError, match=rf"diverged at step 6: .*{named}.* in {batch}, .*learning_rate"):
         run(tmp_path, model=model, progress=poison)
     assert steps[-1] == 5
     _, _, resumed = run(tmp_path)  # goes on from step 5 with healthy weights
@@ -310,8 +317,10 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_state(
 
 def test_vectors_that_are_not_finite_are_the_banks_fault(tmp_path):
     sick = make_bank(BANK.vectors, [12] * 30)
-    sick.vectors[:] = np.nan
-    with pytest.raises(InputError, match="bank holds vectors that are not finite"):
+    sick.vectors[17] = np.inf
+    name = sick.passage_ids(np.array([17]))[0]
+    batch = rf"training step \d, batch \d of {len(TRAIN) // 32} in epoch 1"
+    with pytest.raises(InputError, match=rf"not finite: got passage {name} \(row 17\) in {batch}"):
         train(predictor(), build_loss(LOSSES["mse"], 8), sick, TRAIN, settings=FAST, score=lambda _: {"MRR": 0.1},
               folder=tmp_path)  # fmt: skip
 

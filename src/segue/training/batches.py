@@ -45,6 +45,7 @@ class Batch:
         texts: texts of the context's passages, one tuple for each window without padding; None where nothing reads
             them.
         step: counted from 0; a loss draws its samples for it. Held-out batches are of step 0.
+        name: which batch of which epoch it is, for messages; empty where it is none of a training.
     """
 
     context: Float[Tensor, "batch context dim"]
@@ -55,6 +56,7 @@ class Batch:
     negatives: Negatives | None = None
     step: int = 0
     texts: Sequence[tuple[str, ...]] | None = None
+    name: str = ""
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device."""
@@ -144,7 +146,7 @@ class Batches:
         """Gather this rank's share of the batch of a step, counted from 0.
 
         Raises:
-            InputError: the bank's vectors are not finite.
+            InputError: the bank's vectors are not finite; names a passage, and the batch.
         """
         windows = self.windows.take(self.chosen(step))
         generator = random_stream(self.seed, CORRUPTION, step)
@@ -152,15 +154,23 @@ class Batches:
         rows = swap_one(windows.context, documents, rate=self.span_corruption, generator=generator)
         own = self.ranks.share(len(windows))
         batch = gather_batch(self.bank, windows.take(own), read=rows[own], texts=self.texts)
-        vectors = drop_last(batch.context.numpy(), rows >= 0, rate=self.article_dropout, generator=generator, own=own)
-        if not (np.isfinite(vectors).all() and bool(batch.target.isfinite().all())):
+        read = batch.context.numpy()
+        broken = [*rows[own][~np.isfinite(read).all(axis=2)], *windows.target[own][~batch.target.isfinite().all(dim=1)]]
+        if broken:
             raise InputError(
                 "the bank holds vectors that are not finite",
-                got=f"a vector that is not finite in training step {step + 1}",
+                got=f"passage {self.bank.passage_ids(np.array(broken[:1]))[0]} (row {broken[0]}) in training step "
+                f"{step + 1}, {self.name(step)}",
                 fix="run `segue bank info` on it with verification, and build it again",
             )
+        vectors = drop_last(read, rows >= 0, rate=self.article_dropout, generator=generator, own=own)
         negatives = self.mining.of_step(step, self.chosen, own) if self.mining else None
-        return replace(batch, context=torch.from_numpy(vectors), negatives=negatives, step=step)
+        return replace(batch, context=torch.from_numpy(vectors), negatives=negatives, step=step, name=self.name(step))
+
+    def name(self, step: int) -> str:
+        """Return which batch of which epoch a step (counted from 0) sees, both counted from 1."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return f"batch {place + 1} of {self.steps_per_epoch} in epoch {epoch + 1}"
 
     def state(self) -> dict[str, Tensor]:
         """Return what batches depend on besides (seed, step): the mined negatives."""

@@ -101,7 +101,8 @@ class Optimisation:
         """Take one step and return ``loss``, ``loss/<term>`` for each term, and ``grad_norm`` before clipping.
 
         Raises:
-            InputError: the loss or its gradient is not finite; the weights are left as they were.
+            InputError: the loss or its gradient is not finite, which names step and batch; the weights are left as they
+                were.
         """
         self.predictor.train()
         cuda = [torch.cuda.current_device()] if self.device == "cuda" else []
@@ -115,7 +116,7 @@ class Optimisation:
         values = {"loss": loss, "grad_norm": float(norm)}
         values |= {f"loss/{name}": value for name, value in zip(parts, terms, strict=True)}
         with self.ranks.reported_once():
-            _require_finite(number, values, rate=rate, precision=self.precision)
+            _require_finite(number, values, batch=batch.name, rate=rate, precision=self.precision)
         self.optimizer.step(rate)
         self.loss.clamp()
         return values
@@ -168,14 +169,14 @@ def _require_contrast(predictor: Predictor, loss: Loss) -> None:
     )
 
 
-def _require_finite(number: int, values: dict[str, float], *, rate: float, precision: Precision) -> None:
+def _require_finite(number: int, values: dict[str, float], *, batch: str, rate: float, precision: Precision) -> None:
     wrong = [name for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         # The batch was finite when it was gathered, so the weights or the arithmetic are at fault.
         bfloat16 = ' or set precision = "float32"' if precision == "bfloat16" else ""
         raise InputError(
             f"training diverged at step {number + 1}",
-            got=", ".join(f"{name} = {values[name]}" for name in wrong),
+            got=", ".join(f"{name} = {values[name]}" for name in wrong) + (f" in {batch}" if batch else ""),
             expected="finite numbers",
             fix=f"lower [training] learning_rate (it was {rate:.2g} in this step){bfloat16}; "
             "the last good state is kept",

@@ -377,10 +377,16 @@ class _Fit:
             loss = functional.cross_entropy(scores, torch.from_numpy(part.lists.label))
             self.optimizer.zero_grad()
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        norm, value = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)), float(loss.detach())
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise InputError(f"the listwise reranker diverged at step {number + 1}",
+                             got=f"loss {value}, gradient {norm} in batch {place + 1} of {self.per_epoch} in epoch "
+                             f"{epoch + 1}", expected="finite numbers",
+                             fix=f"lower learning_rate (it was {rate:.2g} in this step); the epochs before are kept",
+                             )  # fmt: skip
         self.optimizer.step(rate)
-        progress(number + 1, steps, f"listwise, loss {float(loss.detach()):.2f}")
-        return float(loss.detach())
+        progress(number + 1, steps, f"listwise, loss {value:.2f}")
+        return value
 
     def _resume(self) -> tuple[TrainingState, dict[str, Tensor]]:
         found = load_state(self.folder, identity=self.identity)
