@@ -40,7 +40,7 @@ def test_a_second_signal_waits_for_nothing():
 
 
 def test_afterwards_signals_have_their_default_action():
-    code, out, err = ended("SIGCONT", "signals.stop_listening(); os.kill(os.getpid(), signal.SIGINT)")
+    code, _, err = ended("SIGCONT", "signals.stop_listening(); os.kill(os.getpid(), signal.SIGINT)")
     assert (code, err) == (-2, "")
 
 
