@@ -6,6 +6,7 @@ import torch
 from worlds import drift_world
 
 from segue.errors import InputError, SettingsError
+from segue.models.tensors import copy_weights
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
 from segue.retrieval.rerank import CandidateLists, Reranker
