@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from command_line import run, write_corpus
@@ -129,6 +130,28 @@ def test_an_interruption_keeps_what_was_done(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("segue.workflows.triage.run_comparison", interrupted)
     assert run("triage", str(write_corpus(tmp_path)), "--out", str(tmp_path / "run")) == 130
     assert "run the same command to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), pa.ArrowMemoryError("malloc failed"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), RuntimeError("can't start new thread"),
+], ids=["Python", "Arrow", "PyTorch", "threads"])  # fmt: skip
+def test_a_lack_of_memory_is_one_line(tmp_path, capsys, monkeypatch, error):
+    def lack(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("segue.workflows.bank.info", lack)
+    assert run("bank", "info", str(tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("segue: there is not enough memory")
+
+
+def test_another_error_is_no_lack_of_memory(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("segue.workflows.bank.info", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run("bank", "info", str(tmp_path))
 
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):

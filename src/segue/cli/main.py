@@ -33,7 +33,7 @@ from segue.cli.output import (
     stages,
 )
 from segue.cli.release import bundle_app, index_app, predict, serve
-from segue.cli.signals import interrupted, rank, terminated
+from segue.cli.signals import INTERRUPTED, KEPT, rank, terminated
 from segue.errors import BlockedError, OtherRankError, SegueError, SettingsError
 from segue.version import __version__
 
@@ -73,7 +73,8 @@ class FlowOrder(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            interrupted()
+            print(f"segue: interrupted; {KEPT}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
 
 app = typer.Typer(
@@ -107,12 +108,23 @@ Fast = Annotated[bool, typer.Option("--fast", help="Leave out the checks that tr
 
 
 def main() -> None:
-    """Run the command line; every SegueError becomes one message and an exit code."""
+    """Run the command line; every SegueError, and a lack of memory, becomes one message and an exit code."""
     signal.signal(signal.SIGTERM, terminated)
     try:
         app(standalone_mode=True)
     except SegueError as error:
         _fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        _fail(SegueError("there is not enough memory", got=" ".join(str(error).split())[:200] or None,
+                         fix="free memory and run the same command again; finished work is kept"))  # fmt: skip
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Return whether memory was lacking; PyTorch and threads report it as a RuntimeError."""
+    told = ("DefaultCPUAllocator", "CUDA out of memory", "can't start new thread")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
 
 
 def _fail(error: SegueError) -> NoReturn:

@@ -34,12 +34,12 @@ def stop_listening() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def interrupted(number: int = 0, frame: object = None) -> NoReturn:
+def interrupted(number: int, frame: object) -> NoReturn:
     """Report a SIGINT and exit with 130."""
     _end("interrupted", INTERRUPTED)
 
 
-def terminated(number: int = 0, frame: object = None) -> NoReturn:
+def terminated(number: int, frame: object) -> NoReturn:
     """Report a SIGTERM and exit with 143."""
     _end("terminated", TERMINATED)
 
