@@ -44,7 +44,10 @@ WEATHER = ("memory", "clock", "two", "no locks")
 DISKS = ("full", "read-only")
 """Weather for which a file system is mounted, where that is allowed."""
 FINE = ("finished", "refused", "ended", "aborted")
-"""Outcomes of a first run; ``aborted``: out of memory outside Python, which ends the process without a message."""
+"""Outcomes of a first run; ``aborted``: a C library lacked memory, and ended the process or tried again without end.
+
+OpenBLAS does the latter; such a process is ended when it has used its time many times over.
+"""
 BUILT = ("bank build",)
 COMPARED = (*BUILT, "triage")
 RELEASED = (*COMPARED, "bundle build")
@@ -272,7 +275,11 @@ class Cells:
             outcomes = [self._judged(one.wait()) for one in both]
             return self._again(next((one for one in outcomes if one not in FINE), outcomes[0]))
         megabytes = draw.choice((4, 16, 48, 96))
-        before = {"memory": lambda: limit_memory(megabytes), "clock": lambda: shake_clock(draw), "no locks": no_locks}
+        before = {
+            "memory": lambda: limit_memory(megabytes, round(5 + 10 * self.seconds)),
+            "clock": lambda: shake_clock(draw),
+            "no locks": no_locks,
+        }
         return self._again(self._judged(Process(self.verb.words, self.place, self.logs, before[kind]).wait()))
 
     def _on_small_disk(self, kind: str, draw: random.Random) -> str:
@@ -307,7 +314,7 @@ class Cells:
             return "ended" if not ended.err.strip() else f"says {ended.err!r}"
         if ended.code == 2 and len(lines) == 1:
             return "refused"
-        if ended.code in (-signal.SIGABRT, -signal.SIGSEGV) and not number:
+        if ended.code in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGXCPU) and not number:
             return "aborted"
         return f"exit code {ended.code}: {ended.err.strip()[-300:]}"
 
@@ -366,8 +373,9 @@ def _noted(path: Path) -> int:
     return int(noted["operations"])
 
 
-def limit_memory(megabytes: int) -> None:
-    """Let this process take only so much more memory than it has."""
+def limit_memory(megabytes: int, seconds: int) -> None:
+    """Let this process take only so much more memory than it has, and so much processor time."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + megabytes * 2**20,) * 2)
 
