@@ -275,7 +275,7 @@ class Cells:
             outcomes = [self._judged(one.wait()) for one in both]
             return self._again(next((one for one in outcomes if one not in FINE), outcomes[0]))
         megabytes = draw.choice((4, 16, 48, 96))
-        before = {
+        before: dict[str, Callable[[], object]] = {
             "memory": lambda: limit_memory(megabytes, round(5 + 10 * self.seconds)),
             "clock": lambda: shake_clock(draw),
             "no locks": no_locks,
