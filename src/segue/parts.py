@@ -17,6 +17,7 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import pickle
@@ -24,6 +25,7 @@ import re
 import secrets
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
@@ -115,6 +117,66 @@ def load_part(kind: Kind, name: str, *, known: Collection[str] = ()) -> Any:
             expected="'package.module:Name'",
             fix="put the module beside the recipe, or install its package into this environment",
         ) from error
+
+
+def require_own_part(kind: Kind, name: str, folder: Path) -> None:
+    """Refuse a part that a file names, which may be someone else's, unless its code is the user's own.
+
+    A bundle, a bank, an index and a checkpoint name parts with options. So they may name neither a module of Python or
+    of an installed package (its functions would be called with a stranger's arguments) nor a file of their own folder.
+    A package that depends on Segue, or has entry points for it, is meant to be named.
+
+    Args:
+        kind: the kind of part.
+        name: an import path; any other name stands for what is built in or offered by an entry point.
+        folder: the folder of the file.
+
+    Raises:
+        SettingsError: the code is not the user's own, or cannot be imported.
+    """
+    if not is_import_path(name) or name.startswith(f"{GIVEN}:"):
+        return
+    module = name.partition(":")[0]
+    _require_own_module(kind, name, module, folder)
+    found = load_part(kind, name)
+    if inspect.isclass(found) or inspect.isroutine(found):  # a module may have imported it from another one
+        _require_own_module(kind, name, str(found.__module__), folder)
+
+
+def _require_own_module(kind: Kind, name: str, module: str, folder: Path) -> None:
+    top, *inner = module.split(".")
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names or top in _libraries():
+        got = f"a {kind} in the module {module}, which is not made for Segue"
+    elif _is_inside(folder, top, inner):
+        got = f"a {kind} in a module of that folder itself"
+    else:
+        return
+    raise SettingsError(f"{folder} names code that is not run: {name}", got=got,
+                        expected="a module of your own, or of a package that depends on Segue",
+                        fix="if you trust it, put its code into such a module and build the folder again")  # fmt: skip
+
+
+def _is_inside(folder: Path, top: str, inner: list[str]) -> bool:
+    """Return whether a module would be imported from a file of a folder; nothing is imported."""
+    spec = None if top in sys.modules and sys.modules[top].__spec__ is None else importlib.util.find_spec(top)
+    if spec is None:
+        return False
+    places = [Path(place, *inner) for place in spec.submodule_search_locations or ()]
+    places += [] if spec.origin is None else [Path(spec.origin)]
+    return any(place.resolve().is_relative_to(folder.resolve()) for place in places)
+
+
+@functools.cache
+def _libraries() -> frozenset[str]:
+    """Return the top modules of the installed packages that neither depend on Segue nor have entry points for it."""
+    every = importlib.metadata.packages_distributions()
+    return frozenset(top for top, names in every.items() if not any(map(_is_for_segue, set(names))))
+
+
+def _is_for_segue(package: str) -> bool:
+    found = importlib.metadata.distribution(package)
+    required = [re.split(r"[^\w.-]", requirement)[0].lower() for requirement in found.requires or ()]
+    return "segue" in required or any(entry.group in GROUPS.values() for entry in found.entry_points)
 
 
 def make_part(kind: Kind, name: str, options: Mapping[str, Any] | None = None, *, known: Collection[str] = ()) -> Any:

@@ -28,7 +28,7 @@ from jaxtyping import Int
 
 from segue.bank.bank import PassageBank
 from segue.bundles.files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, BundleManifest, verify
-from segue.encoders import Encoder, EncoderSettings, load_encoder
+from segue.encoders import Encoder, EncoderSettings, load_encoder, require_own_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.evaluation.confidence.model import Confidence
@@ -118,7 +118,7 @@ def open_bundle(
     manifest = verify(path)
     contract = read_json(path / CONTRACT)
     bank = PassageBank.open(path / BANK)
-    load = _EncoderOnce(contract, bank, encoder)
+    load = _EncoderOnce(path, contract, bank, encoder)
     reader = PartReader(path, bank, KINDS, load_encoder=load, encoder=load.settings, index=contract["index"],
                         device=choose_device(device))  # fmt: skip
     retriever: Retriever = reader.read(contract["retriever"])
@@ -132,8 +132,8 @@ def open_bundle(
 class _EncoderOnce:
     """Loads the bank's encoder at the first call, and compares its fingerprint with the bank's."""
 
-    def __init__(self, contract: Mapping[str, Any], bank: Bank, given: Encoder | None) -> None:
-        self.settings = EncoderSettings.model_validate(contract["encoder"] or {})
+    def __init__(self, path: Path, contract: Mapping[str, Any], bank: Bank, given: Encoder | None) -> None:
+        self._path, self.settings = path, EncoderSettings.model_validate(contract["encoder"] or {})
         self._bank, self._encoder, self._checked = bank, given, False
 
     def __call__(self) -> Encoder:
@@ -141,7 +141,7 @@ class _EncoderOnce:
             raise InputError("the bundle's vectors were made elsewhere, so it has no encoder",
                              fix="query with vectors or passage ids (segue predict: --vectors or --id)")  # fmt: skip
         if self._encoder is None:
-            self._encoder = load_encoder(self.settings)
+            self._encoder = load_encoder(require_own_encoder(self.settings, self._path))
         if not self._checked:
             require_same(self._bank.space, self._encoder.space, "the bundle's bank and the encoder")
             self._checked = True

@@ -14,9 +14,9 @@ from segue.encoders.endpoint import BATCH_SIZE, PREFIX, EndpointEncoder
 from segue.encoders.own import as_encoder
 from segue.encoders.rules import check_encoder
 from segue.errors import InputError, SegueError
-from segue.parts import is_own, make_part
+from segue.parts import is_own, make_part, require_own_part
 
-__all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder"]
+__all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder", "require_own_encoder"]
 
 
 def load_encoder(settings: EncoderSettings | Any) -> Encoder:
@@ -45,6 +45,23 @@ def load_encoder(settings: EncoderSettings | Any) -> Encoder:
     from segue.encoders.sentence_transformer import load_sentence_transformer
 
     return load_sentence_transformer(settings)
+
+
+def require_own_encoder(settings: EncoderSettings, folder: Path) -> EncoderSettings:
+    """Return the encoder's settings of a bundle or a bank, which may be someone else's, if loading it is safe.
+
+    Args:
+        settings: as the folder records them.
+        folder: the bundle or the bank.
+
+    Raises:
+        SettingsError: it is code that is not the user's own.
+        InputError: it is behind an endpoint whose address the user has not confirmed.
+    """
+    require_own_part("encoder", settings.name, folder)
+    if settings.name.startswith(PREFIX):
+        settings.endpoint.require_confirmed(folder)
+    return settings
 
 
 def _load_own(settings: EncoderSettings) -> Encoder:

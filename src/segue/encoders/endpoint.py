@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,11 @@ LONGEST_RETRY_AFTER_SECONDS = 600.0
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """HTTP states of requests that are sent again."""
 
+CONFIRMED = "SEGUE_ENDPOINTS"
+"""Environment variable: the addresses that a bundle or a bank may name as its endpoint, separated by spaces."""
+
 _OPENAI = "https://api.openai.com/v1"
+_LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 
 
 class EndpointSettings(Settings):
@@ -78,6 +83,27 @@ class EndpointSettings(Settings):
     def cost(self, tokens: int) -> float | None:
         """Return the price of some tokens; None where it is not known."""
         return None if self.price is None else tokens / 1e6 * self.price
+
+    def require_confirmed(self, folder: Path) -> None:
+        """Refuse an endpoint that a file names, which may be someone else's, unless the user has confirmed its address.
+
+        It would get the texts of all queries, and the value of the environment variable that the file names. OpenAI's
+        own address with its own variable, and this machine without a key, need no confirmation.
+
+        Args:
+            folder: the folder of the file.
+
+        Raises:
+            InputError: the address is not among those of the environment variable SEGUE_ENDPOINTS.
+        """
+        at = self.base_url.rstrip("/")
+        usual = at == _OPENAI and self.key_variable in (None, "OPENAI_API_KEY")
+        here = self.key_variable is None and _LOOPBACK.match(at) is not None
+        if usual or here or at in (one.rstrip("/") for one in os.environ.get(CONFIRMED, "").split()):
+            return
+        sent = "texts" if self.key_variable is None else f"texts and the variable {self.key_variable}"
+        raise InputError(f"{folder} names an endpoint that you have not confirmed", got=f"{at}, which would get {sent}",
+                         fix=f"if you trust it, export {CONFIRMED}={at}; or give the encoder from Python")  # fmt: skip
 
     def key(self) -> str | None:
         """Return the API key; None where the endpoint needs none.

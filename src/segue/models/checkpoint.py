@@ -34,6 +34,7 @@ from segue.models.rules import example_texts
 from segue.models.settings import ModelSettings
 from segue.models.tensors import Tensors, save_tensors
 from segue.models.tokens import Tokens, load_reader, save_reader
+from segue.parts import require_own_part
 from segue.version import __version__
 
 FORMAT_VERSION = 1
@@ -116,10 +117,11 @@ def load_predictor(folder: Path) -> tuple[Predictor, CheckpointConfig]:
     Raises:
         InputError: a file is missing or damaged, the format is another one, the weights do not fit the net, or the
             net's answer to the golden input differs (SG112).
-        SettingsError: the architecture cannot be imported or built.
+        SettingsError: the architecture cannot be imported or built, or its code is not the user's own.
     """
     folder = Path(folder)
     config = read_config(folder)
+    require_own_part("model", config.model.name, folder)
     reader = load_reader(folder / READER) if config.model.name == "tokens" else None
     predictor = build_model(config.model, dimension=config.dimension, context=config.context, reader=reader)
     _fill_weights(predictor, _read_tensors(folder / WEIGHTS), folder / WEIGHTS)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from segue.errors import InputError, SegueError
-from segue.parts import HERE_ALONE, load_part, make_part, part_table
+from segue.parts import HERE_ALONE, load_part, make_part, part_table, require_own_part
 from segue.retrieval.saving import Description, PartReader, PartWriter
 from segue.settings import Settings
 from segue.types import Bank, Windows
@@ -120,7 +120,12 @@ class OwnPart:
 
     @classmethod
     def load(cls, kind: Literal["retriever", "reranker"], about: Description, reader: PartReader) -> OwnPart:
-        """Make the part of a description again, over the reader's bank."""
+        """Make the part of a description again, over the reader's bank.
+
+        Raises:
+            SettingsError: its code is not the user's own, or cannot be imported.
+        """
+        require_own_part(kind, about["part"], reader.folder)
         if "saved" in about:
             part = load_part(kind, about["part"]).load(reader.folder / OWN_FOLDER / about["saved"])
         else:

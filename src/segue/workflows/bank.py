@@ -22,7 +22,7 @@ from segue.corpus.custom import as_document
 from segue.corpus.intake import read_most
 from segue.corpus.passages import cut
 from segue.corpus.prose import letters
-from segue.encoders import EncoderSettings
+from segue.encoders import EncoderSettings, require_own_encoder
 from segue.encoders.endpoint import estimated_tokens
 from segue.errors import InputError
 from segue.files import read_jsonl
@@ -275,7 +275,8 @@ def _recorded_encoder(bank: PassageBank, device: Device | None) -> EncoderSource
     if bank.manifest.encoder is None:
         raise InputError("the bank does not record its encoder", got=bank.space.encoder,
                          fix="call segue.add_to_bank(..., encoder=...) with it")  # fmt: skip
-    return bank.manifest.encoder.model_copy(update={"device": device} if device else {})
+    recorded = require_own_encoder(bank.manifest.encoder, bank.path)
+    return recorded.model_copy(update={"device": device} if device else {})
 
 
 def corpus_of(bank: PassageBank, given: AnyRecipe) -> Corpus:

@@ -21,7 +21,7 @@ from jaxtyping import Float32, Int
 from pydantic import Field
 
 from segue.errors import InputError
-from segue.parts import load_part
+from segue.parts import load_part, require_own_part
 from segue.ranking.pool import Pool
 from segue.retrieval.index.engine import VECTORS, Effort, flat_vectors, member_scores, read_index, write_index
 from segue.retrieval.index.members import first_ones
@@ -108,6 +108,8 @@ class OwnEngine:
 
 def _make(settings: OwnSettings, vectors: Any, folder: Path | None = None) -> Any:
     """Make an engine from vectors, or load it from the folder that it was saved in."""
+    if folder is not None:
+        require_own_part("index", settings.kind, folder)
     kind = load_part("index", settings.kind)
     # Checked before it is called: the name may come from someone else's bundle.
     if not (isinstance(kind, type) and callable(getattr(kind, "search", None))):
