@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from segue.printable import printable, printable_line
 from segue.types import Progress, no_progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -56,18 +57,20 @@ class Bars:
     def __call__(self, title: str) -> Iterator[Progress]:
         """Open a stage."""
         numbers = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), *numbers,
-                 TextColumn("[dim]{task.fields[note]}"), console=self.console, transient=True) as bar:  # fmt: skip
-            task = bar.add_task(title, total=None, note="")
+        title_shown = TextColumn("{task.description}", markup=False)
+        note_shown = TextColumn("{task.fields[note]}", style="dim", markup=False)
+        columns = (title_shown, BarColumn(bar_width=24), *numbers, note_shown)
+        with Bar(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(printable_line(title), total=None, note="")
 
             def progress(done: int, total: int | None, note: str) -> None:
-                bar.update(task, completed=done, total=total, note=note)
+                bar.update(task, completed=done, total=total, note=printable_line(note))
 
             yield progress
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 class Lines:
@@ -97,7 +100,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print the line at once."""
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class _Stage:

@@ -89,11 +89,32 @@ def local(path: Path | str) -> Path:
 
     >>> local("file:///data/bank").as_posix(), local("bank").as_posix()
     ('/data/bank', 'bank')
+
+    Raises:
+        InputError: the URL holds a password, or leaves its bucket by ``..``.
     """
-    url, found = url_of(path), _URL.fullmatch(str(path))
+    found = _URL.fullmatch(str(path))
+    if found is not None and found[1] != "file":
+        _require_safe(found[1], found[2])
+    url = url_of(path)
     if found is None or url is None:
         return Path(path) if found is None else Path("/", found[2])
     return cache_folder() / "remote" / found[1] / os.path.normpath(url.partition("://")[2])
+
+
+def _require_safe(kind: str, rest: str) -> None:
+    """Refuse a URL that leaves its place in the cache, or would write a password into run folders.
+
+    Raises:
+        InputError: names the URL without the password.
+    """
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and ":" in user:
+        raise InputError(f"a URL of {kind}:// holds a password (not shown here)", got="it would be in run folders",
+                         fix="give credentials by the environment or the client's own files")  # fmt: skip
+    if ".." in rest.split("/") or "\0" in rest:
+        raise InputError(f"{kind}://{rest!r} leaves its bucket", got="'..' or a null character",
+                         fix="write the URL without it")  # fmt: skip
 
 
 def pull(path: Path | str, *, whole: bool = True) -> Path:
@@ -267,7 +288,12 @@ def _listed(place: Path) -> tuple[Any, dict[Path, Mapping[str, Any]]]:
         found = (system.find if top == place else system.glob)(path, detail=True)
     except FileNotFoundError:  # nothing there, or no such bucket
         return system, {}
-    return system, {top / name[len(base) :].lstrip("/"): info for name, info in found.items() if info["type"] == "file"}
+    inside = {name: name[len(base) :].lstrip("/") for name in found if found[name]["type"] == "file"}
+    outside = [name for name, path in inside.items() if ".." in path.split("/") or "\0" in path]
+    if outside:  # whoever may write there must not choose a file of this machine
+        raise StorageError(f"{place_of(place)} holds an object that is no file below it", got=repr(outside[0])[:200],
+                           fix="delete that object")  # fmt: skip
+    return system, {top / inside[name]: found[name] for name in inside}
 
 
 def _download(system: Any, info: Mapping[str, Any], file: Path, sha256: str | None = None) -> None:

@@ -1,6 +1,9 @@
 """A folder of runs read for people: what it lists, which windows are read, why answers are wrong, how rows differ."""
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -273,6 +276,16 @@ def test_a_report_is_shown_as_it_is_and_reaches_nothing(world):
     assert answer.text == (world.runs / "first" / "report.html").read_text(encoding="utf-8")
     assert "sandbox allow-scripts" in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    (script,) = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in answer.headers["content-security-policy"]  # its script, and no other
+
+
+def test_a_report_that_is_a_link_elsewhere_is_not_shown(copied, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (copied / "first" / "report.html").unlink()
+    (copied / "first" / "report.html").symlink_to(tmp_path / "secret")
+    assert client_of(copied).get("/runs/report", params={"run": "first"}).status_code == 404
 
 
 @pytest.mark.parametrize(("path", "asked", "status"), [

@@ -32,6 +32,7 @@ from segue.files import copy_file, copy_folder, read_json, read_npz, write_folde
 from segue.models import hash_documents, read_config
 from segue.old_names import option_folder
 from segue.parts import HERE_ALONE, is_own
+from segue.printable import markdown_text
 from segue.reports import public_json
 from segue.retrieval.index.store import index_facts, load_index
 from segue.retrieval.rerank.features import PIECES, neighbour_cosines
@@ -285,13 +286,14 @@ def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:
         "pipeline_tag: sentence-similarity",
         "tags: [segue, next-passage, retrieval]",
         "---",
-        f"# {contract['name']}",
+        f"# {markdown_text(contract['name'])}",
         "",
         f"Given the last {contract['context']} passages of a document it answers which passage comes next, out of "
         f"{bank['candidates']} candidates ({bank['passages']} passages of {bank['documents']} documents).",
         "",
-        f"- Option: **{contract['option']}** ({contract['description']})",
-        f"- Space: {space['encoder']}, {space['dimension']} components, pooling {space['pooling'] or 'unknown'}",
+        f"- Option: **{markdown_text(contract['option'])}** ({markdown_text(contract['description'])})",
+        f"- Space: {markdown_text(space['encoder'])}, {space['dimension']} components, "
+        f"pooling {markdown_text(space['pooling'] or 'unknown')}",
         f"- Never answered: {EXCLUDED[contract['exclude']]}",
         f"- Trained on {contract['training_documents']} documents (`training_documents.txt` holds their hashes)"
         + (f", those of fold {contract['fold'] + 1} of {contract['folds']}" if contract["folds"] > 1 else ""),
@@ -312,10 +314,14 @@ def bundle_card(contract: Mapping[str, Any], gates: Mapping[str, Any]) -> str:
         "",
         "## Gates",
         "",
-        *([f"- {gate['name']}: {gate['outcome'] or 'refused'}" for gate in gates["gates"]] or ["No gates."]),
+        *(_outcomes(gates) or ["No gates."]),
         "",
     ]
     return "\n".join(lines)
+
+
+def _outcomes(gates: Mapping[str, Any]) -> list[str]:
+    return [f"- {markdown_text(gate['name'])}: {gate['outcome'] or 'refused'}" for gate in gates["gates"]]
 
 
 def _refusal(gates: Mapping[str, Any]) -> list[str]:
@@ -327,10 +333,10 @@ def _refusal(gates: Mapping[str, Any]) -> list[str]:
 
 def _numbers(gates: Mapping[str, Any]) -> list[str]:
     names = (*SHOWN, *gates.get("own_metrics", ()))
-    lines = ["| option | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = ["| option | " + " | ".join(map(markdown_text, names)) + " |", "|---" * (len(names) + 1) + "|"]
     for row in gates["rows"]:
         cells = [_cell(name, row["metrics"].get(name)) for name in names]
-        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {markdown_text(row['name'])} | " + " | ".join(cells) + " |")
     return lines
 
 

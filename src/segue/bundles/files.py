@@ -76,6 +76,10 @@ def verify(folder: Path) -> BundleManifest:
                          expected=f"format {FORMAT}",
                          fix="build it again, or use the version that wrote it")  # fmt: skip
     files: Mapping[str, FileFacts] = record["files"]
+    for path in files:
+        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+            raise InputError(f"{place_of(folder)} names a file that is not in it", got=repr(path)[:80],
+                             fix="do not use this bundle; get it from where it was built")  # fmt: skip
     for path in sorted(files.keys() | set(_files(folder))):
         _verify(folder, path, files)
     return BundleManifest(version, files)

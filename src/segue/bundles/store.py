@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.bundles.files import CONTRACT, MANIFEST, SEAL, verify
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.files import copy_folder, exclusive, read_json, write_folder, write_json
 from segue.storage import local, on_storage, place_of, pull, url_of
 
@@ -112,7 +112,20 @@ def _state(folder: Path) -> Any:
     if not (folder / CURRENT).is_file():
         raise InputError(f"{folder} is not a folder of bundles", got=f"no {CURRENT} in it",
                          fix="run `segue bundle promote BUNDLE FOLDER` first")  # fmt: skip
-    return read_json(folder / CURRENT)
+    state = read_json(folder / CURRENT)
+    try:
+        versions = [state["version"], *(past["version"] for past in state["history"])]
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, f"no {error}" if isinstance(error, KeyError) else str(error)) from error
+    for version in versions:
+        if not isinstance(version, str) or Path(version).name != version:  # a folder beside it, never elsewhere
+            raise _damaged(folder, repr(version)[:80])
+    return state
+
+
+def _damaged(folder: Path, got: str) -> StorageError:
+    return StorageError(f"{folder / CURRENT} is damaged", got=got, expected="names of folders beside it",
+                        fix="delete that file and promote a bundle again")  # fmt: skip
 
 
 def _make_current(folder: Path, version: str) -> None:

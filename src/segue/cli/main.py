@@ -30,11 +30,13 @@ from segue.cli.output import (
     print_change,
     print_info,
     print_json,
+    show,
     stages,
 )
 from segue.cli.release import bundle_app, index_app, predict, serve
 from segue.cli.signals import INTERRUPTED, KEPT, rank, terminated
 from segue.errors import BlockedError, OtherRankError, SegueError, SettingsError
+from segue.printable import printable, printable_line
 from segue.version import __version__
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class FlowOrder(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print(f"segue: interrupted; {KEPT}", file=sys.stderr)
+            _say(f"interrupted; {KEPT}")
             sys.exit(INTERRUPTED)
 
 
@@ -129,8 +131,12 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 def _fail(error: SegueError) -> NoReturn:
     if not isinstance(error, OtherRankError):
-        print(f"segue: rank {rank()}: {error}" if rank() else f"segue: {error}", file=sys.stderr)
+        _say(f"rank {rank()}: {error}" if rank() else str(error))
     sys.exit(error.exit_code)
+
+
+def _say(text: str) -> None:
+    show(f"segue: {text}", file=sys.stderr)
 
 
 def _version(wanted: bool | None) -> None:
@@ -145,7 +151,7 @@ def _machine(wanted: bool | None) -> None:
         from segue.hardware import describe_machine
 
         for name, value in {"segue": __version__, **describe_machine()}.items():
-            print(f"{name}: {value}")
+            show(f"{name}: {value}")
         for work, speeds in measured().items():
             found = ", ".join(f"{kind} {speed:g}" for kind, speed in speeds.items())
             print(f"arithmetic of {work}: {choices()[work]} (10^9 operations a second of one thread: {found})")
@@ -215,8 +221,9 @@ def bank_info(bank: Annotated[Path, typer.Argument(metavar="BANK", help="A bank 
 
     if skipped:
         for item in read_skipped(bank):
-            line = json.dumps(asdict(item)) if as_json else f"{item.id}\t{item.reason}"
-            print(line.encode(errors="backslashreplace").decode())
+            line = "\t".join(map(printable_line, (item.id, item.reason)))
+            line = json.dumps(asdict(item)) if as_json else line
+            print(line)
         return
     print_info(info(bank, verify=verify), as_json=as_json)
 
@@ -296,9 +303,9 @@ def audit(target: Annotated[Path, typer.Argument(metavar="TARGET", help="A recip
         print_json(found.to_json())
     else:
         _print_findings(found.findings)
-        print(f"blocked by {', '.join(found.blocked)}" if found.blocked else "no check blocks the headline number")
+        show(f"blocked by {', '.join(found.blocked)}" if found.blocked else "no check blocks the headline number")
         if found.unproven:
-            print(f"muted or not carried out, so not verified: {', '.join(found.unproven)}")
+            show(f"muted or not carried out, so not verified: {', '.join(found.unproven)}")
     if found.blocked:
         sys.exit(BlockedError.exit_code)
 
@@ -320,7 +327,7 @@ def train(
         print_json({name: value for name, value in record.items() if name != "curve"})
     else:
         _print_training(record)
-        print(f"next: segue evaluate {_shown(_out(out, recipe))}")
+        show(f"next: segue evaluate {_shown(_out(out, recipe))}")
 
 
 @app.command()
@@ -354,7 +361,7 @@ def diagnose(run: Run, *, option: Annotated[str | None, typer.Option(help="Optio
     else:
         _print_findings(found.shown, found.causes)
         if found.blocked:
-            print(f"{'UNSAFE: ' if found.unsafe else ''}blocked by {', '.join(found.blocked)}")
+            show(f"{'UNSAFE: ' if found.unsafe else ''}blocked by {', '.join(found.blocked)}")
     if found.refused:
         sys.exit(BlockedError.exit_code)
 
@@ -388,17 +395,17 @@ def _print_training(record: Mapping[str, Any]) -> None:
     """Print the scores of a trained model beside those of copying, what its best step means, and where it is."""
     print(f"on {record['validation_windows']:,} validation windows:")
     for name, found in record["validation"].items():
-        print(f"  {name:10s}  R@5 {100 * found['R@5']:5.1f} %   MRR {found['MRR']:.3f}")
+        show(f"  {name:10s}  R@5 {100 * found['R@5']:5.1f} %   MRR {found['MRR']:.3f}")
     step, steps = record["best_step"], record["steps"]
     print(f"best step: {step} of {steps}, {record['seconds']:.0f} s")
     if step == 0 and record["anchor"] is not None:
-        print(f"Step 0 is before training: the model is its anchor, so it answers as {record['anchor']} does.")
+        show(f"Step 0 is before training: the model is its anchor, so it answers as {record['anchor']} does.")
     elif step == 0:
         print("Step 0 is before training: no training step improved the random weights.")
     if step == 0:
         print("Train for longer ([training] steps), or try another [loss] or [training] learning_rate.")
-    print(f"model: {record['checkpoint']}")
-    print(f"card:  {record['card']}")
+    show(f"model: {record['checkpoint']}")
+    show(f"card:  {record['card']}")
 
 
 def _load(recipe: Path, device: Any) -> Any:
@@ -450,8 +457,8 @@ def _print_table(comparison: Comparison, *, wide: bool) -> None:
     table = terminal_table(comparison.record, width=None if wide else console.width)
     Console(width=WIDEST if wide else console.width).print(table)
     for line in summary_lines(comparison.record):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"Report: {comparison.report}", highlight=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False)
+    console.print(f"Report: {printable(comparison.report)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_findings(findings: Sequence[Finding], causes: Sequence[Cause] | None = None) -> None:
@@ -462,7 +469,7 @@ def _print_findings(findings: Sequence[Finding], causes: Sequence[Cause] | None 
     console = Console(width=columns())
     console.print(findings_table(findings))
     for line in causes_lines(causes) if causes is not None else ():
-        console.print(line, highlight=False, markup=False)
+        console.print(printable(line), highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
+
+from segue.printable import printable
 
 if TYPE_CHECKING:
     from segue.bank.changes import BankChange
 
 GONE_SHOWN = 5
 """Ids that a line names."""
+
+_NOT_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that JSON may hold as they are, but a terminal or a writer of UTF-8 would act on."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
@@ -43,7 +50,20 @@ def columns() -> int:
 
 def print_json(value: object) -> None:
     """Print a result for scripts."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    print(_NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def show(text: object, *, file: TextIO | None = None) -> None:
+    """Print a result for people; what it quotes from documents and files acts on no terminal."""
+    print(printable(text), file=file or sys.stdout)
+
+
+def _cell(value: object) -> str:
+    """Return a value as a cell of a table, without markup."""
+    from rich.markup import escape
+
+    return escape(printable(value))
 
 
 def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
@@ -51,9 +71,9 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*(rows[0] if rows else ()), box=None, padding=(0, 2, 0, 0))
+    table = Table(*(map(_cell, rows[0]) if rows else ()), box=None, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else _cell(value) for value in row.values()))
     Console(width=columns()).print(table)
 
 
@@ -63,7 +83,6 @@ def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
         print_json(info)
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -71,7 +90,7 @@ def print_info(info: Mapping[str, object], *, as_json: bool) -> None:
         shown = "\n".join(value) if isinstance(value, list) else str("" if value is None else value)
         if isinstance(value, dict):
             shown = ", ".join(f"{k} {v}" for k, v in value.items() if v not in (None, ""))
-        table.add_row(name, escape(shown or "none"))
+        table.add_row(name, _cell(shown or "none"))
     Console().print(table)
 
 
@@ -87,7 +106,7 @@ def print_change(change: BankChange, *, as_json: bool) -> None:
     print_info(found, as_json=False)
     if ids["gone"]:
         names = ", ".join(ids["gone"][:GONE_SHOWN]) + (" …" if len(ids["gone"]) > GONE_SHOWN else "")
-        print(f"gone from the corpus, kept in the bank: {names} (--remove-gone removes them)")
+        show(f"gone from the corpus, kept in the bank: {names} (--remove-gone removes them)")
     if dry:
         print("dry run: nothing was changed")
     elif change.differs:

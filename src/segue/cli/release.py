@@ -19,6 +19,7 @@ from segue.cli.output import (
     print_info,
     print_json,
     print_rows,
+    show,
     stages,
 )
 from segue.errors import SettingsError
@@ -78,7 +79,7 @@ def index_tune(index: Annotated[Path, typer.Argument(metavar="INDEX", help="An i
         print_json(found)
     else:
         print_rows([point | point.pop("effort") for point in found["curve"]])
-        print(f"chosen: {found['chosen']['effort']}, recall on other queries {found['confirmed_recall']:.4f}")
+        show(f"chosen: {found['chosen']['effort']}, recall on other queries {found['confirmed_recall']:.4f}")
 
 
 @bundle_app.command("build")
@@ -101,8 +102,8 @@ def bundle_build(run: Run, out: Annotated[Path, typer.Argument(metavar="OUT", he
     if as_json:
         print_json(built)
     else:
-        print(f"{built['path']}: {built['option']}, version {built['version']}, {built['bytes'] / 2**20:.1f} MB")
-        print(f"next: segue serve {built['path']}")
+        show(f"{built['path']}: {built['option']}, version {built['version']}, {built['bytes'] / 2**20:.1f} MB")
+        show(f"next: segue serve {built['path']}")
 
 
 Bundles = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of bundles.")]
@@ -146,14 +147,14 @@ def bundle_list(folder: Bundles, as_json: AsJson = False) -> None:
         print_json({"bundles": found})
     else:
         for one in found:
-            print(f"{'*' if one['current'] else ' '} {one['version']}  {one['created']}  {one['name']}")
+            show(f"{'*' if one['current'] else ' '} {one['version']}  {one['created']}  {one['name']}")
 
 
 def _print_current(version: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"version": version})
     else:
-        print(f"current: {version}")
+        show(f"current: {version}")
 
 
 def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")], *,
@@ -172,17 +173,17 @@ def predict(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bun
 
     found = verb(bundle, text, vectors=vectors, ids=ids, k=k, bank=bank, device=device).to_json()
     if "outdated" in found:
-        print(f"segue: {found['outdated']}", file=sys.stderr)
+        show(f"segue: {found['outdated']}", file=sys.stderr)
     if as_json:
         print_json(found)
         return
     if found["confidence"]:
         shares = ", ".join(f"{name} {value:.0%}" for name, value in found["confidence"].items())
-        print(f"probability that the next passage is among the first: {shares}")
+        show(f"probability that the next passage is among the first: {shares}")
     for place, passage in enumerate(found["passages"], start=1):
-        print(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
+        show(f"{place:3d}  {passage['score']:.3f}  {passage['id']}  {passage['title']}")
         if passage["text"]:
-            print(f"     {passage['text']}")
+            show(f"     {passage['text']}")
 
 
 def serve(bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of bundles.")]

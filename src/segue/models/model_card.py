@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from segue.models.settings import ModelSettings
+from segue.printable import markdown_text
 
 
 class ModelCard(BaseModel):
@@ -52,33 +53,36 @@ def hash_documents(document_ids: Iterable[str]) -> list[str]:
 def render_card(card: ModelCard, settings: ModelSettings, *, dimension: int, context: int, parameters: int) -> str:
     """Return the Hugging Face model card: a YAML header, then Markdown."""
     facts = {
-        "architecture": f"{settings.name}, size {settings.size}, {'with' if settings.anchor else 'without'} anchor",
+        "architecture": f"{markdown_text(settings.name)}, size {settings.size}, "
+        f"{'with' if settings.anchor else 'without'} anchor",
         "parameters": f"{parameters:,}",
         "document tower": _DOCUMENTS[settings.documents],
         "input": f"{context} passages × {dimension} components, unit vectors",
         "output": f"one unit vector of {dimension} components",
-        "loss": card.loss or "not stated",
+        "loss": markdown_text(card.loss or "not stated"),
         "loss computed on": "the vectors themselves" if card.loss_space == "raw" else "a projection of the vectors",
         "training documents": f"{len(card.training_documents):,}",
         "seed": "not stated" if card.seed is None else card.seed,
-        **card.training,
+        **_cells(card.training),
     }
     # The YAML that model hubs read; every JSON value is a YAML value too.
     header: dict[str, object] = {"license": card.license} if card.license else {}
     header |= {"library_name": "segue", "tags": ["segue", "latent-vector-model", "next-passage-prediction"]}
     space = "Not stated. Vectors of another encoder, pooling or normalisation give meaningless answers."
     if card.space is not None:  # the fingerprint is in config.json
-        space = _table(("property", "value"), {key: card.space[key] for key in card.space if key != "fingerprint"})
+        known = {name: value for name, value in card.space.items() if name != "fingerprint"}
+        space = _table(("property", "value"), _cells(known))
     metrics = {name: "not computed" if value is None else f"{value:.4f}" for name, value in card.metrics.items()}
+    metrics = {markdown_text(name): value for name, value in metrics.items()}
     sections = [
         "\n".join(
             ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in header.items()), "---"]
         ),
-        f"# {card.name}\n\nReads the embeddings of up to {context} consecutive passages and predicts the embedding of "
-        "the passage that comes next.",
+        f"# {markdown_text(card.name)}\n\nReads the embeddings of up to {context} consecutive passages and predicts "
+        "the embedding of the passage that comes next.",
         "## Training\n\n" + _table(("fact", "value"), facts),
         "## Embedding space\n\n" + space,
-        "## Results\n\n" + (_table(("metric", "value"), metrics) if metrics else "None recorded with this checkpoint."),
+        "## Results\n\n" + (_table(("metric", "value"), metrics) if metrics else _NO_METRICS),
         _HOW_TO_LOAD,
         _LIMITS,
     ]
@@ -94,12 +98,19 @@ _DOCUMENTS = {
 }
 
 
+def _cells(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return facts from outside without markup."""
+    return {markdown_text(name): markdown_text(value) for name, value in facts.items()}
+
+
 def _table(head: tuple[str, str], rows: Mapping[str, object]) -> str:
     """Return a Markdown table of two columns."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    cells = ((str(name), str(value).replace("|", "\\|").replace("\n", " ")) for name, value in rows.items())
+    cells = ((str(name), str(value).replace("\n", " ")) for name, value in rows.items())
     return "\n".join(lines + [f"| {name} | {value} |" for name, value in cells])
 
+
+_NO_METRICS = "None recorded with this checkpoint."
 
 _HOW_TO_LOAD = """## How to load it
 

@@ -114,7 +114,7 @@ def _difference(record: Record, entry: Entry) -> Text:
 def summary_lines(record: Record) -> list[str]:
     """Return the lines below the table: the key to its marks, the winner, what bears on its number, the gates."""
     if record.refused:
-        codes = ", ".join(record.blocked)
+        codes = ", ".join(map(one_line, record.blocked))
         return [f"Blocked by {codes}: the numbers would be misleading."]
     lines = [to_text(notice.text) for notice in notices(record)]
     label = f"{UNSAFE}: " if record.unsafe else ""
@@ -175,7 +175,7 @@ def causes_lines(causes: Sequence[Cause]) -> list[str]:
         return ["No cause found: no rule has enough evidence."]
     lines = []
     for place, cause in enumerate(causes, 1):
-        lines += [f"{place}. {one_line(cause.title)} ({listing(cause.evidence)})", f"   {one_line(cause.statement)}",
-                  f"   → {one_line(cause.fix)}"]  # fmt: skip
-        lines += [f"   options: {listing(cause.options)}"] if cause.options else []
+        lines += [f"{place}. {one_line(cause.title)} ({one_line(listing(cause.evidence))})",
+                  f"   {one_line(cause.statement)}", f"   → {one_line(cause.fix)}"]  # fmt: skip
+        lines += [f"   options: {one_line(listing(cause.options))}"] if cause.options else []
     return lines

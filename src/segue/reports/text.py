@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
+from segue.printable import printable_line
 from segue.types import Interval
 
 _MARKDOWN = MarkdownIt("zero").enable(["escape", "backticks", "emphasis"])
@@ -26,9 +27,9 @@ LOPSIDED = 3.0
 
 
 def one_line(value: object) -> str:
-    """Return a text on one line, without control characters."""
+    """Return a text on one line, without control characters and controls of the writing direction."""
     text = "".join(" " if unicodedata.category(char) == "Cc" else char for char in str(value))
-    return " ".join(text.split())
+    return printable_line(" ".join(text.split()))
 
 
 def plain(value: object) -> str:

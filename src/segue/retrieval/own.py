@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -127,6 +128,9 @@ class OwnPart:
         """
         require_own_part(kind, about["part"], reader.folder)
         if "saved" in about:
+            if Path(about["saved"]).name != about["saved"]:
+                raise InputError(f"{reader.folder} names a folder that is not in it", got=repr(about["saved"])[:80],
+                                 fix="do not use this bundle; get it from where it was built")  # fmt: skip
             part = load_part(kind, about["part"]).load(reader.folder / OWN_FOLDER / about["saved"])
         else:
             part = make_part(kind, about["part"], about["options"])

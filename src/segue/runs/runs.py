@@ -132,7 +132,7 @@ class Run:
         return self._answers[option]
 
     def _read(self, option: str) -> EntryAnswers:
-        if self.record.entry(option) is None:
+        if self.record.entry(option) is None or Path(option).name != option:
             raise InputError(f"the run {self.name} does not have this entry", got=repr(option[:80]))
         folders = sorted(
             option_folder(self.path / "options", option).glob("fold-*"), key=lambda path: int(path.name[5:])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Scope
 
 from segue.errors import InputError, StorageError
+from segue.reports.render import SCRIPT_HASH
 from segue.runs.differences import Difference, Side
 from segue.runs.failures import (
     KINDS,
@@ -34,17 +35,19 @@ from segue.serving.schema import ApiError
 
 PAGE = Path(__file__).parent / "page"
 CONTENT_POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Policy of the pages: everything comes from this server; a report shown in a frame has its styles inside."""
+"""Policy of the pages: scripts are files of this server. A report in a frame without an address has this policy too, so
+its styles, which are inside it, may be used."""
 HEADERS = {"content-security-policy": CONTENT_POLICY, "x-content-type-options": "nosniff",
-           "referrer-policy": "no-referrer", "cache-control": "no-cache"}  # fmt: skip
+           "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin",
+           "cache-control": "no-cache"}  # fmt: skip
 REPORT_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src data:; frame-ancestors 'self'"
+    f"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src '{SCRIPT_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""Policy of a report: its own script may sort its tables; it reaches nothing, not even this server's pages."""
+"""Policy of a report: the script that sorts its tables runs, and no other; it reaches nothing, not even this server."""
 REPORT_HEADERS = {"content-security-policy": REPORT_POLICY, "x-content-type-options": "nosniff"}
 NO_RUNS = "this server shows no runs: start it with `segue serve BUNDLE --runs FOLDER`"
 REFERENCES = ("copy-last", "bm25", "bm25-context", "encoder-context")
@@ -172,7 +175,7 @@ class RunsReader:
             InputError: there is none.
         """
         path = self.folder.run(run).path / "report.html"
-        if not path.is_file():
+        if not path.is_file() or not path.resolve().is_relative_to(self.folder.path.resolve()):  # a link elsewhere
             raise InputError(f"the run {run} has no report", fix="write it with `segue report RUN`")
         return path
 

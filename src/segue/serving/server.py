@@ -22,6 +22,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from segue.errors import InputError
+from segue.printable import OneLine
 from segue.serving.limits import Gate, read_keys
 from segue.serving.listening import unavailable
 from segue.serving.pages import add_pages
@@ -32,6 +33,7 @@ from segue.serving.settings import ServeSettings
 from segue.version import __version__
 
 log = logging.getLogger("segue.serving")
+log.addFilter(OneLine())  # messages name paths, bundles and errors
 
 MAXIMUM_HEAD_BYTES = 32_768
 DESCRIPTION = """Given the last passages of a document: which passage comes next?

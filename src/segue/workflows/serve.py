@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from segue.errors import MissingExtraError, SegueError, SettingsError
 from segue.hardware import Device, limit_threads, usable_cores
+from segue.printable import printable, printable_line
 from segue.progress import Stages, quiet
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def serve(
     with closing(listen(made.host, made.port)) as listening:
 
         def announce(line: str) -> None:
-            print(f"{line}\nlistening on {address_of(listening)}", flush=True)
+            print(f"{printable_line(line)}\nlistening on {address_of(listening)}", flush=True)
 
         if made.workers == 1:
             limit_threads()
@@ -83,7 +84,7 @@ def _answer(
     found = server.current.released.bundle
     outdated = bundle_changes(found, bank)
     if outdated is not None:
-        print(outdated, file=sys.stderr, flush=True)
+        print(printable(outdated), file=sys.stderr, flush=True)
     run(server, listening, lambda: started(f"serving {found.contract['name']}, version {found.version}"))
 
 
