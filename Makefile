@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test mutants lint type bench phase1 bench-guard docs clean
+.PHONY: help demo test mutants lint type bench phase1 bench-guard docs package audit versions clean
 
 help: ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -44,6 +44,17 @@ bench-guard: $(VENV)/.dev ## fail if a recorded speed ratio has lost more than a
 docs: $(VENV)/.dev ## the documentation site, in site/
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+package: $(VENV)/.dev ## build sdist and wheel, compare them with the repository, run the wheel
+	PYTHON=$(BIN)/python .ci/package
+
+audit: $(VENV)/.dev ## known weaknesses of the installed packages (asks PyPI), and licences that are not permissive
+	$(BIN)/python docs/generate_licences.py --check
+	$(PIP_INSTALL) pip-audit
+	$(BIN)/pip-audit --local --skip-editable
+
+versions: ## tests with the lowest and with the newest dependencies, wheels for each Python; hours, some GB
+	.ci/versions
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,6 +49,19 @@ EVIL = "a\x1b]0;owned\x07\x9b2J\r\u202egnp.exe\u2066\n<script>alert(1)</script> 
 """Text that would act on a terminal, a log, a page or a table."""
 
 
+def test_every_line_of_the_threat_model_names_tests_that_exist():
+    lines = [line for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines() if "::" in line]
+    tables = (ROOT / "SECURITY.md").read_text(encoding="utf-8").split("## Threats")[1].split("## Limits")[0]
+    rows = [line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| could try")]
+    assert len(rows) > 30
+    assert [row for row in rows if not re.search(r"`tests/\S+::test_\w+`", row)] == []
+    named = {pair for line in lines for pair in re.findall(r"`(tests/\S+\.py)::(test_\w+)`", line)}
+    for path in {path for path, _ in named}:
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert {name for other, name in named if other == path} <= there
+
+
 # No code from data
 
 
@@ -189,7 +202,7 @@ def test_a_bundle_sends_no_key_and_no_text_to_its_authors_endpoint(tmp_path, mon
             require_own_encoder(EncoderSettings(name="openai:m", endpoint=strange), tmp_path)
 
 
-def test_a_bundle_and_a_bank_are_refused_whole_before_their_encoder_is_made(tmp_path, monkeypatch):
+def test_a_bank_calls_no_library(tmp_path):
     bank = make_bank_on_disk(tmp_path)
     manifest = read_json(tmp_path / "bank" / "manifest.json")
     manifest["encoder"] |= {"name": "subprocess:Popen", "options": {"args": ["touch", str(tmp_path / "mark")]}}

@@ -176,6 +176,14 @@ def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(server, monkeypatc
     assert SECRET[:4] not in str(caught.value)
 
 
+def test_a_redirect_is_not_followed(server, monkeypatch):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    server.replies = [(302, {"Location": f"{server.base_url}/elsewhere"}, "")]
+    with pytest.raises(InputError, match="refuses the request: got 302"):
+        load(server, key_variable="MY_KEY")
+    assert len(server.headers) == 1
+
+
 def test_openais_key_goes_to_openai_alone(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     assert endpoint.EndpointSettings().key() == SECRET

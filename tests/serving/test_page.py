@@ -13,6 +13,7 @@ from page_world import DOCUMENTS, LENGTH, text_of
 import segue
 from segue.runs.runs import RunsFolder
 from segue.serving.limits import new_key
+from segue.serving.pages import REPORT_HEADERS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: `pip install playwright`")
 expect = playwright.expect
@@ -322,3 +323,22 @@ def test_a_server_with_keys_asks_for_one_and_without_runs_says_how_to_show_them(
         page.click("text=Runs")
         page.wait_for_selector("#trouble:not([hidden])")
         assert "segue serve BUNDLE --runs FOLDER" in page.inner_text("#trouble")
+
+
+def test_a_report_of_somebody_else_runs_no_script_but_ours(chromium, world):
+    """The policy that the server sends is enough, without the one inside the page."""
+    text = (world.runs / "first" / "report.html").read_text(encoding="utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    evil = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
+    text = text.replace("</body>", evil)
+    page = chromium.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/*", lambda route: route.fulfill(body=text, headers={**REPORT_HEADERS, "content-type": "text/html"}))
+    page.goto("http://127.0.0.1:9/report")
+    head = page.locator("thead th:visible").first
+    head.click()
+    expect(head).to_have_attribute("aria-sort", "descending")  # the script that sorts tables runs
+    assert page.title() == "Volumes"
+    assert asked == ["http://127.0.0.1:9/report"]
+    page.close()
