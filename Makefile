@@ -51,7 +51,7 @@ package: $(VENV)/.dev ## build sdist and wheel, compare them with the repository
 audit: $(VENV)/.dev ## known weaknesses of the installed packages (asks PyPI), and licences that are not permissive
 	$(BIN)/python docs/generate_licences.py --check
 	$(PIP_INSTALL) pip-audit
-	$(BIN)/pip-audit --local --skip-editable
+	$(BIN)/python .ci/audit.py
 
 versions: ## tests with the lowest and with the newest dependencies, wheels for each Python; hours, some GB
 	.ci/versions
