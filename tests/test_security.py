@@ -26,6 +26,7 @@ from segue.bundles.build import bundle_card
 from segue.bundles.files import CONTRACT, GATES, MANIFEST, SEAL, seal, verify
 from segue.bundles.store import CURRENT, current_bundle
 from segue.cli import output
+from segue.comparison.settings import ComparisonSettings
 from segue.encoders import EncoderSettings, require_own_encoder
 from segue.errors import InputError, SettingsError, StorageError
 from segue.files import file_sha256, read_json, write_json
@@ -177,10 +178,12 @@ def test_a_package_made_for_segue_may_be_named(tmp_path, monkeypatch):
         parts._libraries.cache_clear()
 
 
-def sealed_again(folder: Path) -> None:
-    for name in (MANIFEST, SEAL):
-        (folder / name).unlink()
-    seal(folder, name="changed", created="2026-01-01T00:00:00+00:00")
+def test_what_a_recipe_names_may_stand_in_the_files_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_chosen", set())
+    with pytest.raises(SettingsError, match="names code that is not run"):
+        parts.require_own_part("encoder", "collections:Counter", tmp_path)
+    ComparisonSettings(encoder={"name": "collections:Counter"})
+    parts.require_own_part("encoder", "collections:Counter", tmp_path)
 
 
 def test_a_bundle_sends_no_key_and_no_text_to_its_authors_endpoint(tmp_path, monkeypatch):

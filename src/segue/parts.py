@@ -24,7 +24,7 @@ import pickle
 import re
 import secrets
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +59,8 @@ HERE_ALONE = (f"{GIVEN}:", "__main__:")
 
 _given: dict[str, Any] = {}
 """Parts that were given to this process, by name and options."""
+_chosen: set[str] = set()
+"""Import paths that a recipe of this process names, or whose parts were given from Python: the user's own choice."""
 _states: dict[str, str | None] = {}
 """Hash of what an instance held when it was given, by the same key; None: it cannot be hashed."""
 
@@ -119,12 +121,18 @@ def load_part(kind: Kind, name: str, *, known: Collection[str] = ()) -> Any:
         ) from error
 
 
+def choose_parts(names: Iterable[str]) -> None:
+    """Let files name the parts that a recipe names, wherever their code is: a recipe is code itself."""
+    _chosen.update(filter(is_import_path, names))
+
+
 def require_own_part(kind: Kind, name: str, folder: Path) -> None:
     """Refuse a part that a file names, which may be someone else's, unless its code is the user's own.
 
     A bundle, a bank, an index and a checkpoint name parts with options. So they may name neither a module of Python or
     of an installed package (its functions would be called with a stranger's arguments) nor a file of their own folder.
-    A package that depends on Segue, or has entry points for it, is meant to be named.
+    A package that depends on Segue, or has entry points for it, is meant to be named. So is what a recipe of this
+    process names, or was given from Python: a run's checkpoints name the parts of its recipe.
 
     Args:
         kind: the kind of part.
@@ -134,7 +142,7 @@ def require_own_part(kind: Kind, name: str, folder: Path) -> None:
     Raises:
         SettingsError: the code is not the user's own, or cannot be imported.
     """
-    if not is_import_path(name) or name.startswith(f"{GIVEN}:"):
+    if not is_import_path(name) or name.startswith(f"{GIVEN}:") or name in _chosen:
         return
     module = name.partition(":")[0]
     _require_own_module(kind, name, module, folder)
@@ -153,7 +161,7 @@ def _require_own_module(kind: Kind, name: str, module: str, folder: Path) -> Non
         return
     raise SettingsError(f"{folder} names code that is not run: {name}", got=got,
                         expected="a module of your own, or of a package that depends on Segue",
-                        fix="if you trust it, put its code into such a module and build the folder again")  # fmt: skip
+                        fix="if you trust it, give it from Python, or put it into such a module")  # fmt: skip
 
 
 def _is_inside(folder: Path, top: str, inner: list[str]) -> bool:
@@ -241,6 +249,7 @@ def hand_in(kind: Kind, part: Any) -> tuple[str, dict[str, Any]]:
         path, options = _own_name(part, "" if kind == "encoder" else _PROCESS), {}  # a fingerprint tells encoders apart
     if not (inspect.isclass(part) or inspect.isroutine(part)) or path.startswith(GIVEN):
         _given[_key(path, options)] = part
+    _chosen.add(path)
     return path, options
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from segue.cluster import ComputeSettings
 from segue.comparison.options import (
@@ -25,6 +25,7 @@ from segue.evaluation.evaluate import EvaluationSettings
 from segue.evaluation.gates import REPORT_GATES, STANDARD_GATES, GateSettings
 from segue.models import ModelSettings
 from segue.old_names import current_name
+from segue.parts import choose_parts
 from segue.retrieval.own import RerankerSettings, RetrieverSettings
 from segue.retrieval.rerank.settings import RerankSettings
 from segue.settings import Settings
@@ -142,6 +143,18 @@ class ComparisonSettings(Settings):
                 raise SettingsError(f"{name} has no such first stage", got=repr(settings.first),
                                     expected=", ".join(known))  # fmt: skip
         return rerankers
+
+    @model_validator(mode="after")
+    def _chosen_parts(self) -> ComparisonSettings:
+        choose_parts(self.part_names())
+        return self
+
+    def part_names(self) -> list[str]:
+        """Return the names of encoder, models, terms of losses, retrievers and rerankers."""
+        models, losses = (self.model, *self.models.values()), (self.loss, *self.losses.values())
+        names = [self.encoder.name, *(model.name for model in models)]
+        names += [term.kind for loss in losses for term in loss.terms]
+        return [*names, *(own.part for own in (*self.retrievers.values(), *self.rerankers.values()))]
 
     def chosen_options(self) -> tuple[Option, ...]:
         """Return the options that take part: those of [triage], and all of the user's own."""

@@ -39,7 +39,7 @@ from segue.comparison.tuning import tune
 from segue.errors import SegueError, StorageError
 from segue.evaluation.experiment import Fold
 from segue.hardware import choose_device, limit_threads, usable_cores
-from segue.parts import pickled_parts, take_pickled
+from segue.parts import choose_parts, pickled_parts, take_pickled
 from segue.retrieval.retrievers import Retriever
 from segue.types import Progress
 
@@ -311,6 +311,7 @@ def _this_worker() -> Worker:
     job: Job
     job, parts = pickle.loads(_job)
     take_pickled(parts)
+    choose_parts(job.recipe.part_names())
     return Worker(job, Baselines(job))
 
 
