@@ -154,7 +154,8 @@ class ComparisonSettings(Settings):
         models, losses = (self.model, *self.models.values()), (self.loss, *self.losses.values())
         names = [self.encoder.name, *(model.name for model in models)]
         names += [term.kind for loss in losses for term in loss.terms]
-        return [*names, *(own.part for own in (*self.retrievers.values(), *self.rerankers.values()))]
+        names += [retriever.part for retriever in self.retrievers.values()]
+        return [*names, *(reranker.part for reranker in self.rerankers.values())]
 
     def chosen_options(self) -> tuple[Option, ...]:
         """Return the options that take part: those of [triage], and all of the user's own."""
