@@ -229,7 +229,7 @@ def test_a_bundle_names_no_file_outside(tmp_path, path):
     (tmp_path / "bundle" / SEAL).unlink()
     write_json(tmp_path / "bundle" / MANIFEST, manifest | {"files": {path: {"bytes": 1, "sha256": "0"}}})
     (tmp_path / "bundle" / SEAL).write_text(f"{file_sha256(tmp_path / 'bundle' / MANIFEST)}  {MANIFEST}\n")
-    with pytest.raises(InputError, match="names a file that is not in it"):
+    with pytest.raises(InputError, match="names a file that is not in the bundle"):
         verify(tmp_path / "bundle")
 
 

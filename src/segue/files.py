@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import shutil
+import tokenize
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,13 @@ HERE = f"{zlib.crc32(platform.node().encode()):08x}"
 JsonObject = dict[str, Any]
 """A JSON object as read from a file."""
 log = logging.getLogger("segue.files")
+SEAL = "sha256"
+"""Key of a record that holds the hash of its other keys."""
+UNREADABLE_ARRAY = (
+    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, OverflowError, MemoryError, RecursionError,
+    BadZipFile, zlib.error, NotImplementedError, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises for a damaged ``.npy`` or ``.npz``; its header is a Python literal."""
 
 
 class Disk:
@@ -171,8 +179,37 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+    except UNREADABLE_ARRAY as error:
         raise InputError(f"{path} cannot be read", got=str(error), fix="delete it and run again") from error
+
+
+def read_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """Read an array, or map its file into memory, read-only; pickled objects and bytes after its end are refused.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    fix = "write it again with np.save"
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("several arrays in one file")
+        size, expected = path.stat().st_size, _header_bytes(path) + array.nbytes
+    except UNREADABLE_ARRAY as error:
+        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{path} cannot be read as .npy", got=got, fix=fix) from error
+    if size != expected:
+        raise InputError(f"{path} does not end where its header says", got=f"{size:,} bytes",
+                         expected=f"{expected:,} for {array.dtype} {array.shape}", fix=fix)  # fmt: skip
+    return array
+
+
+def _header_bytes(path: Path) -> int:
+    """Return where the numbers of a ``.npy`` file begin."""
+    with path.open("rb") as handle:
+        version = np.lib.format.read_magic(handle)
+        width = 2 if version == (1, 0) else 4
+        return handle.tell() + width + int.from_bytes(handle.read(width), "little")
 
 
 def read_json(path: Path) -> JsonObject:
@@ -185,7 +222,7 @@ def read_json(path: Path) -> JsonObject:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", fix="run the step that writes it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON", got=str(error), fix="delete it and run again") from error
     except OSError as error:
         raise InputError(f"cannot read {path}", got=error.strerror, fix="check the path") from error

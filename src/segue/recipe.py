@@ -74,7 +74,11 @@ def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = No
         SettingsError: the file is missing, is not TOML, or has problems; the message lists all of them.
     """
     path = pull(path)
-    return parse_recipe(_merge(_located(_read_toml(path), path.parent), overrides or {}), where=str(path))
+    try:
+        return parse_recipe(_merge(_located(_read_toml(path), path.parent), overrides or {}), where=str(path))
+    except RecursionError as error:
+        got, fix = "lists or tables many hundred deep", "write it flatter"
+        raise SettingsError(f"recipe {path} cannot be read", got=got, fix=fix) from error
 
 
 def load_corpus(path: Path | str) -> Corpus:
@@ -164,7 +168,7 @@ def _import_paths(value: object) -> Iterator[str]:
 
 def _is_folder(folder: Path, encoder: str) -> bool:
     """Return whether the name of an encoder is a path: it begins with a dot, or is a folder beside the recipe."""
-    return encoder.startswith(".") or (encoder not in ("", "minilm") and (folder / encoder).is_dir())
+    return encoder.startswith(".") or (encoder not in ("", "minilm") and os.path.isdir(folder / encoder))
 
 
 def _table(tables: Mapping[str, object], name: str) -> Mapping[str, object]:

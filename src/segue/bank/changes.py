@@ -275,7 +275,7 @@ class _NewTexts:
     def encode(self, texts: Sequence[str], *, progress: Progress = no_progress) -> Float[np.ndarray, "text dim"]:
         """Return the vectors of texts."""
         rows = self._rows(texts)
-        new = [texts[number] for number in np.flatnonzero(rows < 0)]
+        new = [texts[number] for number in map(int, np.flatnonzero(rows < 0))]
         return self._filled(rows, self._encoder.encode(new, progress=progress) if new else None)
 
     def encode_on(self, cluster: ComputeSettings, shards: Sequence[int]) -> Iterator[Float[np.ndarray, "rows dim"]]:

@@ -28,7 +28,7 @@ from segue.corpus.parquet import NAMES, columns_of
 from segue.corpus.sources import described, files_of
 from segue.encoders.space import declared_space
 from segue.errors import InputError, StorageError
-from segue.files import file_sha256
+from segue.files import UNREADABLE_ARRAY, file_sha256
 from segue.types import Progress, no_progress
 
 
@@ -159,7 +159,7 @@ def _read_vectors(path: Path) -> np.ndarray:
         _require_size(path, vectors)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE_ARRAY as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(f"cannot read the vectors {path}", got=got, expected="a .npy file") from error
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype not in FLOATS:

@@ -7,13 +7,14 @@ versions are equal bundles, byte for byte.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from segue.errors import InputError, StorageError
-from segue.files import file_sha256, read_json, write_json, write_text
+from segue.files import JsonObject, file_sha256, read_json, write_json, write_text
 from segue.storage import place_of
 
 FORMAT = 1
@@ -31,6 +32,8 @@ CONTRACT, GATES, GOLDEN, CONFIDENCE, DOCUMENTS, CARD, BANK = (
 )
 """Files of every bundle besides its parts."""
 VERSION_DIGITS = 12
+LONGEST_NAME = 255
+"""Bytes of a path inside a bundle, at most."""
 
 FileFacts = Mapping[str, int | str]
 """``bytes`` and ``sha256`` of a file."""
@@ -75,14 +78,29 @@ def verify(folder: Path) -> BundleManifest:
         raise InputError(f"{folder} was built by another version", got=f"format {record.get('format')}",
                          expected=f"format {FORMAT}",
                          fix="build it again, or use the version that wrote it")  # fmt: skip
-    files: Mapping[str, FileFacts] = record["files"]
-    for path in files:
-        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
-            raise InputError(f"{place_of(folder)} names a file that is not in it", got=repr(path)[:80],
-                             fix="do not use this bundle; get it from where it was built")  # fmt: skip
+    files = _named_files(folder / MANIFEST, record)
     for path in sorted(files.keys() | set(_files(folder))):
         _verify(folder, path, files)
     return BundleManifest(version, files)
+
+
+def _named_files(path: Path, record: JsonObject) -> Mapping[str, FileFacts]:
+    """Return the files that a manifest names.
+
+    Raises:
+        InputError: it names none, or one that is not inside the bundle.
+    """
+    files, kinds = record.get("files"), {"bytes": int, "sha256": str}
+    for name, facts in files.items() if isinstance(files, dict) else [("files", None)]:
+        if not isinstance(facts, dict) or {key: type(value) for key, value in facts.items()} != kinds:
+            raise InputError(f"{path} is not the manifest of a bundle", got=f"{name[:80]!r} without size and sha256",
+                             fix="build the bundle again")  # fmt: skip
+        encoded = name.encode(errors="replace")
+        outside = os.path.isabs(name) or ".." in Path(name).parts or "\0" in name
+        if outside or len(encoded) > LONGEST_NAME or encoded.decode() != name:
+            raise InputError(f"{path} names a file that is not in the bundle", got=repr(name[:80]),
+                             fix="build the bundle again")  # fmt: skip
+    return dict(files or {})
 
 
 def _sealed(folder: Path) -> str:

@@ -121,5 +121,5 @@ def _readable(path: Path) -> Iterator[None]:
     refuse_lfs_pointer(require_file(path))
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # strings are decoded by Python
         raise InputError(f"{path} cannot be read as Parquet", got=str(error), fix="write the table again") from error
