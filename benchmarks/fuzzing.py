@@ -40,9 +40,21 @@ SMALL, LARGE = 12_500, 100_000
 MOST_GROWTH, NOTICED_SECONDS = 20.0, 0.2
 LEAST_SECONDS = 0.05
 NAMES = (
-    "dump", "html", "markdown", "rst", "text", "jsonl", "beir", "dialogue", "parquet", "npy", "recipe",
-    "checkpoint config", "bundle manifest", "requests",
-)  # fmt: skip
+    "dump",
+    "html",
+    "markdown",
+    "rst",
+    "text",
+    "jsonl",
+    "beir",
+    "dialogue",
+    "parquet",
+    "npy",
+    "recipe",
+    "checkpoint config",
+    "bundle manifest",
+    "requests",
+)
 
 
 def main() -> None:
@@ -50,7 +62,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="of each target with each engine that has no end")
     parser.add_argument("--targets", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--engines", nargs="+", default=ENGINES, choices=ENGINES)
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the mutations; other seeds, other inputs")
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()), help="of the mutations; other seeds, other inputs"
+    )
     parser.add_argument("--json", type=Path, help="counts so far, which this run adds to")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzzing"), help="folder for inputs that make faults")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # "target/engine": the process of one
@@ -64,8 +78,11 @@ def main() -> None:
         for engine in args.engines:
             found = _in_a_process(target, engine, args)
             faults += len(found["faults"])
-            print(f"{target}, {engine}: {found['inputs']:,} inputs, {found['seconds']:.0f} s, "
-                  f"slowest {found['slowest_seconds']:.2f} s, {len(found['faults'])} faults", flush=True)  # fmt: skip
+            print(
+                f"{target}, {engine}: {found['inputs']:,} inputs, {found['seconds']:.0f} s, "
+                f"slowest {found['slowest_seconds']:.2f} s, {len(found['faults'])} faults",
+                flush=True,
+            )
             for fault, path in found["faults"].items():
                 print(f"    {fault}  ({path})", flush=True)
             if args.json:
@@ -75,14 +92,27 @@ def main() -> None:
 
 def _in_a_process(target: str, engine: str, args: argparse.Namespace) -> JsonObject:
     """Run one target with one engine; a process that dies is a fault, with the input it was reading."""
-    words = ["--only", f"{target}/{engine}", "--minutes", str(args.minutes), "--seed", str(args.seed), "--keep", str(args.keep)]
-    answer = subprocess.run([sys.executable, "-m", "benchmarks.fuzzing", *words], capture_output=True, text=True, check=False)
+    words = [
+        "--only",
+        f"{target}/{engine}",
+        "--minutes",
+        str(args.minutes),
+        "--seed",
+        str(args.seed),
+        "--keep",
+        str(args.keep),
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-m", "benchmarks.fuzzing", *words], capture_output=True, text=True, check=False
+    )
     state = _state(args.keep, target, engine)
     found: JsonObject = json.loads(state.read_text()) if state.exists() else dict(NOTHING, faults={})
     state.unlink(missing_ok=True)
     if answer.returncode:
         said = (answer.stderr.strip().splitlines() or [""])[-1][:200]
-        found["faults"][f"the process ended with {answer.returncode}: {said}"] = str(_current(args.keep, target, engine))
+        found["faults"][f"the process ended with {answer.returncode}: {said}"] = str(
+            _current(args.keep, target, engine)
+        )
     return found
 
 
@@ -98,7 +128,9 @@ def _add(path: Path, target: str, engine: str, found: JsonObject) -> None:
         whole[name] = round(whole[name] + found[name], 1)
     known["slowest_seconds"] = max(known["slowest_seconds"], found["slowest_seconds"])
     known["faults"] = sorted({*known["faults"], *found["faults"]})
-    write_json(path, {"environment": surroundings(), **{key: value for key, value in whole.items() if key != "environment"}})
+    write_json(
+        path, {"environment": surroundings(), **{key: value for key, value in whole.items() if key != "environment"}}
+    )
 
 
 def _state(keep: Path, target: str, engine: str) -> Path:
@@ -150,7 +182,12 @@ class Watch:
 
     def write(self) -> None:
         self.written = time.monotonic()
-        record = {"inputs": self.inputs, "seconds": self.seconds, "slowest_seconds": round(self.slowest, 3), "faults": self.faults}
+        record = {
+            "inputs": self.inputs,
+            "seconds": self.seconds,
+            "slowest_seconds": round(self.slowest, 3),
+            "faults": self.faults,
+        }
         self.state.write_text(json.dumps(record))
 
 
@@ -171,7 +208,9 @@ def _one(name: str, engine: str, *, seconds: float, seed: int, keep: Path) -> No
         for data in target.seeds:
             target.run(data)  # a seed is read; what is imported or built at first is there now
         watch = Watch(target, engine, keep)
-        {"pieces": _pieces, "mutations": _mutations, "hypothesis": _hypothesis, "atheris": _atheris}[engine](watch, seconds, seed)
+        {"pieces": _pieces, "mutations": _mutations, "hypothesis": _hypothesis, "atheris": _atheris}[engine](
+            watch, seconds, seed
+        )
         watch.write()
         watch.current.unlink(missing_ok=True)
 
@@ -183,7 +222,9 @@ def _target(name: str, folder: Path, stack: contextlib.ExitStack) -> Any:
         return fuzz_targets.targets(folder)[name]
     from bundle_world import make_run
 
-    return fuzz_targets.request_target(make_run(folder, names=("copy-last-rerank",)).bundle("copy-last", folder / "bundle"), stack)
+    return fuzz_targets.request_target(
+        make_run(folder, names=("copy-last-rerank",)).bundle("copy-last", folder / "bundle"), stack
+    )
 
 
 def _pieces(watch: Watch, seconds: float, seed: int) -> None:
@@ -212,7 +253,13 @@ def _hypothesis(watch: Watch, seconds: float, seed: int) -> None:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
 
-    quiet = settings(max_examples=2000, deadline=None, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+    quiet = settings(
+        max_examples=2000,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
     rounds: Iterator[int] = iter(range(seed, seed + 10**6))
     while watch.seconds < seconds:
 

@@ -18,7 +18,7 @@ import platform
 import shutil
 import tokenize
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from zipfile import BadZipFile
@@ -39,6 +39,7 @@ JsonObject = dict[str, Any]
 log = logging.getLogger("segue.files")
 SEAL = "sha256"
 """Key of a record that holds the hash of its other keys."""
+SHA256_DIGITS = 64
 UNREADABLE_ARRAY = (
     OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, OverflowError, MemoryError, RecursionError,
     BadZipFile, zlib.error, NotImplementedError, tokenize.TokenError,
@@ -146,9 +147,39 @@ def write_text(path: Path, text: str) -> None:
         handle.write(text.encode())
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as JSON, atomically; NaN and infinities are refused."""
+def write_json(path: Path, value: object, *, sealed: bool = True) -> None:
+    """Write ``value`` as JSON, atomically; NaN and infinities are refused.
+
+    A record that Segue reads back is *sealed*: its last key, ``sha256``, holds the hash of the others.
+    """
+    if sealed and isinstance(value, dict):
+        value = {**value, SEAL: _seal_of(value)}
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _seal_of(record: JsonObject) -> str:
+    """Return the hash of a record, however it is spaced in its file."""
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
+
+
+def hashes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the sha256 of files of a folder that are there, by name; a record keeps them beside what it says."""
+    return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def require_hashes(folder: Path, known: object, *, fix: str = "copy the folder again, or make it again") -> None:
+    """Compare files of a folder with the hashes that a record keeps; None is a record of an older version.
+
+    Raises:
+        StorageError: names the first file that is missing, has changed, or is another folder's.
+    """
+    for name, digest in known.items() if isinstance(known, dict) else ():
+        path = folder / name
+        found = file_sha256(path) if path.is_file() else None
+        if found != digest:
+            raise StorageError(f"{path} is not the file that was written with the rest of {folder}",
+                               got="no such file" if found is None else f"sha256 {found[:16]}…",
+                               expected=f"{digest[:16]}…", fix=fix)  # fmt: skip
 
 
 def write_npy(path: Path, values: np.ndarray) -> None:
@@ -216,7 +247,7 @@ def read_json(path: Path) -> JsonObject:
     """Read a JSON file that holds an object.
 
     Raises:
-        InputError: the file is missing, cannot be read, or holds something else.
+        InputError: the file is missing, cannot be read, holds something else, or has changed since it was written.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -231,7 +262,24 @@ def read_json(path: Path) -> JsonObject:
         raise InputError(
             f"{path} does not hold a JSON object", got=type(value).__name__, expected="a JSON object", fix=fix
         )
-    return value
+    return _unsealed(path, value)
+
+
+def _unsealed(path: Path, record: JsonObject) -> JsonObject:
+    """Return a record without its seal; one of an older version, or of a user, has none.
+
+    Raises:
+        InputError: the record or its seal was damaged or edited.
+    """
+    last = next(reversed(record), "")
+    if len(last) != len(SEAL) or not isinstance(record[last], str) or len(record[last]) != SHA256_DIGITS:
+        return record
+    rest = {key: value for key, value in record.items() if key != last}
+    if (last, record[last]) != (SEAL, _seal_of(rest)):
+        raise InputError(f"{path} has changed since it was written", got="contents that its key sha256 does not fit",
+                         fix="restore it, or delete it and run again; where you edited it yourself, "
+                             "remove its key sha256")  # fmt: skip
+    return rest
 
 
 def append_text(path: Path, text: str) -> None:

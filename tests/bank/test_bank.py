@@ -18,6 +18,7 @@ from segue.bank.build import DuplicateGroups, build_bank
 from segue.bank.changes import remove
 from segue.corpus.passages import PassageSettings, cut
 from segue.errors import InputError, StorageError
+from segue.files import read_json
 from segue.types import Bank, Document
 
 PASSAGES = PassageSettings(target_characters=60, minimum_characters=20)
@@ -107,7 +108,7 @@ def test_opening_nothing_says_what_is_missing(tmp_path):
 
 def test_a_bank_of_another_version_is_refused(tmp_path):
     path = build(tmp_path / "b").path / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    path.write_text(json.dumps(read_json(path) | {"format": 99}))
     with pytest.raises(InputError, match="format 99, expected format 1"):
         PassageBank.open(path.parent)
 

@@ -11,6 +11,7 @@ import pytest
 from command_line import run, write_corpus
 
 import segue
+from segue.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(triaged, capsys):
 
 def test_a_run_begun_by_a_version_without_a_key_has_its_default(triaged, tmp_path, capsys):
     copy = shutil.copytree(triaged / "run", tmp_path / "run")
-    record = json.loads((copy / "recipe.json").read_text())
+    record = read_json(copy / "recipe.json")
     assert record["windows"].pop("test_every") == 1
     (copy / "recipe.json").write_text(json.dumps(record))
     assert run("triage", str(triaged / "recipe.toml"), "--out", str(copy)) == 0
@@ -180,7 +181,7 @@ def test_a_run_may_go_on_on_another_device(triaged):
 
 def test_a_run_may_go_on_in_other_batches_of_the_encoder(triaged, tmp_path):
     copy = shutil.copytree(triaged / "run", tmp_path / "run")
-    record = json.loads((copy / "recipe.json").read_text())
+    record = read_json(copy / "recipe.json")
     record["encoder"]["batch_size"] = 32  # as a version wrote it
     (copy / "recipe.json").write_text(json.dumps(record))
     assert run("triage", str(triaged / "recipe.toml"), "--out", str(copy)) == 0
@@ -309,7 +310,7 @@ def test_the_winner_becomes_a_bundle_that_predicts(triaged, tmp_path, capsys):
 def test_a_blocked_run_is_released_only_with_a_label(triaged, tmp_path, capsys):
     shutil.copytree(triaged / "run", tmp_path / "run")
     path = tmp_path / "run" / "triage.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"blocked": ["SG104"]}))
+    path.write_text(json.dumps(read_json(path) | {"blocked": ["SG104"]}))
     assert run("bundle", "build", str(tmp_path / "run"), str(tmp_path / "bundle")) == 3
     assert "SG104" in capsys.readouterr().err
     assert run("bundle", "build", str(tmp_path / "run"), str(tmp_path / "bundle"), "--unsafe") == 0

@@ -13,6 +13,7 @@ from processes import environment
 
 import segue
 from segue.errors import InputError
+from segue.files import read_json
 from segue.recipe import load_recipe
 from segue.workflows.prepare import make_job
 
@@ -111,7 +112,7 @@ def test_a_run_finds_its_bank_from_any_folder(verb, project, tmp_path, monkeypat
 def test_a_bank_that_is_not_there_is_named_and_not_built(verb, moved, tmp_path, capsys):
     shutil.rmtree(moved / "project" / "bank")
     record = moved / "runs" / "mine" / "bank.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"path": str(tmp_path / "gone")}))
+    record.write_text(json.dumps(read_json(record) | {"path": str(tmp_path / "gone")}))
     recipe = moved / "runs" / "mine" / "recipe.json"
     recipe.write_text(recipe.read_text().replace("/project/bank", "/gone"))
     before = sorted(path for path in tmp_path.rglob("*"))

@@ -16,6 +16,7 @@ from healthy import copied_run, with_retriever, with_row
 from torch import nn
 
 from segue.evaluation.evaluate import EvaluationSettings, evaluate
+from segue.files import read_json
 from segue.models import build_model, load_predictor, save_predictor
 from segue.ranking.ordering import rank_exactly
 from segue.ranking.pool import Pool
@@ -211,7 +212,7 @@ def projection_not_measured(healthy, folder):
 
 
 def _edit(path: Path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**read_json(path), **changes}))
 
 
 # The query is no prediction.

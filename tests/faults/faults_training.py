@@ -18,6 +18,7 @@ from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.trained import train_option
 from segue.comparison.job import FoldResult
 from segue.comparison.scoring import evaluate_on_test, score_on_validation, time_answers
+from segue.files import read_json
 from segue.ranking.pool import Pool
 from segue.training.losses.loss import LossSettings, LossTerm
 from segue.windows.near_duplicates import document_groups
@@ -50,7 +51,7 @@ def accumulated_batch(healthy, folder):
     case = copied_run(healthy, folder)
     (row,) = case.entries_named(SUBJECT)
     path = row.trained.folder / "training.json"
-    record = json.loads(path.read_text())
+    record = read_json(path)
     path.write_text(json.dumps(record | {"batch_size": 4 * record["batch_size"]}))
     return case
 
@@ -60,7 +61,7 @@ def small_batch(healthy, folder):
     case = retrained(healthy, folder, batch_size=16)
     (row,) = case.entries_named(SUBJECT)
     path = row.trained.folder / "training.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_size": 128}))
+    path.write_text(json.dumps(read_json(path) | {"batch_size": 128}))
     return case
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from segue.errors import InputError, StorageError
+from segue.files import read_json
 from segue.models import ModelCard, ModelSettings, build_model, hash_documents
 from segue.models.checkpoint import load_predictor, save_predictor
 from segue.models.conformance import as_if_trained, example_batch
@@ -55,7 +56,7 @@ def saved(tmp_path):
 
 
 def _change_config(folder, **changes):
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
 
 

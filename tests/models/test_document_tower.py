@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from segue.errors import InputError, SettingsError
+from segue.files import read_json
 from segue.models import ModelCard, ModelSettings, anchor_weights, build_model, num_parameters
 from segue.models.checkpoint import load_predictor, save_predictor
 from segue.models.conformance import as_if_trained, example_batch
@@ -145,7 +146,7 @@ def test_a_checkpoint_from_before_towers_still_loads(tmp_path):
     predictor = as_if_trained(toy(documents="identity"))
     save_predictor(predictor, tmp_path / "model", card=ModelCard(name="older"))
     path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text())
+    config = read_json(path)
     del config["model"]["documents"]
     path.write_text(json.dumps(config))
     loaded, _ = load_predictor(tmp_path / "model")

@@ -15,7 +15,7 @@ from worlds import make_bank
 
 from segue.errors import InputError, StorageError
 from segue.evaluation.result import Evaluation
-from segue.files import read_jsonl
+from segue.files import read_json, read_jsonl
 from segue.runs import failures
 from segue.runs.differences import Difference
 from segue.runs.failures import KINDS, chance_cosine, classify, describe_window, order_windows
@@ -45,7 +45,7 @@ def copied(world, tmp_path):
 
 
 def change_record(run, **changes) -> None:
-    record = json.loads((run / "triage.json").read_text())
+    record = read_json(run / "triage.json")
     (run / "triage.json").write_text(json.dumps(record | changes))
 
 
@@ -127,15 +127,15 @@ def test_a_look_that_cannot_be_logged_is_not_taken(copied):
 
 def test_a_bank_that_is_gone_or_was_changed_is_named(copied, tmp_path):
     recipe = copied / "first" / "recipe.json"
-    settings = json.loads(recipe.read_text())
+    settings = read_json(recipe)
     recipe.write_text(json.dumps(settings | {"bank": {**settings["bank"], "path": str(tmp_path / "nowhere")}}))
     gone = {"path": str(tmp_path / "nowhere"), "relative": "../nowhere"}
     place = copied / "first" / "bank.json"
-    place.write_text(json.dumps(json.loads(place.read_text()) | gone))
+    place.write_text(json.dumps(read_json(place) | gone))
     with pytest.raises(InputError, match=r"not there.*nowhere"):
         RunsFolder(copied).run("first").answers("bm25")
     split = copied / "second" / "split.json"
-    split.write_text(json.dumps(json.loads(split.read_text()) | {"bank": "another"}))
+    split.write_text(json.dumps(read_json(split) | {"bank": "another"}))
     with pytest.raises(InputError, match="has changed"):
         RunsFolder(copied).run("second").answers("bm25")
 

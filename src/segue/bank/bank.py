@@ -32,11 +32,11 @@ from segue.bank.manifest import (
     documents_sha256,
     read_manifest,
 )
-from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, vectors_path
+from segue.bank.shards import Storage, damaged, passages_path, read_rows, read_table, require_sha256, vectors_path
 from segue.corpus.sources import readable
 from segue.encoders.space import Space
 from segue.errors import InputError
-from segue.files import JsonObject, file_sha256, read_json
+from segue.files import JsonObject, file_sha256, read_json, read_npy
 from segue.settings import Settings
 from segue.storage import fetch, is_absent, place_of, pull, size_bytes
 from segue.types import BankCounts, Passage
@@ -68,6 +68,7 @@ class PassageBank:
         absent = [is_absent(vectors_path(path, number)) for number in range(len(rows))]
         self._shards = [None if absent[number] else self._map(number) for number in range(len(rows))]
         self._tables: dict[int, pa.Table] = {}
+        self._verified: set[Path] = set()
 
     @classmethod
     def open(cls, path: Path | str, verify: bool = False) -> PassageBank:
@@ -180,7 +181,12 @@ class PassageBank:
     @functools.cached_property
     def documents(self) -> pa.Table:
         """The table of documents: ``id``, ``title``, ``first_row``, ``num_rows``."""
-        return read_table(self.path / DOCUMENTS, columns=DOCUMENT_COLUMNS).slice(0, self.counts.documents)
+        path, known = self.path / DOCUMENTS, self.manifest.documents_file_sha256
+        table = read_table(path, columns=DOCUMENT_COLUMNS).slice(0, self.counts.documents)
+        whole = known is not None and file_sha256(path) == known  # else of an older version, or of a begun change
+        if not whole and documents_sha256(table) != self.manifest.documents_sha256:
+            raise damaged(path, "documents that differ from the manifest")
+        return table
 
     @functools.cached_property
     def document_ids(self) -> list[str]:
@@ -331,7 +337,7 @@ class PassageBank:
     def _column(self, name: str, dtype: type[np.signedinteger[Any]]) -> Int[np.ndarray, "bank"]:
         values = np.empty(len(self), dtype=dtype)
         for number, start in enumerate(self._starts[:-1]):
-            table = read_table(passages_path(self.path, number), columns=[name])
+            table = self._read_table(number, name)
             values[start : self._starts[number + 1]] = table[name].to_numpy()
         return values
 
@@ -339,24 +345,36 @@ class PassageBank:
         if number not in self._tables:
             while len(self._tables) >= TABLES_KEPT:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[number] = read_table(passages_path(self.path, number), columns=["text"])
+            self._tables[number] = self._read_table(number, "text")
         return self._tables[number]
+
+    def _read_table(self, number: int, column: str) -> pa.Table:
+        path = passages_path(self.path, number)
+        self._verify_once(fetch(path), self.manifest.shards[number].passages_sha256)
+        return read_table(path, columns=[column])
 
     def _vectors(self, number: int) -> np.ndarray:
         """Return a shard's vectors, which are fetched and mapped when they are first read where a bucket holds them."""
         found = self._shards[number]
         if found is None:
             found = self._shards[number] = self._map(number)
+        self._verify_once(vectors_path(self.path, number), self.manifest.shards[number].vectors_sha256)
         return found
+
+    def _verify_once(self, path: Path, sha256: str | None) -> None:
+        """Compare a file with the manifest when it is first read: a flipped bit would be another vector."""
+        if path not in self._verified:
+            require_sha256(path, sha256)
+            self._verified.add(path)
 
     def _map(self, number: int) -> np.ndarray:
         """Map a shard's vectors into memory, read-only; a plain view, since ``np.memmap`` is slow to index."""
         shard = self.manifest.shards[number]
         path = fetch(vectors_path(self.path, number), shard.vectors_sha256)
         try:
-            vectors = np.asarray(np.load(path, mmap_mode="r"))
-        except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, str(error)) from error
+            vectors = np.asarray(read_npy(path, mapped=True))
+        except InputError as error:
+            raise damaged(path, str(error).rstrip(".")) from error
         expected = (shard.rows, self.dimension)
         if vectors.shape != expected:
             raise damaged(path, f"shape {vectors.shape}, expected {expected}")

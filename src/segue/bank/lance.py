@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ from segue.bank.manifest import (
     Manifest,
     documents_sha256,
 )
-from segue.bank.shards import ShardRows, passages_path, read_table, write_shard
+from segue.bank.shards import ShardRecord, ShardRows, passages_path, read_table, write_shard
 from segue.errors import InputError, MissingExtraError, SegueError, StorageError
-from segue.files import JsonObject, exclusive, write_folder, write_json, write_text
+from segue.files import JsonObject, exclusive, file_sha256, write_folder, write_json, write_text
 from segue.types import Progress, no_progress
 
 PASSAGES, REMOVED, PAPERS, BANKS = "passages", "removed", "documents", "banks"
@@ -319,7 +319,7 @@ def from_lance(
         tables = {name: _at_version(database, name, int(entry[name])) for name in (PASSAGES, REMOVED, PAPERS)}
 
         def fill(folder: Path) -> None:
-            _write_shards(folder, manifest, (tables[PASSAGES], tables[REMOVED]), str(uri), progress)
+            shards = _write_shards(folder, manifest, (tables[PASSAGES], tables[REMOVED]), str(uri), progress)
             documents = tables[PAPERS].search().where(f"row < {manifest.counts.documents}").to_arrow().sort_by("row")
             table = documents.select(DOCUMENT_COLUMNS)
             if documents_sha256(table) != manifest.documents_sha256:
@@ -327,7 +327,8 @@ def from_lance(
             pq.write_table(table, folder / DOCUMENTS, compression="zstd", write_page_checksum=True)
             for name, text in json.loads(entry["files"]).items():
                 write_text(folder / name, text)
-            write_json(folder / MANIFEST, manifest.to_json())
+            files = {"shards": tuple(shards), "documents_file_sha256": file_sha256(folder / DOCUMENTS)}
+            write_json(folder / MANIFEST, manifest.model_copy(update=files).to_json())
 
         write_folder(out, fill)
     return PassageBank.open(out)
@@ -343,8 +344,10 @@ def _at_version(database: Any, name: str, version: int) -> Any:
     return table
 
 
-def _write_shards(folder: Path, manifest: Manifest, tables: Sequence[Any], uri: str, progress: Progress) -> None:
-    start = 0
+def _write_shards(
+    folder: Path, manifest: Manifest, tables: Sequence[Any], uri: str, progress: Progress
+) -> list[ShardRecord]:
+    start, written = 0, []
     for number, shard in enumerate(manifest.shards):
         stop = start + shard.rows
         where = f"row >= {start} AND row < {stop}"
@@ -355,10 +358,12 @@ def _write_shards(folder: Path, manifest: Manifest, tables: Sequence[Any], uri: 
         rows = ShardRows(found["document_id"].to_pylist(), found["position"].to_pylist(), texts)
         vectors = found["vector"].combine_chunks().flatten().to_numpy().reshape(shard.rows, -1)
         groups = found["duplicate_group"].to_numpy()
-        if write_shard(folder, number, rows, vectors, groups=groups) != shard:
+        written.append(write_shard(folder, number, rows, vectors, groups=groups))
+        if replace(written[-1], passages_sha256=shard.passages_sha256) != shard:  # Parquet may differ in its bytes
             raise _changed(uri, f"other passages or vectors from row {start:,} on")
         progress(stop, manifest.counts.passages, "passages written")
         start = stop
+    return written
 
 
 def _changed(uri: Path | str, got: str) -> StorageError:

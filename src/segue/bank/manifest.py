@@ -30,7 +30,7 @@ from segue.corpus.passages import PassageSettings
 from segue.encoders import EncoderSettings
 from segue.encoders.space import Space, difference
 from segue.errors import InputError
-from segue.files import JsonObject, read_json, write_json, write_table
+from segue.files import JsonObject, file_sha256, read_json, write_json, write_table
 from segue.storage import place_of, publish
 from segue.types import BankCounts
 
@@ -113,6 +113,7 @@ class Manifest(BuildPlan):
             known (``"{{altitude}}"``) inside sentences, deleted documents included; None where it was not counted.
         shards: records of the shards, in order.
         documents_sha256: hash of the table of documents.
+        documents_file_sha256: hash of its file; None in older banks.
         hash: hash of all passages, vectors and documents, and of which were removed; equal hashes mean equal banks.
         changes: every change since it was built, oldest first.
         text_statistics: what the encoder read of the passages when it was built; None for vectors and in banks of
@@ -124,6 +125,7 @@ class Manifest(BuildPlan):
     counts: BankCounts
     shards: tuple[ShardRecord, ...]
     documents_sha256: str
+    documents_file_sha256: str | None = None
     hash: str
     versions: Mapping[str, str]
     changes: tuple[BankStep, ...] = ()
@@ -349,6 +351,7 @@ def write_bank(
         counts=counts,
         shards=tuple(shards),
         documents_sha256=of_documents,
+        documents_file_sha256=file_sha256(folder / DOCUMENTS),
         hash=contents,
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         changes=tuple(changes),

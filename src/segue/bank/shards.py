@@ -76,12 +76,13 @@ class ShardRows:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """Size and hashes of a complete shard."""
+    """Size and hashes of a complete shard; ``passages_sha256`` is that of the file, None in older banks."""
 
     rows: int
     characters: int
     text_sha256: str
     vectors_sha256: str
+    passages_sha256: str | None = None
 
 
 def vectors_path(folder: Path, number: int) -> Path:
@@ -137,6 +138,7 @@ def complete_shard(folder: Path, number: int, rows: ShardRows, vectors: Float[np
         characters=0 if rows.texts is None else sum(map(len, rows.texts)),
         text_sha256=rows.text_sha256(),
         vectors_sha256=file_sha256(vectors_path(folder, number)),
+        passages_sha256=file_sha256(passages_path(folder, number)),
     )
     write_json(record_path(folder, number), asdict(record))
     return record
@@ -193,6 +195,19 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
         return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, str(error)) from error
+
+
+def require_sha256(path: Path, expected: str | None) -> None:
+    """Compare a file of a bank with the hash that its manifest states; None: it states none.
+
+    Raises:
+        StorageError: the file is missing or has changed.
+    """
+    try:
+        if expected is not None and file_sha256(path) != expected:
+            raise damaged(path, "a sha256 that differs from the manifest")
+    except OSError as error:
+        raise error if isinstance(error, StorageError) else damaged(path, str(error)) from error
 
 
 def damaged(path: Path, got: str) -> StorageError:

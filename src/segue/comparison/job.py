@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from segue.comparison.options import Option, Reranking
 from segue.comparison.settings import ComparisonSettings
 from segue.encoders import Encoder
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import read_json, read_npz, write_json, write_npz
+from segue.files import file_sha256, hashes_of, read_json, read_npz, require_hashes, write_json, write_npz
 from segue.old_names import option_folder
 from segue.retrieval.rerank.features import PIECES, Group
 from segue.training.losses.loss import LOSSES, LossSettings
@@ -124,6 +124,9 @@ class FoldTraining(TypedDict):
 
 TIMINGS, VALIDATION = "timings.npz", "validation.npz"
 """Files of the answer times and of the validation ranks of an option on a fold."""
+EVALUATION_FILES = ("evaluation/evaluation.json", "evaluation/arrays.npz")
+RESULT = "result"
+"""Name, among the arrays of the timings, of the sha256 of the ``result.json`` that they belong to."""
 FINISHED = ("done", "under-trained")
 """Statuses of a result that has numbers and is kept."""
 
@@ -158,7 +161,8 @@ class FoldResult:
         if self.validation_ranks is not None:
             write_npz(folder / VALIDATION, {"ranks": self.validation_ranks.astype(np.int32)})
         record = {key: getattr(self, key) for key in ("status", "reason", "validation", "training")}
-        write_json(folder / "result.json", record)
+        files = hashes_of(folder, (VALIDATION, *EVALUATION_FILES) if self.evaluation is not None else (VALIDATION,))
+        write_json(folder / "result.json", {**record, "files": files})
 
     @classmethod
     def load(cls, folder: Path) -> FoldResult:
@@ -170,12 +174,13 @@ class FoldResult:
         evaluated, timed = folder / "evaluation", folder / TIMINGS
         try:
             record = read_json(folder / "result.json")
+            require_hashes(folder, record.pop("files", None), fix="delete result.json there and run again")
             evaluation = Evaluation.load(evaluated) if evaluated.exists() or record["status"] in FINISHED else None
             if evaluation is not None and timed.exists():
-                evaluation = evaluation.timed(read_npz(timed))
+                evaluation = evaluation.timed(_read_timings(timed))
             ranks = read_npz(folder / VALIDATION)["ranks"] if (folder / VALIDATION).exists() else None
             return cls(**record, evaluation=evaluation, validation_ranks=ranks)
-        except (InputError, KeyError, TypeError, AttributeError) as error:
+        except (InputError, StorageError, KeyError, TypeError, ValueError, AttributeError) as error:
             fix = "delete that result.json and run again; the trained model is kept"
             what = f"{folder / 'result.json'} cannot be read back"
             raise InputError(what, got=str(error).rstrip("."), fix=fix) from error
@@ -183,8 +188,23 @@ class FoldResult:
     def timed(self, timings: Mapping[str, Float[np.ndarray, "query"]], folder: Path) -> FoldResult:
         """Return the result with the milliseconds of timed queries, by stage, and keep them in the folder."""
         assert self.evaluation is not None, "only what was evaluated is timed"
-        write_npz(folder / TIMINGS, timings)
+        result = file_sha256(folder / "result.json") if (folder / "result.json").exists() else ""
+        write_npz(folder / TIMINGS, {**timings, RESULT: np.array(result)})
         return replace(self, evaluation=self.evaluation.timed(timings))
+
+
+def _read_timings(path: Path) -> dict[str, np.ndarray]:
+    """Read the timings of a result.
+
+    Raises:
+        InputError: the file is broken.
+        StorageError: they are another result's.
+    """
+    timings = read_npz(path)
+    result = str(timings.pop(RESULT, ""))
+    if result and result != file_sha256(path.with_name("result.json")):
+        raise StorageError(f"{path} holds the times of another result", fix="delete it and run again")
+    return timings
 
 
 Results = dict[str, list[FoldResult]]

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from segue.errors import InputError, explain
-from segue.files import write_json
+from segue.files import hashes_of, require_hashes, write_json
 from segue.old_names import read_with_current_names
 from segue.types import Exclusion, Intent, Interval
 
@@ -639,8 +639,11 @@ def read_record(path: Path) -> Record:
 
     Raises:
         InputError: the file is missing, broken, or no comparison.
+        StorageError: the run folder holds another split or other results than it summarises.
     """
     values = read_with_current_names(path)
+    require_hashes(path.parent, _that_are_there(path.parent, values.pop("of", None)),
+                   fix=f"run `segue triage` again with this run folder, or restore {path}")  # fmt: skip
     try:
         return Record.model_validate(_from_format_1(values) if "format" not in values else values)
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
@@ -651,8 +654,17 @@ def read_record(path: Path) -> Record:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write ``triage.json``, atomically."""
-    write_json(path, record.to_json())
+    """Write ``triage.json``, atomically, with the hashes of the split and the results that it summarises."""
+    results = sorted(path.parent.glob("options/*/fold-*/result.json"))
+    names = ["split.json", *(result.relative_to(path.parent).as_posix() for result in results)]
+    write_json(path, {**record.to_json(), "of": hashes_of(path.parent, names)})
+
+
+def _that_are_there(run: Path, known: object) -> object:
+    """Return the hashes of the files that a run folder still has: a report needs none of them."""
+    if not isinstance(known, dict):
+        return None
+    return {name: digest for name, digest in known.items() if (run / name).is_file()}
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:

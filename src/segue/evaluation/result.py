@@ -19,7 +19,7 @@ from segue.errors import InputError
 from segue.evaluation.intervals import bootstrap, median_rank
 from segue.evaluation.latency import latency_metrics, percentiles
 from segue.evaluation.metrics import by_document, horizon_per_window, mean, per_window, summarise_macro
-from segue.files import read_json, read_npz, write_folder, write_json, write_npz
+from segue.files import hashes_of, read_json, read_npz, require_hashes, write_folder, write_json, write_npz
 from segue.types import Exclusion, Intent, Interval
 
 OPTIONAL = ("cosine", "contrastive", "copying", "horizon")
@@ -135,7 +135,8 @@ class Evaluation:
         plain = ("name", "intent", "exclude", "pool_size", "fresh_pool_sizes", "limits", "resamples", "seed")
         record = {name: getattr(self, name) for name in plain}
         record["metrics"] = {name: asdict(interval) for name, interval in self.metrics.items()}
-        write_json(folder / "evaluation.json", {"format": 1, **record})
+        files = hashes_of(folder, ["arrays.npz"])
+        write_json(folder / "evaluation.json", {"format": 1, **record, "files": files})
 
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
@@ -143,8 +144,10 @@ class Evaluation:
 
         Raises:
             InputError: a file is missing or broken.
+            StorageError: the arrays are not those that were written with the record.
         """
         record = read_json(folder / "evaluation.json")
+        require_hashes(folder, record.pop("files", None), fix="delete the folder and evaluate again")
         arrays: dict[str, Any] = {**read_npz(folder / "arrays.npz")}
         if record.pop("format", None) != 1:
             raise InputError(f"{folder} holds an evaluation in another format", expected="format 1",

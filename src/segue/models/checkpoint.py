@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from segue.errors import InputError
-from segue.files import read_json, write_folder, write_json, write_text
+from segue.files import hashes_of, read_json, require_hashes, write_folder, write_json, write_text
 from segue.models.architecture import Context, Mask
 from segue.models.build import build_model
 from segue.models.model_card import ModelCard, render_card
@@ -101,9 +101,11 @@ def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> No
         save_tensors(place / GOLDEN, golden)
         write_text(place / DOCUMENTS, "".join(f"{digest}\n" for digest in card.training_documents))
         write_text(place / CARD, text)
-        write_json(place / CONFIG, _config(predictor, card))
         if reader is not None:
             save_reader(reader, place / READER)
+        names = [path.relative_to(place).as_posix() for path in sorted(place.rglob("*")) if path.is_file()]
+        files = hashes_of(place, (name for name in names if name != CARD))
+        write_json(place / CONFIG, {**_config(predictor, card), "files": files})
 
     write_folder(Path(folder), fill)
 
@@ -117,16 +119,20 @@ def load_predictor(folder: Path) -> tuple[Predictor, CheckpointConfig]:
     Raises:
         InputError: a file is missing or damaged, the format is another one, the weights do not fit the net, or the
             net's answer to the golden input differs (SG112).
+        StorageError: a file is not the one that was written with the others.
         SettingsError: the architecture cannot be imported or built, or its code is not the user's own.
     """
     folder = Path(folder)
     config = read_config(folder)
     require_own_part("model", config.model.name, folder)
+    if config.model.name == "tokens":
+        _require_files(folder, f"{READER}/")
     reader = load_reader(folder / READER) if config.model.name == "tokens" else None
     predictor = build_model(config.model, dimension=config.dimension, context=config.context, reader=reader)
     _fill_weights(predictor, _read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     predictor.eval()
     _check_golden(predictor, _read_tensors(folder / GOLDEN), folder)
+    _require_files(folder)  # last: the errors above say more
     return predictor, config
 
 
@@ -190,13 +196,27 @@ def read_config(folder: Path) -> CheckpointConfig:
             expected=FORMAT_VERSION,
             fix="load it with the version of Segue that wrote it, or train it again",
         )
-    documents = (folder / DOCUMENTS).read_text(encoding="utf-8").split()
+    _require_files(folder, DOCUMENTS)
+    documents = (folder / DOCUMENTS).read_bytes().decode(errors="replace").split()
     try:
         return CheckpointConfig.model_validate({**config, "training_documents": documents})
     except ValidationError as error:
         raise InputError(
             f"{path} does not describe a model", got=str(error), fix="copy or train the checkpoint again"
         ) from error
+
+
+def _require_files(folder: Path, prefix: str = "") -> None:
+    """Compare the files whose names begin so with the hashes in ``config.json``; version 0.1 wrote none.
+
+    Raises:
+        StorageError: a file is not the one that was written with the others.
+    """
+    known = read_json(folder / CONFIG).get("files")
+    named = (
+        {name: sha256 for name, sha256 in known.items() if name.startswith(prefix)} if isinstance(known, dict) else {}
+    )
+    require_hashes(folder, named, fix="copy or train the checkpoint again")
 
 
 def _read_tensors(path: Path) -> Tensors:

@@ -50,7 +50,7 @@ def write_report(run: Path) -> ReportPaths:
     report = report_content(record)
     paths = ReportPaths(run / "report.md", run / "report.html", run / "report.json")
     _write_plots(run / FILES_FOLDER, report.figures)
-    write_json(paths.json, public_json(record, run=run))
+    write_json(paths.json, public_json(record, run=run), sealed=False)
     write_text(paths.html, render_html(report))
     write_text(paths.markdown, render_markdown(report))
     return paths

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 
 from segue.errors import InputError
@@ -102,7 +103,18 @@ def save_state(folder: Path, state: TrainingState, tensors: Tensors, *, identity
     """
     write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in state.curve))
     header = {"format": "1", "identity": json.dumps(identity), "state": json.dumps(asdict(state))}
+    header["sha256"] = _sha256(header, tensors)
     save_tensors(folder / STATE_FILE, tensors, header=header)
+
+
+def _sha256(header: Mapping[str, str], tensors: Tensors) -> str:
+    """Return the hash of a state; the state may hold tensors of any type."""
+    digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()
 
 
 def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[TrainingState, Tensors] | None:
@@ -119,6 +131,9 @@ def load_state(folder: Path, *, identity: Mapping[str, object]) -> tuple[Trainin
             header = file.metadata() or {}
             # Cloned: tensors stay mapped to the file, which later states replace.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        digest = header.pop("sha256", None)
+        if digest is not None and digest != _sha256(header, tensors):
+            raise ValueError("contents that its sha256 does not fit")
         found, state = json.loads(header["identity"]), TrainingState(**json.loads(header["state"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(

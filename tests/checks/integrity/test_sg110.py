@@ -10,6 +10,7 @@ from check_cases import small_case, trained_row
 
 from segue.checks.integrity.sg110_loss_space_is_served import CHECK
 from segue.evaluation.compatibility import project, projected_bank
+from segue.files import read_json
 from segue.ranking.pool import Pool
 from segue.retrieval.retrievers import VectorRetriever
 from segue.training.losses.loss import LOSSES, LossSettings, LossTerm
@@ -24,7 +25,7 @@ def trained(folder, loss, *, said=None, intent="candidate", record=None):
     found = trained_row(folder, BANK, loss=loss, record=record)
     path = folder / "checkpoint" / "config.json"
     space = said or ("projected" if loss is HEAD else "raw")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "loss_space": space}))
+    path.write_text(json.dumps({**read_json(path), "loss_space": space}))
     return dataclasses.replace(found, intent=intent)
 
 

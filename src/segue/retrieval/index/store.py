@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from segue.bank.bank import PassageBank
 from segue.bank.history import changed_since, difference_since
 from segue.errors import InputError, StorageError
-from segue.files import JsonObject, exclusive, read_json, write_folder, write_json
+from segue.files import JsonObject, exclusive, hashes_of, read_json, require_hashes, write_folder, write_json
 from segue.parts import is_own
 from segue.ranking.pool import Pool
 from segue.retrieval.index.approximate import ApproximateIndex
@@ -96,6 +96,7 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
         write_json(new / MANIFEST, {
             "format": FORMAT, "settings": index.engine.settings.model_dump(), "effort": dict(index.effort),
             "pool": pool_identity(index.pool), "tuned": None, "versions": {"faiss": faiss.__version__},
+            "files": _hashes(new),
         })  # fmt: skip
 
     write_folder(folder, fill)
@@ -126,11 +127,18 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
             if record["settings"]["kind"] == "lance":
                 fix = f"run `segue index update {folder} {pool.bank.path}`"
         raise InputError(f"{folder} was built over other passages", got=got, fix=fix)
+    require_hashes(folder, record.get("files"), fix=fix)
     kind = record["settings"]["kind"]
     settings = (_SETTINGS if kind in KINDS else TypeAdapter(OwnSettings)).validate_python(record["settings"])
     engine: Engine = _ENGINES.get(kind, OwnEngine).load(folder, settings, pool.members)  # type: ignore[arg-type]
     _require_same_vectors(folder, engine, pool)
     return ApproximateIndex(pool, engine, record["effort"])
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the hashes of the engine's files."""
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return hashes_of(folder, (name for name in files if name not in (MANIFEST, ".lock")))
 
 
 def _record(folder: Path) -> JsonObject:
@@ -160,9 +168,14 @@ def update_index(folder: Path, pool: Pool, *, progress: Progress = no_progress) 
     with exclusive(folder):
         engine, changed = LanceEngine.update(folder, LanceSettings(**record["settings"]), pool, progress=progress)
         changed += record.get("changed_since_tuned", 0)
-        write_json(folder / MANIFEST, record | {"settings": engine.settings.model_dump(), "pool": pool_identity(pool),
-                                                "changed_since_tuned": changed})  # fmt: skip
+        record |= {
+            "settings": engine.settings.model_dump(),
+            "pool": pool_identity(pool),
+            "changed_since_tuned": changed,
+        }
+        write_json(folder / MANIFEST, {**record, "files": None})  # a kill here leaves an index that is not verified
         engine.forget()
+        write_json(folder / MANIFEST, {**record, "files": _hashes(folder)})
     return ApproximateIndex(pool, engine, record["effort"])
 
 

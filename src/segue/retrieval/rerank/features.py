@@ -33,7 +33,7 @@ from segue.bank.pieces import PieceVectors
 from segue.bank.sentences import build_sentences
 from segue.bank.tokens import build_tokens
 from segue.errors import InputError
-from segue.files import read_json, write_json, write_npy
+from segue.files import hashes_of, read_json, require_hashes, write_json, write_npy
 from segue.ranking.exact import top_k
 from segue.ranking.pool import TIE, Pool
 from segue.retrieval.rerank import late_interaction, token_interaction
@@ -447,6 +447,7 @@ class FeatureReranker(ABC):
 
     features: Features
     kind: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
     requires_text: ClassVar[bool] = False
 
     @property
@@ -481,7 +482,9 @@ class FeatureReranker(ABC):
         """Write what was fitted, the features that it reads, and the record of the fit."""
         about = {"format": 1, "kind": self.kind, "groups": self.features.groups, "context": self.features.context,
                  "features": self.features.names}  # fmt: skip
-        write_json(folder / f"{self.kind}.json", {**about, **self._save_fitted(folder), "fit": record})
+        about |= self._save_fitted(folder)
+        files = hashes_of(folder, self.files)
+        write_json(folder / f"{self.kind}.json", {**about, "fit": record, "files": files})
 
     @classmethod
     def load(cls: type[Fitted], folder: Path, features: Features) -> Fitted:
@@ -495,6 +498,7 @@ class FeatureReranker(ABC):
             InputError: a file is missing or broken, or it reads other features.
         """
         known = read_json(folder / f"{cls.kind}.json")
+        require_hashes(folder, known.get("files"), fix="delete the folder and fit again")
         if tuple(known.get("features", ())) != features.names:
             raise InputError(f"the {cls.kind} reranker in {folder} reads other features",
                              got=len(known.get("features", ())), expected=len(features.names),

@@ -51,6 +51,7 @@ class LambdaMart(FeatureReranker):
     trees: str = field(repr=False)
     name: str = "lambdamart"
     kind: ClassVar[str] = "lambdamart"
+    files: ClassVar[tuple[str, ...]] = ("trees.txt",)
 
     @functools.cached_property
     def _booster(self) -> Any:

@@ -226,6 +226,7 @@ class Listwise(FeatureReranker):
     scaling: Scaling
     name: str = "listwise"
     kind: ClassVar[str] = "listwise"
+    files: ClassVar[tuple[str, ...]] = ("listwise.safetensors",)
 
     @torch.no_grad()
     def scores(self, contexts: Contexts, candidates: CandidateLists) -> Float[np.ndarray, "batch candidate"]:
