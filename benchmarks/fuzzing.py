@@ -248,7 +248,7 @@ def _mutations(watch: Watch, seconds: float, seed: int) -> None:
 
 
 def _hypothesis(watch: Watch, seconds: float, seed: int) -> None:
-    """Draw by structure until the time is over; hypothesis looks no further for the smallest input, Watch keeps them all."""
+    """Draw by structure until the time is over."""
     from fuzz_targets import structured
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded

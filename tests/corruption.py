@@ -21,13 +21,13 @@ import worlds
 import segue
 from segue.bank.bank import PassageBank
 from segue.comparison.entries.baselines import Baselines
+from segue.comparison.entries.reranked import read_fit
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.plan import load_plan
 from segue.comparison.record import write_record
 from segue.errors import SegueError
 from segue.evaluation.experiment import lock_split
 from segue.evaluation.result import Evaluation
-from segue.files import read_json
 from segue.models import ModelCard, ModelSettings, build_model
 from segue.models.checkpoint import load_predictor, save_predictor
 from segue.ranking.pool import Pool
@@ -106,7 +106,7 @@ def changed(data: bytes, kind: str, generator: np.random.Generator) -> bytes:
 
 
 def cells(place: Place, work: Path, *, rounds: int, seed: int = 0) -> Iterator[Cell]:
-    """Yield each kind of change of each file, random ones ``rounds`` times; changes that change nothing are left out."""
+    """Yield each kind of change of each file, random ones ``rounds`` times, unless nothing is changed."""
     at = work / place.folder.name
     shutil.copytree(place.folder, at)
     assert place.read(at) == place.expected, "a copy is read as the original is"
@@ -223,7 +223,7 @@ def read_index(bank: PassageBank) -> Callable[[Path], str]:
 
 
 def small_places(folder: Path) -> list[Place]:
-    """Return a bank, a checkpoint, a result, a state and the indexes, each with another of its kind; made in seconds."""
+    """Return a bank, a checkpoint, a result, a state and the indexes, each with another of its kind."""
     one, other = _bank(folder / "one", seed=1), _bank(folder / "other", seed=2)
     older = folder / "older" / "bank"
     shutil.copytree(one, older)
@@ -310,7 +310,7 @@ def _state(folder: Path, seed: int) -> None:
 
 
 def run_places(folder: Path) -> list[Place]:
-    """Return the folder of a comparison and the bundle of its winner, each with another of its kind; made in minutes."""
+    """Return the folder of a comparison and the bundle of its winner, each with another of its kind."""
     from bundle_world import make_run
 
     runs, bundles = {}, {}
@@ -341,7 +341,7 @@ def _read_run(job: Job) -> Callable[[Path], str]:
             found.append(digest(lists.candidates.rows, lists.candidates.first, lists.windows.target, lists.label))
         features = Baselines(here).features
         for path in sorted(folder.glob("options/**/reranker/lambdamart.json")):
-            found.append(digest(LambdaMart.load(path.parent, features).trees, read_json(path.with_name("fit.json"))))
+            found.append(digest(LambdaMart.load(path.parent, features).trees, read_fit(path.parent)))
         return digest(record.model_dump_json(), steps, found)
 
     return read

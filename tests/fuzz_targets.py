@@ -131,14 +131,12 @@ class Target:
         seeds: inputs that are read without an error.
         pieces: what mutations put in.
         repeats: inputs of a given size, in bytes, that make a careless reader slow, by name.
-        slow: seconds that it may take for 100 kB.
     """
 
     name: str
     run: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
     pieces: tuple[str, ...]
-    slow: float = 1.0
 
     def repeats(self, size: int) -> Iterator[tuple[str, bytes]]:
         """Yield inputs of about ``size`` bytes that repeat one piece, two pieces in turn, or nest one in another."""
@@ -240,10 +238,10 @@ class Readers:
     @cached_property
     def _checkpoint(self) -> Path:
         torch.manual_seed(0)
-        card = ModelCard(name="a", space={"encoder": "e", "dimension": 8, "fingerprint": "AAAA"}, training_documents=("0",),
-                         loss="l", metrics={}, training={}, seed=1, license="mit")  # fmt: skip
-        save_predictor(build_model(ModelSettings(name="mlp", size="toy"), dimension=8, context=2), self.folder / "model",
-                       card=card)  # fmt: skip
+        space = {"encoder": "e", "dimension": 8, "fingerprint": "AAAA"}
+        card = ModelCard(name="a", space=space, training_documents=("0",), loss="l", metrics={}, training={}, seed=1)
+        predictor = build_model(ModelSettings(name="mlp", size="toy"), dimension=8, context=2)
+        save_predictor(predictor, self.folder / "model", card=card)
         return self.folder / "model"
 
     def checkpoint_config(self, data: bytes) -> object:
@@ -292,7 +290,8 @@ def _dump(text: str) -> bytes:
 
 
 WIKITEXT = (
-    f"'''Snow''' is [[ice|frozen]].&lt;ref&gt;A book.&lt;/ref&gt; {SENTENCES}\n\n== Kinds ==\n{{{{convert|3|km}}}} {SENTENCES}\n"
+    f"'''Snow''' is [[ice|frozen]].&lt;ref&gt;A book.&lt;/ref&gt; {SENTENCES}\n\n== Kinds ==\n"
+    f"{{{{convert|3|km}}}} {SENTENCES}\n"
     f"* one\n* two\n{{|\n|-\n| a || b\n|}}\n[[File:a.png|thumb|A [[cloud]].]]\n{SENTENCES} {{{{citation|a=1}}}}"
 )
 
@@ -301,13 +300,24 @@ def corpus_targets(folder: Path) -> list[Target]:
     """Return the readers of corpora."""
     read = Readers(folder)
     lines = b'{"id": "a", "title": "A", "text": "Snow falls. It melts."}\n{"id": 2, "paragraphs": ["One.", "Two."]}\n'
-    talks = (b'{"id": "a", "messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": [{"type": "text", '
-             b'"text": "So."}]}]}\n{"turns": ["Hello.", "Good day."]}\n{"conversations": [{"from": "human",
-             "value": "Who?"}]}\n')  # fmt: skip
-    html = (f"<html><head><title>Snow</title><meta charset='utf-8'></head><body><nav><p>Home</p></nav><main><h1>Snow</h1><p>{SENTENCES}"
-            f"<ul><li>{SENTENCES}</ul><table><tr><th>a<td>b</table><pre>code</pre></main></body></html>").encode()  # fmt: skip
-    markdown = f"---\ntitle: x\n---\n# Snow\n\n{SENTENCES}\n\n* {SENTENCES}\n\n```\ncode\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n".encode()
-    rst = f"Snow\n====\n\n{SENTENCES}\n\n.. note:: {SENTENCES}\n\n* one\n\n::\n\n   code\n\n:ref:`a` and ``b``.\n\n=== ===\na   b\n=== ===\n".encode()
+    talks = "\n".join(map(json.dumps, (
+        {"id": "a", "messages": [{"role": "user", "content": "Why?"}, {"role": "bot", "content": [{"text": "So."}]}]},
+        {"turns": ["Hello.", "Good day."]},
+        {"conversations": [{"from": "human", "value": "Who?"}]},
+    ))).encode()  # fmt: skip
+    html = (
+        "<html><head><title>Snow</title><meta charset='utf-8'></head><body><nav><p>Home</p></nav><main><h1>Snow</h1>"
+        f"<p>{SENTENCES}<ul><li>{SENTENCES}</ul><table><tr><th>a<td>b</table><pre>code</pre></main></body></html>"
+    ).encode()
+    markdown = (
+        f"---\ntitle: x\n---\n# Snow\n\n{SENTENCES}\n\n* {SENTENCES}\n\n```\ncode\n```\n\n"
+        "| a | b |\n|---|---|\n| 1 | 2 |\n"
+    ).encode()
+    rst = (
+        f"Snow\n====\n\n{SENTENCES}\n\n.. note:: {SENTENCES}\n\n* one\n\n::\n\n   code\n\n:ref:`a` and ``b``.\n\n"
+        "=== ===\na   b\n=== ===\n"
+    ).encode()
+    tables = (_parquet(), _parquet(compression="zstd"), _parquet(use_dictionary=False))
     return [
         Target("dump", read.dump, (_dump(WIKITEXT), bz2.compress(_dump(WIKITEXT))), MARKUP["dump"]),
         Target("html", read.text("html"), (html,), MARKUP["html"]),
@@ -317,22 +327,24 @@ def corpus_targets(folder: Path) -> list[Target]:
         Target("jsonl", read.jsonl, (lines, gzip.compress(lines), lzma.compress(lines)), MARKUP["jsonl"]),
         Target("beir", read.beir, (b'{"_id": "a", "title": "A", "text": "Snow falls."}\n',), MARKUP["jsonl"]),
         Target("dialogue", read.dialogue, (talks,), MARKUP["jsonl"]),
-        Target("parquet", read.parquet, (_parquet(), _parquet(compression="zstd"), _parquet(use_dictionary=False)), MARKUP["bytes"]),
+        Target("parquet", read.parquet, tables, MARKUP["bytes"]),
     ]  # fmt: skip
 
 
 def record_targets(folder: Path) -> list[Target]:
     """Return what reads vectors, recipes, and the records of checkpoints and bundles."""
     read = Readers(folder)
-    recipe = (f'title = "A"\n[corpus]\nkind = "jsonl"\npath = "{folder}/lines.jsonl"\n[passages]\ntarget_characters = 300\n'
-              'language = "en"\n[encoder]\nname = "all-MiniLM-L6-v2"\n[training]\nbatch_size = 32\n[triage]\nbudget_minutes = 3.5\n'
-              'options = ["infonce"]\n[rerank]\nlists = 40\n[rerank.lambdamart]\nrounds = 3\n').encode()  # fmt: skip
+    recipe = (
+        f'title = "A"\n[corpus]\nkind = "jsonl"\npath = "{folder}/lines.jsonl"\n[passages]\ntarget_characters = 300\n'
+        'language = "en"\n[encoder]\nname = "all-MiniLM-L6-v2"\n[training]\nbatch_size = 32\n[triage]\n'
+        'budget_minutes = 3.5\noptions = ["infonce"]\n[rerank]\nlists = 40\n[rerank.lambdamart]\nrounds = 3\n'
+    ).encode()
     manifest = json.dumps({"format": 1, "name": "a", "created": "2026-01-01", "files": {
         "a.txt": {"bytes": 1, "sha256": hashlib.sha256(b"a").hexdigest()}}}).encode()  # fmt: skip
     eye = np.eye(3, dtype=np.float32)
+    matrices = (_npy(eye), _npy(eye.astype(np.float64)), _npy(np.asfortranarray(eye.astype(np.float16))))
     return [
-        Target("npy", read.npy, (_npy(eye), _npy(eye.astype(np.float64)), _npy(np.asfortranarray(eye.astype(np.float16)))),
-               MARKUP["bytes"]),
+        Target("npy", read.npy, matrices, MARKUP["bytes"]),
         Target("recipe", read.recipe, (recipe,), MARKUP["toml"]),
         Target("checkpoint config", read.checkpoint_config, (read.seed_config(),), MARKUP["json"]),
         Target("bundle manifest", read.bundle_manifest, (manifest,), MARKUP["json"]),
@@ -364,8 +376,10 @@ def request_target(bundle: Path, stack: contextlib.ExitStack) -> Target:
         return answers
 
     eye = [1.0] + [0.0] * (segue.load(bundle).bank.dimension - 1)
-    bodies = [{"ids": ["volume/1 №1#1"], "k": 3}, {"passages": ["Snow falls.", "It melts."]}, {"text": SENTENCES, "map": True},
-              {"vectors": [eye], "exclude": ["volume/1 №1#1"]}, {"vector": eye, "k": 2}]  # fmt: skip
+    bodies: list[dict[str, Any]] = [
+        {"ids": ["volume/1 №1#1"], "k": 3}, {"passages": ["Snow falls.", "It."]}, {"text": SENTENCES, "map": True},
+        {"vectors": [eye], "exclude": ["volume/1 №1#1"]}, {"vector": eye, "k": 2},
+    ]  # fmt: skip
     return Target("requests", run, tuple(json.dumps(body).encode() for body in bodies), MARKUP["json"])
 
 
@@ -405,7 +419,8 @@ class Mutator:
 
     def __init__(self, target: Target, seed: int) -> None:
         self.random = random.Random(f"{target.name}/{seed}")
-        self.seeds, self.pieces = target.seeds, [*(p.encode("utf-8", "surrogatepass") for p in (*target.pieces, *ANYWHERE)), *RAW]
+        texts = (piece.encode("utf-8", "surrogatepass") for piece in (*target.pieces, *ANYWHERE))
+        self.seeds, self.pieces = target.seeds, [*texts, *RAW]
 
     def draw(self, most: int = 20_000) -> bytes:
         """Return one input."""
@@ -441,7 +456,7 @@ class Mutator:
 
 
 def structured(target: Target) -> st.SearchStrategy[bytes]:
-    """Return a strategy of inputs by structure: lists of pieces, and values of JSON where a target reads JSON."""
+    """Return a strategy of inputs by structure: lists of pieces, and values of JSON where a target reads it."""
     pieces = [piece.encode("utf-8", "surrogatepass") for piece in (*target.pieces, *ANYWHERE, SENTENCES)]
     head, tail = target.frame
     some = st.one_of(st.sampled_from(pieces), st.sampled_from(RAW), st.binary(max_size=8))
@@ -462,11 +477,15 @@ READS_JSON = ("jsonl", "beir", "dialogue", "requests", "checkpoint config", "bun
 
 def json_values(target: Target) -> st.SearchStrategy[bytes]:
     """Return a strategy of JSON: a valid record some of whose keys have other values."""
-    keys = [*sorted({key for seed in target.seeds for key in _keys_of(seed)}), "sha256", "�", ""]
+    keys = [*sorted({key for seed in target.seeds for key in _keys_of(seed)}), "sha256", chr(0xD800), ""]
     leaves = st.one_of(st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=20),
                        st.sampled_from((*ANYWHERE, SENTENCES)))  # fmt: skip
-    values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(keys), inner, max_size=4),
-                          max_leaves=12)  # fmt: skip
+    names = st.sampled_from(keys)
+
+    def inside(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4)
+
+    values = st.recursive(leaves, inside, max_leaves=12)
     seeds = [value for seed in target.seeds for value in _values_of(seed)]
     changed = st.tuples(st.sampled_from(seeds), st.dictionaries(st.sampled_from(keys), values, max_size=3))
     records = changed.map(lambda drawn: {**drawn[0], **drawn[1]})

@@ -209,6 +209,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            if "" in stored.files or len(set(stored.files)) < len(stored.files):
+                raise ValueError("arrays without a name of their own")
             return {name: stored[name] for name in stored.files}
     except UNREADABLE_ARRAY as error:
         raise InputError(f"{path} cannot be read", got=str(error), fix="delete it and run again") from error
@@ -413,6 +415,15 @@ def _take(handle: BinaryIO, lock: Path) -> bool:
     except OSError as error:  # a file system without locks: ENOLCK, ENOSYS, EOPNOTSUPP
         log.warning("%s cannot be locked (%s); let only one process write there", lock, error.strerror)
     return True
+
+
+def run_sha256(path: Path) -> str:
+    """Return the hash of the split of the run folder that a file lies in; "" where it lies in none.
+
+    What is derived from a run's windows and holds no hash of them keeps this one.
+    """
+    splits = (folder / "split.json" for folder in list(path.absolute().parents)[:5])
+    return next((file_sha256(split) for split in splits if split.is_file()), "")
 
 
 def file_sha256(path: Path) -> str:

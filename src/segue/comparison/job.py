@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from segue.encoders import Encoder
 from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import file_sha256, hashes_of, read_json, read_npz, require_hashes, write_json, write_npz
+from segue.files import file_sha256, hashes_of, read_json, read_npz, require_hashes, run_sha256, write_json, write_npz
 from segue.old_names import option_folder
 from segue.retrieval.rerank.features import PIECES, Group
 from segue.training.losses.loss import LOSSES, LossSettings
@@ -126,7 +127,7 @@ TIMINGS, VALIDATION = "timings.npz", "validation.npz"
 """Files of the answer times and of the validation ranks of an option on a fold."""
 EVALUATION_FILES = ("evaluation/evaluation.json", "evaluation/arrays.npz")
 RESULT = "result"
-"""Name, among the arrays of the timings, of the sha256 of the ``result.json`` that they belong to."""
+"""Name, among the arrays of the timings, of their hash, which includes the result and the split they belong to."""
 FINISHED = ("done", "under-trained")
 """Statuses of a result that has numbers and is kept."""
 
@@ -188,9 +189,17 @@ class FoldResult:
     def timed(self, timings: Mapping[str, Float[np.ndarray, "query"]], folder: Path) -> FoldResult:
         """Return the result with the milliseconds of timed queries, by stage, and keep them in the folder."""
         assert self.evaluation is not None, "only what was evaluated is timed"
-        result = file_sha256(folder / "result.json") if (folder / "result.json").exists() else ""
-        write_npz(folder / TIMINGS, {**timings, RESULT: np.array(result)})
+        write_npz(folder / TIMINGS, {**timings, RESULT: np.array(_sha256_of(folder, timings))})
         return replace(self, evaluation=self.evaluation.timed(timings))
+
+
+def _sha256_of(folder: Path, timings: Mapping[str, np.ndarray]) -> str:
+    """Return the hash of timings with the result and the split that they belong to."""
+    result = folder / "result.json"
+    digest = hashlib.sha256(f"{file_sha256(result) if result.is_file() else ''} {run_sha256(result)}".encode())
+    for name, samples in sorted(timings.items()):
+        digest.update(f"{name} {samples.dtype} {samples.shape}".encode() + np.ascontiguousarray(samples).tobytes())
+    return digest.hexdigest()
 
 
 def _read_timings(path: Path) -> dict[str, np.ndarray]:
@@ -201,8 +210,8 @@ def _read_timings(path: Path) -> dict[str, np.ndarray]:
         StorageError: they are another result's.
     """
     timings = read_npz(path)
-    result = str(timings.pop(RESULT, ""))
-    if result and result != file_sha256(path.with_name("result.json")):
+    known = timings.pop(RESULT, None)
+    if known is not None and str(known) != _sha256_of(path.parent, timings):
         raise StorageError(f"{path} holds the times of another result", fix="delete it and run again")
     return timings
 

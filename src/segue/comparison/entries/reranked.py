@@ -28,7 +28,7 @@ from segue.comparison.job import FoldTraining, Job, spread
 from segue.comparison.options import BEST_MODEL, OWN_MODEL, Option, Reranking
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import read_json, write_json
+from segue.files import hashes_of, read_json, require_hashes, write_json
 from segue.old_names import current_name
 from segue.retrieval.own import OwnPart
 from segue.retrieval.rerank import Reranker
@@ -172,8 +172,9 @@ class CascadeBuilder:
                 "halves": trainings,
                 "seconds": monotonic() - began,
             }
-            write_json(folder / "fit.json", record)
-        return self._read_back(folder), read_json(folder / "fit.json")
+            files = hashes_of(folder, (f"{kind}.json" for kind in self.unit.job.recipe.rerank.kinds))
+            write_json(folder / "fit.json", {**record, "files": files})
+        return self._read_back(folder), read_fit(folder)
 
     def _read_back(self, folder: Path) -> Reranker:
         settings, features = self.unit.job.recipe.rerank, self.unit.baselines.features
@@ -277,6 +278,18 @@ class CascadeBuilder:
         )
         lists.save(path)
         return lists
+
+
+def read_fit(folder: Path) -> FitRecord:
+    """Read the record of a reranker's fit.
+
+    Raises:
+        InputError: the file is missing or broken.
+        StorageError: the rerankers beside it are others.
+    """
+    record = read_json(folder / "fit.json")
+    require_hashes(folder, record.pop("files", None), fix="delete the folder and fit again")
+    return record
 
 
 def load_fitted(kind: str, folder: Path, features: Features) -> Reranker:

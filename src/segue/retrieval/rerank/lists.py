@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from segue.errors import InputError, SettingsError, StorageError
-from segue.files import read_npz, write_npz
+from segue.files import read_npz, run_sha256, write_npz
 from segue.ranking.pool import Pool
 from segue.retrieval.rerank.features import Features
 from segue.retrieval.rerank.interface import CandidateLists, Reranker
@@ -63,7 +63,7 @@ class TrainingLists:
         found = self.candidates
         arrays = {name: values for name in OPTIONAL if (values := getattr(found, name)) is not None}
         arrays |= {"context": self.windows.context, "target": self.windows.target, "label": self.label}
-        write_npz(path, {"rows": found.rows, "first": found.first, **arrays})
+        write_npz(path, {"rows": found.rows, "first": found.first, **arrays, "run": np.array(run_sha256(path))})
 
     @classmethod
     def load(cls, path: Path) -> TrainingLists:
@@ -74,6 +74,8 @@ class TrainingLists:
         """
         try:
             stored = read_npz(path)
+            if str(stored.pop("run", run_sha256(path))) != run_sha256(path):
+                raise InputError("it belongs to another run")
             windows, label = Windows(stored.pop("context"), stored.pop("target")), stored.pop("label")
             return cls(windows, CandidateLists(**stored), label)
         except (InputError, KeyError, TypeError) as error:
