@@ -224,10 +224,9 @@ def read_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
     """
     fix = "write it again with np.save"
     try:
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("several arrays in one file")
-        size, expected = path.stat().st_size, _header_bytes(path) + array.nbytes
+        header = _header_bytes(path)  # another kind of file ends here: NumPy would leave a damaged archive open
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        size, expected = path.stat().st_size, header + array.nbytes
     except UNREADABLE_ARRAY as error:
         got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path} cannot be read as .npy", got=got, fix=fix) from error

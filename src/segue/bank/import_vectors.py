@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -155,6 +156,9 @@ def _read_vectors(path: Path) -> np.ndarray:
     """
     try:
         refuse_lfs_pointer(path)
+        with path.open("rb") as file:
+            if file.read(2) == b"PK" and not zipfile.is_zipfile(path):  # NumPy would leave it open
+                raise ValueError("a damaged .npz archive")
         vectors = np.load(path, mmap_mode="r")
         _require_size(path, vectors)
     except InputError:
