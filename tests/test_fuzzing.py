@@ -8,6 +8,7 @@ from fuzz_targets import Mutator, attempt, structured, targets
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from segue.bundles.files import verify
+from segue.corpus.jsonl import parse
 from segue.errors import InputError, SegueError
 from segue.files import read_json
 
@@ -96,6 +97,24 @@ def test_structures_are_read_or_refused(every, name):
         assert attempt(every[name], data) is None
 
     run()
+
+
+def test_an_object_with_many_keys_and_one_twice_is_refused_at_once():
+    began = time.process_time()
+    text = "{" + ", ".join(f'"k{number}": 1' for number in range(50_000)) + ', "k49999": 2}'
+    with pytest.raises(InputError, match="two values of 'k49999'"):
+        parse(text, "a.jsonl:1")
+    assert time.process_time() - began < 2
+
+
+def test_links_that_are_never_closed_take_time_that_grows_with_them(every):
+    head, tail = every["dump"].frame
+    seconds = []
+    for size in (12_500, 100_000):
+        began = time.process_time()
+        every["dump"].run(head + b"[[File:a.png|thumb|" * (size // 19) + tail)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 20 * max(seconds[0], 0.02)
 
 
 @pytest.mark.parametrize("name", ["text", "jsonl"])

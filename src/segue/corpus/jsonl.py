@@ -8,6 +8,7 @@ refused: which of the two values was meant cannot be known.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -95,8 +96,8 @@ def parse(text: str, where: str) -> object:
 def _object(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        got, fix = f"two values of {next(key for key in keys if keys.count(key) > 1)!r}", "keep the one that is meant"
+        times = Counter(key for key, _ in pairs)
+        got, fix = f"two values of {next(key for key in times if times[key] > 1)!r}", "keep the one that is meant"
         raise InputError(f"{where} has a key twice", got=got, expected="each key once", fix=fix)
     return found
 

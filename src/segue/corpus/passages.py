@@ -102,11 +102,13 @@ def _sentences(paragraph: str, settings: PassageSettings) -> Iterator[str]:
 
 def divide(sentence: str, target: int) -> Iterator[str]:
     """Yield a sentence whole, or in pieces of at most 1.5 targets if it is longer than two."""
-    while len(sentence) > LONGEST_SENTENCE * target:
-        place = _place_to_divide(sentence, target // 2, int(LONGEST * target))
-        yield sentence[:place]
-        sentence = sentence[place:]
-    yield sentence
+    start, longest = 0, int(LONGEST * target)
+    while len(sentence) - start > LONGEST_SENTENCE * target:
+        # Of the beginning only: a text of megabytes may have no end of a sentence.
+        place = _place_to_divide(sentence[start : start + longest + 1], target // 2, longest)
+        yield sentence[start : start + place]
+        start += place
+    yield sentence[start:]
 
 
 def _place_to_divide(sentence: str, low: int, high: int) -> int:

@@ -45,6 +45,8 @@ _OPEN_TABLE_ROW = re.compile(r"^[ \t]*(?:\{\||\|[-}+|]?|!).*$", re.MULTILINE)
 _HEADING = re.compile(r"^(={1,6})[ \t]*(.+?)[ \t]*\1[ \t]*$", re.MULTILINE)
 _INTERWIKI = re.compile(r"\[\[(?:[a-z]{2,3}(?:-[a-z]+){0,2}|simple):[^\[\]|]*\]\]")
 _COLON_LINK = re.compile(r"\[\[\s*:(?=[^\[\]|]*\]\])")
+_LINK_ENDS = re.compile(r"\[\[|\]\]")
+_MOST_OPEN_LINKS = 100
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _MAGIC_WORD = re.compile(r"__[^\s_]+(?:_[^\s_]+)*__")
 _BREAK = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
@@ -92,7 +94,7 @@ def read(source: str, *, media: frozenset[str] = _MEDIA) -> tuple[tuple[str, ...
         names = {mark: name for name, mark in unknown.items()}
         dropped = tuple(names[mark] for mark in _MARKS.findall(marked))
         kept = _MARKS.sub("", kept)
-    text = str(mwparserfromhell.parse(kept).strip_code())
+    text = str(mwparserfromhell.parse(_without_open_links(kept)).strip_code())
     lines = (_fix(line) for line in text.split("\n"))
     return tuple(line for line in lines if is_prose(line)), dropped
 
@@ -154,6 +156,20 @@ def _without_comments(text: str) -> str:
         kept.append(text[end:start])
         end = close + 3
     return "".join((*kept, text[end:].replace("<!--", "")))
+
+
+def _without_open_links(text: str) -> str:
+    """Remove ``[[`` that no ``]]`` closes where there are many: the parser reads on to the end after each of them."""
+    opened: list[int] = []
+    for found in _LINK_ENDS.finditer(text):
+        if found[0] == "[[":
+            opened.append(found.start())
+        elif opened:
+            opened.pop()
+    if len(opened) <= _MOST_OPEN_LINKS:
+        return text
+    starts = [0, *(place + 2 for place in opened)]
+    return "".join(text[start:end] for start, end in zip(starts, [*opened, len(text)], strict=True))
 
 
 def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
