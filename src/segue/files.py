@@ -40,6 +40,8 @@ log = logging.getLogger("segue.files")
 SEAL = "sha256"
 """Key of a record that holds the hash of its other keys."""
 SHA256_DIGITS = 64
+END_OF_ZIP = 22
+"""Bytes of the record that ends a ZIP archive; it states the number of its members."""
 UNREADABLE_ARRAY = (
     OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, OverflowError, MemoryError, RecursionError,
     BadZipFile, zlib.error, NotImplementedError, tokenize.TokenError,
@@ -209,9 +211,13 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            if "" in stored.files or len(set(stored.files)) < len(stored.files):
-                raise ValueError("arrays without a name of their own")
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
+            handle.seek(-END_OF_ZIP, os.SEEK_END)
+            end = handle.read()
+            whole = end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") == len(arrays) > 0
+            if not whole or not all(name and isinstance(array, np.ndarray) for name, array in arrays.items()):
+                raise ValueError("it does not end as it was written, or lacks arrays")
+            return arrays
     except UNREADABLE_ARRAY as error:
         raise InputError(f"{path} cannot be read", got=str(error), fix="delete it and run again") from error
 

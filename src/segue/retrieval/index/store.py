@@ -32,6 +32,8 @@ from segue.types import Progress, no_progress
 
 FORMAT = 1
 MANIFEST = "index.json"
+UNVERIFIED = (MANIFEST, ".lock", "latest_version_hint.json")
+"""Files without a recorded hash; an update of Lance that was killed has replaced its hint."""
 
 IndexSettings = Annotated[GraphSettings | InvertedListsSettings | LanceSettings, Field(discriminator="kind")]
 """Settings of the engines that come with Segue."""
@@ -138,7 +140,7 @@ def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
 def _hashes(folder: Path) -> dict[str, str]:
     """Return the hashes of the engine's files."""
     files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    return hashes_of(folder, (name for name in files if name not in (MANIFEST, ".lock")))
+    return hashes_of(folder, (name for name in files if not name.endswith(UNVERIFIED)))
 
 
 def _record(folder: Path) -> JsonObject:
