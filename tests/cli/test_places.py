@@ -10,10 +10,10 @@ import pytest
 import worlds
 from command_line import run, write_corpus
 from processes import environment
+from resealed import edit, replace_text
 
 import segue
 from segue.errors import InputError
-from segue.files import read_json
 from segue.recipe import load_recipe
 from segue.workflows.prepare import make_job
 
@@ -112,9 +112,8 @@ def test_a_run_finds_its_bank_from_any_folder(verb, project, tmp_path, monkeypat
 def test_a_bank_that_is_not_there_is_named_and_not_built(verb, moved, tmp_path, capsys):
     shutil.rmtree(moved / "project" / "bank")
     record = moved / "runs" / "mine" / "bank.json"
-    record.write_text(json.dumps(read_json(record) | {"path": str(tmp_path / "gone")}))
-    recipe = moved / "runs" / "mine" / "recipe.json"
-    recipe.write_text(recipe.read_text().replace("/project/bank", "/gone"))
+    edit(record, path=str(tmp_path / "gone"))
+    replace_text(moved / "runs" / "mine" / "recipe.json", "/project/bank", "/gone")
     before = sorted(path for path in tmp_path.rglob("*"))
     assert run(*words_of(verb, moved / "runs" / "mine")) == 2
     error = capsys.readouterr().err

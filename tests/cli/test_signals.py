@@ -8,6 +8,7 @@ from processes import environment
 
 SENT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 import segue.cli.signals as signals
 assert not {"typer", "numpy", "torch"} & sys.modules.keys(), "it would be listened for too late"
 signals.listen()

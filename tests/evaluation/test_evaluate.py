@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from check_cases import EFFORT
+from resealed import reseal
 from worlds import cycle_world, drift_world, make_bank, noise_world, transition_world
 
 from segue.checks import Case
 from segue.checks.diagnosis.sg207_anisotropy import CHECK as SG207
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
 from segue.evaluation.evaluate import Condition, Evaluation, EvaluationSettings, evaluate, merge
 from segue.evaluation.gates import REPORT_GATES, Judged, judge
 from segue.evaluation.intervals import bootstrap
@@ -280,6 +281,9 @@ def test_broken_files_are_named(tmp_path):
     bank = drift_world(documents=8, length=10)
     run(vector("copy-last", copy_last, bank), bank, windows_of(bank)).save(tmp_path)
     (tmp_path / "arrays.npz").write_bytes(b"half")
+    with pytest.raises(StorageError, match=r"arrays\.npz is not the file"):
+        Evaluation.load(tmp_path)
+    reseal(tmp_path / "evaluation.json")
     with pytest.raises(InputError, match=r"arrays\.npz"):
         Evaluation.load(tmp_path)
     with pytest.raises(InputError, match=r"evaluation\.json"):

@@ -8,6 +8,7 @@ import numpy as np
 import worlds
 from fault import Fault
 from healthy import EFFORT, copied_run, with_fold, with_retriever, with_row
+from resealed import reseal
 from story import StoryEncoder, story_texts
 
 from segue.checks.build_case import case_of_job
@@ -39,6 +40,7 @@ def list_documents(case, option, documents):
         path = row.trained.folder / "checkpoint" / "training_documents.txt"
         more = "".join(f"{digest}\n" for digest in hash_documents(documents))
         path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+        reseal(path.parent / "config.json")
 
 
 def test_documents(case):

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from resealed import reseal
 from worlds import drift_world
 
-from segue.errors import InputError, SettingsError
+from segue.errors import InputError, SettingsError, StorageError
 from segue.models.tensors import copy_weights
 from segue.ranking.pool import Pool
 from segue.retrieval.index.exact import ExactIndex
@@ -180,5 +181,8 @@ def test_what_does_not_fit_is_refused(drawn, features, read, fitted, tmp_path):
     with pytest.raises(InputError, match="other features"):
         Listwise.load(tmp_path / "model", Features(bank, cascade.pool, context=3, groups=["context"]))
     (tmp_path / "model" / "listwise.safetensors").write_bytes(b"half")
+    with pytest.raises(StorageError, match=r"listwise\.safetensors is not the file"):
+        Listwise.load(tmp_path / "model", features)
+    reseal(tmp_path / "model" / "listwise.json")
     with pytest.raises(InputError, match="fit again"):
         Listwise.load(tmp_path / "model", features)

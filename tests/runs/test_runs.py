@@ -11,11 +11,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_world import DOCUMENTS, LENGTH
+from resealed import edit
 from worlds import make_bank
 
 from segue.errors import InputError, StorageError
 from segue.evaluation.result import Evaluation
-from segue.files import read_json, read_jsonl
+from segue.files import file_sha256, read_json, read_jsonl
 from segue.runs import failures
 from segue.runs.differences import Difference
 from segue.runs.failures import KINDS, chance_cosine, classify, describe_window, order_windows
@@ -135,7 +136,9 @@ def test_a_bank_that_is_gone_or_was_changed_is_named(copied, tmp_path):
     with pytest.raises(InputError, match=r"not there.*nowhere"):
         RunsFolder(copied).run("first").answers("bm25")
     split = copied / "second" / "split.json"
-    split.write_text(json.dumps(read_json(split) | {"bank": "another"}))
+    edit(split, bank="another")
+    record = copied / "second" / "triage.json"
+    edit(record, of=read_json(record)["of"] | {"split.json": file_sha256(split)})
     with pytest.raises(InputError, match="has changed"):
         RunsFolder(copied).run("second").answers("bm25")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from check_cases import small_case
 from command_line import run, write_corpus
+from resealed import reseal
 from worlds import noise_world
 
 import segue
@@ -49,6 +50,7 @@ def leak(run_folder, option="infonce"):
     path = run_folder / "options" / option / "fold-0" / "checkpoint" / "training_documents.txt"
     everyone = hash_documents(split["train"] + split["test"])
     path.write_text("".join(f"{digest}\n" for digest in everyone))
+    reseal(path.parent / "config.json")
 
 
 def test_a_comparison_carries_its_findings_and_a_healthy_one_is_not_blocked(finished):

@@ -155,7 +155,8 @@ class Batches:
         own = self.ranks.share(len(windows))
         batch = gather_batch(self.bank, windows.take(own), read=rows[own], texts=self.texts)
         read = batch.context.numpy()
-        broken = [*rows[own][~np.isfinite(read).all(axis=2)], *windows.target[own][~batch.target.isfinite().all(dim=1)]]
+        target = batch.target.numpy()
+        broken = [*rows[own][~np.isfinite(read).all(axis=2)], *windows.target[own][~np.isfinite(target).all(axis=1)]]
         if broken:
             raise InputError(
                 "the bank holds vectors that are not finite",

@@ -1,7 +1,5 @@
 """Every measurement on a small bank: both sides run, and say of themselves what the table needs."""
 
-import json
-
 import numpy as np
 import pytest
 from clocks import clock_of
@@ -12,6 +10,7 @@ from benchmarks.speed.bench import bench
 from benchmarks.speed.memory import PeakMemory
 from benchmarks.speed.structured_bank import build_structured_bank
 from segue.errors import InputError
+from segue.files import read_json
 from segue.ranking.exact import target_ranks
 from segue.ranking.pool import Pool
 
@@ -37,7 +36,7 @@ def test_starting_is_measured_and_written(tmp_path, monkeypatch):
     """The first run of each does not count: 0.4 s of at most 0.5 s, and 2 s of at most 1 s."""
     monkeypatch.setattr("benchmarks.speed.starting.time", clock_of(9.0, 9.0, 0.4, 0.25, 9.0, 9.0, 2.0, 0.25))
     found = bench("starting", {"repeats": 1, "cache": tmp_path}, out=tmp_path / "found.json")
-    assert json.loads((tmp_path / "found.json").read_text()) == found
+    assert read_json(tmp_path / "found.json") == found
     assert [row["name"] for row in found["rows"]] == ["import-segue", "segue-help"]
     assert [row["ratio"] for row in found["rows"]] == pytest.approx([0.4, 2.0])
     assert [row["theirs"]["seconds"]["low"] for row in found["rows"]] == pytest.approx([0.25, 0.25])

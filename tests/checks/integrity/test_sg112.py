@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import worlds
 from check_cases import evaluated, small_case, trained_row
+from resealed import edit
 from safetensors.torch import load_file, save_file
 
 from segue.checks.integrity.sg112_same_model import CHECK
+from segue.files import read_json
 from segue.training.losses.loss import LOSSES
 
 BANK = worlds.noise_world(documents=6, length=6)
@@ -81,7 +83,7 @@ def test_one_broken_row_does_not_hide_another_and_folds_are_named(tmp_path):
 def test_an_architecture_that_is_not_installed_cannot_be_judged(tmp_path):
     found = model(tmp_path)
     path = tmp_path / "checkpoint" / "config.json"
-    path.write_text(path.read_text().replace('"name": "mlp"', '"name": "nowhere.at_all:Net"'))
+    edit(path, model=read_json(path)["model"] | {"name": "nowhere.at_all:Net"})
     with pytest.raises(ValueError, match="cannot be imported"):
         examine(found)
 
