@@ -37,6 +37,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "BSD-3-Clause OR GNU General Public License (GPL)",
         "public domain and BSD; what is under the GPL is an editor's plug-in that the wheel does not hold",
     ),
+    "atheris": ("", "Apache-2.0 in its file LICENSE, which its metadata do not name; of the tests alone"),
     "gensim": ("LGPL-2.1-only", "of the demo alone, which reads a corpus from it; imported, never changed or copied"),
     "hypothesis": ("MPL-2.0", "of the tests alone"),
     "pathspec": ("MPL-2.0", "of the documentation and the tests alone"),
