@@ -45,6 +45,14 @@ def test_afterwards_signals_have_their_default_action():
     assert (code, err) == (-2, "")
 
 
+def test_a_signal_in_a_destructor_ends_the_command_too():
+    """Python prints an exception of a destructor and goes on."""
+    dying = "type('Dying', (), {'__del__': lambda self: os.kill(os.getpid(), signal.SIGTERM)})()"
+    code = SENT.replace("os.kill(os.getpid(), signal.NAME)", f"import time; {dying}; time.sleep(30)")
+    line = "segue: terminated; finished work is kept, run the same command to resume\n"
+    assert run(code.replace("AFTERWARDS", "pass")) == (143, "", line)
+
+
 def test_an_ignored_interrupt_stays_ignored():
     code = SENT.replace("signals.listen()", "signal.signal(signal.SIGINT, signal.SIG_IGN); signals.listen()")
     assert run(code.replace("NAME", "SIGINT").replace("AFTERWARDS", "pass")) == (0, "not ended\n", "")

@@ -14,7 +14,11 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after SIGINT and SIGTERM."""
 KEPT = "finished work is kept, run the same command to resume"
 
-_ended: list[int] = []
+AGAIN_SECONDS = 0.01
+"""Time after which a swallowed exit is asked for again."""
+
+_ended: dict[int, int] = {}
+"""Exit code of each process that a signal has ended; a forked process is another one."""
 
 
 def listen() -> None:
@@ -23,6 +27,7 @@ def listen() -> None:
     A SIGINT that the parent process ignores, as shells do for jobs in the background, stays ignored.
     """
     signal.signal(signal.SIGTERM, terminated)
+    sys.unraisablehook = _exit_again
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupted)
 
@@ -52,7 +57,17 @@ def rank() -> int:
 def _end(word: str, code: int) -> NoReturn:
     if os.getpid() in _ended:
         os._exit(code)
-    _ended.append(os.getpid())
+    _ended[os.getpid()] = code
     if not rank():
         os.write(2, f"segue: {word}; {KEPT}\n".encode())  # print may be what was interrupted
     sys.exit(code)
+
+
+def _exit_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Ask again for an exit that Python swallowed, since the signal arrived in a destructor or a callback."""
+    code = _ended.get(os.getpid())
+    if code is None or not isinstance(unraisable.exc_value, SystemExit):
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(code))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
