@@ -10,6 +10,7 @@ groups of near-duplicate documents; the spread over seeds alone is reported as t
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,69 @@ import numpy as np
 from benchmarks.surroundings import surroundings
 from segue.evaluation.intervals import bootstrap, paired
 from segue.evaluation.result import Evaluation
-from segue.files import read_json, write_json
+from segue.files import read_json, read_npz, write_json, write_npz
 
 CUTOFFS = {"R@1": 1, "R@5": 5, "R@10": 10, "Contain@50": 50}
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of one option under one seed; ``fresh`` are those among unseen documents only, empty where not measured."""
+
+    ranks: np.ndarray
+    fresh: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class OneSeed:
+    """A finished run, or what ``--keep`` wrote of it."""
+
+    seed: int
+    documents: int
+    pool: int
+    options: dict[str, Ranks]
+
+    @classmethod
+    def read(cls, path: Path) -> OneSeed:
+        """Read a run folder, or a file of ranks."""
+        if path.suffix == ".npz":
+            kept = read_npz(path)
+            about = {name: int(kept.pop(name)) for name in ("seed", "documents", "pool")}
+            names = sorted({key.split("/")[0] for key in kept})
+            each = {name: {part.name: kept[f"{name}/{part.name}"] for part in fields(Ranks)} for name in names}
+            return cls(**about, options={name: Ranks(**parts) for name, parts in each.items()})
+        found = {folder.parts[-3]: Evaluation.load(folder) for folder in path.glob("options/*/fold-0/evaluation")}
+        first, none = next(iter(found.values())), np.empty(0, dtype=np.int64)
+        options = {name: Ranks(one.ranks, one.ranks_by_pool.get("fresh", none), one.targets, one.groups)
+                   for name, one in found.items()}  # fmt: skip
+        seed = read_json(path / "recipe.json")["training"]["seed"]
+        return cls(seed, first.num_documents, first.pool_size, options)
+
+    def keep(self, path: Path) -> None:
+        """Write the ranks, so that other seeds can be added on another day."""
+        arrays = {f"{name}/{part}": values for name, one in self.options.items() for part, values in vars(one).items()}
+        about = {"seed": self.seed, "documents": self.documents, "pool": self.pool}
+        write_npz(path, {name: np.array(value) for name, value in about.items()} | arrays, compressed=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, or files that --keep wrote")
     parser.add_argument("--subject", required=True, help="the row that is compared with all others")
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, help="where the ranks of the only run go (.npz)")
     args = parser.parse_args()
-    found = {name: evaluations(args.runs, name) for name in common(args.runs)}
-    subject, first = found[args.subject], found[args.subject][0]
+    read = [OneSeed.read(path) for path in args.runs]
+    if args.keep:
+        (only,) = read
+        only.keep(args.keep)
+    found = {name: [one.options[name] for one in read] for name in common(read)}
+    subject = found[args.subject]
     rows = [row(name, several, subject) for name, several in found.items()]
-    seeds = [read_json(run / "recipe.json")["training"]["seed"] for run in args.runs]
-    write_json(args.json, {"environment": surroundings(), "subject": args.subject, "seeds": seeds,
-                            "windows": len(first), "documents": first.num_documents, "pool": first.pool_size,
+    write_json(args.json, {"environment": surroundings(), "subject": args.subject, "seeds": [one.seed for one in read],
+                            "windows": len(subject[0].targets), "documents": read[0].documents, "pool": read[0].pool,
                             "table": rows})  # fmt: skip
     for one in rows:
         difference = one.get("Δ R@5", {"value": 0, "low": 0, "high": 0})
@@ -42,19 +89,16 @@ def main() -> None:
               f"({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})")  # fmt: skip
 
 
-def common(runs: list[Path]) -> list[str]:
-    """Return the options that all runs have finished."""
-    done = [{path.parts[-3] for path in run.glob("options/*/fold-0/evaluation")} for run in runs]
-    return sorted(set.intersection(*done))
+def common(read: list[OneSeed]) -> list[str]:
+    """Return the options that all seeds have; their windows are the same."""
+    names = sorted(set.intersection(*(set(one.options) for one in read)))
+    for name in names:
+        targets = [one.options[name].targets for one in read]
+        assert all(np.array_equal(other, targets[0]) for other in targets), "the runs have other windows"
+    return names
 
 
-def evaluations(runs: list[Path], name: str) -> list[Evaluation]:
-    found = [Evaluation.load(run / "options" / name / "fold-0" / "evaluation") for run in runs]
-    assert all(np.array_equal(one.targets, found[0].targets) for one in found), "the runs have other windows"
-    return found
-
-
-def row(name: str, several: list[Evaluation], subject: list[Evaluation]) -> dict[str, Any]:
+def row(name: str, several: list[Ranks], subject: list[Ranks]) -> dict[str, Any]:
     values, groups = averaged(several), several[0].groups
     found: dict[str, Any] = {"name": name}
     for metric, whole in bootstrap(values, groups, ratios={}).items():
@@ -70,17 +114,17 @@ def row(name: str, several: list[Evaluation], subject: list[Evaluation]) -> dict
     return found
 
 
-def averaged(several: list[Evaluation]) -> dict[str, np.ndarray]:
+def averaged(several: list[Ranks]) -> dict[str, np.ndarray]:
     """Return each window's values, averaged over seeds."""
     each = [per_window(one) for one in several]
     return {name: np.mean([values[name] for values in each], axis=0) for name in each[0]}
 
 
-def per_window(one: Evaluation) -> dict[str, np.ndarray]:
+def per_window(one: Ranks) -> dict[str, np.ndarray]:
     found = {name: (one.ranks <= cutoff).astype(float) for name, cutoff in CUTOFFS.items()}
     found["MRR"] = 1.0 / one.ranks
-    if "fresh" in one.ranks_by_pool:
-        found["R@5 fresh"] = (one.ranks_by_pool["fresh"] <= 5).astype(float)
+    if len(one.fresh):
+        found["R@5 fresh"] = (one.fresh <= 5).astype(float)
     return found
 
 
