@@ -37,7 +37,7 @@ HERE = f"{zlib.crc32(platform.node().encode()):08x}"
 JsonObject = dict[str, Any]
 """A JSON object as read from a file."""
 log = logging.getLogger("segue.files")
-SEAL = "sha256"
+RECORD_SHA256 = "sha256"
 """Key of a record that holds the hash of its other keys."""
 SHA256_DIGITS = 64
 END_OF_ZIP = 22
@@ -155,7 +155,7 @@ def write_json(path: Path, value: object, *, sealed: bool = True) -> None:
     A record that Segue reads back is *sealed*: its last key, ``sha256``, holds the hash of the others.
     """
     if sealed and isinstance(value, dict):
-        value = {**value, SEAL: _seal_of(value)}
+        value = {**value, RECORD_SHA256: _seal_of(value)}
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -279,10 +279,10 @@ def _unsealed(path: Path, record: JsonObject) -> JsonObject:
         InputError: the record or its seal was damaged or edited.
     """
     last = next(reversed(record), "")
-    if len(last) != len(SEAL) or not isinstance(record[last], str) or len(record[last]) != SHA256_DIGITS:
+    if len(last) != len(RECORD_SHA256) or not isinstance(record[last], str) or len(record[last]) != SHA256_DIGITS:
         return record
     rest = {key: value for key, value in record.items() if key != last}
-    if (last, record[last]) != (SEAL, _seal_of(rest)):
+    if (last, record[last]) != (RECORD_SHA256, _seal_of(rest)):
         raise InputError(f"{path} has changed since it was written", got="contents that its key sha256 does not fit",
                          fix="restore it, or delete it and run again; where you edited it yourself, "
                              "remove its key sha256")  # fmt: skip

@@ -38,6 +38,15 @@ def printable_line(value: object) -> str:
     return _UNSAFE_IN_LINE.sub(_escaped, str(value))
 
 
+def printable_json(text: str) -> str:
+    r"""Return JSON that acts on no terminal and means the same.
+
+    >>> printable_json('"\x9b2J"')
+    '"\\u009b2J"'
+    """
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def markdown_text(value: object) -> str:
     r"""Return a text on one line that is no markup, also in a cell of a table.
 

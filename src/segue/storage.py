@@ -290,7 +290,7 @@ def _listed(place: Path) -> tuple[Any, dict[Path, Mapping[str, Any]]]:
         return system, {}
     inside = {name: name[len(base) :].lstrip("/") for name in found if found[name]["type"] == "file"}
     outside = [name for name, path in inside.items() if ".." in path.split("/") or "\0" in path]
-    if outside:  # whoever may write there must not choose a file of this machine
+    if outside:  # who writes to the bucket may not write anywhere on this machine
         raise StorageError(f"{place_of(place)} holds an object that is no file below it", got=repr(outside[0])[:200],
                            fix="delete that object")  # fmt: skip
     return system, {top / inside[name]: found[name] for name in inside}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from segue.printable import printable
+from segue.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from segue.bank.changes import BankChange
 
 GONE_SHOWN = 5
 """Ids that a line names."""
-
-_NOT_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that JSON may hold as they are, but a terminal or a writer of UTF-8 would act on."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where models run.")]
@@ -50,8 +46,7 @@ def columns() -> int:
 
 def print_json(value: object) -> None:
     """Print a result for scripts."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    print(_NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    print(printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def show(text: object, *, file: TextIO | None = None) -> None:

@@ -1,6 +1,7 @@
 """Signals that end a command: one line on stderr and the documented exit code, from the first import on.
 
-It imports nothing, so a signal that arrives while the command line is still loading ends in the same way.
+It imports three modules of Python alone, so a signal that arrives while the command line is still loading ends it in the
+same way.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ INTERRUPTED, TERMINATED = 130, 143
 KEPT = "finished work is kept, run the same command to resume"
 
 AGAIN_SECONDS = 0.01
-"""Time after which a swallowed exit is asked for again."""
+"""Seconds until an exit that Python ignored is raised again."""
 
 _ended: dict[int, int] = {}
 """Exit code of each process that a signal has ended; a forked process is another one."""
@@ -64,7 +65,7 @@ def _end(word: str, code: int) -> NoReturn:
 
 
 def _exit_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Ask again for an exit that Python swallowed, since the signal arrived in a destructor or a callback."""
+    """Raise an exit again that Python ignored, since the signal arrived in a destructor or a callback."""
     code = _ended.get(os.getpid())
     if code is None or not isinstance(unraisable.exc_value, SystemExit):
         sys.__unraisablehook__(unraisable)
