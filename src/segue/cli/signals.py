@@ -1,7 +1,6 @@
 """Signals that end a command: one line on stderr and the documented exit code, from the first import on.
 
-It imports three modules of Python alone, so a signal that arrives while the command line is still loading ends it in the
-same way.
+It imports three modules of Python alone, so a signal that arrives while the command line is still loading ends it too.
 """
 
 from __future__ import annotations
