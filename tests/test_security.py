@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bundle_world import make_bank_on_disk, make_run, sentence
 from command_line import run as command
+from doc_blocks import missing_tests
 from fastapi.testclient import TestClient
 from installed import install
 from markdown_it import MarkdownIt
@@ -51,16 +52,12 @@ EVIL = "a\x1b]0;owned\x07\x9b2J\r\u202egnp.exe\u2066\n<script>alert(1)</script> 
 
 
 def test_every_line_of_the_threat_model_names_tests_that_exist():
-    lines = [line for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines() if "::" in line]
-    tables = (ROOT / "SECURITY.md").read_text(encoding="utf-8").split("## Threats")[1].split("## Limits")[0]
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    tables = text.split("## Threats")[1].split("## Limits")[0]
     rows = [line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| could try")]
     assert len(rows) > 30
     assert [row for row in rows if not re.search(r"`tests/\S+::test_\w+`", row)] == []
-    named = {pair for line in lines for pair in re.findall(r"`(tests/\S+\.py)::(test_\w+)`", line)}
-    for path in {path for path, _ in named}:
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        assert {name for other, name in named if other == path} <= there
+    assert missing_tests(text) == set()
 
 
 # No code from data
