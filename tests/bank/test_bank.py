@@ -150,7 +150,7 @@ def test_files_cut_short_or_missing_are_named(tmp_path, name):
 
 
 @settings(deadline=None, max_examples=25)
-@given(batches=st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=6), max_size=5))
+@given(batches=st.lists(st.lists(st.sampled_from([*"0123456789abcdef", None]), max_size=9), max_size=12))
 def test_duplicate_groups_agree_with_a_dictionary(batches):
     groups, first, row, found, expected = DuplicateGroups(), {}, 0, [], []
     for batch in batches:
@@ -160,6 +160,22 @@ def test_duplicate_groups_agree_with_a_dictionary(batches):
             expected.append(row if value is None else first.setdefault(value, row))
             row += 1
     assert found == expected
+
+
+def test_a_text_is_moved_few_times_while_a_bank_grows(monkeypatch):
+    """Sorting moves what it sorts: 100 shards of 50 texts may not move all earlier texts again and again."""
+    moved, sort = [], np.argsort
+
+    def counted(keys, kind):
+        moved.append(len(keys))
+        return sort(keys, kind=kind)
+
+    monkeypatch.setattr(np, "argsort", counted)
+    groups, shards, size = DuplicateGroups(), 100, 50
+    for shard in range(shards):
+        hashes = [f"{(shard * size + n) * 2654435761 % 2**64:064x}"[::-1] for n in range(size)]
+        assert groups.add(hashes, shard * size).tolist() == list(range(shard * size, (shard + 1) * size))
+    assert 0 < sum(moved) < shards * size * np.log2(shards)
 
 
 MEMORY = """

@@ -9,14 +9,14 @@ from jaxtyping import Int, UInt64
 
 
 class DuplicateGroups:
-    """The first row of every normalised text, in 16 bytes per text: a sorted array of the hashes' first 64 bits.
+    """The first row of every normalised text, in 16 bytes per text: sorted runs of the hashes' first 64 bits.
 
-    Two different texts among n share those bits with probability n² / 2⁶⁵ (a million texts: 3e-8).
+    A run is at least twice as long as the next, so a text is looked up in few runs and moved few times (the logarithm
+    of their number). Two different texts among n share those bits with probability n² / 2⁶⁵ (a million texts: 3e-8).
     """
 
     def __init__(self) -> None:
-        self._keys: UInt64[np.ndarray, "text"] = np.empty(0, dtype=np.uint64)
-        self._rows: Int[np.ndarray, "text"] = np.empty(0, dtype=np.int64)
+        self._runs: list[tuple[UInt64[np.ndarray, "text"], Int[np.ndarray, "text"]]] = []  # keys, their rows
 
     def add(self, hashes: Sequence[str | None], first_row: int) -> Int[np.ndarray, "rows"]:
         """Return the duplicate group of each row: the first row with the same text; rows without text are alone.
@@ -37,12 +37,20 @@ class DuplicateGroups:
 
     def _first_rows(self, keys: UInt64[np.ndarray, "rows"], rows: Int[np.ndarray, "rows"]) -> Int[np.ndarray, "rows"]:
         distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        place = np.searchsorted(self._keys, distinct)
-        found = np.zeros(len(distinct), dtype=bool)
-        inside = place < len(self._keys)
-        found[inside] = self._keys[place[inside]] == distinct[inside]
-        result = rows[first]
-        result[found] = self._rows[place[found]]
-        self._rows = np.insert(self._rows, place[~found], result[~found])
-        self._keys = np.insert(self._keys, place[~found], distinct[~found])
+        result, new = rows[first], np.ones(len(distinct), dtype=bool)
+        for known, their_rows in self._runs:
+            place = np.minimum(np.searchsorted(known, distinct), len(known) - 1)
+            found = known[place] == distinct
+            result[found], new[found] = their_rows[place[found]], False
+        if new.any():
+            self._append(distinct[new], result[new])
         return result[inverse]
+
+    def _append(self, keys: UInt64[np.ndarray, "text"], rows: Int[np.ndarray, "text"]) -> None:
+        """Add a run, joined with those before it that are less than twice as long."""
+        while self._runs and len(self._runs[-1][0]) < 2 * len(keys):
+            others = self._runs.pop()
+            keys, rows = np.concatenate([others[0], keys]), np.concatenate([others[1], rows])
+            order = np.argsort(keys, kind="stable")  # merges two sorted runs
+            keys, rows = keys[order], rows[order]
+        self._runs.append((keys, rows))
