@@ -22,6 +22,7 @@ import segue
 from segue.bank.bank import PassageBank
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.reranked import read_fit
+from segue.comparison.entries.trained import read_training
 from segue.comparison.job import FoldResult, Job
 from segue.comparison.plan import load_plan
 from segue.comparison.record import write_record
@@ -336,6 +337,7 @@ def _read_run(job: Job) -> Callable[[Path], str]:
         steps = load_plan(folder / "plan.json", options=()).steps if (folder / "plan.json").exists() else {}
         found = [read_result(place.parent) for place in sorted(folder.glob("options/*/fold-*/result.json"))]
         found += [read_checkpoint(place.parent) for place in sorted(folder.glob("options/**/checkpoint/config.json"))]
+        found += [read_training(place.parent) for place in sorted(folder.glob("options/**/training.json"))]
         for path in sorted(folder.glob("options/**/lists-*.npz")):
             lists = TrainingLists.load(path)
             found.append(digest(lists.candidates.rows, lists.candidates.first, lists.windows.target, lists.label))
@@ -349,6 +351,6 @@ def _read_run(job: Job) -> Callable[[Path], str]:
 
 def read_bundle(folder: Path) -> str:
     released = segue.load(folder)
-    ids = released.bank.passage_ids(np.arange(3))
+    ids = released.bundle.bank.passage_ids(np.arange(3))
     answer = released.next(ids=list(ids), k=5)
     return digest([(passage.id, passage.text, passage.score) for passage in answer])

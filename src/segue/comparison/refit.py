@@ -17,13 +17,12 @@ import numpy as np
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
 from segue.comparison.entries.reranked import CascadeBuilder, model_used, record_model_used
-from segue.comparison.entries.trained import train_option
+from segue.comparison.entries.trained import read_training, train_option
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.tuning import tuned
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import read_json
 from segue.types import Progress, Split, no_progress
 from segue.windows.windows import WindowSettings, make_windows
 
@@ -71,7 +70,7 @@ def refit(
     split = Split(documents, fold.split.validation, fold.split.test, fold.number)
     whole = replace(fold, split=split, train=make_windows(bank, documents, windows))
     like = job.folder(option, fold)
-    training = read_json(like / "training.json") if (like / "training.json").exists() else {}
+    training: Mapping[str, Any] = read_training(like) if (like / "training.json").exists() else {}
     if training.get("own_loop") or option.text is not None:
         got = "a fine-tuned text encoder" if option.text is not None else "a training of your own loop"
         raise InputError(f"{option.name} cannot be trained again on all documents", got=got,

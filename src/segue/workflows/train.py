@@ -12,13 +12,13 @@ from segue.checks.own import load_checks
 from segue.comparison.calibration import most_steps
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.entries.option_on_fold import OptionOnFold
-from segue.comparison.entries.trained import anchor_start, ensure_trained
+from segue.comparison.entries.trained import anchor_start, ensure_trained, read_training
 from segue.comparison.job import Job
 from segue.comparison.options import RECIPE_OPTION
 from segue.comparison.plan import Plan, load_plan
 from segue.comparison.scoring import score_on_validation
 from segue.evaluation.experiment import lock_split
-from segue.files import exclusive, read_json
+from segue.files import exclusive
 from segue.hardware import choose_device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
@@ -90,7 +90,7 @@ def _prepare(recipe: Recipe, out: Path, held: ExitStack, *, may_build: bool, sta
 def _record(unit: OptionOnFold, *, stages: Stages) -> Mapping[str, Any]:
     """Return the record of a training, with its scores beside those of copying the last passage."""
     job, fold = unit.job, unit.fold
-    record = read_json(unit.folder / "training.json")
+    record = read_training(unit.folder)
     with stages("Scoring on validation documents"):
         copied = score_on_validation(unit.baselines.retriever("copy-last", fold), job, fold)
     best = next(point for point in record["curve"] if point["step"] == record["best_step"])

@@ -20,7 +20,7 @@ from segue.comparison.options import RECIPE_MODEL, Option
 from segue.comparison.scoring import score_on_validation
 from segue.evaluation.compatibility import compatibility
 from segue.evaluation.experiment import Fold
-from segue.files import read_json, write_json
+from segue.files import hashes_of, read_json, require_hashes, write_json
 from segue.hardware import choose_device
 from segue.models import (
     ModelCard,
@@ -34,6 +34,7 @@ from segue.models import (
     reader_of,
     save_predictor,
 )
+from segue.models.checkpoint import CONFIG
 from segue.models.document_tower import weights_hash
 from segue.models.tensors import copy_weights, save_tensors
 from segue.retrieval.retrievers import QueryFunction, Retriever, VectorRetriever
@@ -61,7 +62,19 @@ def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Ret
     """
     folder = folder or unit.folder
     ensure_trained(unit, folder)
-    return load_trained(unit, folder), cast(FoldTraining, read_json(folder / "training.json"))
+    return load_trained(unit, folder), read_training(folder)
+
+
+def read_training(folder: Path) -> FoldTraining:
+    """Read the record of a training.
+
+    Raises:
+        InputError: it is missing or broken.
+        StorageError: the checkpoint beside it is another one.
+    """
+    record = read_json(folder / "training.json")
+    require_hashes(folder, record.pop("files", None), fix="copy the run again, or delete the option's folder")
+    return cast(FoldTraining, record)
 
 
 def ensure_trained(unit: OptionOnFold, folder: Path, ranks: ProcessGroup = ALONE) -> None:
@@ -85,7 +98,7 @@ def _train(unit: OptionOnFold, folder: Path, ranks: ProcessGroup) -> None:
     predictor, loss = ranks.once(lambda: build_predictor_and_loss(unit))
     settings = training_settings(job, unit.option, fold, steps=unit.steps)
     if unit.like is not None:
-        best_step = read_json(unit.like / folder.relative_to(unit.folder) / "training.json")["best_step"]
+        best_step = read_training(unit.like / folder.relative_to(unit.folder))["best_step"]
         keep_training(unit, predictor, loss, _take_steps(unit, predictor, loss, settings, best_step), folder)
         return
     facts = {"model": predictor.settings.name, "size": predictor.settings.size, "loss": describe_loss(loss.settings),
@@ -178,7 +191,7 @@ def keep_training(
     )
     save_tensors(folder / "training" / LOSS_FILE, copy_weights(loss))
     save_predictor(predictor, folder / "checkpoint", card=card)
-    write_json(folder / "training.json", record)
+    write_json(folder / "training.json", {**record, "files": hashes_of(folder, (f"checkpoint/{CONFIG}",))})
 
 
 def build_predictor_and_loss(unit: OptionOnFold) -> tuple[Predictor, Loss]:
