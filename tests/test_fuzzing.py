@@ -126,3 +126,13 @@ def test_a_text_without_the_end_of_a_sentence_takes_time_that_grows_with_it(ever
         every[name].run(head + b"x" * size + tail)
         seconds.append(time.process_time() - began)
     assert seconds[1] < 20 * max(seconds[0], 0.05)
+
+
+def test_nested_quotes_take_time_that_grows_with_them(every):
+    head, tail = every["text"].frame
+    seconds = []
+    for size in (12_500, 100_000):
+        began = time.process_time()
+        every["text"].run(head + b"`" * (size // 2) + b" a " + b"`" * (size // 2) + tail)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 20 * max(seconds[0], 0.02)

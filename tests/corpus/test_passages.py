@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from segue.corpus import passages
 from segue.corpus.passages import PassageSettings, cut
 from segue.types import Document, Passage
 
@@ -107,6 +108,15 @@ def test_longer_sentences_are_divided_at_a_clause_a_space_or_anywhere(sentence, 
     assert pieces[0].endswith(first_ends)
     assert all(len(piece) <= 200 for piece in pieces)
     assert bare("".join(pieces)) == bare(sentence)
+
+
+def test_a_long_paragraph_is_searched_in_parts_and_no_sentence_is_cut(monkeypatch):
+    paragraph = "".join(f"Sentence {n} has some words, and not always as many{' as this' * (n % 5)}. " for n in range(400))
+    whole = texts(paragraph, target_characters=100)
+    monkeypatch.setattr(passages, "SEARCHED_AT_ONCE", 10**9)
+    assert len(paragraph) > 20_000
+    assert whole == texts(paragraph, target_characters=100)
+    assert all(text.endswith(".") for text in whole)
 
 
 def test_documents_shorter_than_the_minimum_and_empty_ones_give_no_passage():

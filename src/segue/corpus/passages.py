@@ -93,11 +93,21 @@ def _in_characters(settings: PassageSettings, text: str) -> PassageSettings:
     return settings.model_copy(update={name: characters(getattr(settings, name), text) for name in lengths})
 
 
+SEARCHED_AT_ONCE = 10_000
+"""Characters in which ends of sentences are searched at a time: among nested quotes the search takes quadratic time."""
+
+
 def _sentences(paragraph: str, settings: PassageSettings) -> Iterator[str]:
     """Yield the sentences of a paragraph, each with the space after it, the last one too."""
     text = " ".join(paragraph.split())
-    for sentence in sentencex.segment(settings.language, text):
-        yield from divide(sentence, settings.target_characters)
+    start = 0
+    while start < len(text):
+        sentences = sentencex.segment(settings.language, text[start : start + SEARCHED_AT_ONCE])
+        if start + SEARCHED_AT_ONCE < len(text) and any(sentences[:-1]):
+            del sentences[-1]  # it may go on
+        for sentence in sentences:
+            start += len(sentence)
+            yield from divide(sentence, settings.target_characters)
 
 
 def divide(sentence: str, target: int) -> Iterator[str]:
