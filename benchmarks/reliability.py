@@ -42,7 +42,8 @@ def with_tables(text: str, results: Path) -> str:
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         text, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n\n{end}", text, flags=re.DOTALL)  # noqa: B023
         if count != 1:
-            raise InputError("the page has no place for a table", got=f"{count} places", expected=f"{begin} … {end}, once")
+            raise InputError("the page has no place for a table", got=f"{count} places",
+                             expected=f"{begin} … {end}, once")  # fmt: skip
     return text
 
 
@@ -67,8 +68,8 @@ def kills(record: Mapping[str, Any]) -> str:
         ended = found[0] + found[1]
         rows.append([f"`{command}`", found[0].total(), found[1].total(), *_by_outcome(ended, KILL_OUTCOMES)])
     head = ["command", "kills", "weather", *KILL_OUTCOMES, "bad"]
-    counts = record["cells"]
-    return (f"{counts['kills']:,} kills and {counts.get('weather', 0):,} cells of weather, {len(record['bad'])} bad.\n\n"
+    done, weather = record["cells"]["kills"], record["cells"].get("weather", 0)
+    return (f"{done:,} kills and {weather:,} cells of weather, {len(record['bad'])} bad.\n\n"
             + _table(head, [*rows, _totals(rows)]))  # fmt: skip
 
 
@@ -90,7 +91,8 @@ def fuzzing(record: Mapping[str, Any]) -> str:
         faults = {fault for one in found.values() for fault in one["faults"]}
         rows.append([target, *counts, sum(counts), f"{slowest:.2f}", len(faults)])
     head = ["target", *engines, "inputs", "slowest, s", "faults"]
-    return f"{record['inputs']:,} inputs in {record['seconds'] / 3600:.1f} hours of one process.\n\n{_table(head, rows)}"
+    hours = record["seconds"] / 3600
+    return f"{record['inputs']:,} inputs in {hours:.1f} hours of one process.\n\n{_table(head, rows)}"
 
 
 def hostile_load(record: Mapping[str, Any]) -> str:
@@ -107,9 +109,9 @@ def hostile_load(record: Mapping[str, Any]) -> str:
                      part["wrong"]])  # fmt: skip
     head = ["requests", "answered", "P50, ms", "P99, ms", "refused (429)", "P50, ms", "P99, ms", "otherwise", "wrong"]
     memory = near["memory_mb"]
-    return (f"Capacity {record['capacity_per_second']:.0f} answers a second; {near['changes']} changes of the bundle; memory of "
-            f"the server {memory['second_minute']:.0f} MB in the second minute and {memory['last_minute']:.0f} MB in the "
-            f"last.\n\n{_table(head, rows)}")  # fmt: skip
+    return (f"Capacity {record['capacity_per_second']:.0f} answers a second; {near['changes']} changes of the bundle; "
+            f"memory of the server {memory['second_minute']:.0f} MB in the second minute and "
+            f"{memory['last_minute']:.0f} MB in the last.\n\n{_table(head, rows)}")  # fmt: skip
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {

@@ -146,6 +146,11 @@ class FaultyFile(io.BufferedIOBase):
     def tell(self) -> int:
         return int(self.handle.tell())
 
+    def truncate(self, size: int | None = None) -> int:
+        if self.disk.step():
+            self.disk.end()
+        return int(self.handle.truncate(size))
+
     def fileno(self) -> int:
         return int(self.handle.fileno())
 

@@ -54,6 +54,7 @@ def test_a_line_cut_short_by_a_kill_spoils_no_other(tmp_path):
     with path.open("a") as handle:
         handle.write('{"n": ')
     append_jsonl(path, {"n": 2})
+    assert path.read_text() == '{"n": 1}\n{"n": 2}\n'
     assert read_jsonl(path) == [{"n": 1}, {"n": 2}]
 
 

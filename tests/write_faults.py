@@ -246,8 +246,10 @@ def _comparable(path: Path) -> bytes:
             record.get("files", {}).pop(dated, None)
         return json.dumps(record, sort_keys=True).encode()
     if path.suffix == ".jsonl":
-        lines = [json.dumps(_timeless(json.loads(line))) for line in path.read_text().splitlines()]
-        if path.name == "looks.jsonl":  # a command that was killed has looked, and looks again
+        log = path.name == "looks.jsonl"  # a command that was killed has looked, maybe half written so, and looks again
+        lines = path.read_text().splitlines()
+        lines = [json.dumps(_timeless(json.loads(line))) for line in lines if not log or _is_json(line)]
+        if log:
             lines = sorted(set(lines))
         return "\n".join(lines).encode()
     if path.suffix == ".npz":
@@ -256,6 +258,14 @@ def _comparable(path: Path) -> bytes:
     if path.suffix == ".safetensors":
         return b"".join(key.encode() + value.numpy().tobytes() for key, value in sorted(load_file(path).items()))
     return path.read_bytes()
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _timeless(value: Any) -> Any:

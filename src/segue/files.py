@@ -299,14 +299,17 @@ def append_text(path: Path, text: str) -> None:
 
 
 def append_jsonl(path: Path, record: Mapping[str, object]) -> None:
-    """Append one line to a JSONL file."""
+    """Append one line to a JSONL file; what a killed process left of a line is removed."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         disk.make_folder(path.parent)
         with disk.open(path, "ab+") as handle:
-            # After a kill the last line may lack its end; the new one must start on a line of its own.
-            broken = handle.tell() > 0 and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
-            handle.write((("\n" if broken else "") + line).encode())
+            handle.seek(0)
+            before = handle.read()
+            whole = before.rfind(b"\n") + 1
+            if whole < len(before):
+                handle.truncate(whole)
+            handle.write(line.encode())
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -38,12 +38,22 @@ def test_cells_of_write_faults_are_added_over_kinds():
     first, _, head, _, row, together = reliability.write_faults(record).splitlines()
     assert first == "7 cells, 1 bad."
     assert dict(zip(cells(head), cells(row), strict=True)) == {
-        "command": "`train`", "operations": "9", "cells": "7", "passed": "1", "refused": "2", "killed": "3", "bad": "1"}
+        "command": "`train`",
+        "operations": "9",
+        "cells": "7",
+        "passed": "1",
+        "refused": "2",
+        "killed": "3",
+        "bad": "1",
+    }
     assert cells(together)[2:] == cells(row)[2:]
 
 
 def test_kills_and_weather_are_counted_apart():
-    parts = {"kills": {"SIGINT, early": {"ended": 2}, "SIGKILL, any": {"finished": 1}}, "weather": {"full": {"refused": 4}}}
+    parts = {
+        "kills": {"SIGINT, early": {"ended": 2}, "SIGKILL, any": {"finished": 1}},
+        "weather": {"full": {"refused": 4}},
+    }
     record = {"cells": {"kills": 3, "weather": 4}, "bad": [], "table": {"triage": parts}}
     first, _, head, _, row, _ = reliability.kills(record).splitlines()
     assert first == "3 kills and 4 cells of weather, 0 bad."

@@ -111,7 +111,9 @@ def test_longer_sentences_are_divided_at_a_clause_a_space_or_anywhere(sentence, 
 
 
 def test_a_long_paragraph_is_searched_in_parts_and_no_sentence_is_cut(monkeypatch):
-    paragraph = "".join(f"Sentence {n} has some words, and not always as many{' as this' * (n % 5)}. " for n in range(400))
+    paragraph = "".join(
+        f"Sentence {n} has some words, and not always as many{' as this' * (n % 5)}. " for n in range(400)
+    )
     whole = texts(paragraph, target_characters=100)
     monkeypatch.setattr(passages, "SEARCHED_AT_ONCE", 10**9)
     assert len(paragraph) > 20_000

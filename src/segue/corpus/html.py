@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import webencodings
 from bs4 import BeautifulSoup, NavigableString, Tag
@@ -36,7 +37,9 @@ _BLOCKS = names(
 )
 _LISTED = names("li; td; th; caption; header; footer; aside")
 _MOST, _LITTLE, _LEAST, _NEARLY_ALL = 0.5, 0.25, 0.25, 0.8  # shares of the prose of a page
-_LONG, _DEEPEST = 1000, 500  # characters of a page that may have menus and comments; elements inside one another
+_LONG, _DEEPEST = 1000, 200  # characters of a page that may have menus and comments; elements inside one another
+_OPEN, _BROKEN = (("<!--", "-->"), ("<![", "]>"), ("<", ">")), 100
+"""Marks with those that close them, and how many more of the first a page may have."""
 _CODE = re.compile(
     r"code|highlight|listing|screen|synopsis|literal|example|console|program|source|verbatim|syntax", re.I
 )
@@ -51,17 +54,15 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     >>> parse("<title>Snow</title><nav><p>Home</p></nav><h1>Snow</h1><p>It <b>falls</b>.<p>It melts.")
     ('Snow', ('It falls.', 'It melts.'))
     """
-    soup = BeautifulSoup(without_front_matter(source), "html.parser")
+    if any(source.count(opened) > source.count(closed) + _BROKEN for opened, closed in _OPEN):
+        source = _mended(source)
+    soup = _Page(without_front_matter(source), "html.parser")
     title = _title(soup)
     for unseen in soup.select(_UNSEEN):
         unseen.extract()
-    for line_break in soup.find_all("br"):
-        line_break.replace_with("\u2028")
     everything = _paragraphs([soup])
-    deep = _is_deep(soup)
-    for table in soup.find_all("table"):
-        if _holds_data(table):
-            table["class"] = "data"
+    for table in _tables_of_data(soup):
+        table["class"] = "data"
     for dropped in soup.select(_DROPPED):
         dropped.extract()
     chosen = _paragraphs([soup])
@@ -70,7 +71,30 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
         chosen = main
     if _length(chosen) <= _LITTLE * _length(everything):
         return title, join_words(everything)
-    return title, join_words(chosen if deep or _length(chosen) < _LONG else _within(chosen, source))
+    return title, join_words(chosen if soup.is_deep or _length(chosen) < _LONG else _within(chosen, source))
+
+
+class _Page(BeautifulSoup):
+    """A page whose elements are at most ``_DEEPEST`` inside one another: a deeper one closes the one that it is in.
+
+    Time grows with the square of the depth, here and in Resiliparse, which is not asked about such a page.
+    """
+
+    is_deep = False
+
+    def handle_starttag(self, *args: Any, **named: Any) -> Tag | None:
+        if len(self.tagStack) > _DEEPEST:
+            self.is_deep = True
+            self.endData()  # belongs to the element that is closed
+            self.popTag()
+        return super().handle_starttag(*args, **named)
+
+
+def _mended(source: str) -> str:
+    """Return the page as a browser understands it: ``html.parser`` reads on to the end after every mark that stays open."""
+    from resiliparse.parse.html import HTMLTree
+
+    return str(HTMLTree.parse(source))
 
 
 def decode_page(data: bytes) -> str:
@@ -99,12 +123,11 @@ def _title(soup: BeautifulSoup) -> str:
     return ""
 
 
-def _holds_data(table: Tag) -> bool:
-    """Return whether a table has a head of its own; others lay out the page."""
-    if table.get("role") in ("presentation", "none"):
-        return False
-    heads = (head.find_parent("table") for head in table.find_all(["th", "thead", "caption"]))
-    return any(parent is table for parent in heads)
+def _tables_of_data(soup: BeautifulSoup) -> list[Tag]:
+    """Return the tables that have a head of their own; others lay out the page."""
+    tables = {id(table): table for head in soup.find_all(["th", "thead", "caption"])
+              if (table := head.find_parent("table")) is not None}  # fmt: skip
+    return [table for table in tables.values() if table.get("role") not in ("presentation", "none")]
 
 
 def _within(paragraphs: list[str], source: str) -> list[str]:
@@ -126,14 +149,6 @@ def _grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(found[place : place + 4]) for place in range(max(1, len(found) - 3))}
 
 
-def _is_deep(soup: BeautifulSoup) -> bool:
-    """Return whether elements are nested so deep that Resiliparse, whose time grows with the square, is not asked."""
-    depth = {id(soup): 0}
-    for tag in soup.find_all(True):
-        depth[id(tag)] = depth[id(tag.parent)] + 1
-    return max(depth.values()) > _DEEPEST
-
-
 def _outermost(tags: list[Tag]) -> list[Tag]:
     chosen = set(map(id, tags))
     return [tag for tag in tags if chosen.isdisjoint(map(id, tag.parents))]
@@ -153,6 +168,8 @@ def _paragraphs(roots: list[Tag]) -> list[str]:
             block, listed = blocks[id(node.parent)]
             if isinstance(node, Tag):
                 blocks[id(node)] = (node if node.name in _BLOCKS else block, listed or node.name in _LISTED)
+                if node.name == "br":
+                    strings.append((block, listed, "\u2028"))
             elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):  # comments, doctypes
                 strings.append((block, listed, node))
         for _, group in itertools.groupby(strings, key=lambda item: id(item[0])):

@@ -198,15 +198,13 @@ _AND = names("and; or; to; und; oder; bis; sowie; et; ou; y; e; o; u; en; of; oc
 """Words after the hyphen of "pre- and postwar", which stays."""
 
 _FENCED = re.compile(
-    r"\s*(?P<fence>---|\+\+\+|;;;)(?:yaml|toml|json)?[^\S\n]*\n(?P<fields>.*?)^(?:(?P=fence)|\.\.\.)[^\S\n]*$",
+    r"(?P<fence>---|\+\+\+|;;;)(?:yaml|toml|json)?[^\S\n]*\n(?P<fields>.*?)^(?:(?P=fence)|\.\.\.)[^\S\n]*$",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 _KEY = r"""["']?[\w.@-]+(?: [\w.-]+){0,2}["']?[^\S\n]*[:=](?:[^\S\n].*)?$"""
 _FIRST_FIELD = re.compile(rf"(?:#.*\n|\s*\n)*(?:{_KEY}|[\[{{])", re.MULTILINE)
 _FIELD = re.compile(rf"{_KEY}|[-#\[{{}}\]%]|\s|$")
-_UNFENCED = re.compile(
-    rf"\s*(?=(?:.+\n)*title:)(?:{_KEY}\n(?:[^\S\n]+\S.*\n)*){{2,}}(?=\n)", re.IGNORECASE | re.MULTILINE
-)
+_UNFENCED = re.compile(rf"(?=(?:.+\n)*title:)(?:{_KEY}\n(?:[^\S\n]+\S.*\n)*){{2,}}(?=\n)", re.IGNORECASE | re.MULTILINE)
 
 
 def without_front_matter(text: str) -> str:
@@ -215,15 +213,15 @@ def without_front_matter(text: str) -> str:
     >>> without_front_matter("---\ntitle: Snow\n---\nIt falls."), without_front_matter("---\n\nIt falls.\n\n---\n")
     ('\nIt falls.', '---\n\nIt falls.\n\n---\n')
     """
-    fenced = _FENCED.match(text)
+    start = len(text) - len(text.lstrip())
+    fenced = _FENCED.match(text, start)
     if fenced:
         fields = fenced["fields"]
         by_lines = fenced["fence"] != "---" or (fields[:1] != "\n" and all(map(_FIELD.match, fields.split("\n"))))
         return text[fenced.end() :] if not fields or (by_lines and _FIRST_FIELD.match(fields)) else text
-    if text.lstrip().startswith("{"):
-        start = text.index("{")
+    if text.startswith("{", start):
         with contextlib.suppress(ValueError, RecursionError):
             fields, end = json.JSONDecoder().raw_decode(text, start)
             return text[end:] if isinstance(fields, dict) and text[end:].strip() else text
-    unfenced = _UNFENCED.match(text)
+    unfenced = _UNFENCED.match(text, start)
     return text[unfenced.end() :] if unfenced else text
