@@ -4,9 +4,9 @@
 
 Reads the evaluations of a finished run (one split). Every test window of an option is in one of four cases: *hit*, the
 target is among the first five; *order*, it is not, but another passage of its document is; *document*, none of the
-first five is of its document, but the target is among the first 50; *far*, it is not. ``in document`` is the rank among the
-passages of the target's document that were not read: what is left where the document is known. Its chance is that of a
-random order. Intervals are over groups of documents.
+first five is of its document, but the target is among the first 50; *far*, it is not. ``in document`` is the rank among
+the passages of the target's document that were not read: what is left where the document is known. Its chance is that
+of a random order. Intervals are over groups of documents.
 """
 
 from __future__ import annotations

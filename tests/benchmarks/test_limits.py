@@ -9,7 +9,7 @@ from benchmarks import limits
 
 
 def test_every_window_is_in_one_case():
-    """Two documents of 10 passages; the targets are row 7 of the first and row 15 of the second, read by four windows."""
+    """Two documents of 10 passages; the targets are row 7 of the first and row 15 of the second."""
     document_of, lengths = np.repeat([0, 1], 10), np.array([10, 10])
     found = SimpleNamespace(
         targets=np.array([7, 7, 15, 15]),

@@ -80,7 +80,7 @@ def test_requests_that_were_neither_answered_nor_refused_with_429_are_shown():
             "memory_mb": {"second_minute": 300.2, "last_minute": 301.0}}  # fmt: skip
     record = {"capacity_per_second": 250.4, "among_bad_clients": near, "beyond_capacity": part}
     lines = reliability.hostile_load(record).splitlines()
-    assert lines[0] == ("Capacity 250 answers a second; 9 changes of the bundle; memory of the server 300 MB in the second "
-                        "minute and 301 MB in the last.")  # fmt: skip
+    assert lines[0] == ("Capacity 250 answers a second; 9 changes of the bundle; memory of the server 300 MB in the "
+                        "second minute and 301 MB in the last.")  # fmt: skip
     assert cells(lines[4])[1:] == ["9", "1.3", "3.0", "0", "", "", "0", "0"]
     assert cells(lines[5])[1:] == ["5", "1.3", "3.0", "2", "1.3", "3.0", "2", "1"]

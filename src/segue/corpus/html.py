@@ -23,14 +23,17 @@ from segue.corpus.intake import decode_text
 from segue.corpus.prose import is_prose, join_words, names, split_paragraphs, tidy, without_front_matter
 from segue.corpus.words import words
 
-_UNSEEN = (
-    "title, script, style, template, iframe, object, audio, video, canvas, svg, math, button, select, option, textarea"
+_UNSEEN = names(
+    """title; script; style; template; iframe; object; audio; video; canvas; svg; math; button; select; option;
+    textarea"""
 )
-_DROPPED = (
-    "noscript, nav, header, footer, aside, table.data, figure, h1, h2, h3, h4, h5, h6, dt, menu, "
-    "[hidden], [role=navigation], [role=banner], [role=search], [role=contentinfo], a.headerlink, .toctree-wrapper, "
-    ".sphinxsidebar, .related, .navheader, .navfooter, sup.reference, a.footnote-reference, .mw-editsection"
+_DROPPED = names(
+    """noscript; nav; header; footer; aside; table.data; figure; h1; h2; h3; h4; h5; h6; dt; menu; a.headerlink;
+    .toctree-wrapper; .sphinxsidebar; .related; .navheader; .navfooter; sup.reference; a.footnote-reference;
+    .mw-editsection"""
 )
+"""Names of elements, and classes, of all elements or of those of a name."""
+_DROPPED_ROLES = names("navigation; banner; search; contentinfo")
 _BLOCKS = names(
     """p; li; dd; blockquote; div; section; article; main; body; ul; ol; dl; details; summary; address; center;
     caption; hr; html; td; th; fieldset; form; label; pre; [document]"""
@@ -58,15 +61,15 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
         source = _mended(source)
     soup = _Page(without_front_matter(source), "html.parser")
     title = _title(soup)
-    for unseen in soup.select(_UNSEEN):
+    for unseen in soup.find_all(_UNSEEN):
         unseen.extract()
     everything = _paragraphs([soup])
     for table in _tables_of_data(soup):
         table["class"] = "data"
-    for dropped in soup.select(_DROPPED):
+    for dropped in soup.find_all(_is_dropped):
         dropped.extract()
     chosen = _paragraphs([soup])
-    main = _paragraphs(_outermost(soup.select("main, [role=main]") or soup.select("article")))
+    main = _paragraphs(_outermost(soup.find_all(_is_main) or soup.find_all("article")))
     if _length(main) >= _MOST * _length(chosen):
         chosen = main
     if _length(chosen) <= _LITTLE * _length(everything):
@@ -91,7 +94,7 @@ class _Page(BeautifulSoup):
 
 
 def _mended(source: str) -> str:
-    """Return the page as a browser understands it: ``html.parser`` reads on to the end after every mark that stays open."""
+    """Return the page as a browser reads it: ``html.parser`` searches to the end after every mark that stays open."""
     from resiliparse.parse.html import HTMLTree
 
     return str(HTMLTree.parse(source))
@@ -116,11 +119,21 @@ def decode_page(data: bytes) -> str:
 
 
 def _title(soup: BeautifulSoup) -> str:
-    for element in (soup.select_one("main h1, article h1, h1"), soup.title):
+    for element in (soup.h1, soup.title):
         title = tidy(element.get_text()).rstrip("¶#") if element is not None else ""
         if title:
             return title.strip()
     return ""
+
+
+def _is_dropped(tag: Tag) -> bool:
+    classes = tag.get_attribute_list("class")
+    return (tag.name in _DROPPED or "hidden" in tag.attrs or tag.get("role") in _DROPPED_ROLES
+            or any(f".{name}" in _DROPPED or f"{tag.name}.{name}" in _DROPPED for name in classes))  # fmt: skip
+
+
+def _is_main(tag: Tag) -> bool:
+    return tag.name == "main" or tag.get("role") == "main"
 
 
 def _tables_of_data(soup: BeautifulSoup) -> list[Tag]:
