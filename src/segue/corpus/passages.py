@@ -93,7 +93,7 @@ def _in_characters(settings: PassageSettings, text: str) -> PassageSettings:
     return settings.model_copy(update={name: characters(getattr(settings, name), text) for name in lengths})
 
 
-SEARCHED_AT_ONCE = 10_000
+SEARCHED_AT_ONCE = 5_000
 """Characters in which ends of sentences are searched at a time: among nested quotes the search takes quadratic time."""
 
 
