@@ -1,5 +1,7 @@
 """Each construct of wikitext that must go, and each that must stay."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,3 +249,35 @@ def test_no_text_whatever_makes_the_parser_fail(source):
 def test_hostile_nesting_ends_and_the_sentence_after_it_is_kept(hostile):
     """Work that grows with a power of the nesting would run into the time limit of every test."""
     assert paragraphs(hostile + "\n" + SENTENCE)[-1] == SENTENCE
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{{lang|de|",
+        "{{{a|",
+        "[[a|",
+        "{{a|[[",
+        "[http://a ",
+        '<b a="',
+        "<b " + "a" * 301,
+        "''a",
+        "{{a|{b}|",
+        "-{",
+        "<ref>a",
+    ],
+)
+def test_the_time_of_what_nothing_closes_grows_with_its_length(unit):
+    """Eight times the text takes eight times as long, or 64 times where each mark reads on to the end."""
+
+    def seconds(size):
+        source = unit * (size // len(unit))
+        return min(_seconds_of(source) for _ in range(3))
+
+    assert seconds(120_000) < 24 * seconds(15_000)
+
+
+def _seconds_of(source):
+    begin = time.thread_time()
+    paragraphs(source)
+    return time.thread_time() - begin

@@ -45,8 +45,14 @@ _OPEN_TABLE_ROW = re.compile(r"^[ \t]*(?:\{\||\|[-}+|]?|!).*$", re.MULTILINE)
 _HEADING = re.compile(r"^(={1,6})[ \t]*(.+?)[ \t]*\1[ \t]*$", re.MULTILINE)
 _INTERWIKI = re.compile(r"\[\[(?:[a-z]{2,3}(?:-[a-z]+){0,2}|simple):[^\[\]|]*\]\]")
 _COLON_LINK = re.compile(r"\[\[\s*:(?=[^\[\]|]*\]\])")
-_LINK_ENDS = re.compile(r"\[\[|\]\]")
-_MOST_OPEN_LINKS = 100
+_PAIRS = (
+    re.compile(r"(\[\[)|\]\]"),
+    re.compile(r"(\{\{)|\}\}"),
+    re.compile(r"((?<!\[)\[(?!\[))|(?<!\])\](?!\])"),
+)
+"""Marks that open a construct, as group 1, and those that close it."""
+_LONG_TAG, _TAG_BEGIN = re.compile(r"</?[a-zA-Z][^<>]*>"), re.compile(r"<(?=[/a-zA-Z])")
+_MOST_OPEN, _MOST_TAGS = 100, 10  # the parser reads on after each of them; after a tag 20 times as slowly
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _MAGIC_WORD = re.compile(r"__[^\s_]+(?:_[^\s_]+)*__")
 _BREAK = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
@@ -94,7 +100,7 @@ def read(source: str, *, media: frozenset[str] = _MEDIA) -> tuple[tuple[str, ...
         names = {mark: name for name, mark in unknown.items()}
         dropped = tuple(names[mark] for mark in _MARKS.findall(marked))
         kept = _MARKS.sub("", kept)
-    text = str(mwparserfromhell.parse(_without_open_links(kept)).strip_code())
+    text = str(mwparserfromhell.parse(_without_open(kept)).strip_code())
     lines = (_fix(line) for line in text.split("\n"))
     return tuple(line for line in lines if is_prose(line)), dropped
 
@@ -158,18 +164,21 @@ def _without_comments(text: str) -> str:
     return "".join((*kept, text[end:].replace("<!--", "")))
 
 
-def _without_open_links(text: str) -> str:
-    """Remove ``[[`` that no ``]]`` closes where there are many: the parser reads on to the end after each of them."""
-    opened: list[int] = []
-    for found in _LINK_ENDS.finditer(text):
-        if found[0] == "[[":
-            opened.append(found.start())
-        elif opened:
-            opened.pop()
-    if len(opened) <= _MOST_OPEN_LINKS:
-        return text
-    starts = [0, *(place + 2 for place in opened)]
-    return "".join(text[start:end] for start, end in zip(starts, [*opened, len(text)], strict=True))
+def _without_open(text: str) -> str:
+    """Remove marks such as ``[[`` that nothing closes where there are many: the parser reads on after each of them."""
+    if len(_TAG_BEGIN.findall(text)) > _MOST_TAGS:
+        text = _TAG_BEGIN.sub("", _LONG_TAG.sub("", text))
+    for pair in _PAIRS:
+        opened: list[re.Match[str]] = []
+        for found in pair.finditer(text):
+            if found[1]:
+                opened.append(found)
+            elif opened:
+                opened.pop()
+        if len(opened) > _MOST_OPEN:
+            starts, ends = [0, *(found.end() for found in opened)], [*(found.start() for found in opened), len(text)]
+            text = "".join(text[start:end] for start, end in zip(starts, ends, strict=True))
+    return text
 
 
 def _until_stable(pattern: re.Pattern[str], replacement: str, text: str) -> str:
