@@ -203,14 +203,35 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, handle, compression="zstd", write_page_checksum=True)
 
 
+def require_memory(path: Path, size_bytes: int) -> None:
+    """Refuse to unpack what does not fit into the free memory: a small file may unpack to any size.
+
+    Raises:
+        InputError: fewer bytes are free.
+    """
+    free = psutil.virtual_memory().available
+    if size_bytes > free:
+        got, expected = f"{size_bytes:,} bytes when it is unpacked", f"at most {free:,}, which are free"
+        raise InputError(f"{path} does not fit into memory", got=got, expected=expected, fix="replace the file")
+
+
+def unpacked_bytes(table: pq.FileMetaData, columns: Iterable[str]) -> int:
+    """Return how many bytes columns of a Parquet file take unpacked, as the file states it."""
+    wanted = set(columns)
+    groups = (table.row_group(number) for number in range(table.num_row_groups))
+    parts = (group.column(place) for group in groups for place in range(group.num_columns))
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in wanted)
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read named arrays; pickled objects are refused.
 
     Raises:
-        InputError: the file is missing or broken.
+        InputError: the file is missing or broken, or unpacks to more than the free memory.
     """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            require_memory(path, sum(member.file_size for member in stored.zip.infolist()))
             arrays = {name: stored[name] for name in stored.files}
             handle.seek(-END_OF_ZIP, os.SEEK_END)
             end = handle.read()
@@ -218,6 +239,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             if not whole or not all(name and isinstance(array, np.ndarray) for name, array in arrays.items()):
                 raise ValueError("it does not end as it was written, or lacks arrays")
             return arrays
+    except InputError:
+        raise
     except UNREADABLE_ARRAY as error:
         raise InputError(f"{path} cannot be read", got=str(error), fix="delete it and run again") from error
 

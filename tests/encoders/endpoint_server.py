@@ -11,7 +11,7 @@ from typing import Any
 
 from fake_encoder import HashEncoder
 
-Reply = tuple[int, dict[str, str], str]
+Reply = tuple[int, dict[str, str], str | bytes]
 """HTTP state, headers and body of an answer that is no success."""
 
 
@@ -59,7 +59,8 @@ def serving(server: EndpointServer) -> Iterator[EndpointServer]:
             if self.path != "/v1/embeddings":
                 reply = (404, {}, f"no {self.path}")
             state, headers, text = reply if isinstance(reply, tuple) else (200, {}, reply(server.right(body["input"])))
-            data = (text if isinstance(text, str) else json.dumps(text)).encode()
+            text = text if isinstance(text, str | bytes) else json.dumps(text)
+            data = text.encode() if isinstance(text, str) else text
             self.send_response(state)
             for name, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)

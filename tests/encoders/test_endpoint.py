@@ -1,5 +1,6 @@
 """Encoders at an endpoint: what fails for a while is tried again, what is wrong is refused, no shard is paid twice."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -77,6 +78,20 @@ def test_dimensions_are_asked_for_and_required(server):
     assert {body["dimensions"] for body in server.bodies} == {8}
     with pytest.raises(InputError, match="answers wrongly: got vectors of dimension 8, expected dimension 4"):
         load(server, dimensions=4)
+
+
+def test_a_packed_answer_is_read_and_one_that_unpacks_to_too_much_is_refused(server, monkeypatch):
+    packed = gzip.compress(json.dumps(server.right(PROBES)).encode())
+    server.replies = [(200, {"Content-Encoding": "gzip"}, gzip.compress(json.dumps(server.right(batch)).encode()))
+                      for batch in (PROBES[:4], PROBES[4:])]  # fmt: skip
+    assert load(server).space.dimension == 8
+    monkeypatch.setattr(endpoint, "LONGEST_ANSWER", len(packed))
+    server.replies = [(200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 2**24))]
+    with pytest.raises(InputError, match=f"answers wrongly: got more than {len(packed):,} bytes"):
+        load(server)
+    server.replies = [(200, {"Content-Encoding": "br"}, packed)]
+    with pytest.raises(InputError, match="answers wrongly: got encoding 'br', expected gzip, or plain"):
+        load(server)
 
 
 def test_what_fails_for_a_while_is_tried_again(server):

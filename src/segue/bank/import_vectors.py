@@ -29,7 +29,7 @@ from segue.corpus.parquet import NAMES, columns_of
 from segue.corpus.sources import described, files_of
 from segue.encoders.space import declared_space
 from segue.errors import InputError, StorageError
-from segue.files import UNREADABLE_ARRAY, file_sha256
+from segue.files import UNREADABLE_ARRAY, file_sha256, require_memory, unpacked_bytes
 from segue.types import Progress, no_progress
 
 
@@ -194,7 +194,7 @@ def _read_table(path: Path, settings: VectorsCorpus) -> pa.Table:
     A text that is null is an empty one: it is not known.
 
     Raises:
-        InputError: no Parquet, a column is missing, is there twice, or has empty cells.
+        InputError: no Parquet, a column is missing, is there twice, or has empty cells; or it does not fit into memory.
     """
     own = {name: getattr(settings, f"{name}_column") for name in ("document_id", "position", "text")}
     needed = {own["document_id"], *(own[name] for name in own if f"{name}_column" in settings.model_fields_set)}
@@ -202,6 +202,7 @@ def _read_table(path: Path, settings: VectorsCorpus) -> pa.Table:
         known = columns_of(path)
         with pq.ParquetFile(path) as file:
             columns = {name: column for name, column in own.items() if column in known}
+            require_memory(path, unpacked_bytes(file.metadata, columns.values()))
             table = file.read(columns=list(columns.values()))
     except (OSError, pa.ArrowException) as error:
         got = str(error).splitlines()[0]

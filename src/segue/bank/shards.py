@@ -21,7 +21,16 @@ from jaxtyping import Float, Int
 
 from segue.corpus.words import normalise_text
 from segue.errors import InputError, StorageError
-from segue.files import disk, file_sha256, read_json, write_json, write_npy, write_table
+from segue.files import (
+    disk,
+    file_sha256,
+    read_json,
+    require_memory,
+    unpacked_bytes,
+    write_json,
+    write_npy,
+    write_table,
+)
 from segue.storage import fetch
 
 Storage = Literal["float32", "float16"]
@@ -188,11 +197,14 @@ def read_table(path: Path, *, columns: list[str]) -> pa.Table:
     """Read columns of a Parquet file that Segue wrote.
 
     Raises:
+        InputError: it unpacks to more than the free memory.
         StorageError: the file is missing or damaged.
     """
     fetch(path)
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        require_memory(path, unpacked_bytes(file.metadata, columns))
+        return file.read(columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, str(error)) from error
 

@@ -33,6 +33,9 @@ from segue.types import Document, Skipped
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, OSError)
 """Errors of the libraries for a compressed file that is cut short or damaged."""
 
+LONGEST_RECORD = 2**26
+"""Bytes of a line, a row, or the XML of a page that are read at most: a small file may unpack to more than memory."""
+
 ARCHIVES = {
     b"PK\x03\x04": ("a zip archive", "`unzip` it"),
     b"PK\x05\x06": ("an empty zip archive", "zip it again"),
@@ -343,6 +346,12 @@ def _paragraphs(record: Mapping[str, object], where: str, text_key: str) -> tupl
         more = ", or 'paragraphs'" if key == "text" else ""
         raise _wrong(where, _found(record, key), f"{key!r}: {either}a list of strings{more}")
     return tuple(tidied for paragraph in value if (tidied := tidy(paragraph)))
+
+
+def too_long(where: str) -> InputError:
+    """Return the error for a line, a row or a page of more bytes than are read."""
+    return InputError(f"{where} is too long", expected=f"at most {LONGEST_RECORD:,} bytes",
+                      fix="divide it into several documents, or remove it")  # fmt: skip
 
 
 def _found(record: Mapping[str, object], key: str) -> str:

@@ -15,14 +15,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from segue.corpus.intake import Placed, RecordCorpus, SourceFile, admit, decode, placed
+from segue.corpus import intake
+from segue.corpus.intake import Placed, RecordCorpus, SourceFile, admit, decode, placed, too_long
 from segue.corpus.sources import PACKED, SourceFiles, SourcePaths, described
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
 NAMES = rf"\.(jsonl|ndjson|jsonlines){PACKED}$"
 """Names of files of JSON Lines."""
-BYTES_AT_ONCE = 2**24
+BYTES_AT_ONCE = 2**22
 """Bytes that are read at most before the ends of lines are looked for: a file may have no LF at all."""
 
 
@@ -57,11 +58,14 @@ def read_objects(file: SourceFile) -> Iterator[tuple[object, str]]:
     Raises:
         InputError: the file is missing.
     """
-    offset, first = 0, True
+    first = True
     try:
-        for number, line in enumerate(_lines(file), start=1):
+        for number, (offset, line) in enumerate(_lines(file), start=1):
             where = f"{file.path}:{number}"
             try:
+                if len(line) > intake.LONGEST_RECORD:
+                    _refuse_whole("[" if first and line.startswith(b"[") else "", file.path)
+                    raise too_long(where)
                 text = decode(line, where, offset=offset)
                 if first and text.strip():
                     first = False
@@ -73,7 +77,6 @@ def read_objects(file: SourceFile) -> Iterator[tuple[object, str]]:
                 return
             except InputError as error:
                 yield error, where
-            offset += len(line)
     except InputError as error:
         yield error, str(file.path)
 
@@ -116,12 +119,24 @@ def _refuse_whole(text: str, path: Path) -> None:
         raise _NotLines(f"{path} has a JSON object on several lines", expected="one JSON object per line", fix=fix)
 
 
-def _lines(file: SourceFile) -> Iterator[bytes]:
-    """Yield the lines with their ends: of Unix, of Windows, or the CR alone of old Macs and of some exports."""
+def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines with their offsets and ends: of Unix, of Windows, or the CR alone of old Macs and some exports.
+
+    Of a line that is longer than ``LONGEST_RECORD`` its beginning is yielded, which is longer too.
+    """
     with file.open() as handle:
-        rest = b""
+        start, rest, skipping = 0, b"", False
         while part := handle.readline(BYTES_AT_ONCE):
             lines = (rest + part).splitlines(keepends=True)
             rest = b"" if part.endswith(b"\n") else lines.pop()
-            yield from lines
-        yield from [rest] if rest else []
+            for line in lines:
+                if not skipping:
+                    yield start, line
+                start, skipping = start + len(line), False
+            if not skipping and len(rest) > intake.LONGEST_RECORD:
+                skipping = True
+                yield start, rest
+            if skipping:  # its last byte may be a CR that ends it
+                start, rest = start + max(0, len(rest) - 1), rest[-1:]
+        if rest and not skipping:
+            yield start, rest

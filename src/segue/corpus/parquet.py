@@ -1,6 +1,6 @@
 """Read Parquet tables: one document per row, in row order, with ``id``, ``title`` and ``text`` or ``paragraphs``.
 
-Only the needed columns are read, a batch of rows at a time, so a table may be larger than memory.
+Only the needed columns are read, a row at a time, so a table may be larger than memory.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import pyarrow
 import pyarrow.parquet
 from pydantic import Field
 
-from segue.corpus.intake import Placed, RecordCorpus, admit, placed, refuse_lfs_pointer, require_file
+from segue.corpus import intake
+from segue.corpus.intake import Placed, RecordCorpus, admit, placed, refuse_lfs_pointer, require_file, too_long
 from segue.corpus.sources import SourcePaths, described, files_of
 from segue.errors import InputError
 from segue.types import Document, Skipped
 
 NAMES = r"\.(parquet|pq)$"
 """Names of Parquet files."""
-
-_ROWS_AT_ONCE = 256
 
 
 class ParquetCorpus(RecordCorpus):
@@ -96,14 +95,12 @@ def columns_of(path: Path) -> list[str]:
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[object, str]]:
     """Yield each row with its place, and an ``InputError`` where the file cannot be read on; rows count from 0."""
-    number = 0
     try:
         columns_of(path)
         with _readable(path), pyarrow.parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=columns):
-                for row in batch.to_pylist():
-                    yield row, f"{path}, row {number}"
-                    number += 1
+            for number, batch in enumerate(table.iter_batches(1, columns=columns)):  # each row may be large
+                where = f"{path}, row {number}"
+                yield too_long(where) if batch.nbytes > intake.LONGEST_RECORD else batch.to_pylist()[0], where
     except InputError as error:
         yield error, str(path)
 

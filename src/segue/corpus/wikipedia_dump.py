@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 from joblib import Parallel, delayed
 from pydantic import BeforeValidator, Field
 
-from segue.corpus import wikitext
-from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged
+from segue.corpus import intake, wikitext
+from segue.corpus.intake import DAMAGED, SourceFile, TextCorpus, admit, damaged, too_long
 from segue.corpus.mediawiki import CATEGORIES, FILES, REDIRECTS
 from segue.corpus.sources import WRITTEN, readable
 from segue.errors import InputError, MissingExtraError
@@ -38,6 +38,10 @@ _REDIRECT = re.compile(
     rf"|[^\W\d][^\[\]\n]{{0,40}}{_LINK}(?:\s|\{{\{{[^{{}}]*\}}\}}|{_LINK})*\Z)".replace("\\ ", "[ _]"),
     re.IGNORECASE,
 )
+
+
+_PROLOG = re.compile(rb"(?:[^<]|<\?.*?\?>|<!--.*?-->)*+(<[^!?])?", re.DOTALL)
+_PARTS_OF_A_PAGE = ("title", "ns", "id", "redirect", "revision")
 
 
 class WikipediaDumpCorpus(TextCorpus):
@@ -100,6 +104,27 @@ def _articles(file: SourceFile, processes: int) -> Iterator[Document | Skipped]:
                 articles.close()
 
 
+class _Bounded:
+    """The bytes of a dump, as long as each page ends in time."""
+
+    def __init__(self, handle: io.BufferedIOBase, path: Path) -> None:
+        self.handle, self.path = handle, path
+        self.since: int | None = None  # bytes since the last page; None before the first byte
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes; a document type is refused, since its entities may stand for any amount of text."""
+        data = self.handle.read(size)
+        if self.since is None:
+            self.since, prolog = 0, data.replace(b"\0", b"")  # of UTF-16
+            begin = _PROLOG.match(prolog)
+            if begin is None or (not begin[1] and (begin.end() < len(prolog) or len(data) == size)):
+                raise ElementTree.ParseError("a document type, or another long beginning")
+        self.since += len(data)
+        if self.since > intake.LONGEST_RECORD:
+            raise too_long(f"{self.path}: a page")
+        return data
+
+
 class _Page(NamedTuple):
     title: str
     namespace: int
@@ -113,28 +138,30 @@ def _pages(handle: io.BufferedIOBase, path: Path) -> Iterator[tuple[_Page | Skip
 
     What a page does not need is ignored, whatever its name: the schema grows.
     """
-    names, site = FILES | CATEGORIES, {}
+    names, site = FILES | CATEGORIES, dict[str, str]()
     try:
-        events = ElementTree.iterparse(handle, events=("start", "end"))
+        source = _Bounded(handle, path)
+        events = ElementTree.iterparse(source, events=("start", "end"))
         _, root = next(events)
         schema = root.tag.removesuffix("mediawiki")
         assert schema != root.tag, f"<{root.tag}> instead of <mediawiki>"
-        last = None  # revision of the page; the last one counts
+        wanted, page, depth = {schema + name for name in _PARTS_OF_A_PAGE}, root, 1
         for event, element in events:
+            depth += 1 if event == "start" else -1
             if event == "start":
-                continue
-            if element.tag == f"{schema}revision":
-                if last is not None:
-                    last.clear()
-                last = element
-            elif element.tag == f"{schema}siteinfo":
-                spaces = element.iter(f"{schema}namespace")
-                site = {space.text: space.get("key", "") for space in spaces if space.text}
-                names |= {name.lower() for name, key in site.items() if key in _MEDIA}
-            elif element.tag == f"{schema}page":
-                yield _page(element, schema, site), names
+                page = element if depth == 2 else page
+            elif depth == 2 and element.tag == f"{schema}revision":  # the last one counts
+                page[:] = {part.tag: part for part in (*reversed(page), element) if part.tag in wanted}.values()
+                source.since = 0
+            elif depth == 1:
+                if element.tag == f"{schema}siteinfo" and not site:
+                    spaces = element.iter(f"{schema}namespace")
+                    site = {space.text: space.get("key", "") for space in spaces if space.text}
+                    names |= {name.lower() for name, key in site.items() if key in _MEDIA}
+                elif element.tag == f"{schema}page":
+                    yield _page(element, schema, site), names
                 root.clear()  # otherwise an empty element of every page stays in memory: gigabytes for a full dump
-                last = None
+                source.since = 0
     except DAMAGED as error:
         raise damaged(path, error) from error
     except (ElementTree.ParseError, AssertionError, StopIteration) as error:

@@ -51,6 +51,10 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 """Bounds of the time before a request is sent again, where the endpoint states none."""
 LONGEST_RETRY_AFTER_SECONDS = 600.0
 """Longest time that is waited because the endpoint states it; a longer one is an error."""
+LONGEST_ANSWER = 2**28
+"""Bytes of an answer that are read, unpacked; 2,048 vectors of 4,096 numbers take 200 million as JSON."""
+ENCODINGS = ("", "identity", "gzip", "deflate")
+"""Encodings of an answer that are read: they unpack to a thousand times their size at most."""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """HTTP states of requests that are sent again."""
 
@@ -177,7 +181,8 @@ class EndpointEncoder:
         self._key = settings.key()
         self._model, self._settings, self._batch_size = model, settings, batch_size
         self._prompt, self._maximum_tokens = prompt, maximum_tokens
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Accept-Encoding": "gzip, deflate"}
+        headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(headers=headers, timeout=settings.timeout_seconds)
         self._url = f"{settings.base_url.rstrip('/')}/embeddings"
         self._lock, self._stopped = threading.Lock(), threading.Event()
@@ -255,8 +260,7 @@ class EndpointEncoder:
             self._wait_for_turn(tokens)
             after = None
             try:
-                response = self._client.post(self._url, json=body)
-                self._answered = True
+                response = self._post(body)
                 if response.is_success:
                     return self._json(response)
                 problem, after = f"{response.status_code}: {self._message(response)}", _retry_after(response)
@@ -275,6 +279,23 @@ class EndpointEncoder:
             longest = min(FIRST_WAIT_SECONDS * 2**attempt, LONGEST_WAIT_SECONDS)
             self._hold(longest * random.uniform(0.5, 1.0) if after is None else after + random.uniform(0, 0.1))
         raise AssertionError("count() has no end")
+
+    def _post(self, body: Mapping[str, object]) -> httpx.Response:
+        """Send a request and return its answer, unpacked as far as an answer can be."""
+        import httpx
+
+        with self._client.stream("POST", self._url, json=body) as response:
+            self._answered = True
+            if response.headers.get("Content-Encoding", "").lower() not in ENCODINGS:
+                raise self._wrong(f"encoding {response.headers['Content-Encoding']!r}"[:100], "gzip, or plain")
+            content = bytearray()
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > LONGEST_ANSWER:
+                    raise self._wrong(f"more than {LONGEST_ANSWER:,} bytes", "vectors")
+        unpacked = ("content-encoding", "content-length")
+        headers = {name: value for name, value in response.headers.items() if name not in unpacked}
+        return httpx.Response(response.status_code, headers=headers, content=bytes(content))
 
     def _wait_for_turn(self, tokens: int) -> None:
         """Wait until a request of that many tokens keeps the limits, and no hold is in force."""
@@ -316,9 +337,9 @@ class EndpointEncoder:
             if sorted(places) != list(range(count)):
                 raise self._wrong(f"vectors of the texts {places}"[:100], f"one for each of {count} texts")
             vectors = np.array([_numbers(item["embedding"]) for item in items], dtype=np.float64)
+        except InputError:
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
             raise self._wrong(f"{type(error).__name__}: {error}", "index and embedding of each text") from None
         expected = (count, self._dimension or vectors.shape[-1])
         if vectors.shape != expected:
