@@ -17,7 +17,8 @@ from doc_blocks import blocks
 
 import segue
 from recipes import write_import
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
+from segue.files import exclusive
 from segue.models import build_model
 from segue.training import build_loss, window_loader
 from segue.training.train import train
@@ -168,6 +169,13 @@ def test_a_recorded_training_is_not_replaced(world, tmp_path):
                               curve=world.own.curve)  # fmt: skip
     recorded = json.loads((tmp_path / "run" / "options" / "model" / "fold-0" / "training.json").read_text())
     assert recorded["curve"] == world.own.curve
+
+
+def test_a_folder_that_another_process_writes_is_refused(world, tmp_path):
+    with exclusive(tmp_path / "run"), pytest.raises(StorageError, match=r"run is in use: got another process"):
+        segue.record_training(world.own.recipe, tmp_path / "run", world.own.predictor, loss=world.own.loss,
+                              curve=world.own.curve)  # fmt: skip
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Lightning: few workers, deprecated names of torch

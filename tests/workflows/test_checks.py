@@ -17,8 +17,8 @@ from segue.checks.own import load_checks
 from segue.comparison.entries.baselines import Baselines
 from segue.comparison.record import CutoffQuality, read_record
 from segue.comparison.tasks import InThisProcess, Worker
-from segue.errors import InputError, SettingsError
-from segue.files import read_json, read_jsonl, write_json
+from segue.errors import InputError, SettingsError, StorageError
+from segue.files import exclusive, read_json, read_jsonl, write_json
 from segue.progress import quiet
 from segue.recipe import load_recipe
 from segue.workflows import check_record
@@ -91,6 +91,25 @@ def test_what_is_neither_is_refused(tmp_path):
         segue.audit(tmp_path)
     with pytest.raises(InputError, match="is not a run folder"):
         segue.diagnose(tmp_path)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize("verb", [segue.audit, segue.diagnose, segue.report, segue.evaluate])
+def test_a_run_that_another_process_writes_is_refused_and_left_as_it_is(copy, verb):
+    before = contents(copy)
+    with exclusive(copy), pytest.raises(StorageError, match=r"run is in use: got another process is writing there"):
+        verb(copy)
+    assert contents(copy) == before
+
+
+def test_a_bundle_only_reads_its_run(copy, tmp_path):
+    before = contents(copy)
+    with exclusive(copy):
+        segue.bundle(copy, tmp_path / "bundle")
+    assert contents(copy) == before
 
 
 def test_a_code_that_does_not_exist_is_refused_before_anything_runs(finished):

@@ -11,7 +11,8 @@ from command_line import run, write_corpus
 
 import segue
 from segue.bank.changes import append_bank
-from segue.errors import InputError
+from segue.errors import InputError, StorageError
+from segue.files import exclusive
 
 KNOWN, FRESH, LENGTH, CONTEXT = 16, 5, 10, 3
 
@@ -71,6 +72,14 @@ def test_fresh_vectors_are_evaluated_in_a_pool_of_old_and_new(trained, tmp_path,
         ranks.append((scores >= scores[target]).sum())
     (copied,) = [one for one in public["options"] if one["name"] == "copy-last"]
     assert copied["metrics"]["MRR"]["value"] == pytest.approx(np.mean(1 / np.array(ranks)), abs=1e-6)
+
+
+def test_two_processes_do_not_evaluate_on_one_fresh_corpus_at_a_time(trained, tmp_path):
+    corpus = write_fresh(tmp_path, *fresh_world()).rename(tmp_path / "held.toml")
+    folder = trained / "run" / "fresh" / "held"
+    with exclusive(folder), pytest.raises(StorageError, match=r"held is in use: got another process"):
+        segue.evaluate(trained / "run", corpus=corpus)
+    assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 def test_a_fresh_bank_gives_the_same_numbers(trained, tmp_path, capsys):

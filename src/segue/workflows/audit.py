@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from segue.comparison.job import Job, Results, finished_results
 from segue.comparison.record import read_record, write_record
 from segue.errors import InputError
 from segue.evaluation.experiment import require_same_bank
+from segue.files import exclusive
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
@@ -27,10 +29,10 @@ from segue.workflows.check_record import checked
 from segue.workflows.evaluate import experiment_of_run
 from segue.workflows.prepare import (
     as_recipe,
+    bind_job,
     built_bank,
     case_of_recipe,
     experiment_of,
-    make_job,
     options_of_run,
     recorded_recipe,
 )
@@ -85,17 +87,21 @@ def audit(
     Raises:
         InputError: the target is not a bank, a recipe or a run; or its bank is not there, or another.
         SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
+        StorageError: another process works on the run folder.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     if isinstance(target, Mapping):
         target = as_recipe(target)
     own = own_checks(target, checks)
     require_codes(mute, (*CHECKS, *own.all))
-    case = case_of(target, bank=bank)
-    with stages("Auditing") as progress:
-        findings = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
-    if not isinstance(target, Recipe) and (Path(target) / "triage.json").exists():
-        _record(Path(target), findings)
+    run = None if isinstance(target, Recipe) or not (Path(target) / "triage.json").exists() else Path(target)
+    with nullcontext() if run is None else exclusive(run):  # a comparison is written again
+        case = case_of(target, bank=bank)
+        with stages("Auditing") as progress:
+            findings = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
+        if run is not None:
+            _record(run, findings)
     name = target.title if isinstance(target, Recipe) else place_of(target)
     return Audit(name, tuple(findings))
 
@@ -161,5 +167,5 @@ def job_of_run(run: Path, *, bank: PassageBank | Path | str | None = None) -> tu
     opened = bank_of_run(run, given=bank)
     experiment = experiment_of_run(run, recipe, opened)
     require_same_bank(experiment.bank, run / "split.json")
-    job = make_job(recipe, opened, options_of_run(run), run, experiment=experiment)
+    job = bind_job(recipe, experiment, options_of_run(run), run)
     return job, finished_results(job)

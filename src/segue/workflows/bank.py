@@ -29,6 +29,7 @@ from segue.files import read_jsonl
 from segue.hardware import Device, limit_threads
 from segue.progress import Stages, quiet
 from segue.recipe import AnyRecipe, Recipe
+from segue.settings import checked
 from segue.storage import local, pull
 from segue.types import Document, Skipped
 from segue.workflows.prepare import as_recipe, built_bank, fetched, on_device, open_bank, opened_vectors
@@ -71,7 +72,7 @@ def build(
     assert recipe is not None, "one of the two was given"
     recipe = as_recipe(recipe)
     if encoder is not None:
-        recipe = recipe.model_copy(update={"encoder": EncoderSettings.model_validate(encoder)})
+        recipe = recipe.model_copy(update={"encoder": checked(EncoderSettings, encoder, "the encoder")})
     return open_bank(recipe, out=out, stages=stages)
 
 
@@ -149,6 +150,7 @@ def add(
         InputError: the documents cannot be read, or the bank's encoder is not known.
         SpaceError: the encoder has another space than the bank.
         StorageError: the disk is full, or another process is writing there.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
@@ -187,6 +189,7 @@ def remove(bank: PassageBank | Path | str, ids: Iterable[str], *, dry_run: bool 
 
     Raises:
         InputError: the bank never had an id, or no document would be left.
+        MissingExtraError: the bank is in object storage, and its client is not installed.
         StorageError: the disk is full, or another process is writing there.
     """
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
@@ -218,6 +221,7 @@ def update(
     Raises:
         InputError: there is no bank, it was built with other settings, or the corpus cannot be read.
         StorageError: the disk is full, or another process is writing there.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe = on_device(as_recipe(recipe), device)

@@ -23,7 +23,7 @@ from segue.recipe import Recipe
 from segue.runs.bank import bank_of_run
 from segue.storage import on_storage, place_of, pull, url_of
 from segue.workflows.evaluate import experiment_of_run
-from segue.workflows.prepare import make_job, options_of_run, recorded_recipe
+from segue.workflows.prepare import bind_job, options_of_run, recorded_recipe
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def bundle(
         InputError: the run has no comparison or no such option, its bank is not there or has changed, or the index
             is of another bank.
         BlockedError: an integrity check blocks its numbers.
+        StorageError: the bundle cannot be written, or a file of the bank or the run is damaged.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     run, out = Path(run), Path(out)
@@ -85,7 +87,7 @@ def bundle(
     require_same_bank(opened, run / "split.json")
     known = (*options_of_run(run),) if (run / "plan.json").exists() else _untrained(record, recipe)
     experiment = experiment_of_run(run, recipe, opened)
-    job = make_job(recipe, experiment.bank, known, run, experiment=experiment)
+    job = bind_job(recipe, experiment, known, run)
     chosen = _option(record, known, option)
     winner = Winner(job, chosen, _fold(job.experiment.folds, fold), record, name or recipe.title or out.name,
                     None if index is None else pull(index))  # fmt: skip

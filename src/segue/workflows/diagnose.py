@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from segue.checks.check import Check
 from segue.checks.run import blocked, require_codes, run_checks
 from segue.comparison.record import Cause, read_record, write_record
 from segue.errors import InputError
+from segue.files import exclusive
 from segue.hardware import limit_threads
 from segue.progress import Stages, quiet
 from segue.reports import write_report
@@ -89,35 +91,37 @@ def diagnose(
     Raises:
         InputError: ``run`` is not a run folder or has no such option; or its bank is not there, or another.
         SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
+        StorageError: another process works on the run folder.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     run = Path(run)
     own = own_checks(recorded_recipe(run), checks)
     require_codes(mute, (*CHECKS, *own.all))
-    case = case_of(run, bank=bank, subject=option)
-    if option is not None and not case.entries_named(option):
-        names = ", ".join(dict.fromkeys(entry.name for entry in case.entries))
-        raise InputError(f"{run} has no finished option of this name", got=option, expected=names)
-    audit = list(read_record(run / "triage.json").audit) if (run / "triage.json").exists() else []
-    if not audit:
-        with stages("Auditing") as progress:
-            audit = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
-    with stages("Diagnosing") as progress:
-        findings = run_checks((*DIAGNOSIS, *own.diagnosis), case, fast=fast, mute=mute, progress=progress)
-    unsafe = _record(run, audit, findings, subject=case.subject)
+    recorded = (run / "triage.json").exists()
+    with exclusive(run) if recorded else nullcontext():  # a comparison is written again
+        case = case_of(run, bank=bank, subject=option)
+        if option is not None and not case.entries_named(option):
+            names = ", ".join(dict.fromkeys(entry.name for entry in case.entries))
+            raise InputError(f"{run} has no finished option of this name", got=option, expected=names)
+        audit = list(read_record(run / "triage.json").audit) if recorded else []
+        if not audit:
+            with stages("Auditing") as progress:
+                audit = run_checks((*AUDIT, *own.integrity), case, mute=mute, progress=progress)
+        with stages("Diagnosing") as progress:
+            findings = run_checks((*DIAGNOSIS, *own.diagnosis), case, fast=fast, mute=mute, progress=progress)
+        unsafe = recorded and _record(run, audit, findings, subject=case.subject)
     causes = tuple(root_causes([*audit, *findings]))
     return RunDiagnosis(place_of(run), case.subject, tuple(audit), tuple(findings), causes, unsafe)
 
 
 def _record(run: Path, audit: list[Finding], findings: list[Finding], *, subject: str | None) -> bool:
-    """Add the findings to the run's comparison, if it has one, and write its report again.
+    """Add the findings to the run's comparison, and write its report again.
 
     Returns:
         Whether the comparison's numbers are labelled unsafe.
     """
     path = run / "triage.json"
-    if not path.exists():
-        return False
     record = read_record(path)
     found = checked(audit, findings, unsafe=record.unsafe, subject=subject)
     write_record(path, record.model_copy(update=dict(found)))

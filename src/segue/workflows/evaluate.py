@@ -21,7 +21,7 @@ from segue.corpus import BankCorpus, Corpus, VectorsCorpus
 from segue.corpus.intake import read_most
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
-from segue.files import copy_file, copy_folder, read_json, write_json
+from segue.files import copy_file, copy_folder, exclusive, read_json, write_json
 from segue.hardware import Device
 from segue.old_names import option_folder
 from segue.progress import Stages, quiet
@@ -72,6 +72,9 @@ def evaluate(
 
     Raises:
         InputError: ``run`` is not a run folder, nothing was trained in it, or its bank is not there or has changed.
+        BlockedError: a check of the data failed.
+        StorageError: another process works on the run folder, or it cannot be written.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)
@@ -108,13 +111,14 @@ def _evaluate_fresh(
     """
     settings = load_corpus(corpus)
     folder = run / "fresh" / Path(corpus).stem
-    _require_same_corpus(settings, folder / FRESH, grown=_has_grown(folder / "bank", bank))
-    grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
-    experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
-    for option in options:
-        _copy_option(option, run, folder)
-    if (run / "plan.json").exists():
-        copy_file(run / "plan.json", folder / "plan.json")
+    with exclusive(folder):
+        _require_same_corpus(settings, folder / FRESH, grown=_has_grown(folder / "bank", bank))
+        grown = _grow(bank, recipe, settings, folder / "bank", stages=stages)
+        experiment = _fresh_experiment(experiment_of(recipe, bank), grown, recipe)
+        for option in options:
+            _copy_option(option, run, folder)
+        if (run / "plan.json").exists():
+            copy_file(run / "plan.json", folder / "plan.json")
     facts = fresh_facts(settings, bank, experiment)
     return run_comparison(recipe, options, folder, experiment=experiment, fresh=facts, policy=policy, stages=stages)
 

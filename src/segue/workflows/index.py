@@ -89,6 +89,7 @@ def update(index: Path | str, bank: Path | str, *, stages: Stages = quiet) -> Ap
 
     Raises:
         InputError: the index is of another kind, or of another bank.
+        MissingExtraError: LanceDB, or the client of object storage, is not installed.
         StorageError: another process is writing there.
     """
     limit_threads()
@@ -122,6 +123,8 @@ def tune(
 
     Raises:
         InputError: no effort reaches the target; or run, queries, bank and index do not fit each other.
+        StorageError: another process is writing there, or a file is damaged.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     opened = load_index(Path(index), Pool(PassageBank.open(bank)))

@@ -14,6 +14,7 @@ from segue.comparison.entries.trained import as_retriever, keep_training
 from segue.comparison.scoring import score_on_validation
 from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, lock_split
+from segue.files import exclusive
 from segue.hardware import limit_threads
 from segue.models import Predictor
 from segue.progress import Stages, quiet
@@ -74,7 +75,8 @@ def record_training(
         InputError: ``predictor`` or ``loss`` is a bare module, the predictor does not fit the bank or the windows, the
             curve lacks ``step`` or ``MRR`` or holds something else than numbers, the recipe has several folds, or the
             folder holds a training.
-        StorageError: the folder cannot be written.
+        StorageError: another process works on the folder, or it cannot be written.
+        SegueError: states what is wrong, what was expected and what to do.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)
@@ -85,22 +87,23 @@ def record_training(
     _require_fit(predictor, found)
     points = _points(curve)
     check_data(case_of_recipe(recipe, found), CheckPolicy(), stages=stages)
-    job = make_job(recipe, found.bank, (option,), out, experiment=found)
-    lock_split(found, out / "split.json")
-    (fold,) = found.folds
-    folder = job.folder(option, fold)
-    if (folder / "training.json").exists():
-        raise InputError(f"{out} holds a training already", fix="choose another folder, or delete it")
-    steps = max(1, cast(int, points[-1]["step"]))
-    add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
-    unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps)
-    with stages("Scoring on validation documents"):
-        scores: Record = {**score_on_validation(as_retriever(unit, predictor), job, fold)}
-    early = [point for point in points if cast(int, point["step"]) <= 0.8 * steps]
-    result = TrainingResult(cast(int, max(points, key=selection_score)["step"]), scores, steps, points,
-                            under_trained=bool(early) and still_rising(points), stopped_early=False,
-                            seconds=seconds)  # fmt: skip
-    keep_training(unit, predictor, loss, result, folder, own_loop=True)
+    with exclusive(out):
+        job = make_job(recipe, found.bank, (option,), out, experiment=found)
+        lock_split(found, out / "split.json")
+        (fold,) = found.folds
+        folder = job.folder(option, fold)
+        if (folder / "training.json").exists():
+            raise InputError(f"{out} holds a training already", fix="choose another folder, or delete it")
+        steps = max(1, cast(int, points[-1]["step"]))
+        add_to_plan(out / "plan.json", steps, budget_minutes=recipe.triage.budget_minutes)
+        unit = OptionOnFold(job, option, fold, Baselines(job), "recipe", steps)
+        with stages("Scoring on validation documents"):
+            scores: Record = {**score_on_validation(as_retriever(unit, predictor), job, fold)}
+        early = [point for point in points if cast(int, point["step"]) <= 0.8 * steps]
+        result = TrainingResult(cast(int, max(points, key=selection_score)["step"]), scores, steps, points,
+                                under_trained=bool(early) and still_rising(points), stopped_early=False,
+                                seconds=seconds)  # fmt: skip
+        keep_training(unit, predictor, loss, result, folder, own_loop=True)
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segue.comparison.record import write_record
+from segue.files import exclusive
 from segue.reports import write_report
 from segue.runs.bank import changes_of_bank
 from segue.storage import on_storage
@@ -22,11 +23,15 @@ def report(run: Path | str, *, unsafe: bool = False) -> Comparison:
 
     Raises:
         InputError: the folder holds no comparison.
+        MissingExtraError: the run is in object storage, and its client is not installed.
+        StorageError: another process works on the run folder, or it cannot be written.
     """
     run = Path(run)
-    record = Comparison.open(run).record
-    unsafe = is_unsafe(record.audit, unsafe=unsafe)
-    record = record.model_copy(update={"unsafe": unsafe, "bank_changes": changes_of_bank(run)})
-    write_record(run / "triage.json", record)
-    write_report(run)
+    Comparison.open(run)  # refuses another folder before it is locked
+    with exclusive(run):
+        record = Comparison.open(run).record
+        unsafe = is_unsafe(record.audit, unsafe=unsafe)
+        record = record.model_copy(update={"unsafe": unsafe, "bank_changes": changes_of_bank(run)})
+        write_record(run / "triage.json", record)
+        write_report(run)
     return Comparison(run, record)

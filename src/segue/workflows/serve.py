@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from multiprocessing.connection import Connection
@@ -12,10 +12,11 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
-from segue.errors import MissingExtraError, SegueError, SettingsError
+from segue.errors import MissingExtraError, SegueError
 from segue.hardware import Device, limit_threads, usable_cores
 from segue.printable import printable, printable_line
 from segue.progress import Stages, quiet
+from segue.settings import checked
 
 if TYPE_CHECKING:
     from segue.bundles.released_retriever import ReleasedRetriever
@@ -47,8 +48,9 @@ def serve(
     """
     require_extra()
     from segue.serving.listening import address_of, listen
+    from segue.serving.settings import ServeSettings
 
-    made = make_settings(settings)
+    made = checked(ServeSettings, settings, "the server")
     if made.runs is not None:
         from segue.runs.runs import RunsFolder
 
@@ -99,23 +101,6 @@ def _work(
     except SegueError as error:
         answering.send(error)
         sys.exit(error.exit_code)
-
-
-def make_settings(given: Mapping[str, object]) -> Any:
-    """Return the server's settings.
-
-    Raises:
-        SettingsError: one is out of range; the message names all.
-    """
-    from pydantic import ValidationError
-
-    from segue.serving.settings import ServeSettings
-
-    try:
-        return ServeSettings.model_validate(given)
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise SettingsError("invalid settings of the server", got=found) from error
 
 
 def require_extra() -> None:

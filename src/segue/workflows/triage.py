@@ -91,6 +91,8 @@ class Comparison:
 
         Raises:
             InputError: the folder holds no comparison.
+            MissingExtraError: it is in object storage, and its client is not installed.
+            StorageError: it cannot be fetched.
         """
         run = pull(run)
         path = run / "triage.json"
@@ -111,7 +113,12 @@ class Comparison:
 
     @property
     def report(self) -> Path:
-        """The report as one HTML file; ``segue.compare`` without ``out`` leaves it to be written here."""
+        """The report as one HTML file; ``segue.compare`` without ``out`` leaves it to be written here.
+
+        Raises:
+            InputError: ``triage.json`` cannot be read.
+            StorageError: the report cannot be written.
+        """
         path = self.path / "report.html"
         if not path.exists():
             write_report(self.path)
@@ -153,8 +160,12 @@ class Comparison:
 
         Raises:
             BlockedError: an integrity check failed, so there is no number to show.
+            InputError: there are no such rows, or the bank of the run is not there.
             MissingExtraError: pandas is not installed.
+            StorageError: a file of the run or of its bank is damaged.
         """
+        if per not in ("entry", "window"):
+            raise InputError("there are no such rows", got=repr(per), expected='"entry" or "window"')
         self._refuse_blocked()
         pandas = _pandas()
         if per == "entry":

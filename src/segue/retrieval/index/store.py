@@ -105,10 +105,15 @@ def save_index(index: ApproximateIndex, folder: Path) -> None:
 
 
 def record_tuning(folder: Path, tuned: Tuned, *, source: str) -> None:
-    """Write the chosen effort into an index's folder; ``source`` names the queries that chose it."""
+    """Write the chosen effort into an index's folder; ``source`` names the queries that chose it.
+
+    Raises:
+        StorageError: another process is writing there, or the folder cannot be written.
+    """
     chosen = {"effort": dict(tuned.chosen.effort), "tuned": {"source": source, **tuned.to_json()},
               "changed_since_tuned": 0}  # fmt: skip
-    write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
+    with exclusive(folder):
+        write_json(folder / MANIFEST, read_json(folder / MANIFEST) | chosen)
 
 
 def load_index(folder: Path, pool: Pool) -> ApproximateIndex:
