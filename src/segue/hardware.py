@@ -28,7 +28,7 @@ def choose_device(name: Device = "auto") -> str:
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if present[device])
-    if not present[name]:
+    if not present.get(name):
         found = ", ".join(device for device, there in present.items() if there)
         raise InputError("device is not available", got=name, expected=found, fix="use --device auto")
     return name

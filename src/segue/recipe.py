@@ -72,6 +72,9 @@ def load_recipe(path: Path | str, *, overrides: Mapping[str, object] | None = No
 
     Raises:
         SettingsError: the file is missing, is not TOML, or has problems; the message lists all of them.
+        InputError: its URL holds a password, or is none.
+        MissingExtraError: its URL needs a client of object storage that is not installed.
+        StorageError: its URL cannot be read.
     """
     path = pull(path)
     try:

@@ -40,6 +40,8 @@ BEGINNINGS = ("build.json", "recipe.json", "bundle.json")
 """Files that say what a folder is of."""
 SEALS = ("result.json", "manifest.json", "manifest.sha256", "triage.json", "current.json")
 """Files that say that others are whole."""
+LONGEST_NAME = 255
+"""Bytes of the name of a file or folder, on the common file systems."""
 AT_ONCE = 8
 """Files that are downloaded at the same time."""
 
@@ -91,8 +93,11 @@ def local(path: Path | str) -> Path:
     ('/data/bank', 'bank')
 
     Raises:
-        InputError: the URL holds a password, or leaves its bucket by ``..``.
+        InputError: it is no path, or the URL holds a password or leaves its bucket by ``..``.
     """
+    if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(path).parts):
+        got = f"{len(str(path)):,} characters" if "\0" not in str(path) else "a null character"
+        raise InputError(f"{str(path)[:60]!r} is no path", got=got, fix="check the path")
     found = _URL.fullmatch(str(path))
     if found is not None and found[1] != "file":
         _require_safe(found[1], found[2])
@@ -217,7 +222,10 @@ def on_storage(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             with contextlib.ExitStack() as stack:
                 for name in names:
                     path = given.arguments.get(name)
-                    if isinstance(path, str | Path) and is_url(path):
+                    if not isinstance(path, str | Path):
+                        continue
+                    local(path)  # refuses what is no path
+                    if is_url(path):
                         given.arguments[name] = stack.enter_context(writing(path))
                 return function(*given.args, **given.kwargs)
 

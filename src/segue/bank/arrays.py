@@ -29,6 +29,8 @@ from segue.bank.manifest import (
     write_bank,
 )
 from segue.bank.shards import ShardRecord, ShardRows, check_vectors, require_bank_folder, write_shard
+from segue.corpus.intake import is_null
+from segue.corpus.words import visible
 from segue.encoders.space import declared_space
 from segue.errors import InputError
 from segue.files import exclusive, write_json
@@ -108,8 +110,10 @@ def bank_of_arrays(
         if values is not None and len(values) != len(vectors):
             got = f"{len(values):,} {what} for {len(vectors):,} vectors"
             raise InputError(f"vectors and {what} do not match", got=got, expected="one for each vector")
+    known = None if texts is None else [None if is_null(text) else text for text in texts]
     count: Counter[str] = Counter()
-    names, positions = [str(one) for one in document_ids], []
+    names, positions = ["" if is_null(one) else str(one) for one in document_ids], []
+    _require_texts(names, [text for text in known or () if text is not None])
     numbers = {str(one) for one in document_ids if not isinstance(one, str)}
     if both := numbers.intersection(one for one in document_ids if isinstance(one, str)):
         fix = "give every document a unique id, and write all ids as texts"
@@ -117,7 +121,7 @@ def bank_of_arrays(
     for one in names:
         positions.append(count[one])
         count[one] += 1
-    columns = {"document_id": names, "position": positions} | ({} if texts is None else {"text": list(texts)})
+    columns = {"document_id": names, "position": positions} | ({} if known is None else {"text": known})
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
     digest.update(json.dumps(columns, ensure_ascii=False).encode())
     plan = BuildPlan(
@@ -128,6 +132,26 @@ def bank_of_arrays(
         space=declared_space(name, vectors.shape[1]),
     )
     write_arrays(folder, vectors, pa.table(columns), plan, where=("vectors", "document_ids"))
+
+
+def _require_texts(names: Sequence[str], texts: Sequence[object]) -> None:
+    """Refuse ids that are empty, texts that are no strings, and what UTF-8 cannot hold.
+
+    Raises:
+        InputError: names the first.
+    """
+    if not all(visible(name).strip() for name in names):
+        raise InputError("a document has an empty id", fix="give every document a unique id")
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise InputError(
+            "texts are no strings", got=repr(wrong[0])[:60], expected="strings; None where one is not known"
+        )
+    for text in (*names, *texts):
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise InputError("a text holds half a character", got=ascii(text)[:60],
+                             fix="remove the broken character") from error  # fmt: skip
 
 
 def _in_blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:

@@ -58,7 +58,13 @@ class BankSettings(Settings):
 
 
 class PassageBank:
-    """Passages with vectors, numbered by row; open one with ``PassageBank.open``. Arrays are read on first use."""
+    """Passages with vectors, numbered by row; open one with ``PassageBank.open``.
+
+    Raises:
+        InputError: at the first use of a table: it does not fit into memory.
+        MissingExtraError: the bank is in object storage, and its client is not installed.
+        StorageError: at the first use of a file: it is missing, damaged or changed, or cannot be fetched.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -104,16 +110,23 @@ class PassageBank:
             name: name of the encoder that made the vectors.
 
         Raises:
-            InputError: lengths differ, vectors are not finite or not of length 1, or ``path`` holds another bank.
+            InputError: lengths differ, vectors are not finite or not of length 1, an id is empty, a text is no text, or
+                ``path`` holds another bank.
             StorageError: the folder cannot be written.
 
         >>> bank = PassageBank.from_arrays(np.eye(3), ["a", "a", "b"], ["One.", "Two.", "Three."])
         >>> len(bank), bank.document_ids, bank.texts(np.array([1]))
         (3, ['a', 'b'], ['Two.'])
         """
+        try:
+            matrix = np.asarray(vectors)
+        except ValueError as error:
+            raise InputError(
+                "vectors are not a matrix of numbers", got=str(error), fix="np.stack the vectors"
+            ) from error
         folder = Path(tempfile.mkdtemp(prefix="segue-bank-")) if path is None else Path(path)
         try:
-            bank_of_arrays(folder, np.asarray(vectors), document_ids, texts, name=name,
+            bank_of_arrays(folder, matrix, document_ids, texts, name=name,
                            shard_passages=BankSettings().shard_passages)  # fmt: skip
             bank = cls.open(folder)
         except BaseException:
@@ -248,9 +261,11 @@ class PassageBank:
         """Return the float32 vectors of ``rows`` (all ≥ 0), in that order.
 
         Vectors stored as float16 have length 1 to 1e-3, all others to 1e-6.
+
+        Raises:
+            InputError: the bank does not have all rows.
         """
-        rows = np.asarray(rows)
-        assert rows.size == 0 or (rows.min() >= 0 and rows.max() < len(self)), "gather takes rows of the bank"
+        rows = self._known(rows)
         vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
         for number, places in self._by_shard(rows):
             vectors[places] = self._vectors(number)[rows[places] - self._starts[number]]
@@ -260,7 +275,12 @@ class PassageBank:
         """Yield (first row, float32 vectors) of contiguous blocks in order; each block is a new array.
 
         Blocks are independent of the shards, so that results do not depend on the size of a shard.
+
+        Raises:
+            InputError: a block has less than one row.
         """
+        if rows_per_block < 1:
+            raise InputError("rows_per_block is out of range", got=rows_per_block, expected="1 or more")
         for start in range(0, len(self), rows_per_block):
             stop = min(start + rows_per_block, len(self))
             vectors = np.empty((stop - start, self.dimension), dtype=np.float32)
@@ -284,13 +304,18 @@ class PassageBank:
             Their cosines, highest first, and their rows, in the order in which FAISS returns them.
 
         Raises:
-            InputError: the vectors are of another dimension, or ``k`` is out of range.
+            InputError: the vectors are of another dimension or not finite, or ``k`` is out of range.
 
         >>> bank = PassageBank.from_arrays(np.eye(3), ["a", "a", "b"])
         >>> bank.search(np.array([0.0, 0.8, 0.6]), k=2)[1].tolist()
         [1, 2]
         """
-        queries = np.asarray(vectors, dtype=np.float32)
+        try:
+            queries = np.asarray(vectors, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise InputError("the queries are not vectors", got=str(error)[:80], expected="numbers") from error
+        if not np.isfinite(queries).all():
+            raise InputError("the queries are not vectors", got="NaN or infinity", expected="finite numbers")
         if queries.ndim not in (1, 2) or queries.shape[-1] != self.dimension:
             raise InputError("the queries are not vectors of this bank", got=f"shape {queries.shape}",
                              expected=f"({self.dimension},) or (queries, {self.dimension})")  # fmt: skip
@@ -310,11 +335,11 @@ class PassageBank:
         """Return the texts of ``rows``.
 
         Raises:
-            InputError: the bank has vectors only.
+            InputError: the bank has vectors only, or not all rows.
         """
         if not self.has_texts:
             raise InputError(f"{self.path} holds vectors only", fix="import them with a column `text`")
-        rows = np.asarray(rows)
+        rows = self._known(rows)
         texts = np.empty(len(rows), dtype=object)
         for number, places in self._by_shard(rows):
             column = self._table(number)["text"]
@@ -322,8 +347,20 @@ class PassageBank:
         return texts.tolist()
 
     def passage_ids(self, rows: Int[np.ndarray, "rows"]) -> list[str]:
-        """Return the names of ``rows`` in run and qrels files, ``document#position``."""
-        return [f"{self.document_ids[self.document_of[row]]}#{self.position[row]}" for row in np.asarray(rows)]
+        """Return the names of ``rows`` in run and qrels files, ``document#position``.
+
+        Raises:
+            InputError: the bank does not have all rows.
+        """
+        return [f"{self.document_ids[self.document_of[row]]}#{self.position[row]}" for row in self._known(rows)]
+
+    def _known(self, rows: Int[np.ndarray, "rows"]) -> Int[np.ndarray, "rows"]:
+        """Return rows as an array, if the bank has them all."""
+        rows = np.asarray(rows)
+        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
+            got, expected = repr(rows.tolist())[:60], f"whole numbers, 0 to {len(self) - 1}"
+            raise InputError("a row is not in the bank", got=got, expected=expected)
+        return rows
 
     def _by_shard(self, rows: Int[np.ndarray, "rows"]) -> Iterator[tuple[int, Int[np.ndarray, "places"]]]:
         """Yield each shard that holds some of ``rows``, with their places in ``rows``."""

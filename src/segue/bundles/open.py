@@ -29,6 +29,7 @@ from jaxtyping import Int
 from segue.bank.bank import PassageBank
 from segue.bundles.files import BANK, CONFIDENCE, CONTRACT, GATES, GOLDEN, BundleManifest, verify
 from segue.encoders import Encoder, EncoderSettings, load_encoder, require_own_encoder
+from segue.encoders.own import as_encoder
 from segue.encoders.space import require_same
 from segue.errors import InputError
 from segue.evaluation.confidence.model import Confidence
@@ -134,7 +135,8 @@ class _EncoderOnce:
 
     def __init__(self, path: Path, contract: Mapping[str, Any], bank: Bank, given: Encoder | None) -> None:
         self._path, self.settings = path, EncoderSettings.model_validate(contract["encoder"] or {})
-        self._bank, self._encoder, self._checked = bank, given, False
+        self._bank, self._checked = bank, False
+        self._encoder = None if given is None else as_encoder(given, name="the encoder that was given")
 
     def __call__(self) -> Encoder:
         if self._bank.space.declared:

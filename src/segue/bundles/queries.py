@@ -72,7 +72,7 @@ class Lookup:
         Raises:
             InputError: there is no such passage, or it was deleted.
         """
-        document, _, position = name.rpartition("#")
+        document, _, position = str(name).rpartition("#")
         number = self._number(document)
         if number is not None and position.isdecimal() and position.isascii() and len(position) < 10:
             first = int(self._bank.first_row[number])
@@ -80,7 +80,7 @@ class Lookup:
             place = int(np.searchsorted(inside, int(position)))
             if place < len(inside) and inside[place] == int(position) and self._bank.alive[first + place]:
                 return first + place
-        raise InputError("the bundle does not have this passage", got=repr(name[:80]),
+        raise InputError("the bundle does not have this passage", got=repr(name)[:80],
                          expected="document#position, as in its answers")  # fmt: skip
 
     def document(self, name: str) -> int:
@@ -206,12 +206,17 @@ def resolve(query: Query, bundle: Bundle, lookup: Lookup) -> PendingQuery:
     Raises:
         InputError: it cannot be read.
     """
+    if not isinstance(query, Query):
+        raise InputError("this is no query", got=type(query).__name__, expected="a segue.bundles.queries.Query")
     given = [way for way in WAYS if getattr(query, way) is not None]
     if len(given) != 1:
         raise InputError("a query gives the passages read in exactly one way", got=" and ".join(given) or "nothing",
                          expected=f"one of {', '.join(WAYS)}")  # fmt: skip
-    if query.k < 1:
-        raise InputError("k is out of range", got=query.k, expected="1 or more")
+    require_k(query.k)
+    if query.text is not None and not isinstance(query.text, str):
+        raise InputError("text is no text", got=type(query.text).__name__, expected="the beginning of a document")
+    for what in ("passages", "ids", "exclude", "documents"):
+        require_strings(getattr(query, what), what)
     rows, texts, vectors = _read(query, bundle, lookup)
     if len(rows) == 0:
         raise InputError(
@@ -248,13 +253,35 @@ def _read(
         rows = lookup.rows_of_vectors(vectors)
         known = iter(lookup.texts(np.array([row for row in rows if row >= 0], dtype=np.int64)))
         return rows, [next(known) if row >= 0 else None for row in rows], vectors
-    if isinstance(query.passages, str):
-        raise InputError("passages is one text", got=repr(query.passages[:40]), expected="a list of texts",
-                         fix="give the beginning of a document as text=..., or a list of passages")  # fmt: skip
     passages = cut_text(query.text, bundle) if query.text is not None else list(query.passages or ())
     require_words(passages)
     passages = [unicodedata.normalize("NFC", passage) for passage in passages]
     return lookup.rows_of_texts(passages), list(passages), None
+
+
+def require_k(k: object) -> None:
+    """Refuse what is no number of answers.
+
+    Raises:
+        InputError: it is no integer, or below 1.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError("k is out of range", got=repr(k), expected="1 or more")
+
+
+def require_strings(values: object, what: str) -> None:
+    """Refuse what is no list of strings; None stands for no list.
+
+    Raises:
+        InputError: it is one string, or holds something else.
+    """
+    if isinstance(values, str):
+        raise InputError(f"{what} is one text", got=repr(values[:40]), expected=f"a list of {what}",
+                         fix="put it into a list; the beginning of a document is given as text=...")  # fmt: skip
+    if values is not None and not isinstance(values, Sequence | np.ndarray):
+        raise InputError(f"{what} is no list", got=type(values).__name__, expected=f"a list of {what}")
+    if wrong := [value for value in values or () if not isinstance(value, str)]:
+        raise InputError(f"{what} holds something else than text", got=repr(wrong[0])[:40], expected="strings")
 
 
 def cut_text(text: str, bundle: Bundle) -> list[str]:

@@ -19,7 +19,17 @@ from jaxtyping import Float, Int
 
 from segue.bundles.answers import Answer, NextPassage, Why, answer_one, describe, ranked
 from segue.bundles.open import Bundle, open_bundle
-from segue.bundles.queries import Lookup, PendingQuery, Query, ResolvedQuery, as_contexts, resolve
+from segue.bundles.queries import (
+    Lookup,
+    PendingQuery,
+    Query,
+    ResolvedQuery,
+    as_contexts,
+    require_k,
+    require_strings,
+    resolve,
+    unit_vectors,
+)
 from segue.bundles.store import current_bundle
 from segue.encoders import Encoder
 from segue.errors import InputError
@@ -35,7 +45,12 @@ NOTHING = Why(None, (), None)
 
 
 class ReleasedRetriever:
-    """Answers from a bundle. Make it with ``segue.load``."""
+    """Answers from a bundle. Make it with ``segue.load``.
+
+    Raises:
+        InputError: a query cannot be read, or the bundle does not have a passage.
+        SegueError: states what is wrong with the bundle, where a file is damaged while it is used.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -108,10 +123,18 @@ class ReleasedRetriever:
         self, vector: Float[np.ndarray, "dim"], k: int = 5, *, exclude: Sequence[str] = (),
         documents: Sequence[str] | None = None,
     ) -> tuple[NextPassage, ...]:  # fmt: skip
-        """Return the passages nearest to a unit vector of the bank's space: nothing is predicted."""
+        """Return the passages nearest to a unit vector of the bank's space: nothing is predicted.
+
+        Raises:
+            InputError: the vector is of another dimension or not of length 1, ``k`` is below 1, or the bundle does not
+                have a passage or a document.
+        """
+        require_k(k)
+        require_strings(exclude, "exclude")
+        require_strings(documents, "documents")
         rows = np.array([self.lookup.row(name) for name in exclude], dtype=np.int64)
         nothing = np.full((1, 1), -1, dtype=np.int64)
-        vectors = np.asarray(vector, dtype=np.float32).reshape(1, 1, -1)
+        vectors = unit_vectors([vector], self.bundle.bank.dimension)[None]
         context = Contexts(vectors, np.ones((1, 1), dtype=bool), nothing, nothing[:, :0])
         chosen = None if documents is None else tuple(sorted(set(documents)))
         with self._lock:
@@ -125,8 +148,9 @@ class ReleasedRetriever:
         """Return the vectors of texts.
 
         Raises:
-            InputError: the bundle was loaded without its encoder, or there is none.
+            InputError: the bundle was loaded without its encoder, or there is none; or ``texts`` is no list of texts.
         """
+        require_strings(texts, "texts")
         encoder = require_encoder(self.bundle.encoder)
         with self._encoding:
             return encoder.encode(list(texts))
@@ -199,6 +223,7 @@ class ReleasedRetriever:
 
     def passages_of(self, rows: Int[np.ndarray, "rows"]) -> tuple[NextPassage, ...]:
         """Describe passages of the bank, outside of any query."""
+        self.bundle.bank.passage_ids(rows)  # refuses rows that the bank does not have
         return describe(self.bundle, self.lookup, rows, [0.0] * len(rows), [NOTHING] * len(rows))
 
     def following(self, name: str | None) -> str | None:
@@ -243,6 +268,8 @@ def load(
         InputError: there is no bundle, or it does not answer as it did when it was built.
         StorageError: a file was changed; the message names it.
         SpaceError: the encoder is of another space than the bundle.
+        SettingsError: a part of your own cannot be imported, or is not yours.
+        MissingExtraError: the encoder, or the client of object storage, is not installed.
     """
     return ReleasedRetriever(open_bundle(current_bundle(Path(path)), encoder=encoder, texts=texts, device=device))
 

@@ -101,10 +101,10 @@ def require_codes(codes: Collection[str], checks: Sequence[Check]) -> None:
     known = [check.code for check in checks]
     unknown = [code for code in codes if code not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0].upper(), known, n=1)
+        near = difflib.get_close_matches(str(unknown[0]).upper(), known, n=1)
         fix = f"write {near[0]}" if near else "see docs/checks.md"
         expected = f"one of {known[0]} … {known[-1]}"
-        raise SettingsError("no check has this code", got=", ".join(unknown), expected=expected, fix=fix)
+        raise SettingsError("no check has this code", got=", ".join(map(str, unknown)), expected=expected, fix=fix)
 
 
 def blocked(findings: Sequence[Finding]) -> list[str]:

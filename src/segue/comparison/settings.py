@@ -158,7 +158,11 @@ class ComparisonSettings(Settings):
         return [*names, *(reranker.part for reranker in self.rerankers.values())]
 
     def chosen_options(self) -> tuple[Option, ...]:
-        """Return the options that take part: those of [triage], and all of the user's own."""
+        """Return the options that take part: those of [triage], and all of the user's own.
+
+        Raises:
+            SettingsError: [triage] names an option that there is not.
+        """
         own = self.own_options()
         return (*choose_options(self.triage.options, own=[option.name for option in own]), *own)
 

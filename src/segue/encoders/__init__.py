@@ -15,6 +15,7 @@ from segue.encoders.own import as_encoder
 from segue.encoders.rules import check_encoder
 from segue.errors import InputError, SegueError
 from segue.parts import is_own, make_part, require_own_part
+from segue.settings import checked
 
 __all__ = ["Encoder", "EncoderSettings", "check_encoder", "load_encoder", "require_own_encoder"]
 
@@ -30,8 +31,9 @@ def load_encoder(settings: EncoderSettings | Any) -> Encoder:
         InputError: there is no such encoder, its weights are not the expected ones, it breaks a rule, or its
             endpoint does not answer.
         MissingExtraError: the packaged encoder, or the client of endpoints, is not installed.
+        SettingsError: a setting is out of range, or an encoder of your own cannot be imported.
     """
-    settings = EncoderSettings.model_validate(settings)
+    settings = checked(EncoderSettings, settings, "the encoder")
     if settings.name == "minilm":
         from segue.encoders.minilm import load_minilm
 

@@ -21,10 +21,14 @@ def as_encoder(part: Any, *, name: str) -> Encoder:
     """Return an encoder as it is, or make one of a function; ``name`` is what its space is called.
 
     Raises:
-        InputError: a function returns no vectors, or of a wrong shape.
+        InputError: it is neither, or a function returns no vectors, or of a wrong shape.
     """
-    plain = callable(part) and not hasattr(part, "encode")
-    return FunctionEncoder(part, name) if plain else cast(Encoder, part)
+    if callable(part) and not hasattr(part, "encode"):
+        return FunctionEncoder(part, name)
+    if not (hasattr(part, "encode") and hasattr(part, "space")):
+        expected = "an object with `space` and `encode`, or a function from texts to vectors"
+        raise InputError(f"{name} is no encoder", got=type(part).__name__, expected=expected)
+    return cast(Encoder, part)
 
 
 class FunctionEncoder:

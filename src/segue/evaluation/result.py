@@ -54,6 +54,9 @@ class Evaluation:
         resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
         metrics: values with 95 % intervals, by name; what was not computed is absent.
+
+    Raises:
+        InputError: a rank is below 1.
     """
 
     name: str
@@ -122,7 +125,11 @@ class Evaluation:
         return replace(self, timings=timings, metrics={**self.metrics, **latency_metrics(timings)})
 
     def save(self, folder: Path) -> None:
-        """Write the evaluation to a folder, whole or not at all."""
+        """Write the evaluation to a folder, whole or not at all.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
         write_folder(folder, self._fill)
 
     def _fill(self, folder: Path) -> None:

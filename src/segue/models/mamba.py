@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.errors import InputError
 from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
 
 SIZES: Sizes = {
@@ -114,7 +115,7 @@ class Mixer(nn.Module):
         super().__init__()
         inner = expand * width
         if inner % heads or heads % groups:
-            raise ValueError(f"{inner} inner channels, {heads} heads and {groups} groups do not divide evenly")
+            raise InputError(f"{inner} inner channels, {heads} heads and {groups} groups do not divide evenly")
         self.groups = groups
         self.parts = (inner, groups * d_state, groups * d_state)
         self.in_proj = nn.Linear(width, inner + sum(self.parts) + heads, bias=False)

@@ -68,7 +68,7 @@ class Tokens(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 1 or maximum_tokens < 8 or not 0 < rate <= 1:
-            raise ValueError("depth is at least 1, maximum_tokens at least 8, and rate is in (0, 1]")
+            raise InputError("depth is at least 1, maximum_tokens at least 8, and rate is in (0, 1]")
         self.dimension, self.depth, self.maximum_tokens = dimension, depth, maximum_tokens
         self.rate, self.dropout = rate, dropout
         self.head = nn.Linear(1, 1, bias=False)

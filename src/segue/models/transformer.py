@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.errors import InputError
 from segue.models.architecture import Architecture, Context, Features, Mask, Sizes
 
 SIZES: Sizes = {
@@ -29,7 +30,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, *, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"a width of {width} and {heads} heads do not divide evenly")
+            raise InputError(f"a width of {width} and {heads} heads do not divide evenly")
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from segue.bundles.answers import NextPassage
 from segue.bundles.files import CARD, GOLDEN
-from segue.bundles.queries import cut_text, require_words, unit_vectors
+from segue.bundles.queries import cut_text, require_words
 from segue.bundles.released_retriever import ReleasedRetriever
 from segue.corpus.words import normalise_text
 from segue.errors import InputError
@@ -122,7 +122,7 @@ def _search(released: ReleasedRetriever, body: schema.SearchRequest) -> Sequence
         require_words([body.text])
         vector = released.encode([body.text])[0]
     else:
-        vector = unit_vectors([body.vector], released.bundle.bank.dimension)[0]
+        vector = np.asarray(body.vector, dtype=np.float32)
     return released.search(vector, body.k, exclude=body.exclude, documents=body.documents or None)
 
 

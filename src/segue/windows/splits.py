@@ -20,6 +20,7 @@ from segue.errors import InputError
 from segue.settings import Settings
 from segue.types import Bank, Split
 from segue.windows.near_duplicates import document_groups
+from segue.windows.windows import require_groups
 
 
 class SplitSettings(Settings):
@@ -80,10 +81,11 @@ def make_splits(
         groups: near-duplicate group of each document, if already known; else ``document_groups`` finds them.
 
     Raises:
-        InputError: too few groups of documents to give every part at least one.
+        InputError: too few groups of documents to give every part at least one; or ``groups`` are of another bank.
     """
     if groups is None:
         groups = document_groups(bank, settings.near_duplicates)
+    require_groups(bank, groups)
     units = _units(bank, groups)
     _require_enough(units, settings)
     if settings.folds is None:

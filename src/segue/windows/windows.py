@@ -83,12 +83,18 @@ def make_windows(
             may have seen it in training.
 
     Raises:
-        InputError: a document number is not in the bank.
+        InputError: a document number is not in the bank, or there is not a group for each document.
     """
+    documents = np.asarray(documents)
+    if documents.size and documents.dtype.kind not in "iu":
+        raise InputError("document numbers are whole numbers", got=f"an array of {documents.dtype}")
+    documents = documents.astype(np.int64, copy=False)
     if documents.size and not (documents.min() >= 0 and documents.max() < len(bank.first_row)):
         got, expected = f"{documents.min()} to {documents.max()}", f"0 to {len(bank.first_row) - 1}"
         fix = "make the split from this bank"
         raise InputError("a document number is not in the bank", got=got, expected=expected, fix=fix)
+    if groups is not None:
+        require_groups(bank, groups)
     length = bank.num_rows[documents].astype(np.int64)
     target, first = _targets(bank.first_row[documents].astype(np.int64), length, settings.fewest)
     context = target[:, None] - np.arange(settings.context, 0, -1)  # [window, context]
@@ -107,6 +113,18 @@ def make_windows(
     }
     kept = ~(missing | repeated | shared)
     return Windows(context[kept], target[kept], {reason: count for reason, count in counts.items() if count})
+
+
+def require_groups(bank: Bank, groups: Int[np.ndarray, "document"]) -> None:
+    """Refuse groups that are not one whole number for each document of a bank.
+
+    Raises:
+        InputError: there are more or fewer, or other values.
+    """
+    found = np.asarray(groups)
+    if found.shape != (len(bank.first_row),) or found.dtype.kind not in "iu":
+        got, expected = f"{found.dtype} {found.shape}", f"whole numbers ({len(bank.first_row)},)"
+        raise InputError("groups are not one number for each document", got=got, expected=expected)
 
 
 def in_several_groups(bank: Bank, groups: Int[np.ndarray, "document"]) -> Bool[np.ndarray, "bank"]:
