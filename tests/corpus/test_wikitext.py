@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.corpus import wikitext
 from segue.corpus.prose import tidy
 from segue.corpus.wikitext import paragraphs, read
 
@@ -281,3 +282,12 @@ def _seconds_of(source):
     begin = time.thread_time()
     paragraphs(source)
     return time.thread_time() - begin
+
+
+def test_many_entries_of_lists_are_read_as_few_are(monkeypatch):
+    entries = [f"{mark} Entry {n} says that snow falls on the hills, and stays." for n in range(40)
+               for mark in ("*", "##", ":")]  # fmt: skip
+    few = paragraphs("\n".join(entries))
+    monkeypatch.setattr(wikitext, "_MOST_LIST_MARKS", 10)
+    assert len(few) == 120
+    assert paragraphs("\n".join(entries)) == few

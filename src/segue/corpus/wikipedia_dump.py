@@ -197,5 +197,8 @@ def _article(page: _Page | Skipped, media: frozenset[str], source: str) -> Docum
         return Skipped(page.title, "redirect")
     if page.model != "wikitext":
         return Skipped(page.title, f"not wikitext ({page.model})")
-    paragraphs, dropped = wikitext.read(page.text, media=media)
+    try:
+        paragraphs, dropped = wikitext.read(page.text, media=media)
+    except RecursionError:
+        return Skipped(page.title, "cannot be parsed (RecursionError)", unreadable=True)
     return Document(page.title, page.title, paragraphs, source, dropped=dropped)

@@ -52,6 +52,7 @@ _PAIRS = (
 )
 """Marks that open a construct, as group 1, and those that close it."""
 _LONG_TAG, _TAG_BEGIN = re.compile(r"</?[a-zA-Z][^<>]*>"), re.compile(r"<(?=[/a-zA-Z])")
+_LIST_MARKS, _MOST_LIST_MARKS = re.compile(r"^[*#:;]+", re.MULTILINE), 1000
 _MOST_OPEN, _MOST_TAGS = 100, 10  # the parser reads on after each of them; after a tag 20 times as slowly
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _MAGIC_WORD = re.compile(r"__[^\s_]+(?:_[^\s_]+)*__")
@@ -165,7 +166,12 @@ def _without_comments(text: str) -> str:
 
 
 def _without_open(text: str) -> str:
-    """Remove marks such as ``[[`` that nothing closes where there are many: the parser reads on after each of them."""
+    """Remove marks such as ``[[`` that nothing closes where there are many: the parser reads on after each of them.
+
+    Marks of list entries, which the parser only removes, are removed where there are many, too.
+    """
+    if sum(map(len, _LIST_MARKS.findall(text))) > _MOST_LIST_MARKS:
+        text = _LIST_MARKS.sub("", text)
     if len(_TAG_BEGIN.findall(text)) > _MOST_TAGS:
         text = _TAG_BEGIN.sub("", _LONG_TAG.sub("", text))
     for pair in _PAIRS:
