@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +35,7 @@ from write_faults import _timeless, contents, recipe_of
 import segue.__main__
 import segue.cli.main
 from segue import files
+from segue.bundles.store import list_bundles
 from segue.cli.signals import INTERRUPTED, TERMINATED, listen
 
 EXIT = {signal.SIGINT: (INTERRUPTED, "segue: interrupted"), signal.SIGTERM: (TERMINATED, "segue: terminated")}
@@ -200,6 +201,9 @@ class Cells:
     def __init__(self, name: str, folder: Path) -> None:
         self.verb, self.place, self.logs = VERBS[name], folder / "at", folder
         self.before = self._prepared(self.verb.needs, folder / "kept")
+        if name == "bundle rollback":  # names its version: run again without one, it would go back to the other
+            earlier = list_bundles(self.before / "bundles")[0].version
+            self.verb = replace(self.verb, words=(*self.verb.words, "--version", earlier))
         self._restore()
         noted = self.logs / "noted.json"
         ended = Process(self.verb.words, self.place, self.logs, lambda: _note_into(noted)).wait()

@@ -75,6 +75,7 @@ CALLS = {
     "bank empty": lambda w: segue.PassageBank.open(w.empty),
     "bank empty name": lambda w: segue.PassageBank.open(""),
     "bank null character": lambda w: segue.PassageBank.open("a\0b"),
+    "recipe half a character": lambda w: segue.load_recipe("\ud800"),
     "report a long name": lambda w: segue.report("x" * 5000),
     "audit a null character": lambda w: segue.audit("a\0b"),
     "load a long name": lambda w: segue.load("x" * 5000),

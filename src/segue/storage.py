@@ -95,16 +95,30 @@ def local(path: Path | str) -> Path:
     Raises:
         InputError: it is no path, or the URL holds a password or leaves its bucket by ``..``.
     """
-    if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(path).parts):
-        got = f"{len(str(path)):,} characters" if "\0" not in str(path) else "a null character"
-        raise InputError(f"{str(path)[:60]!r} is no path", got=got, fix="check the path")
     found = _URL.fullmatch(str(path))
     if found is not None and found[1] != "file":
         _require_safe(found[1], found[2])
+    _require_names(path)
     url = url_of(path)
     if found is None or url is None:
         return Path(path) if found is None else Path("/", found[2])
     return cache_folder() / "remote" / found[1] / os.path.normpath(url.partition("://")[2])
+
+
+def _require_names(path: Path | str) -> None:
+    """Refuse a path that no file system takes.
+
+    Raises:
+        InputError: a null character, half a character, or a name that is too long.
+    """
+    try:
+        wrong = "a null character" if "\0" in str(path) else ""
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(path).parts):
+            wrong = f"a name of more than {LONGEST_NAME} bytes"
+    except UnicodeEncodeError:
+        wrong = "half a character"
+    if wrong:
+        raise InputError(f"{str(path)[:60]!a} is no path", got=wrong, fix="check the path")
 
 
 def _require_safe(kind: str, rest: str) -> None:
