@@ -2,7 +2,7 @@
 
     python -m benchmarks.fuzzing --minutes 2 --json benchmarks/results/fuzzing.json
 
-A target (``tests/fuzz_targets.py``) may return or raise a ``SegueError``, within 1 second of processor time for 100 kB
+A target (``tests/fuzz_targets.py``) may return or raise a ``SegueError``, within 3 seconds of processor time for 100 kB
 and 4 GB of memory; anything else is a fault. Four engines draw the inputs: ``pieces`` repeats and nests each piece that
 means something to a reader, at two sizes, so that time that grows faster than the input is seen; ``mutations`` changes
 valid inputs at random places; ``hypothesis`` draws texts and values by their structure; ``atheris`` is guided by which
@@ -33,7 +33,7 @@ from benchmarks.surroundings import surroundings
 from segue.files import JsonObject, read_json, write_json
 
 MEMORY_BYTES = 4 * 2**30
-SECONDS_OF_100_KB = 1.0
+SECONDS_OF_100_KB = 3.0
 ENGINES = ("pieces", "mutations", "hypothesis", "atheris")
 SMALL, LARGE = 12_500, 100_000
 """Bytes of the repeated pieces; eight times the input may take at most ``MOST_GROWTH`` times as long."""
@@ -165,7 +165,7 @@ class Watch:
             self.fault(found.fault, data)
         allowed = SECONDS_OF_100_KB * max(1.0, len(data) / LARGE)
         if seconds > allowed:
-            self.fault(f"slow: {what or 'more than a second for 100 kB'}", data)
+            self.fault(f"slow: {what or 'more than 3 seconds for 100 kB'}", data)
         if time.monotonic() > self.written + 5:
             self.write()
         return seconds

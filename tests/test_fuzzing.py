@@ -128,11 +128,17 @@ def test_a_text_without_the_end_of_a_sentence_takes_time_that_grows_with_it(ever
     assert seconds[1] < 20 * max(seconds[0], 0.05)
 
 
-def test_nested_quotes_take_time_that_grows_with_them(every):
-    head, tail = every["text"].frame
+@pytest.mark.parametrize(
+    ("name", "piece", "middle"),
+    [("text", b"`", b" a "), ("rst", b"{", b" a "), ("html", b"<h1>", b""), ("html", b"<a href='", b""), ("html", b"<br>", b""),
+     ("html", b"\r\n", b"")],
+)  # fmt: skip
+def test_a_piece_that_comes_again_and_again_takes_time_that_grows_with_it(every, name, piece, middle):
+    head, tail = every[name].frame
     seconds = []
     for size in (12_500, 100_000):
+        half = piece * (size // len(piece) // 2)
         began = time.process_time()
-        every["text"].run(head + b"`" * (size // 2) + b" a " + b"`" * (size // 2) + tail)
+        every[name].run(head + half + middle + half + tail)
         seconds.append(time.process_time() - began)
     assert seconds[1] < 20 * max(seconds[0], 0.02)

@@ -17,6 +17,8 @@ from segue.corpus.prose import is_prose, join_words, tidy, without_front_matter
 
 _DIRECTIVE_FENCE = re.compile(r"^:{3,}.*$", re.MULTILINE)  # ":::{note}" of MyST and Pandoc: its contents are prose
 _PARSER = MarkdownIt("commonmark", {"maxNesting": 100}).enable("table")
+_BRACKET, _DEEPEST = re.compile(r"[\[\]]|\n[^\S\n]*\n"), 20
+"""Marks of links, and ends of paragraphs; links inside links that are read."""
 _TEXT = ("text", "code_inline", "text_special")
 
 
@@ -27,8 +29,20 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
     ('Snow', ('It falls, and melts.', 'Sleet is a mixture of both.'))
     """
     text = without_front_matter(source.replace("\r\n", "\n").replace("\r", "\n"))
-    tokens = _PARSER.parse(_DIRECTIVE_FENCE.sub("", text))
+    tokens = _PARSER.parse(_without_deep_brackets(_DIRECTIVE_FENCE.sub("", text)))
     return _title(tokens), join_words(_paragraphs(tokens))
+
+
+def _without_deep_brackets(text: str) -> str:
+    """Remove opening brackets that are deep inside others: after each of them the parser reads on."""
+    depth = 0
+
+    def kept(mark: re.Match[str]) -> str:
+        nonlocal depth
+        depth = max(0, depth + {"[": 1, "]": -1}.get(mark[0], -depth))
+        return "" if mark[0] == "[" and depth > _DEEPEST else mark[0]
+
+    return _BRACKET.sub(kept, text)
 
 
 def _title(tokens: Sequence[Token]) -> str:

@@ -43,6 +43,8 @@ _SKIPPED_INLINE = (
 )  # fmt: skip
 _EXPLICIT_TITLE = re.compile(r"^(.+?)\s*<[^<>]*>$", re.DOTALL)
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
+_LONG_RUN, _LONGEST_RUN = re.compile(r"([^\w\s])\1{300,}"), 300
+"""The same mark again and again: docutils takes quadratic time for it."""
 _SETTINGS: Mapping[str, object] = {
     "report_level": 5,
     "halt_level": 6,
@@ -66,7 +68,8 @@ def parse(source: str) -> tuple[str, tuple[str, ...]]:
         setattr(document.settings, name, value)
     document.reporter = utils.Reporter("text", report_level=5, halt_level=6, stream=False)
     with _tolerant():
-        Parser().parse(without_front_matter(source), document)
+        text = _LONG_RUN.sub(lambda run: run[1] * _LONGEST_RUN, without_front_matter(source))
+        Parser().parse(text, document)
     title = next(document.findall(nodes.title), None)
     return tidy(_text(title, document)) if title is not None else "", join_words(_paragraphs(document))
 
