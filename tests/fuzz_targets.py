@@ -375,7 +375,7 @@ def request_target(bundle: Path, stack: contextlib.ExitStack) -> Target:
             json.loads(answer.content.decode())
         return answers
 
-    eye = [1.0] + [0.0] * (segue.load(bundle).bank.dimension - 1)
+    eye = [1.0] + [0.0] * (segue.load(bundle).bundle.bank.dimension - 1)
     bodies: list[dict[str, Any]] = [
         {"ids": ["volume/1 №1#1"], "k": 3}, {"passages": ["Snow falls.", "It."]}, {"text": SENTENCES, "map": True},
         {"vectors": [eye], "exclude": ["volume/1 №1#1"]}, {"vector": eye, "k": 2},

@@ -130,8 +130,8 @@ def test_a_text_without_the_end_of_a_sentence_takes_time_that_grows_with_it(ever
 
 @pytest.mark.parametrize(
     ("name", "piece", "middle"),
-    [("text", b"`", b" a "), ("rst", b"{", b" a "), ("html", b"<h1>", b""), ("html", b"<a href='", b""), ("html", b"<br>", b""),
-     ("html", b"\r\n", b"")],
+    [("text", b"`", b" a "), ("rst", b"{", b" a "), ("html", b"<h1>", b""), ("html", b"<a href='", b""),
+     ("html", b"<br>", b""), ("html", b"\r\n", b"")],
 )  # fmt: skip
 def test_a_piece_that_comes_again_and_again_takes_time_that_grows_with_it(every, name, piece, middle):
     head, tail = every[name].frame
