@@ -25,7 +25,7 @@ from benchmarks.resumable import Units
 from benchmarks.surroundings import surroundings
 from segue.files import write_json
 
-SAMPLED = {"triage": 8}
+SAMPLED = {"triage": 8, "report": 10}
 """Operations of a command that fail, for each kind, where all of them would take days."""
 
 
