@@ -395,9 +395,10 @@ class Found:
 def attempt(target: Target, data: bytes) -> Found | None:
     """Run one input; None where it is read or refused."""
     try:
-        target.run(data)
-    except SegueError as error:
-        str(error).encode("utf-8", "surrogateescape")
+        try:
+            target.run(data)
+        except SegueError as error:
+            str(error).encode()
     except Exception as error:
         return Found(target.name, fault_of(error), data)
     return None

@@ -49,6 +49,17 @@ def test_what_once_ended_in_a_traceback_is_refused(every, name, data):
         every[name].run(data)
 
 
+def test_a_message_with_half_a_character_can_be_written():
+    assert str(InputError("no such name", got="a\ud800")).encode() == b"no such name: got a\\ud800."
+
+
+def test_a_checkpoint_of_more_places_than_a_window_has_is_refused(every):
+    whole = every["checkpoint config"].seeds[0]
+    place = whole.index(b'"context": ') + len(b'"context": ')
+    with pytest.raises(SegueError, match="context"):
+        every["checkpoint config"].run(whole[:place] + b"9" * 30 + whole[place:])
+
+
 def test_strings_of_parquet_that_are_no_utf_8_are_refused(every):
     whole = every["parquet"].seeds[2]
     place = whole.index(b"Snow.\n\nRain.")

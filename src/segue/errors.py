@@ -36,7 +36,8 @@ class SegueError(Exception):
     def __init__(self, what: str = "", *, got: object = None, expected: object = None, fix: str = "") -> None:
         self.what, self.got, self.fix = what, got, fix
         plain = got is None and expected is None and not fix  # also when unpickled from its message
-        super().__init__(what if plain else explain(what, got=got, expected=expected, fix=fix))
+        message = what if plain else explain(what, got=got, expected=expected, fix=fix)
+        super().__init__(message.encode(errors="backslashreplace").decode())  # half a character cannot be written
 
 
 class InputError(SegueError, ValueError):

@@ -64,8 +64,8 @@ class CheckpointConfig(ModelCard):
     """
 
     model: ModelSettings
-    dimension: int = Field(strict=True, gt=0)
-    context: int = Field(strict=True, gt=0)
+    dimension: int = Field(strict=True, gt=0, le=100_000)
+    context: int = Field(strict=True, gt=0, le=512)  # as WindowSettings
 
 
 def save_predictor(predictor: Predictor, folder: Path, *, card: ModelCard) -> None:
