@@ -50,7 +50,7 @@ def guarded_imports() -> dict[str, set[str]]:
     return found
 
 
-OPTIONAL = ("serve", "notebook", "rank", "tune", "huggingface", "onnx", "endpoint", "ray", "lance")
+OPTIONAL = ("serve", "notebook", "rank", "tune", "huggingface", "onnx", "fast", "endpoint", "ray", "lance")
 
 
 @pytest.mark.parametrize("extra", OPTIONAL)

@@ -264,11 +264,18 @@ def require_same_plan(folder: Path, recorded: BuildPlan, plan: BuildPlan, *, fin
         other = difference(recorded.space, plan.space)
         if other is None and not finished and recorded.space.precision != plan.space.precision:
             other = f"precision {recorded.space.precision} (now {plan.space.precision})"
+        if other is None and not finished and _runtime(recorded) != _runtime(plan):
+            other = f"runtime {_runtime(recorded)} (now {_runtime(plan)})"
         changed += [f"encoder: {other}"] if other else []
     if changed:
         what = "a bank" if finished else "an unfinished build"
         fix = f"choose another folder, restore those settings, or delete {folder}"
         raise InputError(f"{folder} holds {what} with other settings", got="; ".join(changed), fix=fix)
+
+
+def _runtime(plan: BuildPlan) -> str:
+    """Return what runs the encoder; the last bits of its vectors depend on it."""
+    return "torch" if plan.encoder is None else plan.encoder.runtime
 
 
 def _change(name: str, before: object, now: object) -> str:
@@ -343,7 +350,8 @@ def write_bank(
     parts += [f"without {number}" for step in changes for number in step.removed]
     contents = hashlib.sha256("\n".join([*parts, of_documents]).encode()).hexdigest()
     markup = texts.markup
-    packages = ("segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers")
+    packages = ["segue", "numpy", "pyarrow", "sentencex", "torch", "transformers", "sentence-transformers"]
+    packages += ["openvino"] if _runtime(plan) == "openvino" else []
     manifest = Manifest(
         **{name: getattr(plan, name) for name in BuildPlan.model_fields if name != "format"},
         format=FORMAT_CHANGED if changes else FORMAT,

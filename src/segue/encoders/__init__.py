@@ -13,7 +13,7 @@ from segue.encoders.encoder import Encoder, EncoderSettings
 from segue.encoders.endpoint import BATCH_SIZE, PREFIX, EndpointEncoder
 from segue.encoders.own import as_encoder
 from segue.encoders.rules import check_encoder
-from segue.errors import InputError, SegueError
+from segue.errors import InputError, SegueError, SettingsError
 from segue.parts import is_own, make_part, require_own_part
 from segue.settings import checked
 
@@ -30,19 +30,25 @@ def load_encoder(settings: EncoderSettings | Any) -> Encoder:
     Raises:
         InputError: there is no such encoder, its weights are not the expected ones, it breaks a rule, or its
             endpoint does not answer.
-        MissingExtraError: the packaged encoder, or the client of endpoints, is not installed.
-        SettingsError: a setting is out of range, or an encoder of your own cannot be imported.
+        MissingExtraError: the packaged encoder, OpenVINO or the client of endpoints is not installed.
+        SettingsError: a setting is out of range, an encoder of your own cannot be imported, or a runtime is named for
+            an encoder that is no model of sentence-transformers.
     """
     settings = checked(EncoderSettings, settings, "the encoder")
     if settings.name == "minilm":
         from segue.encoders.minilm import load_minilm
 
         return load_minilm(settings)
-    if settings.name.startswith(PREFIX):
+    at_endpoint = settings.name.startswith(PREFIX)
+    own = not at_endpoint and not Path(settings.name).exists() and is_own("encoder", settings.name)
+    if settings.runtime != "torch" and (at_endpoint or own):
+        raise SettingsError(f'[encoder] runtime = "{settings.runtime}" needs a model of sentence-transformers',
+                            got=f'name = "{settings.name}"', fix="remove runtime and precision")  # fmt: skip
+    if at_endpoint:
         return EndpointEncoder(settings.name.removeprefix(PREFIX), settings.endpoint, prompt=settings.prompt,
                                batch_size=settings.batch_size or BATCH_SIZE,
                                maximum_tokens=settings.maximum_tokens)  # fmt: skip
-    if not Path(settings.name).exists() and is_own("encoder", settings.name):
+    if own:
         return _load_own(settings)
     from segue.encoders.sentence_transformer import load_sentence_transformer
 

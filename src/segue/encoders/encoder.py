@@ -27,8 +27,13 @@ class EncoderSettings(Settings):
         '"sentence-transformers/gtr-t5-base", a local folder, "openai:MODEL" at an endpoint, or an encoder of your '
         'own: "package.module:Class" or an installed one',
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic; auto: bfloat16 where it was measured to be faster"
+    runtime: Literal["torch", "openvino"] = Field(
+        "torch", description="what runs a sentence-transformers model's transformer; openvino: segue[fast], on a CPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto",
+        description="arithmetic; auto: bfloat16 where it was measured to be faster, else float32; int8, of openvino "
+        "alone, makes a space of its own",
     )
     batch_size: int | None = Field(
         None, ge=1, le=4096, description="texts encoded together; null: 8 on a CPU, whose cache holds them, else 64"
@@ -50,6 +55,12 @@ class EncoderSettings(Settings):
     def _endpoint_is_used(self) -> EncoderSettings:
         if self.endpoint != EndpointSettings() and not self.name.startswith(PREFIX):
             raise ValueError(f'endpoint is set, but name is "{self.name}": write name = "{PREFIX}MODEL", or remove it')
+        return self
+
+    @model_validator(mode="after")
+    def _int8_has_a_runtime(self) -> EncoderSettings:
+        if self.precision == "int8" and self.runtime != "openvino":
+            raise ValueError(f'precision is "int8", but runtime is "{self.runtime}": write runtime = "openvino"')
         return self
 
 

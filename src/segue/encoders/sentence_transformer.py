@@ -2,8 +2,8 @@
 
 ``SentenceTransformer.encode`` sorts by characters and tokenises batch by batch. Here a thousand texts are tokenised
 together and batched by their number of *tokens*, so that batches hold almost no padding, which is a third faster. Only
-the transformer runs in bfloat16; pooling, dense layers and normalisation stay in float32, so vectors are of length 1
-to 1e-6.
+the transformer runs in bfloat16 or int8, or by another runtime than PyTorch; pooling, dense layers and normalisation
+stay in float32, so vectors are of length 1 to 1e-6.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import contextlib
 import copy
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from segue.arithmetic import has_fast_bfloat16
 from segue.encoders.encoder import EncoderSettings
+from segue.encoders.openvino_runtime import Features, run_by_openvino
 from segue.encoders.space import PROBES, Precision, Space, with_fingerprint
 from segue.errors import InputError
 from segue.files import file_sha256
@@ -34,9 +36,6 @@ from segue.types import Progress, no_progress
 
 if TYPE_CHECKING:  # importing it takes seconds, and most commands load no model
     from sentence_transformers import SentenceTransformer
-
-Features = Mapping[str, Any]
-"""Output of a tokeniser for some texts: tensors by name, and other values of some tokenisers."""
 
 Result = TypeVar("Result")
 
@@ -49,14 +48,32 @@ BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
 TOKENISED_TOGETHER = 1024
 """Texts whose tokens are in memory at once; batches of like length are formed among them."""
 
+LEAST_COSINE: dict[Precision, float] = {"float32": 0.9999, "bfloat16": 0.999, "int8": 0.99}
+"""Least cosine of another runtime's vectors with PyTorch's in float32, for every probe."""
+
 
 class SentenceTransformerEncoder:
-    """A sentence-transformers model whose vectors are float32 and of length 1."""
+    """A sentence-transformers model whose vectors are float32 and of length 1.
+
+    Args:
+        model: the model.
+        space: its space, without fingerprint.
+        batch_size: texts per batch.
+        reload: reads the model again, in float32.
+        transformer: what stands for the first module; None: the module itself.
+    """
 
     def __init__(
-        self, model: SentenceTransformer, space: Space, *, batch_size: int, reload: Callable[[], SentenceTransformer]
+        self,
+        model: SentenceTransformer,
+        space: Space,
+        *,
+        batch_size: int,
+        reload: Callable[[], SentenceTransformer],
+        transformer: Callable[[Features], Features] | None = None,
     ) -> None:
         self._model, self._reload = model, reload
+        self._transformer: Callable[[Features], Features] = transformer or model[0]
         self._prompt = space.prompt
         self._dimension = space.dimension
         self._batch_size = batch_size
@@ -176,7 +193,7 @@ class SentenceTransformerEncoder:
         """Run the first module in its own precision, and return its output in float32."""
         device = self._model.device
         features = {key: value.to(device) if torch.is_tensor(value) else value for key, value in features.items()}
-        return {key: _as_float32(value) for key, value in self._model[0](features).items()}
+        return {key: _as_float32(value) for key, value in self._transformer(features).items()}
 
 
 def batches_of_like_length(features: Features, batch_size: int) -> list[tuple[np.ndarray, Features]]:
@@ -263,8 +280,11 @@ def folder_revision(folder: Path) -> str:
 
 def _load(name: str, settings: EncoderSettings, *, local: bool) -> SentenceTransformer:
     """Load the model; any error of the libraries (network, JSON, safetensors, missing keys) becomes one line."""
+    if settings.runtime == "openvino" and settings.device not in ("auto", "cpu"):
+        raise InputError("OpenVINO runs the encoder on the CPU alone", got=f'device "{settings.device}"',
+                         expected='"auto" or "cpu"', fix='set [encoder] runtime = "torch"')  # fmt: skip
     try:
-        device = choose_device(settings.device)
+        device = choose_device(settings.device if settings.runtime == "torch" else "cpu")
         return _open(name, device, local=True) if local else _from_cache_or_hub(name, device)
     except InputError:
         raise
@@ -332,10 +352,8 @@ def _encoder(
     limit_tokens(model, settings.maximum_tokens)
     # Elsewhere than in fast transformers bfloat16 costs accuracy and gains nothing.
     fast = hasattr(model[0], "auto_model") and has_fast_bfloat16(model.device.type, "encoder")
-    precision: Precision = (
-        "bfloat16" if settings.precision == "bfloat16" or (settings.precision == "auto" and fast) else "float32"
-    )
-    if precision == "bfloat16":
+    precision: Precision = settings.precision if settings.precision != "auto" else "bfloat16" if fast else "float32"
+    if precision == "bfloat16" and settings.runtime == "torch":
         model[0].to(torch.bfloat16)
     limit = model.max_seq_length
     own_prompt = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
@@ -351,7 +369,33 @@ def _encoder(
         fingerprint=None,
     )
     fitting = BATCH_ON_CPU if model.device.type == "cpu" else BATCH_ELSEWHERE
-    return SentenceTransformerEncoder(model, space, batch_size=settings.batch_size or fitting, reload=reload)
+    made = partial(SentenceTransformerEncoder, model, batch_size=settings.batch_size or fitting, reload=reload)
+    if settings.runtime == "torch":
+        return made(space)
+    transformer = run_by_openvino(model, precision, streams=torch.get_num_threads(), name=encoder)
+    found = made(space, transformer=transformer)
+    require_near(found.space, made(replace(space, precision="float32")).space)
+    return found
+
+
+def require_near(space: Space, reference: Space) -> None:
+    """Check that a runtime computes what PyTorch computes: compare the vectors of the probe texts.
+
+    Args:
+        space: space of the runtime's vectors.
+        reference: space of PyTorch's vectors, in float32.
+
+    Raises:
+        InputError: one vector has a cosine below ``LEAST_COSINE``.
+    """
+    assert space.fingerprint is not None, "the fingerprint was measured"
+    assert reference.fingerprint is not None, "the fingerprint was measured"
+    cosines = np.einsum("pd,pd->p", space.fingerprint, reference.fingerprint)  # [probe]
+    if not cosines.min() >= LEAST_COSINE[space.precision]:
+        raise InputError(f"encoder {space.encoder!r} answers otherwise when OpenVINO runs it in {space.precision}",
+                         got=f"cosine {cosines.min():.5f} to PyTorch's vector of probe {int(np.argmin(cosines))}",
+                         expected=f"at least {LEAST_COSINE[space.precision]}",
+                         fix='set [encoder] runtime = "torch"')  # fmt: skip
 
 
 def limit_tokens(model: SentenceTransformer, maximum_tokens: int | None, *, where: str = "[encoder]") -> None:

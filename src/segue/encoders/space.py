@@ -7,6 +7,9 @@ index, bundle, server) the fingerprints are compared; names, pooling and prompts
 The tolerance is 1e-3 in cosine: bfloat16 and float32 differ by less than 1e-4 on every probe, while other pooling,
 truncation, prompts or weights differ by 1e-2 or more on at least one. Lengths are compared too, since vectors that were
 not normalised have the right direction.
+
+int8 is a space of its own whatever the fingerprints say: its vectors are as far from float32 as the tolerance, and on
+some texts further.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from jaxtyping import Float
 from segue.errors import InputError, SpaceError
 from segue.files import JsonObject
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 COSINE_TOLERANCE = 1e-3
 """Largest 1 − cosine between two fingerprints of one space, per probe."""
@@ -137,7 +140,8 @@ def declared_space(encoder: str, dimension: int) -> Space:
 def difference(a: Space, b: Space) -> str | None:
     """Return None where two spaces are the same within tolerance, otherwise what differs.
 
-    Two fingerprints decide. Where one is missing, the stated properties are compared.
+    Two fingerprints decide, and int8 differs from all else. Where a fingerprint is missing, the stated properties are
+    compared.
 
     >>> difference(declared_space("gtr", 768), declared_space("gtr", 768)) is None
     True
@@ -149,6 +153,8 @@ def difference(a: Space, b: Space) -> str | None:
     stated = ", ".join(_stated(a, b))
     if a.fingerprint is None or b.fingerprint is None:
         return f"different {stated}" if stated else None
+    if a.precision != b.precision and "int8" in (a.precision, b.precision):
+        return f"precision {a.precision} against {b.precision}"
     measured = _measured(a.fingerprint, b.fingerprint)
     if measured is None:
         return None
@@ -168,7 +174,7 @@ def require_same(a: Space, b: Space, where: str) -> None:
     """
     found = difference(a, b)
     if found:
-        fix = f"use {a.encoder} with the same pooling, prompt and length on both sides"
+        fix = f"use {a.encoder} with the same pooling, prompt, length and precision on both sides"
         raise SpaceError(f"{where} are not in the same embedding space", got=found, fix=fix)
 
 

@@ -292,7 +292,7 @@ def open_cross_encoder(encoder: EncoderSettings, settings: CrossEncoderSettings)
     Raises:
         InputError: the encoder cannot be loaded, or cannot be trained in this way.
     """
-    changes = {"precision": "float32", "device": settings.device, "maximum_tokens": None}
+    changes = {"runtime": "torch", "precision": "float32", "device": settings.device, "maximum_tokens": None}
     loaded = load_encoder(encoder.model_copy(update=changes))
     return CrossEncoder(reader_of(loaded), settings, origin=loaded.space.revision)
 

@@ -87,7 +87,8 @@ def open_transformer(encoder: EncoderSettings, settings: FineTuningSettings) -> 
     Raises:
         InputError: the encoder cannot be loaded or is not a transformer of sentence-transformers.
     """
-    changes = {"precision": "float32", "device": settings.device, "maximum_tokens": settings.maximum_tokens}
+    changes = {"runtime": "torch", "precision": "float32", "device": settings.device,
+               "maximum_tokens": settings.maximum_tokens}  # fmt: skip
     loaded = load_encoder(encoder.model_copy(update=changes))
     if not isinstance(loaded, SentenceTransformerEncoder):
         raise not_trainable(encoder.name)
