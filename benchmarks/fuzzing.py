@@ -7,7 +7,8 @@ and 4 GB of memory; anything else is a fault. Four engines draw the inputs: ``pi
 means something to a reader, at two sizes, so that time that grows faster than the input is seen; ``mutations`` changes
 valid inputs at random places; ``hypothesis`` draws texts and values by their structure; ``atheris`` is guided by which
 lines of Segue an input reaches. Each target and engine is a process of its own, so a crash ends only that one and is
-a fault. Counts are added to those in the JSON file. An input that makes a fault is written to ``--keep``.
+a fault. Counts are added to those in the JSON file, whose ``open`` lists the faults of the last run of ``pieces``. An
+input that makes a fault is written to ``--keep``.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ def _add(path: Path, target: str, engine: str, found: JsonObject) -> None:
         whole[name] = round(whole[name] + found[name], 1)
     known["slowest_seconds"] = max(known["slowest_seconds"], found["slowest_seconds"])
     known["faults"] = sorted({*known["faults"], *found["faults"]})
+    whole.setdefault("open", {})
+    if engine == "pieces":  # its inputs are always the same: what it no longer finds is mended
+        whole["open"].pop(target, None)
+        whole["open"] |= {target: sorted(found["faults"])} if found["faults"] else {}
     write_json(
         path, {"environment": surroundings(), **{key: value for key, value in whole.items() if key != "environment"}}
     )

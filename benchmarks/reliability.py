@@ -89,8 +89,8 @@ def fuzzing(record: Mapping[str, Any]) -> str:
         counts = [found[engine]["inputs"] if engine in found else 0 for engine in engines]
         slowest = max(one["slowest_seconds"] for one in found.values())
         faults = {fault for one in found.values() for fault in one["faults"]}
-        rows.append([target, *counts, sum(counts), f"{slowest:.2f}", len(faults)])
-    head = ["target", *engines, "inputs", "slowest, s", "faults"]
+        rows.append([target, *counts, sum(counts), f"{slowest:.2f}", len(faults), len(record["open"].get(target, ()))])
+    head = ["target", *engines, "inputs", "slowest, s", "faults found", "open"]
     hours = record["seconds"] / 3600
     return f"{record['inputs']:,} inputs in {hours:.1f} hours of one process.\n\n{_table(head, rows)}"
 

@@ -65,11 +65,12 @@ def test_kills_and_weather_are_counted_apart():
 def test_inputs_of_all_engines_are_added():
     found = {"inputs": 1200, "slowest_seconds": 0.126, "faults": ["a"]}
     other = {"inputs": 30, "slowest_seconds": 0.5, "faults": ["a", "b"]}
-    record = {"inputs": 1230, "seconds": 5400.0, "targets": {"html": {"pieces": other, "mutations": found}}}
+    record = {"inputs": 1230, "seconds": 5400.0, "targets": {"html": {"pieces": other, "mutations": found}},
+              "open": {"html": ["b"]}}  # fmt: skip
     first, _, head, _, row = reliability.fuzzing(record).splitlines()
     assert first == "1,230 inputs in 1.5 hours of one process."
-    assert cells(head) == ["target", "mutations", "pieces", "inputs", "slowest, s", "faults"]
-    assert cells(row) == ["html", "1,200", "30", "1,230", "0.50", "2"]
+    assert cells(head) == ["target", "mutations", "pieces", "inputs", "slowest, s", "faults found", "open"]
+    assert cells(row) == ["html", "1,200", "30", "1,230", "0.50", "2", "1"]
 
 
 def test_requests_that_were_neither_answered_nor_refused_with_429_are_shown():
