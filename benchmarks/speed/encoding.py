@@ -1,8 +1,9 @@
 """Encoding passages: text in, vectors out, beside sentence-transformers as it comes.
 
 The same passages of the real bank, the same packaged weights. The other side calls ``SentenceTransformer.encode`` with
-its defaults (float32, batches of 32). Ours is what ``segue bank build`` calls, in the arithmetic that it chooses, and
-the mean cosine to the same encoder's vectors in float32 is reported.
+its defaults (float32, batches of 32). Ours is what ``segue bank build`` calls: with PyTorch in the arithmetic that it
+chooses, with OpenVINO in float32, and with OpenVINO in int8. All sides take turns in one run. The mean and the least
+cosine to PyTorch's vectors in float32 are reported.
 """
 
 from __future__ import annotations
@@ -22,28 +23,36 @@ from segue.encoders.minilm import packaged_folder
 from segue.types import Progress
 
 PASSAGES, TARGET, COSINE = 512, 4.0, 0.999
+OURS = {
+    "encode": {"runtime": "torch", "precision": "auto"},
+    "encode-openvino": {"runtime": "openvino", "precision": "float32"},
+    "encode-int8": {"runtime": "openvino", "precision": "int8"},
+}
+"""What is measured beside sentence-transformers: the row, and the settings of the encoder."""
 _WEIGHTS = 6 * 12 * 384**2  # of the six layers' matrices
 _CHARACTERS_PER_TOKEN = 4.5
 
 
 def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
-    """Return the row ``encode``."""
+    """Return a row for each of ``OURS``."""
     bank = real_bank(settings, progress)
     arguments = {"bank": bank.path, "passages": max(32, round(PASSAGES * settings.scale))}
-    sides = [Side(prepare_ours, arguments), Side(prepare_theirs, arguments)]
-    ours, theirs = take_turns(sides, repeats=settings.repeats, progress=progress)
+    sides = [Side(prepare_ours, {**arguments, **how}) for how in OURS.values()]
+    *ours, theirs = take_turns([*sides, Side(prepare_theirs, arguments)], repeats=settings.repeats, progress=progress)
     peaks = matmul_gflops()
-    tokens = ours.facts["characters"] / _CHARACTERS_PER_TOKEN
+    tokens = ours[0].facts["characters"] / _CHARACTERS_PER_TOKEN
     limit = {
         "what": "operations of the layers' matrices over the measured peak, tokens guessed from characters",
         "seconds": 2e-9 * _WEIGHTS * tokens / max(peaks["float32"], peaks["bfloat16"]),
         "gflops": peaks,
     }
-    ratios = pairwise(ours, theirs, "seconds", better="higher")
-    about = {"passages": arguments["passages"], "characters": ours.facts["characters"],
-             "growth": growth(prepare_ours, arguments, size_name="passages", repeats=settings.repeats)}  # fmt: skip
-    return [Measurement("encode", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about,
-                settings.scale == 1, holds=ours.facts["cosine"] >= COSINE)]  # fmt: skip
+    about = {"passages": arguments["passages"], "characters": ours[0].facts["characters"]}
+    slope = {"growth": growth(prepare_ours, {**arguments, **OURS["encode"]}, size_name="passages",
+                              repeats=settings.repeats)}  # fmt: skip
+    return [Measurement(name, "higher", TARGET, pairwise(one, theirs, "seconds", better="higher"), one.to_json(),
+                        theirs.to_json(), limit, {**about, **(slope if name == "encode" else {})}, settings.scale == 1,
+                        holds=one.facts["cosine"] >= COSINE)
+            for name, one in zip(OURS, ours, strict=True)]  # fmt: skip
 
 
 def _texts(bank: Path, passages: int) -> list[str]:
@@ -52,13 +61,14 @@ def _texts(bank: Path, passages: int) -> list[str]:
     return opened.texts(np.linspace(0, len(opened) - 1, passages).astype(np.int64))
 
 
-def prepare_ours(bank: Path, passages: int) -> Prepared:
+def prepare_ours(bank: Path, passages: int, runtime: str, precision: str) -> Prepared:
     """Load the packaged encoder as a build does, and compare its vectors with the reference."""
     texts = _texts(bank, passages)
-    encoder = load_encoder(EncoderSettings(name="minilm"))
+    settings = EncoderSettings.model_validate({"name": "minilm", "runtime": runtime, "precision": precision})
+    encoder = load_encoder(settings)
     reference = load_encoder(EncoderSettings(name="minilm", precision="float32"))
     some = texts[:64]
-    cosine = float(np.einsum("td,td->t", encoder.encode(some), reference.encode(some)).mean())
+    cosines = np.einsum("td,td->t", encoder.encode(some), reference.encode(some))
     del reference
 
     def turn() -> dict[str, float]:
@@ -66,7 +76,8 @@ def prepare_ours(bank: Path, passages: int) -> Prepared:
         return {}
 
     characters = sum(map(len, texts))
-    return Prepared(turn, {"precision": encoder.space.precision, "cosine": cosine, "characters": characters})
+    return Prepared(turn, {"runtime": runtime, "precision": encoder.space.precision, "cosine": float(cosines.mean()),
+                           "least_cosine": float(cosines.min()), "characters": characters})  # fmt: skip
 
 
 def prepare_theirs(bank: Path, passages: int) -> Prepared:
