@@ -152,4 +152,4 @@ def test_a_piece_that_comes_again_and_again_takes_time_that_grows_with_it(every,
         began = time.process_time()
         every[name].run(head + half + middle + half + tail)
         seconds.append(time.process_time() - began)
-    assert seconds[1] < 20 * max(seconds[0], 0.02)
+    assert seconds[1] < 40 * max(seconds[0], 0.02)  # the square would be 64
