@@ -58,7 +58,7 @@ def write_faults(record: Mapping[str, Any]) -> str:
 
 
 def kills(record: Mapping[str, Any]) -> str:
-    """Return one row for each command: kills and cells of weather, and how they ended."""
+    """Return one row for each command: kills and disturbances, and how they ended."""
     rows = []
     for command, parts in record["table"].items():
         found = [Counter[str](), Counter[str]()]
@@ -67,9 +67,9 @@ def kills(record: Mapping[str, Any]) -> str:
                 part.update(group)
         ended = found[0] + found[1]
         rows.append([f"`{command}`", found[0].total(), found[1].total(), *_by_outcome(ended, KILL_OUTCOMES)])
-    head = ["command", "kills", "weather", *KILL_OUTCOMES, "bad"]
+    head = ["command", "kills", "disturbances", *KILL_OUTCOMES, "bad"]
     done, weather = record["cells"]["kills"], record["cells"].get("weather", 0)
-    return (f"{done:,} kills and {weather:,} cells of weather, {len(record['bad'])} bad.\n\n"
+    return (f"{done:,} kills and {weather:,} disturbances, {len(record['bad'])} bad.\n\n"
             + _table(head, [*rows, _totals(rows)]))  # fmt: skip
 
 

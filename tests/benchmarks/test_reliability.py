@@ -56,9 +56,9 @@ def test_kills_and_weather_are_counted_apart():
     }
     record = {"cells": {"kills": 3, "weather": 4}, "bad": [], "table": {"triage": parts}}
     first, _, head, _, row, _ = reliability.kills(record).splitlines()
-    assert first == "3 kills and 4 cells of weather, 0 bad."
+    assert first == "3 kills and 4 disturbances, 0 bad."
     assert dict(zip(cells(head), cells(row), strict=True)) == {
-        "command": "`triage`", "kills": "3", "weather": "4", "finished": "1", "refused": "4", "ended": "2",
+        "command": "`triage`", "kills": "3", "disturbances": "4", "finished": "1", "refused": "4", "ended": "2",
         "aborted": "0", "bad": "0"}  # fmt: skip
 
 

@@ -152,8 +152,9 @@ def describe(
 ) -> tuple[NextPassage, ...]:
     """Describe rows of the bank."""
     bank = bundle.bank
+    names = bank.passage_ids(rows)
     numbers, positions = bank.document_of[rows].tolist(), bank.position[rows].tolist()
-    described = zip(bank.passage_ids(rows), numbers, positions, lookup.texts(rows), scores, why, strict=True)
+    described = zip(names, numbers, positions, lookup.texts(rows), scores, why, strict=True)
     return tuple(
         NextPassage(name, bank.document_ids[number], bank.document_titles[number], position, text, score, reasons)
         for name, number, position, text, score, reasons in described

@@ -223,7 +223,6 @@ class ReleasedRetriever:
 
     def passages_of(self, rows: Int[np.ndarray, "rows"]) -> tuple[NextPassage, ...]:
         """Describe passages of the bank, outside of any query."""
-        self.bundle.bank.passage_ids(rows)  # refuses rows that the bank does not have
         return describe(self.bundle, self.lookup, rows, [0.0] * len(rows), [NOTHING] * len(rows))
 
     def following(self, name: str | None) -> str | None:

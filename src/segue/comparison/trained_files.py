@@ -11,13 +11,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from segue.comparison.entries.trained import training_settings
+from segue.comparison.entries.trained import read_training, training_settings
 from segue.comparison.job import Job
 from segue.comparison.options import Option
 from segue.comparison.tuning import tuned
 from segue.errors import InputError
 from segue.evaluation.experiment import Fold
-from segue.files import read_json
 from segue.models import CheckpointConfig, Predictor, load_predictor, read_config
 from segue.retrieval.retrievers.predictor import PredictorDocuments
 from segue.training.losses.loss import Loss, LossSettings, build_loss
@@ -86,7 +85,7 @@ class Trained:
     @functools.cached_property
     def record(self) -> Mapping[str, Any]:
         """``training.json``: model, loss, steps, curve, batch size, compatibility."""
-        return _record(self.folder)
+        return read_training(self.folder, compare=False)
 
     @functools.cached_property
     def loss(self) -> Loss:
@@ -108,14 +107,7 @@ class Trained:
 def trained_files(job: Job, option: Option, fold: Fold) -> Trained:
     """Return the files of a trained option on a fold, with the settings of its training."""
     folder = job.folder(option, fold)
-    record = _record(folder)
+    record = read_training(folder, compare=False)
     name = record["loss_name"]
     job = tuned(job, option, fold, loss=name)
     return Trained(folder, job.loss_settings(name), training_settings(job, option, fold, steps=record["planned_steps"]))
-
-
-def _record(folder: Path) -> Mapping[str, Any]:
-    """Read the record of a training without comparing its checkpoint: checks tell what is wrong with one."""
-    record = read_json(folder / "training.json")
-    record.pop("files", None)
-    return record

@@ -65,15 +65,21 @@ def train_option(unit: OptionOnFold, *, folder: Path | None = None) -> tuple[Ret
     return load_trained(unit, folder), read_training(folder)
 
 
-def read_training(folder: Path) -> FoldTraining:
+def read_training(folder: Path, *, compare: bool = True) -> FoldTraining:
     """Read the record of a training.
+
+    Args:
+        folder: holds the record and the checkpoint.
+        compare: whether the checkpoint has to be that of the record; checks say themselves what is wrong with another.
 
     Raises:
         InputError: it is missing or broken.
         StorageError: the checkpoint beside it is another one.
     """
     record = read_json(folder / "training.json")
-    require_hashes(folder, record.pop("files", None), fix="copy the run again, or delete the option's folder")
+    files = record.pop("files", None)
+    if compare:
+        require_hashes(folder, files, fix="copy the run again, or delete the option's folder")
     return cast(FoldTraining, record)
 
 
