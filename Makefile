@@ -33,7 +33,7 @@ type: $(VENV)/.dev ## types
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev ## speed and memory beside other libraries (docs/performance.md); half an hour
-	$(BIN)/python -m benchmarks.speed all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out benchmarks/results/speed.json
+	$(BIN)/python -m benchmarks.speed all $(if $(DOCUMENTS),--documents $(DOCUMENTS)) --out runs/speed.json
 
 phase1: $(VENV)/.dev ## the original experiment repeated, with its faults and without (docs/phase1.md)
 	$(BIN)/python -m benchmarks.phase1 --out runs/phase1 --json benchmarks/results/phase1.json

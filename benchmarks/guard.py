@@ -2,8 +2,8 @@
 
     python -m benchmarks.guard [--documents BANK] [--keep]
 
-``guard.json`` keeps, for each benchmark, at which scale it was measured and the ratio of each of its rows. ``--keep``
-writes the ratios found now instead of comparing. Inputs are cached in ``runs/bench``.
+``guard.json`` keeps the ratios of each row for each processor, by its name and vector units; no processor is judged by
+another's ratios. ``--keep`` writes those found now instead of comparing. Inputs are cached in ``runs/bench``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import Any
 
 from benchmarks.speed.bench import bench
 from segue.files import read_json, write_json
+from segue.hardware import describe_machine
 
 KEPT = Path(__file__).with_name("guard.json")
 MAXIMUM_LOSS = 0.25
+SCALES = {"search": 1.0, "ranks": 1.0, "training": 0.1, "whole-bank": 1.0, "encoding": 0.25, "parsing": 1.0, "resampling": 1.0, "starting": 1.0}
+"""What is measured, and the share of its full problem."""
 
 
 def main() -> None:
@@ -26,18 +29,20 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/bench"))
     parser.add_argument("--keep", action="store_true", help="keep the ratios found now")
     args = parser.parse_args()
-    kept = read_json(KEPT)
-    lost = []
-    for name, before in kept["benchmarks"].items():
-        settings = {"documents": args.documents, "cache": args.cache, "scale": before["scale"]}
-        now = bench(name, settings)["rows"]
-        lost += losses(before["rows"], now)
-        if args.keep:
-            before["rows"] = {row["name"]: {"ratio": row["ratio"], "better": row["better"]} for row in now}
+    kept, processor = read_json(KEPT), str(describe_machine()["cpu"])
+    before = kept["processors"].get(processor)
+    if before is None and not args.keep:
+        sys.exit(f"no ratios are kept for {processor}, only for {', '.join(kept['processors'])}; --keep measures and keeps them")
+    lost, now = [], {}
+    for name, scale in SCALES.items():
+        rows = bench(name, {"documents": args.documents, "cache": args.cache, "scale": scale})["rows"]
+        now[name] = {row["name"]: {"ratio": row["ratio"], "better": row["better"]} for row in rows}
+        lost += losses((before or {}).get(name, {}), rows)
     if args.keep:
+        kept["processors"][processor] = now
         write_json(KEPT, kept)
         return
-    print("\n".join(lost) or "no ratio has lost more than a quarter")
+    print("\n".join(lost) or f"no ratio has lost more than a quarter on {processor}")
     sys.exit(1 if lost else 0)
 
 

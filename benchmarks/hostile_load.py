@@ -155,13 +155,15 @@ class Study:
             writer.close()
 
     async def flood(self, wanted: asyncio.Event, part: Part) -> None:
-        """Ask without a pause on one connection, while it is wanted."""
-        connection = await asyncio.open_connection("127.0.0.1", self.port)
+        """Ask without a pause on one connection, while it is wanted; a pause ends it, as the server would."""
         number = 0
         while True:
             await wanted.wait()
-            number = (number + 7) % len(self.requests)
-            connection = await self.ask(connection, number, time.perf_counter(), part)
+            connection = await asyncio.open_connection("127.0.0.1", self.port)
+            while wanted.is_set():
+                number = (number + 7) % len(self.requests)
+                connection = await self.ask(connection, number, time.perf_counter(), part)
+            connection[1].close()
 
 
 async def exchange(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], content: bytes) -> tuple[int, bytes]:
@@ -200,10 +202,12 @@ async def among_bad_clients(study: Study, store: Path, rate: float, args: Any) -
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     broken = [repr(one) for one in ended if not isinstance(one, asyncio.CancelledError)]
-    second, last = (float(np.median(part)) for part in (memory[60:120] or memory, memory[-60:]))
+    by_minute = [float(np.median(memory[begin : begin + 60])) for begin in range(0, len(memory), 60)]
+    second, last = by_minute[min(1, len(by_minute) - 1)], float(np.median(memory[-60:]))
     return {"asked_per_second": rate, "changes": changes, "without_flood": quiet.summary(),
             "during_flood": flooded.summary(), "flooding_client": flooding.summary(),
-            "memory_mb": {"second_minute": second, "last_minute": last, "most": max(memory)},
+            "memory_mb": {"second_minute": second, "last_minute": last, "most": max(memory),
+                          "by_minute": by_minute},
             "broken": broken, "faults": quiet.faults + flooded.faults + flooding.faults
             + len(broken) + (last > GROWTH * second)}  # fmt: skip
 

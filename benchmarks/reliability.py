@@ -8,13 +8,12 @@ Each table stands between two markers that name its sweep; the text around them 
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segue.errors import InputError
+from benchmarks.pages import placed, table
 from segue.files import read_json, write_text
 
 RESULTS = Path(__file__).with_name("results")
@@ -34,16 +33,12 @@ def with_tables(text: str, results: Path) -> str:
     """Return a page with the tables of the records in a folder.
 
     Raises:
-        InputError: the page lacks the markers of a table.
+        InputError: the page does not have the markers of a table.
     """
-    for name, table in TABLES.items():
+    for name, write in TABLES.items():
         path = results / f"{name}.json"
-        made = table(read_json(path)) if path.exists() else NOT_MEASURED
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        text, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n\n{end}", text, flags=re.DOTALL)  # noqa: B023
-        if count != 1:
-            raise InputError("the page has no place for a table", got=f"{count} places",
-                             expected=f"{begin} … {end}, once")  # fmt: skip
+        made = write(read_json(path)) if path.exists() else NOT_MEASURED
+        text = placed(text, name, made)
     return text
 
 
@@ -54,7 +49,7 @@ def write_faults(record: Mapping[str, Any]) -> str:
         ended = sum((Counter(found) for found in one["kinds"].values()), Counter())
         rows.append([f"`{one['command']}`", one["operations"], one["cells"], *_by_outcome(ended, WRITE_OUTCOMES)])
     head = ["command", "operations", "cells", *WRITE_OUTCOMES, "bad"]
-    return f"{record['cells']:,} cells, {len(record['bad'])} bad.\n\n{_table(head, [*rows, _totals(rows)])}"
+    return f"{record['cells']:,} cells, {len(record['bad'])} bad.\n\n{table(head, [*rows, _totals(rows)])}"
 
 
 def kills(record: Mapping[str, Any]) -> str:
@@ -70,7 +65,7 @@ def kills(record: Mapping[str, Any]) -> str:
     head = ["command", "kills", "disturbances", *KILL_OUTCOMES, "bad"]
     done, weather = record["cells"]["kills"], record["cells"].get("weather", 0)
     return (f"{done:,} kills and {weather:,} disturbances, {len(record['bad'])} bad.\n\n"
-            + _table(head, [*rows, _totals(rows)]))  # fmt: skip
+            + table(head, [*rows, _totals(rows)]))  # fmt: skip
 
 
 def corruption(record: Mapping[str, Any]) -> str:
@@ -78,7 +73,7 @@ def corruption(record: Mapping[str, Any]) -> str:
     words = [name for name in record["table"][0] if name not in ("place", "cells", "bad")]
     rows = [[one["place"], one["cells"], *(one[word] for word in words), one["bad"]] for one in record["table"]]
     return (f"{record['cells']:,} cells, {len(record['bad'])} bad.\n\n"
-            + _table(["place", "cells", *words, "bad"], [*rows, _totals(rows)]))  # fmt: skip
+            + table(["place", "cells", *words, "bad"], [*rows, _totals(rows)]))  # fmt: skip
 
 
 def fuzzing(record: Mapping[str, Any]) -> str:
@@ -92,7 +87,7 @@ def fuzzing(record: Mapping[str, Any]) -> str:
         rows.append([target, *counts, sum(counts), f"{slowest:.2f}", len(faults), len(record["open"].get(target, ()))])
     head = ["target", *engines, "inputs", "slowest, s", "faults found", "open"]
     hours = record["seconds"] / 3600
-    return f"{record['inputs']:,} inputs in {hours:.1f} hours of one process.\n\n{_table(head, rows)}"
+    return f"{record['inputs']:,} inputs in {hours:.1f} hours of one process.\n\n{table(head, rows)}"
 
 
 def hostile_load(record: Mapping[str, Any]) -> str:
@@ -111,7 +106,7 @@ def hostile_load(record: Mapping[str, Any]) -> str:
     memory = near["memory_mb"]
     return (f"Capacity {record['capacity_per_second']:.0f} answers a second; {near['changes']} changes of the bundle; "
             f"memory of the server {memory['second_minute']:.0f} MB in the second minute and "
-            f"{memory['last_minute']:.0f} MB in the last.\n\n{_table(head, rows)}")  # fmt: skip
+            f"{memory['last_minute']:.0f} MB in the last.\n\n{table(head, rows)}")  # fmt: skip
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -133,11 +128,6 @@ def _totals(rows: list[list[Any]]) -> list[Any]:
 
 def _ms(times: Mapping[str, float]) -> list[str]:
     return [f"{times[name]:.1f}" if times else "" for name in ("p50_ms", "p99_ms")]
-
-
-def _table(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
-    shown = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *shown])
 
 
 if __name__ == "__main__":

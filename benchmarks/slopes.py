@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pages import placed, table
 from benchmarks.speed import whole_bank
 from benchmarks.speed.banks import real_bank
 from benchmarks.speed.growth import SHARES, line, slope
@@ -46,7 +47,6 @@ from segue.comparison.settings import ComparisonSettings
 from segue.corpus.passages import PassageSettings, cut
 from segue.corpus.wikipedia_dump import WikipediaDumpCorpus
 from segue.encoders import Encoder, EncoderSettings, load_encoder
-from segue.errors import InputError
 from segue.evaluation.experiment import Experiment, Fold
 from segue.files import read_json, write_json, write_text
 from segue.hardware import limit_threads
@@ -73,7 +73,6 @@ PASSAGES, FEWER, REAL, ENCODED = 200_000, 100_000, 6_400, 3_200
 RANKED, SEARCHED, K, LISTS, CANDIDATES, BATCH, TREES = 500, 100, 50, 100, 100, 1024, 60
 SHARD = 4096
 PROJECTED = {"10 million": 10**7, "1 billion": 10**9, "10 billion": 10**10}
-BEGIN, END = "<!-- slopes: begin -->", "<!-- slopes: end -->"
 
 
 @dataclass(frozen=True)
@@ -371,36 +370,22 @@ def record_of(step: Step, taken: Sequence[SideResult]) -> dict[str, Any]:
     }
 
 
-def table(record: Mapping[str, Any]) -> str:
+def tables(record: Mapping[str, Any]) -> str:
     """Return the tables of the page, in Markdown, from what was measured."""
     steps: Mapping[str, Mapping[str, Any]] = record["steps"]
-    lines = [
-        f"Measured on {record['cpu']}, {record['cores']} cores, commit {record['commit']}, {record['repeats']} turns "
-        "of each size" + (f", at {record['scale']:g} of the sizes" if record["scale"] != 1 else "") + ".",
-        "",
-        "| step | what | sizes | seconds per million | processor seconds per million | furthest from the line | linear "
-        "| MB at 0, and per million |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, one in steps.items():
-        sizes = f"{one['sizes'][0]:,} to {one['sizes'][-1]:,} {one['unit']}"
-        memory = "–" if one["mb_at_zero"] is None else f"{figure(one['mb_at_zero'])} + {figure(one['mb_per_million'])}"
-        cells = (name.replace("-", " "), one["what"], sizes, figure(one["seconds_per_million"]),
-                 figure(one["processor_seconds_per_million"]), f"{one['largest_deviation']:.1%}",
-                 "yes" if one["linear"] else "no", memory)  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "By these lines, in core-hours (processor seconds / 3,600); steps that are not linear are left out:",
-        "",
-        f"| step | {' | '.join(PROJECTED)} |",
-        "|---|" + "---|" * len(PROJECTED),
-    ]
-    for name, one in steps.items():
-        if one["linear"]:
-            hours = (figure(core_hours(one, size)) for size in PROJECTED.values())
-            lines.append(f"| {name.replace('-', ' ')} | {' | '.join(hours)} |")
-    return "\n".join(lines)
+    scale = f", at {record['scale']:g} of the sizes" if record["scale"] != 1 else ""
+    rows = [[name.replace("-", " "), one["what"], f"{one['sizes'][0]:,} to {one['sizes'][-1]:,} {one['unit']}",
+             figure(one["seconds_per_million"]), figure(one["processor_seconds_per_million"]),
+             f"{one['largest_deviation']:.1%}", "yes" if one["linear"] else "no",
+             "–" if one["mb_at_zero"] is None else f"{figure(one['mb_at_zero'])} + {figure(one['mb_per_million'])}"]
+            for name, one in steps.items()]  # fmt: skip
+    head = ["step", "what", "sizes", "seconds per million", "processor seconds per million", "furthest from the line",
+            "linear", "MB at 0, and per million"]  # fmt: skip
+    hours = [[name.replace("-", " "), *(figure(core_hours(one, size)) for size in PROJECTED.values())]
+             for name, one in steps.items() if one["linear"]]  # fmt: skip
+    return (f"Measured on {record['cpu']}, {record['cores']} cores, commit {record['commit']}, {record['repeats']} turns "
+            f"of each size{scale}.\n\n{table(head, rows)}\n\nBy these lines, in core-hours (processor seconds / 3,600); "
+            f"steps that are not linear are left out:\n\n{table(['step', *PROJECTED], hours)}")  # fmt: skip
 
 
 def core_hours(step: Mapping[str, Any], size: int) -> float:
@@ -426,12 +411,7 @@ def write_page(page: Path, record: Mapping[str, Any]) -> None:
     Raises:
         InputError: the page lacks them.
     """
-    text = page.read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise InputError(f"{page} has no place for the tables", expected=f"{BEGIN} and, later, {END}")
-    write_text(page, f"{before}{BEGIN}\n\n{table(record)}\n\n{END}{after}")
+    write_text(page, placed(page.read_text(encoding="utf-8"), "slopes", tables(record)))
 
 
 def main() -> None:
@@ -451,7 +431,7 @@ def main() -> None:
             write_json(options.json, result)
     else:
         result = read_json(options.json)
-    print(table(result))
+    print(tables(result))
     if options.page:
         write_page(options.page, result)
 

@@ -1,7 +1,8 @@
-"""What a measured number depends on besides its seeds: machine, versions, commit, and other work on the machine."""
+"""What a measured number depends on besides its seeds: machine, versions, date, commit, other work on the machine."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 from pathlib import Path
@@ -12,11 +13,11 @@ from segue.hardware import describe_machine
 
 
 def surroundings() -> dict[str, Any]:
-    """Return machine, versions, commit, and the load over one and five minutes (running processes, ours too)."""
+    """Return machine, versions, date, commit, and the load over one and five minutes (running processes, ours too)."""
     one, five, _ = os.getloadavg()
     arithmetic = {"chosen": choices(), "gflops_of_one_thread": measured()}
-    return {**describe_machine(), "arithmetic": arithmetic, "commit": commit(), "load": round(one, 2),
-            "load_5_minutes": round(five, 2)}  # fmt: skip
+    return {**describe_machine(), "arithmetic": arithmetic, "date": f"{datetime.date.today()}", "commit": commit(),
+            "load": round(one, 2), "load_5_minutes": round(five, 2)}  # fmt: skip
 
 
 def commit() -> str | None:

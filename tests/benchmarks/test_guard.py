@@ -36,9 +36,34 @@ def test_a_row_that_is_gone_is_a_loss():
 
 
 def test_what_is_kept_are_measurements_that_exist():
-    kept = json.loads((FOLDER / "guard.json").read_text(encoding="utf-8"))["benchmarks"]
+    kept = json.loads((FOLDER / "guard.json").read_text(encoding="utf-8"))["processors"]
     assert kept
-    assert set(kept) <= set(BENCHMARKS)
-    for benchmark in kept.values():
-        assert 0 < benchmark["scale"] <= 1
-        assert benchmark["rows"]
+    for processor, benchmarks in kept.items():
+        assert benchmarks.keys() <= guard().SCALES.keys(), processor
+        assert all(benchmarks.values())
+    assert guard().SCALES.keys() <= set(BENCHMARKS)
+
+
+def test_a_processor_without_kept_ratios_is_not_judged_by_another(tmp_path, monkeypatch):
+    module = guard()
+    monkeypatch.setattr(module, "KEPT", tmp_path / "guard.json")
+    monkeypatch.setattr(module, "SCALES", {"ranks": 1.0})
+    monkeypatch.setattr(module, "describe_machine", lambda: {"cpu": "mine"})
+    monkeypatch.setattr(module, "bench", lambda *_: {"rows": [{"name": "x", "ratio": 1.5, "better": "higher"}]})
+    (tmp_path / "guard.json").write_text('{"processors": {"another": {"ranks": {"x": {"ratio": 9, "better": "higher"}}}}}')
+    monkeypatch.setattr("sys.argv", ["guard"])
+    with pytest.raises(SystemExit, match="no ratios are kept for mine, only for another"):
+        module.main()
+    monkeypatch.setattr("sys.argv", ["guard", "--keep"])
+    module.main()
+    kept = json.loads((tmp_path / "guard.json").read_text())["processors"]
+    assert kept["mine"] == {"ranks": {"x": {"ratio": 1.5, "better": "higher"}}}
+    assert kept["another"]["ranks"]["x"]["ratio"] == 9
+    monkeypatch.setattr("sys.argv", ["guard"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    monkeypatch.setattr(module, "bench", lambda *_: {"rows": [{"name": "x", "ratio": 1.1, "better": "higher"}]})
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 1

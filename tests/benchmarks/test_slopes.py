@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import slopes
+from benchmarks.pages import markers
 from benchmarks.speed.turns import SideResult
 from segue.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+BEGIN, END = markers("slopes")
 SIZES = [250_000, 500_000, 1_000_000, 2_000_000]
 
 
@@ -44,7 +46,7 @@ def test_a_step_has_the_line_of_its_medians(measured):
 
 def test_the_table_projects_what_is_linear_alone(measured):
     """12 processor seconds per million: (2 + 120,000) / 3,600 core-hours for 10 billion."""
-    lines = slopes.table(measured).splitlines()
+    lines = slopes.tables(measured).splitlines()
     (row,) = [line for line in lines if line.startswith("| windows | windows")]
     assert row.endswith("| 250,000 to 2,000,000 passages | 6 | 12 | 0.0% | yes | 100 + 100 |")
     assert "| windows | 0.0339 | 3.33 | 33.3 |" in lines
@@ -53,21 +55,21 @@ def test_the_table_projects_what_is_linear_alone(measured):
 
 def test_the_page_gets_the_table_between_its_markers_and_nothing_else_changes(measured, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{slopes.BEGIN}\nold\n{slopes.END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
         slopes.write_page(page, measured)
         text = page.read_text()
-        assert text.startswith(f"before\n{slopes.BEGIN}\n")
-        assert text.endswith(f"{slopes.END}\nafter\n")
+        assert text.startswith(f"before\n{BEGIN}\n")
+        assert text.endswith(f"{END}\nafter\n")
         assert text.count("| windows | 0.0339") == 1
         assert "old" not in text
     page.write_text("no place")
-    with pytest.raises(InputError, match="no place for the tables"):
+    with pytest.raises(InputError, match="no place for a table"):
         slopes.write_page(page, measured)
 
 
 def test_the_page_of_the_docs_shows_the_result_that_is_kept():
     """Without a result the page says so."""
     page, kept = (ROOT / "docs" / "scale.md").read_text(), ROOT / "benchmarks" / "results" / "slopes.json"
-    shown = page.partition(slopes.BEGIN)[2].partition(slopes.END)[0].strip()
-    assert shown == (slopes.table(json.loads(kept.read_text())) if kept.exists() else "Not measured yet.")
+    shown = page.partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == (slopes.tables(json.loads(kept.read_text())) if kept.exists() else "Not measured yet.")
