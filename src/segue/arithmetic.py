@@ -5,7 +5,7 @@ for memory, it is several times slower than float32. So products of the shapes i
 and set of library versions, in less than half a second, and the answer is kept in the user's cache folder.
 
 One thread is timed, by its own processor time, so that neither the number of threads nor other work changes the choice
-within a run. ``SEGUE_ARITHMETIC="encoder=float32,ranks=numpy"`` overrides single choices.
+within a run. ``SEGUE_ARITHMETIC="encoder=float32,ranks=int8"`` overrides single choices.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from segue.files import read_json, write_json
 from segue.hardware import describe_machine, processor, threads
 from segue.storage import cache_folder
 
-Work = Literal["encoder", "loss", "ranks"]
-"""What multiplies: a transformer's layers, a loss against all passages, exact ranks."""
-Kind = Literal["float32", "bfloat16", "numpy"]
-"""PyTorch's products in float32 or bfloat16, or NumPy's in float32."""
+Work = Literal["encoder", "loss", "scores", "ranks"]
+"""What multiplies: a transformer's layers, a loss against all passages, exact scores, and exact ranks."""
+Kind = Literal["float32", "bfloat16", "int8", "numpy"]
+"""PyTorch's products in float32, bfloat16 or 8-bit integers, or NumPy's in float32."""
 
 VARIABLE = "SEGUE_ARITHMETIC"
 """Environment variable that overrides choices."""
 SHAPES: dict[Work, tuple[int, int, int]] = {
     "encoder": (512, 384, 1536),
     "loss": (512, 384, 2048),
+    "scores": (256, 384, 4096),
     "ranks": (256, 384, 4096),
 }
 """Rows, inner dimension and columns of the timed products."""
 KINDS: dict[Work, tuple[Kind, ...]] = {
     "encoder": ("float32", "bfloat16"),
     "loss": ("float32", "bfloat16"),
-    "ranks": ("numpy", "float32", "bfloat16"),
+    "scores": ("numpy", "float32"),
+    "ranks": ("float32", "bfloat16", "int8"),
 }
-"""Kinds that each work can use, the one that is preferred among equals first."""
+"""Kinds that each work can use, the one that is preferred among equals first. Ranks in float32 take what scores take."""
 GAIN = 1.05
 """A kind replaces the preferred one only where it is faster by this factor, so that noise changes no choice."""
 REPEATS = 3
@@ -79,7 +81,7 @@ def as_variable() -> str:
     """Return the choices as ``SEGUE_ARITHMETIC`` takes them, for processes that have to compute the same.
 
     >>> sorted(part.partition("=")[0] for part in as_variable().split(","))
-    ['encoder', 'loss', 'ranks']
+    ['encoder', 'loss', 'ranks', 'scores']
     """
     return ",".join(f"{work}={kind}" for work, kind in choices().items())
 
@@ -110,6 +112,7 @@ def measured() -> Table:
         pass  # not measured yet, or broken
     with threads(1):
         table: Table = {work: _time_kinds(work) for work in SHAPES}
+    table["ranks"]["float32"] = max(table["scores"].values())
     with contextlib.suppress(StorageError):  # the next process measures again
         write_json(path, {"cpu": machine["cpu"], "gflops_of_one_thread": table})
     return table
@@ -133,7 +136,8 @@ def _given(text: str) -> dict[Work, Kind]:
 def _time_kinds(work: Work) -> dict[Kind, float]:
     """Return the speed of each kind of product for a work."""
     rows, inner, columns = SHAPES[work]
-    products = {kind: product(kind, rows, inner, columns) for kind in KINDS[work]}
+    made = {kind: product(kind, rows, inner, columns) for kind in KINDS[work]}
+    products = {kind: multiply for kind, multiply in made.items() if multiply}
     best = dict.fromkeys(products, float("inf"))
     for number in range(REPEATS + 1):  # in turns; the first one is to warm up
         for kind, multiply in products.items():
@@ -141,11 +145,12 @@ def _time_kinds(work: Work) -> dict[Kind, float]:
                 began = time.process_time()
                 multiply()
                 best[kind] = min(best[kind], time.process_time() - began)
-    return {kind: round(2e-9 * rows * inner * columns / max(seconds, 1e-9), 1) for kind, seconds in best.items()}
+    speeds = {kind: round(2e-9 * rows * inner * columns / max(seconds, 1e-9), 1) for kind, seconds in best.items()}
+    return {kind: speeds.get(kind, 0.0) for kind in made}
 
 
-def product(kind: Kind, rows: int, inner: int, columns: int) -> Callable[[], object]:
-    """Return a product of two matrices with normal entries, as a function to time."""
+def product(kind: Kind, rows: int, inner: int, columns: int) -> Callable[[], object] | None:
+    """Return a product of two matrices with normal entries, as a function to time; None where it is wrong here."""
     import numpy as np
     import torch
 
@@ -153,6 +158,11 @@ def product(kind: Kind, rows: int, inner: int, columns: int) -> Callable[[], obj
     left, right = (generator.standard_normal((count, inner), dtype=np.float32) for count in (rows, columns))
     if kind == "numpy":
         return lambda: left @ right.T
+    if kind == "int8":
+        whole, other = (torch.from_numpy((20 * one).clip(-127, 127)).to(torch.int8) for one in (left, right))
+        if not torch.equal(torch._int_mm(whole, other.T).double(), whole.double() @ other.double().T):
+            return None
+        return lambda: torch._int_mm(whole, other.T)
     dtype = getattr(torch, kind)
     a, b = torch.from_numpy(left).to(dtype), torch.from_numpy(right).to(dtype)
     return lambda: a @ b.T

@@ -10,7 +10,7 @@ from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_m
 
 from segue import arithmetic, hardware
 from segue.errors import InputError
-from segue.ranking import bfloat16, blocks
+from segue.ranking import blocks, counting
 from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k
 from segue.ranking.given_scores import in_document_ranks, ranks_of_scores, ranks_of_several_scores, top_k_of_scores
 from segue.ranking.pool import TIE, Pool, rounding_bound
@@ -359,22 +359,26 @@ def test_blocks_of_duplicates_read_no_more_rows_than_their_limit(monkeypatch):
     assert widths == [4] * 7 + [2]
 
 
-@pytest.mark.parametrize("kind", ["numpy", "float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["numpy", "float32", "bfloat16", "int8"])
 def test_blocks_of_different_queries_are_counted_side_by_side_with_the_same_ranks(kind, monkeypatch):
     """The oracle is float64; 90 queries in blocks of 16 on three threads, and the limit of threads is restored."""
     bank = noise_world(documents=30, length=20, dimension=16)
     monkeypatch.setattr(blocks, "QUERIES_PER_BLOCK", 16)
-    monkeypatch.setattr(arithmetic, "choices", lambda: {"encoder": "float32", "loss": "float32", "ranks": kind})
-    monkeypatch.setattr(blocks, "choices", arithmetic.choices)
+    rounds = kind in counting.MINIMUM_QUERIES
+    chosen = {"scores": "numpy" if rounds else kind, "ranks": kind if rounds else "float32"}
+    monkeypatch.setattr(counting, "MINIMUM_QUERIES", dict.fromkeys(counting.MINIMUM_QUERIES, 64))
+    for module in (blocks, counting):
+        monkeypatch.setattr(module, "choices", lambda: chosen)
     generator, used = np.random.default_rng(0), set()
     queries, targets = unit(generator.standard_normal((90, 16))), generator.integers(len(bank), size=90)
-    product = bfloat16.product if kind == "bfloat16" else blocks._product
+    name = "product" if rounds else "_product"
+    product = getattr(blocks, name)
 
     def noted(*given, **named):
         used.add(threading.current_thread().name)
         return product(*given, **named)
 
-    monkeypatch.setattr(*((bfloat16, "product", noted) if kind == "bfloat16" else (blocks, "_product", noted)))
+    monkeypatch.setattr(blocks, name, noted)
     scores = queries.astype(np.float64) @ bank.vectors.astype(np.float64).T
     above = scores > scores[np.arange(90), targets][:, None] - 1e-6
     with hardware.threads(3):

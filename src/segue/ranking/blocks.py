@@ -17,12 +17,12 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Int32
 
 from segue.arithmetic import choices
 from segue.hardware import threads
-from segue.ranking import bfloat16
 from segue.ranking.pool import Pairs, Pool, best_of_runs
+from segue.ranking.rounded import Rounded, RoundedKind, RoundedScores, product
 
 QUERIES_PER_BLOCK = 256
 ROWS_PER_BLOCK = 4096
@@ -32,7 +32,7 @@ Scores = Float32[np.ndarray, "batch rows"]
 
 @dataclass(frozen=True)
 class ScoreBlock:
-    """Scores of consecutive queries and consecutive candidates; excluded candidates score -inf.
+    """Scores of consecutive queries and consecutive candidates; excluded candidates have the lowest score there is.
 
     ``scores[i, j]`` belongs to query ``first_query + i`` and candidate ``first_candidate + j``. The array is a buffer
     that the next block overwrites.
@@ -41,20 +41,30 @@ class ScoreBlock:
         first_query: number of the first query.
         first_candidate: number of the first candidate.
         scores: score of each pair.
-        error: error bound of each query's scores before they were rounded to bfloat16; None for float32 scores.
+        rounded: what the scores of rounded vectors mean; None for float32 scores.
         vectors: vectors of the candidates, to compute scores near a line again; None for float32 scores.
     """
 
     first_query: int
     first_candidate: int
-    scores: Float32[np.ndarray, "batch candidate"]
-    error: Float[np.ndarray, "batch"] | None = None
+    scores: Float32[np.ndarray, "batch candidate"] | Int32[np.ndarray, "batch candidate"]
+    rounded: RoundedScores | None = None
     vectors: Float[np.ndarray, "candidate dim"] | None = None
 
     @property
     def queries(self) -> slice:
         """The queries of this block."""
         return slice(self.first_query, self.first_query + len(self.scores))
+
+    def float32_scores(
+        self, queries: Float32[np.ndarray, "batch dim"], some: Int[np.ndarray, "some"]
+    ) -> Float32[np.ndarray, "some candidate"]:
+        """Return scores of vectors that were rounded, for some of the block's ``queries``."""
+        assert self.vectors is not None, "the scores were rounded"
+        scores = np.empty((len(some), len(self.vectors)), dtype=np.float32)
+        scores = _product(queries[some], self.vectors, out=scores)
+        scores[self.scores[some] == _lowest(self.scores.dtype)] = -np.inf
+        return scores
 
 
 def visit_blocks(
@@ -63,7 +73,7 @@ def visit_blocks(
     removed: Pairs,
     visit: Callable[[ScoreBlock], None],
     *,
-    rounded: bool = False,
+    rounded: RoundedKind | None = None,
 ) -> None:
     """Call ``visit`` with the scores of all queries against all candidates, every pair once, reading the bank once.
 
@@ -73,20 +83,20 @@ def visit_blocks(
     Args:
         queries: vectors of any length; rounded to float32.
         pool: the candidates.
-        removed: (query, candidate) pairs that get the score -inf.
+        removed: (query, candidate) pairs that get the lowest score.
         visit: called with each block, whose scores it must not keep.
-        rounded: compute scores of bfloat16 vectors, with their error, for candidates with one row.
+        rounded: compute scores of vectors rounded to this, with their error, for candidates with one row.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     by_candidate = np.argsort(removed[1], kind="stable")
     query, candidate = removed[0][by_candidate], removed[1][by_candidate]
     buffers = threading.local()
     with _side_by_side(len(queries)) as mapped:
-        short = bfloat16.Rounded.of(queries, mapped) if rounded else None
+        short = Rounded.of(queries, rounded, mapped) if rounded else None
         for first, vectors, count in _candidate_blocks(pool):
             last = first + (len(vectors) if count is None else len(count))
             here = slice(*np.searchsorted(candidate, [first, last]))
-            short_rows = bfloat16.Rounded.of(vectors, mapped) if rounded and count is None else None
+            short_rows = Rounded.of(vectors, rounded, mapped, one_step=True) if rounded and count is None else None
             some = _Candidates(first, vectors, count, short_rows, query[here], candidate[here] - first)
             score = partial(_visit, queries, some, visit=visit, rounded=short, buffers=buffers)
             for _ in mapped(score, range(0, len(queries), QUERIES_PER_BLOCK)):
@@ -100,7 +110,7 @@ class _Candidates:
     first: int
     vectors: Float[np.ndarray, "rows dim"]
     count: Int[np.ndarray, "candidate"] | None
-    rounded: bfloat16.Rounded | None
+    rounded: Rounded | None
     gone_query: Int[np.ndarray, "gone"]
     gone_column: Int[np.ndarray, "gone"]
 
@@ -111,21 +121,29 @@ def _visit(
     begin: int,
     *,
     visit: Callable[[ScoreBlock], None],
-    rounded: bfloat16.Rounded | None,
+    rounded: Rounded | None,
     buffers: threading.local,
 ) -> None:
     """Score the candidates for the queries from ``begin`` on, and call ``visit``."""
-    some, vectors, error = queries[begin : begin + QUERIES_PER_BLOCK], candidates.vectors, None
+    some, vectors = queries[begin : begin + QUERIES_PER_BLOCK], candidates.vectors
+    found: RoundedScores | None = None
+    scores: np.ndarray
     if rounded is not None and candidates.rounded is not None:
-        scores = _in_buffer(len(some), len(vectors), buffers)
-        error = bfloat16.product(rounded.take(slice(begin, begin + len(some))), candidates.rounded, out=scores)
+        buffer = _in_buffer(len(some), len(vectors), buffers)
+        found = product(rounded.take(slice(begin, begin + len(some))), candidates.rounded, out=buffer)
+        scores = found.scores
     elif candidates.count is None:
         scores = _product(some, vectors, out=_in_buffer(len(some), len(vectors), buffers))
     else:
         scores = np.ascontiguousarray(best_of_runs(vectors @ some.T, candidates.count).T)
     inside = (candidates.gone_query >= begin) & (candidates.gone_query < begin + len(scores))
-    scores[candidates.gone_query[inside] - begin, candidates.gone_column[inside]] = -np.inf
-    visit(ScoreBlock(begin, candidates.first, scores, error, None if error is None else vectors))
+    scores[candidates.gone_query[inside] - begin, candidates.gone_column[inside]] = _lowest(scores.dtype)
+    visit(ScoreBlock(begin, candidates.first, scores, found, None if found is None else vectors))
+
+
+def _lowest(dtype: np.dtype[Any]) -> float:
+    """Return the score of excluded candidates."""
+    return -np.inf if dtype == np.float32 else float(np.iinfo(dtype).min)
 
 
 @contextmanager
@@ -141,7 +159,7 @@ def _side_by_side(queries: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 def _product(queries: Queries, rows: Float[np.ndarray, "rows dim"], *, out: Scores) -> Scores:
     """Write the float32 scores by the library that is quickest on the machine."""
-    if choices()["ranks"] != "float32":
+    if choices()["scores"] == "numpy":
         return np.matmul(queries, rows.T, out=out)
     writable = np.require(rows, np.float32, ["C", "W"])  # copies vectors mapped from disk
     torch.mm(torch.from_numpy(queries), torch.from_numpy(writable).T, out=torch.from_numpy(out))

@@ -1,7 +1,7 @@
 """Count the candidates that score above a line, in cheap arithmetic with a proven error bound.
 
-Products are computed in the arithmetic that is quickest on the machine (``arithmetic.py``): bfloat16 (``bfloat16.py``),
-or float32 by PyTorch or NumPy. Scores farther from the line than the error bound are counted. The others are computed
+Products are computed in the arithmetic that is quickest on the machine (``arithmetic.py``): int8 or bfloat16
+(``rounded.py``), or float32. Scores farther from the line than the error bound are counted. The others are computed
 again in float32, and those within its rounding error in float64. So the count is that of exact arithmetic.
 """
 
@@ -12,15 +12,19 @@ from typing import Any
 
 import faiss
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
-from segue.arithmetic import has_fast_bfloat16
-from segue.ranking import bfloat16
+from segue.arithmetic import choices
 from segue.ranking.blocks import ScoreBlock, visit_blocks
 from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
+from segue.ranking.rounded import Line
 
-MINIMUM_QUERIES_FOR_COARSE = 64
-"""Number of queries from which bfloat16 products save more time than rounding the bank takes."""
+Scores = Float32[np.ndarray, "batch candidate"] | Int32[np.ndarray, "batch candidate"]
+
+MINIMUM_QUERIES: dict[str, int] = {"bfloat16": 64, "int8": 512}
+"""Number of queries from which products of rounded vectors save more time than rounding the bank takes."""
+FEW = 0.05
+"""Share of a query's scores in a block up to which they are looked at one by one."""
 
 
 def count_candidates_above(
@@ -40,7 +44,8 @@ def count_candidates_above(
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Float32Products()
-    coarse = len(queries) >= MINIMUM_QUERIES_FOR_COARSE and has_fast_bfloat16("cpu", "ranks")
+    kind = choices()["ranks"]
+    many = kind != "float32" and len(queries) >= MINIMUM_QUERIES[kind]
 
     def decide(block: ScoreBlock) -> None:
         here = block.queries
@@ -49,7 +54,7 @@ def count_candidates_above(
             above[here, place] += more
             unsure.append(pairs)
 
-    visit_blocks(rounded, pool, removed, decide, rounded=coarse)
+    visit_blocks(rounded, pool, removed, decide, rounded=kind if many else None)
     for place, unsure in enumerate(near):
         query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
         scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)
@@ -64,29 +69,36 @@ def _decide(
     margin: Float[np.ndarray, "batch"],
     exactly: _Float32Products,
 ) -> tuple[Int[np.ndarray, "batch"], Pairs]:
-    """Return how many of a block are certainly above, and the (query, candidate) pairs to compute in float64."""
-    if block.error is None:
-        low, high = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
-        surely = _count_above(block.scores, high)
-        place, column = _between(block.scores, low, high, surely)
-    else:
-        low, high = bfloat16.lines(line, block.error)
-        surely = _count_above(block.scores, high)
-        place, column = _between(block.scores, low, high, surely)
-        if len(place):
-            assert block.vectors is not None
-            scores = exactly.scores(queries, block.vectors, place, column)
-            above = scores > (line + margin)[place]
-            surely = surely + np.bincount(place[above], minlength=len(line))
-            close = ~above & (scores > (line - margin)[place])
-            place, column = place[close], column[close]
+    """Return how many of a block are certainly above, and the (query, candidate) pairs to compute in float64.
+
+    In most blocks few scores of a query are above its line: one pass finds them, and each is looked at. The other
+    queries are computed again in float32, if they were rounded, and take two passes more.
+    """
+    below, beyond = (line - margin).astype(np.float32), (line + margin).astype(np.float32)
+    low, high = (below, beyond) if block.rounded is None else block.rounded.lines(line)
+    flags, count = _above(block.scores, low)
+    many = np.flatnonzero(count > FEW * block.scores.shape[1])
+    flags[many] = False
+    place, column = np.divmod(np.flatnonzero(flags), flags.shape[1])
+    above = block.scores[place, column] > high[place]
+    surely = np.bincount(place[above], minlength=len(line))
+    place, column = place[~above], column[~above]
+    if block.vectors is not None and len(place):
+        scores = exactly.scores(queries, block.vectors, place, column)
+        above = scores > beyond[place]
+        surely += np.bincount(place[above], minlength=len(line))
+        close = ~above & (scores > below[place])
+        place, column = place[close], column[close]
+    if len(many):
+        scores = block.scores[many] if block.vectors is None else block.float32_scores(queries, many)
+        surely[many] = _above(scores, beyond[many])[1]
+        more, columns = np.nonzero((scores > below[many, None]) & (scores <= beyond[many, None]))
+        place, column = np.concatenate([place, many[more]]), np.concatenate([column, columns])
     return surely, (block.first_query + place, block.first_candidate + column)
 
 
-def _count_above(
-    scores: Float32[np.ndarray, "batch candidate"], line: Float32[np.ndarray, "batch"]
-) -> Int[np.ndarray, "batch"]:
-    """Count the scores above each query's line.
+def _above(scores: Scores, line: Line) -> tuple[Bool[np.ndarray, "batch padded"], Int[np.ndarray, "batch"]]:
+    """Return which scores are above each query's line, padded with False, and their number.
 
     Eight flags are added at a time, as the bytes of one machine word; at most 255 words, so that no byte overflows.
     """
@@ -94,20 +106,7 @@ def _count_above(
     flags = np.zeros((len(scores), -(-scores.shape[1] // (8 * words)) * 8 * words), dtype=np.bool_)
     np.greater(scores, line[:, None], out=flags[:, : scores.shape[1]])
     sums = flags.view(np.uint64).reshape(len(scores), flags.shape[1] // (8 * words), words).sum(axis=2)
-    return sums.view(np.uint8).sum(axis=1, dtype=np.int64)
-
-
-def _between(
-    scores: Float32[np.ndarray, "batch candidate"],
-    low: Float32[np.ndarray, "batch"],
-    high: Float32[np.ndarray, "batch"],
-    surely: Int[np.ndarray, "batch"],
-) -> Pairs:
-    """Return (query, column) of the scores from ``low`` to ``high``; ``surely`` scores of each query are above."""
-    unsure = np.flatnonzero(_count_above(scores, low) != surely)
-    scores = scores[unsure]
-    place, column = np.nonzero((scores > low[unsure, None]) & (scores <= high[unsure, None]))
-    return unsure[place], column
+    return flags, sums.view(np.uint8).sum(axis=1, dtype=np.int64)
 
 
 class _Float32Products:

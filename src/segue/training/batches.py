@@ -10,6 +10,7 @@ contrastive loss is the same in all steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from segue.errors import InputError
 from segue.training.losses.mining import Mining, Negatives, groups_of
+from segue.training.losses.tiny import without_tiny
 from segue.training.random_streams import CORRUPTION, ORDER, random_stream
 from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
@@ -154,9 +156,11 @@ class Batches:
         rows = swap_one(windows.context, documents, rate=self.span_corruption, generator=generator)
         own = self.ranks.share(len(windows))
         batch = gather_batch(self.bank, windows.take(own), read=rows[own], texts=self.texts)
-        read = batch.context.numpy()
-        target = batch.target.numpy()
-        broken = [*rows[own][~np.isfinite(read).all(axis=2)], *windows.target[own][~np.isfinite(target).all(axis=1)]]
+        read, target = batch.context.numpy(), batch.target.numpy()
+        broken: list[int] = []
+        if not math.isfinite(batch.context.sum() + batch.target.sum()):  # one pass; which passage it is takes more
+            broken += rows[own][~np.isfinite(read).all(axis=2)].tolist()
+            broken += windows.target[own][~np.isfinite(target).all(axis=1)].tolist()
         if broken:
             raise InputError(
                 "the bank holds vectors that are not finite",
@@ -197,9 +201,9 @@ def gather_batch(
     rows = windows if read is None else Windows(read, windows.target)
     contexts = gather_contexts(bank, rows, exclude="none", texts=texts)
     return Batch(
-        context=torch.from_numpy(np.ascontiguousarray(contexts.vectors)),
+        context=without_tiny(torch.from_numpy(np.ascontiguousarray(contexts.vectors))),
         mask=torch.from_numpy(contexts.mask),
-        target=torch.from_numpy(np.ascontiguousarray(target_vectors(bank, windows))),
+        target=without_tiny(torch.from_numpy(np.ascontiguousarray(target_vectors(bank, windows)))),
         groups=torch.from_numpy(bank.duplicate_group[windows.target]),
         context_groups=torch.from_numpy(groups_of(bank, windows.context)),
         texts=contexts.texts,

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from segue.settings import Settings
 from segue.training.losses.softmax_sums import hide, pairs
+from segue.training.losses.tiny import without_tiny
 from segue.training.losses.whole_bank import TrainingBank
 from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
@@ -119,7 +120,7 @@ class Mining:
         bank, rows = self.bank.bank, self.rows_of_step(step, chosen)[own]
         vectors = np.zeros((*rows.shape, bank.dimension), dtype=np.float32)
         vectors[rows >= 0] = bank.gather(rows[rows >= 0])
-        return Negatives(torch.from_numpy(vectors), torch.from_numpy(groups_of(bank, rows)))
+        return Negatives(without_tiny(torch.from_numpy(vectors)), torch.from_numpy(groups_of(bank, rows)))
 
     def rows_of_step(self, step: int, chosen: Chosen) -> Int[np.ndarray, "batch own"]:
         """Return the mined rows of a step's windows, hardest first, −1 for none."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segue.training.losses.in_batch import right_or_read
+from segue.training.losses.tiny import without_tiny
 from segue.training.losses.whole_bank import TrainingBank
 
 
@@ -54,7 +55,7 @@ def draw_sample(
     expected = count * weights[places] / upto[-1]
     rows = bank.rows[places]
     return Sample(
-        torch.from_numpy(np.ascontiguousarray(bank.bank.gather(rows))).to(bank.device),
+        without_tiny(torch.from_numpy(np.ascontiguousarray(bank.bank.gather(rows)))).to(bank.device),
         torch.from_numpy(bank.bank.duplicate_group[rows]).to(bank.device),
         torch.from_numpy(np.log(expected).astype(np.float32)).to(bank.device),
     )

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from segue.ranking.pool import Pool
 from segue.training.losses.softmax_sums import ROWS_PER_BLOCK, log_sum_exp, pairs, shift_of
+from segue.training.losses.tiny import without_tiny
 from segue.training.ranks import ALONE, ProcessGroup
 from segue.types import Bank, Windows
 
@@ -89,7 +90,7 @@ class TrainingBank:
         return self._vectors
 
     def _gather(self, block: slice) -> Float[Tensor, "rows dim"]:
-        return torch.from_numpy(self.bank.gather(self.rows[block])).to(self.device, self.dtype)
+        return without_tiny(torch.from_numpy(self.bank.gather(self.rows[block]))).to(self.device, self.dtype)
 
 
 def bank_info_nce(
