@@ -44,7 +44,8 @@ FLOOD, VANISHING, SLOW = 80, 4, 8
 """Connections of the flooding client, clients that go away at a time, and clients that send a byte a second."""
 CONNECTIONS = 200
 REFUSED = 429
-GROWTH = 1.1
+SETTLED, GROWTH = 2, 1.1
+"""The minute in which both versions have been loaded, from 0, and how many times its memory the last one may take."""
 
 
 @dataclass
@@ -203,13 +204,13 @@ async def among_bad_clients(study: Study, store: Path, rate: float, args: Any) -
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     broken = [repr(one) for one in ended if not isinstance(one, asyncio.CancelledError)]
     by_minute = [float(np.median(memory[begin : begin + 60])) for begin in range(0, len(memory), 60)]
-    second, last = by_minute[min(1, len(by_minute) - 1)], float(np.median(memory[-60:]))
+    settled, last = by_minute[min(SETTLED, len(by_minute) - 1)], float(np.median(memory[-60:]))
     return {"asked_per_second": rate, "changes": changes, "without_flood": quiet.summary(),
             "during_flood": flooded.summary(), "flooding_client": flooding.summary(),
-            "memory_mb": {"second_minute": second, "last_minute": last, "most": max(memory),
+            "memory_mb": {"third_minute": settled, "last_minute": last, "most": max(memory),
                           "by_minute": by_minute},
             "broken": broken, "faults": quiet.faults + flooded.faults + flooding.faults
-            + len(broken) + (last > GROWTH * second)}  # fmt: skip
+            + len(broken) + (last > GROWTH * settled)}  # fmt: skip
 
 
 async def beyond_capacity(study: Study, rate: float, args: Any) -> dict[str, Any]:

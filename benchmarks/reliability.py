@@ -105,7 +105,7 @@ def hostile_load(record: Mapping[str, Any]) -> str:
     head = ["requests", "answered", "P50, ms", "P99, ms", "refused (429)", "P50, ms", "P99, ms", "otherwise", "wrong"]
     memory = near["memory_mb"]
     return (f"Capacity {record['capacity_per_second']:.0f} answers a second; {near['changes']} changes of the bundle; "
-            f"memory of the server {memory['second_minute']:.0f} MB in the second minute and "
+            f"memory of the server {memory['third_minute']:.0f} MB in the third minute and "
             f"{memory['last_minute']:.0f} MB in the last.\n\n{table(head, rows)}")  # fmt: skip
 
 

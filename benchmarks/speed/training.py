@@ -38,7 +38,7 @@ BATCH, TEMPERATURE, STEPS = 1024, 0.05, 8
 Problem = tuple[str, str, int, float]
 """Measurement, architecture, windows, and how many times the other side's windows a second."""
 
-AMN: Problem = ("train-amn", "amn", 400_000, 3.0)
+AMN: Problem = ("train-amn", "amn", 400_000, 2.0)
 LARGER: tuple[Problem, ...] = (("train-gru", "gru", 40_000, 1.5), ("train-transformer", "transformer", 40_000, 1.5))
 MEMORY_TARGET = 0.2
 

@@ -21,7 +21,8 @@ from segue.types import Progress, Windows
 from segue.windows.windows import WindowSettings, make_windows
 
 BATCH, PASSAGES, DIMENSION, TEMPERATURE = 512, 40_000, 384, 0.05
-TARGET = 3.0
+TARGET, TARGET_IN_FLOAT32 = 3.0, 1.5
+"""The lower one where no product is faster than those of float32, which the other side takes."""
 
 
 def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
@@ -39,8 +40,9 @@ def measure(settings: BenchSettings, progress: Progress) -> list[Measurement]:
     )
     about = {"batch": BATCH, "candidates": size, "dimension": bank.dimension, "growth": grown}
     ratios = pairwise(ours, theirs, "seconds", better="higher")
+    target = TARGET if has_fast_bfloat16("cpu") else TARGET_IN_FLOAT32
     return [
-        Measurement("whole-bank-step", "higher", TARGET, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
+        Measurement("whole-bank-step", "higher", target, ratios, ours.to_json(), theirs.to_json(), limit, about, whole)
     ]
 
 
