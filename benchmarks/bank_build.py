@@ -2,8 +2,9 @@
 
     python -m benchmarks.bank_build manuals.jsonl.gz --json benchmarks/results/bank_build.json
 
-Each way of encoding builds the bank in a folder of its own, in turns, and then encodes the sentences of its passages. The
-arithmetic that a processor's flags suggest (bfloat16) is one way, the one that was measured as the quickest another.
+Each way of encoding builds the bank in a folder of its own, in turns, and then encodes the sentences of its passages.
+The arithmetic that a processor's flags suggest (bfloat16) is one way, the one that was measured to be the quickest is
+another.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def main() -> None:
     found = {way: one.to_json() for way, one in zip(args.ways, taken, strict=True)}
     for way, one in found.items():
         shown = ", ".join(f"{name} {one[f'{name}_seconds']['median']:.0f} s" for name in ("bank", "sentences"))
-        print(f"{way}: {one['passages']['median']:,.0f} passages, {shown}, {one['processor_seconds']['median']:.0f} s of processors")
+        spent = f"{one['processor_seconds']['median']:.0f} s of processors"
+        print(f"{way}: {one['passages']['median']:,.0f} passages, {shown}, {spent}")
     if args.json:
         write_json(args.json, {"environment": surroundings(), "repeats": args.repeats, "ways": found})
 

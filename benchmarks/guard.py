@@ -19,7 +19,16 @@ from segue.hardware import describe_machine
 
 KEPT = Path(__file__).with_name("guard.json")
 MAXIMUM_LOSS = 0.25
-SCALES = {"search": 1.0, "ranks": 1.0, "training": 0.1, "whole-bank": 1.0, "encoding": 0.25, "parsing": 1.0, "resampling": 1.0, "starting": 1.0}
+SCALES = {
+    "search": 1.0,
+    "ranks": 1.0,
+    "training": 0.1,
+    "whole-bank": 1.0,
+    "encoding": 0.25,
+    "parsing": 1.0,
+    "resampling": 1.0,
+    "starting": 1.0,
+}
 """What is measured, and the share of its full problem."""
 
 
@@ -32,7 +41,8 @@ def main() -> None:
     kept, processor = read_json(KEPT), str(describe_machine()["cpu"])
     before = kept["processors"].get(processor)
     if before is None and not args.keep:
-        sys.exit(f"no ratios are kept for {processor}, only for {', '.join(kept['processors'])}; --keep measures and keeps them")
+        others = ", ".join(kept["processors"])
+        sys.exit(f"no ratios are kept for {processor}, only for {others}; --keep measures and keeps them")
     lost, now = [], {}
     for name, scale in SCALES.items():
         rows = bench(name, {"documents": args.documents, "cache": args.cache, "scale": scale})["rows"]

@@ -14,7 +14,8 @@ The two bundles are of one bank; they are promoted to one folder, which is serve
 Every answer is compared with what that version of the bundle answers in process: the same passages in the same order. A
 request may be refused with 429, and with nothing else. Latency counts from when a request should have been sent. The
 client shares the machine with the server. Exits with 1 where an answer is wrong, missing or refused in another way, or
-where the server's memory grows by more than a tenth between the second minute and the last.
+where the server's memory grows by more than a tenth between the third minute, when both versions have been loaded, and
+the last.
 """
 
 from __future__ import annotations

@@ -383,9 +383,10 @@ def tables(record: Mapping[str, Any]) -> str:
             "linear", "MB at 0, and per million"]  # fmt: skip
     hours = [[name.replace("-", " "), *(figure(core_hours(one, size)) for size in PROJECTED.values())]
              for name, one in steps.items() if one["linear"]]  # fmt: skip
-    return (f"Measured on {record['cpu']}, {record['cores']} cores, commit {record['commit']}, {record['repeats']} turns "
-            f"of each size{scale}.\n\n{table(head, rows)}\n\nBy these lines, in core-hours (processor seconds / 3,600); "
-            f"steps that are not linear are left out:\n\n{table(['step', *PROJECTED], hours)}")  # fmt: skip
+    return (f"Measured on {record['cpu']}, {record['cores']} cores, commit {record['commit']}, "
+            f"{record['repeats']} turns of each size{scale}.\n\n{table(head, rows)}\n\nBy these lines, in core-hours "
+            "(processor seconds / 3,600); steps that are not linear are left out:\n\n"
+            f"{table(['step', *PROJECTED], hours)}")  # fmt: skip
 
 
 def core_hours(step: Mapping[str, Any], size: int) -> float:

@@ -14,12 +14,15 @@ from segue.ranking.exact import target_ranks, top_k
 from segue.ranking.pool import Pool
 
 SLOW = {"encoder": {"float32": 75.0, "bfloat16": 9.0}, "loss": {"float32": 65.0, "bfloat16": 9.0},
-        "scores": {"numpy": 82.0, "float32": 79.0}, "ranks": {"float32": 82.0, "bfloat16": 9.0, "int8": 60.0}}  # fmt: skip
+        "scores": {"numpy": 82.0, "float32": 79.0},
+        "ranks": {"float32": 82.0, "bfloat16": 9.0, "int8": 60.0}}  # fmt: skip
 """An EPYC without AVX-512, where bfloat16 is emulated."""
 FAST = {"encoder": {"float32": 160.0, "bfloat16": 350.0}, "loss": {"float32": 160.0, "bfloat16": 350.0},
-        "scores": {"numpy": 150.0, "float32": 160.0}, "ranks": {"float32": 160.0, "bfloat16": 350.0, "int8": 340.0}}  # fmt: skip
+        "scores": {"numpy": 150.0, "float32": 160.0},
+        "ranks": {"float32": 160.0, "bfloat16": 350.0, "int8": 340.0}}  # fmt: skip
 MIXED = {"encoder": {"float32": 162.0, "bfloat16": 84.0}, "loss": {"float32": 162.0, "bfloat16": 84.0},
-         "scores": {"numpy": 298.0, "float32": 162.0}, "ranks": {"float32": 298.0, "bfloat16": 84.0, "int8": 620.0}}  # fmt: skip
+         "scores": {"numpy": 298.0, "float32": 162.0},
+         "ranks": {"float32": 298.0, "bfloat16": 84.0, "int8": 620.0}}  # fmt: skip
 """A Xeon whose flags name bfloat16 units."""
 
 

@@ -37,8 +37,8 @@ ROWS = {
         "metrics and document bootstrap, 10,000 resamples, 5,000 windows, 12 options",
         "ir_measures and a loop (a hundredth of its resamples run, multiplied)",
     ),
-    "import-segue": ("`import segue`", "seconds"),
-    "segue-help": ("`segue --help`", "seconds"),
+    "import-segue": ("`import segue`", "–"),
+    "segue-help": ("`segue --help`", "–"),
 }
 """What each row measures, and beside what."""
 SECONDS = {"import-segue", "segue-help"}
@@ -60,14 +60,17 @@ def records(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 def tables(found: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables of ratios, of growth and of arithmetic."""
-    columns = [f"{one['environment']['cpu']}, {one['environment']['date']}" for one in found]
+    columns = [_processor(one["environment"]) for one in found]
     rows = [{row["name"]: row for row in one["rows"]} for one in found]
     ratios = [[work, against, *(_target(row[name] for row in rows if name in row)),
-               *(_cell(row.get(name)) for row in rows)] for name, (work, against) in ROWS.items()]  # fmt: skip
+               *(_cell(row.get(name)) for row in rows)]
+              for name, (work, against) in ROWS.items() if any(name in row for row in rows)]  # fmt: skip
     grown = [[name, " to ".join(f"{size:,}" for size in (sizes[0], sizes[-1])) + f" {unit}",
               *(_growth(row.get(name)) for row in rows)] for name, unit, sizes in _grown(rows)]  # fmt: skip
-    arithmetic = [[column, work, chosen, *(speeds.get(kind, "–") for kind in ("numpy", "float32", "bfloat16"))]
-                  for column, one in zip(columns, found, strict=True) for work, chosen, speeds in _arithmetic(one)]  # fmt: skip
+    kinds = ("numpy", "float32", "bfloat16", "int8")
+    arithmetic = [[column, work, chosen, *(speeds.get(kind, "–") for kind in kinds)]
+                  for column, one in zip(columns, found, strict=True)
+                  for work, chosen, speeds in _arithmetic(one)]  # fmt: skip
     return "\n\n".join(
         [
             table(["work", "against", "target", *columns], ratios),
@@ -75,9 +78,18 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
             "fitted to all four:",
             table(["row", "sizes", *columns], grown),
             "Which arithmetic was taken, and the products of one thread that chose it, 10⁹ operations a second:",
-            table(["processor", "work", "taken", "NumPy float32", "PyTorch float32", "PyTorch bfloat16"], arithmetic),
+            table(["processor", "work", "taken", "NumPy float32", "PyTorch float32", "bfloat16", "int8"], arithmetic),
         ]
     )
+
+
+def _processor(environment: Mapping[str, Any]) -> str:
+    """Return the processor and the date, without marks.
+
+    >>> _processor({"cpu": "Intel(R) Xeon(R) Processor (avx2, avx512f)", "date": "2026-12-01"})
+    'Intel Xeon (avx2, avx512f), 2026-12-01'
+    """
+    return f"{environment['cpu']}, {environment['date']}".replace("(R)", "").replace(" Processor", "")
 
 
 def _target(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -110,6 +122,8 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 def _grown(rows: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str, list[int]]]:
     """Yield the rows whose growth was measured, with the unit of their sizes and the sizes."""
     for name in ROWS:
+        if name.endswith(("-product", "-memory")):
+            continue  # the same sides as in the row before
         for found in rows:
             if growth := found.get(name, {}).get("about", {}).get("growth"):
                 unit = next(iter(growth))

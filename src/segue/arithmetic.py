@@ -43,10 +43,10 @@ KINDS: dict[Work, tuple[Kind, ...]] = {
     "scores": ("numpy", "float32"),
     "ranks": ("float32", "bfloat16", "int8"),
 }
-"""Kinds that each work can use, the one that is preferred among equals first. Ranks in float32 take what scores take."""
+"""Kinds that each work can use, the preferred one among equals first. Ranks in float32 take what scores take."""
 GAIN = 1.05
 """A kind replaces the preferred one only where it is faster by this factor, so that noise changes no choice."""
-REPEATS = 3
+REPEATS = 4
 HOPELESS = 4.0
 """A kind whose first product takes this many times the best time is not timed again."""
 

@@ -50,7 +50,9 @@ def test_a_processor_without_kept_ratios_is_not_judged_by_another(tmp_path, monk
     monkeypatch.setattr(module, "SCALES", {"ranks": 1.0})
     monkeypatch.setattr(module, "describe_machine", lambda: {"cpu": "mine"})
     monkeypatch.setattr(module, "bench", lambda *_: {"rows": [{"name": "x", "ratio": 1.5, "better": "higher"}]})
-    (tmp_path / "guard.json").write_text('{"processors": {"another": {"ranks": {"x": {"ratio": 9, "better": "higher"}}}}}')
+    (tmp_path / "guard.json").write_text(
+        '{"processors": {"another": {"ranks": {"x": {"ratio": 9, "better": "higher"}}}}}'
+    )
     monkeypatch.setattr("sys.argv", ["guard"])
     with pytest.raises(SystemExit, match="no ratios are kept for mine, only for another"):
         module.main()

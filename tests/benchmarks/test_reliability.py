@@ -78,10 +78,10 @@ def test_requests_that_were_neither_answered_nor_refused_with_429_are_shown():
     part = {"statuses": {"200": 5, "429": 2, "500": 1, "OSError": 1}, "wrong": 1, "accepted": times, "refused": times}
     calm = {"statuses": {"200": 9}, "wrong": 0, "accepted": times}
     near = {"without_flood": calm, "during_flood": part, "flooding_client": part, "changes": 9,
-            "memory_mb": {"second_minute": 300.2, "last_minute": 301.0}}  # fmt: skip
+            "memory_mb": {"third_minute": 300.2, "last_minute": 301.0}}  # fmt: skip
     record = {"capacity_per_second": 250.4, "among_bad_clients": near, "beyond_capacity": part}
     lines = reliability.hostile_load(record).splitlines()
     assert lines[0] == ("Capacity 250 answers a second; 9 changes of the bundle; memory of the server 300 MB in the "
-                        "second minute and 301 MB in the last.")  # fmt: skip
+                        "third minute and 301 MB in the last.")  # fmt: skip
     assert cells(lines[4])[1:] == ["9", "1.3", "3.0", "0", "", "", "0", "0"]
     assert cells(lines[5])[1:] == ["5", "1.3", "3.0", "2", "1.3", "3.0", "2", "1"]

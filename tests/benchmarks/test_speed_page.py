@@ -40,4 +40,4 @@ def test_a_cell_shows_ratio_spread_and_both_sides_and_is_bold_where_the_target_i
     (shown,) = [line for line in lines if line.startswith("| whole-bank step")]
     assert shown.endswith(f" | ≥ 2 × | **{cell.format('**')} | {cell.format('')} |")
     assert "| whole-bank-step | 10 to 20 candidates | 0.5 to 1 s, exponent 1.00 | 0.5 to 1 s, exponent 1.00 |" in lines
-    assert "| first, 2026-01-02 | loss | float32 | – | – | – |" in lines
+    assert "| first, 2026-01-02 | loss | float32 | – | – | – | – |" in lines

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import MemoryBank, cycle_world, make_bank, noise_world, transition_matrix, transition_world, unit
 
-from segue import arithmetic, hardware
+from segue import hardware
 from segue.errors import InputError
 from segue.ranking import blocks, counting
 from segue.ranking.exact import ranks_of_several, target_cosines, target_ranks, top_k

@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 from segue.arithmetic import choices
 from segue.ranking.blocks import ScoreBlock, visit_blocks
 from segue.ranking.pool import Pairs, Pool, exact_candidate_scores, rounding_bound
-from segue.ranking.rounded import Line
+from segue.ranking.rounded import Line, RoundedKind
 
 Scores = Float32[np.ndarray, "batch candidate"] | Int32[np.ndarray, "batch candidate"]
 
-MINIMUM_QUERIES: dict[str, int] = {"bfloat16": 64, "int8": 512}
+MINIMUM_QUERIES: dict[RoundedKind, int] = {"bfloat16": 64, "int8": 512}
 """Number of queries from which products of rounded vectors save more time than rounding the bank takes."""
 FEW = 0.05
 """Share of a query's scores in a block up to which they are looked at one by one."""
@@ -39,22 +39,22 @@ def count_candidates_above(
         removed: (query, candidate) pairs that do not count.
     """
     margin = rounding_bound(queries)
-    rounded = np.ascontiguousarray(queries, dtype=np.float32)
+    queries32 = np.ascontiguousarray(queries, dtype=np.float32)
     above = np.zeros(line.shape, dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
     near = [[(nothing, nothing)] for _ in line.T]
     exactly = _Float32Products()
-    kind = choices()["ranks"]
-    many = kind != "float32" and len(queries) >= MINIMUM_QUERIES[kind]
+    quickest = choices()["ranks"]
+    kinds = [kind for kind, least in MINIMUM_QUERIES.items() if kind == quickest and len(queries) >= least]
 
     def decide(block: ScoreBlock) -> None:
         here = block.queries
         for place, unsure in enumerate(near):
-            more, pairs = _decide(block, rounded[here], line[here, place], margin[here], exactly)
+            more, pairs = _decide(block, queries32[here], line[here, place], margin[here], exactly)
             above[here, place] += more
             unsure.append(pairs)
 
-    visit_blocks(rounded, pool, removed, decide, rounded=kind if many else None)
+    visit_blocks(queries32, pool, removed, decide, rounded=kinds[0] if kinds else None)
     for place, unsure in enumerate(near):
         query, candidates = (np.concatenate(part) for part in zip(*unsure, strict=True))
         scores = exact_candidate_scores(queries, pool, query=query, candidates=candidates)

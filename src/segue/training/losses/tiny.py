@@ -7,7 +7,6 @@ Intel's processors. Set to zero they change nothing else: float32 has seven digi
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -19,7 +18,7 @@ TINY = 1e-20
 def without_tiny(vectors: Float[Tensor, "*any dim"]) -> Float[Tensor, "*any dim"]:
     """Return vectors with zero in place of components up to ``TINY``.
 
-    >>> without_tiny(torch.tensor([1e-34, -1e-34, 0.5, -1e-19])).tolist()
+    >>> without_tiny(Tensor([1e-34, -1e-34, 0.5, -1e-19])).tolist()
     [0.0, 0.0, 0.5, -9.999999682655225e-20]
     """
     return functional.hardshrink(vectors, TINY)
