@@ -322,7 +322,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def append_jsonl(path: Path, record: Mapping[str, object]) -> None:
-    """Append one line to a JSONL file, on the disk when this returns; what a killed process left of a line is removed."""
+    """Append one line to a JSONL file, on the disk when this returns; a line that a kill cut short is removed."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         disk.make_folder(path.parent)
