@@ -106,7 +106,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     spread, unit = row["ratio_spread"], "s" if row["name"] in SECONDS else "×"
-    shown = f"{row['ratio']:.3g} ({spread['low']:.3g} to {spread['high']:.3g}) {unit}"
+    shown = f"{row['ratio']:.3g} ({spread['low']:.3g} to {spread['high']:.3g})\N{NO-BREAK SPACE}{unit}"
     parts = [f"**{shown}**" if row["met"] else shown]
     ours, theirs = row["ours"], row["theirs"]
     if "recall" in ours:
@@ -114,7 +114,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if "cosine" in ours:
         parts.append(f"cosine {ours['cosine']:.5f}")
     if row["name"] not in SECONDS and "seconds" in ours:
-        parts.append(f"{ours['seconds']['median']:.3g} against {theirs['seconds']['median']:.3g} s")
+        parts.append(f"{ours['seconds']['median']:.3g} against {theirs['seconds']['median']:.3g}\N{NO-BREAK SPACE}s")
     taken = ours.get("arithmetic", ours.get("precision"))
     return "; ".join(parts) + (f"; {taken}" if taken else "")
 

@@ -35,7 +35,7 @@ def test_a_cell_shows_ratio_spread_and_both_sides_and_is_bold_where_the_target_i
     first = {"environment": {"cpu": "first", **machine}, "rows": [row]}
     second = {"environment": {"cpu": "second", **machine}, "rows": [{**row, "met": False, "target": 2.0}]}
     lines = page.tables([first, second]).splitlines()
-    cell = "3.59 (3.41 to 3.83) ×{}; 0.108 against 0.402 s; bfloat16"
+    cell = "3.59 (3.41 to 3.83)\N{NO-BREAK SPACE}×{}; 0.108 against 0.402\N{NO-BREAK SPACE}s; bfloat16"
     assert lines[0] == "| work | against | target | first, 2026-01-02 | second, 2026-01-02 |"
     (shown,) = [line for line in lines if line.startswith("| whole-bank step")]
     assert shown.endswith(f" | ≥ 2 × | **{cell.format('**')} | {cell.format('')} |")
