@@ -67,6 +67,14 @@ def test_vectors_of_zeros_and_of_one_component_are_rounded_without_loss():
     assert Rounded.of(np.zeros((2, 2), np.float32), "int8").vectors.tolist() == [[0, 0], [0, 0]]
 
 
+def test_vectors_of_denormal_numbers_do_not_wrap_around():
+    """A step of 200e-45 / 127 rounds to 1.4e-45, so the largest component is 143 steps, beyond 8 bits."""
+    found = Rounded.of(np.array([[200e-45, -200e-45]], np.float32), "int8")
+    assert found.vectors.tolist() == [[127, -127]]
+    lost = abs(200e-45 - 127 * float(found.step[0])) * np.sqrt(2)
+    assert found.moved[0] >= 0.99 * lost
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 10_000), shift=st.floats(-0.02, 0.02))

@@ -85,7 +85,7 @@ class Rounded:
             torch.linalg.vector_norm(exact[some], dim=1, out=length[some])
             if kind == "int8":
                 units = exact[some] / step[some]
-                whole = units.round()
+                whole = units.round().clamp_(-LARGEST, LARGEST)  # a denormal step is itself rounded
                 rounded[some] = whole
                 torch.linalg.vector_norm(whole.sub_(units), dim=1, out=moved[some])
             else:
