@@ -50,10 +50,12 @@ def main() -> None:
     parser.add_argument("--option", default="rerank", help="the option whose lists are read: rerank, copy-last-rerank")
     parser.add_argument("--kept", type=int, nargs="*", default=[50], help="candidates kept by the first of two steps")
     parser.add_argument("--lists", type=int, default=10_000, help="training lists that trees are fitted on")
+    parser.add_argument("--shares", type=int, nargs="*", default=[2, 4, 8, 16],
+                        help="n: trees of each n-th group of documents only, a learning curve")  # fmt: skip
     args = parser.parse_args()
     limit_threads()
     study = Study(args.run, args.lists, args.option)
-    variants = study.variants(args.kept)
+    variants = study.variants(args.kept, args.shares)
     units = Units(args.out, total=len(variants))
     for name, work in variants.items():
         unit = {"option": args.option, "variant": name, "lists": args.lists}
@@ -83,7 +85,7 @@ class Study:
                                       exclude=exclude)  # fmt: skip
         self.first_ranks = self._first_ranks()
 
-    def variants(self, kept: Sequence[int]) -> dict[str, Any]:
+    def variants(self, kept: Sequence[int], shares: Sequence[int]) -> dict[str, Any]:
         """Return what is measured, by name."""
         features = self.baselines.features
         found: dict[str, Any] = {"no reranking": lambda: self.first_ranks}
@@ -95,6 +97,8 @@ class Study:
         for sources in ((0,), (0, 1), (0, 2), (1, 2)):
             name = "candidates of " + " and ".join(SOURCES[source] for source in sources)
             found[name] = lambda sources=sources: self.from_sources(sources)
+        for share in shares:
+            found[f"1/{share} of the documents"] = lambda share=share: self.of_documents(share)
         for kind in (*self.job.recipe.rerank.kinds, "both"):
             found[f"the run's reranker: {kind}"] = lambda kind=kind: self.of_run(kind)
         return found
@@ -128,6 +132,13 @@ class Study:
     def from_sources(self, sources: tuple[int, ...]) -> np.ndarray:
         """Keep the candidates that some sources drew; features within the list stay those of the whole list."""
         return self.fitted(drawn_by(self.train, sources), drawn_by(self.validation, sources), self.baselines.features)
+
+    def of_documents(self, share: int) -> np.ndarray:
+        """Fit trees on the lists of fewer documents."""
+        experiment = self.job.experiment
+        groups = experiment.groups[experiment.bank.document_of[self.train.lists.windows.target]]
+        few = self.train.take(np.flatnonzero(groups % share == 0))
+        return self.fitted(few, self.validation, self.baselines.features)
 
     def of_run(self, kind: str) -> np.ndarray:
         """Score the validation lists with what the run fitted."""
