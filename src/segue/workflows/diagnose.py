@@ -92,7 +92,7 @@ def diagnose(
         InputError: ``run`` is not a run folder or has no such option; or its bank is not there, or another.
         SettingsError: a muted code does not exist, or a check of your own cannot be loaded.
         StorageError: another process works on the run folder.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     run = Path(run)

@@ -74,7 +74,7 @@ def evaluate(
         InputError: ``run`` is not a run folder, nothing was trained in it, or its bank is not there or has changed.
         BlockedError: a check of the data failed.
         StorageError: another process works on the run folder, or it cannot be written.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     run = Path(run)
     recipe = on_device(recorded_recipe(run), device)

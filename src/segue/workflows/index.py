@@ -66,7 +66,9 @@ def build(
         settings: settings of that kind; options of an engine of your own.
 
     Raises:
-        SegueError: states what is wrong, what was expected and what to do.
+        InputError: there is no such kind, a setting is impossible, or the bank or an engine of your own cannot be used.
+        MissingExtraError: the kind needs a package that is not installed.
+        StorageError: the bank cannot be read, or the index cannot be written.
     """
     limit_threads()
     name, options = hand_in("index", kind)
@@ -124,7 +126,7 @@ def tune(
     Raises:
         InputError: no effort reaches the target; or run, queries, bank and index do not fit each other.
         StorageError: another process is writing there, or a file is damaged.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     opened = load_index(Path(index), Pool(PassageBank.open(bank)))

@@ -35,7 +35,7 @@ def experiment(recipe: AnyRecipe, *, stages: Stages = quiet) -> Experiment:
     ``segue.evaluate``.
 
     Raises:
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     recipe = as_recipe(recipe)
     return experiment_of(recipe, open_bank(recipe, stages=stages))
@@ -76,7 +76,7 @@ def record_training(
             curve lacks ``step`` or ``MRR`` or holds something else than numbers, the recipe has several folds, or the
             folder holds a training.
         StorageError: another process works on the folder, or it cannot be written.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     recipe, out = as_recipe(recipe), Path(out)

@@ -68,7 +68,7 @@ def predict(
     Raises:
         InputError: not exactly one was given, or it cannot be read.
         StorageError: a file of the bundle was changed; the message names it.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     given = [name for name, way in (("text", text), ("vectors", vectors), ("ids", ids or None)) if way is not None]

@@ -52,7 +52,7 @@ def train(recipe: AnyRecipe, out: Path | str, *, stages: Stages = quiet) -> Mapp
         BlockedError: a check of the data failed, so nothing was trained.
         StorageError: another process works on the run folder, or it cannot be written.
         MissingExtraError: a tool of [training] report_to is not installed.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     limit_threads()
     recipe = as_recipe(recipe)

@@ -268,7 +268,7 @@ def triage(
 
     Raises:
         BlockedError: a check of the data failed, so nothing was trained.
-        SegueError: states what is wrong, what was expected and what to do.
+        SegueError: any other fault of settings, documents or files; the base class of Segue's errors.
     """
     recipe = as_recipe(recipe)
     return run_comparison(recipe, recipe.chosen_options(), Path(out), policy=policy, stages=stages)
