@@ -50,12 +50,23 @@ def test_a_stage_that_fails_is_not_said_to_be_done():
 
 def test_rate_and_time_left_count_from_the_first_report(monkeypatch):
     """A resumed stage begins at 10 of 110 after 5 s; 50 more by 10 s are 10 a second, so 50 take 5 s."""
-    now = iter([0.0, 5.0, 10.0])
+    now = iter([0.0, 5.0, 10.0, 10.0])
     monkeypatch.setattr(progress, "monotonic", lambda: next(now))
     stage = progress._Stage("Encoding")
     stage.progress(10, 110, "")
     stage.progress(60, 110, "passages")
     assert stage.line() == "Encoding: 60 of 110, 10 a second, passages, 10 s so far, about 5.0 s left"
+
+
+def test_the_time_left_is_not_shown_while_one_part_takes_much_longer_than_those_before(monkeypatch):
+    """One option in 20 s from 10 s on. 59 s into the next: one in 79 s, so four take 316 s; 61 s: unknown."""
+    now = iter([0.0, 0.0, 10.0, 30.0, 89.0, 91.0])
+    monkeypatch.setattr(progress, "monotonic", lambda: next(now))
+    stage = progress._Stage("Comparing")
+    for done in range(3):
+        stage.progress(done, 6, "")
+    assert stage.line() == "Comparing: 2 of 6, 1 min 29 s so far, about 5 min 16 s left"
+    assert stage.line() == "Comparing: 2 of 6, 1 min 31 s so far"
 
 
 def test_lines_go_to_stderr_and_quiet_shows_nothing(capsys):

@@ -22,6 +22,8 @@ from segue.types import Progress, no_progress
 
 SECONDS_BETWEEN_LINES = 10.0
 """Time between two lines of one stage, seconds."""
+MUCH_LONGER, LONG = 3.0, 30.0
+"""Where nothing moves for so many times the mean of the moves before, and so many seconds, no time left is shown."""
 
 
 @runtime_checkable
@@ -109,21 +111,29 @@ class _Stage:
     def __init__(self, title: str) -> None:
         self.title, self.began = title, monotonic()
         self.first: tuple[float, int] | None = None  # when work was first reported, and how much was done by then
+        self.moves, self.moved = 0, 0.0  # how often more was done since then, and when that was last
         self.done, self.total, self.note = 0, None, ""  # type: tuple[int, int | None, str]
 
     def elapsed(self) -> float:
         return monotonic() - self.began
 
     def progress(self, done: int, total: int | None, note: str) -> None:
-        self.first = (self.first if self.done else None) or (self.elapsed(), done)  # reading before it is no work done
+        if self.first is None or not self.done:  # reading before it is no work done
+            self.first = self.elapsed(), done
+        elif done != self.done:
+            self.moves, self.moved = self.moves + 1, self.elapsed()
         self.done, self.total, self.note = done, total, note
 
     def line(self) -> str:
-        """Return the title, done of total, the rate, the note, the time so far and the time left, what is known."""
+        """Return the title, done of total, the rate, the note, the time so far and the time left, what is known.
+
+        The time left is not known while something takes much longer than what was done before it.
+        """
         spent = self.elapsed()
         since, before = self.first or (spent, 0)
         rate = (self.done - before) / (spent - since) if spent > since else 0.0
-        left = (self.total - self.done) / rate if self.total and rate > 0 else None
+        even = spent - self.moved <= max(LONG, MUCH_LONGER * (self.moved - since) / max(self.moves, 1))
+        left = (self.total - self.done) / rate if self.total and rate > 0 and even else None
         parts = [f"{self.done:,}" + (f" of {self.total:,}" if self.total else "") if self.done or self.total else "",
                  f"{rate:,.0f} a second" if rate >= 1 else "", self.note, f"{duration(spent)} so far",
                  f"about {duration(left)} left" if left else ""]  # fmt: skip
