@@ -1,7 +1,8 @@
 """Runs of one recipe under several seeds, as one table: hits averaged over seeds, differences paired over windows.
 
-Reads finished runs (one split, the same test windows). A value is the mean over windows and seeds, its interval is over
-groups of near-duplicate documents; the spread over seeds alone is reported as their least and greatest.
+Reads finished runs with the same test windows; those of all folds are joined. A value is the mean over windows and
+seeds, its interval is over groups of near-duplicate documents; the spread over seeds alone is reported as their least
+and greatest.
 
     python -m benchmarks.over_seeds runs/best1 runs/best2 runs/best3 --subject rerank \
         --json benchmarks/results/manuals_best.json
@@ -33,6 +34,12 @@ class Ranks:
     targets: np.ndarray
     groups: np.ndarray
 
+    @classmethod
+    def of_folds(cls, folds: list[Evaluation]) -> Ranks:
+        """Join the test windows of all folds; every document is a test document of one."""
+        parts = [(one.ranks, one.ranks_by_pool.get("fresh", one.ranks[:0]), one.targets, one.groups) for one in folds]
+        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
 
 @dataclass(frozen=True)
 class OneSeed:
@@ -52,12 +59,13 @@ class OneSeed:
             names = sorted({key.split("/")[0] for key in kept})
             each = {name: {part.name: kept[f"{name}/{part.name}"] for part in fields(Ranks)} for name in names}
             return cls(**about, options={name: Ranks(**parts) for name, parts in each.items()})
-        found = {folder.parts[-3]: Evaluation.load(folder) for folder in path.glob("options/*/fold-0/evaluation")}
-        first, none = next(iter(found.values())), np.empty(0, dtype=np.int64)
-        options = {name: Ranks(one.ranks, one.ranks_by_pool.get("fresh", none), one.targets, one.groups)
-                   for name, one in found.items()}  # fmt: skip
+        found: dict[str, list[Evaluation]] = {}
+        for folder in sorted(path.glob("options/*/fold-*/evaluation")):
+            found.setdefault(folder.parts[-3], []).append(Evaluation.load(folder))
+        folds = max(found.values(), key=len)
+        options = {name: Ranks.of_folds(several) for name, several in found.items() if len(several) == len(folds)}
         seed = read_json(path / "recipe.json")["training"]["seed"]
-        return cls(seed, first.num_documents, first.pool_size, options)
+        return cls(seed, sum(one.num_documents for one in folds), folds[0].pool_size, options)
 
     def keep(self, path: Path) -> None:
         """Write the ranks, so that other seeds can be added on another day."""
