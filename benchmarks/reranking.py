@@ -99,7 +99,8 @@ class Study:
             found[name] = lambda sources=sources: self.from_sources(sources)
         for share in shares:
             found[f"1/{share} of the documents"] = lambda share=share: self.of_documents(share)
-        for kind in (*self.job.recipe.rerank.kinds, "both"):
+        kinds = self.job.recipe.rerank.kinds
+        for kind in (*kinds, "both") if len(kinds) > 1 else kinds:
             found[f"the run's reranker: {kind}"] = lambda kind=kind: self.of_run(kind)
         return found
 
